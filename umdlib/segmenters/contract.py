@@ -1,0 +1,93 @@
+"""The contract that every segmenter keeps: types of the call and of its record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from umdlib.prompts import Prompt
+from umdlib.volume import Volume
+
+
+class Segment(Protocol):
+    """The call of a loaded segmenter.
+
+    (1) The mask is boolean, on the image's grid. (2) Same image, prompt, previous mask and device
+    give the same mask. (3) It never sees the reference and touches no file but its weights.
+    An instance may keep what it encoded of the last image, by identity of ``image.data``.
+    """
+
+    def __call__(
+        self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Boolean mask (I, J, K) of ``prompt.structure`` on the image's grid."""
+        ...
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One official weight file.
+
+    `size` in bytes and `sha256` are None where they are not known; `where` says in words and
+    repository name how to get it.
+    """
+
+    file: str
+    where: str
+    licence: str
+    size: int | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """One system: what it is, what it needs, and how it is loaded.
+
+    Attributes
+    ----------
+    name
+        Identifier in tables and on the command line.
+    title
+        Name shown to a reader.
+    summary
+        One sentence: what it does.
+    load
+        ``load(device) -> Segment``; imports late; raises InputError where something is missing.
+    prompts
+        Kinds it takes: of ``click``, ``negative_click``, ``box``, ``text``, ``class``.
+    version
+        Of the adapter: part of the content key of its predictions; raised when masks may change.
+    settings
+        What else a prediction depends on (thresholds, tile size), as a flat mapping.
+    packages
+        Import names it needs beyond the base installation.
+    extra
+        Optional extra that installs them, ``""`` if none.
+    weights
+        Files it needs in the weights folder.
+    modalities
+        Modalities it was made or trained for; informative.
+    paper, code_licence, trained_on
+        For the card in the book.
+    deterministic
+        Whether rule (2) holds to the bit on one device.
+    """
+
+    name: str
+    title: str
+    summary: str
+    load: Callable[[str], Segment]
+    prompts: frozenset[str]
+    version: str = "1"
+    settings: dict = field(default_factory=dict)
+    packages: tuple[str, ...] = ()
+    extra: str = ""
+    weights: tuple[Weights, ...] = ()
+    modalities: tuple[str, ...] = ("CT", "MR", "PET")
+    paper: str = ""
+    code_licence: str = ""
+    trained_on: str = ""
+    deterministic: bool = True
