@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,10 @@ from umdlib.labels import Structure
 from umdlib.prompts import Prompt
 from umdlib.segmenters.contract import Segment, Segmenter
 from umdlib.volume import LabelMap, Volume
+
+
+# raised when a metric's value may change: scores on disk are then made anew from the predictions
+METRICS_VERSION = "1"
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ def parse_plans(text: str) -> tuple[Plan, ...]:
     plans = []
     for item in filter(None, (part.strip() for part in text.split(","))):
         protocol, *numbers = item.split(":")
-        prompts.check_protocol(protocol)
+        prompts.protocol(protocol)
         if len(numbers) > 2 or not all(n.isdigit() for n in numbers):
             raise InputError(f"Prompt plan '{item}' is not protocol[:seeds[:steps]].")
         seeds, steps = ([int(n) for n in numbers] + [1, 0][len(numbers):])[:2]
@@ -142,13 +146,13 @@ def score_cohort(
 
 def session_prompts(
     cohort: Cohort, case: Case, record: Segmenter, settings: Settings
-) -> dict[tuple[str, int], dict[str, Prompt | None]]:
+) -> dict[tuple[str, int], dict[str, Prompt]]:
     """First prompts of every structure of a case, the same for both images of its session.
 
     Returns
     -------
     dict
-        (protocol, seed) -> structure name -> prompt, None where no reference holds the structure.
+        (protocol, seed) -> structure name -> prompt; its note says where there is none to give.
     """
     kind = "click" if "click" in record.prompts else next(
         k for k in ("box", "class", "text") if k in record.prompts
@@ -159,12 +163,12 @@ def session_prompts(
         if (c.subject, c.session) == (case.subject, case.session)
     }
     structural = next((m for m in partners if m != "PET"), case.modality)
-    drawn: dict[tuple[str, int], dict[str, Prompt | None]] = {}
+    drawn: dict[tuple[str, int], dict[str, Prompt]] = {}
     for plan in settings.plans if kind == "click" else (Plan(kind, (0,), 0),):
         for seed in plan.seeds:
             drawn[plan.protocol, seed] = prompts.pair_prompts(
                 partners, cohort.structures, structural=structural, protocol=plan.protocol,
-                seed=seed, salt=f"{case.subject} {case.session}",
+                seed=seed, case=f"{case.subject} {case.session}",
             )  # fmt: skip
     return drawn
 
@@ -221,7 +225,7 @@ def _score_case(
                 bits = metrics.pack_bits([a.mask for a in answers])
                 tables.append(_with_metrics(rows, reference, bits, case.structures, settings))
                 volume.write_bits(part / _prediction_file(protocol, seed, step), bits, image.affine)
-                given += [prompts.to_record(a.prompt) for a in answers if a.prompt is not None]
+                given += [prompts.to_record(a.prompt) for a in answers]
         (part / "prompts.json").write_text(json.dumps(given, indent=0))
         table = pd.concat(tables, ignore_index=True)
         scores.write_scores(part / "scores.parquet", table, stamp=keys)
@@ -237,7 +241,7 @@ def _score_case(
 class _Answer:
     """What one call gave: the prompt, the mask (empty where it failed), time, memory, fault."""
 
-    prompt: Prompt | None
+    prompt: Prompt
     mask: np.ndarray
     seconds: float = np.nan
     peak_mb: float = np.nan
@@ -246,7 +250,7 @@ class _Answer:
 
 def _rounds(
     image: Volume, reference: LabelMap, structures: tuple[Structure, ...],
-    first: dict[str, Prompt | None], segment: Segment, steps: int,
+    first: dict[str, Prompt], segment: Segment, steps: int,
 ) -> Iterator[list[_Answer]]:  # fmt: skip
     """Answers of all structures at step 0, 1, … `steps`; each corrects the one before."""
     answers = [_ask(image, first[s.name], segment, None) for s in structures]
@@ -255,23 +259,28 @@ def _rounds(
         later = []
         for s, answer in zip(structures, answers, strict=True):
             click = None
-            if answer.prompt is not None and not answer.fault:
+            if _askable(answer.prompt) and not answer.fault:
                 wanted = reference.data == s.value
                 click = prompts.corrective_click(wanted, answer.mask, reference.affine)
             if click is None:  # nothing left to correct, or nothing to correct it with
                 later.append(answer)
             else:
-                prompt = prompts.with_click(answer.prompt, click)
+                prompt = replace(answer.prompt, clicks=(*answer.prompt.clicks, click))
                 later.append(_ask(image, prompt, segment, answer.mask))
         answers = later
         yield answers
 
 
-def _ask(image: Volume, prompt: Prompt | None, segment: Segment, previous) -> _Answer:
+def _askable(prompt: Prompt) -> bool:
+    """Whether there is something to ask: a structure that is absent gives no click and no box."""
+    return prompt.note != prompts.REFERENCE_EMPTY
+
+
+def _ask(image: Volume, prompt: Prompt, segment: Segment, previous) -> _Answer:
     """Call the segmenter once; a fault is an answer, not an end."""
     empty = np.zeros(image.shape, bool)
-    if prompt is None:
-        return _Answer(None, empty)
+    if not _askable(prompt):
+        return _Answer(prompt, empty)
     with _peak_memory() as peak:
         started = time.perf_counter()
         try:
@@ -301,7 +310,7 @@ def _rows(
         {"subject": case.subject, "session": case.session, "modality": case.modality,
          "structure": s.name, "segmenter": record.name, "prompt": protocol, "step": step,
          "seed": seed, "seconds": a.seconds, "peak_mb": a.peak_mb, "reason": a.fault,
-         "note": a.prompt.note if a.prompt else "no_prompt"}
+         "note": a.prompt.note}
         for s, a in zip(case.structures, answers, strict=True)
     ])  # fmt: skip
 
@@ -345,7 +354,7 @@ def _blank_rows(
 ) -> pd.DataFrame:
     """Rows without numbers, for a segmenter that could not run."""
     plan = settings.plans[0]
-    answers = [_Answer(None, np.zeros(0, bool), fault=reason) for _ in case.structures]
+    answers = [_Answer(Prompt(s.name), np.zeros(0, bool), fault=reason) for s in case.structures]
     rows = _rows(case, record, plan.protocol, plan.seeds[0], 0, answers)
     return rows.assign(dice=np.nan, status=status, note="")
 
@@ -358,7 +367,7 @@ def _keys(case: Case, record: Segmenter, drawn: dict, settings: Settings) -> dic
     """Content keys: of the predictions, and of the scores made from them."""
     steps = {p.protocol: p.steps for p in settings.plans}
     given = [
-        [protocol, seed, steps.get(protocol, 0), name, p and prompts.to_record(p)]
+        [protocol, seed, steps.get(protocol, 0), name, prompts.to_record(p)]
         for (protocol, seed), first in drawn.items() for name, p in first.items()
     ]  # fmt: skip
     corrected = any(steps.values()) and "negative_click" in record.prompts
@@ -367,7 +376,7 @@ def _keys(case: Case, record: Segmenter, drawn: dict, settings: Settings) -> dic
         file_hash(case.image), case.unit, given, record.name, segmenters.fingerprint(record),
         reference if corrected else "",
     ]  # fmt: skip
-    score = [prediction, reference, settings.tolerances_mm, metrics.VERSION]
+    score = [prediction, reference, settings.tolerances_mm, METRICS_VERSION]
     return {"prediction_key": _digest(prediction), "score_key": _digest(score)}
 
 
@@ -389,7 +398,7 @@ def _stamp(cohort: Cohort, record: Segmenter, settings: Settings, device: str) -
     """Provenance of a score table."""
     return scores.provenance(
         cohort=cohort.name, cohort_hash=cohort.hash(), device=device,
-        tolerances_mm=list(settings.tolerances_mm), metrics=metrics.VERSION,
+        tolerances_mm=list(settings.tolerances_mm), metrics=METRICS_VERSION,
         plans=[asdict(p) for p in settings.plans],
         segmenters={record.name: segmenters.identity(record)},
     )  # fmt: skip
