@@ -416,14 +416,14 @@ def _prediction_record(
 
 
 def _centre(pair: Pair, built: list[_BuiltPane], otherwise: np.ndarray) -> np.ndarray:
-    """Where the crosshair starts: the first click shown, else the middle of the shown structure."""
+    """Where the crosshair starts: the first click shown, else the middle of the first structure."""
     for pane in built:
         if pair.structure and pane.clicks:
             return np.asarray(pane.clicks[0].xyz_mm, float)
-    wanted = [b for b, s in enumerate(pair.structures) if s.name == pair.structure]
-    for pane in built:
-        if wanted and pane.reference is not None:
-            inside = np.argwhere(pane.reference >> wanted[0] & 1)
+    wanted = [b for b, s in enumerate(pair.structures) if pair.structure in ("", s.name)]
+    for bit in wanted:
+        for pane in built:
+            inside = () if pane.reference is None else np.argwhere(pane.reference >> bit & 1)
             if len(inside):
                 middle = inside[np.abs(inside - inside.mean(axis=0)).sum(axis=1).argmin()]
                 return geometry.to_world(pane.affine, middle)
