@@ -1,4 +1,4 @@
-"""Posters: the still pictures that stand for a viewer on paper, before it opens and without WebGL."""
+"""Posters: still pictures in place of a viewer: on paper, before it opens, without WebGL."""
 
 from __future__ import annotations
 
