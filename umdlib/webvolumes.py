@@ -1,4 +1,4 @@
-"""Volumes small enough for a web page: cropped, block-averaged, coded in 8 bits, named by content."""
+"""Volumes small enough for a web page: cut, averaged, coded in 8 bits, named by content."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def block_affine(affine: np.ndarray, factors: Sequence[int]) -> np.ndarray:
 
 
 def block_mean(data: np.ndarray, factors: Sequence[int]) -> np.ndarray:
-    """Mean of each block of voxels, float32; the last, partial blocks are averaged over what they hold.
+    """Mean of each block of voxels, float32; a last, partial block over what it holds.
 
     Examples
     --------
@@ -206,7 +206,8 @@ def write_script(folder: Path, name: str, coded: str) -> Path:
     path = folder / f"{name}.js"
     if not path.is_file():
         part = path.with_suffix(".part")
-        part.write_text(f'(self.UMD_VOLUMES=self.UMD_VOLUMES||{{}})["{name}"]="{coded}";\n', "ascii")
+        script = f'(self.UMD_VOLUMES=self.UMD_VOLUMES||{{}})["{name}"]="{coded}";\n'
+        part.write_text(script, "ascii")
         part.replace(path)
     return path
 

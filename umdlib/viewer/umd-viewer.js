@@ -84,8 +84,10 @@
     return node;
   }
 
+  let fields = 0;
   function labelled(text, control) {
-    return element("label", { class: "umd-field" }, element("span", {}, text), control);
+    control.id = "umd-field-" + ++fields;
+    return element("div", { class: "umd-field" }, element("label", { for: control.id }, ...[].concat(text)), control);
   }
 
   function select(options, value, onchange) {
@@ -125,9 +127,9 @@
       const nv = this.nv = new library.Niivue({
         isRadiologicalConvention: true, sagittalNoseLeft: true, backColor: light ? [1, 1, 1, 1] : [0, 0, 0, 1],
         fontColor: light ? [0.1, 0.1, 0.1, 1] : [0.9, 0.9, 0.9, 1], crosshairColor: light ? [0.75, 0, 0.35, 0.9] : [1, 0.85, 0.1, 0.9],
-        crosshairWidth: 1, crosshairGap: 6, show3Dcrosshair: true, dragMode: 3, isColorbar: false, logLevel: "silent",
+        crosshairWidth: 1, crosshairWidthUnit: "mm", crosshairGap: 8, show3Dcrosshair: true, dragMode: 3, isColorbar: false, logLevel: "silent",
         dragAndDropEnabled: false, loadingText: "", clipPlaneHotKey: "", cycleClipPlaneHotKey: "", viewModeHotKey: "",
-        yoke3Dto2DZoom: true, fontMinPx: 11, isAntiAlias: true,
+        yoke3Dto2DZoom: true, fontMinPx: 14, isAntiAlias: true,
       });
       // its letter keys, its double click (which resets the window) and its wheel (which holds the page) stay off
       nv.keyDownListener = nv.keyUpListener = nv.resetBriCon = () => {};
@@ -136,8 +138,10 @@
       const draw = nv.drawScene.bind(nv);
       nv.drawScene = (...args) => { const result = draw(...args); this.drawMarks(); return result; };
       await nv.attachToCanvas(this.canvas);
-      nv.addColormap("umd-light", { R: [255, 0], G: [255, 0], B: [255, 0], A: [0, 160], I: [0, 255] });
-      nv.addVolume(await library.NVImage.new(buffer, "image.nii", light ? "umd-light" : "gray", 1, null,
+      // the last column matters in 3D only: the body stays translucent around the structures
+      nv.addColormap("umd-light", { R: [255, 0], G: [255, 0], B: [255, 0], A: [0, 90], I: [0, 255] });
+      nv.addColormap("umd-dark", { R: [0, 255], G: [0, 255], B: [0, 255], A: [0, 70], I: [0, 255] });
+      nv.addVolume(await library.NVImage.new(buffer, "image.nii", light ? "umd-light" : "umd-dark", 1, null,
         this.config.window[0], this.config.window[1], true, 0.02, false, false, "", 0, 1, NaN, NaN, false, null, 0, null));
       const header = buffer.slice(0, 352);
       new DataView(header).setFloat32(112, 1, true); // slope 1, intercept 0: the overlay holds codes
@@ -438,9 +442,9 @@
       const last = Math.max(0, ...config.panes.flatMap((p) => p.predictions.map((q) => q.step)));
       if (last) {
         const shown = element("b", {}, String(state.step));
-        const slider = element("input", { type: "range", min: 0, max: last, step: 1, value: state.step, "aria-label": "Corrective clicks",
+        const slider = element("input", { type: "range", min: 0, max: last, step: 1, value: state.step, 
           oninput: () => { shown.textContent = slider.value; this.set({ step: Number(slider.value) }); } });
-        bar.append(element("label", { class: "umd-field" }, element("span", {}, "Corrective clicks: ", shown), slider));
+        add(["Corrective clicks: ", shown], slider);
       }
       const opacity = element("input", { type: "range", min: 0, max: 1, step: 0.05, value: state.opacity, oninput: () => this.set({ opacity: Number(opacity.value) }) });
       add("Opacity", opacity);
@@ -467,14 +471,14 @@
 
     async show() {
       const { state } = this;
-      const turn = (this.turn = {});
+      const change = (this.change = {});
       for (const [i, pane] of this.panes.entries()) {
         const image = pane.nv.volumes[0];
         [image.cal_min, image.cal_max] = state.windows[i];
         pane.overlay.opacity = state.opacity;
         if (pane.layout !== state.layout) { pane.arrange(state.layout); pane.layout = state.layout; }
         await pane.paint(this.root);
-        if (turn !== this.turn || !this.panes) return; // a later change has taken over
+        if (change !== this.change || !this.panes) return; // a later change has taken over
       }
       this.describe();
     }
@@ -570,7 +574,6 @@
         ArrowLeft: [step, 0, 0], ArrowRight: [-step, 0, 0], ArrowUp: [0, 0, step], ArrowDown: [0, 0, -step],
         PageUp: [0, step, 0], PageDown: [0, -step, 0],
       };
-      const kinds = ["none", "reference", "prediction", "difference"];
       if (moves[event.key]) this.go(this.state.xyz.map((v, i) => v + moves[event.key][i]));
       else if (event.key === "+" || event.key === "=") this.zoom(1.25);
       else if (event.key === "-") this.zoom(0.8);
