@@ -61,17 +61,21 @@ def scores(tables: Tables, session: str, modality: str) -> pd.DataFrame:
     """UMD's means: structures as rows (`average` among them), segmenters as columns."""
     name = {"petct": "umd_table1", "petmr": "umd_table2"}[session]
     chosen = tables[name].query("modality == @modality")
-    return chosen.pivot(index="structure", columns="segmenter", values="mean").loc[
-        chosen["structure"].drop_duplicates()
-    ]
+    return by_structure(chosen, "mean")
 
 
 def medians(tables: Tables, name: str, cohort: str) -> pd.DataFrame:
     """SegAnyPET's medians of one cohort: structures as rows, segmenters as columns."""
     chosen = tables[name].query("cohort == @cohort")
-    return chosen.pivot(index="structure", columns="segmenter", values="median").loc[
-        chosen["structure"].drop_duplicates()
-    ]
+    return by_structure(chosen, "median")
+
+
+def by_structure(chosen: pd.DataFrame, statistic: str) -> pd.DataFrame:
+    """A statistic of some cells: structures as rows in printed order, segmenters as columns."""
+    wide = chosen.pivot(  # noqa: PD010 (refuses a cell that stands twice)
+        index="structure", columns="segmenter", values=statistic
+    )
+    return wide.loc[chosen["structure"].drop_duplicates()]
 
 
 def evaluate(claims: Iterable[Claim], tables: Tables | None = None) -> pd.DataFrame:

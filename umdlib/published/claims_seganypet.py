@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from umdlib.published.claims import Claim, Outcome, Tables, cannot, decide, medians
+from umdlib.published.claims import Claim, Outcome, Tables, by_structure, cannot, decide, medians
 from umdlib.published.tables import fact
 
 RIVALS = ["sam_med3d_turbo", "sat_pro", "vista3d", "segvol", "nninteractive"]
@@ -23,7 +23,7 @@ def _by_prompt(tables: Tables, name: str, prompt: str) -> pd.Series:
 
 def _specialists(tables: Tables, name: str = "seganypet_s1") -> pd.DataFrame:
     chosen = tables[name].query("segmenter in @SPECIALISTS")
-    return chosen.pivot(index="structure", columns="segmenter", values="median")
+    return by_structure(chosen, "median")
 
 
 def _sizes(tables: Tables) -> Outcome:
@@ -117,7 +117,9 @@ def _best_internal(tables: Tables) -> Outcome:
 
 def _best_everywhere(tables: Tables) -> Outcome:
     n, lost = _wins(tables, INTERNAL + EXTERNAL)
-    return decide(not lost, f"Highest median in {n - len(lost)} of {n} rows; not: {'; '.join(lost)}.")
+    return decide(
+        not lost, f"Highest median in {n - len(lost)} of {n} rows; not: {'; '.join(lost)}."
+    )
 
 
 def _sat_zero(tables: Tables) -> Outcome:
@@ -155,7 +157,9 @@ def _workload(tables: Tables) -> Outcome:
     t = tables["seganypet_s3"].query("segmenter in ['sam', 'medsam']")["prompt"].unique()
     per_slice = [int(p.split("N")[0]) for p in t]
     low, high = min(per_slice) * 15, max(per_slice) * 30
-    text = f"{min(per_slice)} to {max(per_slice)} points on each of 15 to 30 slices: {low} to {high}."
+    text = (
+        f"{min(per_slice)} to {max(per_slice)} points on each of 15 to 30 slices: {low} to {high}."
+    )
     return decide(low >= 10, text)
 
 
@@ -164,7 +168,9 @@ def _flat_models(tables: Tables) -> Outcome:
     flat = t[t["segmenter"].isin(["sam", "medsam"])].groupby("structure")["median"].max()
     own = t[t["segmenter"] == "seganypet"].set_index("structure")["median"]
     ahead = own - flat
-    text = f"1 point is above the best 2D median by {ahead.min():.4f} or more, in {len(ahead)} organs."
+    text = (
+        f"1 point is above the best 2D median by {ahead.min():.4f} or more, in {len(ahead)} organs."
+    )
     return decide(ahead.min() > 0, text)
 
 
@@ -239,7 +245,8 @@ SEGANYPET_CLAIMS: tuple[Claim, ...] = tuple(
          "Specialists' tumour scores are printed.", _tumour_specialists),
         ("seg-internal", "Results, Figure 3", "across all evaluated tasks",
          "Highest median of the general models in every internal row.", _best_internal),
-        ("seg-everywhere", "Introduction", "consistently outperforms … with the same or less prompting",
+        ("seg-everywhere", "Introduction",
+         "consistently outperforms … with the same or less prompting",
          "Highest median in every row of Table S4, internal and external.", _best_everywhere),
         ("seg-sat", "Results", "DSC approaching zero for organ segmentation tasks",
          "Every organ median of SAT is below 0.01.", _sat_zero),

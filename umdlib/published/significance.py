@@ -26,7 +26,7 @@ class PRange:
     p_low, p_high
         Two-sided p at the most and the least favourable ρ in [-1, 1], rounding included.
     rho_needed
-        Smallest ρ at which p < `alpha`, rounding left out; -1 if p < alpha for every ρ, NaN if for none.
+        Smallest ρ at which p < `alpha`, rounding left out; -1 if every ρ will do, NaN if none.
     """
 
     difference: float
