@@ -110,8 +110,7 @@ class Pair:
             webvolumes.write_script(assets / "volumes", name, coded)
         picture = self._built.poster
         poster = f"{hashlib.sha256(picture).hexdigest()[:16]}.png"
-        (assets / "posters").mkdir(parents=True, exist_ok=True)
-        (assets / "posters" / poster).write_bytes(picture)
+        webvolumes.write_once(assets / "posters" / poster, picture)
         return self._figure(f"{root}posters/{poster}", root)
 
     def inline(self, *, height: int = 820) -> str:

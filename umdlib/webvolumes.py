@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -202,13 +203,29 @@ def packed(content: bytes) -> tuple[str, str]:
 
 def write_script(folder: Path, name: str, coded: str) -> Path:
     """Write one packed volume as a classic script, which a page may load even from file://."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.js"
-    if not path.is_file():
-        part = path.with_suffix(".part")
-        script = f'(self.UMD_VOLUMES=self.UMD_VOLUMES||{{}})["{name}"]="{coded}";\n'
-        part.write_text(script, "ascii")
+    script = f'(self.UMD_VOLUMES=self.UMD_VOLUMES||{{}})["{name}"]="{coded}";\n'
+    return write_once(folder / f"{name}.js", script.encode("ascii"))
+
+
+def write_once(path: Path, content: bytes) -> Path:
+    """Write a file whose name is made from its content, unless it is there; never half of it.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    """
+    if path.is_file():
+        return path
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")  # chapters may run at one time
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(content)
         part.replace(path)
+    except OSError as error:
+        raise InputError(f"Cannot write {path}: {error.strerror}.") from None
+    finally:
+        part.unlink(missing_ok=True)
     return path
 
 
