@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import os
 import shutil
@@ -17,7 +18,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from umdlib import metrics, prompts, scores, segmenters, volume
+from umdlib import metrics, prompts, scores, segmenters, volume, weights
 from umdlib.cohort import Case, Cohort, file_hash
 from umdlib.errors import InputError
 from umdlib.labels import Structure
@@ -118,29 +119,32 @@ def score_cohort(
     record = segmenters.get(segmenter)
     cases = list(cohort.cases if cases is None else cases)
     root = Path(root)
+    available, reason = segmenters.availability(record, device)
+    if available:
+        for item in record.weights:
+            weights.verified(item, record.name)  # its hash is part of what a prediction depends on
     stamp = _stamp(cohort, record, settings, device)
-    available, reason = segmenters.availability(record)
     if not available:
-        report(f"{segmenter}: unavailable. {reason}")
+        report(f"{record.name}: unavailable. {reason}")
         table = pd.concat([_blank_rows(c, record, settings, "unavailable", reason) for c in cases])
         return _stamped(table, stamp)
     segment: Segment | None = None
     tables = []
     for number, case in enumerate(cases, start=1):
         started = time.perf_counter()
-        folder = case_folder(root, segmenter, case)
+        folder = case_folder(root, record.name, case)
         drawn = session_prompts(cohort, case, record, settings)
         keys = _keys(case, record, drawn, settings)
         state = _state(folder, keys)
         if state == "rescore":
             _rescore(folder, case, settings, keys)
         elif state == "new":
-            segment = segment or segmenters.load(segmenter, device)
+            segment = segment or segmenters.load(record, device)
             _score_case(folder, case, record, segment, drawn, settings, keys)
         tables.append(scores.read_scores(folder / "scores.parquet"))
         word = {"done": "kept", "rescore": "scored anew", "new": "scored"}[state]
         seconds = time.perf_counter() - started
-        report(f"{segmenter} {case.name} {word} ({number}/{len(cases)}, {seconds:.1f} s)")
+        report(f"{record.name} {case.name} {word} ({number}/{len(cases)}, {seconds:.1f} s)")
     return _stamped(pd.concat(tables, ignore_index=True), stamp)
 
 
@@ -400,7 +404,7 @@ def _keys(case: Case, record: Segmenter, drawn: dict, settings: Settings) -> dic
     corrected = any(steps.values()) and "negative_click" in record.prompts
     reference = file_hash(case.reference)
     prediction = [
-        file_hash(case.image), case.unit, given, record.name, segmenters.fingerprint(record),
+        file_hash(case.image), case.unit, given, record.name, identity(record),
         reference if corrected else "",
     ]  # fmt: skip
     score = [prediction, reference, settings.tolerances_mm, METRICS_VERSION]
@@ -427,7 +431,7 @@ def _stamp(cohort: Cohort, record: Segmenter, settings: Settings, device: str) -
         cohort=cohort.name, cohort_hash=cohort.hash(), device=device,
         tolerances_mm=list(settings.tolerances_mm), metrics=METRICS_VERSION,
         plans=[asdict(p) for p in settings.plans],
-        segmenters={record.name: segmenters.identity(record)},
+        segmenters={record.name: identity(record)},
     )  # fmt: skip
 
 
@@ -435,6 +439,17 @@ def _stamped(table: pd.DataFrame, stamp: dict) -> pd.DataFrame:
     table = scores.check_scores(table)
     table.attrs["stamp"] = stamp
     return table
+
+
+def identity(record: Segmenter) -> dict:
+    """What a segmenter's predictions depend on: version, settings, source file, weight hashes."""
+    source = inspect.getsourcefile(inspect.unwrap(record.load))
+    return {
+        "version": record.version,
+        "settings": {k: str(v) for k, v in record.settings.items()},
+        "source": file_hash(source) if source else "",
+        "weights": {w.file: weights.known_hash(w) or "" for w in record.weights},
+    }
 
 
 def _digest(value: object) -> str:
