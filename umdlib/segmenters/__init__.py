@@ -42,6 +42,10 @@ BUILT_IN: dict[str, str] = {
     "threshold": "umdlib.segmenters.threshold:THRESHOLD",
     "region_growing": "umdlib.segmenters.region_growing:REGION_GROWING",
     "litemedsam": "umdlib.segmenters.litemedsam:LITEMEDSAM",
+    "sam_med3d_turbo": "umdlib.segmenters.sam_med3d:SAM_MED3D",
+    "seganypet_v1": "umdlib.segmenters.sam_med3d:SEGANYPET_V1",
+    "seganypet_v2": "umdlib.segmenters.sam_med3d:SEGANYPET_V2",
+    "seganypet_lesion": "umdlib.segmenters.sam_med3d:SEGANYPET_LESION",
 }
 _registered: dict[str, Segmenter] = {}
 

@@ -32,7 +32,8 @@ class Weights:
     """One official weight file.
 
     `size` in bytes and `sha256` are None where they are not known; `where` says in words and
-    repository name how to get it; `package` is the import name of the package that ships the file.
+    repository name how to get it; `package` is the import name of the package that ships the file;
+    `repo` is the owner and name on Hugging Face, from which it can be fetched on demand.
     """
 
     file: str
@@ -41,6 +42,7 @@ class Weights:
     size: int | None = None
     sha256: str | None = None
     package: str = ""
+    repo: str = ""
 
 
 @dataclass(frozen=True)

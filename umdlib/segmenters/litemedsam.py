@@ -8,7 +8,7 @@ import numpy as np
 
 from umdlib import weights
 from umdlib.prompts import Prompt
-from umdlib.segmenters import slices
+from umdlib.segmenters import network, slices
 from umdlib.segmenters.contract import Segment, Segmenter, Weights
 from umdlib.volume import Volume
 
@@ -86,7 +86,7 @@ def scaled_box(box: slices.Box2D, size: tuple[int, int]) -> np.ndarray:
 class LiteMedSAM:
     """The network with the slices it has encoded of the last image."""
 
-    def __init__(self, net, device: str) -> None:
+    def __init__(self, net, device: str) -> None:  # noqa: D107
         self._net = net.to(device).eval()
         self._device = device
         self._memory = slices.Memory(self._encode, keep=KEEP)
@@ -155,11 +155,16 @@ def load(device: str = "cpu") -> Segment:
 
 
 def tiny() -> Segment:
-    """The same network with random weights: small enough as it is."""
-    import torch
-
-    torch.manual_seed(0)
-    return LiteMedSAM(build(), "cpu")
+    """The network with a thin encoder and random weights."""
+    with network.seeded(0):
+        net = build()
+        encoder = type(net.image_encoder)
+        net.image_encoder = encoder(
+            img_size=SIDE, in_chans=3, embed_dims=[4, 8, 8, 8], depths=[1, 1, 1, 1],
+            num_heads=[1, 1, 1, 1], window_sizes=[4, 4, 4, 4], mlp_ratio=1.0,
+            mbconv_expand_ratio=1.0,
+        )  # fmt: skip
+        return LiteMedSAM(net, "cpu")
 
 
 def build():
