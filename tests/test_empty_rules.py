@@ -53,7 +53,7 @@ def test_unknown_rule_is_refused_with_the_nearest(states):
 
 def test_a_row_that_occurs_twice_is_named():
     table = score_table(n_subjects=3, structures=["liver"], gap={"a": 0.0})
-    with pytest.raises(InputError, match="subject=sub-001, .*segmenter=a.*scored once"):
+    with pytest.raises(InputError, match=r"subject=sub-001, .*segmenter=a.*scored once"):
         check_scores(pd.concat([table, table.iloc[:1]]), ["dice"])
 
 

@@ -11,7 +11,7 @@ from umdlib import equivalence, rank_tests, resampling
 from umdlib.errors import InputError, unknown_name
 from umdlib.failures import quadrants
 from umdlib.multiplicity import adjust
-from umdlib.pairs import condition, paired_differences, subject_means, unpaired
+from umdlib.pairs import PAIR_KEYS, condition, paired_differences, subject_means, unpaired
 
 __all__ = ["TESTS", "compare", "condition", "paired_differences", "subject_means", "unpaired"]
 
@@ -96,6 +96,9 @@ def compare(
     if not 0 < confidence < 1:
         raise InputError(f"Invalid confidence {confidence}. Must lie between 0 and 1.")
     by = list(by)
+    for name in by:
+        if name not in PAIR_KEYS:
+            raise unknown_name("column", name, PAIR_KEYS)
     chosen = condition(scores, prompt=prompt, step=step)
     differences = paired_differences(
         chosen, metric=metric, reference_modality=reference_modality, empty=empty

@@ -110,9 +110,7 @@ _COLUMNS = [
 ]  # fmt: skip
 
 
-def _ranks(
-    matrix: pd.DataFrame, larger: bool, n_resamples: int, seed: int
-) -> pd.DataFrame:
+def _ranks(matrix: pd.DataFrame, larger: bool, n_resamples: int, seed: int) -> pd.DataFrame:
     """Ranks of the columns with a score and their distribution; a note for the others."""
     known = [c for c in matrix if matrix[c].notna().any()]
     table = pd.DataFrame({"segmenter": list(matrix), "note": ""})

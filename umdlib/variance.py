@@ -54,6 +54,7 @@ def variance_components(
     are taken as random; modality has two levels, so read its component as a size, not an estimate.
     """
     check_scores(scores, [metric])
+    scores = scores.reset_index(drop=True)
     rows = scores[scores["status"].ne("unavailable") & scores["step"].eq(step)].copy()
     rows["value"] = with_empty_rule(scores, metric, empty)[rows.index]
     tables = [
