@@ -37,7 +37,7 @@ def test_holm_over_structures_holds_the_family(rejections):
 @pytest.fixture(scope="module")
 def covered():
     """2000 cohorts per size and shape."""
-    table = coverage(sizes=(20, 100), n_cohorts=2000, n_resamples=1000, seed=2)
+    table = coverage(sizes=(10, 20, 100), n_cohorts=2000, n_resamples=1000, seed=2)
     return table.set_index(["shape", "n_subjects", "interval"])["rate"]
 
 
@@ -54,12 +54,17 @@ def test_twenty_subjects_cover_a_little_less_than_nominal(covered):
 
 
 @pytest.mark.parametrize("shape", ["normal", "skewed"])
-@pytest.mark.parametrize("n", [20, 100])
+@pytest.mark.parametrize("n", [10, 20, 100])
 def test_order_statistic_interval_of_the_median_covers_at_least_nominally(covered, shape, n):
     assert covered[shape, n, "median, order statistics"] > 0.95 - 0.02
 
 
-def test_bootstrap_of_a_median_fails_where_half_the_cases_fail(covered):
-    """With two humps of nearly equal size the median falls in the gap between them."""
-    bootstrap = covered["two humps", 100, "median, bootstrap"]
-    assert covered["two humps", 100, "median, order statistics"] > bootstrap
+def test_bootstrap_of_a_median_covers_too_little_with_ten_subjects(covered):
+    assert covered["two humps", 10, "median, bootstrap"] < 0.95 - 0.01
+    assert covered["two humps", 10, "median, order statistics"] > 0.95
+
+
+def test_bootstrap_of_the_mean_covers_too_little_with_ten_subjects(covered):
+    """The reason for the note in the comparison table."""
+    assert 0.85 < covered["skewed", 10, "mean, BCa"] < 0.91
+    assert 0.87 < covered["normal", 10, "mean, BCa"] < 0.93
