@@ -202,6 +202,33 @@ def read_prompts(root: str | Path, segmenter: str, case: Case) -> list[Prompt]:
     return [prompts.from_record(r) for r in json.loads(path.read_text())]
 
 
+def compare_prompts(
+    cohort: Cohort, root: str | Path, session: str, segmenter: str
+) -> pd.DataFrame:
+    """First prompts of the two images of each examination, read back from disk.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per subject, structure, prompt and seed that has a click in both images: these,
+        `distance_mm` between the two clicks, and `outside`: whether the click lies outside the
+        structure on a partner's grid.
+    """
+    rows = []
+    for pair in cohort.pairs(session):
+        given = [
+            {(p.structure, p.protocol, p.seed): p
+             for p in read_prompts(root, segmenter, case) if len(p.clicks) == 1}
+            for case in pair
+        ]  # fmt: skip
+        for key in given[0].keys() & given[1].keys():
+            ends = [np.array(g[key].clicks[0].xyz_mm) for g in given]
+            rows.append([pair[0].subject, *key, float(np.linalg.norm(ends[0] - ends[1])),
+                         given[0][key].note == prompts.OUTSIDE_PARTNER])  # fmt: skip
+    columns = ["subject", "structure", "prompt", "seed", "distance_mm", "outside"]
+    return pd.DataFrame(rows, columns=columns).sort_values(columns[:4], ignore_index=True)
+
+
 def _score_case(
     folder: Path, case: Case, record: Segmenter, segment: Segment,
     drawn: dict, settings: Settings, keys: dict,

@@ -50,7 +50,12 @@ def parameters(notebook: str | Path) -> dict[str, Parameter]:
     """
     from papermill import inspect_notebook
 
-    inspected = inspect_notebook(str(_checked(notebook)))
+    try:
+        inspected = inspect_notebook(str(_checked(notebook)))
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"Notebook {notebook} cannot be read: {error}") from None
     return {
         name: Parameter(name, p["inferred_type_name"], p["default"].strip(), p["help"].strip())
         for name, p in inspected.items()

@@ -1,0 +1,174 @@
+"""The outline of the body: muscle surface, skin, and the fat between them."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.interpolate import PchipInterpolator
+
+from umdlib.synthetic.canvas import Canvas, Window, ellipsoid, smooth_min
+from umdlib.synthetic.person import Person
+
+# Lean surface of the trunk of the reference man: z, half-width, front, back (mm from y = -5).
+TRUNK = np.array([
+    (700, 120, 60, 70), (830, 150, 72, 88), (870, 166, 84, 100), (920, 170, 90, 108),
+    (980, 156, 92, 100), (1050, 140, 92, 96), (1110, 139, 93, 98), (1170, 144, 98, 102),
+    (1230, 151, 104, 107), (1300, 160, 106, 112), (1370, 163, 100, 112), (1410, 150, 80, 104),
+    (1440, 104, 58, 92), (1462, 74, 46, 78), (1490, 60, 46, 66), (1540, 56, 44, 62),
+    (1580, 54, 40, 60), (1600, 40, 30, 50),
+])  # fmt: skip
+Y_MIDDLE = -5.0
+FAT_PER_BMI = 1.55
+
+
+def profile(z: np.ndarray, table: np.ndarray, *, step: float = 0.5) -> list[np.ndarray]:
+    """Columns 1.. of a table (z, values...) at heights `z`, by monotone cubic interpolation.
+
+    Beyond its ends the table is continued with its end values.
+    """
+    low = table[0, 0]
+    fine = np.arange(low, table[-1, 0] + step, step)
+    values = PchipInterpolator(table[:, 0], table[:, 1:], axis=0)(np.minimum(fine, table[-1, 0]))
+    index = np.clip((z - np.float32(low)) * np.float32(1 / step), 0, len(fine) - 1).astype(np.int32)
+    return [values[:, i].astype(np.float32)[index] for i in range(values.shape[1])]
+
+
+def section(
+    window: Window, table: np.ndarray, *, power: float = 2.4, y_middle=Y_MIDDLE
+) -> np.ndarray:
+    """Radial distance (mm) to a surface whose sections are superellipses: width, front, back."""
+    a, front, back = profile(window.z, table)
+    y = window.y - np.float32(y_middle)
+    b = np.where(y > 0, front, back)
+    p = np.float32(power)
+    ratio = (np.abs(window.x / a) ** p + np.abs(y / b) ** p) ** (1 / p)
+    rho = np.sqrt(window.x**2 + y**2)
+    return rho - rho / np.maximum(ratio, np.float32(1e-3))
+
+
+def sex_table(person: Person, table: np.ndarray) -> np.ndarray:
+    """The trunk of a woman: narrower shoulders and waist, wider hips; a belly that grows with BMI."""
+    table = table.astype(float).copy()
+    z = table[:, 0]
+    if person.sex == "F":
+        table[:, 1] *= (
+            1 + 0.05 * bump(z, 900, 70) - 0.06 * bump(z, 1120, 70) - 0.06 * bump(z, 1380, 90)
+        )
+    heavy = person.bmi - 24
+    belly = bump(z, 1080, 95) * (1.0 if person.sex == "M" else 0.8)
+    table[:, 2] += belly * np.clip(heavy * 3.0 + 3 * person.shape["belly"], -8, 55)
+    table[:, 1] += belly * np.clip(heavy * 1.7, -5, 28)
+    return table
+
+
+def bump(z, centre: float, width: float):
+    """Gaussian of height 1."""
+    return np.exp(-0.5 * ((z - centre) / width) ** 2)
+
+
+def arms(person: Person, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Joints (N, 3) and lean radii (N,) of one arm; `side` is +1 right, -1 left."""
+    bulk = np.sqrt(np.clip(person.bmi, 18, 36) / 25) * (0.88 if person.sex == "F" else 1.0)
+    out = 0.9 * max(person.bmi - 22, 0) * 2.2
+    if person.arms == "down":
+        joints = [(158, -22, 1412), (192 + 0.3 * out, -30, 1370), (212 + 0.7 * out, -38, 1230),
+                  (226 + out, -40, 1110), (232 + out, -20, 1000), (226 + 0.9 * out, 4, 880),
+                  (220 + 0.8 * out, 16, 800), (216 + 0.8 * out, 24, 700)]  # fmt: skip
+        radii = [46, 45, 39, 36, 34, 25, 27, 15]
+    else:
+        joints = [(150, -20, 1412), (178, -22, 1450), (196, -8, 1540), (196, 12, 1660),
+                  (180, 26, 1730), (120, 40, 1800), (40, 50, 1850)]  # fmt: skip
+        radii = [46, 44, 38, 35, 34, 30, 25]
+    points = np.array(joints, float)
+    points[:, 0] *= side
+    return points, np.array(radii) * bulk
+
+
+def lean_field(canvas: Canvas, window: Window, person: Person) -> np.ndarray:
+    """Distance (mm) to the outer surface of muscle, in the whole window."""
+    table = sex_table(person, TRUNK)
+    field = section(window, table)
+    field = np.maximum(field, window.z - 1600)
+    for side in (-1, 1):
+        shoulder = capsule(window, (side * 40, -18, 1432), (side * 158, -20, 1404), 38, 50)
+        field = smooth_min(field, shoulder, 34)
+        thigh = capsule(window, (side * 90, -8, 905), (side * 84, -2, 700), 84, 76)
+        field = smooth_min(field, thigh, 16)
+    # crotch: nothing of the trunk table remains below it between the thighs
+    below = np.maximum(835 - window.z, 0)
+    thighs = np.minimum(
+        *(capsule(window, (s * 90, -8, 905), (s * 84, -2, 700), 84, 76) for s in (-1, 1))
+    )
+    field = np.where(below > 0, np.minimum(np.maximum(field, below * 0.8), thighs), field)
+    head = ellipsoid(window, (0, 4, 1664), (75, 96, 86))
+    face = ellipsoid(window, (0, 46, 1600), (58, 56, 76))
+    head = smooth_min(head, face, 26)
+    head = smooth_min(head, capsule(window, (0, 78, 1545), (0, 80, 1555), 20, 24), 24)
+    head = smooth_min(head, capsule(window, (0, 98, 1632), (0, 112, 1604), 7, 11), 10)
+    for side in (-1, 1):
+        head = smooth_min(
+            head, capsule(window, (side * 74, -6, 1640), (side * 80, -12, 1612), 9, 8), 8
+        )
+    field = smooth_min(field, head, 22)
+    for side in (-1, 1):
+        points, radii = arms(person, side)
+        arm = window_tube(window, points, radii)
+        field = smooth_min(field, arm, 12)
+    return field
+
+
+def window_tube(window: Window, points, radii) -> np.ndarray:
+    """Distance to a chain of capsules, computed in the whole window."""
+    field = None
+    for p, q, a, b in zip(points[:-1], points[1:], radii[:-1], radii[1:], strict=True):
+        one = capsule(window, p, q, a, b)
+        field = one if field is None else smooth_min(field, one, 8)
+    return field
+
+
+def capsule(window: Window, p, q, a: float, b: float) -> np.ndarray:
+    """Distance (mm) to a capsule from `p` (radius a) to `q` (radius b)."""
+    p, q = np.asarray(p, np.float32), np.asarray(q, np.float32)
+    d = q - p
+    x, y, z = window.x - p[0], window.y - p[1], window.z - p[2]
+    t = np.clip((x * d[0] + y * d[1] + z * d[2]) / max(float(d @ d), 1e-6), 0, 1).astype(np.float32)
+    x, y, z = x - t * d[0], y - t * d[1], z - t * d[2]
+    return np.sqrt(x * x + y * y + z * z) - (np.float32(a) + t * np.float32(b - a))
+
+
+def fat_thickness(window: Window, person: Person) -> np.ndarray:
+    """Thickness (mm) of subcutaneous fat, incl. skin: thick on hips and belly, thin on head."""
+    mean = np.clip(FAT_PER_BMI * (person.bmi - 15.5), 3, 38) * (1.15 if person.sex == "F" else 0.85)
+    z = np.array([700, 800, 880, 950, 1040, 1120, 1230, 1330, 1420, 1480, 1530, 1570, 1620, 1900.0])
+    share = np.array([0.75, 0.85, 1.15, 1.15, 1.1, 1.0, 0.7, 0.6, 0.5, 0.42, 0.32, 0.2, 0.14, 0.12])
+    (rel,) = profile(window.z, np.stack([z, share], axis=1))
+    y = window.y - np.float32(Y_MIDDLE)
+    angle = y / np.sqrt(window.x**2 + y**2 + 25)
+    trunk = np.clip((1500 - window.z) / 120, 0, 1)
+    rel = rel * (1 + trunk * (0.18 * angle**2 - 0.22 * np.maximum(angle, 0) * (window.z > 1200)))
+    arm = np.clip((np.abs(window.x) - 185) / 25, 0, 1)
+    return (3.5 + np.float32(mean) * rel * (1 - 0.45 * arm)).astype(np.float32)
+
+
+def paint_body(canvas: Canvas, person: Person) -> None:
+    """Skin, subcutaneous fat and muscle, slab by slab to keep memory low; female breasts."""
+    depth = canvas.tissue.shape[2]
+    for start in range(0, depth, 48):
+        full = slice(None)
+        window = Window(canvas, (full, full, slice(start, min(start + 48, depth))))
+        lean = lean_field(canvas, window, person)
+        skin = lean - fat_thickness(window, person)
+        if person.sex == "F":
+            skin = smooth_min(skin, breasts(window, person), 22)
+        canvas.paint(window, skin < 0, "skin")
+        canvas.paint(window, skin < -2.0, "fat")
+        canvas.paint(window, (lean < 0) & (skin < -2.0), "muscle")
+
+
+def breasts(window: Window, person: Person) -> np.ndarray:
+    """Distance to both breasts of a supine woman: flat and to the side."""
+    size = np.clip(0.8 + 0.03 * (person.bmi - 22), 0.6, 1.4)
+    field = None
+    for side in (-1, 1):
+        one = ellipsoid(window, (side * 84, 92, 1278), (62 * size, 32 * size, 58 * size))
+        field = one if field is None else np.minimum(field, one)
+    return field

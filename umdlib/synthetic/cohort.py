@@ -1,0 +1,282 @@
+"""A synthetic cohort on disk: manifest, BIDS-like folders, true parameters."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from umdlib import __version__
+from umdlib.errors import InputError
+from umdlib.labels import ORGANS, SESSIONS
+from umdlib.labels import session as session_record
+from umdlib.synthetic.anatomy import draw_anatomy
+from umdlib.synthetic.factors import Factors
+from umdlib.synthetic.person import draw_person
+from umdlib.synthetic.physics import (
+    ct_image,
+    draw_acquisition,
+    mr_image,
+    pet_image,
+    structural_grid,
+)
+from umdlib.synthetic.sampling import SCANNERS, Grid, sample_labels
+from umdlib.volume import LabelMap, write_label_map, write_volume
+
+VERSION = "1"  # of the synthesis: raised whenever a byte of an image may change
+FINEST_MM, COARSEST_MM = 1.0, 8.0
+SUFFIX = {"CT": ("anat", "ct"), "MR": ("anat", "T1w"), "PET": ("pet", "pet")}
+UNIT = {"CT": "HU", "MR": "a.u.", "PET": "SUV"}
+
+
+def synthesise(
+    out: Path | str,
+    *,
+    subjects: int,
+    seed: int,
+    spacing_mm: float = 4.0,
+    sessions: Sequence[str] = ("petct", "petmr"),
+    jobs: int = 1,
+    lesions: int = 0,
+    factors: Factors | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Path:
+    """Write a cohort of paired subjects with known truth.
+
+    Parameters
+    ----------
+    out
+        Folder; made if it does not exist. Subjects that are complete in it are kept.
+    subjects
+        Subjects per session.
+    seed
+        Seed of the cohort. A subject depends on (version, seed, subject) only: not on the order,
+        the number of jobs, or how many other subjects there are of its session.
+    spacing_mm
+        Edge of a PET voxel, about; every grid scales with it.
+    sessions
+        Of ``petct`` and ``petmr``.
+    jobs
+        Processes.
+    lesions
+        Number of lesions per subject.
+    factors
+        Strengths of the physics; all at the scanner's by default.
+    progress
+        Called with one line per subject.
+
+    Returns
+    -------
+    pathlib.Path
+        The manifest.
+
+    Raises
+    ------
+    InputError
+        A number out of range, an unknown session, a folder that cannot be written.
+    """
+    check_request(subjects, seed, spacing_mm, jobs, lesions)
+    names = [session_record(s).name for s in sessions]
+    if not names or len(set(names)) != len(names):
+        raise InputError(f"Invalid sessions {list(sessions)}. Name one or both, each once.")
+    out = Path(out)
+    factors = factors or Factors()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"Cannot make folder {out}: {error.strerror}.") from None
+    plan = [(subject_id(i, name, subjects, names), name) for name in names for i in range(subjects)]
+    rows = dict(run(out, plan, seed, float(spacing_mm), lesions, factors, jobs, progress))
+    write_tables(out, [row for subject, _ in plan for row in rows[subject]])
+    return out / "manifest.tsv"
+
+
+def check_request(subjects, seed, spacing_mm, jobs, lesions) -> None:
+    """Refuse numbers out of range, by name."""
+    for name, value, low in (
+        ("subjects", subjects, 1),
+        ("seed", seed, 0),
+        ("jobs", jobs, 1),
+        ("lesions", lesions, 0),
+    ):
+        if not isinstance(value, int | np.integer) or value < low:
+            raise InputError(f"Invalid {name} {value!r}. Must be a whole number of {low} or more.")
+    if not FINEST_MM <= spacing_mm <= COARSEST_MM:
+        raise InputError(
+            f"Invalid spacing {spacing_mm} mm. Must be {FINEST_MM} to {COARSEST_MM} mm: on a coarser "
+            "grid the oesophagus has no voxels."
+        )
+
+
+def subject_id(index: int, session: str, subjects: int, sessions: Sequence[str]) -> str:
+    """``sub-001`` ...: unique over sessions, which follow one another."""
+    return f"sub-{list(sessions).index(session) * subjects + index + 1:03d}"
+
+
+def run(out, plan, seed, spacing_mm, lesions, factors, jobs, progress):
+    """(subject, manifest rows) of every planned subject, in processes if asked."""
+    tasks = [
+        (str(out), subject, name, seed, spacing_mm, lesions, factors) for subject, name in plan
+    ]
+    if jobs == 1 or len(tasks) == 1:
+        for task in tasks:
+            yield finish(write_subject(*task), len(plan), progress)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        for future in as_completed([pool.submit(write_subject, *task) for task in tasks]):
+            yield finish(future.result(), len(plan), progress)
+
+
+def finish(result, total: int, progress):
+    """Report one subject."""
+    subject, rows, fresh = result
+    if progress:
+        progress(f"{subject}: {'written' if fresh else 'kept'} ({total} in all)")
+    return subject, rows
+
+
+def write_subject(
+    out: str,
+    subject: str,
+    session: str,
+    seed: int,
+    spacing_mm: float,
+    lesions: int,
+    factors: Factors,
+):
+    """Make and write one subject unless its files are there with the same key."""
+    folder = Path(out) / subject / f"ses-{session}"
+    structural = SESSIONS[session].structural
+    request = {
+        "version": VERSION, "seed": int(seed), "subject": subject, "session": session,
+        "spacing_mm": spacing_mm, "lesions": int(lesions), "factors": factors.record(),
+    }  # fmt: skip
+    key = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
+    record_path = folder / f"{subject}_ses-{session}_synthesis.json"
+    paths = {m: image_paths(folder, subject, session, m) for m in (structural, "PET")}
+    kept = read_record(record_path, key)
+    if kept and all(p.is_file() for pair in paths.values() for p in pair):
+        return subject, manifest_rows(Path(out), kept, paths), False
+    record_path.unlink(missing_ok=True)
+    record = request | {"key": key, "umdlib": __version__}
+    record |= make_subject(subject, session, seed, spacing_mm, factors, paths)
+    write_text(record_path, json.dumps(record, indent=1, sort_keys=True) + "\n")
+    return subject, manifest_rows(Path(out), record, paths), True
+
+
+def make_subject(subject, session, seed, spacing_mm, factors, paths) -> dict:
+    """Draw, image and write one subject; return its truth."""
+    root = np.random.SeedSequence(
+        [int(seed), zlib.crc32(f"{session}/{subject}".encode()), int(VERSION)]
+    )
+    who, scan, structural_rng, pet_rng = (np.random.default_rng(s) for s in root.spawn(4))
+    arms = "up" if session == "petct" and who.random() < 0.6 else "down"
+    person = draw_person(who, arms=arms)
+    acquisition = draw_acquisition(scan, session=session, bmi=person.bmi)
+    anatomy = draw_anatomy(person, spacing_mm=float(np.clip(spacing_mm / 2, 1.5, 3.0)))
+    modality = SESSIONS[session].structural
+    scale = spacing_mm / 4
+    widths = {m: SCANNERS[session, m].fwhm_mm for m in (modality, "PET")}
+    grid = structural_grid(anatomy, session, modality, spacing_mm)
+    make = ct_image if modality == "CT" else mr_image
+    image = make(
+        anatomy, grid, factors=factors, rng=structural_rng, fwhm_mm=widths[modality] * scale
+    )
+    pet_grid = structural_grid(anatomy, session, "PET", spacing_mm)
+    pet = pet_image(
+        anatomy, image, pet_grid, acquisition=acquisition, factors=factors, rng=pet_rng,
+        fwhm_mm=widths["PET"], structural_fwhm_mm=widths[modality] * scale,
+    )  # fmt: skip
+    volumes = {}
+    for name, volume in ((modality, image), ("PET", pet)):
+        on = Grid(volume.shape, volume.affine)
+        labels = sample_labels(anatomy.tissue, anatomy.affine, on)
+        write_volume(paths[name][0], volume)
+        write_label_map(paths[name][1], LabelMap(labels, volume.affine))
+        counts = np.bincount(labels.ravel(), minlength=ORGANS[-1].value + 1)
+        voxel = float(np.prod(on.spacing_mm)) / 1000
+        volumes[name] = {s.name: round(float(counts[s.value]) * voxel, 2) for s in ORGANS}
+    truth = dict(acquisition.__dict__)
+    truth.pop("extra")
+    return {
+        "person": person.record(),
+        "acquisition": truth,
+        "reference_ml": volumes,
+        "fwhm_mm": widths["PET"],
+    }
+
+
+def image_paths(folder: Path, subject: str, session: str, modality: str) -> tuple[Path, Path]:
+    """Image and reference of one modality."""
+    place, suffix = SUFFIX[modality]
+    stem = folder / place / f"{subject}_ses-{session}"
+    return Path(f"{stem}_{suffix}.nii.gz"), Path(f"{stem}_space-{modality.lower()}_dseg.nii.gz")
+
+
+def manifest_rows(out: Path, record: dict, paths) -> list[list[str]]:
+    """Two rows, structural first."""
+    person = record["person"]
+    rows = []
+    for modality, (image, reference) in paths.items():
+        rows.append([
+            record["subject"], record["session"], modality, image.relative_to(out).as_posix(),
+            reference.relative_to(out).as_posix(), UNIT[modality], person["sex"], str(person["age"]),
+            f"{person['height_cm']:g}", f"{person['weight_kg']:g}", "synthetic",
+        ])  # fmt: skip
+    return rows
+
+
+COLUMNS = (
+    "subject",
+    "session",
+    "modality",
+    "image",
+    "reference",
+    "unit",
+    "sex",
+    "age",
+    "height_cm",
+    "weight_kg",
+    "provenance",
+)
+
+
+def write_tables(out: Path, rows: list[list[str]]) -> None:
+    """dseg.tsv, dataset_description.json, and last the manifest."""
+    dseg = ["index\tname\tabbreviation\tcolor"]
+    dseg += [f"{s.value}\t{s.name}\t{s.short}\t{s.colour}" for s in ORGANS]
+    write_text(out / "dseg.tsv", "\n".join(dseg) + "\n")
+    about = {"Name": "umdlib synthetic cohort", "BIDSVersion": "1.10.0", "DatasetType": "raw",
+             "GeneratedBy": [{"Name": "umdlib.synthetic", "Version": __version__}]}  # fmt: skip
+    write_text(out / "dataset_description.json", json.dumps(about, indent=1) + "\n")
+    lines = ["\t".join(COLUMNS), *("\t".join(row) for row in rows)]
+    write_text(out / "manifest.tsv", "\n".join(lines) + "\n")
+
+
+def read_record(path: Path, key: str) -> dict | None:
+    """The stored truth of a subject if it was made from the same request."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record if record.get("key") == key else None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8", newline="\n")
+        os.replace(part, path)
+    except OSError as error:
+        raise InputError(f"Cannot write {path}: {error.strerror}.") from None
+    finally:
+        part.unlink(missing_ok=True)
