@@ -6,18 +6,9 @@ import numpy as np
 import pandas as pd
 
 from umdlib.errors import unknown_name
-from umdlib.labels import ORGANS, SESSIONS
-from umdlib.published.markup import MODELS
+from umdlib.labels import SESSIONS
+from umdlib.published.names import MODELS, STRUCTURES
 from umdlib.published.tables import cells, read
-
-OTHER_STRUCTURES = {
-    "average": "Average",
-    "lung_lobe": "Lung lobes",
-    "lymphoma": "Lymphoma",
-    "lung_cancer": "Lung cancer",
-    "prostate_carcinoma": "Prostate carcinoma",
-}
-STRUCTURES = {**{o.name: o.title for o in ORGANS}, **OTHER_STRUCTURES}
 
 
 def comparable_scores() -> pd.DataFrame:

@@ -7,27 +7,19 @@ from collections.abc import Mapping
 import pandas as pd
 
 from umdlib.labels import MODALITIES, SESSIONS
-from umdlib.published.claims_umd import TITLE
-from umdlib.published.significance import CERTAIN, modality_ranges
+from umdlib.published.checks import GRADES, INNOCENT
+from umdlib.published.names import MODELS, STRUCTURES
+from umdlib.published.significance import CERTAIN, DEPENDS, NEVER, modality_ranges
 from umdlib.published.tables import cells, read
 
-MODELS = {
-    **TITLE,
-    "nnunet": "nnU-Net",
-    "segresnet": "SegResNet",
-    "stunet": "STU-Net",
-    "swinunetr": "SwinUNETR",
-    "sam": "SAM",
-    "medsam": "MedSAM",
-    "seganypet": "SegAnyPET",
-    "seganypet_lesion": "SegAnyPET-Lesion",
-}
 # Marks of a difference that is certain for every correlation, and the class that shades it.
 MARKS = ((1e-4, "‡", "umd-sig4"), (1e-2, "†", "umd-sig2"))
 
 
-def pipe_table(frame: pd.DataFrame) -> str:
+def pipe_table(frame: pd.DataFrame, *, text: bool = False) -> str:
     """A Markdown pipe table; the first column to the left, the others to the right.
+
+    With `text`, every column to the left.
 
     Examples
     --------
@@ -37,7 +29,7 @@ def pipe_table(frame: pd.DataFrame) -> str:
     | Liver | 0.70 |
     """
     head = "| " + " | ".join(map(str, frame.columns)) + " |"
-    rule = "|:---|" + "---:|" * (frame.shape[1] - 1)
+    rule = "|:---|" + (":---|" if text else "---:|") * (frame.shape[1] - 1)
     body = [
         "| " + " | ".join(str(v).replace("|", "\\|") for v in row) + " |"
         for row in frame.itertuples(index=False)
@@ -111,8 +103,8 @@ def _certain_marks(table: pd.DataFrame) -> dict[tuple[str, str, str], tuple[str,
     """(structure, segmenter, better modality) -> mark and class, the strictest level first."""
     marks: dict[tuple[str, str, str], tuple[str, str]] = {}
     for alpha, mark, shade in MARKS:
-        found = modality_ranges(table, alpha=alpha).query("verdict == @CERTAIN")
-        for _, r in found.iterrows():
+        found = modality_ranges(table, alpha=alpha)
+        for _, r in found[found["verdict"] == CERTAIN].iterrows():
             marks.setdefault((r["structure"], r["segmenter"], r["better"]), (mark, shade))
     return marks
 
@@ -183,7 +175,93 @@ def _system(cell: pd.Series) -> str:
     return f"{MODELS[cell['segmenter']]}{prompt}"
 
 
-_LATEX: Mapping[str, str] = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "~": r"\textasciitilde{}"}
+def findings_table(found: pd.DataFrame) -> pd.DataFrame:
+    """Findings of an audit for a reader: where, what is printed, the arithmetic, what else."""
+    return pd.DataFrame(
+        {
+            "Where": found["table"] + ": " + found["where"],
+            "Printed": found["printed"],
+            "Arithmetic": found["arithmetic"],
+            "What else it could be": found["check"].map(INNOCENT),
+        }
+    )
+
+
+def checks_table(found: pd.DataFrame) -> pd.DataFrame:
+    """How many tests of each check were made, and how they ended."""
+    counts = found.groupby(["check", "grade"]).size().unstack(fill_value=0)  # noqa: PD010
+    counts = counts.reindex(columns=list(GRADES), fill_value=0)
+    counts = counts.loc[:, counts.sum() > 0]
+    counts.insert(0, "tests", counts.sum(axis=1))
+    counts.loc["all"] = counts.sum()
+    return counts.rename_axis("check").reset_index()
+
+
+def claims_table(claims: pd.DataFrame) -> pd.DataFrame:
+    """Evaluated claims for a reader: words, what we test, the numbers."""
+    return pd.DataFrame(
+        {
+            "Words of the paper": "“" + claims["quote"] + "”",
+            "Source": claims["paper"] + ", " + claims["where"],
+            "Tested as": claims["reading"],
+            "Numbers": claims["numbers"],
+        }
+    )
+
+
+def certainty_table(table: pd.DataFrame, *, alpha: float) -> pd.DataFrame:
+    """Per system, in how many organs the modalities differ for every, for some, for no ρ."""
+    found = modality_ranges(table, alpha=alpha)
+    found = found[found["structure"] != "average"]
+    label = found["verdict"].where(found["verdict"] != CERTAIN, found["better"] + " better")
+    label = label.replace({DEPENDS: "depends on ρ", NEVER: "no difference for any ρ"})
+    label = label.where(found["difference"] != 0, "equal in print")
+    counts = pd.crosstab(found["segmenter"], label)
+    order = [c for c in counts if c.endswith("better")]
+    rest = ("depends on ρ", "no difference for any ρ", "equal in print")
+    order += [c for c in rest if c in counts]
+    counts = counts.loc[list(dict.fromkeys(found["segmenter"])), order]
+    counts.index = [MODELS[m] for m in counts.index]
+    return counts.rename_axis("System").reset_index()
+
+
+def training_table(training: pd.DataFrame) -> pd.DataFrame:
+    """Training data for a reader; a number that was not published is said to be so."""
+    volumes = training["volumes"].map("{:,.0f}".format, na_action="ignore")
+    return pd.DataFrame(
+        {
+            "System": training["system"],
+            "Modality": training["modality"].replace("unknown", "not published"),
+            "Coverage": training["coverage"].replace("unknown", "not published"),
+            "Volumes": volumes.fillna("not published"),
+            "Certainty": training["certainty"],
+            "Source": training["source"],
+        }
+    )
+
+
+def ranges_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Range of p over ρ for some cells, for a reader."""
+    return pd.DataFrame(
+        {
+            "System": rows["segmenter"].map(MODELS),
+            "Structure": rows["structure"].map(STRUCTURES),
+            "Difference": rows["difference"].map("{:+.4f}".format),
+            "p, best ρ": rows["p_low"].map("{:.1g}".format),
+            "p, worst ρ": rows["p_high"].map("{:.1g}".format),
+            "ρ needed": rows["rho_needed"].map("{:.2f}".format).replace("nan", "none"),
+            "Verdict": rows["verdict"],
+        }
+    )
+
+
+_LATEX: Mapping[str, str] = {
+    "&": r"\&",
+    "%": r"\%",
+    "_": r"\_",
+    "#": r"\#",
+    "~": r"\textasciitilde{}",
+}
 
 
 def latex_table(table: pd.DataFrame) -> str:
