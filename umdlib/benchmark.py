@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from umdlib import metrics, prompts, scores, segmenters, volume, weights
+from umdlib import metrics, prompts, runs, scores, segmenters, volume, weights
 from umdlib.cohort import Case, Cohort, file_hash
 from umdlib.errors import InputError
 from umdlib.labels import Structure
@@ -132,7 +132,7 @@ def score_cohort(
     tables = []
     for number, case in enumerate(cases, start=1):
         started = time.perf_counter()
-        folder = case_folder(root, record.name, case)
+        folder = runs.case_folder(root, record.name, case)
         drawn = session_prompts(cohort, case, record, settings)
         keys = _keys(case, record, drawn, settings)
         state = _state(folder, keys)
@@ -177,62 +177,6 @@ def session_prompts(
     return drawn
 
 
-def case_folder(root: str | Path, segmenter: str, case: Case) -> Path:
-    """Where a case's scores, prompts and predictions lie."""
-    return Path(root) / "cases" / segmenter / case.name
-
-
-def read_prediction(
-    root: str | Path, segmenter: str, case: Case,
-    *, prompt: str = "centre", seed: int = 0, step: int = 0,
-) -> dict[str, np.ndarray]:  # fmt: skip
-    """Predicted masks of a case: structure name -> boolean (I, J, K) on the grid of its image.
-
-    Raises
-    ------
-    InputError
-        If there is no such prediction.
-    """
-    path = case_folder(root, segmenter, case) / _prediction_file(prompt, seed, step)
-    bits = volume.read_bits(path)
-    return {s.name: metrics.unpack_bit(bits, b) for b, s in enumerate(case.structures)}
-
-
-def read_prompts(root: str | Path, segmenter: str, case: Case) -> list[Prompt]:
-    """Every prompt that was given for a case, in the order given."""
-    path = case_folder(root, segmenter, case) / "prompts.json"
-    if not path.is_file():
-        raise InputError(f"File {path} does not exist.")
-    return [prompts.from_record(r) for r in json.loads(path.read_text())]
-
-
-def compare_prompts(
-    cohort: Cohort, root: str | Path, session: str, segmenter: str
-) -> pd.DataFrame:
-    """First prompts of the two images of each examination, read back from disk.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row per subject, structure, prompt and seed that has a click in both images: these,
-        `distance_mm` between the two clicks, and `outside`: whether the click lies outside the
-        structure on a partner's grid.
-    """
-    rows = []
-    for pair in cohort.pairs(session):
-        given = [
-            {(p.structure, p.protocol, p.seed): p
-             for p in read_prompts(root, segmenter, case) if len(p.clicks) == 1}
-            for case in pair
-        ]  # fmt: skip
-        for key in given[0].keys() & given[1].keys():
-            ends = [np.array(g[key].clicks[0].xyz_mm) for g in given]
-            rows.append([pair[0].subject, *key, float(np.linalg.norm(ends[0] - ends[1])),
-                         given[0][key].note == prompts.OUTSIDE_PARTNER])  # fmt: skip
-    columns = ["subject", "structure", "prompt", "seed", "distance_mm", "outside"]
-    return pd.DataFrame(rows, columns=columns).sort_values(columns[:4], ignore_index=True)
-
-
 def _score_case(
     folder: Path, case: Case, record: Segmenter, segment: Segment,
     drawn: dict, settings: Settings, keys: dict,
@@ -255,7 +199,7 @@ def _score_case(
                 rows = _rows(case, record, protocol, seed, step, answers)
                 bits = metrics.pack_bits([a.mask for a in answers])
                 tables.append(_with_metrics(rows, reference, bits, case.structures, settings))
-                volume.write_bits(part / _prediction_file(protocol, seed, step), bits, image.affine)
+                volume.write_bits(part / runs.prediction_file(protocol, seed, step), bits, image.affine)
                 given += [prompts.to_record(a.prompt) for a in answers]
         (part / "prompts.json").write_text(json.dumps(given, indent=0))
         table = pd.concat(tables, ignore_index=True)
@@ -373,7 +317,7 @@ def _rescore(folder: Path, case: Case, settings: Settings, keys: dict) -> None:
     tables = []
     for (protocol, seed, step), rows in old.groupby(["prompt", "seed", "step"]):
         rows = rows[keep].sort_values("structure", key=lambda names: names.map(order))
-        bits = volume.read_bits(folder / _prediction_file(protocol, seed, step))
+        bits = volume.read_bits(folder / runs.prediction_file(protocol, seed, step))
         tables.append(_with_metrics(rows, reference, bits, case.structures, settings))
     scores.write_scores(
         folder / "scores.parquet", pd.concat(tables, ignore_index=True), stamp=keys
@@ -388,10 +332,6 @@ def _blank_rows(
     answers = [_Answer(Prompt(s.name), np.zeros(0, bool), fault=reason) for s in case.structures]
     rows = _rows(case, record, plan.protocol, plan.seeds[0], 0, answers)
     return rows.assign(dice=np.nan, status=status, note="")
-
-
-def _prediction_file(protocol: str, seed: int, step: int) -> str:
-    return f"{protocol}-{seed}_step-{step:02d}.nii.gz"
 
 
 def _keys(case: Case, record: Segmenter, drawn: dict, settings: Settings) -> dict[str, str]:
