@@ -223,13 +223,17 @@ def _parse(stem: str, parameter: Parameter, text: str) -> Any:
     """A command-line text as a value of the parameter's type."""
     if parameter.type.startswith("str"):
         return text
-    literal = {"true": "True", "false": "False", "yes": "True", "no": "False"}.get(text.lower(), text)
+    literal = {"true": "True", "false": "False", "yes": "True", "no": "False"}.get(
+        text.lower(), text
+    )
     try:
         value = ast.literal_eval(literal)
     except (ValueError, SyntaxError):
         value = text.split(",") if parameter.type.startswith("list") else text
     if not _fits(parameter.type, value):
-        raise InputError(f"Parameter {parameter.name} of {stem} is '{text}'. Must be {parameter.type}.")
+        raise InputError(
+            f"Parameter {parameter.name} of {stem} is '{text}'. Must be {parameter.type}."
+        )
     return value
 
 
@@ -255,6 +259,7 @@ def _words(values: Mapping[str, Any]) -> dict[str, str]:
 
 def _substitute(document, words: Mapping[str, str]) -> None:
     """``$word`` in markdown cells and in the metadata of all cells."""
+
     def fill(value):
         if isinstance(value, str):
             return string.Template(value).safe_substitute(words)
