@@ -262,22 +262,13 @@ def _ask(image: Volume, prompt: Prompt, segment: Segment, previous) -> _Answer:
     with _peak_memory() as peak:
         started = time.perf_counter()
         try:
-            mask = segment(image, prompt, previous)
-            fault = _contract_fault(mask, image)
-        except (Exception, MemoryError) as error:
+            mask, fault = segment(image, prompt, previous), ""
+        except InputError as error:
+            mask, fault = empty, str(error)
+        except Exception as error:  # whatever a model does, the other cases go on
             mask, fault = empty, f"{type(error).__name__}: {error}"
         seconds = time.perf_counter() - started
     return _Answer(prompt, empty if fault else mask, seconds, peak(), fault[:500])
-
-
-def _contract_fault(mask: object, image: Volume) -> str:
-    """How a mask breaks the contract, or ''."""
-    if not isinstance(mask, np.ndarray) or mask.dtype != bool:
-        kind = getattr(mask, "dtype", type(mask).__name__)
-        return f"The segmenter returned {kind}. A mask is a boolean array."
-    if mask.shape != image.shape:
-        return f"The mask has shape {mask.shape}. The image has {image.shape}."
-    return ""
 
 
 def _rows(

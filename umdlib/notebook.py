@@ -153,13 +153,14 @@ def execute(
         nbformat.write(document, part)
     except OSError as error:
         raise InputError(f"Cannot write {output}: {error.strerror}.") from None
-    engine = _register_engine(notebook.stem, report)
+    engine = _register_engine(output.stem, report)
     started = time.perf_counter()
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     try:
         execute_notebook(
             str(part), str(part), parameters=values, engine_name=engine, progress_bar=False,
             execution_timeout=cell_timeout, kernel_name="python3",
+            extra_arguments=["--IPKernelApp.log_level=40"],
         )  # fmt: skip
     except PapermillExecutionError as error:
         part.replace(failed)
