@@ -49,10 +49,14 @@ def in_memory_order(reference: np.ndarray, prediction: np.ndarray, spacing_mm) -
             f"Volume of shape {reference.shape}. Axes must be 1 to {cells.AXIS_MASK - 1} long."
         )
     flipped = reference.flags.f_contiguous and not reference.flags.c_contiguous
-    order = "F" if flipped else "C"
-    flat = [np.asarray(v, order=order).ravel(order=order) for v in (reference, prediction)]
+    volumes = [v.T if flipped else v for v in (reference, prediction)]
+    short = cells.LANES - volumes[0].shape[2]
+    if short > 0:
+        # the kernels read 64 voxels of a row at once; zeros beyond the volume change nothing
+        volumes = [np.pad(v, ((0, 0), (0, 0), (0, short))) for v in volumes]
+    flat = [np.ascontiguousarray(v).ravel() for v in volumes]
     step = -1 if flipped else 1
-    return Pair(*flat, reference.shape[::step], np.array(spacing_mm[::step], float), flipped)
+    return Pair(*flat, volumes[0].shape, np.array(spacing_mm[::step], float), flipped)
 
 
 def count_labels(pair: Pair, index: np.ndarray, structures: int) -> np.ndarray:
@@ -81,7 +85,7 @@ def surface_distances(
             (pair.prediction, (p_chunks, p_used)),
         )
     ]
-    area = cell_areas_mm2(pair.spacing)
+    area = cell_areas_mm2(tuple(pair.spacing.tolist()))
     rows = nearest.near_rows(pair.spacing)
     return {
         s: _distances(*(side[s] for side in sides), pair, area, rows, tolerances_mm)
