@@ -1,5 +1,7 @@
 """A small paired subject for the viewer's tests: ellipsoids on two grids of different spacing."""
 
+import functools
+
 import numpy as np
 
 from umdlib import geometry
@@ -28,6 +30,7 @@ def inside(grid, centre, radii, scale=1.0):
     return (((xyz - centre) / (np.asarray(radii) * scale)) ** 2).sum(axis=-1) <= 1
 
 
+@functools.cache
 def pane(modality, *, segmenters=("region", "threshold"), steps=2):
     grid = CT_GRID if modality == "CT" else PET_GRID
     rng = np.random.default_rng(7)

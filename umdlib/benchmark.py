@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import os
 import shutil
@@ -17,7 +18,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from umdlib import metrics, prompts, scores, segmenters, volume
+from umdlib import metrics, prompts, runs, scores, segmenters, volume, weights
 from umdlib.cohort import Case, Cohort, file_hash
 from umdlib.errors import InputError
 from umdlib.labels import Structure
@@ -118,29 +119,32 @@ def score_cohort(
     record = segmenters.get(segmenter)
     cases = list(cohort.cases if cases is None else cases)
     root = Path(root)
+    available, reason = segmenters.availability(record, device)
+    if available:
+        for item in record.weights:
+            weights.verified(item, record.name)  # its hash is part of what a prediction depends on
     stamp = _stamp(cohort, record, settings, device)
-    available, reason = segmenters.availability(record)
     if not available:
-        report(f"{segmenter}: unavailable. {reason}")
+        report(f"{record.name}: unavailable. {reason}")
         table = pd.concat([_blank_rows(c, record, settings, "unavailable", reason) for c in cases])
         return _stamped(table, stamp)
     segment: Segment | None = None
     tables = []
     for number, case in enumerate(cases, start=1):
         started = time.perf_counter()
-        folder = case_folder(root, segmenter, case)
+        folder = runs.case_folder(root, record.name, case)
         drawn = session_prompts(cohort, case, record, settings)
         keys = _keys(case, record, drawn, settings)
         state = _state(folder, keys)
         if state == "rescore":
             _rescore(folder, case, settings, keys)
         elif state == "new":
-            segment = segment or segmenters.load(segmenter, device)
+            segment = segment or segmenters.load(record, device)
             _score_case(folder, case, record, segment, drawn, settings, keys)
         tables.append(scores.read_scores(folder / "scores.parquet"))
         word = {"done": "kept", "rescore": "scored anew", "new": "scored"}[state]
         seconds = time.perf_counter() - started
-        report(f"{segmenter} {case.name} {word} ({number}/{len(cases)}, {seconds:.1f} s)")
+        report(f"{record.name} {case.name} {word} ({number}/{len(cases)}, {seconds:.1f} s)")
     return _stamped(pd.concat(tables, ignore_index=True), stamp)
 
 
@@ -173,62 +177,6 @@ def session_prompts(
     return drawn
 
 
-def case_folder(root: str | Path, segmenter: str, case: Case) -> Path:
-    """Where a case's scores, prompts and predictions lie."""
-    return Path(root) / "cases" / segmenter / case.name
-
-
-def read_prediction(
-    root: str | Path, segmenter: str, case: Case,
-    *, prompt: str = "centre", seed: int = 0, step: int = 0,
-) -> dict[str, np.ndarray]:  # fmt: skip
-    """Predicted masks of a case: structure name -> boolean (I, J, K) on the grid of its image.
-
-    Raises
-    ------
-    InputError
-        If there is no such prediction.
-    """
-    path = case_folder(root, segmenter, case) / _prediction_file(prompt, seed, step)
-    bits = volume.read_bits(path)
-    return {s.name: metrics.unpack_bit(bits, b) for b, s in enumerate(case.structures)}
-
-
-def read_prompts(root: str | Path, segmenter: str, case: Case) -> list[Prompt]:
-    """Every prompt that was given for a case, in the order given."""
-    path = case_folder(root, segmenter, case) / "prompts.json"
-    if not path.is_file():
-        raise InputError(f"File {path} does not exist.")
-    return [prompts.from_record(r) for r in json.loads(path.read_text())]
-
-
-def compare_prompts(
-    cohort: Cohort, root: str | Path, session: str, segmenter: str
-) -> pd.DataFrame:
-    """First prompts of the two images of each examination, read back from disk.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row per subject, structure, prompt and seed that has a click in both images: these,
-        `distance_mm` between the two clicks, and `outside`: whether the click lies outside the
-        structure on a partner's grid.
-    """
-    rows = []
-    for pair in cohort.pairs(session):
-        given = [
-            {(p.structure, p.protocol, p.seed): p
-             for p in read_prompts(root, segmenter, case) if len(p.clicks) == 1}
-            for case in pair
-        ]  # fmt: skip
-        for key in given[0].keys() & given[1].keys():
-            ends = [np.array(g[key].clicks[0].xyz_mm) for g in given]
-            rows.append([pair[0].subject, *key, float(np.linalg.norm(ends[0] - ends[1])),
-                         given[0][key].note == prompts.OUTSIDE_PARTNER])  # fmt: skip
-    columns = ["subject", "structure", "prompt", "seed", "distance_mm", "outside"]
-    return pd.DataFrame(rows, columns=columns).sort_values(columns[:4], ignore_index=True)
-
-
 def _score_case(
     folder: Path, case: Case, record: Segmenter, segment: Segment,
     drawn: dict, settings: Settings, keys: dict,
@@ -251,7 +199,7 @@ def _score_case(
                 rows = _rows(case, record, protocol, seed, step, answers)
                 bits = metrics.pack_bits([a.mask for a in answers])
                 tables.append(_with_metrics(rows, reference, bits, case.structures, settings))
-                volume.write_bits(part / _prediction_file(protocol, seed, step), bits, image.affine)
+                volume.write_bits(part / runs.prediction_file(protocol, seed, step), bits, image.affine)
                 given += [prompts.to_record(a.prompt) for a in answers]
         (part / "prompts.json").write_text(json.dumps(given, indent=0))
         table = pd.concat(tables, ignore_index=True)
@@ -369,7 +317,7 @@ def _rescore(folder: Path, case: Case, settings: Settings, keys: dict) -> None:
     tables = []
     for (protocol, seed, step), rows in old.groupby(["prompt", "seed", "step"]):
         rows = rows[keep].sort_values("structure", key=lambda names: names.map(order))
-        bits = volume.read_bits(folder / _prediction_file(protocol, seed, step))
+        bits = volume.read_bits(folder / runs.prediction_file(protocol, seed, step))
         tables.append(_with_metrics(rows, reference, bits, case.structures, settings))
     scores.write_scores(
         folder / "scores.parquet", pd.concat(tables, ignore_index=True), stamp=keys
@@ -386,10 +334,6 @@ def _blank_rows(
     return rows.assign(dice=np.nan, status=status, note="")
 
 
-def _prediction_file(protocol: str, seed: int, step: int) -> str:
-    return f"{protocol}-{seed}_step-{step:02d}.nii.gz"
-
-
 def _keys(case: Case, record: Segmenter, drawn: dict, settings: Settings) -> dict[str, str]:
     """Content keys: of the predictions, and of the scores made from them."""
     steps = {p.protocol: p.steps for p in settings.plans}
@@ -400,7 +344,7 @@ def _keys(case: Case, record: Segmenter, drawn: dict, settings: Settings) -> dic
     corrected = any(steps.values()) and "negative_click" in record.prompts
     reference = file_hash(case.reference)
     prediction = [
-        file_hash(case.image), case.unit, given, record.name, segmenters.fingerprint(record),
+        file_hash(case.image), case.unit, given, record.name, identity(record),
         reference if corrected else "",
     ]  # fmt: skip
     score = [prediction, reference, settings.tolerances_mm, METRICS_VERSION]
@@ -427,7 +371,7 @@ def _stamp(cohort: Cohort, record: Segmenter, settings: Settings, device: str) -
         cohort=cohort.name, cohort_hash=cohort.hash(), device=device,
         tolerances_mm=list(settings.tolerances_mm), metrics=METRICS_VERSION,
         plans=[asdict(p) for p in settings.plans],
-        segmenters={record.name: segmenters.identity(record)},
+        segmenters={record.name: identity(record)},
     )  # fmt: skip
 
 
@@ -435,6 +379,17 @@ def _stamped(table: pd.DataFrame, stamp: dict) -> pd.DataFrame:
     table = scores.check_scores(table)
     table.attrs["stamp"] = stamp
     return table
+
+
+def identity(record: Segmenter) -> dict:
+    """What a segmenter's predictions depend on: version, settings, source file, weight hashes."""
+    source = inspect.getsourcefile(inspect.unwrap(record.load))
+    return {
+        "version": record.version,
+        "settings": {k: str(v) for k, v in record.settings.items()},
+        "source": file_hash(source) if source else "",
+        "weights": {w.file: weights.known_hash(w) or "" for w in record.weights},
+    }
 
 
 def _digest(value: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from umdlib.published.claims import Claim, Outcome, Tables, by_structure, cannot, decide, medians
+from umdlib.published.names import MODELS, STRUCTURES
 from umdlib.published.tables import fact
 
 RIVALS = ["sam_med3d_turbo", "sat_pro", "vista3d", "segvol", "nninteractive"]
@@ -106,7 +107,10 @@ def _wins(tables: Tables, cohorts: list[str]) -> tuple[int, list[str]]:
             n += 1
             if row[RIVALS].max() >= row["seganypet"]:
                 who = row[RIVALS].idxmax()
-                lost.append(f"{cohort} {organ}: {who} {row[who]:.4f} ≥ {row['seganypet']:.4f}")
+                name = STRUCTURES[organ].lower()
+                lost.append(
+                    f"{cohort} {name}: {MODELS[who]} {row[who]:.4f}, {row['seganypet']:.4f}"
+                )
     return n, lost
 
 

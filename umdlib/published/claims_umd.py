@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import pandas as pd
 
-from umdlib.labels import SESSIONS, structure
+from umdlib.labels import SESSIONS
 from umdlib.published.claims import Claim, Outcome, Tables, cannot, decide, scores
+from umdlib.published.names import MODELS, STRUCTURES
 from umdlib.published.significance import p_range
 from umdlib.published.tables import fact, n_scans, read_training
 
 POINT_MODELS = ["sam_med3d_turbo", "nninteractive"]
 SEMANTIC_MODELS = ["vista3d", "sat_pro"]
-MODELS = [*POINT_MODELS, "segvol", *SEMANTIC_MODELS]
-TITLE = {
-    "sam_med3d_turbo": "SAM-Med3D",
-    "nninteractive": "nnInteractive",
-    "segvol": "SegVol",
-    "vista3d": "VISTA3D",
-    "sat_pro": "SAT",
-}
+SYSTEMS = [*POINT_MODELS, "segvol", *SEMANTIC_MODELS]
 # Organs of high FDG uptake 60 min after injection: brain, myocardium, and the urinary tract.
 HIGH_UPTAKE = ["brain", "heart", "kidney_left", "kidney_right", "urinary_bladder"]
 MARGIN = 0.02  # DSC; smaller differences are not called better
@@ -108,7 +102,7 @@ def _thin_organs(tables: Tables) -> Outcome:
 
 def _bladder(tables: Tables) -> Outcome:
     gap = _gap(tables, "petct").loc["urinary_bladder", [*POINT_MODELS, "segvol"]]
-    text = ", ".join(f"{TITLE[m]} {g:+.4f}" for m, g in gap.items())
+    text = ", ".join(f"{MODELS[m]} {g:+.4f}" for m, g in gap.items())
     return decide(bool((gap > 0).all()), f"PET minus CT: {text}.")
 
 
@@ -130,7 +124,7 @@ def _exceptions(tables: Tables, session: str) -> Outcome:
             half_unit=a["half_unit"],
         )
         if p.difference >= MARGIN and p.p_high < 0.01:
-            found.append((p.difference, f"{TITLE[model]} {structure(organ).title.lower()}"))
+            found.append((p.difference, f"{MODELS[model]} {STRUCTURES[organ].lower()}"))
     found.sort(reverse=True)
     text = "; ".join(f"{who} {d:+.4f}" for d, who in found[:6]) or "none"
     return decide(
@@ -141,21 +135,21 @@ def _exceptions(tables: Tables, session: str) -> Outcome:
 
 def _decline(tables: Tables) -> Outcome:
     gap = _gap(tables, "petmr").loc["average", POINT_MODELS]
-    text = ", ".join(f"{TITLE[m]} {g:+.4f}" for m, g in gap.items())
+    text = ", ".join(f"{MODELS[m]} {g:+.4f}" for m, g in gap.items())
     return decide(bool((gap <= -MARGIN).all()), f"PET minus MR: {text}.")
 
 
 def _bias(tables: Tables) -> Outcome:
     gaps = pd.concat({s: _gap(tables, s).loc["average"] for s in SESSIONS})
     up = gaps[gaps > 0]
-    text = ", ".join(f"{TITLE[m]} on {SESSIONS[s].title} {g:+.4f}" for (s, m), g in up.items())
+    text = ", ".join(f"{MODELS[m]} on {SESSIONS[s].title} {g:+.4f}" for (s, m), g in up.items())
     return decide(up.empty, f"{(gaps < 0).sum()} of {len(gaps)} averages fall; rising: {text}.")
 
 
 def _similar(tables: Tables) -> Outcome:
-    a, b = (_gap(tables, s).loc["average", MODELS] for s in SESSIONS)
+    a, b = (_gap(tables, s).loc["average", SYSTEMS] for s in SESSIONS)
     same = (a > 0) == (b > 0)
-    text = ", ".join(f"{TITLE[m]} {a[m]:+.4f} and {b[m]:+.4f}" for m in MODELS)
+    text = ", ".join(f"{MODELS[m]} {a[m]:+.4f} and {b[m]:+.4f}" for m in SYSTEMS)
     return decide(
         bool(same.all()),
         f"The average difference has the same sign in both sessions for {same.sum()} of 5: {text}.",
@@ -165,7 +159,7 @@ def _similar(tables: Tables) -> Outcome:
 def _mr_above_ct(tables: Tables) -> Outcome:
     ct, mr = scores(tables, "petct", "CT"), scores(tables, "petmr", "MR")
     gap = mr.loc["average", POINT_MODELS] - ct.loc["average", POINT_MODELS]
-    text = ", ".join(f"{TITLE[m]} {g:+.4f}" for m, g in gap.items())
+    text = ", ".join(f"{MODELS[m]} {g:+.4f}" for m, g in gap.items())
     return decide(bool((gap > 0).all()), f"MR minus CT: {text} (other subjects).")
 
 
@@ -173,7 +167,9 @@ def _liver_brain(tables: Tables) -> Outcome:
     ct, mr = scores(tables, "petct", "CT"), scores(tables, "petmr", "MR")
     gap = (mr - ct).loc[["liver", "brain"], POINT_MODELS]
     text = ", ".join(
-        f"{TITLE[m]} {o} {gap.loc[o, m]:+.4f}" for o in gap.index for m in POINT_MODELS
+        f"{MODELS[m]} {STRUCTURES[o].lower()} {gap.loc[o, m]:+.4f}"
+        for o in gap.index
+        for m in POINT_MODELS
     )
     return decide(gap.to_numpy().min() > 0, f"MR minus CT: {text}.")
 
@@ -191,7 +187,7 @@ def _reported_gap(tables: Tables) -> Outcome:
     reported = reported.where(reported <= 1, reported / 100)
     own = t.query("column == 'UMD PET/CT CT'").set_index("segmenter")["value"]
     gap = reported - own[reported.index]
-    text = ", ".join(f"{TITLE[m]} {reported[m]:.3f} to {own[m]:.3f}" for m in reported.index)
+    text = ", ".join(f"{MODELS[m]} {reported[m]:.3f} to {own[m]:.3f}" for m in reported.index)
     return decide(
         (gap > 0.1).sum() > len(gap) / 2,
         f"On CT: {text} (SAT read as per cent; the test data differ, as the table says).",
@@ -204,7 +200,7 @@ def _most_general(tables: Tables) -> Outcome:
         for s in SESSIONS.values():
             a = scores(tables, s.name, s.structural).loc["average", model]
             kept[model, s.title] = scores(tables, s.name, "PET").loc["average", model] / a
-    text = ", ".join(f"{TITLE[m]} {v:.0%} on {s}" for (m, s), v in kept.items())
+    text = ", ".join(f"{MODELS[m]} {v:.0%} on {s}" for (m, s), v in kept.items())
     better = all(kept["nninteractive", s] >= kept["sam_med3d_turbo", s] for _, s in kept)
     return decide(better, f"Share of the structural average kept on PET: {text}.")
 
@@ -229,7 +225,7 @@ def _segvol_ct(tables: Tables) -> Outcome:
 
 
 def _negligible_pet(tables: Tables) -> Outcome:
-    training = read_training().query("segmenter in @MODELS")
+    training = read_training().query("segmenter in @SYSTEMS")
     known = training.query("modality != 'unknown'")
     parts, unknown = [], []
     for system, group in training.groupby("system", sort=False):

@@ -8,7 +8,7 @@ import numpy as np
 
 from umdlib.errors import InputError
 from umdlib.synthetic import abdomen, body, bowel, head, skeleton, thorax
-from umdlib.synthetic.canvas import HIGH, LOW, Canvas, Frame, draw_frame
+from umdlib.synthetic.canvas import HIGH, LOW, Z_ORIGIN, Canvas, Frame, draw_frame
 from umdlib.synthetic.person import Person
 from umdlib.synthetic.tissue import label_of_code
 from umdlib.volume import LabelMap
@@ -70,8 +70,10 @@ def draw_anatomy(person: Person, *, spacing_mm: float = 2.0) -> Anatomy:
     streams = np.random.SeedSequence(person.shape_seed).spawn(12)
     rng = iter([np.random.default_rng(s) for s in streams])
     frame = draw_frame(person, next(rng))
-    canvas = Canvas(frame, *body_box(frame, person), spacing_mm)
-    body.paint_body(canvas, person)
+    outline = outline_canvas(frame, person)
+    lean, skin = body.outline_fields(outline, person)
+    canvas = Canvas(frame, *body_box(outline, frame, skin), spacing_mm)
+    body.paint_body(canvas, outline, lean, skin)
     abdomen.paint_cavity(canvas, person)
     thorax.paint_cavities(canvas, person)
     skeleton.paint_skeleton(canvas, person)
@@ -94,16 +96,29 @@ def draw_anatomy(person: Person, *, spacing_mm: float = 2.0) -> Anatomy:
     return Anatomy(canvas.tissue, canvas.affine, person, frame, (window.box, field, level))
 
 
-def body_box(frame: Frame, person: Person, *, margin_mm: float = 14.0):
-    """World box (low, high) of the body in the field of view, from a coarse drawing of its outline."""
-    ends = frame.scale[2] * (np.array([FLOOR_MM, TOP_MM]) - 1100)
-    low = np.array([LOW[0], LOW[1], 0]) * [*frame.scale[:2], 1] + [0, 0, ends[0]]
-    high = np.array([HIGH[0], HIGH[1], 0]) * [*frame.scale[:2], 1] + [0, 0, ends[1]]
-    coarse = Canvas(frame, low, high, 12.0)
-    body.paint_body(coarse, person)
-    filled = np.argwhere(coarse.tissue > 0)
-    first, last = filled.min(axis=0), filled.max(axis=0)
-    start = np.array([a[i] for a, i in zip(coarse.axes_mm, first, strict=True)]) - margin_mm - 6
-    stop = np.array([a[i] for a, i in zip(coarse.axes_mm, last, strict=True)]) + margin_mm + 6
-    start[2], stop[2] = ends[0], ends[1]
-    return start, stop
+OUTLINE_MM = 6.0
+
+
+def field_of_view(frame: Frame) -> np.ndarray:
+    """Heights (mm, world) of the lower and the upper end: mid-thigh to above the head."""
+    return frame.scale[2] * (np.array([FLOOR_MM, TOP_MM]) - Z_ORIGIN)
+
+
+def outline_canvas(frame: Frame, person: Person) -> Canvas:
+    """A coarse canvas that any body fits in."""
+    wide = np.array([*frame.scale[:2], 1.0])
+    bottom, top = field_of_view(frame)
+    low = np.array([LOW[0], LOW[1], 0]) * wide + [0, 0, bottom - OUTLINE_MM]
+    high = np.array([HIGH[0], HIGH[1], 0]) * wide + [0, 0, top + OUTLINE_MM]
+    return Canvas(frame, low, high, OUTLINE_MM)
+
+
+def body_box(outline: Canvas, frame: Frame, skin: np.ndarray, *, margin_mm: float = 12.0):
+    """World box (low, high) of the body in the field of view."""
+    filled = np.argwhere(skin < 0)
+    ends = [a[i] for a, i in zip(outline.axes_mm, filled.min(axis=0), strict=True)]
+    low = np.array(ends) - margin_mm
+    ends = [a[i] for a, i in zip(outline.axes_mm, filled.max(axis=0), strict=True)]
+    high = np.array(ends) + margin_mm
+    low[2], high[2] = field_of_view(frame)
+    return low, high

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from umdlib.synthetic import kernel
 from umdlib.synthetic.noise import SplineField
 from umdlib.synthetic.person import REFERENCE_HEIGHT_MM, Person
 from umdlib.synthetic.tissue import CODES
@@ -45,7 +46,7 @@ class Frame:
         """World points (N, 3) of reference points (N, 3): the deformation inverted."""
         points = np.atleast_2d(np.asarray(points, float))
         guess = points.copy()
-        for _ in range(8):
+        for _ in range(4):
             shift = np.stack([sum(f.at(guess) for f in fields) for fields in self.warps], axis=1)
             guess = points - shift
         return (guess - [0, 0, Z_ORIGIN]) * self.scale
@@ -125,42 +126,31 @@ class Canvas:
             out.append(slice(i, max(i, j)))
         return tuple(out)
 
-    def tube(self, window: Window, points, radii, field: np.ndarray | None = None) -> np.ndarray:
+    def tube(self, window, points, radii, field=None, *, reach: float = 0.0) -> np.ndarray:
         """Distance (mm) to the surface of a tube through points (N, 3) with radii (N,).
 
-        Exact near the tube (to twice its radius), `FAR` further away.
+        Exact to about twice the radius (and to `reach` mm), `FAR` further away. With `field`, the
+        minimum of both, in place.
         """
         points = np.asarray(points, float)
         radii = np.broadcast_to(np.asarray(radii, float), len(points))
+        ends = points[:-1], points[1:], radii[:-1], radii[1:]
+        return self.segments(window, *ends, field=field, reach=reach)
+
+    def segments(self, window, start, stop, a, b, *, field=None, reach: float = 0.0) -> np.ndarray:
+        """Distance (mm) to capsules from `start` (N, 3) with radius `a` (N,) to `stop` with `b`."""
         if field is None:
             field = np.full(window.tissue.shape, FAR, np.float32)
-        world = self.frame.world(points)
-        reach = radii * 2.2 + 4 + self.spacing_mm
-        offset = [s.start for s in window.box]
-        for p, q, rp, rq, wp, wq, m in zip(
-            points[:-1], points[1:], radii[:-1], radii[1:], world[:-1], world[1:],
-            np.maximum(reach[:-1], reach[1:]), strict=True,
-        ):  # fmt: skip
-            box = self._box(np.minimum(wp, wq) - m, np.maximum(wp, wq) + m)
+        world = self.frame.world(np.vstack([start, stop]))
+        low, high = np.minimum(*np.split(world, 2)), np.maximum(*np.split(world, 2))
+        far = np.maximum(np.maximum(a, b) * 2.2 + 4 + self.spacing_mm, reach)[:, None]
+        for p, q, rp, rq, l, h in zip(start, stop, a, b, low - far, high + far, strict=True):
             inner = tuple(
-                slice(min(max(b.start - o, 0), n), min(max(b.stop - o, 0), n))
-                for b, o, n in zip(box, offset, window.tissue.shape, strict=True)
+                slice(min(max(s.start - w.start, 0), n), min(max(s.stop - w.start, 0), n))
+                for s, w, n in zip(self._box(l, h), window.box, window.tissue.shape, strict=True)
             )
-            part = field[inner]
-            if part.size == 0:
-                continue
-            d = (q - p).astype(np.float32)
-            length2 = max(float(d @ d), 1e-6)
-            x, y, z = (
-                c[inner] - np.float32(v)
-                for c, v in zip((window.x, window.y, window.z), p, strict=True)
-            )
-            t = np.clip((x * d[0] + y * d[1] + z * d[2]) / np.float32(length2), 0, 1)
-            x -= t * d[0]
-            y -= t * d[1]
-            z -= t * d[2]
-            distance = np.sqrt(x * x + y * y + z * z) - (np.float32(rp) + t * np.float32(rq - rp))
-            np.minimum(part, distance, out=part)
+            x, y, z = (c[inner] for c in (window.x, window.y, window.z))
+            kernel.capsule(x, y, z, p, q, float(rp), float(rq), field[inner])
         return field
 
     def paint(self, window: Window, mask: np.ndarray, tissue: str, over: np.ndarray | None = None):
@@ -194,22 +184,19 @@ def level_for(
 
 def ellipsoid(window: Window, centre, radii, axes=None) -> np.ndarray:
     """Approximate distance (mm) to an ellipsoid; `axes` (3, 3) rows are its directions."""
-    x, y, z = (
-        c - np.float32(v) for c, v in zip((window.x, window.y, window.z), centre, strict=True)
-    )
-    if axes is not None:
-        a = np.asarray(axes, np.float32)
-        x, y, z = (a[i, 0] * x + a[i, 1] * y + a[i, 2] * z for i in range(3))
-    r = [np.float32(v) for v in radii]
-    k0 = np.sqrt((x / r[0]) ** 2 + (y / r[1]) ** 2 + (z / r[2]) ** 2)
-    k1 = np.sqrt((x / r[0] ** 2) ** 2 + (y / r[1] ** 2) ** 2 + (z / r[2] ** 2) ** 2)
-    return k0 * (k0 - 1) / np.maximum(k1, np.float32(1e-6))
+    out = np.empty(window.tissue.shape, np.float32)
+    rows = np.eye(3) if axes is None else np.asarray(axes, float)
+    centre, radii = kernel.triple(centre), kernel.triple(radii)
+    kernel.ellipsoid(window.x, window.y, window.z, centre, radii, rows, out)
+    return out
 
 
 def smooth_min(a: np.ndarray, b: np.ndarray, k: float) -> np.ndarray:
     """Union of two distance fields, rounded over `k` mm (polynomial, C1)."""
-    h = np.maximum(np.float32(k) - np.abs(a - b), 0) / np.float32(k)
-    return np.minimum(a, b) - h * h * np.float32(k / 4)
+    out = np.empty(np.broadcast_shapes(a.shape, b.shape), np.float32)
+    a, b = (np.ascontiguousarray(np.broadcast_to(v, out.shape), np.float32) for v in (a, b))
+    kernel.smooth_min(a.ravel(), b.ravel(), float(k), out.reshape(-1))
+    return out
 
 
 def smooth_max(a: np.ndarray, b: np.ndarray, k: float) -> np.ndarray:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from umdlib.synthetic import kernel
+
 # Coefficients beyond this many standard deviations are cut: it bounds every field.
 CUT = 2.5
 # Standard deviation of a 3D cubic B-spline field with unit coefficients, averaged over positions:
@@ -48,23 +50,28 @@ class SplineField:
         """Values (len(x), len(y), len(z)) float32 on the grid that three axes (mm) span."""
         value = self.coefficients
         for axis, at in enumerate((x, y, z)):
-            basis = self._basis(np.asarray(at, float), axis)
-            value = np.moveaxis(np.tensordot(basis, value, axes=(1, axis)), 0, axis)
-        return np.ascontiguousarray(value)
+            value = np.ascontiguousarray(np.moveaxis(value, axis, -1))
+            first, weights = self._basis(np.asarray(at, float), axis)
+            out = np.empty((*value.shape[:2], len(at)), np.float32)
+            kernel.spline(value, first, weights, out)
+            value = np.moveaxis(out, -1, axis)
+        return value
 
     def at(self, points: np.ndarray) -> np.ndarray:
         """Values (N,) at points (N, 3) in mm."""
         index = (np.asarray(points, float) - self.low) / self.knots_mm
+        index = np.clip(index, 1, np.array(self.coefficients.shape) - 2)
         return ndimage.map_coordinates(
             self.coefficients, index.T, order=3, prefilter=False, mode="nearest"
         )
 
-    def _basis(self, at: np.ndarray, axis: int) -> np.ndarray:
-        """(len(at), n) weights of the cubic B-spline coefficients along one axis."""
+    def _basis(self, at: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+        """First coefficient (K,) and weights (K, 4) of the cubic B-spline along one axis."""
         n = self.coefficients.shape[axis]
-        index = np.clip((at - self.low[axis]) / self.knots_mm, 0, n - 1)
-        distance = np.abs(index[:, None] - np.arange(n))
-        near = (4 - 6 * distance**2 + 3 * distance**3) / 6
-        far = (2 - distance) ** 3 / 6
-        weights = np.where(distance < 1, near, np.where(distance < 2, far, 0))
-        return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+        index = np.clip((at - self.low[axis]) / self.knots_mm, 1, n - 2)
+        first = np.clip(np.floor(index).astype(np.int64) - 1, 0, n - 4)
+        t = index - 1 - first
+        weights = np.stack([
+            (1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, 3 * (t * (1 + t - t**2)) + 1, t**3
+        ], axis=1) / 6  # fmt: skip
+        return first, weights.astype(np.float32)

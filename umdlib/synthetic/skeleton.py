@@ -168,36 +168,29 @@ def paint_ribs(canvas: Canvas) -> None:
 def paint_shoulders(canvas: Canvas, person: Person) -> None:
     """Clavicles, scapulae, humeri, forearms."""
     for side in (-1, 1):
-        low, high = sorted((side * 10, side * 300))
-        w = canvas.window((low, -135, 700), (high, 100, 1899))
         flip = np.array([side, 1, 1])
-        collar = curve(
-            np.array([(16, 58, 1424), (60, 52, 1436), (110, 18, 1446), (150, -12, 1442)]) * flip, 14
-        )
-        field = canvas.tube(w, collar, 6.5)
         points, _ = arms(person, side)
-        head = points[0] + [side * 8, 0, -4]
-        spine_ = np.array([(92, -104, 1392), (130, -92, 1420), (160, -52, 1440)]) * flip
-        field = canvas.tube(w, spine_, [4, 5, 8], field)
-        glenoid = np.array([(132, -45, 1404), (136, -38, 1390)]) * flip
-        field = canvas.tube(w, glenoid, 9, field)
-        blade = scapula(w, flip)
-        field = np.minimum(field, blade)
-        shell(canvas, w, field, 2.0)
-        upper = (
-            np.vstack([head, points[1:4]])
-            if person.arms == "down"
-            else np.vstack([head, points[1:4]])
-        )
-        shaft = canvas.tube(w, curve(upper, 16), 10.5)
-        shaft = smooth_min(shaft, capsule(w, head, head + [0, 0, 1], 23, 23), 10)
-        shell(canvas, w, shaft, 3.4)
-        lower = points[3:]
-        for shift in (-9, 9):
-            bone = canvas.tube(
-                w, lower + np.array([shift, 0.3 * shift, 0]), np.linspace(9, 6.5, len(lower))
-            )
-            shell(canvas, w, bone, 2.6)
+        low, high = sorted((side * 10, side * 200))
+        w = canvas.window((low, -135, 1280), (high, 90, 1470))
+        collar = [(16, 58, 1424), (60, 52, 1436), (110, 18, 1446), (150, -12, 1442)]
+        field = canvas.tube(w, curve(np.array(collar) * flip, 14), 6.5)
+        ridge = np.array([(92, -104, 1392), (130, -92, 1420), (160, -52, 1440)]) * flip
+        canvas.tube(w, ridge, [4, 5, 8], field)
+        canvas.tube(w, np.array([(132, -45, 1404), (136, -38, 1390)]) * flip, 9, field)
+        shell(canvas, w, np.minimum(field, scapula(w, flip)), 2.0)
+        paint_arm(canvas, points, side)
+
+
+def paint_arm(canvas: Canvas, points: np.ndarray, side: int) -> None:
+    """Humerus with its head; radius and ulna."""
+    w = canvas.window(points.min(axis=0) - 30, points.max(axis=0) + 30)
+    head = points[0] + [side * 8, 0, -4]
+    shaft = canvas.tube(w, curve(np.vstack([head, points[1:4]]), 16), 10.5)
+    ball = canvas.tube(w, np.stack([head, head + [0, 0, 1]]), 23.0)
+    shell(canvas, w, smooth_min(shaft, ball, 10), 3.4)
+    for shift in (-9, 9):
+        line = points[3:] + np.array([shift, 0.3 * shift, 0])
+        shell(canvas, w, canvas.tube(w, line, np.linspace(9, 6.5, len(line))), 2.6)
 
 
 def scapula(w: Window, flip) -> np.ndarray:

@@ -227,22 +227,24 @@ def paint_lung_vessels(canvas: Canvas, rng: np.random.Generator) -> None:
     for s, root in ((1, (42, -24, 1350)), (-1, (-46, -26, 1354))):
         low, high = sorted((s * 10, s * 140))
         w = canvas.window((low, -110, 1150), (high, 100, 1450))
-        field = np.full(w.tissue.shape, FAR, np.float32)
-        grow(canvas, w, field, np.array(root, float), np.array([s * 0.6, 0, 0]), 6.2, 0, rng, s)
+        branches: list[tuple] = []
+        grow(branches, np.array(root, float), np.array([s * 0.6, 0, 0]), 6.2, 0, rng, s)
+        start, stop = (np.array([b[i] for b in branches]) for i in (0, 1))
+        thick = np.array([b[2] for b in branches])
+        field = canvas.segments(w, start, stop, thick, thick * 0.84)
         canvas.paint(w, field < 0, "lung_vessel", over("lung"))
 
 
-def grow(canvas, w, field, start, direction, radius, order, rng, side) -> None:
-    """One vessel and its branches."""
+def grow(branches: list, start, direction, radius: float, order: int, rng, side: int) -> None:
+    """Add one vessel, bent in the middle, and its branches to a list of (start, stop, radius)."""
     length = [26, 34, 30, 24, 18][order]
-    children = [7, 4, 3, 2, 0][order]
-    for _ in range(children):
+    for _ in range([7, 4, 3, 2, 0][order]):
         spread = rng.normal(0, 1, 3) * [0.55, 0.85, 1.0]
         d = direction * 1.1 + spread + np.array([side * 0.25, 0, 0])
         d /= np.linalg.norm(d)
         size = length * rng.uniform(0.7, 1.3)
         bend = start + d * size * 0.5 + rng.normal(0, 2.0, 3)
         end = start + d * size
-        canvas.tube(w, np.stack([start, bend, end]), np.array([1.0, 0.85, 0.7]) * radius, field)
+        branches += [(start, bend, radius), (bend, end, radius * 0.84)]
         if order < 4 and radius > 1.4:
-            grow(canvas, w, field, end, d, radius * 0.68, order + 1, rng, side)
+            grow(branches, end, d, radius * 0.68, order + 1, rng, side)

@@ -318,6 +318,7 @@
       if (layout === "planes") {
         const extent = this.shape.map((n, i) => n * this.spacing[i]);
         const kind = Math.max(...extent) > 1.5 * Math.min(...extent) ? "tall" : "flat";
+        nv.setSliceType(3); // a layout is ignored while only 3D is shown
         nv.setCustomLayout(PLANES[kind].map(([sliceType, ...position]) => ({ sliceType, position })));
       } else {
         nv.clearCustomLayout();
@@ -481,6 +482,7 @@
         if (change !== this.change || !this.panes) return; // a later change has taken over
       }
       this.describe();
+      this.figure.dataset.umdShown = Number(this.figure.dataset.umdShown || 0) + 1;
     }
 
     describe() {
