@@ -70,8 +70,8 @@ def draw_frame(person: Person, rng: np.random.Generator, *, strength: float = 1.
 class Window:
     """A box of the canvas: views of its coordinates and tissues."""
 
-    def __init__(self, canvas: Canvas, box: tuple[slice, slice, slice]):
-        self.box = box
+    def __init__(self, canvas: Canvas, box: tuple[slice, slice, slice], corners=(LOW, HIGH)):
+        self.box, self.corners = box, corners
         self.x, self.y, self.z = (c[box] for c in canvas.coordinates)
         self.tissue = canvas.tissue[box]
         self.canvas = canvas
@@ -110,7 +110,8 @@ class Canvas:
         middle = (np.asarray(low, float) + high) / 2
         world = self.frame.world(np.vstack([corners, middle]))
         margin = 8.0
-        return Window(self, self._box(world.min(axis=0) - margin, world.max(axis=0) + margin))
+        box = self._box(world.min(axis=0) - margin, world.max(axis=0) + margin)
+        return Window(self, box, (np.asarray(low, float), np.asarray(high, float)))
 
     def whole(self) -> Window:
         """All of it."""

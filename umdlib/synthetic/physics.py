@@ -74,6 +74,7 @@ def structural_grid(anatomy: Anatomy, session: str, modality: str, spacing_mm: f
     scale = spacing_mm / 4
     margin = np.array([scanner.margin_mm, scanner.margin_mm, 0.0])
     inset = np.array([0, 0, 2.0 if modality != "PET" else 8.0])
+    low[1] -= 26.0 if modality == "CT" else 0.0  # the couch
     return grid_over(
         low - margin + inset,
         high + margin - inset,
@@ -90,10 +91,25 @@ def ct_image(
     values = ct_values(anatomy.tissue, anatomy.affine, texture_rng)
     values = blur(values, np.diag(anatomy.affine)[:3], fwhm_mm)
     values = sample(values, anatomy.affine, grid, fill=-1000.0)
+    add_couch(values, grid, anatomy)
     if factors.structural_noise > 0:
         values += ct_noise(values, grid, noise_rng) * np.float32(factors.structural_noise)
     values = np.clip(np.rint(values), -1024, 3071).astype(np.int16)
     return Volume(values, grid.affine, "HU")
+
+
+def add_couch(hu: np.ndarray, grid: Grid, anatomy: Anatomy) -> None:
+    """The patient couch under the back: a thin curved shell with a light core, in place."""
+    x, y, _ = grid.axes_mm()
+    body = np.flatnonzero((anatomy.tissue > 0).any(axis=(0, 2)))
+    back = anatomy.affine[1, 3] + anatomy.affine[1, 1] * body[0]
+    across = np.abs(x - x.mean())[:, None]
+    low = back - 5.0 + 0.00042 * across**2
+    depth = low - y[None, :]
+    shell = np.clip(1.6 - np.abs(np.abs(depth - 12) - 10), 0, 1) * (across < 205)
+    core = ((depth > 2) & (depth < 22) & (across < 205)) * 45.0
+    couch = (-1000 + np.maximum(core, 1010 * shell)).astype(np.float32)
+    np.maximum(hu, couch[:, :, None], out=hu)
 
 
 def ct_noise(hu: np.ndarray, grid: Grid, rng: np.random.Generator) -> np.ndarray:
