@@ -33,6 +33,8 @@ class Anatomy:
         World to reference body; None where the map was not drawn by this module.
     bladder
         (box, distance field, level) of the bladder, so that it can fill; None if not known.
+    heights
+        (scale, offset) from world z (mm) to the height in the reference body; None if not known.
     """
 
     tissue: np.ndarray
@@ -40,6 +42,7 @@ class Anatomy:
     person: Person | None = None
     frame: Frame | None = None
     bladder: tuple | None = None
+    heights: tuple[float, float] | None = None
 
     @property
     def label_map(self) -> LabelMap:
@@ -96,7 +99,8 @@ def draw_anatomy(person: Person, *, spacing_mm: float = 2.0) -> Anatomy:
     bowel.paint_small_bowel(canvas, person, next(rng))
     head.paint_head(canvas, person, next(rng))
     window, field, level = bladder
-    return Anatomy(canvas.tissue, canvas.affine, person, frame, (window.box, field, level))
+    heights = (1 / frame.scale[2], Z_ORIGIN)
+    return Anatomy(canvas.tissue, canvas.affine, person, frame, (window.box, field, level), heights)
 
 
 OUTLINE_MM = 6.0

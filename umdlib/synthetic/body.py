@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 from scipy.interpolate import PchipInterpolator
 
 from umdlib.synthetic import kernel
@@ -166,11 +165,13 @@ def outline_fields(canvas: Canvas, person: Person) -> tuple[np.ndarray, np.ndarr
 
 def upsample(field: np.ndarray, canvas: Canvas, axes_mm) -> np.ndarray:
     """A field of a coarse canvas on world axes, linearly."""
-    start = [a[0] for a in canvas.axes_mm]
-    scale = [(a[1] - a[0]) / canvas.spacing_mm for a in axes_mm]
-    offset = [(a[0] - s) / canvas.spacing_mm for a, s in zip(axes_mm, start, strict=True)]
-    shape = tuple(len(a) for a in axes_mm)
-    return ndimage.affine_transform(field, scale, offset, shape, order=1, mode="nearest")
+    indices = []
+    for n, (axis, own) in enumerate(zip(axes_mm, canvas.axes_mm, strict=True)):
+        index = np.clip((axis - own[0]) / canvas.spacing_mm, 0, field.shape[n] - 1.0001)
+        indices += [index.astype(np.int64), (index % 1).astype(np.float32)]
+    out = np.empty(tuple(len(a) for a in axes_mm), np.float32)
+    kernel.upsample(field, *indices, out)
+    return out
 
 
 def breasts(window: Window, person: Person, *, gland: bool = False) -> np.ndarray:

@@ -177,7 +177,7 @@ def level_for(
     Kept within ± `most` mm, so that a crowded organ is smaller rather than misshapen.
     """
     values = field[allowed]
-    n = int(round(voxels))
+    n = round(voxels)
     if values.size == 0 or n >= values.size:
         return most
     return float(np.clip(np.partition(values, n)[n], -most, most))
@@ -187,8 +187,10 @@ def ellipsoid(window: Window, centre, radii, axes=None) -> np.ndarray:
     """Approximate distance (mm) to an ellipsoid; `axes` (3, 3) rows are its directions."""
     out = np.empty(window.tissue.shape, np.float32)
     rows = np.eye(3) if axes is None else np.asarray(axes, float)
-    centre, radii = kernel.triple(centre), kernel.triple(radii)
-    kernel.ellipsoid(window.x, window.y, window.z, centre, radii, rows, out)
+    inverse = 1 / np.asarray(radii, float)
+    scaled = (rows * inverse[:, None]).astype(np.float32)
+    centre, inverse = np.array(centre, np.float32), inverse.astype(np.float32)
+    kernel.ellipsoid(window.x, window.y, window.z, centre, scaled, inverse, out)
     return out
 
 

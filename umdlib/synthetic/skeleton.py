@@ -148,7 +148,7 @@ def paint_ribs(canvas: Canvas) -> None:
         points, share = rib(number)
         for side in (-1, 1):
             p = points * [side, 1, 1]
-            n = int(round(share * len(p)))
+            n = round(share * len(p))
             radius = 5.6 if number not in (1, 11, 12) else 4.8
             canvas.tube(w, p[:n], radius, bone)
             if n < len(p):
