@@ -41,6 +41,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $@
 
 book: $(STAMP) ## cohort, inference, chapters, HTML (PROFILE=small|default COHORT= SEGMENTERS= DEVICE= CORES=)
+	@$(BIN)/python workflow/unlock.py
 	@$(GRAPH)
 
 test: $(STAMP) lint ## all tests
