@@ -1,4 +1,4 @@
-"""Exhibits: viewers of cases, with the predictions, prompts and scores that a run left on disk."""
+"""Exhibits: viewers and tables of single cases, with what a run left on disk for them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pandas as pd
 from scipy import ndimage
 
 from umdlib import labels, runs
-from umdlib.cohort import Case
-from umdlib.errors import InputError
+from umdlib.cohort import Case, Cohort
+from umdlib.errors import InputError, unknown_name
 from umdlib.panes import Pane
 from umdlib.viewers import Pair
 
@@ -60,102 +60,31 @@ def read_viewer(
     return Pair(panes, cases[0].structures, **({"title": title} | options))
 
 
-def success_and_failure(
-    table: pd.DataFrame, *, segmenter: str, modality: str, session: str, metric: str = "dice"
-) -> pd.DataFrame:
-    """The best and the worst prediction of the structure on which a segmenter varies most.
-
-    Picked by score among the first predictions (step 0, first seed), so that nobody chooses: the
-    structure with the widest range between subjects, its best and its worst subject; ties go to
-    the first in the table's order.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Two score rows, best first; empty where there is no scored prediction.
-
-    Examples
-    --------
-    >>> from umdlib.simulated import score_table
-    >>> table = score_table(n_subjects=3, structures=["liver", "colon"])
-    >>> picked = success_and_failure(table, segmenter="a", modality="CT", session="petct")
-    >>> picked.structure.nunique(), bool(picked.dice.iloc[0] >= picked.dice.iloc[1])
-    (1, True)
-    """
-    rows = _first_predictions(table, segmenter, session, metric)
-    rows = rows[rows["modality"] == modality]
-    if rows.empty:
-        return rows
-    by_structure = rows.groupby("structure", sort=False)[metric]
-    widest = (by_structure.max() - by_structure.min()).idxmax()
-    rows = rows[rows["structure"] == widest]
-    return rows.loc[[rows[metric].idxmax(), rows[metric].idxmin()]]
-
-
-def largest_losses(
-    table: pd.DataFrame, *, segmenter: str, session: str, metric: str = "dice", n: int = 1
-) -> pd.DataFrame:
-    """The pairs that lose most from the structural image to PET, picked by score.
-
-    Returns
-    -------
-    pandas.DataFrame
-        `n` rows at most: subject, structure, structural, pet, difference (PET minus structural),
-        the largest loss first.
-
-    Examples
-    --------
-    >>> from umdlib.simulated import score_table
-    >>> losses = largest_losses(score_table(n_subjects=3), segmenter="c", session="petct")
-    >>> bool(losses.difference.iloc[0] < 0)
-    True
-    """
-    rows = _first_predictions(table, segmenter, session, metric)
-    wide = rows.pivot_table(
-        index=["subject", "structure"], columns="modality", values=metric, sort=False
-    )
-    structural = labels.session(session).structural
-    if structural not in wide or "PET" not in wide:
-        return pd.DataFrame(columns=["subject", "structure", "structural", "pet", "difference"])
-    wide = wide.rename(columns={structural: "structural", "PET": "pet"}).dropna()
-    wide["difference"] = wide["pet"] - wide["structural"]
-    wide.columns.name = None
-    return wide.sort_values("difference", kind="stable").head(n).reset_index()
-
-
-def best_segmenter(table: pd.DataFrame, *, session: str, metric: str = "dice") -> str:
-    """The segmenter with the highest mean score on the structural images of a session.
+def first_pairs(cohort: Cohort, subject: str = "") -> list[tuple[Case, Case]]:
+    """The first complete pair of each session, or the pairs of one subject.
 
     Raises
     ------
     InputError
-        If the table holds no score of that session.
+        If there is none; for a named subject, the nearest name is suggested.
     """
-    rows = table[table["session"].eq(session) & table["step"].eq(0)]
-    rows = rows[rows["modality"] == labels.session(session).structural]
-    means = rows.groupby("segmenter", sort=False)[metric].mean().dropna()
-    if means.empty:
-        raise InputError(f"No {metric} of session {session} in the score table.")
-    return str(means.idxmax())
+    pairs = [p for p in cohort.pairs() if subject in ("", p[0].subject)]
+    if not pairs and subject:
+        raise unknown_name("subject with a pair", subject, {p[0].subject for p in cohort.pairs()})
+    if not pairs:
+        raise InputError(
+            f"No complete pair in {cohort.manifest}. A viewer of two images needs one."
+        )
+    return list({pair[0].session: pair for pair in reversed(pairs)}.values())[::-1]
 
 
-def foci_found(reference: np.ndarray, prediction: np.ndarray) -> tuple[int, int]:
-    """How many separate parts of a reference a prediction touches, and how many there are.
-
-    Parameters
-    ----------
-    reference, prediction
-        (I, J, K) boolean. Parts are connected through faces, edges and corners.
-
-    Examples
-    --------
-    >>> reference = np.array([[[1, 1, 0, 1, 0, 1]]], bool)
-    >>> foci_found(reference, np.array([[[0, 1, 1, 0, 0, 1]]], bool))
-    (2, 3)
-    """
-    parts, count = ndimage.label(reference, np.ones((3, 3, 3)))
-    touched = np.unique(parts[prediction])
-    return int((touched > 0).sum()), int(count)
+def shared_structure(cases: Sequence[Case]) -> str:
+    """Name of the first structure that every case holds; the first of all where none is shared."""
+    present = [np.unique(case.read_reference().data) for case in cases]
+    for s in cases[0].structures:
+        if all(s.value in values for values in present):
+            return s.name
+    return cases[0].structures[0].name
 
 
 def case_table(cases: Sequence[Case]) -> pd.DataFrame:
@@ -211,12 +140,3 @@ def markdown_table(table: pd.DataFrame, formats: Mapping[str, str] | None = None
         cells = (cell(c, v) for c, v in zip(table.columns, row, strict=True))
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
-
-
-def _first_predictions(
-    table: pd.DataFrame, segmenter: str, session: str, metric: str
-) -> pd.DataFrame:
-    """Scored centre-click predictions before any correction."""
-    keep = table["segmenter"].eq(segmenter) & table["session"].eq(session)
-    keep &= table["prompt"].eq("centre") & table["step"].eq(0) & table["seed"].eq(0)
-    return table[keep & table[metric].notna()]
