@@ -110,6 +110,14 @@ def _parser() -> argparse.ArgumentParser:
         "--out", metavar="DIR", default="results/notebooks", help="where the executed copies go"
     )
     p.add_argument("--name", help="file name of the executed copy (one notebook only)")
+    p = _command(commands, "collect", _collect, "put pieces of a score table together")
+    p.add_argument("parts", nargs="+", metavar="PART", help="Parquet files written by inference")
+    p.add_argument("--out", required=True, metavar="FILE", help="score table to write")
+
+    p = _command(commands, "render", _render, "lay a run's chapters together and render the book")
+    p.add_argument("run_folder", metavar="RUN", help="folder of the run, with notebooks/ and scores.parquet")
+    p.add_argument("notebooks", nargs="+", metavar="NOTEBOOK", help="executed notebooks that make the book")
+    p.add_argument("--out", default="_build/html", metavar="DIR", help="where the pages go")
     return parser
 
 
@@ -223,6 +231,27 @@ def _score(a) -> int:
     failed = int((merged["status"] == "failed").sum())
     _say(f"Scores: {out} ({len(merged)} rows, {failed} failed)")
     return 1 if failed else 0
+
+
+def _collect(a) -> None:
+    from umdlib import scores
+
+    table = scores.combine(a.parts)
+    scores.write_scores(a.out, table, stamp=table.attrs["stamp"])
+    gaps = scores.missing_pairs(table)
+    for line in gaps[:20]:
+        _say(f"unpaired: {line}")
+    _say(f"== scores: {a.out} ({len(table)} rows, {len(gaps)} unpaired)")
+
+
+def _render(a) -> None:
+    from umdlib import book, viewers
+
+    staged = Path(a.run_folder) / "book"
+    stamp = book.stamp_of(Path(a.run_folder) / "scores.parquet")
+    book.stage("book", staged, a.notebooks, stamp=stamp)
+    viewers.install(staged / "_static", staged / "_extra" / "umd")
+    _say(f"== book: {book.render(staged, '_config.yml', a.out, report=_say)}")
 
 
 def _tolerances(text: str) -> tuple[float, ...]:
