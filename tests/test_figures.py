@@ -51,7 +51,7 @@ def built(n_subjects=7, structures=("liver", "aorta")):
     }
 
 
-ALL = sorted(set(figures.__all__) - {"segmenter_style", "use_style"})
+ALL = sorted(set(figures.__all__) - {"panels", "segmenter_style", "use_style"})
 
 
 @pytest.fixture(scope="module")

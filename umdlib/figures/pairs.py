@@ -145,13 +145,17 @@ def bland_altman(
     return ax
 
 
-def distributions(differences: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def distributions(
+    differences: pd.DataFrame, *, legend: bool = True, ax: Axes | None = None
+) -> Axes:
     """Score distribution of every structure on both modalities: box with every subject as a point.
 
     Parameters
     ----------
     differences
         Rows of `umdlib.paired.paired_differences` of one session and segmenter.
+    legend
+        Whether to put one under the figure; the panels of a figure need only one.
     ax
         Axes to draw on; None makes them.
 
@@ -178,7 +182,12 @@ def distributions(differences: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.grid(visible=False, axis="y")
     ax.grid(visible=True, axis="x")
     ax.set_xlabel(metric_title(differences.attrs.get("metric", "dice")))
-    handles = [Patch(facecolor=m.colour, alpha=0.6, label=f"{m.title} ({w})")
-               for m, w in ((structural, "upper, ●"), (MODALITIES["PET"], "lower, ◆"))]  # fmt: skip
-    legend_below(ax, handles=handles)
+    if legend:
+        ends = ((structural, "upper, ●"), (MODALITIES["PET"], "lower, ◆"))
+        labels = [f"{m.title if m.name == 'PET' else 'structural'} ({where})" for m, where in ends]
+        handles = [
+            Patch(facecolor=m.colour, alpha=0.6, label=label)
+            for (m, _), label in zip(ends, labels, strict=True)
+        ]
+        legend_below(ax, handles=handles)
     return ax

@@ -59,3 +59,19 @@ def legend_below(ax: Axes, *, columns: int = 4, handles: list | None = None) -> 
         ax.figure.legend(
             handles=handles, loc="outside lower center", ncols=min(columns, len(handles))
         )
+
+
+def panels(rows: int, columns: int, *, width: float, height: float) -> list[Axes]:
+    """Axes side by side in the book's style, row by row.
+
+    Parameters
+    ----------
+    rows, columns
+        Of the grid.
+    width, height
+        Of one panel, inches.
+    """
+    with mpl.style.context(style_sheet()):
+        size = (width * columns + 0.4, height * rows + 0.6)
+        _, grid = plt.subplots(rows, columns, squeeze=False, figsize=size)
+    return list(grid.flat)
