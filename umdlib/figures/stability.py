@@ -209,7 +209,7 @@ def error_rates(
     ax.set_ylim(len(rates) - 0.5, -0.7)
     ax.grid(visible=False, axis="y")
     ax.grid(visible=True, axis="x")
-    ax.set_xlim(left=0)
+    ax.set_xlim(0, max(1.12 * rates["rate"].max(), 2 * nominal))
     ax.set_xlabel(
         f"share of cohorts without a gap that are called significant (nominal {nominal:g})"
     )

@@ -30,7 +30,8 @@ def failure_rows(comparisons: pd.DataFrame) -> pd.DataFrame:
         structure=rows["structure"].map(structure_title)
     )
     names = ["both", "structural_only", "pet_only", "neither"]
-    counts = rows[names].astype(int).rename(columns=lambda c: c.replace("_", " "))
+    titles = ["both work", "structural only", "PET only", "neither"]
+    counts = rows[names].astype(int).set_axis(titles, axis=1)
     return table.join(counts).assign(**{"p (McNemar)": rows["p_mcnemar"].map(p_text)})
 
 
