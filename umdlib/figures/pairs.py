@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.patches import Patch
+from matplotlib.lines import Line2D
 
 from umdlib import resampling
 from umdlib.errors import InputError
@@ -183,11 +183,10 @@ def distributions(
     ax.grid(visible=True, axis="x")
     ax.set_xlabel(metric_title(differences.attrs.get("metric", "dice")))
     if legend:
-        ends = ((structural, "upper, ●"), (MODALITIES["PET"], "lower, ◆"))
-        labels = [f"{m.title if m.name == 'PET' else 'structural'} ({where})" for m, where in ends]
+        pet = MODALITIES["PET"].colour
         handles = [
-            Patch(facecolor=m.colour, alpha=0.6, label=label)
-            for (m, _), label in zip(ends, labels, strict=True)
+            Line2D([], [], ls="", marker="o", color="#444444", label="structural (upper)"),
+            Line2D([], [], ls="", marker="D", color=pet, label="PET (lower)"),
         ]
         legend_below(ax, handles=handles)
     return ax

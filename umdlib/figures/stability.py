@@ -58,8 +58,10 @@ def click_plot(
     ax.set_xlabel({"step": "corrective clicks", "coordinates": "coordinates given"}[against])
     ax.set_ylabel(f"mean {metric_title(metric)}")
     handles = [Line2D([], [], label=s, **looks[s]) for s in dict.fromkeys(rows["segmenter"])]
-    lines = {m: "--" if m == "PET" else "-" for m in dict.fromkeys(rows["modality"])}
-    handles += [Line2D([], [], color="#444444", ls=ls, label=m) for m, ls in lines.items()]
+    handles += [
+        Line2D([], [], color="#444444", label="structural"),
+        Line2D([], [], color="#444444", ls="--", label="PET"),
+    ]
     if legend:
         legend_below(ax, handles=handles)
     return ax

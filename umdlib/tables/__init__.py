@@ -5,6 +5,7 @@ from umdlib.tables.cells import (
     MARKS,
     metric_title,
     modality_table,
+    session_title,
     structure_title,
 )
 from umdlib.tables.exports import export
@@ -70,6 +71,7 @@ __all__ = [
     "reported_words",
     "rule_verdicts",
     "sentences",
+    "session_title",
     "state_counts",
     "state_words",
     "structure_title",

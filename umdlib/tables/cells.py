@@ -43,6 +43,17 @@ def metric_title(metric: str) -> str:
     return METRIC_TITLES.get(metric, metric)
 
 
+def session_title(name: str) -> str:
+    """Name of a session for a reader.
+
+    Examples
+    --------
+    >>> session_title("petct")
+    'PET/CT'
+    """
+    return session(name).title
+
+
 def structure_title(name: str) -> str:
     """Name of a structure for a reader; a structure beyond the 13 organs keeps its own.
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from umdlib.tables.cells import metric_title, structure_title
+from umdlib.labels import SESSIONS
+from umdlib.tables.cells import metric_title, session_title, structure_title
 from umdlib.tables.text import interval, number, p_text
 
 _SETTING = ["session", "modality", "metric", "empty", "common"]
@@ -40,13 +41,13 @@ def hurdle_layout(model: pd.DataFrame) -> pd.DataFrame:
     rows = model[model["structure"].eq("all")]
     return pd.DataFrame(
         {
-            "session": rows["session"],
+            "session": rows["session"].map(session_title),
             "segmenter": rows["segmenter"],
             "part": rows["part"],
             "PET against structural [95 %]": [
                 interval(r.estimate, r.ci_low, r.ci_high) for r in rows.itertuples()
             ],
-            "scale": rows["scale"],
+            "scale": rows["scale"].map(metric_title),
             "p": rows["p_value"].map(p_text),
             "p (same everywhere)": rows["p_interaction"].map(p_text),
             "subjects": rows["n_subjects"],
@@ -68,8 +69,8 @@ def modality_shares(components: pd.DataFrame) -> str:
     known = components[components["share"].notna()]
     known = known[known["source"].str.contains("modality")]
     lines = [
-        f"- {session}, {segmenter}: {100 * part['share'].sum():.0f} % of the spread involves the "
-        f"modality (n = {part['n_subjects'].iloc[0]} subjects, {part['n_structures'].iloc[0]} "
+        f"- {session_title(session)}, {segmenter}: {100 * part['share'].sum():.0f} % of the spread "
+        f"involves the modality (n = {part['n_subjects'].iloc[0]} subjects, {part['n_structures'].iloc[0]} "
         f"structures, {part['n_prompts'].iloc[0]} prompts each; {part['n_left_out'].iloc[0]} "
         "subjects left out as incomplete)"
         for (session, segmenter), part in known.groupby(["session", "segmenter"], sort=False)
@@ -83,10 +84,9 @@ def verdict_counts(comparisons: pd.DataFrame) -> str:
     margin = comparisons.attrs.get("margin", 0.02)
     differ, same = known["p_holm"].lt(0.05), known["equivalent"].astype(bool)
     families = [
-        f"{session}: {' or '.join(str(int(n)) for n in sorted(part['n_holm'].unique()))} p-values "
-        f"per segmenter (Holm), {' or '.join(str(int(n)) for n in sorted(part['n_bh'].unique()))} "
-        "per structure (Benjamini–Hochberg)"
-        for session, part in known.groupby("session", sort=False)
+        f"{session_title(name)}: {_sizes(part['n_holm'])} p-values per segmenter (Holm), "
+        f"{_sizes(part['n_bh'])} per structure (Benjamini–Hochberg)"
+        for name, part in known.groupby("session", sort=False)
     ]
     return (
         f"Of {len(known)} comparisons of a segmenter on a structure, {int(differ.sum())} differ "
@@ -96,14 +96,19 @@ def verdict_counts(comparisons: pd.DataFrame) -> str:
     )
 
 
+def _sizes(family: pd.Series) -> str:
+    """The sizes of families of p-values, in words."""
+    return " or ".join(str(int(n)) for n in sorted(family.unique()))
+
+
 def ranking_notes(ranks: pd.DataFrame) -> str:
     """Stability of every ranking of `umdlib.ranking.rank_segmenters`, as a Markdown list."""
     lines = []
     for (session, modality), part in ranks.groupby(["session", "modality"], sort=False):
         row = part.iloc[0]
         lines.append(
-            f"- {session}, {modality}: mean Kendall τ of the resampled rankings with this one "
-            f"{number(row['kendall_tau'], 2)}; n = {row['n_subjects']} subjects, {row['n_cases']} "
+            f"- {session_title(session)}, {modality}: mean Kendall τ of the resampled rankings "
+            f"with this one {number(row['kendall_tau'], 2)}; n = {row['n_subjects']} subjects, {row['n_cases']} "
             f"common cases, {row['n_dropped']} left out because a segmenter lacks them"
         )
     gone = ranks.loc[ranks["note"].ne(""), ["segmenter", "note"]].drop_duplicates()
@@ -117,7 +122,17 @@ def state_counts(scores: pd.DataFrame) -> pd.DataFrame:
     table = scores.groupby([*keys, "status"], sort=False).size().reset_index(name="n")
     wide = table.pivot_table(index=keys, columns="status", values="n", fill_value=0, sort=False)
     wide.columns = [str(c).replace("_", " ") for c in wide.columns]
-    return wide.astype(int).reset_index()
+    table = wide.astype(int).reset_index()
+    order = pd.DataFrame({"session": table["session"].map(list(SESSIONS).index)})
+    order["pet"] = table["modality"].eq("PET")
+    order["segmenter"] = table["segmenter"]
+    order = order.sort_values(["session", "segmenter", "pet"], kind="stable").index
+    return _titled(table.loc[order])
+
+
+def _titled(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with sessions under their titles."""
+    return table.assign(session=table["session"].map(session_title))
 
 
 def rule_verdicts(summaries: pd.DataFrame) -> pd.DataFrame:
@@ -137,7 +152,7 @@ def rule_verdicts(summaries: pd.DataFrame) -> pd.DataFrame:
     changes = grouped["verdict"].nunique().gt(1).to_numpy()
     return pd.DataFrame(
         {
-            "session": table["session"],
+            "session": table["session"].map(session_title),
             "segmenter": table["segmenter"],
             "metric": table["metric"].map(metric_title),
             "lowest": [number(v, sign=True) for v in table["min"]],
@@ -166,7 +181,7 @@ def winners(ranks: pd.DataFrame) -> pd.DataFrame:
     table["τ"] = [number(t, 2) for t in rows["tau"].first()]
     table["metric"] = table["metric"].map(metric_title)
     table["common"] = table["common"].map({True: "common", False: "each its own"})
-    return table.rename(columns={"empty": "empty rule", "common": "on cases"})
+    return _titled(table).rename(columns={"empty": "empty rule", "common": "on cases"})
 
 
 def gain_rows(curves: pd.DataFrame) -> pd.DataFrame:
@@ -185,7 +200,7 @@ def gain_rows(curves: pd.DataFrame) -> pd.DataFrame:
         structural = next(iter(found.values()), "–")
         rows.append([*key, part["n_subjects"].min(), structural, pet, gap])
     columns = ["session", "segmenter", "prompt", "click", "n", "structural", "PET"]
-    return pd.DataFrame(rows, columns=[*columns, "PET − structural"])
+    return _titled(pd.DataFrame(rows, columns=[*columns, "PET − structural"]))
 
 
 def effort_layout(effort: pd.DataFrame) -> pd.DataFrame:
@@ -203,7 +218,7 @@ def effort_layout(effort: pd.DataFrame) -> pd.DataFrame:
     for name, unit in (("score", ""), ("time", " (s)")):
         for modality in modalities:
             table[modality + unit] = wide[name, modality].fillna("–").to_numpy()
-    return table.rename(columns={"step": "clicks"})
+    return _titled(table).rename(columns={"step": "clicks"})
 
 
 def reported_layout(rows: pd.DataFrame) -> pd.DataFrame:
@@ -214,6 +229,7 @@ def reported_layout(rows: pd.DataFrame) -> pd.DataFrame:
     # The paper's mark for a number that is known as an average over modalities only.
     average = rows["reported_text"].astype(str).str.startswith("~")
     table["reported"] = table["reported"].where(~average, "~" + table["reported"])
+    table = _titled(table)
     for gap in ("harness_gap", "data_gap", "prompt_gap"):
         table[gap.replace("_", " ")] = [number(v, sign=True) for v in rows[gap]]
     return table

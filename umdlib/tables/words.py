@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from umdlib.tables.cells import metric_title, structure_title
+from umdlib.tables.cells import metric_title, session_title, structure_title
 from umdlib.tables.text import interval, number
 
 
@@ -91,7 +91,8 @@ def gain_words(bad: pd.DataFrame) -> str:
     if bad.empty:
         return "After no click is a mean score surely worse than before it."
     names = [
-        f"{r.segmenter} on {r.modality} ({r.session}), click {r.step}" for r in bad.itertuples()
+        f"{r.segmenter} on {r.modality} ({session_title(r.session)}), click {r.step}"
+        for r in bad.itertuples()
     ]
     return "The mean score is surely worse than before it after: " + "; ".join(names) + "."
 
