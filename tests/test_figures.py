@@ -51,7 +51,7 @@ def built(n_subjects=7, structures=("liver", "aorta")):
     }
 
 
-ALL = sorted(set(figures.__all__) - {"segmenter_style", "use_style"})
+ALL = sorted(set(figures.__all__) - {"panels", "segmenter_style", "use_style"})
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +117,19 @@ def test_a_figure_of_pairs_shows_one_session():
     both = score_table(n_subjects=3, structures=["liver"], sessions=("petct", "petmr"))
     with pytest.raises(InputError, match="one session, found petct, petmr"):
         figures.paired_plot(paired_differences(both))
+
+
+def test_the_first_figure_leaves_a_kernel_interactive(monkeypatch):
+    """As in Jupyter, where creating the first figure turns interactive mode on."""
+    subplots = plt.subplots
+
+    def first(*args, **options):
+        mpl.interactive(True)
+        return subplots(*args, **options)
+
+    monkeypatch.setattr(plt, "subplots", first)
+    try:
+        figures.panels(1, 2, width=2, height=2)
+        assert mpl.is_interactive()
+    finally:
+        mpl.interactive(False)

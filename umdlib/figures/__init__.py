@@ -15,7 +15,7 @@ from umdlib.figures.stability import (
     rule_plot,
     variance_bars,
 )
-from umdlib.figures.style import segmenter_style, use_style
+from umdlib.figures.style import panels, segmenter_style, use_style
 
 __all__ = [
     "bland_altman",
@@ -26,6 +26,7 @@ __all__ = [
     "failure_quadrants",
     "forest",
     "paired_plot",
+    "panels",
     "ranking_stability",
     "reported_beside_measured",
     "rule_plot",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.patches import Patch
+from matplotlib.lines import Line2D
 
 from umdlib import resampling
 from umdlib.errors import InputError
@@ -145,13 +145,17 @@ def bland_altman(
     return ax
 
 
-def distributions(differences: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def distributions(
+    differences: pd.DataFrame, *, legend: bool = True, ax: Axes | None = None
+) -> Axes:
     """Score distribution of every structure on both modalities: box with every subject as a point.
 
     Parameters
     ----------
     differences
         Rows of `umdlib.paired.paired_differences` of one session and segmenter.
+    legend
+        Whether to put one under the figure; the panels of a figure need only one.
     ax
         Axes to draw on; None makes them.
 
@@ -178,7 +182,11 @@ def distributions(differences: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.grid(visible=False, axis="y")
     ax.grid(visible=True, axis="x")
     ax.set_xlabel(metric_title(differences.attrs.get("metric", "dice")))
-    handles = [Patch(facecolor=m.colour, alpha=0.6, label=f"{m.title} ({w})")
-               for m, w in ((structural, "upper, ●"), (MODALITIES["PET"], "lower, ◆"))]  # fmt: skip
-    legend_below(ax, handles=handles)
+    if legend:
+        pet = MODALITIES["PET"].colour
+        handles = [
+            Line2D([], [], ls="", marker="o", color="#444444", label="structural (upper)"),
+            Line2D([], [], ls="", marker="D", color=pet, label="PET (lower)"),
+        ]
+        legend_below(ax, handles=handles)
     return ax

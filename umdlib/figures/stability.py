@@ -21,6 +21,7 @@ def click_plot(
     *,
     metric: str = "dice",
     against: str = "step",
+    legend: bool = True,
     ax: Axes | None = None,
 ) -> Axes:
     """Mean score after each corrective click, solid on the structural modality, dashed on PET.
@@ -33,6 +34,8 @@ def click_plot(
         Its name.
     against
         ``step`` (corrective clicks) or ``coordinates`` (numbers given, first prompt included).
+    legend
+        Whether to put one under the figure; the panels of a figure need only one.
     ax
         Axes to draw on; None makes them.
 
@@ -55,9 +58,12 @@ def click_plot(
     ax.set_xlabel({"step": "corrective clicks", "coordinates": "coordinates given"}[against])
     ax.set_ylabel(f"mean {metric_title(metric)}")
     handles = [Line2D([], [], label=s, **looks[s]) for s in dict.fromkeys(rows["segmenter"])]
-    lines = {m: "--" if m == "PET" else "-" for m in dict.fromkeys(rows["modality"])}
-    handles += [Line2D([], [], color="#444444", ls=ls, label=m) for m, ls in lines.items()]
-    legend_below(ax, handles=handles)
+    handles += [
+        Line2D([], [], color="#444444", label="structural"),
+        Line2D([], [], color="#444444", ls="--", label="PET"),
+    ]
+    if legend:
+        legend_below(ax, handles=handles)
     return ax
 
 
@@ -94,7 +100,9 @@ def ranking_stability(ranks: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def rule_plot(summaries: pd.DataFrame, *, metric: str = "dice", ax: Axes | None = None) -> Axes:
+def rule_plot(
+    summaries: pd.DataFrame, *, metric: str = "dice", legend: bool = True, ax: Axes | None = None
+) -> Axes:
     """The mean difference of each segmenter under each empty rule, with intervals.
 
     Parameters
@@ -103,6 +111,8 @@ def rule_plot(summaries: pd.DataFrame, *, metric: str = "dice", ax: Axes | None 
         Rows of `umdlib.paired.compare` by session and segmenter, one set per rule, with `empty`.
     metric
         Its name.
+    legend
+        Whether to put one under the figure; the panels of a figure need only one.
     ax
         Axes to draw on; None makes them.
 
@@ -123,17 +133,20 @@ def rule_plot(summaries: pd.DataFrame, *, metric: str = "dice", ax: Axes | None 
     ax.set_xticks(range(len(rules)), rules)
     ax.set_xlabel("empty rule")
     ax.set_ylabel(f"{metric_title(metric)}: PET minus structural")
-    legend_below(ax)
+    if legend:
+        legend_below(ax)
     return ax
 
 
-def variance_bars(components: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def variance_bars(components: pd.DataFrame, *, legend: bool = True, ax: Axes | None = None) -> Axes:
     """Share of each source in the sum of squares, one stacked bar per segmenter.
 
     Parameters
     ----------
     components
         From `umdlib.variance.variance_components`, of one session.
+    legend
+        Whether to put one under the figure; the panels of a figure need only one.
     ax
         Axes to draw on; None makes them.
 
@@ -159,7 +172,8 @@ def variance_bars(components: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.set_xlim(0, 1)
     ax.grid(visible=False)
     ax.set_xlabel("share of the sum of squares")
-    legend_below(ax, columns=3)
+    if legend:
+        legend_below(ax, columns=3)
     return ax
 
 
@@ -197,7 +211,7 @@ def error_rates(
     ax.set_ylim(len(rates) - 0.5, -0.7)
     ax.grid(visible=False, axis="y")
     ax.grid(visible=True, axis="x")
-    ax.set_xlim(left=0)
+    ax.set_xlim(0, max(1.12 * rates["rate"].max(), 2 * nominal))
     ax.set_xlabel(
         f"share of cohorts without a gap that are called significant (nominal {nominal:g})"
     )
@@ -205,7 +219,10 @@ def error_rates(
 
 
 def coverage_plot(
-    covered: pd.DataFrame, *, intervals: Sequence[str] | None = None, ax: Axes | None = None
+    covered: pd.DataFrame,
+    *,
+    intervals: Sequence[str] | None = None,
+    ax: Axes | None = None,
 ) -> Axes:
     """Coverage of nominal 95 % intervals against the number of subjects.
 
@@ -241,5 +258,5 @@ def coverage_plot(
     handles = [Line2D([], [], label=n, **looks[n]) for n in intervals]
     handles += [Line2D([], [], color="#444444", ls=["-", "--", ":"][i % 3], label=s)
                 for i, s in enumerate(shapes)]  # fmt: skip
-    legend_below(ax, handles=handles, columns=3)
+    ax.legend(handles=handles, loc="best", fontsize=8.5)
     return ax

@@ -47,8 +47,18 @@ def axes(ax: Axes | None, **figure: object) -> Axes:
     """The axes given, or new ones in the book's style."""
     if ax is not None:
         return ax
+    return _subplots(**figure)
+
+
+def _subplots(**options: object) -> object:
+    """New axes in the book's style."""
     with mpl.style.context(style_sheet()):
-        return plt.subplots(**figure)[1]
+        new = plt.subplots(**options)[1]
+        # The first figure of a Jupyter kernel makes pyplot interactive. Leaving the style would
+        # undo that, and no later figure would be shown.
+        interactive = mpl.is_interactive()
+    mpl.interactive(interactive)
+    return new
 
 
 def legend_below(ax: Axes, *, columns: int = 4, handles: list | None = None) -> None:
@@ -59,3 +69,17 @@ def legend_below(ax: Axes, *, columns: int = 4, handles: list | None = None) -> 
         ax.figure.legend(
             handles=handles, loc="outside lower center", ncols=min(columns, len(handles))
         )
+
+
+def panels(rows: int, columns: int, *, width: float, height: float) -> list[Axes]:
+    """Axes side by side in the book's style, row by row.
+
+    Parameters
+    ----------
+    rows, columns
+        Of the grid.
+    width, height
+        Of one panel, inches.
+    """
+    size = (width * columns + 0.4, height * rows + 0.6)
+    return list(_subplots(nrows=rows, ncols=columns, squeeze=False, figsize=size).flat)

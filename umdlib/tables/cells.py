@@ -43,6 +43,17 @@ def metric_title(metric: str) -> str:
     return METRIC_TITLES.get(metric, metric)
 
 
+def session_title(name: str) -> str:
+    """Name of a session for a reader.
+
+    Examples
+    --------
+    >>> session_title("petct")
+    'PET/CT'
+    """
+    return session(name).title
+
+
 def structure_title(name: str) -> str:
     """Name of a structure for a reader; a structure beyond the 13 organs keeps its own.
 
@@ -111,7 +122,9 @@ def modality_table(
     ]
     table = _with_best(pd.DataFrame(cells), higher_is_better(metric))
     table.attrs = {**comparisons.attrs, "form": form, "correction": correction}
-    table.attrs["legend"] = _legend(table.attrs, structural)
+    family = {"holm": "n_holm", "bh": "n_bh"}.get(correction)
+    sizes = sorted(set(rows.loc[rows["structure"].ne("all"), family])) if family else []
+    table.attrs["legend"] = _legend(table.attrs, structural, [int(n) for n in sizes if n])
     return table
 
 
@@ -158,10 +171,12 @@ def _with_best(cells: pd.DataFrame, larger: bool) -> pd.DataFrame:
     return cells.assign(best=rounded.eq(best) & several)
 
 
-def _legend(attrs: dict, structural: str) -> str:
-    """What the cells and marks mean, in one paragraph."""
+def _legend(attrs: dict, structural: str, sizes: list[int]) -> str:
+    """What the cells and marks mean, in one paragraph; `sizes` of the families of p-values."""
     form = "mean (SD)" if attrs["form"] == "mean" else "median (Q1–Q3)"
     test, correction = TESTS[attrs.get("test", "permutation")], CORRECTIONS[attrs["correction"]][1]
+    if sizes:
+        correction += f" (families of {' or '.join(map(str, sizes))})"
     metric, empty = metric_title(attrs.get("metric", "dice")), attrs.get("empty", "drop")
     return (
         f"{metric}, {form} over subjects, on pairs scored in both {structural} and PET. "

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from umdlib.labels import MODALITIES
-from umdlib.tables.cells import MARKS, structure_title
+from umdlib.labels import MODALITIES, session
+from umdlib.tables.cells import MARKS, metric_title, structure_title
 
 
 def number(value: float, decimals: int = 3, *, sign: bool = False) -> str:
@@ -241,3 +241,43 @@ def comparison_table(
             table[title] = [p_text(v) for v in comparisons[column]]
     table["note"] = comparisons["note"].fillna("").to_numpy()
     return table if table["note"].ne("").any() else table.drop(columns="note")
+
+
+def sentences(overall: pd.DataFrame) -> str:
+    """What comparisons over all structures say, one Markdown list item per segmenter.
+
+    Parameters
+    ----------
+    overall
+        From `umdlib.paired.compare` by session and segmenter, of one session.
+
+    Returns
+    -------
+    str
+        Each item says which of three holds: PET is lower or higher (p under 0.05 after
+        Benjamini-Hochberg over the segmenters), the same within the margin (equivalence test), or
+        undecided; with estimate, interval, numbers of subjects and pairs.
+    """
+    return "\n".join(_sentence(row, overall.attrs) for _, row in overall.iterrows())
+
+
+def _sentence(row: pd.Series, attrs: Mapping) -> str:
+    """One list item."""
+    name = f"- **{row['segmenter']}**"
+    if not np.isfinite(row["estimate"]):
+        return f"{name}: {row['note']}."
+    structural = session(row["session"]).structural
+    metric, margin = metric_title(attrs.get("metric", "dice")), attrs.get("margin", 0.02)
+    size = interval(row["estimate"], row["ci_low"], row["ci_high"])
+    n = f"n = {row['n_subjects']:.0f} subjects, {row['n_pairs']:.0f} pairs"
+    said = f"mean difference and 95 % interval {size}; {n}; p = {p_text(row['p_bh'])}"
+    said = said.replace("= <", "<") + f" (family of {row['n_bh']:.0f})"
+    if row["p_bh"] < 0.05:
+        word = "higher" if row["estimate"] > 0 else "lower"
+        verdict = f"{metric} is {word} on PET than on {structural}"
+    elif row["equivalent"]:
+        verdict = f"{metric} is the same on PET and {structural} within ±{margin:g}"
+    else:
+        verdict = f"undecided between a difference and none within ±{margin:g} {metric}"
+    note = f" ({row['note']})" if row["note"] else ""
+    return f"{name}: {verdict}; {said}.{note}"
