@@ -172,8 +172,7 @@ def test_equal_to_brute_force(seed):
     spacing = tuple(rng.choice([0.98, 1.0, 2.04, 3.0, 4.07], 3).tolist())
     reference, prediction = blobs(rng, shape), blobs(rng, shape)
     tolerance = float(rng.choice([spacing[0], 2 * spacing[1], 3.0]))
-    if not (reference.any() and prediction.any()):
-        pytest.skip("an empty mask")
+    reference.flat[-1], prediction.flat[0] = True, True
     if seed % 2:
         reference, prediction = np.asfortranarray(reference), np.asfortranarray(prediction)
     row = one(reference, prediction, spacing, (tolerance,))
