@@ -194,7 +194,8 @@ def checks_table(found: pd.DataFrame) -> pd.DataFrame:
     counts = counts.loc[:, counts.sum() > 0]
     counts.insert(0, "tests", counts.sum(axis=1))
     counts.loc["all"] = counts.sum()
-    return counts.rename_axis("check").reset_index()
+    counts.columns = [c.capitalize() for c in counts]
+    return counts.rename_axis("Check").reset_index()
 
 
 def claims_table(claims: pd.DataFrame) -> pd.DataFrame:
