@@ -51,6 +51,8 @@ def read_viewer(
     if len({(c.subject, c.session) for c in cases}) != 1:
         names = ", ".join(c.name for c in cases)
         raise InputError(f"Cases {names} in one viewer. It shows cases of one examination.")
+    if not options.get("segmenter"):
+        options.pop("segmenter", None)
     if table is None or not segmenters:
         panes = tuple(Pane(case.modality, *case.read()) for case in cases)
     else:

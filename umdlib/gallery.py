@@ -13,6 +13,12 @@ from umdlib.cohort import Cohort
 from umdlib.errors import InputError
 
 
+def scored_segmenters(table: pd.DataFrame, session: str) -> list[str]:
+    """Segmenters that have a prediction in a session, in the table's order."""
+    rows = table[table["session"].eq(session) & ~table["status"].isin(["unavailable", "failed"])]
+    return list(rows["segmenter"].unique())
+
+
 def success_and_failure(
     table: pd.DataFrame, *, segmenter: str, modality: str, session: str, metric: str = "dice"
 ) -> pd.DataFrame:

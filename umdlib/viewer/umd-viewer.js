@@ -146,7 +146,9 @@
       const wheel = nv.wheelListener.bind(nv);
       nv.wheelListener = (event) => { if (document.activeElement === this.canvas) wheel(event); };
       const draw = nv.drawScene.bind(nv);
-      nv.drawScene = (...args) => { const result = draw(...args); this.drawMarks(); return result; };
+      // drawing costs seconds without a graphics card: while several things change, nothing is drawn
+      this.quiet = true;
+      nv.drawScene = (...args) => { if (!this.quiet) { draw(...args); this.drawMarks(); } };
       // NiiVue takes the context that is there; kept after drawing, so that it can be printed and saved
       this.canvas.getContext("webgl2", { alpha: true, antialias: true, preserveDrawingBuffer: true });
       await nv.attachToCanvas(this.canvas);
@@ -241,9 +243,9 @@
       }
     }
 
-    names(bits, at) {
+    names(bits, at, only = -1) {
       if (!bits || at < 0) return [];
-      return this.viewer.config.structures.filter((_, b) => (bits[at] >>> b) & 1).map((s) => s.title.toLowerCase());
+      return this.viewer.config.structures.filter((_, b) => (only < 0 || b === only) && (bits[at] >>> b) & 1).map((s) => s.title.toLowerCase());
     }
 
     clicks() {
@@ -271,7 +273,7 @@
       if (this.reference) parts.push("reference: " + (this.names(this.reference, at).join(", ") || "none"));
       const chosen = this.chosen();
       if (chosen) {
-        parts.push("prediction: " + (this.names(this.prediction, at).join(", ") || "none"));
+        parts.push("prediction: " + (this.names(this.prediction, at, state.structure).join(", ") || "none"));
         if (state.structure >= 0) {
           const dice = chosen.dice[state.structure];
           parts.push("DSC of the " + config.structures[state.structure].title.toLowerCase() + ": " + (dice === null ? "not defined" : dice.toFixed(3)));
@@ -379,7 +381,7 @@
       this.state = {
         structure: structures.findIndex((s) => s.name === start.structure), overlay: start.overlay,
         segmenter: start.segmenter, step: start.step, opacity: 0.5, layout: "planes",
-        windows: this.config.panes.map((p) => p.window), xyz: start.xyz, zoom: [0, 0, 0, 1], turn: [110, 10],
+        windows: this.config.panes.map((p) => p.window), xyz: start.xyz, zoom: [0, 0, 0, 1], turn: [160, 10],
       };
     }
 
@@ -412,7 +414,7 @@
         this.build();
         open.push(this);
         for (const pane of this.panes) await pane.load(this.root, library);
-        await this.show();
+        await this.show(false);
         this.go(this.state.xyz);
         this.note("");
         this.figure.dataset.umdReady = Math.round(performance.now() - begun); // milliseconds
@@ -488,9 +490,10 @@
       await this.show();
     }
 
-    async show() {
+    async show(draw = true) {
       const { state } = this;
       const change = (this.change = {});
+      this.panes.forEach((pane) => { pane.quiet = true; });
       for (const [i, pane] of this.panes.entries()) {
         const image = pane.nv.volumes[0];
         [image.cal_min, image.cal_max] = state.windows[i];
@@ -499,6 +502,7 @@
         await pane.paint(this.root);
         if (change !== this.change || !this.panes) return; // a later change has taken over
       }
+      for (const pane of this.panes) { pane.quiet = false; if (draw) pane.nv.drawScene(); }
       this.describe();
       this.figure.dataset.umdShown = Number(this.figure.dataset.umdShown || 0) + 1;
     }
@@ -605,7 +609,7 @@
       this.reset();
       this.stage.querySelector(".umd-bar").replaceWith(this.controls());
       this.panes.forEach((p) => { p.layout = ""; });
-      this.show().then(() => this.go(this.state.xyz));
+      this.show(false).then(() => this.go(this.state.xyz));
     }
 
     /* ---- picture, link, full screen ---- */
