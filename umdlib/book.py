@@ -94,7 +94,7 @@ def render(
     staged, output = Path(staged).resolve(), Path(output)
     started = time.perf_counter()
     command = [
-        sys.executable, "-m", "jupyter_book.cli.main", "build", str(staged),
+        sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(staged),
         "--config", str(Path(config).resolve()), "--toc", str(staged / "_toc.yml"),
         "--path-output", str(staged.parent), "--warningiserror", "--nitpick", "--keep-going",
     ]  # fmt: skip
