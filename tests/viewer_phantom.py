@@ -1,5 +1,7 @@
 """A small paired subject for the viewer's tests: ellipsoids on two grids of different spacing."""
 
+import functools
+
 import numpy as np
 
 from umdlib import geometry
@@ -17,8 +19,9 @@ PARTS = {
     "urinary_bladder": ((0, 20, -90), (24, 22, 22), 10, 12.0),
 }
 STRUCTURES = tuple(s for s in ORGANS if s.name in PARTS)
-CT_GRID = (np.array([[-4.0, 0, 0, 120], [0, 4, 0, -100], [0, 0, 6, -150], [0, 0, 0, 1]]), (61, 51, 72))
-PET_GRID = (np.array([[5.0, 0, 0, -140], [0, 5, 0, -120], [0, 0, 5, -150], [0, 0, 0, 1]]), (57, 49, 86))
+CT_AFFINE = np.array([[-4.0, 0, 0, 120], [0, 4, 0, -100], [0, 0, 6, -150], [0, 0, 0, 1]])
+PET_AFFINE = np.array([[5.0, 0, 0, -140], [0, 5, 0, -120], [0, 0, 5, -150], [0, 0, 0, 1]])
+CT_GRID, PET_GRID = (CT_AFFINE, (61, 51, 72)), (PET_AFFINE, (57, 49, 86))
 
 
 def inside(grid, centre, radii, scale=1.0):
@@ -27,6 +30,7 @@ def inside(grid, centre, radii, scale=1.0):
     return (((xyz - centre) / (np.asarray(radii) * scale)) ** 2).sum(axis=-1) <= 1
 
 
+@functools.cache
 def pane(modality, *, segmenters=("region", "threshold"), steps=2):
     grid = CT_GRID if modality == "CT" else PET_GRID
     rng = np.random.default_rng(7)
@@ -38,7 +42,8 @@ def pane(modality, *, segmenters=("region", "threshold"), steps=2):
         mask = inside(grid, centre, radii)
         data[mask] = hu if modality == "CT" else suv
         reference[mask] = structure.value
-    data = data + rng.normal(0, 12 if modality == "CT" else 0.05, grid[1]) * (body | (modality == "CT"))
+    noise = rng.normal(0, 12 if modality == "CT" else 0.05, grid[1])
+    data = np.where(body, data + noise, data)
     image = Volume(data.astype(np.float32), grid[0], "HU" if modality == "CT" else "SUV", modality)
     predictions = []
     for k, segmenter in enumerate(segmenters):
@@ -47,7 +52,8 @@ def pane(modality, *, segmenters=("region", "threshold"), steps=2):
             for structure in STRUCTURES:
                 centre, radii, *_ = PARTS[structure.name]
                 shift = np.array([10.0 - 6 * step, 6.0 * k, 0])
-                masks[structure.name] = found = inside(grid, centre + shift, radii, 0.9 + 0.05 * step)
+                scale = 0.9 + 0.05 * step
+                masks[structure.name] = found = inside(grid, centre + shift, radii, scale)
                 wanted = reference == structure.value
                 dice[structure.name] = 2 * (found & wanted).sum() / (found.sum() + wanted.sum())
                 given = [Click(tuple(map(float, centre)))]

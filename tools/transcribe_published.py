@@ -19,10 +19,27 @@ from pathlib import Path
 from umdlib.errors import InputError
 from umdlib.published.cells import parse_cell
 
-FIELDS = (
-    "paper table line row row_line section column cohort session modality structure "
-    "model segmenter prompt metric statistic value unit raw"
-).split()
+FIELDS = [
+    "paper",
+    "table",
+    "line",
+    "row",
+    "row_line",
+    "section",
+    "column",
+    "cohort",
+    "session",
+    "modality",
+    "structure",
+    "model",
+    "segmenter",
+    "prompt",
+    "metric",
+    "statistic",
+    "value",
+    "unit",
+    "raw",
+]
 ORGAN = {
     "Liver": "liver",
     "Kidney-L": "kidney_left",
@@ -120,7 +137,11 @@ def block_lines(text: list[str], block: Block) -> tuple[list[list[str]], list[st
         raise InputError(f"{block.paper}, {block.table} is not in the text: no '{block.header}'.")
     body = text[first + block.header_lines :][: block.lines]
     after = text[first + block.header_lines + block.lines :][:1]
-    if len(body) < block.lines or not all(line.strip() for line in body) or any(map(str.strip, after)):
+    if (
+        len(body) < block.lines
+        or not all(line.strip() for line in body)
+        or any(map(str.strip, after))
+    ):
         raise InputError(f"{block.paper}, {block.table} must have {block.lines} lines.")
     head = [line.split("\t") for line in text[first : first + block.header_lines]]
     return head, body

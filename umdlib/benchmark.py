@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import os
 import shutil
@@ -17,14 +18,13 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from umdlib import metrics, prompts, scores, segmenters, volume
+from umdlib import metrics, prompts, runs, scores, segmenters, volume, weights
 from umdlib.cohort import Case, Cohort, file_hash
 from umdlib.errors import InputError
 from umdlib.labels import Structure
 from umdlib.prompts import Prompt
 from umdlib.segmenters.contract import Segment, Segmenter
 from umdlib.volume import LabelMap, Volume
-
 
 # raised when a metric's value may change: scores on disk are then made anew from the predictions
 METRICS_VERSION = "1"
@@ -69,7 +69,7 @@ def parse_plans(text: str) -> tuple[Plan, ...]:
         prompts.protocol(protocol)
         if len(numbers) > 2 or not all(n.isdigit() for n in numbers):
             raise InputError(f"Prompt plan '{item}' is not protocol[:seeds[:steps]].")
-        seeds, steps = ([int(n) for n in numbers] + [1, 0][len(numbers):])[:2]
+        seeds, steps = ([int(n) for n in numbers] + [1, 0][len(numbers) :])[:2]
         plans.append(Plan(protocol, tuple(range(max(seeds, 1))), steps))
     if not plans:
         raise InputError("No prompt plan. Give at least one, e.g. centre:1:2.")
@@ -118,29 +118,32 @@ def score_cohort(
     record = segmenters.get(segmenter)
     cases = list(cohort.cases if cases is None else cases)
     root = Path(root)
+    available, reason = segmenters.availability(record, device)
+    if available:
+        for item in record.weights:
+            weights.verified(item, record.name)  # its hash is part of what a prediction depends on
     stamp = _stamp(cohort, record, settings, device)
-    available, reason = segmenters.availability(record)
     if not available:
-        report(f"{segmenter}: unavailable. {reason}")
+        report(f"{record.name}: unavailable. {reason}")
         table = pd.concat([_blank_rows(c, record, settings, "unavailable", reason) for c in cases])
         return _stamped(table, stamp)
     segment: Segment | None = None
     tables = []
     for number, case in enumerate(cases, start=1):
         started = time.perf_counter()
-        folder = case_folder(root, segmenter, case)
+        folder = runs.case_folder(root, record.name, case)
         drawn = session_prompts(cohort, case, record, settings)
         keys = _keys(case, record, drawn, settings)
         state = _state(folder, keys)
         if state == "rescore":
             _rescore(folder, case, settings, keys)
         elif state == "new":
-            segment = segment or segmenters.load(segmenter, device)
+            segment = segment or segmenters.load(record, device)
             _score_case(folder, case, record, segment, drawn, settings, keys)
         tables.append(scores.read_scores(folder / "scores.parquet"))
         word = {"done": "kept", "rescore": "scored anew", "new": "scored"}[state]
         seconds = time.perf_counter() - started
-        report(f"{segmenter} {case.name} {word} ({number}/{len(cases)}, {seconds:.1f} s)")
+        report(f"{record.name} {case.name} {word} ({number}/{len(cases)}, {seconds:.1f} s)")
     return _stamped(pd.concat(tables, ignore_index=True), stamp)
 
 
@@ -173,35 +176,6 @@ def session_prompts(
     return drawn
 
 
-def case_folder(root: str | Path, segmenter: str, case: Case) -> Path:
-    """Where a case's scores, prompts and predictions lie."""
-    return Path(root) / "cases" / segmenter / case.name
-
-
-def read_prediction(
-    root: str | Path, segmenter: str, case: Case,
-    *, prompt: str = "centre", seed: int = 0, step: int = 0,
-) -> dict[str, np.ndarray]:  # fmt: skip
-    """Predicted masks of a case: structure name -> boolean (I, J, K) on the grid of its image.
-
-    Raises
-    ------
-    InputError
-        If there is no such prediction.
-    """
-    path = case_folder(root, segmenter, case) / _prediction_file(prompt, seed, step)
-    bits = volume.read_bits(path)
-    return {s.name: metrics.unpack_bit(bits, b) for b, s in enumerate(case.structures)}
-
-
-def read_prompts(root: str | Path, segmenter: str, case: Case) -> list[Prompt]:
-    """Every prompt that was given for a case, in the order given."""
-    path = case_folder(root, segmenter, case) / "prompts.json"
-    if not path.is_file():
-        raise InputError(f"File {path} does not exist.")
-    return [prompts.from_record(r) for r in json.loads(path.read_text())]
-
-
 def _score_case(
     folder: Path, case: Case, record: Segmenter, segment: Segment,
     drawn: dict, settings: Settings, keys: dict,
@@ -219,12 +193,16 @@ def _score_case(
     try:
         tables, given = [], []
         for (protocol, seed), first in drawn.items():
-            rounds = _rounds(image, reference, case.structures, first, segment, steps.get(protocol, 0))
+            rounds = _rounds(
+                image, reference, case.structures, first, segment, steps.get(protocol, 0)
+            )
             for step, answers in enumerate(rounds):
                 rows = _rows(case, record, protocol, seed, step, answers)
                 bits = metrics.pack_bits([a.mask for a in answers])
                 tables.append(_with_metrics(rows, reference, bits, case.structures, settings))
-                volume.write_bits(part / _prediction_file(protocol, seed, step), bits, image.affine)
+                volume.write_bits(
+                    part / runs.prediction_file(protocol, seed, step), bits, image.affine
+                )
                 given += [prompts.to_record(a.prompt) for a in answers]
         (part / "prompts.json").write_text(json.dumps(given, indent=0))
         table = pd.concat(tables, ignore_index=True)
@@ -284,22 +262,13 @@ def _ask(image: Volume, prompt: Prompt, segment: Segment, previous) -> _Answer:
     with _peak_memory() as peak:
         started = time.perf_counter()
         try:
-            mask = segment(image, prompt, previous)
-            fault = _contract_fault(mask, image)
-        except (Exception, MemoryError) as error:
+            mask, fault = segment(image, prompt, previous), ""
+        except InputError as error:
+            mask, fault = empty, str(error)
+        except Exception as error:  # whatever a model does, the other cases go on
             mask, fault = empty, f"{type(error).__name__}: {error}"
         seconds = time.perf_counter() - started
     return _Answer(prompt, empty if fault else mask, seconds, peak(), fault[:500])
-
-
-def _contract_fault(mask: object, image: Volume) -> str:
-    """How a mask breaks the contract, or ''."""
-    if not isinstance(mask, np.ndarray) or mask.dtype != bool:
-        kind = getattr(mask, "dtype", type(mask).__name__)
-        return f"The segmenter returned {kind}. A mask is a boolean array."
-    if mask.shape != image.shape:
-        return f"The mask has shape {mask.shape}. The image has {image.shape}."
-    return ""
 
 
 def _rows(
@@ -342,11 +311,9 @@ def _rescore(folder: Path, case: Case, settings: Settings, keys: dict) -> None:
     tables = []
     for (protocol, seed, step), rows in old.groupby(["prompt", "seed", "step"]):
         rows = rows[keep].sort_values("structure", key=lambda names: names.map(order))
-        bits = volume.read_bits(folder / _prediction_file(protocol, seed, step))
+        bits = volume.read_bits(folder / runs.prediction_file(protocol, seed, step))
         tables.append(_with_metrics(rows, reference, bits, case.structures, settings))
-    scores.write_scores(
-        folder / "scores.parquet", pd.concat(tables, ignore_index=True), stamp=keys
-    )
+    scores.write_scores(folder / "scores.parquet", pd.concat(tables, ignore_index=True), stamp=keys)
 
 
 def _blank_rows(
@@ -359,10 +326,6 @@ def _blank_rows(
     return rows.assign(dice=np.nan, status=status, note="")
 
 
-def _prediction_file(protocol: str, seed: int, step: int) -> str:
-    return f"{protocol}-{seed}_step-{step:02d}.nii.gz"
-
-
 def _keys(case: Case, record: Segmenter, drawn: dict, settings: Settings) -> dict[str, str]:
     """Content keys: of the predictions, and of the scores made from them."""
     steps = {p.protocol: p.steps for p in settings.plans}
@@ -373,7 +336,7 @@ def _keys(case: Case, record: Segmenter, drawn: dict, settings: Settings) -> dic
     corrected = any(steps.values()) and "negative_click" in record.prompts
     reference = file_hash(case.reference)
     prediction = [
-        file_hash(case.image), case.unit, given, record.name, segmenters.fingerprint(record),
+        file_hash(case.image), case.unit, given, record.name, identity(record),
         reference if corrected else "",
     ]  # fmt: skip
     score = [prediction, reference, settings.tolerances_mm, METRICS_VERSION]
@@ -400,7 +363,7 @@ def _stamp(cohort: Cohort, record: Segmenter, settings: Settings, device: str) -
         cohort=cohort.name, cohort_hash=cohort.hash(), device=device,
         tolerances_mm=list(settings.tolerances_mm), metrics=METRICS_VERSION,
         plans=[asdict(p) for p in settings.plans],
-        segmenters={record.name: segmenters.identity(record)},
+        segmenters={record.name: identity(record)},
     )  # fmt: skip
 
 
@@ -408,6 +371,17 @@ def _stamped(table: pd.DataFrame, stamp: dict) -> pd.DataFrame:
     table = scores.check_scores(table)
     table.attrs["stamp"] = stamp
     return table
+
+
+def identity(record: Segmenter) -> dict:
+    """What a segmenter's predictions depend on: version, settings, source file, weight hashes."""
+    source = inspect.getsourcefile(inspect.unwrap(record.load))
+    return {
+        "version": record.version,
+        "settings": {k: str(v) for k, v in record.settings.items()},
+        "source": file_hash(source) if source else "",
+        "weights": {w.file: weights.known_hash(w) or "" for w in record.weights},
+    }
 
 
 def _digest(value: object) -> str:

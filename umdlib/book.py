@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -12,9 +11,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 
-from umdlib import notebook, scores
+from umdlib import scores
 from umdlib.errors import InputError
 
 
@@ -120,6 +120,7 @@ def render(
 
 def _pruned(toc: dict, present: Mapping[Path, bytes]) -> dict:
     """The table of contents without pages that do not exist, and without emptied parts."""
+
     def exists(entry: dict) -> bool:
         stem = Path(entry["file"])
         return any(stem.with_name(stem.name + end) in present for end in (".md", ".ipynb"))
@@ -151,7 +152,9 @@ def _provenance_cell(
                   f"segmenters {names}"]  # fmt: skip
     words += [f"umdlib {run['umdlib']}" + (f" ({stamp['commit']})" if stamp.get("commit") else ""),
               f"run on {run['date']} in {run['seconds']:.0f} s"]  # fmt: skip
-    options = " \\\n  ".join(f"-p {name} {_shell(value)}" for name, value in run["parameters"].items())
+    options = " \\\n  ".join(
+        f"-p {name} {_shell(value)}" for name, value in run["parameters"].items()
+    )
     command = f"umdlib run {template}" + (f" \\\n  {options}" if options else "")
     text = (
         "---\n\n:::{dropdown} How this page was made\n"
@@ -176,25 +179,22 @@ def _shell(value: Any) -> str:
     return shlex.quote(value if isinstance(value, str) else json.dumps(value))
 
 
-def run_table(executed: Iterable[str | Path]) -> list[dict[str, Any]]:
-    """What each executed notebook cost: rows of notebook, seconds, slowest cell, date."""
+def job_table(folder: str | Path) -> pd.DataFrame:
+    """What each job of the graph cost, from Snakemake's benchmark files.
+
+    Returns
+    -------
+    pandas.DataFrame
+        job, seconds, peak MB (resident); the slowest first.
+    """
     rows = []
-    for path in map(Path, executed):
-        run = notebook.record(path)
-        rows.append({
-            "notebook": path.stem,
-            "seconds": run["seconds"],
-            "slowest_cell": max(run["cell_seconds"], default=0.0),
-            "date": run["date"],
-        })  # fmt: skip
-    return rows
+    for path in sorted(Path(folder).glob("*.tsv")):
+        last = pd.read_csv(path, sep="\t", na_values="-").iloc[-1]
+        rows.append([path.stem.replace("_", " ", 1), float(last["s"]), float(last["max_rss"])])
+    table = pd.DataFrame(rows, columns=["job", "seconds", "peak MB"])
+    return table.sort_values("seconds", ascending=False, ignore_index=True)
 
 
 def stamp_of(score_file: str | Path) -> dict[str, Any]:
     """Provenance stamp of a score table; empty where there is none yet."""
     return scores.read_scores(score_file).attrs["stamp"] if Path(score_file).is_file() else {}
-
-
-def relative(path: str | Path) -> str:
-    """A path as it may be printed in the book: relative to the working folder, with '/'."""
-    return Path(os.path.relpath(path)).as_posix()

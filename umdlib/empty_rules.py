@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from umdlib.errors import InputError, unknown_name
+from umdlib.scores import KEYS, STATUSES
 
 # What each rule says, in the words that a table prints under itself.
 EMPTY_RULES: dict[str, str] = {
@@ -16,10 +17,6 @@ EMPTY_RULES: dict[str, str] = {
     "one": "a structure absent from both masks scores as full agreement",
     "worst": "every undefined score, failed runs included, is the worst possible",
 }
-
-STATUSES = ("ok", "reference_empty", "prediction_empty", "both_empty", "failed", "unavailable")
-
-KEYS = ("subject", "session", "modality", "structure", "segmenter", "prompt", "step", "seed")
 
 _DISTANCES = ("hausdorff", "hausdorff_95", "assd")
 

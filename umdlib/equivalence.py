@@ -70,11 +70,13 @@ def detectable_effect(n: int, *, alpha: float = 0.05, power: float = 0.8) -> flo
 
     def shortfall(effect: float) -> float:
         shift = effect * np.sqrt(n)
-        reached = stats.nct.sf(limit, n - 1, shift) + stats.nct.cdf(-limit, n - 1, shift)
-        return float(reached - power)
+        other_side = np.nan_to_num(stats.nct.cdf(-limit, n - 1, shift))  # NaN where below 1e-300
+        return float(stats.nct.sf(limit, n - 1, shift) + other_side - power)
 
-    top = 2 * (limit + stats.norm.ppf(power) + 1) / np.sqrt(n)
-    return float(optimize.brentq(shortfall, 1e-6, top, xtol=1e-10))
+    top = 0.01
+    while shortfall(top) < 0:
+        top *= 2
+    return float(optimize.brentq(shortfall, top / 4, top, xtol=1e-10))
 
 
 def smallest_detectable(

@@ -94,7 +94,7 @@ def quadrants(
         subject has more than one pair in a comparison: those pairs are not independent).
     """
     check_scores(scores, [metric])
-    pairs = _paired_failures(scores, below=below, metric=metric)
+    pairs = failure_table(scores, below=below, metric=metric)
     rows = [_quadrant_row(key, rows, by) for key, rows in pairs.groupby(list(by), sort=False)]
     return pd.DataFrame(rows, columns=_columns(by))
 
@@ -105,8 +105,14 @@ def _columns(by: Sequence[str]) -> list[str]:
     return [*by, *counts, "p_mcnemar"]
 
 
-def _paired_failures(scores: pd.DataFrame, *, below: float, metric: str) -> pd.DataFrame:
-    """One row per subject, session, structure, segmenter with `structural` and `pet` failures."""
+def failure_table(
+    scores: pd.DataFrame, *, below: float = 0.1, metric: str = "dice"
+) -> pd.DataFrame:
+    """One row per pair: `subject, session, structure, segmenter`, `structural` and `pet` (bool).
+
+    A side with several seeds fails where most of them fail. Pairs without a reference on one side
+    are left out: there is nothing to fail at.
+    """
     keys = ["subject", "session", "structure", "segmenter"]
     role = scores["modality"].map(lambda m: "structural" if MODALITIES[m].structural else "pet")
     share = failed(scores, below=below, metric=metric).astype("Float64")

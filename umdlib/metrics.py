@@ -9,8 +9,6 @@ import pandas as pd
 
 from umdlib import geometry
 from umdlib.errors import InputError
-from umdlib.surface import plain
-from umdlib.surface.areas import cell_areas_mm2
 
 TOLERANCES_MM = (1.0, 5.0)
 
@@ -65,11 +63,14 @@ def score(
     reference, prediction = _checked_pair(reference, prediction)
     spacing_mm = _checked_spacing(spacing_mm)
     tolerances_mm = _checked_tolerances(tolerances_mm)
-    rows = [
-        {"value": int(v)} | _row(reference == v, prediction == v, spacing_mm, tolerances_mm)
-        for v in values
-    ]
-    return pd.DataFrame(rows, columns=["value", "status", *metric_columns(tolerances_mm)])
+    values = _checked_values(values, 1, 65535, "label value")
+    reference, prediction = _as_labels(reference), _as_labels(prediction)
+    index = np.zeros(65536, np.int64)
+    index[values] = np.arange(1, len(values) + 1)
+    counts, distances = _compare(
+        reference, prediction, spacing_mm, index, values, tolerances_mm, overlapping=False
+    )
+    return _table("value", values, counts, distances, spacing_mm, tolerances_mm)
 
 
 def score_bits(
@@ -99,13 +100,79 @@ def score_bits(
     reference, prediction = _checked_pair(reference, prediction)
     spacing_mm = _checked_spacing(spacing_mm)
     tolerances_mm = _checked_tolerances(tolerances_mm)
-    bits = range(bits) if isinstance(bits, int) else bits
-    rows = [
-        {"bit": int(b)}
-        | _row(unpack_bit(reference, b), unpack_bit(prediction, b), spacing_mm, tolerances_mm)
-        for b in bits
-    ]
-    return pd.DataFrame(rows, columns=["bit", "status", *metric_columns(tolerances_mm)])
+    reference, prediction = _as_bits(reference), _as_bits(prediction)
+    bits = _checked_values(range(bits) if isinstance(bits, int) else bits, 0, 63, "bit")
+    index = np.zeros(64, np.int64)
+    index[bits] = 1
+    counts, distances = _compare(
+        reference, prediction, spacing_mm, index, bits, tolerances_mm, overlapping=True
+    )
+    return _table("bit", bits, counts, distances, spacing_mm, tolerances_mm)
+
+
+def joint_counts(
+    reference: np.ndarray, prediction: np.ndarray, values: Sequence[int]
+) -> np.ndarray:
+    """Voxels by structure of the reference (rows) and of the prediction (columns).
+
+    Parameters
+    ----------
+    reference, prediction
+        (I, J, K) integer label maps on one grid.
+    values
+        Label values in order; row and column 0 are all other voxels.
+
+    Returns
+    -------
+    numpy.ndarray
+        (n + 1, n + 1) int64. Its diagonal, rows and columns give every Dice coefficient between
+        a structure of the reference and one of the prediction.
+
+    Examples
+    --------
+    >>> reference = np.array([[[0, 1, 1, 2]]], np.uint8)
+    >>> joint_counts(reference, np.array([[[1, 1, 2, 2]]], np.uint8), [1, 2]).tolist()
+    [[0, 1, 0], [0, 1, 1], [0, 0, 1]]
+    """
+    reference, prediction = _checked_pair(reference, prediction)
+    values = _checked_values(values, 1, 65535, "label value")
+    index = np.zeros(65536, np.int64)
+    index[values] = np.arange(1, len(values) + 1)
+    pair = _pair(_as_labels(reference), _as_labels(prediction), (1.0, 1.0, 1.0))
+    return _kernels().count_labels(pair, index, len(values))
+
+
+def _kernels():
+    """The compiled part; it takes a second to import and is not needed to read scores."""
+    from umdlib.surface import pair
+
+    return pair
+
+
+def _pair(reference, prediction, spacing_mm):
+    """Both volumes as the kernels take them, of one type."""
+    widest = np.promote_types(reference.dtype, prediction.dtype)
+    volumes = (v.astype(widest, order="K", copy=False) for v in (reference, prediction))
+    return _kernels().in_memory_order(*volumes, spacing_mm)
+
+
+def _compare(reference, prediction, spacing_mm, index, names, tolerances_mm, *, overlapping):
+    """(reference, prediction, common) voxels of each structure, and distances where defined."""
+    pair = _pair(reference, prediction, spacing_mm)
+    if overlapping:
+        rows = _kernels().count_bits(pair, index)[:, names].T
+        numbers = [int(n) + 1 for n in names]
+    else:
+        joint = _kernels().count_labels(pair, index, len(names))
+        rows = np.stack([joint.sum(axis=1), joint.sum(axis=0), joint.diagonal()], axis=1)[1:]
+        numbers = list(range(1, len(names) + 1))
+    both = [n for n, (r, p, _) in zip(numbers, rows, strict=True) if r and p]
+    found = {}
+    if both:
+        found = _kernels().surface_distances(
+            pair, index, both, tolerances_mm, overlapping=overlapping
+        )
+    return rows.tolist(), [found.get(n) for n in numbers]
 
 
 def pack_bits(masks: Sequence[np.ndarray]) -> np.ndarray:
@@ -190,42 +257,64 @@ def _checked_tolerances(tolerances_mm) -> tuple[float, ...]:
     return tolerances
 
 
-def _row(reference, prediction, spacing_mm, tolerances_mm) -> dict:
+def _checked_values(values, least: int, most: int, kind: str) -> np.ndarray:
+    """Whole numbers in range, none twice."""
+    values = list(values)
+    for v in values:
+        if int(v) != v or not least <= v <= most:
+            raise InputError(f"Invalid {kind} {v}. Must be a whole number, {least} to {most}.")
+    if len(set(values)) < len(values):
+        raise InputError(f"A {kind} is given twice in {values}.")
+    return np.array(values, np.intp)
+
+
+def _as_labels(array: np.ndarray) -> np.ndarray:
+    """uint8 or uint16, as it is or checked and converted."""
+    if array.dtype in (np.uint8, np.uint16):
+        return array
+    if array.dtype == bool:
+        return array.view(np.uint8)
+    low, high = array.min(initial=0), array.max(initial=0)
+    if low < 0 or high > 65535:
+        raise InputError(f"Label values from {low} to {high}. Must be 0 to 65535.")
+    return array.astype(np.uint8 if high < 256 else np.uint16, order="K")
+
+
+def _as_bits(array: np.ndarray) -> np.ndarray:
+    """Unsigned, as it is."""
+    if array.dtype.kind == "b":
+        return array.view(np.uint8)
+    if array.dtype.kind != "u":
+        raise InputError(f"A bit-mask volume holds {array.dtype}. Must be unsigned integers.")
+    return array
+
+
+def _table(key, names, counts, distances, spacing_mm, tolerances_mm) -> pd.DataFrame:
+    """One row per structure."""
+    columns = metric_columns(tolerances_mm)
+    rows = [
+        {key: int(name), **_row(*count, distance, spacing_mm, tolerances_mm)}
+        for name, count, distance in zip(names, counts, distances, strict=True)
+    ]
+    return pd.DataFrame(rows, columns=[key, "status", *columns])
+
+
+def _row(n_ref, n_pred, n_both, distances, spacing_mm, tolerances_mm) -> dict:
     """Status and metrics of one structure."""
     voxel_ml = float(np.prod(spacing_mm)) / 1000
-    n_ref, n_pred = int(reference.sum()), int(prediction.sum())
     row = dict.fromkeys(metric_columns(tolerances_mm), np.nan)
     row["reference_ml"], row["prediction_ml"] = n_ref * voxel_ml, n_pred * voxel_ml
     row["status"] = STATES[(n_ref == 0) + 2 * (n_pred == 0)]
     if n_ref:
         row["rvd"] = (n_pred - n_ref) / n_ref
     if n_ref or n_pred:
-        row["dice"] = 2 * int((reference & prediction).sum()) / (n_ref + n_pred)
+        row["dice"] = 2 * n_both / (n_ref + n_pred)
         row |= {f"surface_dice_{tau:g}mm": 0.0 for tau in tolerances_mm}
-    if row["status"] == "ok":
-        row |= _surface_row(reference, prediction, spacing_mm, tolerances_mm)
+    if distances:
+        row |= {
+            f"surface_dice_{tau:g}mm": inside / distances.area
+            for tau, inside in zip(tolerances_mm, distances.inside, strict=True)
+        }
+        row["hausdorff"], row["hausdorff_95"] = distances.hausdorff, distances.hausdorff_95
+        row["assd"] = distances.moment / distances.area
     return row
-
-
-def _surface_row(reference, prediction, spacing_mm, tolerances_mm) -> dict:
-    """Surface metrics of two masks, neither empty."""
-    area = cell_areas_mm2(spacing_mm)
-    sides = plain.directed_distances(reference, prediction, spacing_mm)
-    sides = [(d, area[code]) for d, code in sides]
-    total = sum(a.sum() for _, a in sides)
-    return {
-        **{
-            f"surface_dice_{tau:g}mm": float(sum(a[d <= tau].sum() for d, a in sides) / total)
-            for tau in tolerances_mm
-        },
-        "hausdorff": float(max(d.max() for d, _ in sides)),
-        "hausdorff_95": float(max(_weighted_percentile(d, a, 0.95) for d, a in sides)),
-        "assd": float(sum((d * a).sum() for d, a in sides) / total),
-    }
-
-
-def _weighted_percentile(distances: np.ndarray, areas: np.ndarray, share: float) -> float:
-    """First distance at which the cumulative area reaches `share` of the whole."""
-    order = np.lexsort((areas, distances))
-    cumulative = np.cumsum(areas[order]) / areas[order].sum()
-    return distances[order][min(np.searchsorted(cumulative, share), len(order) - 1)]

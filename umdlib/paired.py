@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from umdlib import equivalence, rank_tests, resampling
 from umdlib.errors import InputError, unknown_name
 from umdlib.failures import quadrants
 from umdlib.multiplicity import adjust
-from umdlib.pairs import condition, paired_differences, subject_means, unpaired
+from umdlib.pairs import PAIR_KEYS, condition, paired_differences, subject_means, unpaired
 
 __all__ = ["TESTS", "compare", "condition", "paired_differences", "subject_means", "unpaired"]
 
@@ -70,7 +71,8 @@ def compare(
     -------
     pandas.DataFrame
         `by`, then `estimate, ci_low, ci_high` (mean difference PET minus structural, BCa),
-        `n_subjects, n_pairs, n_unpaired, p_value`; means, SDs and quartiles of either side on the
+        `n_subjects, n_pairs, n_unpaired, p_value`; `t_low, t_high` (Student, the better interval
+        below ten subjects); means, SDs and quartiles of either side on the
         pairs; `median*` (order-statistic interval), `hl*` (Hodges-Lehmann), `rank_biserial`,
         `d_z`, `p_permutation` with `permutation_method`, `p_wilcoxon` with `wilcoxon_method`,
         `p_tost` and `equivalent`, `smallest_detectable` (80 % power), the failure columns of
@@ -96,6 +98,9 @@ def compare(
     if not 0 < confidence < 1:
         raise InputError(f"Invalid confidence {confidence}. Must lie between 0 and 1.")
     by = list(by)
+    for name in by:
+        if name not in PAIR_KEYS:
+            raise unknown_name("column", name, PAIR_KEYS)
     chosen = condition(scores, prompt=prompt, step=step)
     differences = paired_differences(
         chosen, metric=metric, reference_modality=reference_modality, empty=empty
@@ -191,8 +196,12 @@ def _single(column: np.ndarray, confidence: float, margin: float) -> dict[str, o
     shift, shift_low, shift_high = rank_tests.hodges_lehmann(kept, confidence=confidence)
     p_wilcoxon, method = rank_tests.wilcoxon(kept)
     p_tost = equivalence.tost(kept, margin)
+    half = (
+        stats.t.ppf((1 + confidence) / 2, max(kept.size - 1, 1)) * sd / np.sqrt(max(kept.size, 1))
+    )
     return {
-        "estimate": mean, "sd": sd, "d_z": mean / sd if sd > 1e-12 else np.nan,
+        "estimate": mean, "t_low": mean - half, "t_high": mean + half,
+        "sd": sd, "d_z": mean / sd if sd > 1e-12 else np.nan,
         "median": median, "median_low": median_low, "median_high": median_high,
         "hl": shift, "hl_low": shift_low, "hl_high": shift_high,
         "rank_biserial": rank_tests.rank_biserial(kept),
@@ -215,7 +224,8 @@ def _note(column: np.ndarray, n_pairs: int) -> str:
         return "all differences are equal: no d_z, interval of width 0"
     if kept.size < 6:
         return "fewer than six subjects: p cannot fall below 0.05"
-    return "fewer than ten subjects: bootstrap intervals are too narrow" if kept.size < 10 else ""
+    # umdlib.operating.coverage: BCa at a nominal 95 % covers 86 % with 6 subjects, 90 % with 10.
+    return "fewer than ten subjects: a 95 % BCa interval covers 86-90 %" if kept.size < 10 else ""
 
 
 def _with_unavailable(table: pd.DataFrame, scores: pd.DataFrame, by: list[str]) -> pd.DataFrame:

@@ -40,6 +40,7 @@ def condition(
     InputError
         If a segmenter has several protocols or steps and none of them is the one asked for.
     """
+    scores = scores.reset_index(drop=True)
     here = scores["status"].ne("unavailable")
     keep = ~here
     for segmenter, rows in scores[here].groupby("segmenter", sort=False):
@@ -106,6 +107,7 @@ def paired_differences(
     (3, 12)
     """
     check_scores(scores, [metric])
+    scores = scores.reset_index(drop=True)
     rows = scores.loc[scores["status"].ne("unavailable"), [*PAIR_KEYS, "seed", "status"]].copy()
     rows["role"] = _roles(scores.loc[rows.index], reference_modality)
     rows["score"] = with_empty_rule(scores, metric, empty)[rows.index]

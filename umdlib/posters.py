@@ -1,4 +1,4 @@
-"""Posters: the still pictures that stand for a viewer on paper, before it opens and without WebGL."""
+"""Posters: still pictures in place of a viewer: on paper, before it opens, without WebGL."""
 
 from __future__ import annotations
 
@@ -139,7 +139,8 @@ def _draw_letters(picture: Image.Image, still: Still, plane: str) -> None:
     """Modality and plane above, R and L at the sides."""
     draw = ImageDraw.Draw(picture)
     font = ImageFont.load_default(13)
-    style = {"fill": INK, "font": font, "stroke_width": 2, "stroke_fill": (0, 0, 0)}
+    ink, edge = (BACKGROUND, INK) if still.modality == "PET" else (INK, BACKGROUND)
+    style = {"fill": ink, "font": font, "stroke_width": 1, "stroke_fill": edge}
     draw.text((5, 3), f"{still.caption or still.modality}, {plane}", **style)
     draw.text((5, picture.height / 2), "R", anchor="lm", **style)
     draw.text((picture.width - 5, picture.height / 2), "L", anchor="rm", **style)

@@ -1,4 +1,4 @@
-"""Score tables drawn from a known model, on which the statistics can be checked."""
+"""Score tables drawn from a known model."""
 
 from __future__ import annotations
 

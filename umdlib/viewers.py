@@ -1,4 +1,4 @@
-"""Viewers: one subject's images side by side, with masks and clicks, on a page that needs no server."""
+"""Viewers: a subject's images side by side with masks and clicks, on a page without a server."""
 
 from __future__ import annotations
 
@@ -15,68 +15,15 @@ from pathlib import Path
 
 import numpy as np
 
-from umdlib import geometry, labels, posters, webvolumes
+from umdlib import geometry, labels, overlays, panes, posters, webvolumes
 from umdlib.errors import InputError, unknown_name
 from umdlib.labels import ORGANS, Structure
-from umdlib.prompts import Click
-from umdlib.volume import LabelMap, Volume
+from umdlib.panes import BuiltPane, Pane, Prediction
+
+__all__ = ["Pair", "Pane", "Prediction", "install"]
 
 ASSETS = Path(__file__).parent / "viewer"
 NIIVUE = "niivue-0.69.0.umd.js"
-
-# Okabe & Ito (2008): missed, added, both at once; agreement in grey.
-DIFFERENCE = {"agree": "#bbbbbb", "missed": "#56b4e9", "added": "#e69f00", "both": "#cc79a7"}
-OVERLAYS = ("none", "reference", "prediction", "difference")
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What one segmenter returned for one image at one step.
-
-    Attributes
-    ----------
-    segmenter
-        Its name.
-    masks
-        Structure name to boolean mask (I, J, K) on the image's grid; masks may overlap.
-    step
-        Corrective clicks so far.
-    dice
-        Structure name to DSC at full resolution, from the score table; shown, never computed here.
-    clicks
-        Structure name to the clicks given so far.
-    """
-
-    segmenter: str
-    masks: Mapping[str, np.ndarray]
-    step: int = 0
-    dice: Mapping[str, float] = field(default_factory=dict)
-    clicks: Mapping[str, tuple[Click, ...]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Pane:
-    """One image with what was drawn on it.
-
-    Attributes
-    ----------
-    modality
-        ``"CT"``, ``"MR"`` or ``"PET"``.
-    image
-        The image.
-    reference
-        Label map on the image's grid, or None.
-    predictions
-        Any number of segmenters and steps.
-    title
-        Heading; the modality where empty.
-    """
-
-    modality: str
-    image: Volume
-    reference: LabelMap | None = None
-    predictions: tuple[Prediction, ...] = ()
-    title: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,16 +72,17 @@ class Pair:
     titles: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self):
+        """Check panes, overlay, structure and segmenter."""
         if not 1 <= len(self.panes) <= 2:
             raise InputError(f"{len(self.panes)} panes in a viewer. It shows one or two.")
-        if self.overlay not in OVERLAYS:
-            raise unknown_name("overlay", self.overlay, OVERLAYS)
+        if self.overlay not in overlays.OVERLAYS:
+            raise unknown_name("overlay", self.overlay, overlays.OVERLAYS)
         if self.structure:
             labels.structure(self.structure, self.structures)
         if self.segmenter and self.segmenter not in self.segmenters:
             raise unknown_name("segmenter", self.segmenter, self.segmenters)
         for pane in self.panes:
-            _check_pane(pane, self.structures)
+            panes.check_pane(pane, self.structures)
 
     @property
     def segmenters(self) -> tuple[str, ...]:
@@ -162,8 +110,7 @@ class Pair:
             webvolumes.write_script(assets / "volumes", name, coded)
         picture = self._built.poster
         poster = f"{hashlib.sha256(picture).hexdigest()[:16]}.png"
-        (assets / "posters").mkdir(parents=True, exist_ok=True)
-        (assets / "posters" / poster).write_bytes(picture)
+        webvolumes.write_once(assets / "posters" / poster, picture)
         return self._figure(f"{root}posters/{poster}", root)
 
     def inline(self, *, height: int = 820) -> str:
@@ -294,32 +241,20 @@ def install(static: str | Path, extra: str | Path) -> list[Path]:
     return list(files)
 
 
-def _check_pane(pane: Pane, structures: tuple[Structure, ...]) -> None:
-    """Masks and reference lie on the image's grid and name known structures."""
-    labels.modality(pane.modality)
-    if pane.reference is not None and pane.reference.shape != pane.image.shape:
-        raise InputError(
-            f"Shape {pane.reference.shape} of {pane.reference.name} differs from "
-            f"{pane.image.shape} of {pane.image.name}."
-        )
-    for prediction in pane.predictions:
-        for name, mask in prediction.masks.items():
-            labels.structure(name, structures)
-            if mask.shape != pane.image.shape:
-                raise InputError(
-                    f"Shape {mask.shape} of '{name}' by '{prediction.segmenter}' differs from "
-                    f"{pane.image.shape} of {pane.image.name}."
-                )
-
-
 def _build(pair: Pair) -> _Built:
     """Reduce, code and describe all volumes of a pair."""
     low, high = webvolumes.common_field([p.image for p in pair.panes])
-    volumes: dict[str, str] = {}
-    built = [_build_pane(pair, pane, low, high, volumes) for pane in pair.panes]
+    segmenter = pair.segmenter or (pair.segmenters or ("",))[0]
+    built = [
+        panes.build_pane(
+            pane, pair.structures, (low, high),
+            spacing_mm=pair.spacing_mm, first=(segmenter, pair.step), structure=pair.structure,
+        )
+        for pane in pair.panes
+    ]  # fmt: skip
+    volumes = {name: coded for b in built for name, coded in b.volumes.items()}
     centre = _centre(pair, built, (low + high) / 2)
     stills = [_still(pair, pane, b) for pane, b in zip(pair.panes, built, strict=True)]
-    segmenter = pair.segmenter or (pair.segmenters or ("",))[0]
     config = {
         "title": pair._title,
         "structures": [
@@ -327,7 +262,7 @@ def _build(pair: Pair) -> _Built:
         ],
         "segmenters": [{"name": n, "title": pair.titles.get(n, n)} for n in pair.segmenters],
         "bytes": np.dtype(webvolumes.bit_type(len(pair.structures))).itemsize,
-        "difference": DIFFERENCE,
+        "difference": overlays.DIFFERENCE,
         "start": {
             "structure": pair.structure, "segmenter": segmenter, "step": pair.step,
             "overlay": pair.overlay, "xyz": [round(float(c), 1) for c in centre],
@@ -340,99 +275,24 @@ def _build(pair: Pair) -> _Built:
     return _Built(config, volumes, posters.poster(stills, centre), _note(pair, built))
 
 
-@dataclass(frozen=True)
-class _BuiltPane:
-    """One image on its published grid, with its bit volumes."""
-
-    config: dict
-    data: np.ndarray
-    affine: np.ndarray
-    reference: np.ndarray | None
-    prediction: np.ndarray | None
-    clicks: tuple[Click, ...]
-    first: tuple[str, ...]
-
-
-def _build_pane(pair: Pair, pane: Pane, low, high, volumes: dict[str, str]) -> _BuiltPane:
-    """Cut, average and code one image and its masks into `volumes`."""
-    image = pane.image
-    cut = webvolumes.field_slices(image.affine, image.shape, low, high)
-    factors = webvolumes.block_factors(image.spacing_mm, pair.spacing_mm)
-    affine = webvolumes.block_affine(webvolumes.shifted(image.affine, cut), factors)
-    data = webvolumes.block_mean(image.data[cut], factors)
-    span = webvolumes.byte_range(data, image.unit)
-
-    def keep(content: bytes) -> str:
-        name, coded = webvolumes.packed(content)
-        volumes[name] = coded
-        return name
-
-    def bits(masks: list[np.ndarray | None]) -> np.ndarray:
-        small = [None if m is None else webvolumes.block_mask(m[cut], factors) for m in masks]
-        return webvolumes.bit_volume(small, data.shape)
-
-    image_name = keep(webvolumes.nifti_bytes(data, affine, span))
-    reference = None
-    if pane.reference is not None:
-        reference = bits([pane.reference.data == s.value for s in pair.structures])
-    reference_name = None if reference is None else keep(_little(reference))
-    segmenter = pair.segmenter or (pair.segmenters or ("",))[0]
-    shown, shown_name, clicks, records = None, None, (), []
-    for prediction in pane.predictions:
-        volume = bits([prediction.masks.get(s.name) for s in pair.structures])
-        name = keep(_little(volume))
-        records.append(_prediction_record(prediction, pair.structures, name))
-        if (prediction.segmenter, prediction.step) == (segmenter, pair.step):
-            shown, shown_name = volume, name
-            clicks = tuple(
-                c for s, given in prediction.clicks.items() for c in given
-                if s == (pair.structure or s)
-            )  # fmt: skip
-    config = {
-        "modality": pane.modality, "title": pane.title or pane.modality, "unit": image.unit,
-        "image": image_name, "span": [round(float(v), 6) for v in span],
-        "window": [round(float(v), 4) for v in posters.window(pane.modality, data)],
-        "reference": reference_name, "predictions": records,
-    }  # fmt: skip
-    first = tuple(n for n in (image_name, reference_name, shown_name) if n)
-    return _BuiltPane(config, data, affine, reference, shown, clicks, first)
-
-
-def _prediction_record(
-    prediction: Prediction, structures: tuple[Structure, ...], name: str
-) -> dict:
-    """What the script knows of one prediction; a DSC that is undefined is null."""
-    dice = [float(prediction.dice.get(s.name, np.nan)) for s in structures]
-    return {
-        "segmenter": prediction.segmenter,
-        "step": prediction.step,
-        "bits": name,
-        "dice": [round(d, 4) if np.isfinite(d) else None for d in dice],
-        "clicks": {
-            s: [[*(round(float(v), 2) for v in c.xyz_mm), int(c.positive)] for c in given]
-            for s, given in prediction.clicks.items()
-        },
-    }
-
-
-def _centre(pair: Pair, built: list[_BuiltPane], otherwise: np.ndarray) -> np.ndarray:
-    """Where the crosshair starts: the first click shown, else the middle of the shown structure."""
+def _centre(pair: Pair, built: list[BuiltPane], otherwise: np.ndarray) -> np.ndarray:
+    """Where the crosshair starts: the first click shown, else the middle of the first structure."""
     for pane in built:
         if pair.structure and pane.clicks:
             return np.asarray(pane.clicks[0].xyz_mm, float)
-    wanted = [b for b, s in enumerate(pair.structures) if s.name == pair.structure]
-    for pane in built:
-        if wanted and pane.reference is not None:
-            inside = np.argwhere(pane.reference >> wanted[0] & 1)
+    wanted = [b for b, s in enumerate(pair.structures) if pair.structure in ("", s.name)]
+    for bit in wanted:
+        for pane in built:
+            inside = () if pane.reference is None else np.argwhere(pane.reference >> bit & 1)
             if len(inside):
                 middle = inside[np.abs(inside - inside.mean(axis=0)).sum(axis=1).argmin()]
                 return geometry.to_world(pane.affine, middle)
     return otherwise
 
 
-def _still(pair: Pair, pane: Pane, built: _BuiltPane) -> posters.Still:
+def _still(pair: Pair, pane: Pane, built: BuiltPane) -> posters.Still:
     """The poster's half: the same overlay as the viewer starts with."""
-    colours = overlay_colours(
+    colours = overlays.overlay_colours(
         built.reference, built.prediction, pair.structures,
         overlay=pair.overlay, structure=pair.structure, shape=built.data.shape,
     )  # fmt: skip
@@ -441,77 +301,11 @@ def _still(pair: Pair, pane: Pane, built: _BuiltPane) -> posters.Still:
     )
 
 
-def overlay_colours(
-    reference: np.ndarray | None,
-    prediction: np.ndarray | None,
-    structures: tuple[Structure, ...],
-    *,
-    overlay: str,
-    structure: str,
-    shape: tuple[int, int, int],
-    opacity: float = 0.55,
-) -> np.ndarray:
-    """RGBA of an overlay; the script of the page follows the same rule.
-
-    Where masks of several structures overlap, the one with the fewest voxels is shown. In the
-    difference of all structures, a voxel that misses one structure and adds another is "both".
-
-    Parameters
-    ----------
-    reference, prediction
-        Bit volumes (I, J, K), or None.
-    structures
-        In the order of the bits.
-    overlay
-        One of `OVERLAYS`.
-    structure
-        Name, or ``""`` for all.
-    shape
-        (I, J, K) of the result.
-    opacity
-        0 to 1.
-
-    Returns
-    -------
-    numpy.ndarray
-        (I, J, K, 4) uint8.
-    """
-    result = np.zeros((*shape, 4), np.uint8)
-    alpha = round(255 * opacity)
-    bits = [b for b, s in enumerate(structures) if structure in ("", s.name)]
-    mask = sum(1 << b for b in bits)
-    if overlay == "difference" and reference is not None and prediction is not None:
-        wanted, found = reference & mask, prediction & mask
-        missed, added = wanted & ~found, found & ~wanted
-        for rule, key in (
-            ((wanted & found) > 0, "agree"), (missed > 0, "missed"), (added > 0, "added"),
-            ((missed > 0) & (added > 0), "both"),
-        ):  # fmt: skip
-            result[rule] = (*_rgb(DIFFERENCE[key]), alpha)
-    shown = {"reference": reference, "prediction": prediction}.get(overlay)
-    if shown is not None:
-        sizes = {b: int(np.count_nonzero(shown >> b & 1)) for b in bits}
-        for b in sorted(bits, key=lambda b: (-sizes[b], b)):
-            result[(shown >> b & 1) > 0] = (*_rgb(structures[b].colour), alpha)
-    return result
-
-
-def _rgb(colour: str) -> tuple[int, int, int]:
-    """Red, green and blue of ``#rrggbb``."""
-    return tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
-
-
-def _little(volume: np.ndarray) -> bytes:
-    """Voxels in NIfTI order, lowest byte first."""
-    return volume.astype(volume.dtype.newbyteorder("<")).tobytes(order="F")
-
-
-def _note(pair: Pair, built: list[_BuiltPane]) -> str:
+def _note(pair: Pair, built: list[BuiltPane]) -> str:
     """How the published volumes differ from the images, for the caption."""
-    grids = "; ".join(
-        f"{p.title or p.modality} {' × '.join(f'{s:.3g}' for s in geometry.spacing_mm(b.affine))} mm"
-        for p, b in zip(pair.panes, built, strict=True)
-    )
+    sizes = [" × ".join(f"{s:.3g}" for s in geometry.spacing_mm(b.affine)) for b in built]
+    names = [p.title or p.modality for p in pair.panes]
+    grids = "; ".join(f"{n} {s} mm" for n, s in zip(names, sizes, strict=True))
     return (
         f"Radiological convention. Shown on a reduced grid ({grids}; 8 bits), cut to the body in "
         "the field that the images share; scores are from the full images."

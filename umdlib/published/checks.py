@@ -104,9 +104,7 @@ def score_range(wide: pd.DataFrame) -> pd.DataFrame:
         values = c[["mean", "median", "q1", "q3", "value", "sd"]].dropna()
         if len(values):
             bad = bool((values < 0).any() or (values > 1).any())
-            rows.append(
-                outcome("range", c, bad, "impossible", "A score of this unit is 0 to 1.")
-            )
+            rows.append(outcome("range", c, bad, "impossible", "A score of this unit is 0 to 1."))
     return outcomes(rows)
 
 
@@ -236,9 +234,7 @@ def one_large_score(
     return outcomes(rows)
 
 
-def copied_cells(
-    wide: pd.DataFrame, n: Mapping[str, int], *, least: float = 0.005
-) -> pd.DataFrame:
+def copied_cells(wide: pd.DataFrame, n: Mapping[str, int], *, least: float = 0.005) -> pd.DataFrame:
     """No two cells of a table agree in every digit of centre and spread.
 
     Cells whose centre is below `least`, or without a spread, are left out: near zero, digits run

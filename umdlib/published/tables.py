@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 
 import numpy as np
@@ -63,10 +64,25 @@ SOURCES: dict[str, Source] = {
     )
 }
 STATISTICS = ("mean", "sd", "median", "q1", "q3", "value")
-_KEYS = (
-    "paper table line row row_line section column cohort session modality structure model "
-    "segmenter prompt metric unit raw"
-).split()
+_KEYS = [
+    "paper",
+    "table",
+    "line",
+    "row",
+    "row_line",
+    "section",
+    "column",
+    "cohort",
+    "session",
+    "modality",
+    "structure",
+    "model",
+    "segmenter",
+    "prompt",
+    "metric",
+    "unit",
+    "raw",
+]
 
 
 def _data(file: str) -> pd.DataFrame:
@@ -107,6 +123,12 @@ def read(name: str) -> pd.DataFrame:
     """
     if name not in SOURCES:
         raise unknown_name("published table", name, SOURCES)
+    return _table(name).copy()
+
+
+@cache
+def _table(name: str) -> pd.DataFrame:
+    """The table as `read` gives it, read once."""
     frame = _data(f"{name}.tsv").rename(columns={"value": "printed"})
     frame[["line", "row_line"]] = frame[["line", "row_line"]].astype(int)
     frame["value"] = pd.to_numeric(frame["printed"].replace("", None), errors="raise").astype(float)
@@ -138,7 +160,7 @@ def cells(table: pd.DataFrame) -> pd.DataFrame:
     wide = grouped[keys].drop_duplicates().set_index(["line", "column"])
     spread = grouped.pivot(index=["line", "column"], columns="statistic", values="value")
     for statistic in STATISTICS:
-        wide[statistic] = spread[statistic] if statistic in spread else np.nan
+        wide[statistic] = spread.get(statistic, np.nan)
     wide["half_unit"] = grouped.groupby(["line", "column"])["half_unit"].max()
     wide = wide.reset_index()[[*keys, *STATISTICS, "half_unit"]]
     check_cells(wide)
@@ -218,7 +240,7 @@ def n_scans(cohort: str) -> int:
     InputError
         If the cohort is not in that table: its n is unknown, and is not guessed.
     """
-    sizes = read("seganypet_table1").query("unit == 'scans'").set_index("cohort")["value"]
+    sizes = _table("seganypet_table1").query("unit == 'scans'").set_index("cohort")["value"]
     if cohort not in sizes:
         raise unknown_name("cohort with a published n", cohort, sizes.index)
     return int(sizes[cohort])

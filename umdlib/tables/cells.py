@@ -1,4 +1,4 @@
-"""Tables of the book: cells computed from comparisons, with their marks."""
+"""Cells of the papers' tables, computed from comparisons, with their marks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pandas as pd
 
 from umdlib.empty_rules import EMPTY_RULES, higher_is_better
 from umdlib.errors import InputError, unknown_name
-from umdlib.labels import MODALITIES, ORGANS, session
+from umdlib.labels import ORGANS, session
 from umdlib.paired import TESTS
 
 # Thresholds of the marks: UMD, captions of tables 1 and 2.
@@ -41,6 +41,17 @@ def metric_title(metric: str) -> str:
     if metric.startswith("surface_dice_"):
         return f"NSD ({metric.removeprefix('surface_dice_').removesuffix('mm')} mm)"
     return METRIC_TITLES.get(metric, metric)
+
+
+def session_title(name: str) -> str:
+    """Name of a session for a reader.
+
+    Examples
+    --------
+    >>> session_title("petct")
+    'PET/CT'
+    """
+    return session(name).title
 
 
 def structure_title(name: str) -> str:
@@ -111,7 +122,9 @@ def modality_table(
     ]
     table = _with_best(pd.DataFrame(cells), higher_is_better(metric))
     table.attrs = {**comparisons.attrs, "form": form, "correction": correction}
-    table.attrs["legend"] = _legend(table.attrs, structural)
+    family = {"holm": "n_holm", "bh": "n_bh"}.get(correction)
+    sizes = sorted(set(rows.loc[rows["structure"].ne("all"), family])) if family else []
+    table.attrs["legend"] = _legend(table.attrs, structural, [int(n) for n in sizes if n])
     return table
 
 
@@ -120,11 +133,8 @@ def _cell(
 ) -> dict[str, object]:
     """One cell: a modality of one segmenter on one structure."""
     value, low, high = _summary(row, side, form)
-    better = (
-        (row["estimate"] > 0) == (side == "pet")
-        if larger
-        else ((row["estimate"] < 0) == (side == "pet"))
-    )
+    favoured = "pet" if (row["estimate"] > 0) == larger else "structural"
+    better = side == favoured and row["estimate"] != 0
     mark = next((name for limit, name, _ in MARKS if p < limit), "") if better else ""
     alone = {"structural": "pet_only", "pet": "structural_only"}[side]
     state = "" if np.isfinite(value) else _state(str(row.get("note", "")))
@@ -161,10 +171,12 @@ def _with_best(cells: pd.DataFrame, larger: bool) -> pd.DataFrame:
     return cells.assign(best=rounded.eq(best) & several)
 
 
-def _legend(attrs: dict, structural: str) -> str:
-    """What the cells and marks mean, in one paragraph."""
+def _legend(attrs: dict, structural: str, sizes: list[int]) -> str:
+    """What the cells and marks mean, in one paragraph; `sizes` of the families of p-values."""
     form = "mean (SD)" if attrs["form"] == "mean" else "median (Q1–Q3)"
     test, correction = TESTS[attrs.get("test", "permutation")], CORRECTIONS[attrs["correction"]][1]
+    if sizes:
+        correction += f" (families of {' or '.join(map(str, sizes))})"
     metric, empty = metric_title(attrs.get("metric", "dice")), attrs.get("empty", "drop")
     return (
         f"{metric}, {form} over subjects, on pairs scored in both {structural} and PET. "
@@ -172,74 +184,3 @@ def _legend(attrs: dict, structural: str) -> str:
         f"Bold: best segmenter of the row. "
         f"Empty rule '{empty}': {EMPTY_RULES[empty]}."
     )
-
-
-def to_markdown(cells: pd.DataFrame, *, decimals: int = 3) -> str:
-    """The cells of `modality_table` as a pipe table with classes on the marked cells.
-
-    Parameters
-    ----------
-    cells
-        From `modality_table`.
-    decimals
-        Digits after the point, the same in every cell.
-
-    Returns
-    -------
-    str
-        Two lines per structure, structural modality first; a marked cell is
-        ``[0.569 (0.139) ‡]{.sig-4}``, the best one bold. Failures are counted in the cell.
-    """
-    segmenters = list(dict.fromkeys(cells["segmenter"]))
-    lines = [
-        "| Structure | Modality | n | " + " | ".join(segmenters) + " |",
-        "|:--|:--|--:|" + "--:|" * len(segmenters),
-    ]
-    for (structure, modality), rows in cells.groupby(["structure", "modality"], sort=False):
-        by_segmenter = rows.set_index("segmenter")
-        texts = [
-            markdown_cell(by_segmenter.loc[s], decimals=decimals)
-            if s in by_segmenter.index
-            else "–"
-            for s in segmenters
-        ]
-        first = MODALITIES[modality].structural
-        title = structure_title(structure) if structure != "all" else "**All structures**"
-        head = [title if first else "", modality, _n_range(rows) if first else ""]
-        lines.append("| " + " | ".join([*head, *texts]) + " |")
-    return "\n".join(lines)
-
-
-def _n_range(rows: pd.DataFrame) -> str:
-    """Number of pairs of a line: one number, or the range over its segmenters."""
-    n = rows.loc[rows["state"].eq(""), "n_pairs"]
-    if n.empty:
-        return "0"
-    return str(n.min()) if n.min() == n.max() else f"{n.min()}–{n.max()}"
-
-
-def cell_text(cell: pd.Series, *, decimals: int = 3, form: str = "mean") -> str:
-    """Value and spread of one cell as plain text, or the word that says why there is none."""
-    if cell["state"]:
-        return str(cell["state"])
-    value = f"{cell['value']:.{decimals}f}"
-    if not np.isfinite(cell["high"]):
-        return value
-    if form == "mean":
-        return f"{value} ({cell['high'] - cell['value']:.{decimals}f})"
-    return f"{value} ({cell['low']:.{decimals}f}–{cell['high']:.{decimals}f})"
-
-
-def markdown_cell(cell: pd.Series, *, decimals: int = 3, form: str = "mean") -> str:
-    """One cell in MyST Markdown, with its mark, its weight, and its count of failures."""
-    text = cell_text(cell, decimals=decimals, form=form)
-    if cell["state"]:
-        return f"[{text}]{{.cell-state}}"
-    if cell["best"]:
-        text = f"**{text}**"
-    symbol = next((s for _, name, s in MARKS if name == cell["mark"]), "")
-    if symbol:
-        text = f"[{text} {symbol}]{{.{cell['mark']}}}"
-    if cell["n_failed"] > 0:
-        text += f" [{int(cell['n_failed'])} failed]{{.cell-note}}"
-    return text
