@@ -14,7 +14,7 @@ SHELL    := /bin/bash
 # settings that were given on the command line go to the graph; the rest is the profile's
 CONFIG := $(if $(COHORT),cohort="$(abspath $(COHORT))") $(if $(SEGMENTERS),segmenters="$(SEGMENTERS)") \
           $(if $(DEVICE),device="$(DEVICE)")
-GRAPH  := $(BIN)/python -m snakemake --snakefile workflow/Snakefile --cores $(CORES) \
+GRAPH  := $(BIN)/python -m snakemake book --snakefile workflow/Snakefile --cores $(CORES) \
           --configfile workflow/$(PROFILE).yaml $(if $(strip $(CONFIG)),--config $(CONFIG)) \
           --rerun-incomplete --quiet rules host progress
 
@@ -41,7 +41,8 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $@
 
 book: $(STAMP) ## cohort, inference, chapters, HTML (PROFILE=small|default COHORT= SEGMENTERS= DEVICE= CORES=)
-	@$(GRAPH) book
+	@$(BIN)/python workflow/unlock.py
+	@$(GRAPH)
 
 test: $(STAMP) lint ## all tests
 	@$(BIN)/python -m pytest

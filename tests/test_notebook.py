@@ -8,11 +8,11 @@ import pytest
 from umdlib import notebook
 from umdlib.errors import InputError
 
-PARAMETERS = '''session: str = "petct"  # petct or petmr
+PARAMETERS = """session: str = "petct"  # petct or petmr
 subjects: int = 3  # how many
 share: float = 0.5
 flags: list = [1, 2]
-quick: bool = True'''
+quick: bool = True"""
 
 
 @pytest.fixture
@@ -40,7 +40,9 @@ def test_parameters_are_found_with_type_default_and_help(template):
 
 
 def test_misspelt_parameter_is_refused_with_the_nearest_name(template):
-    with pytest.raises(InputError, match=r"Unknown parameter of chapter 'sesion'. Did you mean 'session'\?"):
+    with pytest.raises(
+        InputError, match=r"Unknown parameter of chapter 'sesion'. Did you mean 'session'\?"
+    ):
         notebook.check_values(template("1"), {"sesion": "petmr"})
 
 
@@ -56,7 +58,13 @@ def test_wrong_type_is_refused(template, values):
 def test_texts_become_values_of_the_declared_type(template):
     texts = {"session": "12", "subjects": "4", "share": "1", "flags": "a,b", "quick": "no"}
     values = notebook.parse_values(template("1"), texts)
-    assert values == {"session": "12", "subjects": 4, "share": 1, "flags": ["a", "b"], "quick": False}
+    assert values == {
+        "session": "12",
+        "subjects": 4,
+        "share": 1,
+        "flags": ["a", "b"],
+        "quick": False,
+    }
     with pytest.raises(InputError, match="is 'four'. Must be int"):
         notebook.parse_values(template("1"), {"subjects": "four"})
 
@@ -64,7 +72,9 @@ def test_texts_become_values_of_the_declared_type(template):
 def test_run_substitutes_words_and_leaves_no_trace_of_the_machine(template, tmp_path):
     out = tmp_path / "out" / "chapter_petmr.ipynb"
     lines = []
-    notebook.execute(template("print(session, subjects)"), out, {"session": "petmr"}, report=lines.append)
+    notebook.execute(
+        template("print(session, subjects)"), out, {"session": "petmr"}, report=lines.append
+    )
     document = json.loads(out.read_text())
     assert document["cells"][0]["source"] == ["# Is MR better in PET/MR?"]
     assert document["cells"][-1]["outputs"][0]["text"] == ["petmr 3\n"]
@@ -96,7 +106,9 @@ def test_killed_kernel_is_a_failure_and_no_result(template, tmp_path):
 def test_two_runs_differ_in_their_seconds_only(template, tmp_path):
     texts = []
     for name in ("a", "b"):
-        path = notebook.execute(template("print(1)"), tmp_path / f"{name}.ipynb", report=lambda _: None)
+        path = notebook.execute(
+            template("print(1)"), tmp_path / f"{name}.ipynb", report=lambda _: None
+        )
         document = json.loads(path.read_text())
         for key in ("seconds", "cell_seconds"):
             del document["metadata"]["umd"][key]

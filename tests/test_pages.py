@@ -44,7 +44,9 @@ class Links(HTMLParser):
 
 
 def chapters(pages):
-    return [p for p in sorted(pages.rglob("*.html")) if p.name not in ("search.html", "genindex.html")]
+    return [
+        p for p in sorted(pages.rglob("*.html")) if p.name not in ("search.html", "genindex.html")
+    ]
 
 
 def test_every_internal_link_leads_somewhere(pages):
@@ -53,14 +55,20 @@ def test_every_internal_link_leads_somewhere(pages):
     for page, links in parsed.items():
         for _, target in links.targets:
             parts = urlsplit(target)
-            if parts.scheme or parts.netloc or target.startswith(("data:", "mailto:", "javascript:")):
+            if (
+                parts.scheme
+                or parts.netloc
+                or target.startswith(("data:", "mailto:", "javascript:"))
+            ):
                 continue
             file = (page.parent / unquote(parts.path)).resolve() if parts.path else page
             file = file / "index.html" if file.is_dir() else file
             if not file.is_file():
                 dead.append(f"{page.name} -> {target}")
             elif parts.fragment and file.suffix == ".html":
-                anchors = parsed[file].anchors if file in parsed else Links(file.read_text()).anchors
+                anchors = (
+                    parsed[file].anchors if file in parsed else Links(file.read_text()).anchors
+                )
                 if unquote(parts.fragment) not in anchors:
                     dead.append(f"{page.name} -> {target} (no such anchor)")
     assert not dead
@@ -76,9 +84,11 @@ def test_pages_load_nothing_from_elsewhere(pages):
 
 
 def test_no_trace_of_the_machine(pages):
-    here = re.compile("|".join(re.escape(str(p)) for p in {Path.home(), Path.cwd()} if len(p.parts) > 1))
-    found = [str(p) for p in pages.rglob("*")
-             if p.suffix in (".html", ".ipynb", ".txt", ".md") and here.search(p.read_text("utf-8", "ignore"))]  # fmt: skip
+    here = re.compile(
+        "|".join(re.escape(str(p)) for p in {Path.home(), Path.cwd()} if len(p.parts) > 1)
+    )
+    texts = [p for p in pages.rglob("*") if p.suffix in (".html", ".ipynb", ".txt", ".md")]
+    found = [p.name for p in texts if here.search(p.read_text("utf-8", "ignore"))]
     assert not found
 
 
@@ -94,7 +104,9 @@ def test_every_picture_says_what_it_shows(pages):
 def test_the_site_is_light(pages):
     sizes = {p: p.stat().st_size for p in pages.rglob("*") if p.is_file()}
     assert sum(sizes.values()) < 60e6
-    heavy = [f"{p.name} {s / 1e6:.1f} MB" for p, s in sizes.items() if p.suffix == ".html" and s > 3e6]
+    heavy = [
+        f"{p.name} {s / 1e6:.1f} MB" for p, s in sizes.items() if p.suffix == ".html" and s > 3e6
+    ]
     assert not heavy
 
 
@@ -129,7 +141,9 @@ def test_no_page_reports_an_error_or_scrolls_sideways(pages, browser, width):
     for path in chapters(pages):
         page = context.new_page()
         page.on("pageerror", lambda e, p=path: faults.append(f"{p.name}: {e}"))
-        page.on("console", lambda m, p=path: m.type == "error" and faults.append(f"{p.name}: {m.text}"))
+        page.on(
+            "console", lambda m, p=path: m.type == "error" and faults.append(f"{p.name}: {m.text}")
+        )
         page.goto(path.as_uri())
         page.wait_for_load_state("load")
         wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")

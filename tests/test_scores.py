@@ -22,9 +22,7 @@ def test_round_trip_keeps_rows_and_stamp(tmp_path):
     path = tmp_path / "scores.parquet"
     scores.write_scores(path, table(), stamp={"cohort": "mine"})
     again = scores.read_scores(path)
-    pd.testing.assert_frame_equal(
-        again, scores.check_scores(table()), check_dtype=False
-    )
+    pd.testing.assert_frame_equal(again, scores.check_scores(table()), check_dtype=False)
     assert again.attrs["stamp"] == {"schema": scores.SCHEMA_VERSION, "cohort": "mine"}
 
 

@@ -22,11 +22,11 @@ CENTRE = (17, 21, 11)
 LEVELS = {"HU": (60.0, -90.0, 10.0), "SUV": (8.0, 0.6, 0.1), "a.u.": (300.0, 80.0, 15.0)}
 
 
-def phantom(unit="HU", seed=0) -> tuple[Volume, np.ndarray]:
-    """A bright ellipsoid of 20 x 24 x 20 mm half axes in a dim body, and its mask."""
+def phantom(unit="HU", seed=0, half_mm=(20, 24, 20)) -> tuple[Volume, np.ndarray]:
+    """A bright ellipsoid in a dim body, and its mask."""
     ijk = np.indices(SHAPE).reshape(3, -1).T
     mm = (ijk - CENTRE) * geometry.spacing_mm(AFFINE)
-    inside = (((mm / (20, 24, 20)) ** 2).sum(axis=1) <= 1).reshape(SHAPE)
+    inside = (((mm / half_mm) ** 2).sum(axis=1) <= 1).reshape(SHAPE)
     bright, dim, noise = LEVELS[unit]
     rng = np.random.default_rng(seed)
     data = np.where(inside, bright, dim) + rng.normal(0, noise, SHAPE)
@@ -50,8 +50,8 @@ def twin(name: str):
     for package in record.packages:
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is not installed")
-    if record.external:
-        pytest.skip(f"{name} runs out of process")
+    if record.external or (record.tiny is None and record.weights):
+        pytest.skip(f"{name} has no tiny twin")
     segment = record.tiny() if record.tiny else record.load("cpu")
     return record, segmenters.checked(record, segment)
 
@@ -59,7 +59,7 @@ def twin(name: str):
 @pytest.mark.parametrize("name", segmenters.names())
 def test_contract(name):
     record, segment = twin(name)
-    image, _ = phantom("HU")
+    image, _ = phantom("HU", half_mm=(12, 14, 6))  # three slices: 2D systems stay quick
     before = image.data.copy()
     prompt = prompt_for(record)
     first = segment(image, prompt)

@@ -87,20 +87,49 @@ def test_of_overlapping_structures_the_smaller_lies_on_top():
     assert [tuple(int(v) for v in p[:3]) for p in rgba[0, 0]] == wanted
 
 
-def test_block_affine_keeps_every_block_in_its_place():
+def test_the_page_grid_keeps_everything_in_its_place():
     affine = np.array([[0, -2.0, 0, 10], [3, 0, 0, -4], [0, 0, 5, 7], [0, 0, 0, 1]])
-    small = webvolumes.block_affine(affine, (2, 3, 1))
+    small = webvolumes.Reduction((2, 3, 1), (1.0, 1.0, 1.0)).affine(affine)
     # block (1, 1, 1) of voxels 2-3, 3-5, 1: its centre is the mean of theirs
     inside = [affine @ [i, j, 1, 1] for i in (2, 3) for j in (3, 4, 5)]
     np.testing.assert_allclose(small @ [1, 1, 1, 1], np.mean(inside, axis=0))
 
 
+def test_a_ramp_stays_a_ramp_in_world_coordinates():
+    affine = np.diag([1.5, 3.0, 0.9, 1.0])
+    i, j, k = np.indices((20, 12, 33))
+    ramp = 1.5 * i + 10 * 3.0 * j - 0.9 * k
+    reduction = webvolumes.reduction((1.5, 3.0, 0.9), 4.0)
+    small, grid = reduction.mean(ramp), reduction.affine(affine)
+    x, y, z = (grid[a, a] * n + grid[a, 3] for a, n in enumerate(np.indices(small.shape)))
+    inner = (slice(0, -1),) * 3  # a last block may be partial
+    np.testing.assert_allclose(small[inner], (x + 10 * y - z)[inner], rtol=1e-4, atol=1e-3)
+
+
 def test_a_thin_structure_does_not_vanish_on_the_page_grid():
     mask = np.zeros((8, 8, 8), bool)
     mask[3, 3, :] = True
-    small = webvolumes.block_mask(mask, (4, 4, 1))
+    small = webvolumes.Reduction((4, 4, 1), (1.0, 1.0, 1.0)).mask(mask)
     assert small.sum() == 8
-    assert not webvolumes.block_mask(np.zeros((4, 4, 4), bool), (4, 4, 4)).any()
+    assert not webvolumes.reduction((1, 1, 1), 4.0).mask(np.zeros((4, 4, 4), bool)).any()
+
+
+def test_a_mask_is_reduced_as_the_whole_volume_would_be():
+    rng = np.random.default_rng(0)
+    mask = np.zeros((40, 37, 30), bool)
+    mask[5:19, 8:30, 3:30] = rng.random((14, 22, 27)) < 0.6
+    for spacing in ((0.98, 3.0, 5.2), (1.5, 2.5, 4.0), (4.0, 1.3, 2.0)):
+        reduction = webvolumes.reduction(spacing, 4.0)
+        np.testing.assert_array_equal(reduction.mask(mask), reduction.mean(mask) >= 0.5)
+
+
+def test_air_around_the_body_is_smoothed_away_and_lungs_are_kept():
+    data = np.full((12, 12, 4), -990.0, np.float32)
+    data[3:9, 3:9] = 40.0
+    data[5:7, 5:7] = -850.0  # a lung, closed within each axial slice
+    clean = webvolumes.without_air(data, np.eye(4), "HU")
+    assert set(np.unique(clean)) == {-1024.0, -850.0, 40.0}
+    assert webvolumes.without_air(data, np.eye(4), "SUV") is data
 
 
 def test_panes_are_cut_to_the_field_that_both_images_share(pair):

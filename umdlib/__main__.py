@@ -25,7 +25,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"umdlib: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("umdlib: interrupted. What was finished is kept; the same command resumes.", file=sys.stderr)
+        print(
+            "umdlib: interrupted. What was finished is kept; the same command resumes.",
+            file=sys.stderr,
+        )
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -49,7 +52,9 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--seed", type=int, default=0, metavar="S", help="random seed (default 0)")
     p.add_argument("--spacing", type=float, default=4.0, metavar="MM",
                    help="voxel size of PET in mm (default 4)")  # fmt: skip
-    p.add_argument("--jobs", type=_positive, default=1, metavar="N", help="subjects at once (default 1)")
+    p.add_argument(
+        "--jobs", type=_positive, default=1, metavar="N", help="subjects at once (default 1)"
+    )
 
     p = _command(commands, "check", _check, "read every file of a cohort and list all faults")
     p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the cohort")
@@ -58,8 +63,14 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("layout", choices=("ibsi", "pattern"), help="how the files are laid out")
     p.add_argument("folder", metavar="FOLDER", help="where the files are; they stay there")
     p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv to write")
-    p.add_argument("--image", metavar="PATTERN", help="layout pattern: e.g. '{subject}/{modality}.nii.gz'")
-    p.add_argument("--reference", metavar="PATTERN", help="layout pattern: e.g. '{subject}/{modality}_seg.nii.gz'")
+    p.add_argument(
+        "--image", metavar="PATTERN", help="layout pattern: e.g. '{subject}/{modality}.nii.gz'"
+    )
+    p.add_argument(
+        "--reference",
+        metavar="PATTERN",
+        help="layout pattern: e.g. '{subject}/{modality}_seg.nii.gz'",
+    )
     p.add_argument("--modality", action="append", default=[], metavar="NAME=CT",
                    help="layout pattern: what a name in the files means; repeat")  # fmt: skip
 
@@ -69,10 +80,17 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the cohort")
     p.add_argument("--segmenters", required=True, metavar="a,b",
                    help="names of `umdlib segmenters`, or module:attribute of your own")  # fmt: skip
-    p.add_argument("--out", required=True, metavar="DIR", help="folder of the run; DIR/scores.parquet is the table")
+    p.add_argument(
+        "--out",
+        required=True,
+        metavar="DIR",
+        help="folder of the run; DIR/scores.parquet is the table",
+    )
     p.add_argument("--prompts", default="centre:1:2", metavar="PLAN",
                    help="protocol[:seeds[:corrective clicks]], comma-separated (default centre:1:2)")  # fmt: skip
-    p.add_argument("--tolerances", default="1,5", metavar="MM,MM", help="of surface Dice (default 1,5)")
+    p.add_argument(
+        "--tolerances", default="1,5", metavar="MM,MM", help="of surface Dice (default 1,5)"
+    )
     p.add_argument("--session", help="petct or petmr only")
     p.add_argument("--modality", help="CT, MR or PET only")
     p.add_argument("--device", default="cpu", help="cpu (default) or cuda")
@@ -80,9 +98,26 @@ def _parser() -> argparse.ArgumentParser:
     p = _command(commands, "run", _run, "run notebooks with parameters, checked before they start")
     p.add_argument("notebook", nargs="*", metavar="NOTEBOOK",
                    help="name in notebooks/ or a path; none lists them with their parameters")  # fmt: skip
-    p.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="set a parameter; repeat")
-    p.add_argument("--out", metavar="DIR", default="results/notebooks", help="where the executed copies go")
+    p.add_argument(
+        "-p",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="set a parameter; repeat",
+    )
+    p.add_argument(
+        "--out", metavar="DIR", default="results/notebooks", help="where the executed copies go"
+    )
     p.add_argument("--name", help="file name of the executed copy (one notebook only)")
+    p = _command(commands, "collect", _collect, "put pieces of a score table together")
+    p.add_argument("parts", nargs="+", metavar="PART", help="Parquet files written by inference")
+    p.add_argument("--out", required=True, metavar="FILE", help="score table to write")
+
+    p = _command(commands, "render", _render, "lay a run's chapters together and render the book")
+    p.add_argument("run_folder", metavar="RUN", help="folder of the run, with notebooks/ and scores.parquet")
+    p.add_argument("notebooks", nargs="+", metavar="NOTEBOOK", help="executed notebooks that make the book")
+    p.add_argument("--out", default="_build/html", metavar="DIR", help="where the pages go")
     return parser
 
 
@@ -106,7 +141,12 @@ def _synthesise(a) -> None:
     from umdlib import synthetic
 
     manifest = synthetic.synthesise(
-        Path(a.out), subjects=a.subjects, seed=a.seed, spacing_mm=a.spacing, jobs=a.jobs, progress=_say
+        Path(a.out),
+        subjects=a.subjects,
+        seed=a.seed,
+        spacing_mm=a.spacing,
+        jobs=a.jobs,
+        progress=_say,
     )
     _say(f"Cohort: {manifest}")
 
@@ -149,7 +189,10 @@ def _segmenters(a) -> None:
         record = segmenters.get(name)
         available, reason = segmenters.availability(record)
         _say(f"{name:18} {'ready' if available else 'unavailable':12} {record.summary}")
-        _say(f"{'':18} {'':12} takes {', '.join(sorted(record.prompts))}" + ("" if available else f"; {reason}"))
+        _say(
+            f"{'':18} {'':12} takes {', '.join(sorted(record.prompts))}"
+            + ("" if available else f"; {reason}")
+        )
 
 
 def _score(a) -> int:
@@ -163,7 +206,9 @@ def _score(a) -> int:
     cases = [c for c in cohort.cases
              if a.session in (None, c.session) and wanted in (None, c.modality)]  # fmt: skip
     if not cases:
-        raise InputError(f"No case of {a.manifest} is {a.session or ''} {wanted or ''}.".replace("  ", " "))
+        raise InputError(
+            f"No case of {a.manifest} is {a.session or ''} {wanted or ''}.".replace("  ", " ")
+        )
     settings = benchmark.Settings(benchmark.parse_plans(a.prompts), _tolerances(a.tolerances))
     parts = []
     for name in dict.fromkeys(filter(None, a.segmenters.split(","))):
@@ -178,10 +223,35 @@ def _score(a) -> int:
     scores.write_scores(out, merged, stamp=merged.attrs["stamp"])
     for line in scores.missing_pairs(merged):
         _say(f"unpaired: {line}")
-    _say(merged.groupby(["segmenter", "session", "modality"])["dice"].describe()[["count", "mean", "std"]].to_string())
+    _say(
+        merged.groupby(["segmenter", "session", "modality"])["dice"]
+        .describe()[["count", "mean", "std"]]
+        .to_string()
+    )
     failed = int((merged["status"] == "failed").sum())
     _say(f"Scores: {out} ({len(merged)} rows, {failed} failed)")
     return 1 if failed else 0
+
+
+def _collect(a) -> None:
+    from umdlib import scores
+
+    table = scores.combine(a.parts)
+    scores.write_scores(a.out, table, stamp=table.attrs["stamp"])
+    gaps = scores.missing_pairs(table)
+    for line in gaps[:20]:
+        _say(f"unpaired: {line}")
+    _say(f"== scores: {a.out} ({len(table)} rows, {len(gaps)} unpaired)")
+
+
+def _render(a) -> None:
+    from umdlib import book, viewers
+
+    staged = Path(a.run_folder) / "book"
+    stamp = book.stamp_of(Path(a.run_folder) / "scores.parquet")
+    book.stage("book", staged, a.notebooks, stamp=stamp)
+    viewers.install(staged / "_static", staged / "_extra" / "umd")
+    _say(f"== book: {book.render(staged, '_config.yml', a.out, report=_say)}")
 
 
 def _tolerances(text: str) -> tuple[float, ...]:

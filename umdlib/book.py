@@ -120,6 +120,7 @@ def render(
 
 def _pruned(toc: dict, present: Mapping[Path, bytes]) -> dict:
     """The table of contents without pages that do not exist, and without emptied parts."""
+
     def exists(entry: dict) -> bool:
         stem = Path(entry["file"])
         return any(stem.with_name(stem.name + end) in present for end in (".md", ".ipynb"))
@@ -151,7 +152,9 @@ def _provenance_cell(
                   f"segmenters {names}"]  # fmt: skip
     words += [f"umdlib {run['umdlib']}" + (f" ({stamp['commit']})" if stamp.get("commit") else ""),
               f"run on {run['date']} in {run['seconds']:.0f} s"]  # fmt: skip
-    options = " \\\n  ".join(f"-p {name} {_shell(value)}" for name, value in run["parameters"].items())
+    options = " \\\n  ".join(
+        f"-p {name} {_shell(value)}" for name, value in run["parameters"].items()
+    )
     command = f"umdlib run {template}" + (f" \\\n  {options}" if options else "")
     text = (
         "---\n\n:::{dropdown} How this page was made\n"

@@ -53,9 +53,7 @@ class Case:
 
     def read_reference(self) -> LabelMap:
         """The reference label map, checked against the cohort's label values."""
-        return volume.read_label_map(
-            self.reference, values=tuple(s.value for s in self.structures)
-        )
+        return volume.read_label_map(self.reference, values=tuple(s.value for s in self.structures))
 
     def read(self) -> tuple[Volume, LabelMap]:
         """Image and reference, on one grid.
@@ -141,7 +139,9 @@ class Cohort:
         """sha256 over the manifest and every file it names: what the cohort is, not where it lies."""
         digest = hashlib.sha256()
         for c in sorted(self.cases, key=lambda c: c.name):
-            digest.update(f"{c.name} {c.unit} {file_hash(c.image)} {file_hash(c.reference)}\n".encode())
+            digest.update(
+                f"{c.name} {c.unit} {file_hash(c.image)} {file_hash(c.reference)}\n".encode()
+            )
         digest.update(repr(self.structures).encode())
         return digest.hexdigest()
 
@@ -208,7 +208,9 @@ def read_cohort(manifest: str | Path) -> Cohort:
     seen: dict[str, int] = {}
     for line, c in enumerate(cases, start=2):
         if c.name in seen:
-            raise InputError(f"Case {c.name} stands twice in {manifest}: lines {seen[c.name]} and {line}.")
+            raise InputError(
+                f"Case {c.name} stands twice in {manifest}: lines {seen[c.name]} and {line}."
+            )
         seen[c.name] = line
     if not cases:
         raise InputError(f"No case in {manifest}. At least one row is needed.")
@@ -324,7 +326,9 @@ def _read_tsv(path: Path, columns: Iterable[str]) -> pd.DataFrame:
     header = [name.strip() for name in rows[0]]
     for column in columns:
         if column not in header:
-            raise InputError(f"Column '{column}' is missing in {path}. It has: {', '.join(header)}.")
+            raise InputError(
+                f"Column '{column}' is missing in {path}. It has: {', '.join(header)}."
+            )
     for number, row in enumerate(rows[1:], start=2):
         if len(row) != len(header):
             raise InputError(

@@ -44,7 +44,9 @@ def headline(
     if segmenter:
         rows = rows[rows["segmenter"] == segmenter]
     if rows.empty:
-        raise InputError(f"No pair of {segmenter or 'any segmenter'} in session {session} has a {metric}.")
+        raise InputError(
+            f"No pair of {segmenter or 'any segmenter'} in session {session} has a {metric}."
+        )
     structural = part[part["modality"] != "PET"].groupby("segmenter")[metric].mean()
     best = structural.reindex(rows["segmenter"]).idxmax()
     return rows[rows["segmenter"] == best].iloc[0]

@@ -153,13 +153,14 @@ def execute(
         nbformat.write(document, part)
     except OSError as error:
         raise InputError(f"Cannot write {output}: {error.strerror}.") from None
-    engine = _register_engine(notebook.stem, report)
+    engine = _register_engine(output.stem, report)
     started = time.perf_counter()
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     try:
         execute_notebook(
             str(part), str(part), parameters=values, engine_name=engine, progress_bar=False,
             execution_timeout=cell_timeout, kernel_name="python3",
+            extra_arguments=["--IPKernelApp.log_level=40"],
         )  # fmt: skip
     except PapermillExecutionError as error:
         part.replace(failed)
@@ -223,13 +224,17 @@ def _parse(stem: str, parameter: Parameter, text: str) -> Any:
     """A command-line text as a value of the parameter's type."""
     if parameter.type.startswith("str"):
         return text
-    literal = {"true": "True", "false": "False", "yes": "True", "no": "False"}.get(text.lower(), text)
+    literal = {"true": "True", "false": "False", "yes": "True", "no": "False"}.get(
+        text.lower(), text
+    )
     try:
         value = ast.literal_eval(literal)
     except (ValueError, SyntaxError):
         value = text.split(",") if parameter.type.startswith("list") else text
     if not _fits(parameter.type, value):
-        raise InputError(f"Parameter {parameter.name} of {stem} is '{text}'. Must be {parameter.type}.")
+        raise InputError(
+            f"Parameter {parameter.name} of {stem} is '{text}'. Must be {parameter.type}."
+        )
     return value
 
 
@@ -255,6 +260,7 @@ def _words(values: Mapping[str, Any]) -> dict[str, str]:
 
 def _substitute(document, words: Mapping[str, str]) -> None:
     """``$word`` in markdown cells and in the metadata of all cells."""
+
     def fill(value):
         if isinstance(value, str):
             return string.Template(value).safe_substitute(words)

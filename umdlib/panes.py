@@ -142,9 +142,9 @@ def build_pane(
     low, high = field_mm
     volumes: dict[str, str] = {}
     cut = webvolumes.field_slices(image.affine, image.shape, low, high)
-    factors = webvolumes.block_factors(image.spacing_mm, spacing_mm)
-    affine = webvolumes.block_affine(webvolumes.shifted(image.affine, cut), factors)
-    data = webvolumes.block_mean(image.data[cut], factors)
+    reduction = webvolumes.reduction(image.spacing_mm, spacing_mm)
+    affine = reduction.affine(webvolumes.shifted(image.affine, cut))
+    data = webvolumes.without_air(reduction.mean(image.data[cut]), affine, image.unit)
     span = webvolumes.byte_range(data, image.unit)
 
     def keep(content: bytes) -> str:
@@ -153,7 +153,7 @@ def build_pane(
         return name
 
     def bits(masks: list[np.ndarray | None]) -> np.ndarray:
-        small = [None if m is None else webvolumes.block_mask(m, factors) for m in masks]
+        small = [None if m is None else reduction.mask(m) for m in masks]
         return webvolumes.bit_volume(small, data.shape)
 
     image_name = keep(webvolumes.nifti_bytes(data, affine, span))

@@ -45,9 +45,7 @@ def read_prompts(root: str | Path, segmenter: str, case: Case) -> list[Prompt]:
     return [prompts.from_record(r) for r in json.loads(path.read_text())]
 
 
-def compare_prompts(
-    cohort: Cohort, root: str | Path, session: str, segmenter: str
-) -> pd.DataFrame:
+def compare_prompts(cohort: Cohort, root: str | Path, session: str, segmenter: str) -> pd.DataFrame:
     """First prompts of the two images of each examination, read back from disk.
 
     Returns

@@ -116,7 +116,9 @@ def missing_pairs(table: pd.DataFrame) -> list[str]:
     for session, rows in first.groupby("session"):
         modalities = sorted(rows["modality"].unique())
         if len(modalities) < 2:
-            modalities = sorted({*modalities, "PET", {"petct": "CT", "petmr": "MR"}.get(session, "PET")})
+            modalities = sorted(
+                {*modalities, "PET", {"petct": "CT", "petmr": "MR"}.get(session, "PET")}
+            )
         for name, present in rows.groupby(keys)["modality"].agg(set).items():
             for gap in sorted(set(modalities) - present):
                 subject, _, structure, segmenter, prompt, step, seed = name
@@ -191,7 +193,9 @@ def combine(paths: Iterable[str | Path]) -> pd.DataFrame:
     stamps = [t.attrs["stamp"] for t in tables]
     cohorts = sorted({s.get("cohort_hash", "") for s in stamps} - {""})
     if len(cohorts) > 1:
-        raise InputError(f"The score tables come from {len(cohorts)} cohorts: {', '.join(c[:12] for c in cohorts)}.")
+        raise InputError(
+            f"The score tables come from {len(cohorts)} cohorts: {', '.join(c[:12] for c in cohorts)}."
+        )
     for table in tables:
         table.attrs = {}
     merged = check_scores(pd.concat(tables, ignore_index=True), source="the combined tables")

@@ -7,10 +7,12 @@ import gzip
 import hashlib
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from scipy import ndimage
 
 from umdlib import geometry
 from umdlib.errors import InputError
@@ -26,25 +28,98 @@ BODY = {"HU": -400.0, "SUV": 0.15}
 MOST_STRUCTURES = 32
 
 
-def block_factors(spacing_mm: Sequence[float], target_mm: float) -> tuple[int, int, int]:
-    """Whole voxels per block along I, J, K that bring the spacing nearest to `target_mm`.
+@dataclass(frozen=True)
+class Reduction:
+    """How a grid becomes the page's grid: whole voxels averaged, then stretched a little.
+
+    Attributes
+    ----------
+    blocks
+        Voxels averaged along I, J, K.
+    stretch
+        Blocks per page voxel along I, J, K, at least 1; linear interpolation where above 1.
+    """
+
+    blocks: tuple[int, int, int]
+    stretch: tuple[float, float, float]
+
+    def affine(self, affine: np.ndarray) -> np.ndarray:
+        """Affine (4, 4) of the page's grid: everything keeps its place in the world."""
+        factors = np.multiply(self.blocks, self.stretch)
+        step = np.diag([*factors, 1.0])
+        step[:3, 3] = (factors - 1) / 2
+        return np.asarray(affine, float) @ step
+
+    def shape(self, shape: Sequence[int]) -> tuple[int, int, int]:
+        """Shape of the page's grid."""
+        blocks = [-(-n // b) for n, b in zip(shape, self.blocks, strict=True)]
+        return tuple(max(1, int(n / s)) for n, s in zip(blocks, self.stretch, strict=True))
+
+    def mean(self, data: np.ndarray) -> np.ndarray:
+        """Intensities (I, J, K) on the page's grid, float32."""
+        return self._window(data, (0, 0, 0), self.shape(data.shape))
+
+    def mask(self, mask: np.ndarray) -> np.ndarray:
+        """Page voxels at least half filled; a mask too thin for that keeps its fullest voxels.
+
+        Parameters
+        ----------
+        mask
+            (I, J, K) boolean.
+
+        Returns
+        -------
+        numpy.ndarray
+            Boolean, on the page's grid; empty only where `mask` is.
+        """
+        shape = self.shape(mask.shape)
+        result = np.zeros(shape, bool)
+        # a structure fills a small part of a body: the rest is not touched
+        spans = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {a}))) for a in range(3)]
+        if not spans[0].size:
+            return result
+        factors = np.multiply(self.blocks, self.stretch)
+        first = np.array([int(n[0] / f) - 1 for n, f in zip(spans, factors, strict=True)]).clip(0)
+        last = [int((n[-1] + 1) / f) + 2 for n, f in zip(spans, factors, strict=True)]
+        last = np.minimum(last, shape)
+        first = np.minimum(first, last - 1)
+        filled = self._window(mask, first, last)
+        window = tuple(slice(a, b) for a, b in zip(first, last, strict=True))
+        result[window] = (filled > 0) & (filled >= min(0.5, float(filled.max())))
+        return result
+
+    def _window(self, data: np.ndarray, first: Sequence[int], last: Sequence[int]) -> np.ndarray:
+        """Means of the page voxels from `first` to before `last`."""
+        cut, places = [], []
+        for n, b, s, low, high in zip(
+            data.shape, self.blocks, self.stretch, first, last, strict=True
+        ):
+            at = np.clip((np.arange(low, high) + 0.5) * s - 0.5, 0, -(-n // b) - 1)
+            start, stop = int(at[0]), int(at[-1]) + 2
+            cut.append(slice(start * b, stop * b))
+            places.append(at - start)
+        result = block_mean(data[tuple(cut)], self.blocks)
+        for axis, at in enumerate(places):
+            result = _interpolated(result, at, axis)
+        return result
+
+
+def reduction(spacing_mm: Sequence[float], target_mm: float) -> Reduction:
+    """Reduction that brings each axis to `target_mm`, within a tenth; coarser axes stay.
 
     Examples
     --------
-    >>> block_factors((0.98, 0.98, 3.27), 4.0)
-    (4, 4, 1)
+    >>> reduction((0.98, 3.0, 5.2), 4.0)
+    Reduction(blocks=(4, 1, 1), stretch=(1.0, 1.3333333333333333, 1.0))
     """
-    return tuple(max(1, round(target_mm / s)) for s in spacing_mm)
+    blocks = [max(1, int(target_mm / s + 0.05)) for s in spacing_mm]
+    coarse = [s * n for s, n in zip(spacing_mm, blocks, strict=True)]
+    return Reduction(
+        tuple(blocks), tuple(target_mm / c if c < 0.9 * target_mm else 1.0 for c in coarse)
+    )
 
 
-def block_affine(affine: np.ndarray, factors: Sequence[int]) -> np.ndarray:
-    """Affine (4, 4) of the block grid: blocks keep their place in the world."""
-    step = np.diag([*map(float, factors), 1.0])
-    step[:3, 3] = (np.asarray(factors) - 1) / 2
-    return np.asarray(affine, float) @ step
-
-
-def block_mean(data: np.ndarray, factors: Sequence[int]) -> np.ndarray:
+def block_mean(data: np.ndarray, blocks: Sequence[int]) -> np.ndarray:
     """Mean of each block of voxels, float32; a last, partial block over what it holds.
 
     Examples
@@ -53,33 +128,37 @@ def block_mean(data: np.ndarray, factors: Sequence[int]) -> np.ndarray:
     [[[2.0, 8.0]]]
     """
     result = data
-    for axis, factor in enumerate(factors):
-        if factor > 1:
-            starts = np.arange(0, data.shape[axis], factor)
-            size = np.diff(np.append(starts, data.shape[axis]))
+    for axis, size in enumerate(blocks):
+        if size > 1:
+            starts = np.arange(0, data.shape[axis], size)
+            held = np.diff(np.append(starts, data.shape[axis]))
             total = np.add.reduceat(result, starts, axis=axis, dtype=np.float32)
-            result = total / np.expand_dims(size, [a for a in range(3) if a != axis])
+            result = total / np.expand_dims(held, [a for a in range(3) if a != axis])
     return result.astype(np.float32, copy=False)
 
 
-def block_mask(mask: np.ndarray, factors: Sequence[int]) -> np.ndarray:
-    """Blocks at least half filled; a mask too thin for that keeps its fullest blocks.
+def without_air(data: np.ndarray, affine: np.ndarray, unit: str) -> np.ndarray:
+    """CT whose air outside the body has one value: its noise would be half of the file.
 
     Parameters
     ----------
-    mask
-        (I, J, K) boolean.
-    factors
-        Voxels per block.
-
-    Returns
-    -------
-    numpy.ndarray
-        Boolean, on the block grid; empty only where `mask` is.
+    data
+        (I, J, K) intensities.
+    affine
+        (4, 4), voxel to world (RAS+, mm); tells which axis runs along the body.
+    unit
+        Only ``"HU"`` is changed.
     """
-    filled = block_mean(mask, factors)
-    fullest = float(filled.max(initial=0.0))
-    return filled >= min(0.5, fullest) if fullest > 0 else np.zeros(filled.shape, bool)
+    if unit != "HU":
+        return data
+    along = int(np.abs(np.asarray(affine)[2, :3]).argmax())
+    structure = ndimage.generate_binary_structure(3, 1)
+    cut = [slice(None)] * 3
+    for end in (0, 2):  # holes are filled slice by slice: the lungs are inside, the room is not
+        cut[along] = slice(end, end + 1)
+        structure[tuple(cut)] = False
+    body = ndimage.binary_fill_holes(data > BODY["HU"], structure)
+    return np.where(body, data, np.float32(RANGES["HU"][0]))
 
 
 def common_field(volumes: Sequence[Volume]) -> tuple[np.ndarray, np.ndarray]:
@@ -197,7 +276,7 @@ def bit_type(structures: int) -> type[np.unsignedinteger]:
 def packed(content: bytes) -> tuple[str, str]:
     """Content as gzip in base64, and the 16 hex digits of its SHA-256 that name it."""
     # mtime=0: the same content makes the same file on every day
-    coded = base64.b64encode(gzip.compress(content, 9, mtime=0)).decode("ascii")
+    coded = base64.b64encode(gzip.compress(content, 6, mtime=0)).decode("ascii")
     return hashlib.sha256(content).hexdigest()[:16], coded
 
 
@@ -227,6 +306,16 @@ def write_once(path: Path, content: bytes) -> Path:
     finally:
         part.unlink(missing_ok=True)
     return path
+
+
+def _interpolated(data: np.ndarray, at: np.ndarray, axis: int) -> np.ndarray:
+    """Linear interpolation along one axis at the places `at`."""
+    low = np.minimum(at.astype(int), data.shape[axis] - 1)
+    if (at == low).all():
+        return data.take(low, axis)
+    high = np.minimum(low + 1, data.shape[axis] - 1)
+    weight = (at - low).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
+    return data.take(low, axis) * (1 - weight) + data.take(high, axis) * weight
 
 
 def _bounds(affine, first, last) -> tuple[np.ndarray, np.ndarray]:

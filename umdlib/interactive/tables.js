@@ -1,6 +1,8 @@
 /* Makes every table.umd-live searchable, sortable and exportable. The table works without it. */
 (function () {
   "use strict";
+  var own = document.currentScript && document.currentScript.closest(".cell");
+  if (own) own.style.display = "none";  /* nothing to see in the cell that brings this script */
   if (window.umdTables) { window.umdTables(); return; }
   var LINE = ".umd-ct, .umd-mr, .umd-pet";
   function el(tag, props, parent) {
@@ -54,8 +56,15 @@
     var holder = table.closest(".pst-scrollable-table-container") || table;
     var box = el("div", { className: "umd-box" }), scroll = el("div", { className: "umd-scroll", tabIndex: 0 });
     scroll.setAttribute("role", "region");
-    scroll.setAttribute("aria-label", table.caption ? text(table.caption) : "Table");
+    if (!table.caption) scroll.setAttribute("aria-label", "Table");
     holder.parentNode.insertBefore(box, holder);
+    if (table.caption) {  /* outside the scrolled box, so that it wraps */
+      var caption = el("div", { className: "umd-caption", id: (table.id || "umd-" + Math.random().toString(36).slice(2)) + "-caption" }, box);
+      while (table.caption.firstChild) caption.appendChild(table.caption.firstChild);
+      table.deleteCaption();
+      table.setAttribute("aria-labelledby", caption.id);
+      scroll.setAttribute("aria-labelledby", caption.id);
+    }
     var bar = el("div", { className: "umd-bar" }, box);
     box.appendChild(scroll); scroll.appendChild(table);
     if (holder !== table) holder.remove();
@@ -80,7 +89,7 @@
     count.setAttribute("role", "status");
     function say(more) {
       var n = visible(table).length, all = table.tBodies[0].rows.length;
-      count.textContent = (n === all ? all : n + " of " + all) + " rows" + (more || "");
+      count.textContent = (n === all ? all : n + " of " + all) + (all === 1 ? " row" : " rows") + (more || "");
     }
     input.addEventListener("input", function () {
       var words = input.value.toLowerCase().split(/\s+/);

@@ -46,6 +46,17 @@ BUILT_IN: dict[str, str] = {
     "seganypet_v1": "umdlib.segmenters.sam_med3d:SEGANYPET_V1",
     "seganypet_v2": "umdlib.segmenters.sam_med3d:SEGANYPET_V2",
     "seganypet_lesion": "umdlib.segmenters.sam_med3d:SEGANYPET_LESION",
+    "sam_vit_b": "umdlib.segmenters.sam:SAM_B",
+    "sam_vit_l": "umdlib.segmenters.sam:SAM_L",
+    "sam_vit_h": "umdlib.segmenters.sam:SAM_H",
+    "medsam": "umdlib.segmenters.sam:MEDSAM",
+    "nnunet": "umdlib.segmenters.nnunet:NNUNET",
+    "stunet": "umdlib.segmenters.nnunet:STUNET",
+    "swinunetr": "umdlib.segmenters.nnunet:SWINUNETR",
+    "segresnet": "umdlib.segmenters.nnunet:SEGRESNET",
+    "nninteractive": "umdlib.segmenters.nninteractive:NNINTERACTIVE",
+    "vista3d": "umdlib.segmenters.vista3d:VISTA3D_CLASS",
+    "vista3d_point": "umdlib.segmenters.vista3d:VISTA3D_POINT",
 }
 _registered: dict[str, Segmenter] = {}
 

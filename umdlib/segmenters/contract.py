@@ -33,7 +33,8 @@ class Weights:
 
     `size` in bytes and `sha256` are None where they are not known; `where` says in words and
     repository name how to get it; `package` is the import name of the package that ships the file;
-    `repo` is the owner and name on Hugging Face, from which it can be fetched on demand.
+    `repo` is the owner and name on Hugging Face, from which it can be fetched on demand,
+    under the name `remote` where that differs from `file`.
     """
 
     file: str
@@ -43,6 +44,7 @@ class Weights:
     sha256: str | None = None
     package: str = ""
     repo: str = ""
+    remote: str = ""
 
 
 @dataclass(frozen=True)

@@ -160,8 +160,8 @@ def tiny() -> Segment:
         net = build()
         encoder = type(net.image_encoder)
         net.image_encoder = encoder(
-            img_size=SIDE, in_chans=3, embed_dims=[4, 8, 8, 8], depths=[1, 1, 1, 1],
-            num_heads=[1, 1, 1, 1], window_sizes=[4, 4, 4, 4], mlp_ratio=1.0,
+            img_size=SIDE, in_chans=3, embed_dims=[4, 8, 8, 320], depths=[1, 1, 1, 1],
+            num_heads=[1, 1, 1, 1], window_sizes=[4, 4, 4, 4], mlp_ratio=0.25,
             mbconv_expand_ratio=1.0,
         )  # fmt: skip
         return LiteMedSAM(net, "cpu")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import numpy as np
@@ -63,6 +64,7 @@ def triangles() -> list[np.ndarray]:
 _TRIANGLES = triangles()
 
 
+@functools.lru_cache(maxsize=64)
 def cell_areas_mm2(spacing_mm: tuple[float, float, float]) -> np.ndarray:
     """Area in mm² of the surface in a cell, by code, (256,) float64.
 
@@ -81,4 +83,6 @@ def cell_areas_mm2(spacing_mm: tuple[float, float, float]) -> np.ndarray:
     """
     a, b, c = spacing_mm
     faces = np.array([b * c, a * c, a * b], float)
-    return np.array([sum((np.linalg.norm(n * faces) for n in t), 0.0) for t in _TRIANGLES])
+    areas = np.array([sum((np.linalg.norm(n * faces) for n in t), 0.0) for t in _TRIANGLES])
+    areas.setflags(write=False)
+    return areas

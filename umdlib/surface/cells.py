@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, types
 
-from umdlib.surface.lanes import LANES, first_bits, leading, lowest, unequal, unlike
+from umdlib.surface.lanes import LANES, first_bits, having, lowest, unequal, unlike
 
 # In a chunk map (one entry per 64 voxels of a row): the chunk holds more than one value, or is
 # the last of its row and not empty.
@@ -164,46 +164,30 @@ def _add_bits(r, p, count, counts):
 
 
 @njit(inline="always")
-def _write(structure, place, code, found, total, counts):
-    """One more surface cell."""
-    if total < len(found):
-        found[total] = (structure << STRUCTURE_SHIFT) | place | code
-    counts[structure] += 1
-    return total + 1
-
-
-@njit(inline="always")
-def _write_labels(eight, place, index, found, total, counts):
-    """Surface cells of the labels of eight voxels."""
-    todo = 255
-    while todo:
-        # the highest of the codes that are left belongs to the first voxel that is left
-        first = leading(types.uint64(todo)) - 56
-        value, code = eight[first], 0
-        for t in range(8):
-            code |= (eight[t] == value) << (7 - t)
-        todo &= ~code
-        if index[value]:
-            total = _write(index[value], place, code, found, total, counts)
+def _write(structure, place, masks, found, total, counts):
+    """Write one structure's surface cells among 64, given its voxels at the cells' corners."""
+    a1, a0, b1, b0, c1, c0, d1, d0 = masks
+    some = a1 | a0 | b1 | b0 | c1 | c0 | d1 | d0
+    cells = some & ~(a1 & a0 & b1 & b0 & c1 & c0 & d1 & d0)
+    one = types.uint64(1)
+    while cells:
+        t = types.uint64(lowest(cells))
+        cells &= cells - one
+        if total < len(found):
+            code = (a1 >> t & one) << types.uint64(7) | (a0 >> t & one) << types.uint64(6)
+            code |= (b1 >> t & one) << types.uint64(5) | (b0 >> t & one) << types.uint64(4)
+            code |= (c1 >> t & one) << types.uint64(3) | (c0 >> t & one) << types.uint64(2)
+            code |= (d1 >> t & one) << one | (d0 >> t & one)
+            found[total] = place + (types.intp(t) << X_SHIFT) + types.intp(code)
+        counts[structure] += 1
+        total += 1
     return total
 
 
 @njit(inline="always")
-def _write_bits(eight, place, index, found, total, counts):
-    """Surface cells of the bits of eight voxels."""
-    some, every = types.uint64(0), ~types.uint64(0)
-    for t in range(8):
-        some, every = some | types.uint64(eight[t]), every & types.uint64(eight[t])
-    todo = some & ~every
-    while todo:
-        bit = lowest(todo)
-        todo &= todo - types.uint64(1)
-        if index[bit]:
-            code = 0
-            for t in range(8):
-                code |= types.intp((types.uint64(eight[t]) >> types.uint64(bit)) & 1) << (7 - t)
-            total = _write(bit + 1, place, code, found, total, counts)
-    return total
+def _first_value(row, at, before, now):
+    """First value of a row that is left: from `at` - 1 on where `before`, from `at` on else."""
+    return row[at - 1 + lowest(before)] if before else row[at + lowest(now)]
 
 
 @njit(cache=True, nogil=True)
@@ -212,12 +196,12 @@ def find_cells(volume, shape, index, overlapping, chunks, used, found, counts):
 
     More than `found` can hold are counted, not written; `counts` gets the cells of each
     structure. Voxels hold a label, whose structure is `index[label]` (0 for none), or, where
-    `overlapping`, bits: bit b is structure b + 1 if `index[b]` is not 0.
+    `overlapping`, bits: bit b is structure b + 1 if `index[b]` is not 0. A row is at least 64
+    voxels long.
     """
     nz, ny, nx = shape
     rows = _guarded_rows(volume, nx)
-    eight = np.zeros(8, volume.dtype)
-    total = 0
+    zero, one, total = volume[0] ^ volume[0], types.uint64(1), 0
     for z in range(nz + 1):
         for y in range(ny + 1):
             if not (used[z, y] | used[z, y + 1] | used[z + 1, y] | used[z + 1, y + 1]):
@@ -226,42 +210,58 @@ def find_cells(volume, shape, index, overlapping, chunks, used, found, counts):
             b, j = _row(volume, rows, z - 1, y, nz, ny, nx)
             c, k = _row(volume, rows, z, y - 1, nz, ny, nx)
             d, m = _row(volume, rows, z, y, nz, ny, nx)
-            before, carry = types.uint16(0), types.uint64(0)
+            previous = types.uint16(0)
             for n in range(nx // LANES + 1):
                 u = chunks[z, y, n]
                 same = u == chunks[z, y + 1, n] and u == chunks[z + 1, y, n]
-                same = same and u == chunks[z + 1, y + 1, n]
-                if same and u == before and u != MIXED:
-                    carry = types.uint64(0)
+                same = same and u == chunks[z + 1, y + 1, n] and u != MIXED
+                if same and u == previous:
                     continue
-                before = u if same else types.uint16(MIXED)
+                previous = u if same else types.uint16(MIXED)
                 at = n * LANES
-                count = min(LANES, nx - at)
-                across = unequal(a, i + at, b, j + at) | unequal(a, i + at, c, k + at)
-                across = (across | unequal(a, i + at, d, m + at)) & first_bits(count)
-                along = unequal(a, i + at, a, i + at - 1) & first_bits(count)
+                place = (z << Z_SHIFT) | (y << Y_SHIFT) | (at << X_SHIFT)
+                # voxels at the cells' own x, and at x - 1
+                now, before = first_bits(nx - at), first_bits(nx - at + 1)
                 if n == 0:
-                    along = along & ~types.uint64(1) | types.uint64(a[i] != 0)
-                if count < LANES and a[i + nx - 1] != 0:
-                    along |= types.uint64(1) << types.uint64(count)
-                cells = across | (across << types.uint64(1)) | carry | along
-                carry = across >> types.uint64(63)
-                while cells:
-                    x = at + lowest(cells)
-                    cells &= cells - types.uint64(1)
-                    eight[0] = a[i + x - 1] if x > 0 else 0
-                    eight[1] = a[i + x] if x < nx else 0
-                    eight[2] = b[j + x - 1] if x > 0 else 0
-                    eight[3] = b[j + x] if x < nx else 0
-                    eight[4] = c[k + x - 1] if x > 0 else 0
-                    eight[5] = c[k + x] if x < nx else 0
-                    eight[6] = d[m + x - 1] if x > 0 else 0
-                    eight[7] = d[m + x] if x < nx else 0
-                    place = (z << Z_SHIFT) | (y << Y_SHIFT) | (x << X_SHIFT)
-                    if overlapping:
-                        total = _write_bits(eight, place, index, found, total, counts)
+                    before &= ~one
+                if overlapping:
+                    for bit in range(len(index)):
+                        if index[bit]:
+                            v = one << types.uint64(bit)
+                            masks = (
+                                having(a, i + at - 1, v) & before, having(a, i + at, v) & now,
+                                having(b, j + at - 1, v) & before, having(b, j + at, v) & now,
+                                having(c, k + at - 1, v) & before, having(c, k + at, v) & now,
+                                having(d, m + at - 1, v) & before, having(d, m + at, v) & now,
+                            )  # fmt: skip
+                            here = place | ((bit + 1) << STRUCTURE_SHIFT)
+                            total = _write(bit + 1, here, masks, found, total, counts)
+                    continue
+                a1, a0 = unlike(a, i + at - 1, zero) & before, unlike(a, i + at, zero) & now
+                b1, b0 = unlike(b, j + at - 1, zero) & before, unlike(b, j + at, zero) & now
+                c1, c0 = unlike(c, k + at - 1, zero) & before, unlike(c, k + at, zero) & now
+                d1, d0 = unlike(d, m + at - 1, zero) & before, unlike(d, m + at, zero) & now
+                while a1 | a0 | b1 | b0 | c1 | c0 | d1 | d0:
+                    if a1 | a0:
+                        v = _first_value(a, i + at, a1, a0)
+                    elif b1 | b0:
+                        v = _first_value(b, j + at, b1, b0)
+                    elif c1 | c0:
+                        v = _first_value(c, k + at, c1, c0)
                     else:
-                        total = _write_labels(eight, place, index, found, total, counts)
+                        v = _first_value(d, m + at, d1, d0)
+                    masks = (
+                        a1 & ~unlike(a, i + at - 1, v), a0 & ~unlike(a, i + at, v),
+                        b1 & ~unlike(b, j + at - 1, v), b0 & ~unlike(b, j + at, v),
+                        c1 & ~unlike(c, k + at - 1, v), c0 & ~unlike(c, k + at, v),
+                        d1 & ~unlike(d, m + at - 1, v), d0 & ~unlike(d, m + at, v),
+                    )  # fmt: skip
+                    a1, a0, b1, b0 = a1 & ~masks[0], a0 & ~masks[1], b1 & ~masks[2], b0 & ~masks[3]
+                    c1, c0, d1, d0 = c1 & ~masks[4], c0 & ~masks[5], d1 & ~masks[6], d0 & ~masks[7]
+                    structure = index[v]
+                    if structure:
+                        here = place | (structure << STRUCTURE_SHIFT)
+                        total = _write(structure, here, masks, found, total, counts)
     return total
 
 

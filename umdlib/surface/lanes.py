@@ -56,6 +56,21 @@ def unlike(typingctx, array, offset, value):
 
 
 @intrinsic
+def having(typingctx, array, offset, bits):
+    """Where elements have any of some bits."""
+    signature = types.uint64(array, types.intp, array.dtype)
+
+    def codegen(context, builder, signature, arguments):
+        array, offset, bits = arguments
+        vector = _load(context, builder, signature.args[0], array, offset)
+        common = builder.and_(vector, _splat(builder, bits, LANES))
+        zero = ir.Constant(vector.type, [0] * LANES)
+        return _mask(builder, builder.icmp_unsigned("!=", common, zero))
+
+    return signature, codegen
+
+
+@intrinsic
 def unequal(typingctx, a, a_offset, b, b_offset):
     """Where elements of two arrays differ."""
     signature = types.uint64(a, types.intp, b, types.intp)

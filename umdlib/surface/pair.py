@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from dataclasses import dataclass
 
@@ -33,13 +34,17 @@ class Distances:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two volumes as the kernels take them: flat, in memory order (Z, Y, X)."""
+    """Two volumes as the kernels take them: flat, in memory order (Z, Y, X).
+
+    `flipped` where Z is the array's last axis; `padding` is the number of voxels added.
+    """
 
     reference: np.ndarray
     prediction: np.ndarray
     shape: tuple[int, int, int]
     spacing: np.ndarray
     flipped: bool
+    padding: int
 
 
 def in_memory_order(reference: np.ndarray, prediction: np.ndarray, spacing_mm) -> Pair:
@@ -49,16 +54,21 @@ def in_memory_order(reference: np.ndarray, prediction: np.ndarray, spacing_mm) -
             f"Volume of shape {reference.shape}. Axes must be 1 to {cells.AXIS_MASK - 1} long."
         )
     flipped = reference.flags.f_contiguous and not reference.flags.c_contiguous
-    order = "F" if flipped else "C"
-    flat = [np.asarray(v, order=order).ravel(order=order) for v in (reference, prediction)]
-    step = -1 if flipped else 1
-    return Pair(*flat, reference.shape[::step], np.array(spacing_mm[::step], float), flipped)
+    volumes = [v.T if flipped else v for v in (reference, prediction)]
+    short = cells.LANES - volumes[0].shape[2]
+    if short > 0:
+        # the kernels read 64 voxels of a row at once; zeros beyond the volume change nothing
+        volumes = [np.pad(v, ((0, 0), (0, 0), (0, short))) for v in volumes]
+    flat = [np.ascontiguousarray(v).ravel() for v in volumes]
+    step, padding = -1 if flipped else 1, flat[0].size - reference.size
+    return Pair(*flat, volumes[0].shape, np.array(spacing_mm[::step], float), flipped, padding)
 
 
 def count_labels(pair: Pair, index: np.ndarray, structures: int) -> np.ndarray:
     """Voxels by structure of the reference (rows) and of the prediction (columns), 0 for none."""
     counts = np.zeros((structures + 1, structures + 1), np.int64)
     cells.count_labels(pair.reference, pair.prediction, pair.shape, index, *_maps(pair), counts)
+    counts[0, 0] -= pair.padding
     return counts
 
 
@@ -81,7 +91,7 @@ def surface_distances(
             (pair.prediction, (p_chunks, p_used)),
         )
     ]
-    area = cell_areas_mm2(pair.spacing)
+    area = cell_areas_mm2(tuple(pair.spacing.tolist()))
     rows = nearest.near_rows(pair.spacing)
     return {
         s: _distances(*(side[s] for side in sides), pair, area, rows, tolerances_mm)
@@ -124,7 +134,7 @@ def _cells(volume, pair, index, overlapping, chunks, used) -> list[np.ndarray]:
             break
         size = total
     grouped, starts = cells.group_by_structure(found[:total], counts)
-    return [grouped[a:b] for a, b in zip(starts[:-1], starts[1:], strict=True)]
+    return [grouped[a:b] for a, b in itertools.pairwise(starts)]
 
 
 def _distances(reference, prediction, pair, area, rows, tolerances_mm) -> Distances:

@@ -28,15 +28,16 @@ def paint_cavity(canvas: Canvas, person: Person) -> None:
     w = canvas.window((-180, -125, 860), (180, 180, 1175))
     table = sex_table(person, TRUNK)
     wall = section(w, table)
-    side = 15 + 0 * w.z
-    cavity = wall + np.where(w.y > 20, 11, side)
+    cavity = wall + np.where(w.y > 20, 11, 15 + 0.06 * np.maximum(20 - w.y, 0))
     back = -(w.y + 62 - 0.32 * np.maximum(np.abs(w.x) - 35, 0))
-    gutter = np.maximum(cavity, back)
-    pelvis = np.sqrt((w.x / 66) ** 2 + ((w.y + 6) / 66) ** 2) - 1
-    pelvis = pelvis * 60
-    blend = np.clip((1010 - w.z) / 50, 0, 1)
-    field = gutter * (1 - blend) + np.maximum(pelvis, gutter) * blend
-    field = np.maximum(field, 872 - w.z)
+    gutter = smooth_max(cavity, back, 16)
+    pelvis = np.sqrt((w.x / 64) ** 2 + ((w.y + 8) / 68) ** 2) - 1
+    funnel = np.maximum(930 - w.z, 0) * 0.35
+    pelvis = pelvis * 60 + funnel
+    blend = np.clip((1016 - w.z) / 56, 0, 1)
+    blend = blend * blend * (3 - 2 * blend)
+    field = gutter * (1 - blend) + smooth_max(pelvis, gutter, 12) * blend
+    field = smooth_max(field, 866 - w.z, 20)
     canvas.paint(w, (field < 0) & (w.z < 1172), "visceral_fat", over("muscle"))
     for s in (-1, 1):
         psoas = curve(
@@ -58,9 +59,7 @@ def paint_cavity(canvas: Canvas, person: Person) -> None:
 def lumps(canvas: Canvas, w, rng, knots: float, sd: float) -> np.ndarray:
     """A smooth random field (mm) over a window."""
     x, y, z = canvas.frame.axes(*(a[b] for a, b in zip(canvas.axes_mm, w.box, strict=True)))
-    low, high = [v.min() for v in (x, y, z)], [v.max() for v in (x, y, z)]
-    low, high = np.floor(np.array(low) / 100) * 100, np.ceil(np.array(high) / 100) * 100
-    return SplineField(rng, low, high, knots, sd).on_axes(x, y, z)
+    return SplineField(rng, *w.corners, knots, sd).on_axes(x, y, z)
 
 
 def paint_liver(canvas: Canvas, person: Person, rng: np.random.Generator) -> None:

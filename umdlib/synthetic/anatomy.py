@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from umdlib.errors import InputError
-from umdlib.synthetic import abdomen, body, bowel, head, skeleton, thorax
+from umdlib.synthetic import abdomen, body, bowel, head, muscle, skeleton, thorax
 from umdlib.synthetic.canvas import HIGH, LOW, Z_ORIGIN, Canvas, Frame, draw_frame
 from umdlib.synthetic.person import Person
 from umdlib.synthetic.tissue import label_of_code
@@ -33,6 +33,8 @@ class Anatomy:
         World to reference body; None where the map was not drawn by this module.
     bladder
         (box, distance field, level) of the bladder, so that it can fill; None if not known.
+    heights
+        (scale, offset) from world z (mm) to the height in the reference body; None if not known.
     """
 
     tissue: np.ndarray
@@ -40,6 +42,7 @@ class Anatomy:
     person: Person | None = None
     frame: Frame | None = None
     bladder: tuple | None = None
+    heights: tuple[float, float] | None = None
 
     @property
     def label_map(self) -> LabelMap:
@@ -67,7 +70,7 @@ def draw_anatomy(person: Person, *, spacing_mm: float = 2.0) -> Anatomy:
             f"Invalid spacing {spacing_mm} mm. Must be above 0 and at most {COARSEST_MM} mm: "
             "the oesophagus is 12-15 mm thick."
         )
-    streams = np.random.SeedSequence(person.shape_seed).spawn(12)
+    streams = np.random.SeedSequence(person.shape_seed).spawn(16)
     rng = iter([np.random.default_rng(s) for s in streams])
     frame = draw_frame(person, next(rng))
     outline = outline_canvas(frame, person)
@@ -76,6 +79,9 @@ def draw_anatomy(person: Person, *, spacing_mm: float = 2.0) -> Anatomy:
     body.paint_body(canvas, outline, lean, skin)
     abdomen.paint_cavity(canvas, person)
     thorax.paint_cavities(canvas, person)
+    muscle.paint_sheets(canvas, person, next(rng))
+    muscle.paint_fat_pads(canvas)
+    body.paint_glands(canvas, person, next(rng))
     skeleton.paint_skeleton(canvas, person)
     thorax.paint_mediastinum(canvas, person)
     thorax.paint_heart(canvas, person)
@@ -93,7 +99,8 @@ def draw_anatomy(person: Person, *, spacing_mm: float = 2.0) -> Anatomy:
     bowel.paint_small_bowel(canvas, person, next(rng))
     head.paint_head(canvas, person, next(rng))
     window, field, level = bladder
-    return Anatomy(canvas.tissue, canvas.affine, person, frame, (window.box, field, level))
+    heights = (1 / frame.scale[2], Z_ORIGIN)
+    return Anatomy(canvas.tissue, canvas.affine, person, frame, (window.box, field, level), heights)
 
 
 OUTLINE_MM = 6.0

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 from scipy.interpolate import PchipInterpolator
 
 from umdlib.synthetic import kernel
-from umdlib.synthetic.canvas import FAR, Canvas, Window, ellipsoid, smooth_min
+from umdlib.synthetic.canvas import FAR, Canvas, Window, ellipsoid, over, smooth_max, smooth_min
+from umdlib.synthetic.noise import SplineField
 from umdlib.synthetic.person import Person
 
 # Lean surface of the trunk of the reference man: z, half-width, front, back (mm from y = -5).
@@ -15,8 +15,8 @@ TRUNK = np.array([
     (700, 120, 60, 70), (830, 150, 72, 88), (870, 166, 84, 100), (920, 170, 90, 108),
     (980, 156, 92, 100), (1050, 140, 92, 96), (1110, 139, 93, 98), (1170, 144, 98, 102),
     (1230, 151, 104, 107), (1300, 160, 106, 112), (1370, 163, 100, 112), (1410, 150, 80, 104),
-    (1440, 104, 58, 92), (1462, 74, 46, 78), (1490, 60, 46, 66), (1540, 56, 44, 62),
-    (1580, 54, 40, 60), (1600, 40, 30, 50),
+    (1440, 104, 58, 92), (1462, 74, 46, 82), (1490, 60, 46, 76), (1540, 56, 44, 72),
+    (1580, 54, 40, 68), (1600, 44, 30, 62),
 ])  # fmt: skip
 Y_MIDDLE = -5.0
 FAT_PER_BMI = 1.55
@@ -90,17 +90,14 @@ def lean_field(canvas: Canvas, window: Window, person: Person) -> np.ndarray:
     table = sex_table(person, TRUNK)
     field = section(window, table)
     field = np.maximum(field, window.z - 1600)
+    field = smooth_max(field, 842 - window.z + 0.10 * np.abs(window.x), 40)
     for side in (-1, 1):
         shoulder = capsule(window, (side * 40, -18, 1432), (side * 158, -20, 1404), 38, 50)
         field = smooth_min(field, shoulder, 34)
-        thigh = capsule(window, (side * 90, -8, 905), (side * 84, -2, 700), 84, 76)
-        field = smooth_min(field, thigh, 16)
-    # crotch: nothing of the trunk table remains below it between the thighs
-    below = np.maximum(835 - window.z, 0)
-    thighs = np.minimum(
-        *(capsule(window, (s * 90, -8, 905), (s * 84, -2, 700), 84, 76) for s in (-1, 1))
-    )
-    field = np.where(below > 0, np.minimum(np.maximum(field, below * 0.8), thighs), field)
+        thigh = capsule(window, (side * 91, -10, 905), (side * 86, -2, 690), 86, 75)
+        field = smooth_min(field, thigh, 20)
+        seat = ellipsoid(window, (side * 62, -62, 900), (62, 52, 62))
+        field = smooth_min(field, seat, 26)
     head = ellipsoid(window, (0, 4, 1664), (75, 96, 86))
     face = ellipsoid(window, (0, 46, 1600), (58, 56, 76))
     head = smooth_min(head, face, 26)
@@ -168,18 +165,32 @@ def outline_fields(canvas: Canvas, person: Person) -> tuple[np.ndarray, np.ndarr
 
 def upsample(field: np.ndarray, canvas: Canvas, axes_mm) -> np.ndarray:
     """A field of a coarse canvas on world axes, linearly."""
-    start = [a[0] for a in canvas.axes_mm]
-    scale = [(a[1] - a[0]) / canvas.spacing_mm for a in axes_mm]
-    offset = [(a[0] - s) / canvas.spacing_mm for a, s in zip(axes_mm, start, strict=True)]
-    shape = tuple(len(a) for a in axes_mm)
-    return ndimage.affine_transform(field, scale, offset, shape, order=1, mode="nearest")
+    indices = []
+    for n, (axis, own) in enumerate(zip(axes_mm, canvas.axes_mm, strict=True)):
+        index = np.clip((axis - own[0]) / canvas.spacing_mm, 0, field.shape[n] - 1.0001)
+        indices += [index.astype(np.int64), (index % 1).astype(np.float32)]
+    out = np.empty(tuple(len(a) for a in axes_mm), np.float32)
+    kernel.upsample(field, *indices, out)
+    return out
 
 
-def breasts(window: Window, person: Person) -> np.ndarray:
-    """Distance to both breasts of a supine woman: flat and to the side."""
-    size = np.clip(0.8 + 0.03 * (person.bmi - 22), 0.6, 1.4)
+def breasts(window: Window, person: Person, *, gland: bool = False) -> np.ndarray:
+    """Distance to both breasts of a supine woman, flat and to the side; or to the glands in them."""
+    size = np.clip(0.85 + 0.035 * (person.bmi - 22), 0.65, 1.5)
+    radii = np.array([34, 16, 32]) if gland else np.array([64, 40, 60])
     field = None
     for side in (-1, 1):
-        one = ellipsoid(window, (side * 84, 92, 1278), (62 * size, 32 * size, 58 * size))
+        one = ellipsoid(window, (side * 88, 100 if gland else 92, 1274), radii * size)
         field = one if field is None else np.minimum(field, one)
     return field
+
+
+def paint_glands(canvas: Canvas, person: Person, rng: np.random.Generator) -> None:
+    """Glandular tissue in strands behind the nipples; it gives way to fat with age."""
+    if person.sex != "F":
+        return
+    w = canvas.window((-160, 40, 1190), (160, 190, 1360))
+    x, y, z = canvas.frame.axes(*(a[b] for a, b in zip(canvas.axes_mm, w.box, strict=True)))
+    strands = SplineField(rng, *w.corners, 8.0, 1.0).on_axes(x, y, z)
+    field = breasts(w, person, gland=True) + 4 * strands + 0.12 * (person.age - 45)
+    canvas.paint(w, field < 0, "breast", over("fat"))

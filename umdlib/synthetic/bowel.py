@@ -88,7 +88,7 @@ def paint_small_bowel(canvas: Canvas, person: Person, rng: np.random.Generator) 
     line = curve(path, 420)
     arc = np.arange(420)
     radius = (
-        9.8
+        11.0
         + 1.6 * np.sin(arc / 2.1)
         + np.interp(arc, np.linspace(0, 419, 30), rng.normal(0, 1.2, 30))
     )

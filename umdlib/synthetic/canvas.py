@@ -70,8 +70,8 @@ def draw_frame(person: Person, rng: np.random.Generator, *, strength: float = 1.
 class Window:
     """A box of the canvas: views of its coordinates and tissues."""
 
-    def __init__(self, canvas: Canvas, box: tuple[slice, slice, slice]):
-        self.box = box
+    def __init__(self, canvas: Canvas, box: tuple[slice, slice, slice], corners=(LOW, HIGH)):
+        self.box, self.corners = box, corners
         self.x, self.y, self.z = (c[box] for c in canvas.coordinates)
         self.tissue = canvas.tissue[box]
         self.canvas = canvas
@@ -110,7 +110,8 @@ class Canvas:
         middle = (np.asarray(low, float) + high) / 2
         world = self.frame.world(np.vstack([corners, middle]))
         margin = 8.0
-        return Window(self, self._box(world.min(axis=0) - margin, world.max(axis=0) + margin))
+        box = self._box(world.min(axis=0) - margin, world.max(axis=0) + margin)
+        return Window(self, box, (np.asarray(low, float), np.asarray(high, float)))
 
     def whole(self) -> Window:
         """All of it."""
@@ -176,7 +177,7 @@ def level_for(
     Kept within ± `most` mm, so that a crowded organ is smaller rather than misshapen.
     """
     values = field[allowed]
-    n = int(round(voxels))
+    n = round(voxels)
     if values.size == 0 or n >= values.size:
         return most
     return float(np.clip(np.partition(values, n)[n], -most, most))
@@ -186,8 +187,10 @@ def ellipsoid(window: Window, centre, radii, axes=None) -> np.ndarray:
     """Approximate distance (mm) to an ellipsoid; `axes` (3, 3) rows are its directions."""
     out = np.empty(window.tissue.shape, np.float32)
     rows = np.eye(3) if axes is None else np.asarray(axes, float)
-    centre, radii = kernel.triple(centre), kernel.triple(radii)
-    kernel.ellipsoid(window.x, window.y, window.z, centre, radii, rows, out)
+    inverse = 1 / np.asarray(radii, float)
+    scaled = (rows * inverse[:, None]).astype(np.float32)
+    centre, inverse = np.array(centre, np.float32), inverse.astype(np.float32)
+    kernel.ellipsoid(window.x, window.y, window.z, centre, scaled, inverse, out)
     return out
 
 

@@ -17,21 +17,18 @@ from umdlib import __version__
 from umdlib.errors import InputError
 from umdlib.labels import ORGANS, SESSIONS
 from umdlib.labels import session as session_record
+from umdlib.synthetic.acquisition import draw_acquisition
 from umdlib.synthetic.anatomy import draw_anatomy
 from umdlib.synthetic.factors import Factors
+from umdlib.synthetic.lesions import draw_lesions
 from umdlib.synthetic.person import draw_person
-from umdlib.synthetic.physics import (
-    ct_image,
-    draw_acquisition,
-    mr_image,
-    pet_image,
-    structural_grid,
-)
-from umdlib.synthetic.sampling import SCANNERS, Grid, sample_labels
+from umdlib.synthetic.sampling import SCANNERS
+from umdlib.synthetic.simulation import Pair, image_pair, lesions_on
 from umdlib.volume import LabelMap, write_label_map, write_volume
 
 VERSION = "1"  # of the synthesis: raised whenever a byte of an image may change
-FINEST_MM, COARSEST_MM = 1.0, 8.0
+FINEST_MM, COARSEST_MM = 2.0, 8.0
+ARMS_UP = 0.6  # share of PET/CT subjects
 SUFFIX = {"CT": ("anat", "ct"), "MR": ("anat", "T1w"), "PET": ("pet", "pet")}
 UNIT = {"CT": "HU", "MR": "a.u.", "PET": "SUV"}
 
@@ -108,10 +105,15 @@ def check_request(subjects, seed, spacing_mm, jobs, lesions) -> None:
     ):
         if not isinstance(value, int | np.integer) or value < low:
             raise InputError(f"Invalid {name} {value!r}. Must be a whole number of {low} or more.")
+    check_spacing(spacing_mm)
+
+
+def check_spacing(spacing_mm: float) -> None:
+    """Refuse a spacing that the thinnest structure cannot be drawn on, or that memory cannot hold."""
     if not FINEST_MM <= spacing_mm <= COARSEST_MM:
         raise InputError(
             f"Invalid spacing {spacing_mm} mm. Must be {FINEST_MM} to {COARSEST_MM} mm: on a coarser "
-            "grid the oesophagus has no voxels."
+            "grid the oesophagus, 12-15 mm thick, has no voxel of its own."
         )
 
 
@@ -166,51 +168,61 @@ def write_subject(
         return subject, manifest_rows(Path(out), kept, paths), False
     record_path.unlink(missing_ok=True)
     record = request | {"key": key, "umdlib": __version__}
-    record |= make_subject(subject, session, seed, spacing_mm, factors, paths)
+    record |= write_pair(
+        make_pair(subject, session, seed, spacing_mm, lesions, factors), session, paths
+    )
     write_text(record_path, json.dumps(record, indent=1, sort_keys=True) + "\n")
     return subject, manifest_rows(Path(out), record, paths), True
 
 
-def make_subject(subject, session, seed, spacing_mm, factors, paths) -> dict:
-    """Draw, image and write one subject; return its truth."""
-    root = np.random.SeedSequence(
-        [int(seed), zlib.crc32(f"{session}/{subject}".encode()), int(VERSION)]
-    )
-    who, scan, structural_rng, pet_rng = (np.random.default_rng(s) for s in root.spawn(4))
-    arms = "up" if session == "petct" and who.random() < 0.6 else "down"
-    person = draw_person(who, arms=arms)
-    acquisition = draw_acquisition(scan, session=session, bmi=person.bmi)
-    anatomy = draw_anatomy(person, spacing_mm=float(np.clip(spacing_mm / 2, 1.5, 3.0)))
-    modality = SESSIONS[session].structural
-    scale = spacing_mm / 4
-    widths = {m: SCANNERS[session, m].fwhm_mm for m in (modality, "PET")}
-    grid = structural_grid(anatomy, session, modality, spacing_mm)
-    make = ct_image if modality == "CT" else mr_image
-    image = make(
-        anatomy, grid, factors=factors, rng=structural_rng, fwhm_mm=widths[modality] * scale
-    )
-    pet_grid = structural_grid(anatomy, session, "PET", spacing_mm)
-    pet = pet_image(
-        anatomy, image, pet_grid, acquisition=acquisition, factors=factors, rng=pet_rng,
-        fwhm_mm=widths["PET"], structural_fwhm_mm=widths[modality] * scale,
+def make_pair(
+    subject: str, session: str, seed: int, spacing_mm: float, lesions=0, factors=None
+) -> Pair:
+    """Draw and image one subject of a cohort; nothing is written."""
+    key = [int(seed), zlib.crc32(f"{session}/{subject}".encode()), int(VERSION)]
+    who, scan, sick, noise = np.random.SeedSequence(key).spawn(4)
+    rng = np.random.default_rng(who)
+    arms = "up" if session == "petct" and rng.random() < ARMS_UP else "down"
+    person = draw_person(rng, arms=arms)
+    acquisition = draw_acquisition(np.random.default_rng(scan), session=session, bmi=person.bmi)
+    anatomy = draw_anatomy(person, spacing_mm=anatomy_spacing(spacing_mm))
+    planted = draw_lesions(anatomy, lesions, np.random.default_rng(sick))
+    return image_pair(
+        anatomy, session=session, acquisition=acquisition, seed=noise, factors=factors,
+        spacing_mm=spacing_mm, lesions=planted,
     )  # fmt: skip
-    volumes = {}
-    for name, volume in ((modality, image), ("PET", pet)):
-        on = Grid(volume.shape, volume.affine)
-        labels = sample_labels(anatomy.tissue, anatomy.affine, on)
-        write_volume(paths[name][0], volume)
-        write_label_map(paths[name][1], LabelMap(labels, volume.affine))
-        counts = np.bincount(labels.ravel(), minlength=ORGANS[-1].value + 1)
-        voxel = float(np.prod(on.spacing_mm)) / 1000
-        volumes[name] = {s.name: round(float(counts[s.value]) * voxel, 2) for s in ORGANS}
-    truth = dict(acquisition.__dict__)
-    truth.pop("extra")
-    return {
-        "person": person.record(),
-        "acquisition": truth,
-        "reference_ml": volumes,
-        "fwhm_mm": widths["PET"],
-    }
+
+
+def write_pair(pair: Pair, session: str, paths: dict) -> dict:
+    """Write images and references; return the truth."""
+    structural = SESSIONS[session].structural
+    record = pair.record()
+    record["reference_ml"] = {}
+    for modality, volume, reference in (
+        (structural, pair.structural, pair.structural_reference),
+        ("PET", pair.pet, pair.pet_reference),
+    ):
+        image_path, reference_path = paths[modality]
+        write_volume(image_path, volume)
+        write_label_map(reference_path, reference)
+        if pair.lesions:
+            name = reference_path.name.replace("_dseg", "_label-lesion_dseg")
+            write_label_map(reference_path.with_name(name), lesions_on(pair, volume))
+        record["reference_ml"][modality] = volumes_ml(reference)
+    record["fwhm_mm"] = SCANNERS[session, "PET"].fwhm_mm
+    return record
+
+
+def volumes_ml(reference: LabelMap) -> dict[str, float]:
+    """Volume of each structure of a label map."""
+    counts = np.bincount(reference.data.ravel(), minlength=max(s.value for s in ORGANS) + 1)
+    voxel = float(np.prod(reference.spacing_mm)) / 1000
+    return {s.name: round(float(counts[s.value]) * voxel, 2) for s in ORGANS}
+
+
+def anatomy_spacing(spacing_mm: float) -> float:
+    """Edge (mm) of the anatomy's voxels: finer than any image of the cohort, within memory."""
+    return float(np.clip(0.6 * spacing_mm, 1.6, 3.0))
 
 
 def image_paths(folder: Path, subject: str, session: str, modality: str) -> tuple[Path, Path]:

@@ -38,8 +38,6 @@ class Factors:
         Smooth intensity modulation of MR by its coils.
     ghosting
         Respiratory ghosts of MR.
-    fat_swap
-        A fat-water swap of MR in one stretch of the body: rare, so 0 by default.
     """
 
     resolution: float = 1.0
@@ -52,7 +50,6 @@ class Factors:
     structural_noise: float = 1.0
     bias_field: float = 1.0
     ghosting: float = 1.0
-    fat_swap: float = 0.0
 
     def __post_init__(self):
         """Check every strength."""
@@ -61,7 +58,7 @@ class Factors:
                 raise InputError(
                     f"Invalid strength {value!r} of factor '{name}'. Must be 0 or more."
                 )
-            if name in ("contrast", "fat_swap") and value > 1:
+            if name == "contrast" and value > 1:
                 raise InputError(f"Invalid strength {value!r} of factor '{name}'. Must be 0 to 1.")
 
     def record(self) -> dict[str, float]:

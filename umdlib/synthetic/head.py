@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from umdlib.synthetic.body import capsule
-from umdlib.synthetic.canvas import Canvas, curve, ellipsoid, level_for, over, smooth_min
+from umdlib.synthetic.canvas import (
+    Canvas,
+    curve,
+    ellipsoid,
+    level_for,
+    over,
+    smooth_max,
+    smooth_min,
+)
 from umdlib.synthetic.noise import SplineField
 from umdlib.synthetic.person import Person
 
@@ -17,9 +25,9 @@ def brain_shape(w) -> np.ndarray:
     cerebellum = ellipsoid(w, (0, -46, 1630), (48, 31, 25))
     stem = capsule(w, (0, -14, 1650), (0, -24, 1606), 15, 8)
     field = smooth_min(smooth_min(cerebrum, temporal, 10), smooth_min(cerebellum, stem, 6), 6)
-    base = 1634 + 0.0 * w.y
-    flat = np.where((w.y > 30), base + 14 - w.z, -50)
-    return np.maximum(field, flat.astype(np.float32))
+    rise = np.clip((w.y - 8) / 34, 0, 1)
+    base = 1588 + 56 * rise * rise * (3 - 2 * rise) - w.z
+    return smooth_max(field, base, 12)
 
 
 def paint_head(canvas: Canvas, person: Person, rng: np.random.Generator) -> None:
@@ -38,22 +46,53 @@ def paint_head(canvas: Canvas, person: Person, rng: np.random.Generator) -> None
 
 
 def paint_skull(canvas: Canvas, w, brain: np.ndarray) -> None:
-    """Vault with diploe at a few mm around the brain."""
-    vault = brain - 9.0
-    skull = (vault < 0) & (w.z > 1606)
-    canvas.paint(w, skull, "cortical_bone")
+    """Vault with diploe at a few mm around the brain; base with the foramen magnum."""
+    hole = np.sqrt(w.x**2 + (w.y + 24) ** 2) - 15
+    thick = 4.2 + 4.3 * np.clip((w.z - 1646) / 20, 0, 1)
+    vault = np.maximum(brain - thick, 1600 - w.z)
+    vault = np.maximum(vault, np.where(w.z < 1618, -hole, -50))
+    canvas.paint(w, vault < 0, "cortical_bone")
     canvas.paint(w, (vault < -2.2) & (brain > 4.6) & (w.z > 1640), "marrow")
-    canvas.paint(w, brain < 2.6, "csf")
+    canvas.paint(w, brain < 2.4, "csf")
+    for s in (-1, 1):
+        petrous = capsule(w, (s * 54, -18, 1614), (s * 16, 2, 1622), 9, 6)
+        canvas.paint(w, petrous < 0, "cortical_bone", over("muscle", "fat", "csf"))
 
 
 def paint_face(canvas: Canvas, w) -> None:
     """Facial bones, jaw, teeth, air spaces, eyes, tongue, glands."""
     body = over("muscle", "fat")
-    face = smooth_min(
-        ellipsoid(w, (0, 62, 1618), (44, 30, 30)), ellipsoid(w, (0, 62, 1585), (32, 28, 22)), 12
+    palate = np.maximum(ellipsoid(w, (0, 56, 1586), (27, 32, 30)), np.abs(w.z - 1588) - 2.6)
+    canvas.paint(w, palate < 0, "cortical_bone", body)
+    alveolus = canvas.tube(
+        w,
+        curve(
+            [(-26, 40, 1578), (-21, 66, 1578), (0, 77, 1578), (21, 66, 1578), (26, 40, 1578)], 24
+        ),
+        6,
     )
-    bone_shell = (np.abs(face) < 2.2) & (w.y > 20)
-    canvas.paint(w, bone_shell, "cortical_bone", over("muscle", "fat", "cortical_bone"))
+    canvas.paint(w, alveolus < 0, "cortical_bone", body)
+    canvas.paint(w, alveolus < -2, "marrow")
+    septum = np.maximum(np.abs(w.x) - 0.9, ellipsoid(w, (0, 60, 1608), (5, 38, 18)))
+    for s in (-1, 1):
+        zygoma = canvas.tube(
+            w,
+            curve(
+                [(s * 36, 74, 1614), (s * 52, 58, 1616), (s * 62, 30, 1618), (s * 64, 4, 1618)], 20
+            ),
+            4.2,
+        )
+        brow = canvas.tube(
+            w,
+            curve(
+                [(s * 10, 88, 1664), (s * 32, 88, 1668), (s * 52, 66, 1656), (s * 52, 60, 1622)], 20
+            ),
+            5,
+        )
+        pillar = capsule(w, (s * 20, 78, 1584), (s * 12, 84, 1650), 4, 4)
+        pterygoid = capsule(w, (s * 20, 24, 1586), (s * 18, 22, 1620), 3, 4)
+        for part in (zygoma, brow, pillar, pterygoid):
+            canvas.paint(w, part < 0, "cortical_bone", body)
     jaw = canvas.tube(
         w,
         curve(
@@ -84,6 +123,7 @@ def paint_face(canvas: Canvas, w) -> None:
     sinus = np.minimum(*(ellipsoid(w, (s * 27, 62, 1612), (12, 14, 15)) for s in (-1, 1)))
     frontal = ellipsoid(w, (0, 84, 1668), (18, 5, 11))
     sphenoid = ellipsoid(w, (0, 22, 1628), (13, 12, 9))
+    canvas.paint(w, septum < 0, "cartilage", body)
     mastoid = np.minimum(*(ellipsoid(w, (s * 55, -22, 1612), (8, 10, 11)) for s in (-1, 1)))
     for space in (nose, sinus, frontal, sphenoid, mastoid):
         canvas.paint(w, space < 1.4, "cortical_bone", over("muscle", "fat", "marrow", "csf"))
@@ -153,7 +193,7 @@ def paint_brain(canvas: Canvas, w, brain: np.ndarray, fold: np.ndarray) -> None:
     canvas.paint(w, inside & (ellipsoid(w, (0, -8, 1664), (2.4, 14, 9)) < 0), "ventricle")
     canvas.paint(w, inside & (ellipsoid(w, (0, -32, 1630), (6, 5, 8)) < 0), "ventricle")
     folia = inside & cerebellum & ((depth < 7) | (np.abs(np.sin(w.z * 0.75 + 0.25 * w.y)) > 0.45))
-    canvas.paint(w, folia, "grey_matter", over("white_matter"))
+    canvas.paint(w, folia, "cerebellum", over("white_matter", "grey_matter"))
     stem = (capsule(w, (0, -14, 1652), (0, -24, 1606), 13, 7) < 0) & (w.z < 1652)
     canvas.paint(w, inside & stem, "white_matter", over("grey_matter"))
 

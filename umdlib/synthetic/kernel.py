@@ -27,20 +27,42 @@ def capsule(x, y, z, p, q, a, b, out):
 
 
 @njit(cache=True)
-def ellipsoid(x, y, z, c, r, axes, out):
-    """Approximate distance (mm) to an ellipsoid with radii r along the rows of `axes`, into `out`."""
+def ellipsoid(x, y, z, c, rows, inverse, out):
+    """Approximate distance (mm) to an ellipsoid into `out`; float32 throughout.
+
+    `rows` (3, 3) are its axes, each divided by its radius; `inverse` (3,) one over the radii.
+    """
+    one, tiny = np.float32(1), np.float32(1e-6)
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
             for k in range(out.shape[2]):
                 u, v, w = x[i, j, k] - c[0], y[i, j, k] - c[1], z[i, j, k] - c[2]
-                s0 = 0.0
-                s1 = 0.0
-                for n in range(3):
-                    along = (axes[n, 0] * u + axes[n, 1] * v + axes[n, 2] * w) / r[n]
-                    s0 += along * along
-                    s1 += along * along / (r[n] * r[n])
-                k0 = math.sqrt(s0)
-                out[i, j, k] = k0 * (k0 - 1) / max(math.sqrt(s1), 1e-6)
+                a = rows[0, 0] * u + rows[0, 1] * v + rows[0, 2] * w
+                b = rows[1, 0] * u + rows[1, 1] * v + rows[1, 2] * w
+                d = rows[2, 0] * u + rows[2, 1] * v + rows[2, 2] * w
+                k0 = math.sqrt(a * a + b * b + d * d)
+                a *= inverse[0]
+                b *= inverse[1]
+                d *= inverse[2]
+                k1 = math.sqrt(a * a + b * b + d * d)
+                out[i, j, k] = k0 * (k0 - one) / max(k1, tiny)
+
+
+@njit(cache=True)
+def upsample(field, first, share, second, share2, third, share3, out):
+    """Linear interpolation of `field` at indices first + share (per axis), into `out`."""
+    line = np.empty(field.shape[2], np.float32)
+    for i in range(out.shape[0]):
+        p, s = first[i], share[i]
+        for j in range(out.shape[1]):
+            q, t = second[j], share2[j]
+            for n in range(field.shape[2]):
+                low = field[p, q, n] * (1 - t) + field[p, q + 1, n] * t
+                high = field[p + 1, q, n] * (1 - t) + field[p + 1, q + 1, n] * t
+                line[n] = low * (1 - s) + high * s
+            for k in range(out.shape[2]):
+                r, v = third[k], share3[k]
+                out[i, j, k] = line[r] * (1 - v) + line[r + 1] * v
 
 
 @njit(cache=True)

@@ -24,7 +24,7 @@ class SplineField:
     low_mm, high_mm
         Corners of the box; the field is continued beyond by its edge coefficients.
     knots_mm
-        Distance of the control points: features are about twice as long.
+        Distance of the control points, one number or one per axis: features are twice as long.
     sd
         Standard deviation of the field.
 
@@ -34,12 +34,13 @@ class SplineField:
     (Choi & Lee 2000, doi 10.1006/gmod.2000.0531), hence keeps topology.
     """
 
-    def __init__(self, rng, low_mm, high_mm, knots_mm: float, sd: float):
+    def __init__(self, rng, low_mm, high_mm, knots_mm, sd: float):
         low, high = np.asarray(low_mm, float), np.asarray(high_mm, float)
-        shape = np.ceil((high - low) / knots_mm).astype(int) + 4
+        knots = np.broadcast_to(np.asarray(knots_mm, float), 3)
+        shape = np.ceil((high - low) / knots).astype(int) + 4
         draw = np.clip(rng.standard_normal(shape), -CUT, CUT)
         self.coefficients = (draw * (sd / UNIT_SD)).astype(np.float32)
-        self.low, self.knots_mm = low - 1.5 * knots_mm, float(knots_mm)
+        self.low, self.knots_mm = low - 1.5 * knots, knots
 
     @property
     def bound(self) -> float:
@@ -68,7 +69,7 @@ class SplineField:
     def _basis(self, at: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
         """First coefficient (K,) and weights (K, 4) of the cubic B-spline along one axis."""
         n = self.coefficients.shape[axis]
-        index = np.clip((at - self.low[axis]) / self.knots_mm, 1, n - 2)
+        index = np.clip((at - self.low[axis]) / self.knots_mm[axis], 1, n - 2)
         first = np.clip(np.floor(index).astype(np.int64) - 1, 0, n - 4)
         t = index - 1 - first
         weights = np.stack([

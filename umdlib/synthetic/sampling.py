@@ -91,6 +91,16 @@ def blur(values: np.ndarray, spacing_mm, fwhm_mm) -> np.ndarray:
     return values
 
 
+def blur_to(values: np.ndarray, spacing_mm: float, fwhm_mm: float) -> np.ndarray:
+    """Point spread for values on cubic voxels that will be sampled linearly.
+
+    Voxels and linear interpolation blur by themselves (variance spacing² / 12 + spacing² / 6): the
+    Gaussian adds what is missing to the width asked for.
+    """
+    rest = (fwhm_mm / FWHM_PER_SD) ** 2 - spacing_mm**2 / 4
+    return blur(values, [spacing_mm] * 3, FWHM_PER_SD * max(rest, 0.0) ** 0.5)
+
+
 def kernel_norm(sd_voxels: float) -> float:
     """Root of the summed squares of the 1D kernel: what `blur` does to the sd of white noise."""
     if sd_voxels <= 0:
@@ -150,7 +160,7 @@ def sample_labels(tissue: np.ndarray, affine: np.ndarray, grid: Grid) -> np.ndar
         box = tuple(slice(max(b.start - 4, 0), b.stop + 4) for b in box)
         part = (labels[box] == structure.value).astype(np.float32)
         for axis in range(3):
-            width = int(round(ratio[axis]))
+            width = round(ratio[axis])
             if width > 1:
                 part = ndimage.uniform_filter1d(part, width, axis=axis, mode="nearest")
         start = affine[:3, 3] + np.array([b.start for b in box]) * np.diag(affine)[:3]
@@ -173,3 +183,20 @@ def crop(grid: Grid, low_mm, high_mm) -> tuple[tuple[slice, ...], Grid]:
     affine = grid.affine.copy()
     affine[:3, 3] += np.array([b.start for b in box]) * grid.spacing_mm
     return tuple(box), Grid(tuple(b.stop - b.start for b in box), affine)
+
+
+def scanner_grid(anatomy, session: str, modality: str, spacing_mm: float) -> Grid:
+    """The grid of one image of a session over an anatomy."""
+    scanner = SCANNERS[session, modality]
+    low = anatomy.affine[:3, 3].copy()
+    high = low + (np.array(anatomy.tissue.shape) - 1) * np.diag(anatomy.affine)[:3]
+    scale = spacing_mm / 4
+    margin = np.array([scanner.margin_mm, scanner.margin_mm, 0.0])
+    inset = np.array([0, 0, 2.0 if modality != "PET" else 8.0])
+    low[1] -= 26.0 if modality == "CT" else 0.0  # the couch
+    return grid_over(
+        low - margin + inset,
+        high + margin - inset,
+        np.array(scanner.voxel_mm) * scale,
+        scanner.offset,
+    )

@@ -39,10 +39,10 @@ def paint_skeleton(canvas: Canvas, person: Person) -> None:
     paint_legs(canvas)
 
 
-def shell(canvas: Canvas, window: Window, field: np.ndarray, cortex_mm: float) -> None:
+def shell(canvas, window: Window, field: np.ndarray, cortex_mm: float, inside="marrow") -> None:
     """Bone where the field is negative: cortical to a depth, marrow below it."""
     canvas.paint(window, field < 0, "cortical_bone")
-    canvas.paint(window, field < -cortex_mm, "marrow")
+    canvas.paint(window, field < -cortex_mm, inside)
 
 
 def spine_y(z) -> np.ndarray:
@@ -69,7 +69,7 @@ def paint_spine(canvas: Canvas) -> None:
     canal_y = y + ry + 8.5
     canal = (np.sqrt((w.x / 11.5) ** 2 + (canal_y / 8.5) ** 2) - 1) * 9
     ring = np.maximum(canal - 4.5, np.abs(t + 0.1) * half - 0.62 * half)
-    length = np.where(lumbar, 32, np.where(cervical, 24, 34)).astype(np.float32)
+    length = np.where(lumbar, 25, np.where(cervical, 12, 30)).astype(np.float32)
     droop = np.where(lumbar | cervical, 0.15, 0.75).astype(np.float32)
     back = -(canal_y + 10)
     spinous = np.maximum(
@@ -148,7 +148,7 @@ def paint_ribs(canvas: Canvas) -> None:
         points, share = rib(number)
         for side in (-1, 1):
             p = points * [side, 1, 1]
-            n = int(round(share * len(p)))
+            n = round(share * len(p))
             radius = 5.6 if number not in (1, 11, 12) else 4.8
             canvas.tube(w, p[:n], radius, bone)
             if n < len(p):
@@ -187,10 +187,10 @@ def paint_arm(canvas: Canvas, points: np.ndarray, side: int) -> None:
     head = points[0] + [side * 8, 0, -4]
     shaft = canvas.tube(w, curve(np.vstack([head, points[1:4]]), 16), 10.5)
     ball = canvas.tube(w, np.stack([head, head + [0, 0, 1]]), 23.0)
-    shell(canvas, w, smooth_min(shaft, ball, 10), 3.4)
+    shell(canvas, w, smooth_min(shaft, ball, 10), 3.4, "yellow_marrow")
     for shift in (-9, 9):
         line = points[3:] + np.array([shift, 0.3 * shift, 0])
-        shell(canvas, w, canvas.tube(w, line, np.linspace(9, 6.5, len(line))), 2.6)
+        shell(canvas, w, canvas.tube(w, line, np.linspace(9, 6.5, len(line))), 2.6, "yellow_marrow")
 
 
 def scapula(w: Window, flip) -> np.ndarray:
@@ -273,7 +273,7 @@ def paint_legs(canvas: Canvas) -> None:
         field = smooth_min(smooth_min(head, neck, 8), smooth_min(great, shaft, 8), 10)
         thick = 1.8 + 5.2 * np.clip((870 - w.z) / 60, 0, 1)
         canvas.paint(w, field < 0, "cortical_bone")
-        canvas.paint(w, field + thick < 0, "marrow")
+        canvas.paint(w, field + thick < 0, "yellow_marrow")
 
 
 def cage_field(window: Window) -> np.ndarray:

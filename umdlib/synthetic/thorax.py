@@ -29,9 +29,8 @@ def dome(w, person: Person, cage: np.ndarray) -> np.ndarray:
     right = np.exp(-(((x - 68) / 62) ** 2) - ((y - 8) / 105) ** 2)
     left = np.exp(-(((x + 72) / 58) ** 2) - ((y - 2) / 100) ** 2)
     top = 1238 + lift + 44 * right + 28 * left
-    edge = np.where(y > -5, 1216 - 0.30 * np.abs(x), 1148 + 0.10 * np.abs(x))
-    edge = 1172 + 0.5 * (y + 5) - 0.10 * np.abs(x)
-    inner = np.clip(-(cage + 8) / 46, 0, 1)
+    edge = 1180 + 0.42 * (y + 5) - 0.10 * np.abs(x)
+    inner = np.clip(-(cage + 9) / 36, 0, 1)
     round_ = np.sqrt(np.maximum(1 - (1 - inner) ** 2, 0))
     return edge + (top - edge) * round_
 
@@ -42,12 +41,10 @@ def paint_cavities(canvas: Canvas, person: Person) -> None:
     cage = section(w, CAGE)
     height = dome(w, person, cage)
     wall = cage + 11.5
-    spine_gap = 30 - np.sqrt(w.x**2 + (w.y - np.interp(1300, [0, 1], [-68, -68])) ** 2)
-    chest = (wall < 0) & (w.z > height)
-    canvas.paint(w, chest, "lung", over("muscle", "fat"))
-    canvas.paint(
-        w, (wall < 0) & (w.z <= height - 3.5) & (w.z > 1110), "visceral_fat", over("muscle", "fat")
-    )
+    canvas.paint(w, (wall < 0) & (w.z > height), "lung", over("muscle", "fat"))
+    behind = w.y < -95 + 36 * np.clip((1185 - w.z) / 50, 0, 1)
+    belly = (wall < 0) & (w.z <= height - 3.5) & (w.z > 1112) & ~behind
+    canvas.paint(w, belly, "visceral_fat", over("muscle", "fat"))
 
 
 def paint_mediastinum(canvas: Canvas, person: Person) -> None:
@@ -237,10 +234,10 @@ def paint_lung_vessels(canvas: Canvas, rng: np.random.Generator) -> None:
 
 def grow(branches: list, start, direction, radius: float, order: int, rng, side: int) -> None:
     """Add one vessel, bent in the middle, and its branches to a list of (start, stop, radius)."""
-    length = [26, 34, 30, 24, 18][order]
-    for _ in range([7, 4, 3, 2, 0][order]):
-        spread = rng.normal(0, 1, 3) * [0.55, 0.85, 1.0]
-        d = direction * 1.1 + spread + np.array([side * 0.25, 0, 0])
+    length = [28, 42, 38, 30, 22][order]
+    for _ in range([8, 4, 3, 3, 0][order]):
+        spread = rng.normal(0, 1, 3) * [0.6, 0.85, 1.0]
+        d = direction * 1.1 + spread + outward(start, side)
         d /= np.linalg.norm(d)
         size = length * rng.uniform(0.7, 1.3)
         bend = start + d * size * 0.5 + rng.normal(0, 2.0, 3)
@@ -248,3 +245,9 @@ def grow(branches: list, start, direction, radius: float, order: int, rng, side:
         branches += [(start, bend, radius), (bend, end, radius * 0.84)]
         if order < 4 and radius > 1.4:
             grow(branches, end, d, radius * 0.68, order + 1, rng, side)
+
+
+def outward(point, side: int) -> np.ndarray:
+    """Pull (3,) towards the periphery of a lung."""
+    away = (point - np.array([side * 52, -20, 1335])) / 60
+    return 0.55 * away / max(float(np.linalg.norm(away)), 0.6) + np.array([side * 0.15, 0, 0])

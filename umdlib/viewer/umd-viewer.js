@@ -18,6 +18,7 @@
       ["Bone, −450 to 1000 HU", -450, 1000], ["Brain, 0 to 80 HU", 0, 80], ["All, −1024 to 1016 HU", -1024, 1016]],
     PET: [["SUV 0 to 2.5", 0, 2.5], ["SUV 0 to 5", 0, 5], ["SUV 0 to 10", 0, 10], ["SUV 0 to 20", 0, 20]],
   };
+  const SVG = "http://www.w3.org/2000/svg";
   const open = [];
   let engine = null;
 
@@ -101,6 +102,14 @@
     return [1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16));
   }
 
+  // stroke of a positive and of a negative click, and its width: a dark edge below a light line
+  const MARK = [["#000", "#000", 4.5], ["#fff", "#ffb000", 2]];
+
+  function markPath({ x, y, positive }, scale) {
+    const r = 8 * scale, arm = 4 * scale;
+    return `M${x - r} ${y}a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0M${x - arm} ${y}h${2 * arm}` + (positive ? `M${x} ${y - arm}v${2 * arm}` : "");
+  }
+
   /* ---- one image ---------------------------------------------------------------------------- */
 
   class Pane {
@@ -112,7 +121,8 @@
         tabindex: "0", role: "application", "aria-roledescription": "image viewer",
         "aria-label": config.title + ". Arrow keys move the crosshair left, right, up and down in the body, Page Up and Page Down forward and back, plus and minus zoom.",
       });
-      this.marks = element("canvas", { class: "umd-marks", "aria-hidden": "true" });
+      this.marks = document.createElementNS(SVG, "svg");
+      for (const [key, value] of [["class", "umd-marks"], ["aria-hidden", "true"], ["preserveAspectRatio", "none"]]) this.marks.setAttribute(key, value);
       this.readout = element("output", { class: "umd-readout" }, " ");
       this.node = element("div", { class: "umd-pane" },
         element("div", { class: "umd-title" }, config.title),
@@ -136,7 +146,11 @@
       const wheel = nv.wheelListener.bind(nv);
       nv.wheelListener = (event) => { if (document.activeElement === this.canvas) wheel(event); };
       const draw = nv.drawScene.bind(nv);
-      nv.drawScene = (...args) => { const result = draw(...args); this.drawMarks(); return result; };
+      // drawing costs seconds without a graphics card: while several things change, nothing is drawn
+      this.quiet = true;
+      nv.drawScene = (...args) => { if (!this.quiet) { draw(...args); this.drawMarks(); } };
+      // NiiVue takes the context that is there; kept after drawing, so that it can be printed and saved
+      this.canvas.getContext("webgl2", { alpha: true, antialias: true, preserveDrawingBuffer: true });
       await nv.attachToCanvas(this.canvas);
       // the last column matters in 3D only: the body stays translucent around the structures
       nv.addColormap("umd-light", { R: [255, 0], G: [255, 0], B: [255, 0], A: [0, 90], I: [0, 255] });
@@ -229,9 +243,9 @@
       }
     }
 
-    names(bits, at) {
+    names(bits, at, only = -1) {
       if (!bits || at < 0) return [];
-      return this.viewer.config.structures.filter((_, b) => (bits[at] >>> b) & 1).map((s) => s.title.toLowerCase());
+      return this.viewer.config.structures.filter((_, b) => (only < 0 || b === only) && (bits[at] >>> b) & 1).map((s) => s.title.toLowerCase());
     }
 
     clicks() {
@@ -259,7 +273,7 @@
       if (this.reference) parts.push("reference: " + (this.names(this.reference, at).join(", ") || "none"));
       const chosen = this.chosen();
       if (chosen) {
-        parts.push("prediction: " + (this.names(this.prediction, at).join(", ") || "none"));
+        parts.push("prediction: " + (this.names(this.prediction, at, state.structure).join(", ") || "none"));
         if (state.structure >= 0) {
           const dice = chosen.dice[state.structure];
           parts.push("DSC of the " + config.structures[state.structure].title.toLowerCase() + ": " + (dice === null ? "not defined" : dice.toFixed(3)));
@@ -268,49 +282,53 @@
       return parts.join(" · ");
     }
 
-    /* Clicks of the prompt over the slices: a ring with a cross (positive) or a bar (negative). */
-    drawMarks() {
-      const canvas = this.marks, source = this.canvas;
-      if (canvas.width !== source.width || canvas.height !== source.height) { canvas.width = source.width; canvas.height = source.height; }
-      const pen = canvas.getContext("2d");
-      pen.clearRect(0, 0, canvas.width, canvas.height);
-      const clicks = this.viewer.state.marks ? this.clicks() : [];
-      if (!clicks.length || !this.nv.volumes.length) return;
+    /* Where the clicks of the prompt lie on the slices, in pixels of the canvas. */
+    places() {
+      const clicks = this.clicks();
+      if (!clicks.length || this.nv.volumes.length < 2) return [];
       const here = Array.from(this.nv.frac2mm(this.nv.scene.crosshairPos));
-      const scale = source.width / Math.max(source.clientWidth, 1);
+      const places = [];
       for (const tile of this.nv.screenSlices) {
         if (tile.axCorSag > 2) continue;
         const [across, up, depth] = [[0, 1, 2], [0, 2, 1], [1, 2, 0]][tile.axCorSag];
         let [left, top, width, height] = tile.leftTopWidthHeight;
         const mirrored = width < 0;
         if (mirrored) { left += width; width = -width; }
-        pen.save();
-        pen.beginPath();
-        pen.rect(left, top, width, height);
-        pen.clip();
         for (const click of clicks) {
           const away = Math.abs(click.mm[depth] - here[depth]);
-          if (away > 12) continue;
           const x = (click.mm[across] - tile.leftTopMM[0]) / tile.fovMM[0];
           const y = (click.mm[up] - tile.leftTopMM[1]) / tile.fovMM[1];
-          pen.globalAlpha = away <= 4 ? 1 : 0.45; // fainter where the slice lies beside the click
-          this.drawClick(pen, left + (mirrored ? 1 - x : x) * width, top + (1 - y) * height, click.positive, scale);
+          if (away > 12 || Math.abs(x - 0.5) > 0.5 || Math.abs(y - 0.5) > 0.5) continue;
+          // fainter where the slice lies beside the click
+          places.push({ x: left + (mirrored ? 1 - x : x) * width, y: top + (1 - y) * height, positive: click.positive, opacity: away <= 4 ? 1 : 0.45 });
         }
-        pen.restore();
       }
+      return places;
     }
 
-    drawClick(pen, x, y, positive, scale) {
-      for (const [colour, width] of [["#000", 4.5], [positive ? "#fff" : "#ffb000", 2]]) {
-        pen.strokeStyle = colour;
-        pen.lineWidth = width * scale;
-        pen.beginPath();
-        pen.arc(x, y, 8 * scale, 0, 2 * Math.PI);
-        pen.moveTo(x - 4 * scale, y);
-        pen.lineTo(x + 4 * scale, y);
-        if (positive) { pen.moveTo(x, y - 4 * scale); pen.lineTo(x, y + 4 * scale); }
-        pen.stroke();
+    /* A ring with a cross (positive) or a bar (negative). */
+    drawMarks() {
+      const scale = this.canvas.width / Math.max(this.canvas.clientWidth, 1);
+      const drawn = this.places().map((p) => MARK.map(([plus, minus, width]) =>
+        `<path d="${markPath(p, scale)}" opacity="${p.opacity}" fill="none" stroke="${p.positive ? plus : minus}" stroke-width="${width * scale}"/>`).join(""));
+      this.marks.setAttribute("viewBox", `0 0 ${this.canvas.width} ${this.canvas.height}`);
+      this.marks.innerHTML = drawn.join("");
+    }
+
+    picture() {
+      this.nv.drawScene();
+      const copy = document.createElement("canvas");
+      [copy.width, copy.height] = [this.canvas.width, this.canvas.height];
+      const pen = copy.getContext("2d");
+      pen.drawImage(this.canvas, 0, 0);
+      const scale = copy.width / Math.max(this.canvas.clientWidth, 1);
+      for (const place of this.places()) {
+        for (const [plus, minus, width] of MARK) {
+          [pen.globalAlpha, pen.strokeStyle, pen.lineWidth] = [place.opacity, place.positive ? plus : minus, width * scale];
+          pen.stroke(new Path2D(markPath(place, scale)));
+        }
       }
+      return copy;
     }
 
     arrange(layout) {
@@ -362,8 +380,8 @@
       const { start, structures } = this.config;
       this.state = {
         structure: structures.findIndex((s) => s.name === start.structure), overlay: start.overlay,
-        segmenter: start.segmenter, step: start.step, opacity: 0.5, layout: "planes", marks: true, outline: false,
-        windows: this.config.panes.map((p) => p.window), xyz: start.xyz, zoom: [0, 0, 0, 1], turn: [110, 10],
+        segmenter: start.segmenter, step: start.step, opacity: 0.5, layout: "planes",
+        windows: this.config.panes.map((p) => p.window), xyz: start.xyz, zoom: [0, 0, 0, 1], turn: [160, 10],
       };
     }
 
@@ -396,10 +414,11 @@
         this.build();
         open.push(this);
         for (const pane of this.panes) await pane.load(this.root, library);
-        await this.show();
+        await this.show(false);
         this.go(this.state.xyz);
         this.note("");
-        this.figure.dataset.umdReady = Math.round(performance.now() - begun);
+        this.figure.dataset.umdReady = Math.round(performance.now() - begun); // milliseconds
+        this.figure.dataset.state = "ready";
       } catch (error) {
         this.close();
         this.note("The viewer could not be opened: " + error.message);
@@ -418,6 +437,7 @@
       this.stage?.remove();
       this.stage = null;
       delete this.figure.dataset.umdReady;
+      this.figure.dataset.state = "closed";
       this.figure.classList.remove("umd-is-open");
     }
 
@@ -470,9 +490,10 @@
       await this.show();
     }
 
-    async show() {
+    async show(draw = true) {
       const { state } = this;
       const change = (this.change = {});
+      this.panes.forEach((pane) => { pane.quiet = true; });
       for (const [i, pane] of this.panes.entries()) {
         const image = pane.nv.volumes[0];
         [image.cal_min, image.cal_max] = state.windows[i];
@@ -481,6 +502,7 @@
         await pane.paint(this.root);
         if (change !== this.change || !this.panes) return; // a later change has taken over
       }
+      for (const pane of this.panes) { pane.quiet = false; if (draw) pane.nv.drawScene(); }
       this.describe();
       this.figure.dataset.umdShown = Number(this.figure.dataset.umdShown || 0) + 1;
     }
@@ -587,21 +609,13 @@
       this.reset();
       this.stage.querySelector(".umd-bar").replaceWith(this.controls());
       this.panes.forEach((p) => { p.layout = ""; });
-      this.show().then(() => this.go(this.state.xyz));
+      this.show(false).then(() => this.go(this.state.xyz));
     }
 
     /* ---- picture, link, full screen ---- */
 
     screenshot() {
-      const parts = this.panes.map((pane) => {
-        pane.nv.drawScene(); // the buffer is read before the browser clears it
-        const copy = document.createElement("canvas");
-        [copy.width, copy.height] = [pane.canvas.width, pane.canvas.height];
-        const pen = copy.getContext("2d");
-        pen.drawImage(pane.canvas, 0, 0);
-        pen.drawImage(pane.marks, 0, 0);
-        return copy;
-      });
+      const parts = this.panes.map((pane) => pane.picture());
       const line = 26;
       const page = document.createElement("canvas");
       page.width = parts.reduce((sum, p) => sum + p.width, 0);
