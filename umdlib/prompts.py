@@ -53,6 +53,9 @@ class Prompt:
         In the order given; the last is the newest.
     box
         Optional box.
+    boxes
+        Optional boxes of parts, e.g. a slab per axial slice and connected component; what a
+        protocol for 2D systems discloses.
     text
         Optional text.
     protocol
@@ -72,6 +75,7 @@ class Prompt:
     protocol: str = "centre"
     seed: int = 0
     note: str = ""
+    boxes: tuple[Box, ...] = ()
 
     @property
     def step(self) -> int:
