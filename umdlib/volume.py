@@ -83,9 +83,7 @@ class LabelMap:
         return geometry.spacing_mm(self.affine)
 
 
-def same_grid(
-    a: Volume | LabelMap, b: Volume | LabelMap, *, tolerance_mm: float = 1e-3
-) -> bool:
+def same_grid(a: Volume | LabelMap, b: Volume | LabelMap, *, tolerance_mm: float = 1e-3) -> bool:
     """Whether two volumes have one shape and affines that place every corner within `tolerance_mm`."""
     return grid_difference(a, b, tolerance_mm=tolerance_mm) is None
 
@@ -128,7 +126,9 @@ def read_volume(path: str | Path, *, unit: str = "a.u.") -> Volume:
     if not np.issubdtype(data.dtype, np.integer) and data.dtype != np.float32:
         data = data.astype(np.float32)
     # one pass: the sum is finite unless a value is not (an overflow to inf is checked in full)
-    if np.issubdtype(data.dtype, np.floating) and not np.isfinite(np.dot(data.ravel("K"), data.ravel("K"))):
+    if np.issubdtype(data.dtype, np.floating) and not np.isfinite(
+        np.dot(data.ravel("K"), data.ravel("K"))
+    ):
         bad = int((~np.isfinite(data)).sum())
         if bad:
             raise InputError(f"{bad} voxels of {path} are NaN or infinite. All must be finite.")
@@ -191,6 +191,19 @@ def write_volume(path: str | Path, volume: Volume) -> None:
 def write_label_map(path: str | Path, label_map: LabelMap) -> None:
     """Write a label map in its integer type, unscaled, atomically."""
     _write(path, label_map.data, label_map.affine, "labels")
+
+
+def write_bits(path: str | Path, bits: np.ndarray, affine: np.ndarray) -> None:
+    """Write a bit-mask volume (unsigned; bit b of a voxel is mask b), atomically."""
+    _write(path, bits, affine, "bit masks")
+
+
+def read_bits(path: str | Path) -> np.ndarray:
+    """Read a bit-mask volume (I, J, K), unsigned. Raises InputError as `read_volume` does."""
+    data, _ = _read(path)
+    if data.dtype.kind != "u":
+        raise InputError(f"File {path} holds {data.dtype}. Bit masks are unsigned integers.")
+    return data
 
 
 def _read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:

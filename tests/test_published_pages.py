@@ -1,0 +1,247 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from published_help import ROOT
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+
+from umdlib import interactive, published
+from umdlib.errors import InputError
+from umdlib.published import explorer, figures, markup, pairing
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("published_*.ipynb"))
+
+
+@pytest.fixture(autouse=True)
+def _close():
+    yield
+    plt.close("all")
+
+
+def test_the_room_never_imports_torch_or_matplotlib():
+    code = "import sys, umdlib.published, umdlib.interactive; print([m for m in ('torch', "
+    code += "'matplotlib') if m in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert run.stdout.strip() == "[]", run.stderr
+
+
+def test_a_table_has_both_modalities_the_best_and_the_certain_marks():
+    table = markup.modality_table("umd_table1").set_index("Organ")
+    cell = table.loc["Liver", "VISTA3D"]
+    assert cell == "[**0.9186** (0.0378)‡]{.umd-ct .umd-sig4} [0.0676 (0.0475)]{.umd-pet}"
+    assert table.shape == (14, 6)
+    bold = table.iloc[:, 1:].map(lambda c: c.count("**") // 2).sum(axis=1)
+    assert (bold >= 2).all()
+
+
+def test_bold_is_the_highest_of_the_line():
+    for name in ("seganypet_s1", "seganypet_s2"):
+        table = markup.quartile_table(name, rows="model")
+        wide = published.cells(published.read(name))
+        for organ in table.columns[1:]:
+            best = table[organ][table[organ].str.startswith("**")].str.strip("*").str[:6]
+            assert float(best.iloc[0]) == wide[wide["column"] == organ]["median"].max()
+
+
+def test_a_pipe_does_not_break_a_table():
+    assert "a \\| b" in markup.pipe_table(pd.DataFrame({"x": ["a | b"]}))
+
+
+def test_latex_has_a_row_for_each_line_and_no_bare_specials():
+    text = markup.latex_table(published.read("umd_table3"))
+    assert text.count(r" \\") == 7
+    assert "~" not in text
+    assert r"\textasciitilde{}0.55" in text
+
+
+def test_an_unpublished_number_is_said_to_be_so():
+    table = markup.training_table(published.read_training()).set_index("System")
+    assert table.loc["nnInteractive", "Volumes"] == "not published"
+
+
+def test_explorer_holds_every_dsc_once():
+    scores = explorer.comparable_scores()
+    # 130 + 10 of each UMD table, 36 x 6 + 3 of table S4, 4 x 5 task-specific of table S1.
+    assert len(scores) == 280 + 219 + 20
+    assert not scores.duplicated(["condition", "structure", "segmenter"]).any()
+    assert scores[["lo", "hi"]].stack().between(0, 1).all()  # noqa: PD013
+    assert (scores["lo"] <= scores["v"]).all()
+    assert (scores["v"] <= scores["hi"]).all()
+
+
+@pytest.mark.parametrize(
+    ("by", "condition", "chosen", "kind"),
+    [("organ", "UMD-PETCT CT (UMD)", "segvol", "kind of line"),
+     ("structure", "UMD CT", "segvol", "condition"),
+     ("structure", "UMD-PETCT CT (UMD)", "seganypet", "segmenter of UMD-PETCT")],
+)  # fmt: skip
+def test_a_selection_that_was_not_published_is_refused(by, condition, chosen, kind):
+    with pytest.raises(InputError, match=kind):
+        explorer.pick(explorer.comparable_scores(), by=by, condition=condition, chosen=chosen)
+
+
+def test_scripts_are_small_and_ask_the_network_for_nothing():
+    folder = Path(interactive.__file__).parent
+    for path in [*folder.glob("*.js"), *folder.glob("*.css")]:
+        text = path.read_text(encoding="utf-8")
+        assert len(text.encode()) < 20_000
+        assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
+        assert "fetch(" not in text
+
+
+def test_data_cannot_end_their_script():
+    assert "</" not in interactive.embed_json({"a": "</script>"})
+    assert json.loads(interactive.embed_json({"a": "</b>"})) == {"a": "</b>"}
+
+
+def test_pairing_removes_the_confounding_and_the_spread():
+    world = pairing.World()
+    found = pairing.simulate_benchmarks(world, np.random.default_rng(5), repeats=400)
+    errors = pairing.design_errors(found, world).set_index("design")
+    for design, bias in (("own tasks", world.confounding), ("same structures", 0), ("paired", 0)):
+        sd = pairing.expected_sd(world, design, n_subjects=40, n_structures=13)
+        assert abs(errors.loc[design, "bias"] - bias) < 4 * sd / np.sqrt(400)
+        assert np.isclose(errors.loc[design, "sd"], sd, rtol=0.15)
+
+
+def test_the_same_seed_gives_the_same_simulation():
+    runs = [pairing.simulate_benchmarks(pairing.World(), np.random.default_rng(7), repeats=5)
+            for _ in range(2)]  # fmt: skip
+    pd.testing.assert_frame_equal(*runs)
+
+
+def test_boxes_are_the_printed_quartiles():
+    wide = published.cells(published.read("seganypet_s1"))
+    ax = figures.quartile_boxes(wide)
+    first = ax.containers[0].patches[0]
+    assert np.isclose(first.get_y(), 0.9298)
+    assert np.isclose(first.get_y() + first.get_height(), 0.9419)
+
+
+def test_figures_return_their_axes():
+    wide = published.cells(published.read("umd_table1"))
+    own = wide.query("segmenter == 'sat_pro' and structure != 'average'")
+    effort = figures.prompt_effort(published.cells(published.read("seganypet_s3")))
+    world = pairing.World()
+    found = pairing.simulate_benchmarks(world, np.random.default_rng(1), repeats=20)
+    rows = pd.DataFrame({"label": ["a"], "difference": [0.1], "sd_a": [0.2], "sd_b": [0.1],
+                         "n": [50]})  # fmt: skip
+    selection = {
+        "a": ("UMD-PETCT CT (UMD)", "segvol"),
+        "b": ("PETS-Organ PET (SegAnyPET)", "sat_pro"),
+    }
+    draw = [
+        lambda ax: figures.modality_dumbbells(own, ax),
+        lambda ax: figures.training_bars(published.read_training(), ax),
+        lambda ax: figures.sd_arch(wide, 490, ax),
+        lambda ax: figures.p_against_rho(rows, ax),
+        lambda ax: figures.effort(effort, "points", ax),
+        lambda ax: figures.effort(effort, "seconds", ax),
+        lambda ax: figures.simulated_estimates(found, world, ax),
+        figures.validation_designs,
+        figures.click_loop,
+        lambda ax: figures.two_selections(explorer.comparable_scores(), by="structure", ax=ax,
+                                          **selection),
+    ]  # fmt: skip
+    for function in draw:
+        ax = plt.figure().add_subplot()
+        assert function(ax) is ax
+
+
+def test_points_of_slice_wise_systems_are_three_or_five_per_slice():
+    effort = figures.prompt_effort(published.cells(published.read("seganypet_s3")))
+    assert effort[["points_low", "points_high"]].to_numpy().tolist()[:2] == [[45, 90], [75, 150]]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_a_chapter_is_a_template(path):
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    assert cells[0]["source"][0].startswith("# ")
+    assert cells[0]["source"][0].strip().endswith("?")
+    assert cells[1]["metadata"]["tags"] == ["parameters"]
+    assert all(":" in line and "#" in line for line in cells[1]["source"] if line.strip())
+    assert not any(c.get("outputs") or c.get("execution_count") for c in cells)
+    assert "What this does not show" in "".join(cells[-1]["source"])
+    figures_ = [c["metadata"]["mystnb"] for c in cells if "mystnb" in c["metadata"]]
+    assert all(f["image"]["alt"] and f["figure"]["caption"] for f in figures_)
+
+
+PAGE = """<!doctype html><html><body><table class="table umd-live" id="tab-x"><caption>C</caption>
+<thead><tr><th>Organ</th><th> </th><th>A</th></tr></thead><tbody>
+<tr><td>Liver</td><td><span class="umd-ct">CT</span> <span class="umd-pet">PET</span></td>
+<td><span class="umd-ct">0.2 (0.1)</span> <span class="umd-pet">0.9 (0.1)‡</span></td></tr>
+<tr><td>Brain</td><td><span class="umd-ct">CT</span> <span class="umd-pet">PET</span></td>
+<td><span class="umd-ct">0.7 (0.1)</span> <span class="umd-pet">0.1 (0.1)</span></td></tr>
+</tbody></table>%s</body></html>"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    sync = pytest.importorskip("playwright.sync_api")
+    if not Path("/usr/bin/chromium").exists():
+        pytest.skip("no Chromium here")
+    with sync.sync_playwright() as p:
+        opened = p.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+def organs(page):
+    return page.locator("tbody tr:visible td:first-child").all_inner_texts()
+
+
+@pytest.mark.browser
+def test_a_live_table_sorts_filters_and_exports(browser, tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text(PAGE % interactive.live_tables(), encoding="utf-8")
+    page = browser.new_page()
+    page.goto(path.as_uri())
+    page.get_by_role("button", name="A", exact=True).click()
+    assert organs(page) == ["Brain", "Liver"]
+    page.get_by_label("Sort by").select_option(label="PET")
+    assert organs(page) == ["Liver", "Brain"]
+    assert page.locator("th").nth(2).get_attribute("aria-sort") == "descending"
+    with page.expect_download() as download:
+        page.get_by_role("button", name="CSV").click()
+    text = Path(download.value.path()).read_text(encoding="utf-8")
+    assert text.splitlines()[:3] == ["Organ,,A", "Liver,CT,0.2 (0.1)", "Liver,PET,0.9 (0.1)‡"]
+    with page.expect_download() as download:
+        page.get_by_role("button", name="LaTeX").click()
+    assert r"Liver & PET & 0.9 (0.1)$^\ddagger$ \\" in Path(download.value.path()).read_text()
+    page.get_by_role("searchbox").fill("brain")
+    assert organs(page) == ["Brain"]
+    assert "1 of 2 rows" in page.locator(".umd-count").inner_text()
+    page.close()
+
+
+@pytest.mark.browser
+def test_the_explorer_compares_what_is_chosen(browser, tmp_path):
+    path = tmp_path / "page.html"
+    html = interactive.live_tables() + interactive.explorer(explorer.explorer_data(), fallback="")
+    path.write_text(f"<!doctype html><body>{html}</body>", encoding="utf-8")
+    page = browser.new_page()
+    errors = []
+    page.on("pageerror", lambda e: errors.append(str(e)))
+    page.goto(path.as_uri())
+    row = page.locator("#explorer tbody tr", has_text="Liver").first
+    assert row.locator("td").nth(2).inner_text() == "−0.1089"  # 0.3904 - 0.4993
+    select = page.locator(".umd-explorer select")  # lines, order, A, of A, B, of B
+    select.nth(3).select_option("sam_med3d_turbo")
+    select.nth(5).select_option("sam_med3d_turbo")
+    row = page.locator("#explorer tbody tr", has_text="Liver").first
+    assert row.locator("td").nth(2).inner_text() == "−0.0204"  # 0.6835 - 0.7039
+    select.nth(0).select_option("segmenter")
+    assert page.locator("#explorer tbody tr").count() == 5
+    select.nth(4).select_option(label="PET of PET/MR (SegAnyPET, median)")
+    notes = " ".join(page.locator(".umd-note").all_inner_texts())
+    assert "mean is set beside a median" in notes
+    assert "not a paired difference" in notes
+    assert errors == []
+    page.close()

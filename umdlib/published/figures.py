@@ -1,0 +1,409 @@
+"""Figures drawn from the papers' own numbers; each function draws on `ax` and returns it."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+
+from umdlib.labels import MODALITIES, SESSIONS
+from umdlib.published.explorer import condition_title, pick
+from umdlib.published.names import MODELS, STRUCTURES
+from umdlib.published.pairing import DESIGNS, World
+from umdlib.published.significance import paired_p
+
+# One colour per segmenter; Paul Tol's "muted" scheme (2021), safe in colour vision deficiencies.
+SEGMENTER_COLOURS = {
+    "sam_med3d_turbo": "#332288",
+    "segvol": "#999933",
+    "nninteractive": "#cc6677",
+    "vista3d": "#88ccee",
+    "sat_pro": "#ddcc77",
+    "nnunet": "#555555",
+    "segresnet": "#999999",
+    "stunet": "#bbbbbb",
+    "swinunetr": "#dddddd",
+    "sam": "#44aa99",
+    "medsam": "#117733",
+    "seganypet": "#882255",
+    "seganypet_lesion": "#aa4499",
+}
+INK = "#222222"
+
+
+def modality_dumbbells(wide: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Means of one system on both modalities, a line per structure; bars are ± 1 SD.
+
+    Parameters
+    ----------
+    wide
+        Cells of one session and one segmenter.
+    ax
+        Axes to draw on.
+    """
+    ax = ax or plt.gca()
+    rows = list(dict.fromkeys(wide["row"]))
+    y = {name: len(rows) - 1 - i for i, name in enumerate(rows)}
+    for _, pair in wide.groupby("row"):
+        ax.plot(pair["mean"], [y[r] for r in pair["row"]], color="#999999", lw=2, zorder=1)
+    for name, own in wide.groupby("modality"):
+        shift = -0.12 if name == "PET" else 0.12
+        ax.errorbar(
+            own["mean"],
+            [y[r] + shift for r in own["row"]],
+            xerr=[np.minimum(own["sd"], own["mean"]), np.minimum(own["sd"], 1 - own["mean"])],
+            fmt="D" if name == "PET" else "o",
+            color=MODALITIES[name].colour,
+            ms=5,
+            elinewidth=1,
+            label=MODALITIES[name].title,
+        )
+    ax.set(xlim=(-0.02, 1.02), xlabel="DSC", yticks=list(y.values()), yticklabels=list(y))
+    ax.set_title(MODELS[wide["segmenter"].iloc[0]], fontsize=10)
+    ax.grid(axis="x", color="#dddddd", lw=0.6)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def quartile_boxes(wide: pd.DataFrame, ax: Axes | None = None, *, ylabel: str = "DSC") -> Axes:
+    """Boxes from printed quartiles: the box is Q1 to Q3, the line the median, nothing else.
+
+    Parameters
+    ----------
+    wide
+        Cells with `median`, `q1`, `q3`: structures side by side, systems within them.
+    ax
+        Axes to draw on.
+    ylabel
+        Metric.
+    """
+    ax = ax or plt.gca()
+    wide = wide[wide["median"].notna()]
+    structures = list(dict.fromkeys(wide["structure"]))
+    systems = list(dict.fromkeys(zip(wide["segmenter"], wide["prompt"], strict=True)))
+    width = 0.8 / len(systems)
+    for j, (segmenter, prompt) in enumerate(systems):
+        own = wide[(wide["segmenter"] == segmenter) & (wide["prompt"] == prompt)]
+        x = np.array([structures.index(s) for s in own["structure"]]) - 0.4 + (j + 0.5) * width
+        points = [p for s, p in systems if s == segmenter]
+        several = len(points) > 1
+        height = np.maximum(own["q3"] - own["q1"], 1e-3)
+        ax.bar(
+            x,
+            height,
+            width * 0.9,
+            bottom=own["q1"],
+            color=SEGMENTER_COLOURS[segmenter],
+            alpha=0.35 + 0.5 * (points.index(prompt) / (len(points) - 1)) if several else 0.75,
+            edgecolor=INK,
+            lw=0.5,
+            label=MODELS[segmenter] + (f", {prompt}" if several else ""),
+        )
+        ax.hlines(own["median"], x - width * 0.45, x + width * 0.45, color=INK, lw=1.8)
+    names = [STRUCTURES[s].replace(", ", "\n") for s in structures]
+    ax.set_xticks(range(len(structures)), names, rotation=35 if len(names) > 8 else 0)
+    low, high = wide["q1"].min(), wide["q3"].max()
+    ax.set(ylabel=ylabel, ylim=(low - 0.05 * (high - low), high + 0.05 * (high - low)))
+    ax.tick_params(axis="x", length=0)
+    ax.grid(axis="y", color="#dddddd", lw=0.6)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def training_bars(training: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Volumes each system was trained on, by modality; what was not published is said.
+
+    Whole-body parts are plain, regional ones hatched, parts of unknown coverage dotted.
+    """
+    ax = ax or plt.gca()
+    hatch = {"whole-body": "", "regional": "///", "unknown": ".."}
+    systems = list(dict.fromkeys(training["system"]))
+    for i, system in enumerate(reversed(systems)):
+        left = 0.0
+        for _, part in training[training["system"] == system].iterrows():
+            if not part["volumes"] > 0:
+                continue
+            known = part["modality"] in MODALITIES
+            ax.barh(
+                i,
+                part["volumes"],
+                left=left,
+                height=0.6,
+                color=MODALITIES[part["modality"]].colour if known else "#eeeeee",
+                hatch=hatch[part["coverage"]],
+                edgecolor="white" if known else "#777777",
+                lw=0.8,
+            )
+            left += part["volumes"]
+        text = f" {left:,.0f}" if left else " number of volumes not published"
+        if (training[training["system"] == system]["modality"] == "unknown").any() and left:
+            text += ", split not published"
+        ax.text(left, i, text, va="center", fontsize=8, color=INK)
+    ax.set(yticks=range(len(systems)), yticklabels=systems[::-1], xlabel="3D volumes")
+    ax.set_xlim(0, 1.28 * training.groupby("system")["volumes"].sum().max())
+    ax.xaxis.set_major_formatter("{x:,.0f}")
+    _training_legend(ax)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def _training_legend(ax: Axes) -> None:
+    """Modalities by colour, coverage by hatch."""
+    patch = plt.Rectangle
+    items = [(patch((0, 0), 1, 1, fc=m.colour), m.title) for m in MODALITIES.values()]
+    items += [
+        (patch((0, 0), 1, 1, fc="#eeeeee", ec="#777777", hatch=".."), "modality not published"),
+        (patch((0, 0), 1, 1, fc="#777777", ec="white"), "whole-body"),
+        (patch((0, 0), 1, 1, fc="#777777", ec="white", hatch="///"), "regional"),
+        (patch((0, 0), 1, 1, fc="#777777", ec="white", hatch=".."), "coverage not published"),
+    ]
+    ax.legend(*zip(*items, strict=True), fontsize=8, loc="lower right", frameon=False)
+
+
+def sd_arch(wide: pd.DataFrame, n: int, ax: Axes | None = None) -> Axes:
+    """Printed SDs against means, under the largest SD that scores in [0, 1] can have."""
+    ax = ax or plt.gca()
+    mean = np.linspace(0, 1, 400)
+    bound = np.sqrt(mean * (1 - mean) * n / (n - 1))
+    ax.fill_between(mean, bound, 0.56, color="#dddddd", lw=0)
+    ax.plot(mean, bound, color=INK, lw=1)
+    ax.text(0.5, 0.53, "no data can print these", ha="center", fontsize=8, color=INK)
+    for name, own in wide.groupby("modality"):
+        ax.plot(
+            own["mean"],
+            own["sd"],
+            "D" if name == "PET" else "o",
+            ms=4,
+            alpha=0.8,
+            color=MODALITIES[name].colour,
+            label=MODALITIES[name].title,
+        )
+    ax.set(xlim=(0, 1), ylim=(0, 0.56), xlabel="Mean DSC", ylabel="SD")
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def p_against_rho(rows: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """p of a paired t-test against the correlation that was not published.
+
+    Parameters
+    ----------
+    rows
+        Columns ``label, difference, sd_a, sd_b, n``.
+    ax
+        Axes to draw on.
+    """
+    ax = ax or plt.gca()
+    rho = np.linspace(-1, 1, 401)
+    styles = ["-", "--", "-.", ":"]
+    for i, (_, r) in enumerate(rows.iterrows()):
+        p = paired_p(r["difference"], (r["sd_a"], r["sd_b"]), rho, int(r["n"]))
+        label = f"{r['label']} ({r['difference']:+.3f})"
+        ax.plot(rho, np.maximum(p, 1e-12), styles[i % 4], label=label, color=f"C{i}")
+    for level in (0.01, 0.0001):
+        ax.axhline(level, color="#777777", lw=0.8)
+        ax.text(-0.99, level * 1.3, f"p = {level:g}", fontsize=8, color="#555555")
+    ax.set(yscale="log", ylim=(1e-12, 1.5), xlim=(-1, 1))
+    ax.set(xlabel="Correlation ρ of the two scores over subjects", ylabel="p")
+    ax.legend(fontsize=8, frameon=False, loc="lower left")
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def effort(wide: pd.DataFrame, x: str, ax: Axes | None = None) -> Axes:
+    """Mean over organs of the median DSC against points or seconds per case.
+
+    Parameters
+    ----------
+    wide
+        Columns ``segmenter, prompt, dice`` and `x`, with ``low`` and ``high`` of the organs.
+    x
+        ``points`` or ``seconds``.
+    ax
+        Axes to draw on.
+    """
+    ax = ax or plt.gca()
+    for i, (_, r) in enumerate(wide.sort_values("dice", ascending=False).iterrows()):
+        colour = SEGMENTER_COLOURS[r["segmenter"]]
+        ax.plot([r[x], r[x]], [r["low"], r["high"]], color=colour, lw=1.5, alpha=0.6)
+        if x == "points" and r["points_high"] > r["points_low"]:
+            ax.plot([r["points_low"], r["points_high"]], [r["dice"]] * 2, color=colour, lw=3)
+        ax.plot(r[x], r["dice"], "o", color=colour, ms=7)
+        ax.annotate(
+            f"{MODELS[r['segmenter']]}, {r['prompt']}",
+            (max(r[x], r["points_high"]) if x == "points" else r[x], r["dice"]),
+            xytext=(7, (8, 8, 8, 2, -3, -8)[i] - 3),
+            textcoords="offset points",
+            fontsize=8,
+        )
+    label = {"points": "Points per structure and case", "seconds": "Seconds per case"}[x]
+    end = {"points": 1500, "seconds": 130}[x]
+    ax.set(xscale="log", xlim=(None, end), ylim=(0, 1), xlabel=label, ylabel="Median DSC")
+    ax.set_xticks({"points": [1, 3, 10, 30, 100], "seconds": [2, 5, 10, 20, 40]}[x])
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.minorticks_off()
+    ax.grid(color="#eeeeee", lw=0.6)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def simulated_estimates(found: pd.DataFrame, world: World, ax: Axes | None = None) -> Axes:
+    """Estimates of many simulated benchmarks of each design, and the true gap."""
+    ax = ax or plt.gca()
+    bins = np.linspace(found["estimate"].min(), found["estimate"].max(), 90)
+    colours = {"own tasks": "#cc6677", "same structures": "#ddcc77", "paired": "#117733"}
+    for name, own in found.groupby("design", sort=False):
+        ax.hist(own["estimate"], bins, color=colours[name], alpha=0.75, label=DESIGNS[name])
+    ax.axvline(world.gap, color=INK, lw=1.5)
+    top = ax.get_ylim()[1]
+    ax.text(world.gap, top, " true gap", va="top", fontsize=9)
+    ax.set(xlabel="Estimated gap, PET minus structural (DSC)", ylabel="Simulated benchmarks")
+    ax.legend(fontsize=8, frameon=False, loc="upper left")
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def _box(ax: Axes, x: float, y: float, text: str, colour: str, *, w: float = 1.5, h: float = 0.7):
+    """A rounded box with centred text."""
+    ax.add_patch(
+        FancyBboxPatch(
+            (x - w / 2, y - h / 2), w, h, boxstyle="round,pad=0.03,rounding_size=0.1",
+            fc=colour, ec=INK, lw=1, alpha=0.9,
+        )
+    )  # fmt: skip
+    ax.text(x, y, text, ha="center", va="center", fontsize=9)
+
+
+def _arrow(ax: Axes, a: tuple[float, float], b: tuple[float, float], text: str = "", **style):
+    """An arrow with a word beside its middle."""
+    style = {"arrowstyle": "-|>", "mutation_scale": 12, "lw": 1.2, "color": INK, **style}
+    ax.add_patch(FancyArrowPatch(a, b, **style))
+    if text:
+        ax.text((a[0] + b[0]) / 2, (a[1] + b[1]) / 2 + 0.12, text, ha="center", fontsize=8)
+
+
+def validation_designs(ax: Axes | None = None) -> Axes:
+    """Two ways to compare modalities: unpaired cohorts with their own tasks, and pairs."""
+    ax = ax or plt.gca()
+    tint = {"CT": "#cfe5f3", "MR": "#cdebe1", "PET": "#f7dcc6"}
+    ax.text(1.6, 3.8, "(a) Each modality on its own", ha="center", fontsize=11)
+    unpaired = (("CT", "abdomen", 3.1), ("MR", "heart", 2.15), ("PET", "tumours", 1.2))
+    for i, (m, task, y) in enumerate(unpaired, 1):
+        _box(ax, 0.6, y, f"cohort {i}", "#eeeeee", w=1.0)
+        _box(ax, 2.6, y, f"{m}: {task}", tint[m])
+        _arrow(ax, (1.15, y), (1.8, y))
+    ax.text(1.6, 0.1, "subjects, structures and modality\nchange together", ha="center", fontsize=9)
+    ax.axvline(4.0, color="#bbbbbb", lw=1)
+    ax.text(6.4, 3.8, "(b) One subject, one session, two images", ha="center", fontsize=11)
+    for s, y in zip(SESSIONS.values(), (2.85, 1.2), strict=True):
+        _box(ax, 4.9, y, s.title, "#eeeeee", w=1.0)
+        for m, dy in ((s.structural, 0.4), ("PET", -0.4)):
+            _box(ax, 6.6, y + dy, m, tint[m], w=1.0, h=0.55)
+            _arrow(ax, (5.45, y), (6.05, y + dy))
+            _arrow(ax, (7.15, y + dy), (7.75, y))
+        _box(ax, 8.3, y, "difference", "#ffffff", w=1.0)
+    ax.text(6.6, 0.15, "only the modality changes", ha="center", fontsize=9)
+    ax.set(xlim=(0, 9), ylim=(-0.1, 4.1))
+    ax.axis("off")
+    return ax
+
+
+def click_loop(ax: Axes | None = None) -> Axes:
+    """A promptable 3D segmenter with its click loop, as SegAnyPET figure 6 describes it."""
+    ax = ax or plt.gca()
+    blue, green, orange, grey = "#cfe5f3", "#cdebe1", "#f7dcc6", "#eeeeee"
+    _box(ax, 0.9, 3.0, "PET volume", grey)
+    _box(ax, 3.1, 3.0, "image encoder\n(3D transformer)", blue, w=1.8)
+    _box(ax, 5.6, 3.0, "mask decoder", orange)
+    _box(ax, 8.0, 3.0, "mask", grey)
+    _box(ax, 3.1, 1.4, "prompt encoder", green, w=1.8)
+    _box(ax, 0.9, 1.4, "clicks so far", grey)
+    _box(ax, 8.0, 1.4, "error against\nthe reference", "#ffffff", w=1.6, h=0.8)
+    _arrow(ax, (1.7, 3.0), (2.15, 3.0))
+    _arrow(ax, (4.05, 3.0), (4.8, 3.0), "once")
+    _arrow(ax, (6.4, 3.0), (7.2, 3.0))
+    _arrow(ax, (1.7, 1.4), (2.15, 1.4))
+    _arrow(ax, (4.0, 1.75), (5.2, 2.6))
+    _arrow(ax, (8.0, 2.6), (8.0, 1.85))
+    _arrow(ax, (7.5, 2.6), (4.05, 1.45), connectionstyle="arc3,rad=-0.15", linestyle="--")
+    ax.text(6.4, 2.25, "previous mask", ha="center", fontsize=8)
+    _arrow(ax, (8.0, 0.95), (0.9, 1.0), connectionstyle="arc3,rad=-0.18")
+    ax.text(4.5, 0.08, "next click: positive where missed, negative where too much",
+            ha="center", fontsize=9)  # fmt: skip
+    ax.set(xlim=(0, 9), ylim=(-0.1, 3.6))
+    ax.axis("off")
+    return ax
+
+
+def two_selections(
+    scores: pd.DataFrame, *, by: str, a: tuple[str, str], b: tuple[str, str], ax: Axes | None = None
+) -> Axes:
+    """Any two selections of the published scores, a line per structure or system.
+
+    Parameters
+    ----------
+    scores
+        As `umdlib.published.explorer.comparable_scores` gives it.
+    by
+        ``structure`` or ``segmenter``.
+    a, b
+        (condition, segmenter or structure).
+    ax
+        Axes to draw on.
+    """
+    ax = ax or plt.gca()
+    names = STRUCTURES | MODELS
+    first, second = (pick(scores, by=by, condition=c, chosen=k) for c, k in (a, b))
+    keys = list(dict.fromkeys([*first.index, *second.index]))[::-1]
+    styles = ((first, a, "o", "#0072b2", 0.12), (second, b, "D", "#d55e00", -0.12))
+    for own, (condition, chosen), marker, colour, shift in styles:
+        y = np.array([keys.index(k) for k in own.index]) + shift
+        ax.hlines(y, own["lo"], own["hi"], color=colour, lw=1.5, alpha=0.6)
+        label = f"{names[chosen]}, {condition_title(condition)}"
+        ax.plot(own["v"], y, marker, color=colour, label=label)
+    ax.set(xlim=(-0.02, 1.02), xlabel="DSC")
+    ax.set(yticks=range(len(keys)), yticklabels=[names[k] for k in keys])
+    ax.grid(axis="x", color="#dddddd", lw=0.6)
+    ax.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.1))
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def prompt_effort(wide: pd.DataFrame, *, slices: tuple[int, int] = (15, 30)) -> pd.DataFrame:
+    """Points, seconds and DSC of each line of SegAnyPET supplementary table 3.
+
+    Parameters
+    ----------
+    wide
+        Its cells.
+    slices
+        Slices that hold the organ, lowest and highest, as its caption gives them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``segmenter, prompt, points_low, points_high, points`` (geometric middle), ``seconds,
+        dice`` (mean of the organs' medians), ``low, high`` (lowest and highest organ).
+    """
+    rows = []
+    for _, group in wide.groupby("line"):
+        prompt, dice = group["prompt"].iloc[0], group["median"].dropna()
+        per_slice = int(prompt.split("N")[0]) if "N" in prompt else None
+        low, high = (per_slice * s for s in slices) if per_slice else (int(prompt.split()[0]),) * 2
+        rows.append(
+            {
+                "segmenter": group["segmenter"].iloc[0],
+                "prompt": prompt,
+                "points_low": low,
+                "points_high": high,
+                "points": float(np.sqrt(low * high)),
+                "seconds": group["value"].dropna().iloc[0],
+                "dice": dice.mean(),
+                "low": dice.min(),
+                "high": dice.max(),
+            }
+        )
+    return pd.DataFrame(rows)
