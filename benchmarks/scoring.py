@@ -281,7 +281,8 @@ def machine() -> dict:
 
 def one_thread() -> None:
     """Start again with one thread in every numerical library, where not said otherwise."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
+    names += ("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",)
     if any(name not in os.environ for name in names):
         os.environ.update(dict.fromkeys(names, "1"))
         os.execv(sys.executable, [sys.executable, *sys.argv])
