@@ -175,10 +175,10 @@ def test_control_out_of_tolerance_and_nan_are_missed():
     )
 
 
-def test_empty_masks_everywhere_raise_no_orientation_alarm():
+def test_empty_masks_everywhere_are_named_and_nothing_else_is():
     references = [subject(np.random.default_rng(9))]
     empty = [{n: np.zeros(SHAPE, bool) for n in CENTRES}]
-    assert faults(empty, references) == set()
+    assert faults(empty, references) == {"always_empty"}
 
 
 def test_absent_references_take_no_part():

@@ -32,6 +32,7 @@ FAULTS: dict[str, str] = {
     "not_repeatable": "the same call gives another mask",
     "swapped_structures": "another order of the structures fits clearly better",
     "one_mask": "the masks of different structures are one and the same",
+    "always_empty": "every mask of every subject is empty",
     "dead_structure": "a structure is never found in any subject, while others are",
     "flipped": "a flip of the prediction fits clearly better",
     "permuted_axes": "another order of the prediction's axes fits clearly better",
@@ -172,7 +173,8 @@ def check_orientation(
     fault = best.split()[0]
     return [Finding(
         segmenter, fault, "", modality, observed, tried[best],
-        f"Mean Dice {observed:.2f} over {len(full)} masks, {tried[best]:.2f} with {best[len(fault) + 1:]}.",
+        f"Mean Dice {observed:.2f} over {len(full)} masks, {tried[best]:.2f} with "
+        f"{best[len(fault) + 1:]}.",
     )]  # fmt: skip
 
 
@@ -243,6 +245,11 @@ def check_masks(
     Once a whole-volume fault explains the scores (orientation, one mask), the wiring matrix of
     the same masks says nothing and is not judged.
     """
+    if predictions and not any(m.any() for p in predictions for m in p.values()):
+        return [Finding(
+            segmenter, "always_empty", "", modality, 0.0,
+            detail=f"No voxel in {len(predictions)} subjects: were its weights loaded?",
+        )]  # fmt: skip
     pairs = [
         (p[n], r[n]) for p, r in zip(predictions, references, strict=True) for n in r if n in p
     ]
