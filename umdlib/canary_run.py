@@ -96,6 +96,7 @@ def matrix_plot(matrix: pd.DataFrame, cohort: Cohort, ax=None):
     image = ax.imshow(np.nan_to_num(values), vmin=0, vmax=1, cmap="cividis")
     ax.set_xticks(range(len(names)), short)
     ax.set_yticks(range(len(names)), short)
+    ax.grid(visible=False)
     ax.set_xlabel("Reference")
     ax.set_ylabel("Asked for")
     ax.figure.colorbar(image, ax=ax, label="Mean DSC")
