@@ -226,7 +226,7 @@ def _note(column: np.ndarray, n_pairs: int) -> str:
     if np.ptp(kept) == 0:
         return "all differences are equal: no d_z, interval of width 0"
     if kept.size < 6:
-        return "fewer than six subjects: p cannot fall below 0.05"
+        return "fewer than six subjects: p cannot fall below 0.05, intervals are too narrow"
     # umdlib.operating.coverage: BCa at a nominal 95 % covers 86 % with 6 subjects, 90 % with 10.
     return "fewer than ten subjects: a 95 % BCa interval covers 86-90 %" if kept.size < 10 else ""
 
