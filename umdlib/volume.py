@@ -193,6 +193,19 @@ def write_label_map(path: str | Path, label_map: LabelMap) -> None:
     _write(path, label_map.data, label_map.affine, "labels")
 
 
+def write_bits(path: str | Path, bits: np.ndarray, affine: np.ndarray) -> None:
+    """Write a bit-mask volume (unsigned; bit b of a voxel is mask b), atomically."""
+    _write(path, bits, affine, "bit masks")
+
+
+def read_bits(path: str | Path) -> np.ndarray:
+    """Read a bit-mask volume (I, J, K), unsigned. Raises InputError as `read_volume` does."""
+    data, _ = _read(path)
+    if data.dtype.kind != "u":
+        raise InputError(f"File {path} holds {data.dtype}. Bit masks are unsigned integers.")
+    return data
+
+
 def _read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """Array (I, J, K) in native byte order with its scaling applied, and affine."""
     path = Path(path)

@@ -128,7 +128,7 @@ def overview_table() -> pd.DataFrame:
 def count_table() -> pd.DataFrame:
     """SegAnyPET table 1 as printed."""
     table = read("seganypet_table1").drop_duplicates(["line", "column"])
-    wide = table.pivot(index="line", columns="column", values="raw")  # noqa: PD010 (no doubles)
+    wide = table.pivot(index="line", columns="column", values="raw")
     wide = wide[list(dict.fromkeys(table["column"]))]
     total = wide["Cohort ID"].isin(["Dev", "Int", "Ext"])
     return wide.where(~total, "**" + wide + "**").replace("****", "").reset_index(drop=True)
@@ -194,7 +194,7 @@ def findings_table(found: pd.DataFrame) -> pd.DataFrame:
 
 def checks_table(found: pd.DataFrame) -> pd.DataFrame:
     """How many tests of each check were made, and how they ended."""
-    counts = found.groupby(["check", "grade"]).size().unstack(fill_value=0)  # noqa: PD010
+    counts = found.groupby(["check", "grade"]).size().unstack(fill_value=0)
     counts = counts.reindex(columns=list(GRADES), fill_value=0)
     counts = counts.loc[:, counts.sum() > 0]
     counts.insert(0, "tests", counts.sum(axis=1))

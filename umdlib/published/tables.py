@@ -158,7 +158,7 @@ def cells(table: pd.DataFrame) -> pd.DataFrame:
     grouped = table[table["statistic"] != "text"]
     keys = [*_KEYS]
     wide = grouped[keys].drop_duplicates().set_index(["line", "column"])
-    spread = grouped.pivot(index=["line", "column"], columns="statistic", values="value")  # noqa: PD010 (pivot refuses a cell that stands twice)
+    spread = grouped.pivot(index=["line", "column"], columns="statistic", values="value")
     for statistic in STATISTICS:
         wide[statistic] = spread.get(statistic, np.nan)
     wide["half_unit"] = grouped.groupby(["line", "column"])["half_unit"].max()

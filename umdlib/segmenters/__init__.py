@@ -1,0 +1,316 @@
+"""The registry: every segmenter by name, what it needs, and how it is loaded.
+
+A user's own is one record and one function::
+
+    from umdlib.segmenters import Segmenter, register
+
+    def load(device):
+        def segment(image, prompt, previous=None):
+            return image.data > 100          # boolean, on the image's grid
+        return segment
+
+    MINE = register(Segmenter("mine", "Mine", "Everything above 100.", load, frozenset({"click"})))
+
+On the command line the same record is named ``my_module:MINE`` or ``path/to/my_file.py:MINE``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from umdlib.errors import InputError, unknown_name
+from umdlib.prompts import Prompt
+from umdlib.segmenters.contract import Segment, Segmenter, Weights
+from umdlib.volume import Volume
+
+__all__ = [
+    "Availability", "Segment", "Segmenter", "Weights", "availability", "fingerprint", "get",
+    "identity", "load", "names", "register", "table",
+]  # fmt: skip
+
+# name -> where its record lies; imported when asked for, so that listing imports nothing heavy
+BUILT_IN: dict[str, str] = {
+    "threshold": "umdlib.segmenters.threshold:THRESHOLD",
+    "region_growing": "umdlib.segmenters.region_growing:REGION_GROWING",
+    "litemedsam": "umdlib.segmenters.litemedsam:LITEMEDSAM",
+    "sam_med3d_turbo": "umdlib.segmenters.sam_med3d:SAM_MED3D",
+    "segvol": "umdlib.segmenters.external:SEGVOL",
+    "nninteractive": "umdlib.segmenters.nninteractive:NNINTERACTIVE",
+    "vista3d": "umdlib.segmenters.vista3d:VISTA3D_CLASS",
+    "vista3d_point": "umdlib.segmenters.vista3d:VISTA3D_POINT",
+    "sat_pro": "umdlib.segmenters.external:SAT",
+    "seganypet_v1": "umdlib.segmenters.sam_med3d:SEGANYPET_V1",
+    "seganypet_v2": "umdlib.segmenters.sam_med3d:SEGANYPET_V2",
+    "seganypet_lesion": "umdlib.segmenters.sam_med3d:SEGANYPET_LESION",
+    "sam_vit_b": "umdlib.segmenters.sam:SAM_B",
+    "sam_vit_l": "umdlib.segmenters.sam:SAM_L",
+    "sam_vit_h": "umdlib.segmenters.sam:SAM_H",
+    "medsam": "umdlib.segmenters.sam:MEDSAM",
+    "nnunet": "umdlib.segmenters.nnunet:NNUNET",
+    "stunet": "umdlib.segmenters.nnunet:STUNET",
+    "swinunetr": "umdlib.segmenters.nnunet:SWINUNETR",
+    "segresnet": "umdlib.segmenters.nnunet:SEGRESNET",
+}
+_registered: dict[str, Segmenter] = {}
+
+
+class Availability(NamedTuple):
+    """Whether a segmenter can run here, and in one sentence why not and what would help."""
+
+    ok: bool
+    reason: str
+
+
+def names() -> tuple[str, ...]:
+    """Names of all segmenters, built in first, in the order of the book.
+
+    Examples
+    --------
+    >>> names()[:2]
+    ('threshold', 'region_growing')
+    """
+    return (*BUILT_IN, *(n for n in _registered if n not in BUILT_IN))
+
+
+def register(segmenter: Segmenter) -> Segmenter:
+    """Add a segmenter to the registry; returns it.
+
+    Raises
+    ------
+    InputError
+        The name belongs to a built-in segmenter, or the record takes no kind of prompt.
+    """
+    if segmenter.name in BUILT_IN:
+        raise InputError(f"Segmenter '{segmenter.name}' is built in. Give yours another name.")
+    if not segmenter.prompts:
+        raise InputError(f"Segmenter '{segmenter.name}' takes no prompt. At least one is needed.")
+    _registered[segmenter.name] = segmenter
+    return segmenter
+
+
+def get(name: str) -> Segmenter:
+    """Record by name, or of a user's own by ``module:attribute`` or ``file.py:attribute``.
+
+    Raises
+    ------
+    InputError
+        There is no such segmenter (the nearest name is suggested), module or attribute.
+    """
+    if name in _registered:
+        return _registered[name]
+    if name in BUILT_IN:
+        return _record(BUILT_IN[name])
+    if ":" in name:
+        return register(_record(name))
+    raise unknown_name("segmenter", name, names())
+
+
+def availability(segmenter: Segmenter | str, device: str = "cpu") -> Availability:
+    """Whether packages, weights and device are here, and the sentence that says what is missing.
+
+    Nothing is loaded and no file is hashed.
+    """
+    from umdlib import weights
+
+    record = get(segmenter) if isinstance(segmenter, str) else segmenter
+    missing = [p for p in record.packages if importlib.util.find_spec(p) is None]
+    if missing:
+        how = f"pip install 'umdlib[{record.extra}]'" if record.extra else "see its card"
+        return Availability(False, f"Needs {', '.join(missing)} ({how}).")
+    for item in record.weights:
+        if (sentence := weights.missing(item, record.name)) is not None:
+            return Availability(False, sentence)
+    if record.external:
+        from umdlib.segmenters.external import unready
+
+        if (sentence := unready(record.name)) is not None:
+            return Availability(False, sentence)
+    return _device(device)
+
+
+def load(name: str | Segmenter, device: str = "cpu") -> Segment:
+    """The loaded call of a segmenter, checked at every use.
+
+    Parameters
+    ----------
+    name
+        Name, ``module:attribute``, or record.
+    device
+        ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+
+    Returns
+    -------
+    Segment
+        Raises InputError where the prompt holds nothing that the segmenter takes, or its mask is
+        not boolean on the image's grid.
+
+    Raises
+    ------
+    InputError
+        Unknown name; packages, weights or device missing.
+    """
+    record = get(name) if isinstance(name, str) else name
+    state = availability(record, device)
+    if not state.ok:
+        raise InputError(f"Segmenter '{record.name}' is unavailable. {state.reason}")
+    return checked(record, record.load(device))
+
+
+def checked(record: Segmenter, segment: Segment) -> Segment:
+    """`segment` with its prompt and its mask checked at every call."""
+
+    def call(image: Volume, prompt: Prompt, previous: np.ndarray | None = None) -> np.ndarray:
+        check_prompt(record, prompt)
+        try:
+            mask = segment(image, prompt, previous)
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "out of memory" not in str(error).lower():
+                raise
+            raise InputError(
+                f"Segmenter '{record.name}' ran out of memory on {image.name} {image.shape}. "
+                f"Free the device, use one with more memory, or '--device cpu'; what was "
+                f"finished is kept and the same command goes on."
+            ) from None
+        if not isinstance(mask, np.ndarray) or mask.dtype != bool or mask.shape != image.shape:
+            got = f"{getattr(mask, 'dtype', type(mask).__name__)} {getattr(mask, 'shape', '')}"
+            raise InputError(
+                f"Segmenter '{record.name}' returned {got} for {image.name}. "
+                f"Must be a boolean mask {image.shape}."
+            )
+        return mask
+
+    return call
+
+
+def check_prompt(record: Segmenter, prompt: Prompt) -> None:
+    """Refuse a prompt that a segmenter cannot use.
+
+    Raises
+    ------
+    InputError
+        Nothing in the prompt is of a kind the segmenter takes; a negative click where it takes
+        only positive ones; a structure it does not know.
+    """
+    kinds = kinds_of(prompt) | {"class"}
+    if not kinds & record.prompts:
+        raise InputError(
+            f"Segmenter '{record.name}' takes {_either(record.prompts)}; the prompt for "
+            f"'{prompt.structure}' holds {_either(kinds - {'class'}) or 'nothing'}."
+        )
+    if (
+        "negative_click" in kinds
+        and "click" in record.prompts - {"negative_click"}
+        and ("negative_click" not in record.prompts)
+    ):
+        raise InputError(f"Segmenter '{record.name}' takes no negative clicks.")
+    if record.structures and prompt.structure not in record.structures:
+        raise unknown_name(f"structure for '{record.name}'", prompt.structure, record.structures)
+
+
+def kinds_of(prompt: Prompt) -> set[str]:
+    """Kinds of prompt that `prompt` holds, of click, negative_click, box and text."""
+    kinds = {"click" if c.positive else "negative_click" for c in prompt.clicks}
+    kinds |= {"box"} if prompt.box is not None or prompt.boxes else set()
+    return kinds | ({"text"} if prompt.text else set())
+
+
+def identity(segmenter: Segmenter) -> dict:
+    """What a prediction depends on, for a score table's stamp: version, settings, weights.
+
+    Weights by their published hash, else the one recorded at first use, else ``"not yet used"``.
+    """
+    from umdlib import weights
+
+    return {
+        "version": segmenter.version,
+        "settings": dict(segmenter.settings),
+        "weights": {w.file: weights.known_hash(w) or "not yet used" for w in segmenter.weights},
+    }
+
+
+def fingerprint(segmenter: Segmenter) -> str:
+    """Hash of the name and `identity`, part of the content key of a prediction."""
+    content = json.dumps([segmenter.name, identity(segmenter)], sort_keys=True, default=str)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def table(device: str = "cpu") -> pd.DataFrame:
+    """One row per segmenter: name, title, prompts, weights, state, reason."""
+    rows = []
+    for name in names():
+        record = get(name)
+        state = availability(record, device)
+        rows.append({
+            "name": name,
+            "title": record.title,
+            "prompts": ", ".join(sorted(record.prompts)),
+            "weights": ", ".join(w.file for w in record.weights) or "none needed",
+            "state": "ready" if state.ok else "unavailable",
+            "reason": state.reason,
+            "summary": record.summary,
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _record(path: str) -> Segmenter:
+    """The record at ``module:attribute`` or ``file.py:attribute``."""
+    module_name, _, attribute = path.rpartition(":")
+    if module_name.endswith(".py"):
+        module = _module_from_file(Path(module_name))
+    else:
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            raise InputError(
+                f"Cannot import '{module_name}' for segmenter '{path}': {error}."
+            ) from None
+    record = getattr(module, attribute, None)
+    if not isinstance(record, Segmenter):
+        known = [k for k, v in vars(module).items() if isinstance(v, Segmenter)]
+        raise unknown_name(f"segmenter record in '{module_name}'", attribute, known)
+    return record
+
+
+def _module_from_file(path: Path):
+    """Module of a Python file, by its own path, imported once."""
+    if not path.is_file():
+        raise InputError(f"File {path} does not exist. It should hold a segmenter's record.")
+    name = f"umdlib_user_{path.stem}"
+    if name in sys.modules and sys.modules[name].__file__ == str(path.resolve()):
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _device(device: str) -> Availability:
+    """Whether a device is here; torch is imported only where a GPU is asked for."""
+    if device == "cpu":
+        return Availability(True, "ready")
+    if not device.startswith("cuda"):
+        return Availability(False, f"Unknown device '{device}'. Known: cpu, cuda, cuda:N.")
+    if importlib.util.find_spec("torch") is None:
+        return Availability(False, f"Device '{device}' needs torch.")
+    import torch
+
+    index = int(device.partition(":")[2] or 0)
+    if not torch.cuda.is_available() or index >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        return Availability(False, f"Device '{device}' is not here: torch sees {count} GPUs.")
+    return Availability(True, "ready")
+
+
+def _either(kinds: set[str] | frozenset[str]) -> str:
+    """Kinds in words."""
+    return " or ".join(sorted(kinds)).replace("_", " ")

@@ -32,7 +32,9 @@ class Weights:
     """One official weight file.
 
     `size` in bytes and `sha256` are None where they are not known; `where` says in words and
-    repository name how to get it.
+    repository name how to get it; `package` is the import name of the package that ships the file;
+    `repo` is the owner and name on Hugging Face, from which it can be fetched on demand,
+    under the name `remote` where that differs from `file`.
     """
 
     file: str
@@ -40,6 +42,9 @@ class Weights:
     licence: str
     size: int | None = None
     sha256: str | None = None
+    package: str = ""
+    repo: str = ""
+    remote: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,19 @@ class Segmenter:
         For the card in the book.
     deterministic
         Whether rule (2) holds to the bit on one device.
+    native
+        What its official script does that the common prompt does not, in words.
+    grid
+        Grid, spacing and crop it computes on.
+    users
+        What its users report, with the place of the report.
+    tiny
+        ``tiny() -> Segment``: the same adapter around a small network with random weights, for
+        tests on any machine; None where the segmenter itself is small.
+    structures
+        Names it can be asked for where it takes classes or texts; empty means any.
+    external
+        Whether it runs out of process, in an environment of its own.
     """
 
     name: str
@@ -91,3 +109,9 @@ class Segmenter:
     code_licence: str = ""
     trained_on: str = ""
     deterministic: bool = True
+    native: str = ""
+    grid: str = ""
+    users: str = ""
+    tiny: Callable[[], Segment] | None = None
+    structures: tuple[str, ...] = ()
+    external: bool = False

@@ -1,0 +1,64 @@
+# Two commands do everything: `make book` and `make test`. `make help` lists the rest.
+PYTHON   ?= python3
+PROFILE  ?= default
+COHORT   ?=
+SEGMENTERS ?=
+DEVICE   ?=
+CORES    ?= all
+VENV     := .venv
+BIN      := $(VENV)/bin
+UV       := 0.13.9
+STAMP    := $(VENV)/.installed
+SHELL    := /bin/bash
+
+# settings that were given on the command line go to the graph; the rest is the profile's
+CONFIG := $(if $(COHORT),cohort="$(abspath $(COHORT))") $(if $(SEGMENTERS),segmenters="$(SEGMENTERS)") \
+          $(if $(DEVICE),device="$(DEVICE)")
+GRAPH  := $(BIN)/python -m snakemake book --snakefile workflow/Snakefile --cores $(CORES) \
+          --configfile workflow/$(PROFILE).yaml $(if $(strip $(CONFIG)),--config $(CONFIG)) \
+          --rerun-incomplete --quiet rules host progress
+
+.PHONY: help env book test lint lab bench lock clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@echo
+	@echo "  make book PROFILE=small                                  the whole path in minutes"
+	@echo "  make book COHORT=my/manifest.tsv SEGMENTERS=threshold    your own images"
+	@echo "  make book COHORT=my/manifest.tsv DEVICE=cuda CORES=4     with a GPU, four jobs at once"
+
+env: $(STAMP) ## make .venv with the locked packages
+
+$(STAMP): requirements.lock pyproject.toml
+	@echo "== environment: $(VENV), packages of requirements.lock"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; this is $$($(PYTHON) --version). Set PYTHON=python3.x."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV)
+	@$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock
+	@$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python -e .
+	@touch $@
+
+book: $(STAMP) ## cohort, inference, chapters, HTML (PROFILE=small|default COHORT= SEGMENTERS= DEVICE= CORES=)
+	@$(BIN)/python workflow/unlock.py
+	@$(GRAPH)
+
+test: $(STAMP) lint ## all tests
+	@$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+lab: $(STAMP) ## JupyterLab on the notebooks
+	@$(BIN)/jupyter lab notebooks
+
+bench: $(STAMP) ## benchmarks against the peers; the figures go to the performance page
+	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+lock: ## write requirements.lock anew from pyproject.toml
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --all-extras pyproject.toml -o requirements.lock
+
+clean: ## remove results and pages (not .venv)
+	rm -rf results _build

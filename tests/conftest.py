@@ -1,0 +1,72 @@
+"""Small cohorts drawn by hand: known anatomy on two grids, seconds to score."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from umdlib.cohort import write_manifest, write_structures
+from umdlib.labels import Structure
+from umdlib.volume import LabelMap, Volume, write_label_map, write_volume
+
+BALL = Structure(1, "ball", "Ball", "Ba", "#e69f00")
+ROD = Structure(4, "rod", "Rod", "Ro", "#56b4e9")
+
+CT_AFFINE = np.array([[-2.0, 0, 0, 60], [0, 2.0, 0, -50], [0, 0, 3.0, -40], [0, 0, 0, 1]])
+CT_SHAPE = (60, 50, 28)
+PET_AFFINE = np.array([[4.0, 0, 0, -58], [0, 4.0, 0, -52], [0, 0, 4.0, -42], [0, 0, 0, 1]])
+PET_SHAPE = (30, 26, 22)
+
+
+def world_grid(affine, shape):
+    ijk = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1)
+    return ijk @ affine[:3, :3].T + affine[:3, 3]
+
+
+def drawn_labels(affine, shape, shift=0.0):
+    """A ball of radius 18 mm at (-20, 0, 0) and a rod of radius 8 mm around x = 25 mm."""
+    x, y, z = np.moveaxis(world_grid(affine, shape), -1, 0)
+    data = np.zeros(shape, np.uint8)
+    data[(x + 20 - shift) ** 2 + y**2 + z**2 < 18**2] = BALL.value
+    data[((x - 25) ** 2 + y**2 < 8**2) & (abs(z) < 25)] = ROD.value
+    return data
+
+
+@pytest.fixture
+def make_cohort(tmp_path):
+    """Function that writes a cohort of `subjects` paired PET/CT subjects and returns its manifest."""
+
+    def make(subjects=2, folder=None):
+        root = Path(folder or tmp_path / "cohort")
+        rows = []
+        for number in range(1, subjects + 1):
+            rng = np.random.default_rng(number)
+            for modality, affine, shape, unit, means in (
+                ("CT", CT_AFFINE, CT_SHAPE, "HU", (-100, 60, 90)),
+                ("PET", PET_AFFINE, PET_SHAPE, "SUV", (0.3, 5.0, 3.0)),
+            ):
+                labels = drawn_labels(affine, shape, shift=number)
+                spread = 0.05 * abs(means[1])
+                image = np.choose(np.searchsorted([0, 1, 4], labels), means)
+                image = (image + rng.normal(0, spread, shape)).astype(np.float32)
+                base = f"sub-{number:03d}_{modality}"
+                write_volume(root / f"{base}.nii.gz", Volume(image, affine, unit))
+                write_label_map(root / f"{base}_dseg.nii.gz", LabelMap(labels, affine))
+                rows.append({
+                    "subject": f"sub-{number:03d}", "session": "petct", "modality": modality,
+                    "image": f"{base}.nii.gz", "reference": f"{base}_dseg.nii.gz", "unit": unit,
+                })  # fmt: skip
+        write_structures(root / "dseg.tsv", (BALL, ROD))
+        return write_manifest(root / "manifest.tsv", rows)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """Folder of real data beside the checkout, or a skip."""
+    folder = Path(os.environ.get("UMD_SHARED", Path(__file__).parent.parent.parent / "shared"))
+    if not (folder / "real").is_dir():
+        pytest.skip(f"no real data at {folder} (set UMD_SHARED)")
+    return folder

@@ -1,0 +1,242 @@
+"""One case, one segmenter: same click in both images, whole cases on disk, resume, faults as rows."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+from umdlib import benchmark, runs, scores, segmenters
+from umdlib.benchmark import Plan, Settings
+from umdlib.cohort import read_cohort
+from umdlib.errors import InputError
+from umdlib.geometry import nearest_voxel
+from umdlib.segmenters.contract import Segmenter
+from umdlib.volume import LabelMap, write_label_map
+
+ONE = Settings((Plan("centre", (0,), 0),))
+
+
+class Counting:
+    """A segmenter that knows the drawn ball and rod by place alone, and counts its calls."""
+
+    def __init__(self, answer=None):
+        self.calls, self.prompts = 0, []
+        self.answer = answer
+
+    def __call__(self, image, prompt, previous=None):
+        self.calls += 1
+        self.prompts.append(prompt)
+        if self.answer is not None:
+            return self.answer(image, prompt)
+        grid = np.stack(np.meshgrid(*map(np.arange, image.shape), indexing="ij"), -1)
+        world = grid @ image.affine[:3, :3].T + image.affine[:3, 3]
+        last = [c for c in prompt.clicks if c.positive][-1]
+        return ((world - np.array(last.xyz_mm)) ** 2).sum(-1) < 12**2
+
+
+@pytest.fixture
+def register(monkeypatch):
+    made = []
+
+    def make(call, name="counting", prompts=("click", "negative_click")):
+        record = Segmenter(name, name.title(), "for tests", lambda device: call, frozenset(prompts))
+        segmenters.register(record)
+        made.append(name)
+        return name
+
+    yield make
+    for name in made:
+        segmenters._registered.pop(name, None)
+
+
+def test_both_images_of_a_subject_get_the_same_click(make_cohort, register, tmp_path):
+    call = Counting()
+    cohort = read_cohort(make_cohort(2))
+    table = benchmark.score_cohort(cohort, register(call), tmp_path / "run", settings=ONE)
+    compared = runs.compare_prompts(cohort, tmp_path / "run", "petct", "counting")
+    assert len(compared) == 4
+    assert compared["distance_mm"].max() == 0
+    assert (table["status"] == "ok").all()
+    for prompt in call.prompts:
+        assert len(prompt.clicks) == 1
+
+
+def test_modality_blind_segmenter_is_scored_on_each_images_own_grid(make_cohort, register, tmp_path):
+    cohort = read_cohort(make_cohort(1))
+    benchmark.score_cohort(cohort, register(Counting()), tmp_path, settings=ONE)
+    for case in cohort.cases:
+        masks = runs.read_prediction(tmp_path, "counting", case)
+        assert masks["ball"].shape == case.read_image().shape
+        click = runs.read_prompts(tmp_path, "counting", case)[0].clicks[0]
+        assert masks["ball"][nearest_voxel(case.read_image().affine, click.xyz_mm, masks["ball"].shape)]
+
+
+def test_second_run_predicts_nothing_and_gives_the_same_table(make_cohort, register, tmp_path):
+    call = Counting()
+    cohort = read_cohort(make_cohort(2))
+    settings = Settings((Plan("centre", (0,), 1),))
+    first = benchmark.score_cohort(cohort, register(call), tmp_path, settings=settings)
+    calls = call.calls
+    again = benchmark.score_cohort(cohort, "counting", tmp_path, settings=settings)
+    assert call.calls == calls
+    assert again.equals(first)
+
+
+def test_other_tolerances_are_scored_from_the_kept_predictions(make_cohort, register, tmp_path):
+    call = Counting()
+    cohort = read_cohort(make_cohort(1))
+    benchmark.score_cohort(cohort, register(call), tmp_path, settings=ONE)
+    calls = call.calls
+    other = Settings(ONE.plans, (2.0,))
+    table = benchmark.score_cohort(cohort, "counting", tmp_path, settings=other)
+    assert call.calls == calls
+    assert "surface_dice_2mm" in table and "surface_dice_1mm" not in table
+
+
+def test_changed_image_is_predicted_again_and_the_other_is_not(make_cohort, register, tmp_path):
+    call = Counting()
+    cohort = read_cohort(make_cohort(2))
+    benchmark.score_cohort(cohort, register(call), tmp_path, settings=ONE)
+    calls = call.calls
+    image = cohort.cases[0].read_image()
+    from umdlib.volume import Volume, write_volume
+
+    write_volume(cohort.cases[0].image, Volume(image.data + 1, image.affine, "HU"))
+    benchmark.score_cohort(cohort, "counting", tmp_path, settings=ONE)
+    assert call.calls == calls + 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (lambda image, prompt: 1 / 0, "ZeroDivisionError"),
+        (lambda image, prompt: np.zeros(image.shape), "returned float64"),
+        (lambda image, prompt: np.zeros((2, 2, 2), bool), r"\(2, 2, 2\)"),
+        (lambda image, prompt: (_ for _ in ()).throw(MemoryError("no room")), "MemoryError: no room"),
+    ],
+)
+def test_fault_of_a_segmenter_is_a_row_with_its_reason(make_cohort, register, tmp_path, answer, reason):
+    cohort = read_cohort(make_cohort(1))
+    table = benchmark.score_cohort(cohort, register(Counting(answer)), tmp_path, settings=ONE)
+    assert (table["status"] == "failed").all()
+    assert table["reason"].str.contains(reason).all()
+    assert table["dice"].isna().all()
+
+
+def test_empty_prediction_and_absent_structure_are_states(make_cohort, register, tmp_path):
+    cohort = read_cohort(make_cohort(1))
+    for case in cohort.cases:
+        labels = case.read_reference()
+        write_label_map(case.reference, LabelMap(labels.data * (labels.data == 1), labels.affine))
+    nothing = Counting(lambda image, prompt: np.zeros(image.shape, bool))
+    table = benchmark.score_cohort(cohort, register(nothing), tmp_path, settings=ONE)
+    states = table.set_index(["modality", "structure"])["status"]
+    assert states["CT", "ball"] == "prediction_empty"
+    assert states["PET", "rod"] == "both_empty"
+    assert table.set_index("structure").loc["rod", "dice"].isna().all()
+    assert (table.set_index("structure").loc["ball", "dice"] == 0).all()
+
+
+def test_corrective_clicks_follow_the_error_and_are_kept(make_cohort, register, tmp_path):
+    cohort = read_cohort(make_cohort(1))
+    settings = Settings((Plan("centre", (0,), 2),))
+    table = benchmark.score_cohort(cohort, register(Counting()), tmp_path, settings=settings)
+    assert sorted(table["step"].unique()) == [0, 1, 2]
+    given = [p for p in runs.read_prompts(tmp_path, "counting", cohort.cases[0]) if p.structure == "ball"]
+    assert [len(p.clicks) for p in given] == [1, 2, 3]
+    assert given[2].clicks[:2] == given[1].clicks
+
+
+def test_unavailable_segmenter_has_rows_and_no_number(make_cohort, tmp_path):
+    record = Segmenter(
+        "absent", "Absent", "needs a package", lambda device: None, frozenset({"click"}),
+        packages=("no_such_package_here",),
+    )  # fmt: skip
+    segmenters.register(record)
+    try:
+        table = benchmark.score_cohort(read_cohort(make_cohort(1)), "absent", tmp_path, settings=ONE)
+    finally:
+        segmenters._registered.pop("absent", None)
+    assert (table["status"] == "unavailable").all()
+    assert table["reason"].str.contains("no_such_package_here").all()
+    assert table["dice"].isna().all()
+
+
+def test_output_folder_that_cannot_be_written_is_named(make_cohort, register, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="Cannot write"):
+        benchmark.score_cohort(
+            read_cohort(make_cohort(1)), register(Counting()), tmp_path / "file", settings=ONE
+        )
+
+
+def test_full_disk_ends_with_a_sentence_and_keeps_what_was_done(make_cohort, register, tmp_path, monkeypatch):
+    cohort = read_cohort(make_cohort(2))
+    name = register(Counting())
+    real, written = scores.write_scores, []
+
+    def write(path, table, **more):
+        if len(written) == 2:
+            raise OSError(28, "No space left on device")
+        written.append(path)
+        real(path, table, **more)
+
+    monkeypatch.setattr(scores, "write_scores", write)
+    with pytest.raises(InputError, match="No space left on device"):
+        benchmark.score_cohort(cohort, name, tmp_path, settings=ONE)
+    kept = sorted(p.name for p in (tmp_path / "cases" / name).iterdir())
+    assert kept == ["sub-001_petct_CT", "sub-001_petct_PET"]
+
+
+def test_killed_run_loses_the_case_in_hand_and_resumes(make_cohort, tmp_path):
+    manifest = make_cohort(2)
+    code = textwrap.dedent(
+        """
+        import os, signal, sys
+        from umdlib.segmenters.contract import Segmenter
+        calls = []
+        def segment(image, prompt, previous=None):
+            calls.append(1)
+            if len(calls) == 6 and os.environ.get("KILL"):
+                os.kill(os.getpid(), signal.SIGKILL)
+            return image.data > image.data.mean()
+        MINE = Segmenter("mine", "Mine", "bright voxels", lambda device: segment, frozenset({"click"}))
+        """
+    )
+    (tmp_path / "model.py").write_text(code)
+    command = [sys.executable, "-m", "umdlib", "score", str(manifest), "--segmenters",
+               f"{tmp_path / 'model.py'}:MINE", "--prompts", "centre", "--out", str(tmp_path / "run")]  # fmt: skip
+    killed = subprocess.run(command, env={**os.environ, "KILL": "1"}, capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL
+    done = [p.name for p in (tmp_path / "run/cases/mine").iterdir() if not p.name.startswith(".")]
+    assert sorted(done) == ["sub-001_petct_CT", "sub-001_petct_PET"]
+    again = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert again.stdout.count("kept") == 2
+    assert again.stdout.count(" scored (") == 2
+    assert not list((tmp_path / "run/cases/mine").glob(".*"))
+    assert len(scores.read_scores(tmp_path / "run/scores.parquet")) == 8
+
+
+def test_prompts_on_disk_are_replayed_to_the_bit(make_cohort, register, tmp_path):
+    cohort = read_cohort(make_cohort(1))
+    benchmark.score_cohort(cohort, register(Counting()), tmp_path, settings=ONE)
+    case = cohort.cases[1]
+    masks = runs.read_prediction(tmp_path, "counting", case)
+    for prompt in runs.read_prompts(tmp_path, "counting", case):
+        again = Counting()(case.read_image(), prompt)
+        assert np.array_equal(again, masks[prompt.structure])
+    stored = json.loads((runs.case_folder(tmp_path, "counting", case) / "prompts.json").read_text())
+    assert stored[0]["clicks"][0]["xyz_mm"] == list(
+        runs.read_prompts(tmp_path, "counting", case)[0].clicks[0].xyz_mm
+    )
+
+
+@pytest.mark.parametrize("text", ["", "centre:a", "centre:1:2:3", "center"])
+def test_plan_that_is_none_is_refused(text):
+    with pytest.raises(InputError):
+        benchmark.parse_plans(text)

@@ -1,0 +1,175 @@
+"""The manifest: what is read, and every fault by name."""
+
+import gzip
+
+import numpy as np
+import pytest
+
+from umdlib import cohort
+from umdlib.errors import InputError
+from umdlib.volume import LabelMap, Volume, write_label_map, write_volume
+
+
+def edited(manifest, old, new, count=1):
+    manifest.write_text(manifest.read_text().replace(old, new, count))
+    return manifest
+
+
+def test_cohort_knows_subjects_pairs_and_structures(make_cohort):
+    found = cohort.read_cohort(make_cohort(3))
+    assert found.subjects() == ["sub-001", "sub-002", "sub-003"]
+    assert [(a.modality, b.modality) for a, b in found.pairs("petct")] == [("CT", "PET")] * 3
+    assert [(s.value, s.name) for s in found.structures] == [(1, "ball"), (4, "rod")]
+    assert cohort.check_cohort(found)["fault"].tolist() == [""] * 6
+
+
+def test_unpaired_subject_is_counted_and_named(make_cohort):
+    manifest = make_cohort(2)
+    lines = manifest.read_text().splitlines(keepends=True)
+    manifest.write_text("".join(lines[:-1]))
+    table = cohort.inclusion_table(cohort.read_cohort(manifest))
+    assert table.loc[0, ["n_subjects", "n_pairs", "unpaired"]].tolist() == [2, 1, "sub-002"]
+
+
+def test_hash_is_of_content_not_of_place(make_cohort, tmp_path):
+    one = cohort.read_cohort(make_cohort(1, tmp_path / "one"))
+    two = cohort.read_cohort(make_cohort(1, tmp_path / "two"))
+    assert one.hash() == two.hash()
+    volume = two.cases[0].read_image()
+    write_volume(two.cases[0].image, Volume(volume.data + 1, volume.affine, "HU"))
+    assert one.hash() != two.hash()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("subject\t", "patient\t", "Column 'subject' is missing in"),
+        ("sub-001_CT.nii.gz", "sub-009_CT.nii.gz", "line 2 does not exist"),
+        ("petct\tCT", "petctt\tCT", "Did you mean 'petct'?"),
+        ("petct\tCT", "petmr\tCT", "This session holds MR and PET"),
+        ("SUV", "Bq/ml", "Must be SUV: convert the activity first."),
+        ("sub-002\tpetct\tCT", "sub-001\tpetct\tCT", "stands twice in"),
+        ("\tHU", "", "has 5 fields. The header has 6."),
+        ("sub-001\t", "\t", "Empty subject in"),
+    ],
+)
+def test_fault_in_manifest_is_named(make_cohort, old, new, said):
+    manifest = edited(make_cohort(2), old, new)
+    with pytest.raises(InputError, match=".") as fault:
+        cohort.read_cohort(manifest)
+    assert said in str(fault.value)
+    assert str(manifest) in str(fault.value) or "manifest" in str(fault.value)
+
+
+def test_manifest_with_commas_is_refused(make_cohort):
+    manifest = make_cohort(1)
+    manifest.write_text(manifest.read_text().replace("\t", ","))
+    with pytest.raises(InputError, match="is not tab-separated"):
+        cohort.read_cohort(manifest)
+
+
+def test_manifest_in_latin_1_is_refused(make_cohort):
+    manifest = make_cohort(1)
+    manifest.write_bytes(manifest.read_bytes().replace(b"sub-001", "süb-001".encode("latin-1")))
+    with pytest.raises(InputError, match="is not UTF-8: byte .* is 0xfc"):
+        cohort.read_cohort(manifest)
+
+
+def test_missing_and_empty_manifest(tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        cohort.read_cohort(tmp_path / "manifest.tsv")
+    (tmp_path / "manifest.tsv").write_text("")
+    with pytest.raises(InputError, match="is empty"):
+        cohort.read_cohort(tmp_path / "manifest.tsv")
+
+
+def _ruin(case, how):
+    image, labels = case.read_image(), case.read_reference()
+    data = image.data.copy()
+    if how == "nan":
+        data[3, 4, 5] = np.nan
+        write_volume(case.image, Volume(data, image.affine, "HU"))
+    elif how == "zero":
+        write_volume(case.image, Volume(np.zeros_like(data), image.affine, "HU"))
+    elif how == "4d":
+        write_volume(case.image, Volume(np.stack([data, data], -1), image.affine, "HU"))
+    elif how == "2d":
+        write_volume(case.image, Volume(data[:, :, :1], image.affine, "HU"))
+    elif how == "rgb":
+        colour = np.zeros(data.shape, [("R", "u1"), ("G", "u1"), ("B", "u1")])
+        write_volume(case.image, Volume(colour, image.affine, "HU"))
+    elif how == "truncated":
+        case.image.write_bytes(case.image.read_bytes()[:-2000])
+    elif how == "half_header":
+        case.image.write_bytes(gzip.compress(gzip.decompress(case.image.read_bytes())[:200]))
+    elif how == "text":
+        case.image.write_text("not an image")
+    elif how == "grid":
+        write_label_map(case.reference, LabelMap(labels.data[:-1], labels.affine))
+    elif how == "moved":
+        moved = labels.affine.copy()
+        moved[0, 3] += 0.5
+        write_label_map(case.reference, LabelMap(labels.data, moved))
+    elif how == "float":
+        write_volume(case.reference, Volume(labels.data * np.float32(0.9999), labels.affine))
+    elif how == "value":
+        write_label_map(case.reference, LabelMap(labels.data * 3, labels.affine))
+    elif how == "empty":
+        write_label_map(case.reference, LabelMap(labels.data * 0, labels.affine))
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("nan", "1 voxels of"),
+        ("zero", "Every voxel of"),
+        ("4d", "A volume has three axes"),
+        ("2d", "A volume has three axes"),
+        ("rgb", "holds colours (RGB)"),
+        ("truncated", "is truncated"),
+        ("half_header", "is truncated"),
+        ("text", "cannot be read as NIfTI"),
+        ("grid", "shape (60, 50, 28) against (59, 50, 28)"),
+        ("moved", "a corner lies 0.5 mm apart"),
+        ("float", "is not a whole number"),
+        ("value", "Label value 3 in"),
+        ("empty", "holds no structure"),
+    ],
+)
+def test_fault_in_a_file_is_named_and_the_others_are_still_read(make_cohort, how, said):
+    found = cohort.read_cohort(make_cohort(2))
+    _ruin(found.cases[0], how)
+    report = cohort.check_cohort(found)
+    assert said in report["fault"].iloc[0]
+    assert "sub-001_CT" in report["fault"].iloc[0]
+    assert (report["fault"].iloc[1:] == "").all()
+
+
+def test_float_label_map_of_whole_numbers_is_read(make_cohort):
+    case = cohort.read_cohort(make_cohort(1)).cases[0]
+    labels = case.read_reference()
+    write_volume(case.reference, Volume(labels.data.astype(np.float32), labels.affine))
+    again = case.read_reference()
+    assert again.data.dtype == np.uint8
+    assert np.array_equal(again.data, labels.data)
+
+
+def test_ibsi_manifest_pairs_six_patients_in_both_sessions(shared, tmp_path):
+    from umdlib.importers.ibsi import import_ibsi
+
+    found = cohort.read_cohort(import_ibsi(shared / "real" / "ibsi_sts", tmp_path / "manifest.tsv"))
+    assert [s.name for s in found.structures] == ["tumour"]
+    assert cohort.inclusion_table(found)["n_pairs"].tolist() == [6, 6]
+    assert (cohort.check_cohort(found)["fault"] == "").all()
+
+
+def test_pattern_without_match_is_an_error(tmp_path):
+    from umdlib.importers.pattern import import_pattern
+
+    (tmp_path / "a_CT.nii.gz").touch()
+    with pytest.raises(InputError, match="has no reference"):
+        import_pattern(tmp_path, tmp_path / "m.tsv", image="{subject}_{modality}.nii.gz",
+                       reference="{subject}_{modality}_seg.nii.gz")  # fmt: skip
+    with pytest.raises(InputError, match="No file in"):
+        import_pattern(tmp_path, tmp_path / "m.tsv", image="{subject}-{modality}.nii.gz",
+                       reference="{subject}.nii.gz")  # fmt: skip

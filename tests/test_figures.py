@@ -1,0 +1,135 @@
+"""Every figure draws on the axes it is given, shows its numbers, and survives little data."""
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+
+from umdlib import figures, published
+from umdlib.effort import click_curves
+from umdlib.errors import InputError
+from umdlib.operating import coverage, type_one_error
+from umdlib.paired import compare, paired_differences
+from umdlib.ranking import rank_segmenters
+from umdlib.reported import reported_table
+from umdlib.simulated import score_table
+from umdlib.variance import variance_components
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+
+
+@pytest.fixture(autouse=True)
+def no_open_figures():
+    yield
+    plt.close("all")
+
+
+def built(n_subjects=7, structures=("liver", "aorta")):
+    """Every table that a figure takes, of one small cohort."""
+    scores = score_table(n_subjects=n_subjects, structures=structures, steps=(0, 1), seed=2)
+    scores["seconds"] = 0.1
+    first = scores[scores["step"].eq(0)]
+    seeds = pd.concat([first, first.assign(seed=1)], ignore_index=True)
+    quick = {"n_resamples": 100}
+    overall = compare(first, by=("session", "segmenter"), **quick)
+    differences = paired_differences(first)
+    return {
+        "paired_plot": differences[differences["segmenter"].eq("b")],
+        "bland_altman": differences[differences["segmenter"].eq("b")],
+        "distributions": differences[differences["segmenter"].eq("b")],
+        "forest": compare(first, **quick),
+        "slope_chart": overall,
+        "failure_quadrants": overall,
+        "reported_beside_measured": reported_table(published.read("umd_table3"), first),
+        "click_plot": click_curves(scores, **quick),
+        "ranking_stability": rank_segmenters(first, **quick).query("modality == 'PET'"),
+        "rule_plot": overall.assign(empty="drop"),
+        "variance_bars": variance_components(seeds),
+        "error_rates": type_one_error(n_cohorts=50, n_resamples=99),
+        "coverage_plot": coverage(sizes=(6, 10), shapes=("normal",), n_cohorts=20, n_resamples=50),
+    }
+
+
+ALL = sorted(set(figures.__all__) - {"panels", "segmenter_style", "use_style"})
+
+
+@pytest.fixture(scope="module")
+def little():
+    """One structure, two subjects."""
+    return built(n_subjects=2, structures=("lesion",))
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    return built()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_figure_draws_on_the_axes_it_is_given(inputs, name):
+    with mpl.rc_context(), mpl.style.context("default"):
+        _, ax = plt.subplots(layout="constrained")
+        assert getattr(figures, name)(inputs[name], ax=ax) is ax
+        ax.figure.canvas.draw()
+    assert ax.get_xlabel() or ax.get_xticklabels()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_figure_of_two_subjects_and_a_lesion(little, name):
+    getattr(figures, name)(little[name]).figure.canvas.draw()
+
+
+def test_figures_leave_the_process_style_alone(inputs):
+    before = dict(mpl.rcParams)
+    figures.forest(inputs["forest"])
+    assert dict(mpl.rcParams) == before
+
+
+def test_forest_shows_each_interval_and_fills_the_sure_ones(inputs):
+    table = inputs["forest"]
+    ax = figures.forest(table)
+    ends = np.sort(np.concatenate([c.get_segments() for c in ax.collections
+                                   if hasattr(c, "get_segments")])[:, :, 0].ravel())  # fmt: skip
+    np.testing.assert_allclose(ends, np.sort(table[["ci_low", "ci_high"]].to_numpy().ravel()))
+
+
+def test_paired_plot_joins_every_subject(inputs):
+    ax = figures.paired_plot(inputs["paired_plot"])
+    joined = [line for line in ax.lines if line.get_linewidth() == 0.7]
+    assert len(joined) == 7
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["CT", "PET", "PET − CT"]
+
+
+def test_quadrant_bars_fill_the_width(inputs):
+    ax = figures.failure_quadrants(inputs["failure_quadrants"])
+    widths = [p.get_width() for p in ax.patches]
+    assert sum(widths) == pytest.approx(len(inputs["failure_quadrants"]))
+
+
+def test_segmenters_keep_colour_and_marker_in_every_figure():
+    one, two = figures.segmenter_style(["b", "a"]), figures.segmenter_style(["a", "b"])
+    assert one == two
+    looks = figures.segmenter_style([f"s{i}" for i in range(9)])
+    assert len({look["marker"] for look in looks.values()}) == 9
+
+
+def test_a_figure_of_pairs_shows_one_session():
+    both = score_table(n_subjects=3, structures=["liver"], sessions=("petct", "petmr"))
+    with pytest.raises(InputError, match="one session, found petct, petmr"):
+        figures.paired_plot(paired_differences(both))
+
+
+def test_the_first_figure_leaves_a_kernel_interactive(monkeypatch):
+    """As in Jupyter, where creating the first figure turns interactive mode on."""
+    subplots = plt.subplots
+
+    def first(*args, **options):
+        mpl.interactive(True)
+        return subplots(*args, **options)
+
+    monkeypatch.setattr(plt, "subplots", first)
+    try:
+        figures.panels(1, 2, width=2, height=2)
+        assert mpl.is_interactive()
+    finally:
+        mpl.interactive(False)

@@ -1,0 +1,140 @@
+"""Bootstrap and sign-flip agree with SciPy on the same draws and with exact tests in R."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from umdlib.errors import InputError
+from umdlib.resampling import (
+    bca_interval,
+    resample_counts,
+    resampled_means,
+    resampled_medians,
+    saddlepoint_sign_flip,
+    sign_flip_p,
+)
+
+# R: set.seed(1); round(rnorm(24, -30, 45))
+E = [-58, -22, -68, 42, -15, -67, -8, 3, -4, -44, 38, -12, -58, -130, 21]
+E += [-32, -31, 12, 7, -3, 11, 5, -27, -120]
+# then round(rnorm(30, -60, 50))
+F = [-29, -63, -68, -134, -84, -39, 8, -65, -41, -63, -129, -81, -80, -63, -5]
+F += [-22, -68, -73, -25, -32, -94, -95, -42, -22, -66, -16, -40, -91, -43, -116]
+# then round(rnorm(60, -30, 40))
+G = [27, 49, -45, -72, -7, -35, 66, -32, -2, -29, -60, -22, -102, 29, -24, 57, -11, -58, -6, -67]
+G += [-80, -18, -48, -30, -27, -54, -53, -35, 17, -91, -6, -17, 13, -42, -15, -19, -52, 18, 16, -2]
+G += [33, -8, -81, -53, -79, -49, -55, -28, -66, -24, -56, 41, -1, 6, -15, 37, -55, -48, 27, -56]
+
+
+def column(values):
+    return np.asarray(values, dtype=float)[:, None]
+
+
+@pytest.mark.parametrize("n", [6, 20, 83])
+def test_bca_equals_scipy_on_the_same_draws(n):
+    # Multiples of 1/1024 add up without round-off, so that both count the same ties.
+    values = np.round(np.random.default_rng(n).gamma(2.0, 0.1, n) * 1024) / 1024
+    ours = bca_interval(column(values), resample_counts(n, 999, np.random.default_rng(7)))
+    peer = stats.bootstrap(
+        (values,), np.mean, n_resamples=999, method="BCa", rng=np.random.default_rng(7)
+    ).confidence_interval
+    np.testing.assert_allclose([ours[0][0], ours[1][0]], [peer.low, peer.high], atol=1e-12)
+
+
+def test_counts_are_the_draws_of_a_gather():
+    values = np.random.default_rng(0).normal(size=(9, 4))
+    drawn = np.random.default_rng(3).integers(0, 9, (50, 9))
+    means = resampled_means(values, resample_counts(9, 50, np.random.default_rng(3)))
+    np.testing.assert_allclose(means, values[drawn].mean(axis=1), atol=1e-14)
+
+
+def test_missing_values_do_not_reach_other_cells():
+    values = np.random.default_rng(0).normal(size=(12, 3))
+    counts = resample_counts(12, 500, np.random.default_rng(1))
+    full = bca_interval(values, counts)
+    values[:, 1], values[:5, 2] = np.nan, np.nan
+    low, high = bca_interval(values, counts)
+    assert (low[0], high[0]) == pytest.approx((full[0][0], full[1][0]), abs=1e-14)
+    assert np.isnan(low[1])
+    assert np.isnan(high[1])
+    assert low[2] < np.nanmean(values[:, 2]) < high[2]
+
+
+def test_constant_column_has_an_interval_of_width_zero_and_one_subject_none():
+    counts = resample_counts(5, 200, np.random.default_rng(0))
+    values = np.full((5, 2), 0.25)
+    values[1:, 1] = np.nan
+    low, high = bca_interval(values, counts)
+    assert low[0] == high[0] == 0.25
+    assert np.isnan(low[1])
+    assert np.isnan(high[1])
+
+
+def test_medians_are_those_of_a_gather():
+    values = np.round(np.random.default_rng(2).normal(size=(10, 3)), 1)  # ties, even n
+    drawn = np.random.default_rng(3).integers(0, 10, (80, 10))
+    medians = resampled_medians(values, resample_counts(10, 80, np.random.default_rng(3)))
+    np.testing.assert_allclose(medians, np.median(values[drawn], axis=1), atol=1e-14)
+
+
+def test_exact_sign_flip_enumerates_every_pattern():
+    values = np.array([-0.3, 0.1, -0.2, -0.4, 0.05, 0.0, np.nan])
+    kept = values[np.isfinite(values) & (values != 0)]
+    sums = [abs(np.dot(s, kept)) for s in itertools.product((-1, 1), repeat=len(kept))]
+    expected = np.mean(np.array(sums) >= abs(kept.sum()) - 1e-12)
+    p, how = sign_flip_p(column(values), n_resamples=99, rng=np.random.default_rng(0))
+    assert (p[0], how[0]) == (expected, "exact")
+
+
+def test_exact_sign_flip_equals_r():
+    d = [-112, -34, 21, -87, -154, 6, -61, -43, -198, 35, -72, -19]
+    p, how = sign_flip_p(column(d), n_resamples=99, rng=np.random.default_rng(0))
+    # R 4.2.2, exactRankTests 0.8.35: perm.test(d, exact=TRUE)$p.value
+    assert p[0] == pytest.approx(0.01171875, abs=1e-12)
+    assert how[0] == "exact"
+
+
+def test_monte_carlo_sign_flip_is_within_its_error_of_r():
+    # R: perm.test(e, exact=TRUE)$p.value
+    expected = 0.0126725435256958
+    p, how = sign_flip_p(column(E), n_resamples=20_000, rng=np.random.default_rng(0))
+    assert how[0] == "monte carlo"
+    assert p[0] == pytest.approx(expected, abs=4 * np.sqrt(expected / 20_000))
+
+
+@pytest.mark.parametrize(
+    ("values", "expected", "relative"),
+    [
+        (E, 0.0126725435256958, 0.05),  # R: perm.test(e, exact=TRUE)$p.value
+        (G, 2.47140307737901e-05, 0.05),  # R: perm.test(g, exact=TRUE)$p.value
+        (F, 5.58793544769287e-09, 0.40),  # R: perm.test(f, exact=TRUE)$p.value; 6 of 2**30 patterns
+    ],
+)
+def test_saddlepoint_is_close_to_r_far_into_the_tail(values, expected, relative):
+    assert saddlepoint_sign_flip(np.array(values, float)) == pytest.approx(expected, rel=relative)
+
+
+def test_p_value_below_the_number_of_resamples_keeps_its_size():
+    p, how = sign_flip_p(column(G), n_resamples=999, rng=np.random.default_rng(0))
+    assert how[0] == "saddlepoint"
+    assert p[0] == pytest.approx(2.47140307737901e-05, rel=0.05)
+
+
+def test_all_of_one_sign_has_the_smallest_possible_p():
+    values = column(np.linspace(0.1, 0.4, 20))
+    p, _ = sign_flip_p(values, n_resamples=999, rng=np.random.default_rng(0))
+    assert p[0] == 2.0**-19
+
+
+def test_no_difference_gives_one_and_no_data_gives_nan():
+    values = np.column_stack([np.zeros(4), np.full(4, np.nan)])
+    p, _ = sign_flip_p(values, n_resamples=99, rng=np.random.default_rng(0))
+    assert p[0] == 1.0
+    assert np.isnan(p[1])
+
+
+def test_resampling_nobody_is_refused():
+    with pytest.raises(InputError, match="0 subjects"):
+        resample_counts(0, 10, np.random.default_rng(0))

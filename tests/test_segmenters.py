@@ -1,0 +1,182 @@
+"""Every segmenter keeps the contract: one parametrised test for all, and the registry's own."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from umdlib import geometry, segmenters
+from umdlib.errors import InputError
+from umdlib.prompts import Box, Click, Prompt
+from umdlib.segmenters.contract import Segmenter
+from umdlib.volume import Volume
+
+# anisotropic, one axis flipped, axes permuted, far from the origin
+AFFINE = np.array([[0, -3.0, 0, 90], [4.0, 0, 0, -150], [0, 0, 5.0, 400], [0, 0, 0, 1]])
+SHAPE = (36, 40, 22)
+CENTRE = (17, 21, 11)
+LEVELS = {"HU": (60.0, -90.0, 10.0), "SUV": (8.0, 0.6, 0.1), "a.u.": (300.0, 80.0, 15.0)}
+
+
+def phantom(unit="HU", seed=0, half_mm=(20, 24, 20)) -> tuple[Volume, np.ndarray]:
+    """A bright ellipsoid in a dim body, and its mask."""
+    ijk = np.indices(SHAPE).reshape(3, -1).T
+    mm = (ijk - CENTRE) * geometry.spacing_mm(AFFINE)
+    inside = (((mm / half_mm) ** 2).sum(axis=1) <= 1).reshape(SHAPE)
+    bright, dim, noise = LEVELS[unit]
+    rng = np.random.default_rng(seed)
+    data = np.where(inside, bright, dim) + rng.normal(0, noise, SHAPE)
+    if unit != "HU":
+        data = np.maximum(data, 0)
+    return Volume(data.astype(np.float32), AFFINE, unit, "phantom"), inside
+
+
+def world(ijk) -> tuple[float, float, float]:
+    return tuple(geometry.to_world(AFFINE, ijk).tolist())
+
+
+def prompt_for(record: Segmenter) -> Prompt:
+    """A centre click; structures and texts that any system knows."""
+    return Prompt("liver", (Click(world(CENTRE)),), text="liver")
+
+
+def twin(name: str):
+    """The tiny twin of a segmenter, or the segmenter itself; skipped where packages are missing."""
+    record = segmenters.get(name)
+    for package in record.packages:
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
+    if record.external or (record.tiny is None and record.weights):
+        pytest.skip(f"{name} has no tiny twin")
+    segment = record.tiny() if record.tiny else record.load("cpu")
+    return record, segmenters.checked(record, segment)
+
+
+@pytest.mark.parametrize("name", segmenters.names())
+def test_contract(name):
+    record, segment = twin(name)
+    image, _ = phantom("HU", half_mm=(12, 14, 6))  # three slices: 2D systems stay quick
+    before = image.data.copy()
+    prompt = prompt_for(record)
+    first = segment(image, prompt)
+    assert first.dtype == bool
+    assert first.shape == image.shape
+    np.testing.assert_array_equal(image.data, before, err_msg="the image was changed in place")
+    again = segment(Volume(image.data.copy(), AFFINE, "HU"), prompt)
+    if record.deterministic:
+        np.testing.assert_array_equal(first, again)
+    if "negative_click" in record.prompts:
+        corrected = prompt.with_click(Click(world((17, 34, 11)), positive=False))
+        assert segment(image, corrected, first).dtype == bool
+
+
+@pytest.mark.parametrize("name", segmenters.names())
+def test_record_is_complete(name):
+    record = segmenters.get(name)
+    assert record.name == name
+    assert record.summary.endswith(".")
+    for fact in ("title", "paper", "code_licence", "trained_on", "native", "grid"):
+        assert getattr(record, fact), fact
+    assert record.prompts <= {"click", "negative_click", "box", "text", "class"}
+    for item in record.weights:
+        assert item.where
+        assert item.licence
+
+
+@pytest.mark.parametrize("unit", ["HU", "SUV", "a.u."])
+@pytest.mark.parametrize("name", ["threshold", "region_growing"])
+def test_a_clear_ellipsoid_is_found(name, unit):
+    image, truth = phantom(unit)
+    mask = segmenters.load(name)(image, Prompt("liver", (Click(world(CENTRE)),)))
+    dice = 2 * (mask & truth).sum() / (mask.sum() + truth.sum())
+    assert dice > 0.88
+
+
+def test_threshold_takes_exactly_what_exceeds_41_percent_of_the_peak():
+    data = np.zeros((9, 9, 9), np.float32)
+    data[4, 4, 2:7] = (4.0, 4.2, 10.0, 4.2, 4.0)  # 4.1 is 41 %
+    image = Volume(data, np.diag([4.0, 4.0, 4.0, 1.0]), "SUV")
+    mask = segmenters.load("threshold")(image, Prompt("lesion", (Click((16.0, 16.0, 16.0)),)))
+    assert np.argwhere(mask).tolist() == [[4, 4, 3], [4, 4, 4], [4, 4, 5]]
+
+
+def test_a_negative_click_cuts_what_is_nearer_to_it():
+    image, _ = phantom("SUV")
+    clicks = (Click(world(CENTRE)), Click(world((17, 27, 11)), positive=False))
+    for name in ("threshold", "region_growing"):
+        segment = segmenters.load(name)
+        mask = segment(image, Prompt("liver", clicks))
+        assert mask[CENTRE]
+        assert not mask[17, 27, 11]
+        assert mask.sum() < 0.8 * segment(image, Prompt("liver", clicks[:1])).sum()
+
+
+def test_a_click_outside_the_image_is_refused_with_both_named():
+    image, _ = phantom()
+    with pytest.raises(InputError, match=r"click at \(9999.0, 0.0, 0.0\) mm lies outside phantom"):
+        segmenters.load("threshold")(image, Prompt("liver", (Click((9999.0, 0.0, 0.0)),)))
+
+
+def test_blocks_of_fine_voxels_come_back_on_the_image_grid():
+    fine = Volume(np.zeros((61, 60, 31), np.float32), np.diag([1.0, 1.0, 2.0, 1.0]), "SUV")
+    fine.data[20:40, 20:40, 10:20] = 5
+    mask = segmenters.load("threshold")(fine, Prompt("x", (Click((30.0, 30.0, 30.0)),)))
+    np.testing.assert_array_equal(mask, fine.data > 0)
+
+
+def test_unknown_name_suggests_the_nearest():
+    with pytest.raises(InputError, match="Did you mean 'threshold'"):
+        segmenters.get("treshold")
+
+
+def test_a_prompt_of_no_usable_kind_is_refused():
+    image, _ = phantom()
+    with pytest.raises(InputError, match=r"takes click or negative click; the prompt .* holds box"):
+        segmenters.load("threshold")(
+            image, Prompt("liver", box=Box(world((1, 1, 1)), world((3, 3, 3))))
+        )
+
+
+def test_a_segmenter_that_returns_another_grid_is_refused():
+    record = Segmenter("wrong", "W", "W.", lambda d: lambda i, p, q=None: np.zeros((2, 2, 2), bool),
+                       frozenset({"click"}))  # fmt: skip
+    image, _ = phantom()
+    with pytest.raises(InputError, match=r"'wrong' returned bool .2, 2, 2. for phantom"):
+        segmenters.load(record)(image, prompt_for(record))
+
+
+def test_ones_own_in_ten_lines(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from umdlib.segmenters import Segmenter\n"
+        "def load(device):\n"
+        "    def segment(image, prompt, previous=None):\n"
+        "        return image.data > 0\n"
+        "    return segment\n"
+        "MINE = Segmenter('mine_of_test', 'Mine', 'Above 0.', load, frozenset({'click'}))\n"
+    )
+    image, _ = phantom()
+    mask = segmenters.load(f"{file}:MINE")(image, prompt_for(segmenters.get("threshold")))
+    np.testing.assert_array_equal(mask, image.data > 0)
+    assert "mine_of_test" in segmenters.names()
+    with pytest.raises(InputError, match="Did you mean 'MINE'"):
+        segmenters.get(f"{file}:MIME")
+
+
+def test_a_missing_gpu_is_a_sentence():
+    ok, reason = segmenters.availability("threshold", "cuda:99")
+    assert not ok
+    assert "cuda:99" in reason
+
+
+def test_listing_imports_no_torch():
+    code = (
+        "import sys; from umdlib import segmenters; segmenters.table();"
+        "[segmenters.load(n) for n in ('threshold', 'region_growing')];"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

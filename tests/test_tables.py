@@ -1,0 +1,219 @@
+"""Tables show what was computed, mark what the named test marks, and say why a cell is empty."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from umdlib import published, tables
+from umdlib.effort import click_curves, coordinates_given, effort_table
+from umdlib.errors import InputError
+from umdlib.paired import compare
+from umdlib.reported import reported_table
+from umdlib.simulated import score_table
+
+
+@pytest.fixture(scope="module")
+def scores():
+    table = score_table(
+        n_subjects=20, structures=["liver", "aorta"], gap={"even": 0.0, "poor": -0.4}, seed=5
+    )
+    gone = table[table["segmenter"].eq("even")].assign(
+        segmenter="absent", status="unavailable", reason="weights absent.pt not found", dice=np.nan
+    )
+    return pd.concat([table, gone], ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def comparisons(scores):
+    return compare(scores, n_resamples=500)
+
+
+@pytest.fixture(scope="module")
+def cells(scores, comparisons):
+    overall = compare(scores, by=("session", "segmenter"), n_resamples=500)
+    return tables.modality_table(comparisons, "petct", overall=overall)
+
+
+def cell(cells, structure, modality, segmenter):
+    keys = {"structure": structure, "modality": modality, "segmenter": segmenter}
+    return cells[(cells[list(keys)] == pd.Series(keys)).all(axis=1)].iloc[0]
+
+
+def test_cells_are_means_over_subjects(scores, cells):
+    rows = scores.query("structure == 'liver' and modality == 'PET' and segmenter == 'poor'")
+    found = cell(cells, "liver", "PET", "poor")
+    assert found["value"] == pytest.approx(rows["dice"].mean())
+    assert found["high"] - found["value"] == pytest.approx(rows["dice"].std())
+
+
+def test_the_mark_stands_at_the_better_modality(cells):
+    assert cell(cells, "liver", "CT", "poor")["mark"] == "sig-4"
+    assert cell(cells, "liver", "PET", "poor")["mark"] == ""
+    assert cell(cells, "liver", "CT", "even")["mark"] == ""
+
+
+def test_marks_follow_the_correction(comparisons):
+    borderline = comparisons.copy()
+    borderline.attrs = comparisons.attrs
+    borderline[["p_value", "p_holm", "p_bh"]] = [0.008, 0.016, 0.00005]
+    marks = {
+        c: set(tables.modality_table(borderline, "petct", correction=c)["mark"])
+        for c in tables.CORRECTIONS
+    }
+    assert marks == {"none": {"", "sig-2"}, "holm": {""}, "bh": {"", "sig-4"}}
+
+
+def test_the_better_end_of_a_distance_is_the_smaller(scores):
+    far = compare(scores, metric="hausdorff_95", n_resamples=200)
+    cells = tables.modality_table(far, "petct")
+    assert cell(cells, "liver", "CT", "poor")["mark"] == "sig-4"
+    assert cell(cells, "liver", "PET", "even")["best"]
+
+
+def test_the_best_segmenter_of_a_row_is_bold_only_among_several(cells, comparisons):
+    assert cell(cells, "liver", "PET", "even")["best"]
+    assert not cell(cells, "liver", "PET", "poor")["best"]
+    alone = comparisons[comparisons["segmenter"].eq("poor")]
+    assert not tables.modality_table(alone, "petct")["best"].any()
+
+
+def test_an_unavailable_segmenter_is_a_word_not_a_number(cells):
+    text = tables.to_markdown(cells)
+    assert text.count("[unavailable]{.cell-state}") == 6
+    assert "absent: unavailable: weights absent.pt not found" in tables.reasons(cells)
+    assert "nan" not in text.lower()
+
+
+def test_a_segmenter_that_always_fails_is_a_word_too(scores):
+    broken = scores[scores["segmenter"].eq("even")].assign(
+        segmenter="broken", status="failed", dice=np.nan
+    )
+    both = pd.concat([scores, broken], ignore_index=True)
+    text = tables.to_markdown(tables.modality_table(compare(both, n_resamples=99), "petct"))
+    assert text.count("[failed]{.cell-state}") == 4
+
+
+def test_sentences_know_three_verdicts():
+    table = score_table(
+        n_subjects=60, structures=["liver"], gap={"same": 0.0, "worse": -0.3}, noise_sd=0.01,
+        subject_sd=0.05, seed=3,
+    )  # fmt: skip
+    few = compare(table, by=("session", "segmenter"), n_resamples=200)
+    same, worse = tables.sentences(few).splitlines()
+    assert "the same on PET and CT within ±0.02" in same
+    assert "DSC is lower on PET than on CT" in worse
+    assert "n = 60 subjects, 60 pairs" in worse
+    little = table[table["subject"].lt("sub-004")]
+    text = tables.sentences(compare(little, by=("session", "segmenter"), n_resamples=200))
+    assert "undecided" in text
+    assert "fewer than six subjects" in text
+
+
+def test_markdown_is_one_table_with_equal_columns(cells):
+    lines = tables.to_markdown(cells).splitlines()
+    assert len(lines) == 2 + 2 * 3
+    assert {line.count("|") for line in lines} == {7}
+    assert "{.sig-4}" in lines[2]
+    assert lines[2].startswith("| Liver | CT | 20 |")
+
+
+def test_the_legend_names_test_correction_and_rule(cells):
+    legend = cells.attrs["legend"]
+    for words in ("sign-flip", "Holm", "mean (SD)", "Empty rule 'drop'", "CT and PET"):
+        assert words in legend
+
+
+def test_failures_are_counted_in_the_cell():
+    table = score_table(n_subjects=9, structures=["liver"], gap={"a": 0.0}, seed=1)
+    lost = table["modality"].eq("PET") & table["subject"].lt("sub-004")
+    table.loc[lost, ["dice", "status"]] = [0.0, "prediction_empty"]
+    text = tables.to_markdown(tables.modality_table(compare(table, n_resamples=99), "petct"))
+    assert "[3 failed]{.cell-note}" in text
+
+
+def test_median_form_has_quartiles(scores, comparisons):
+    found = cell(tables.modality_table(comparisons, "petct", form="median"), "liver", "CT", "poor")
+    rows = scores.query("structure == 'liver' and modality == 'CT' and segmenter == 'poor'")["dice"]
+    assert (found["low"], found["value"], found["high"]) == pytest.approx(
+        tuple(rows.quantile([0.25, 0.5, 0.75]))
+    )
+
+
+def test_exports_hold_the_same_numbers(cells, tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    for ending in ("csv", "tex", "xlsx"):
+        tables.export(cells, tmp_path / f"t.{ending}")
+    value = cell(cells, "liver", "CT", "poor")["value"]
+    back = pd.read_csv(tmp_path / "t.csv").query("structure == 'liver' and segmenter == 'poor'")
+    assert back["value"].iloc[0] == pytest.approx(value)
+    latex = (tmp_path / "t.tex").read_text()
+    assert rf"\cellcolor[gray]{{0.70}}\textbf{{{value:.3f}" in latex
+    book = openpyxl.load_workbook(tmp_path / "t.xlsx")
+    assert book.sheetnames == ["table", "cells"]
+    shaded = [c for row in book["table"] for c in row if c.fill.fill_type == "solid"]
+    assert any(str(c.value).startswith(f"{value:.3f}") for c in shaded)
+    with pytest.raises(InputError, match=r"Unknown table format '\.docx'"):
+        tables.export(cells, tmp_path / "t.docx")
+
+
+def test_unknown_names_are_refused(comparisons):
+    with pytest.raises(InputError, match="Unknown correction 'sidak'"):
+        tables.modality_table(comparisons, "petct", correction="sidak")
+    with pytest.raises(InputError, match="No comparison of session 'petmr'"):
+        tables.modality_table(comparisons, "petmr")
+
+
+def test_comparison_table_says_why(comparisons):
+    table = tables.comparison_table(comparisons)
+    assert table["note"].iloc[-1] == "unavailable: weights absent.pt not found"
+    assert table["mean difference [95 %]"].iloc[-1] == "–"
+    assert set(tables.comparison_table(comparisons, detail="effects")) > {"rank-biserial", "median"}
+
+
+def test_telescoping_gaps_add_up():
+    """reported − common = harness gap + data gap + prompt gap, where every term exists."""
+    table = score_table(n_subjects=6, structures=["liver"], gap={"sam_med3d_turbo": -0.1}, seed=2)
+    native = table.assign(prompt="official_random", dice=table["dice"] + 0.02)
+    both = pd.concat([table, native], ignore_index=True)
+    harness = {("sam_med3d_turbo", "CT"): 0.77}
+    result = reported_table(published.read("umd_table3"), both, harness=harness)
+    row = result.query("segmenter == 'sam_med3d_turbo' and modality == 'CT'").iloc[0]
+    gaps = row[["harness_gap", "data_gap", "prompt_gap"]]
+    assert gaps.sum() == pytest.approx(row["reported"] - row["common"], abs=1e-12)
+    assert (row["reported"], row["printed"]) == (0.790, 0.404)
+    assert row["harness_gap"] == pytest.approx(0.02)
+    assert row["prompt_gap"] == pytest.approx(0.02)
+
+
+def test_cells_that_cannot_be_computed_say_why(scores):
+    result = reported_table(published.read("umd_table3"), scores).set_index(
+        ["segmenter", "modality"]
+    )
+    assert result.loc[("segvol", "MR"), "why_reported"] == "its test data hold no MR"
+    assert set(result.loc["nnunet", "why_reported"]) == {"not reported"}
+    assert set(result.loc["segvol", "why_common"]) == {"not part of this run"}
+    assert set(result.loc["poor", "why_native"]) == {"its own protocol was not run"}
+    assert result["why_harness_gap"].ne("").all()
+    assert result.loc[("sat_pro", "CT"), "reported"] == pytest.approx(0.756)
+
+
+def test_effort_counts_coordinates_and_gains_pair_within_the_subject():
+    assert [coordinates_given(p, 1) for p in ("centre", "box_padded_5mm", "class")] == [6, 9, 3]
+    table = score_table(n_subjects=8, structures=["liver"], gap={"a": -0.1}, steps=(0, 1), seed=3)
+    table["seconds"] = 0.5
+    curves = click_curves(table, n_resamples=300)
+    pet = curves[curves["modality"].eq("PET")].set_index("step")
+    wide = table[table["modality"].eq("PET")].pivot_table(
+        index="subject", columns="step", values="dice"
+    )
+    assert pet.loc[1, "gain"] == pytest.approx((wide[1] - wide[0]).mean())
+    assert np.isnan(pet.loc[0, "gain"])
+    assert effort_table(table)["seconds"].eq(0.5).all()
+
+
+def test_steps_compare_the_same_structures():
+    table = score_table(n_subjects=4, structures=["liver", "aorta"], gap={"a": 0.0}, steps=(0, 1))
+    missing = table["structure"].eq("aorta") & table["step"].eq(1)
+    curves = click_curves(table[~missing], n_resamples=50)
+    alone = click_curves(table[table["structure"].eq("liver")], n_resamples=50)
+    pd.testing.assert_frame_equal(curves, alone)

@@ -1,0 +1,267 @@
+"""The viewer in headless Chromium: pixels, linked panes, keys, and a page without WebGL."""
+
+import functools
+import http.server
+import io
+import os
+import shutil
+import threading
+
+import numpy as np
+import pytest
+import viewer_phantom as phantom
+from PIL import Image
+
+from umdlib import viewers
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None and not os.environ.get("CI"), reason="no chromium here"),
+]
+OPEN_MS = 120_000  # software rendering on a loaded machine
+HEAD = (
+    '<!doctype html><html lang="en" data-content_root="../"><meta charset="utf-8">'
+    '<meta name="viewport" content="width=device-width,initial-scale=1"><title>t</title>'
+    '<link rel="icon" href="data:,"><link rel="stylesheet" href="../_static/umd-viewer.css">'
+    '<script src="../_static/umd-viewer.js"></script>'
+)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A site with one page of four viewers."""
+    folder = tmp_path_factory.mktemp("site")
+    viewers.install(folder / "_static", folder / "umd")
+    first = phantom.pair(spacing_mm=8.0)
+    figures = [first.write(folder / "umd")]
+    for k in range(3):
+        figures.append(phantom.pair(spacing_mm=12.0, name=f"more{k}").write(folder / "umd"))
+    (folder / "results").mkdir()
+    (folder / "results" / "page.html").write_text(HEAD + "".join(figures), "utf-8")
+    (folder / "inline.html").write_text(
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>t</title>'
+        f'<link rel="icon" href="data:,">{first.inline()}',
+        "utf-8",
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--enable-unsafe-swiftshader"]
+        )
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """Open pages; at the end, none may have logged an error or asked for another host."""
+    contexts, faults = [], []
+
+    def go(url, *, script=None, allow=(), **options):
+        context = browser.new_context(**({"viewport": {"width": 900, "height": 620}} | options))
+        contexts.append(context)
+        page = context.new_page()
+        if script:
+            page.add_init_script(script)
+        page.requested = []
+        page.on("request", lambda r: page.requested.append(r.url))
+
+        def note(text):
+            if not any(word in text for word in allow):
+                faults.append(text)
+
+        page.on("console", lambda m: note(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda e: note(str(e)))
+        page.goto(url)
+        return page
+
+    yield go
+    for context in contexts:
+        context.close()
+    assert not faults
+
+
+def opened(page, name="phantom"):
+    page.click(f"#{name} .umd-open")
+    page.wait_for_selector(f"#{name}[data-umd-ready]", timeout=OPEN_MS)
+    return page.locator(f"#{name}")
+
+
+def choose(figure, label, value):
+    """Set a control and wait until it is drawn."""
+    shown = int(figure.get_attribute("data-umd-shown"))
+    figure.get_by_label(label, exact=True).select_option(value)
+    figure.page.wait_for_function(
+        "([id, n]) => Number(document.getElementById(id).dataset.umdShown) > n",
+        arg=[figure.get_attribute("id"), shown],
+    )
+
+
+def pixels(figure, index=0):
+    """What one pane shows, as (height, width, 3)."""
+    content = figure.locator(".umd-canvas").nth(index).screenshot()
+    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).astype(int)
+
+
+def near(image, colour, tolerance=45):
+    """How many pixels are close to a colour mixed half and half with something grey."""
+    wanted = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
+    chroma, goal = image - image.mean(axis=-1, keepdims=True), (wanted - wanted.mean()) / 2
+    return int((np.abs(chroma - goal).max(axis=-1) < tolerance / 2).sum())
+
+
+def test_a_pair_opens_from_a_file_shows_pixels_and_is_linked(site, visit):
+    page = visit(f"file://{site}/results/page.html")
+    # until the button is pressed: no engine, no volume
+    assert not [u for u in page.requested if "/volumes/" in u or "/vendor/" in u]
+    figure = opened(page)
+    assert all(pixels(figure, k).std() > 20 for k in (0, 1))
+    readouts = figure.locator(".umd-readout")
+    assert "reference: liver" in readouts.nth(0).inner_text()
+    assert "DSC of the liver: 0.7" in readouts.nth(0).inner_text()
+    assert "SUV 2." in readouts.nth(1).inner_text()
+
+    blue, orange = viewers.overlays.DIFFERENCE["missed"], viewers.overlays.DIFFERENCE["added"]
+    before = pixels(figure)
+    choose(figure, "Overlay", "difference")
+    after = pixels(figure)
+    assert near(after, blue) > near(before, blue) + 50
+    assert near(after, orange) > near(before, orange) + 50
+
+    where = [readouts.nth(k).inner_text().split(" mm")[0] for k in (0, 1)]
+    assert where[0] == where[1]
+    before = [pixels(figure, k) for k in (0, 1)]
+    box = figure.locator("canvas[role=application]").first.bounding_box()
+    page.mouse.click(box["x"] + box["width"] * 0.2, box["y"] + box["height"] * 0.3)
+    page.wait_for_timeout(500)
+    moved = [readouts.nth(k).inner_text().split(" mm")[0] for k in (0, 1)]
+    assert moved[0] == moved[1] != where[0]
+    assert all(np.abs(pixels(figure, k) - before[k]).max() > 50 for k in (0, 1))
+
+    z = float(moved[0].split("z ")[1])
+    page.keyboard.press("ArrowUp")
+    assert float(readouts.nth(1).inner_text().split("z ")[1].split(" ")[0]) > z
+
+    page.get_by_label("Corrective clicks:").fill("1")
+    page.get_by_role("button", name="− click 2").click()
+    assert "x 83" in readouts.nth(1).inner_text()
+    assert "DSC of the liver: 0.9" in readouts.nth(0).inner_text()
+    with page.expect_download() as download:
+        page.get_by_label("Save a screenshot").click()
+    with Image.open(download.value.path()) as picture:
+        assert picture.size[0] > 500
+    page.get_by_label("Copy a link to this view").click()
+    link = page.url
+    assert "viewer=phantom" in link
+
+    # a link opens the same view by itself, also on a narrow screen
+    told = [readouts.nth(k).inner_text() for k in (0, 1)]
+    again = visit(link, viewport={"width": 390, "height": 780}, has_touch=True)
+    again.wait_for_selector("#phantom[data-umd-ready]", timeout=OPEN_MS)
+    shown = again.locator("#phantom .umd-readout")
+    assert [shown.nth(k).inner_text() for k in (0, 1)] == told
+    assert again.get_by_label("Overlay", exact=True).input_value() == "difference"
+    assert again.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.slow
+def test_at_most_three_stay_open_and_a_closed_one_opens_again(site, visit):
+    page = visit(f"file://{site}/results/page.html")
+    for name in ("phantom", "more0", "more1", "more2"):
+        figure = opened(page, name)
+        assert pixels(figure).std() > 20
+    ready = page.locator("figure[data-umd-ready]")
+    assert [ready.nth(k).get_attribute("id") for k in range(ready.count())] == [
+        "more0", "more1", "more2",
+    ]  # fmt: skip
+    assert page.locator("#phantom .umd-poster").is_visible()
+    assert pixels(opened(page, "phantom")).std() > 20
+    page.locator("#phantom").get_by_label("Close the viewer").click()
+    assert page.locator("#phantom .umd-open").evaluate("e => e === document.activeElement")
+
+
+@pytest.mark.slow
+def test_every_layout_and_overlay_draws(site, visit):
+    page = visit(f"file://{site}/results/page.html")
+    figure = opened(page, "more0")
+    seen = {}
+    for view in ("axial", "coronal", "sagittal", "render", "planes"):
+        choose(figure, "View", view)
+        seen[view] = pixels(figure)
+    choose(figure, "Structure", "-1")
+    for overlay in ("none", "reference", "prediction", "difference"):
+        choose(figure, "Overlay", overlay)
+        seen[overlay] = pixels(figure)
+    choose(figure, "Window, CT", "2")
+    seen["bone"] = pixels(figure)
+    assert [name for name, image in seen.items() if image.std() < 10] == []
+    names = list(seen)
+    same = [(a, b) for k, a in enumerate(names) for b in names[:k] if (seen[a] == seen[b]).all()]
+    assert same == []
+
+
+@pytest.mark.slow
+def test_it_works_from_a_plain_server_in_the_dark(site, visit):
+    handler = functools.partial(QuietHandler, directory=site)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        origin = f"http://127.0.0.1:{server.server_port}"
+        page = visit(f"{origin}/results/page.html", color_scheme="dark")
+        assert pixels(opened(page, "more0")).std() > 20
+        assert all(u.startswith((origin, "blob:", "data:")) for u in page.requested)
+        server.shutdown()
+
+
+@pytest.mark.slow
+def test_the_frame_for_notebooks_needs_no_file(site, visit):
+    page = visit(f"file://{site}/inline.html")
+    frame = page.frame_locator("iframe")
+    frame.locator(".umd-open").click()
+    frame.locator("#phantom[data-umd-ready]").wait_for(timeout=OPEN_MS)
+    assert pixels(frame.locator("#phantom")).std() > 20
+    assert [u for u in page.requested if not u.startswith(("blob:", "data:"))] == [page.url]
+
+
+def test_without_webgl2_a_sentence_stands_below_the_picture(site, visit):
+    blind = (
+        "const get = HTMLCanvasElement.prototype.getContext;"
+        "HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {"
+        "  return kind === 'webgl2' ? null : get.call(this, kind, ...rest); };"
+    )
+    page = visit(f"file://{site}/results/page.html", script=blind)
+    page.click("#phantom .umd-open")
+    assert "needs WebGL 2" in page.locator("#phantom .umd-note").inner_text()
+    assert page.locator("#phantom .umd-poster img").evaluate("e => e.naturalWidth") > 300
+
+
+def test_a_missing_volume_is_named(site, visit, tmp_path):
+    copy = tmp_path / "site"
+    shutil.copytree(site, copy)
+    for path in (copy / "umd" / "volumes").iterdir():
+        path.unlink()
+    page = visit(f"file://{copy}/results/page.html", allow=("ERR_FILE_NOT_FOUND",))
+    page.click("#more0 .umd-open")
+    page.wait_for_function(
+        "document.querySelector('#more0 .umd-note')?.innerText.includes('could')"
+    )
+    assert "volumes/" in page.locator("#more0 .umd-note").inner_text()
+    assert page.locator("#more0 .umd-open").is_enabled()
+
+
+def test_printing_shows_the_picture(site, visit):
+    page = visit(f"file://{site}/results/page.html")
+    page.emulate_media(media="print")
+    assert page.locator("#phantom .umd-poster img").is_visible()
+    assert page.locator("#phantom .umd-open").is_hidden()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass

@@ -1,0 +1,291 @@
+"""The command line: the only place that knows the whole way from images to pages."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import umdlib
+from umdlib.errors import InputError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status. Bad input ends with one sentence and status 2."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if not hasattr(arguments, "run"):
+        parser.print_help()
+        return 0
+    try:
+        return arguments.run(arguments) or 0
+    except InputError as error:
+        print(f"umdlib: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            "umdlib: interrupted. What was finished is kept; the same command resumes.",
+            file=sys.stderr,
+        )
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="umdlib",
+        description=umdlib.__doc__,
+        epilog="Start: umdlib synthesise cohort --subjects 2, then "
+        "umdlib score cohort/manifest.tsv --segmenters threshold --out results/mine",
+    )
+    parser.add_argument("--version", action="version", version=f"umdlib {umdlib.__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    p = _command(commands, "synthesise", _synthesise, "make a synthetic cohort with known truth")
+    p.add_argument("out", metavar="OUT", help="folder to fill; OUT/manifest.tsv describes it")
+    p.add_argument("--subjects", type=_positive, default=4, metavar="N",
+                   help="subjects per session: N PET/CT and N PET/MR (default 4)")  # fmt: skip
+    p.add_argument("--seed", type=int, default=0, metavar="S", help="random seed (default 0)")
+    p.add_argument("--spacing", type=float, default=4.0, metavar="MM",
+                   help="voxel size of PET in mm (default 4)")  # fmt: skip
+    p.add_argument(
+        "--jobs", type=_positive, default=1, metavar="N", help="subjects at once (default 1)"
+    )
+
+    p = _command(commands, "check", _check, "read every file of a cohort and list all faults")
+    p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the cohort")
+
+    p = _command(commands, "import", _import, "make a manifest for files that exist already")
+    p.add_argument("layout", choices=("ibsi", "pattern"), help="how the files are laid out")
+    p.add_argument("folder", metavar="FOLDER", help="where the files are; they stay there")
+    p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv to write")
+    p.add_argument(
+        "--image", metavar="PATTERN", help="layout pattern: e.g. '{subject}/{modality}.nii.gz'"
+    )
+    p.add_argument(
+        "--reference",
+        metavar="PATTERN",
+        help="layout pattern: e.g. '{subject}/{modality}_seg.nii.gz'",
+    )
+    p.add_argument("--modality", action="append", default=[], metavar="NAME=CT",
+                   help="layout pattern: what a name in the files means; repeat")  # fmt: skip
+
+    p = _command(commands, "segmenters", _segmenters, "list the systems and what each needs")
+
+    p = _command(commands, "score", _score, "predict and score a cohort; resumes where it stopped")
+    p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the cohort")
+    p.add_argument("--segmenters", required=True, metavar="a,b",
+                   help="names of `umdlib segmenters`, or module:attribute of your own")  # fmt: skip
+    p.add_argument(
+        "--out",
+        required=True,
+        metavar="DIR",
+        help="folder of the run; DIR/scores.parquet is the table",
+    )
+    p.add_argument("--prompts", default="centre:1:2", metavar="PLAN",
+                   help="protocol[:seeds[:corrective clicks]], comma-separated (default centre:1:2)")  # fmt: skip
+    p.add_argument(
+        "--tolerances", default="1,5", metavar="MM,MM", help="of surface Dice (default 1,5)"
+    )
+    p.add_argument("--session", help="petct or petmr only")
+    p.add_argument("--modality", help="CT, MR or PET only")
+    p.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+
+    p = _command(commands, "run", _run, "run notebooks with parameters, checked before they start")
+    p.add_argument("notebook", nargs="*", metavar="NOTEBOOK",
+                   help="name in notebooks/ or a path; none lists them with their parameters")  # fmt: skip
+    p.add_argument(
+        "-p",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="set a parameter; repeat",
+    )
+    p.add_argument(
+        "--out", metavar="DIR", default="results/notebooks", help="where the executed copies go"
+    )
+    p.add_argument("--name", help="file name of the executed copy (one notebook only)")
+    p = _command(commands, "collect", _collect, "put pieces of a score table together")
+    p.add_argument("parts", nargs="+", metavar="PART", help="Parquet files written by inference")
+    p.add_argument("--out", required=True, metavar="FILE", help="score table to write")
+
+    p = _command(commands, "render", _render, "lay a run's chapters together and render the book")
+    p.add_argument("run_folder", metavar="RUN", help="folder of the run, with notebooks/ and scores.parquet")
+    p.add_argument("notebooks", nargs="+", metavar="NOTEBOOK", help="executed notebooks that make the book")
+    p.add_argument("--out", default="_build/html", metavar="DIR", help="where the pages go")
+    return parser
+
+
+def _command(commands, name, run, text):
+    parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of 1 or more")
+    return int(text)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _synthesise(a) -> None:
+    from umdlib import synthetic
+
+    manifest = synthetic.synthesise(
+        Path(a.out),
+        subjects=a.subjects,
+        seed=a.seed,
+        spacing_mm=a.spacing,
+        jobs=a.jobs,
+        progress=_say,
+    )
+    _say(f"Cohort: {manifest}")
+
+
+def _check(a) -> int:
+    from umdlib import cohort
+
+    found = cohort.read_cohort(a.manifest)
+    report = cohort.check_cohort(found)
+    _say(cohort.inclusion_table(found).to_string(index=False))
+    _say(f"Structures: {', '.join(s.name for s in found.structures)}")
+    faults = report[report["fault"] != ""]
+    for row in faults.itertuples():
+        _say(f"FAULT {row.subject} {row.session} {row.modality}: {row.fault}")
+    _say(f"{len(report)} cases, {len(faults)} with a fault")
+    return 1 if len(faults) else 0
+
+
+def _import(a) -> None:
+    if a.layout == "ibsi":
+        from umdlib.importers.ibsi import import_ibsi
+
+        manifest = import_ibsi(a.folder, a.manifest)
+    else:
+        from umdlib.importers.pattern import import_pattern
+
+        if not a.image or not a.reference:
+            raise InputError("Layout pattern needs --image and --reference.")
+        names = dict(m.split("=", 1) for m in a.modality if "=" in m)
+        manifest = import_pattern(
+            a.folder, a.manifest, image=a.image, reference=a.reference, modalities=names or None
+        )
+    _say(f"Manifest: {manifest}")
+
+
+def _segmenters(a) -> None:
+    from umdlib import segmenters
+
+    for name in segmenters.names():
+        record = segmenters.get(name)
+        available, reason = segmenters.availability(record)
+        _say(f"{name:18} {'ready' if available else 'unavailable':12} {record.summary}")
+        _say(
+            f"{'':18} {'':12} takes {', '.join(sorted(record.prompts))}"
+            + ("" if available else f"; {reason}")
+        )
+
+
+def _score(a) -> int:
+    from umdlib import benchmark, labels, scores
+    from umdlib.cohort import read_cohort
+
+    cohort = read_cohort(a.manifest)
+    if a.session:
+        labels.session(a.session)
+    wanted = labels.modality(a.modality).name if a.modality else None
+    cases = [c for c in cohort.cases
+             if a.session in (None, c.session) and wanted in (None, c.modality)]  # fmt: skip
+    if not cases:
+        raise InputError(
+            f"No case of {a.manifest} is {a.session or ''} {wanted or ''}.".replace("  ", " ")
+        )
+    settings = benchmark.Settings(benchmark.parse_plans(a.prompts), _tolerances(a.tolerances))
+    parts = []
+    for name in dict.fromkeys(filter(None, a.segmenters.split(","))):
+        table = benchmark.score_cohort(
+            cohort, name, a.out, cases=cases, settings=settings, device=a.device, report=_say
+        )
+        part = Path(a.out) / "parts" / f"{table['segmenter'].iloc[0]}.parquet"
+        scores.write_scores(part, table, stamp=table.attrs["stamp"])
+        parts.append(part)
+    merged = scores.combine(parts)
+    out = Path(a.out) / "scores.parquet"
+    scores.write_scores(out, merged, stamp=merged.attrs["stamp"])
+    for line in scores.missing_pairs(merged):
+        _say(f"unpaired: {line}")
+    _say(
+        merged.groupby(["segmenter", "session", "modality"])["dice"]
+        .describe()[["count", "mean", "std"]]
+        .to_string()
+    )
+    failed = int((merged["status"] == "failed").sum())
+    _say(f"Scores: {out} ({len(merged)} rows, {failed} failed)")
+    return 1 if failed else 0
+
+
+def _collect(a) -> None:
+    from umdlib import scores
+
+    table = scores.combine(a.parts)
+    scores.write_scores(a.out, table, stamp=table.attrs["stamp"])
+    gaps = scores.missing_pairs(table)
+    for line in gaps[:20]:
+        _say(f"unpaired: {line}")
+    _say(f"== scores: {a.out} ({len(table)} rows, {len(gaps)} unpaired)")
+
+
+def _render(a) -> None:
+    from umdlib import book, viewers
+
+    staged = Path(a.run_folder) / "book"
+    stamp = book.stamp_of(Path(a.run_folder) / "scores.parquet")
+    book.stage("book", staged, a.notebooks, stamp=stamp)
+    viewers.install(staged / "_static", staged / "_extra" / "umd")
+    _say(f"== book: {book.render(staged, '_config.yml', a.out, report=_say)}")
+
+
+def _tolerances(text: str) -> tuple[float, ...]:
+    try:
+        values = tuple(float(t) for t in text.split(","))
+    except ValueError:
+        raise InputError(f"Tolerances '{text}' are not numbers in mm, e.g. 1,5.") from None
+    if any(not v > 0 for v in values):
+        raise InputError(f"Tolerances '{text}' must be above 0 mm.")
+    return values
+
+
+def _run(a) -> None:
+    from umdlib import notebook
+
+    folder = Path("notebooks")
+    if not a.notebook:
+        for path in sorted(folder.glob("*.ipynb")):
+            _say(path.stem)
+            for p in notebook.parameters(path).values():
+                _say(f"    -p {p.name} {p.default}   {p.type}{': ' + p.help if p.help else ''}")
+        return
+    texts = dict(a.p)
+    if a.name and len(a.notebook) > 1:
+        raise InputError("--name is for one notebook.")
+    for name in a.notebook:
+        path = Path(name) if name.endswith(".ipynb") else folder / f"{name}.ipynb"
+        if not path.is_file():
+            from umdlib.errors import unknown_name
+
+            raise unknown_name("notebook", name, sorted(p.stem for p in folder.glob("*.ipynb")))
+        values = notebook.parse_values(path, texts)
+        notebook.execute(path, Path(a.out) / f"{a.name or path.stem}.ipynb", values, report=_say)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,412 @@
+"""One case, one segmenter: prompts, predictions and score rows, kept on disk case by case."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from umdlib import metrics, prompts, runs, scores, segmenters, volume, weights
+from umdlib.cohort import Case, Cohort, file_hash
+from umdlib.errors import InputError
+from umdlib.labels import Structure
+from umdlib.prompts import Prompt
+from umdlib.segmenters.contract import Segment, Segmenter
+from umdlib.volume import LabelMap, Volume
+
+# raised when a metric's value may change: scores on disk are then made anew from the predictions
+METRICS_VERSION = "1"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How prompts are drawn: a protocol, its seeds, and corrective clicks after the first prompt."""
+
+    protocol: str = "centre"
+    seeds: tuple[int, ...] = (0,)
+    steps: int = 0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run of the benchmark depends on beside images and segmenter.
+
+    `tolerances_mm` of surface Dice: 1 mm is SegAnyPET's; 5 mm is what a PET voxel can resolve.
+    """
+
+    plans: tuple[Plan, ...] = (Plan("centre", (0,), 2),)
+    tolerances_mm: tuple[float, ...] = (1.0, 5.0)
+
+
+def parse_plans(text: str) -> tuple[Plan, ...]:
+    """Plans from ``protocol[:seeds[:steps]]``, comma-separated.
+
+    Examples
+    --------
+    >>> parse_plans("centre:1:2,random:3")
+    (Plan(protocol='centre', seeds=(0,), steps=2), Plan(protocol='random', seeds=(0, 1, 2), steps=0))
+
+    Raises
+    ------
+    InputError
+        An unknown protocol, or numbers that are none.
+    """
+    plans = []
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        protocol, *numbers = item.split(":")
+        prompts.protocol(protocol)
+        if len(numbers) > 2 or not all(n.isdigit() for n in numbers):
+            raise InputError(f"Prompt plan '{item}' is not protocol[:seeds[:steps]].")
+        seeds, steps = ([int(n) for n in numbers] + [1, 0][len(numbers) :])[:2]
+        plans.append(Plan(protocol, tuple(range(max(seeds, 1))), steps))
+    if not plans:
+        raise InputError("No prompt plan. Give at least one, e.g. centre:1:2.")
+    return tuple(plans)
+
+
+def score_cohort(
+    cohort: Cohort,
+    segmenter: str,
+    root: str | Path,
+    *,
+    cases: Iterable[Case] | None = None,
+    settings: Settings = Settings(),
+    device: str = "cpu",
+    report: Callable[[str], None] = lambda line: None,
+) -> pd.DataFrame:
+    """Predict and score cases with one segmenter; what is done already is read, not repeated.
+
+    Parameters
+    ----------
+    cohort
+        Its references also give the prompts: a session's images share them.
+    segmenter
+        Name in the registry.
+    root
+        Folder of the run; each case is written whole to ``root/cases/<segmenter>/<case>/``.
+    cases
+        Of this cohort; None for all.
+    device
+        ``"cpu"`` or ``"cuda"``.
+    report
+        Called with one line per case.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Score rows of all the cases, `attrs["stamp"]` holds the provenance. A segmenter that
+        cannot be loaded gives rows with status ``unavailable``; one that stops with an error
+        gives rows with status ``failed`` and the reason.
+
+    Raises
+    ------
+    InputError
+        Unknown segmenter, unreadable case, folder that cannot be written.
+    """
+    record = segmenters.get(segmenter)
+    cases = list(cohort.cases if cases is None else cases)
+    root = Path(root)
+    available, reason = segmenters.availability(record, device)
+    if available:
+        for item in record.weights:
+            weights.verified(item, record.name)  # its hash is part of what a prediction depends on
+    stamp = _stamp(cohort, record, settings, device)
+    if not available:
+        report(f"{record.name}: unavailable. {reason}")
+        table = pd.concat([_blank_rows(c, record, settings, "unavailable", reason) for c in cases])
+        return _stamped(table, stamp)
+    segment: Segment | None = None
+    tables = []
+    for number, case in enumerate(cases, start=1):
+        started = time.perf_counter()
+        folder = runs.case_folder(root, record.name, case)
+        drawn = session_prompts(cohort, case, record, settings)
+        keys = _keys(case, record, drawn, settings)
+        state = _state(folder, keys)
+        if state == "rescore":
+            _rescore(folder, case, settings, keys)
+        elif state == "new":
+            segment = segment or segmenters.load(record, device)
+            _score_case(folder, case, record, segment, drawn, settings, keys)
+        tables.append(scores.read_scores(folder / "scores.parquet"))
+        word = {"done": "kept", "rescore": "scored anew", "new": "scored"}[state]
+        seconds = time.perf_counter() - started
+        report(f"{record.name} {case.name} {word} ({number}/{len(cases)}, {seconds:.1f} s)")
+    return _stamped(pd.concat(tables, ignore_index=True), stamp)
+
+
+def session_prompts(
+    cohort: Cohort, case: Case, record: Segmenter, settings: Settings
+) -> dict[tuple[str, int], dict[str, Prompt]]:
+    """First prompts of every structure of a case, the same for both images of its session.
+
+    Returns
+    -------
+    dict
+        (protocol, seed) -> structure name -> prompt; its note says where there is none to give.
+    """
+    kind = "click" if "click" in record.prompts else next(
+        k for k in ("box", "class", "text") if k in record.prompts
+    )  # fmt: skip
+    partners = {
+        c.modality: c.read_reference()
+        for c in cohort.cases
+        if (c.subject, c.session) == (case.subject, case.session)
+    }
+    structural = next((m for m in partners if m != "PET"), case.modality)
+    drawn: dict[tuple[str, int], dict[str, Prompt]] = {}
+    for plan in settings.plans if kind == "click" else (Plan(kind, (0,), 0),):
+        for seed in plan.seeds:
+            drawn[plan.protocol, seed] = prompts.pair_prompts(
+                partners, cohort.structures, structural=structural, protocol=plan.protocol,
+                seed=seed, case=f"{case.subject} {case.session}",
+            )  # fmt: skip
+    return drawn
+
+
+def _score_case(
+    folder: Path, case: Case, record: Segmenter, segment: Segment,
+    drawn: dict, settings: Settings, keys: dict,
+) -> None:  # fmt: skip
+    """Predict all prompts and steps of a case and write its folder in one move."""
+    image, reference = case.read()
+    steps = {p.protocol: p.steps for p in settings.plans if "negative_click" in record.prompts}
+    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    try:
+        for stale in folder.parent.glob(f".{folder.name}.*.part"):
+            shutil.rmtree(stale)
+        part.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(f"Cannot write {folder}: {error.strerror}.") from None
+    try:
+        tables, given = [], []
+        for (protocol, seed), first in drawn.items():
+            rounds = _rounds(
+                image, reference, case.structures, first, segment, steps.get(protocol, 0)
+            )
+            for step, answers in enumerate(rounds):
+                rows = _rows(case, record, protocol, seed, step, answers)
+                bits = metrics.pack_bits([a.mask for a in answers])
+                tables.append(_with_metrics(rows, reference, bits, case.structures, settings))
+                volume.write_bits(
+                    part / runs.prediction_file(protocol, seed, step), bits, image.affine
+                )
+                given += [prompts.to_record(a.prompt) for a in answers]
+        (part / "prompts.json").write_text(json.dumps(given, indent=0))
+        table = pd.concat(tables, ignore_index=True)
+        scores.write_scores(part / "scores.parquet", table, stamp=keys)
+        shutil.rmtree(folder, ignore_errors=True)
+        part.replace(folder)
+    except OSError as error:
+        raise InputError(f"Cannot write {folder}: {error.strerror}.") from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+@dataclass
+class _Answer:
+    """What one call gave: the prompt, the mask (empty where it failed), time, memory, fault."""
+
+    prompt: Prompt
+    mask: np.ndarray
+    seconds: float = np.nan
+    peak_mb: float = np.nan
+    fault: str = ""
+
+
+def _rounds(
+    image: Volume, reference: LabelMap, structures: tuple[Structure, ...],
+    first: dict[str, Prompt], segment: Segment, steps: int,
+) -> Iterator[list[_Answer]]:  # fmt: skip
+    """Answers of all structures at step 0, 1, … `steps`; each corrects the one before."""
+    answers = [_ask(image, first[s.name], segment, None) for s in structures]
+    yield answers
+    for _ in range(steps):
+        later = []
+        for s, answer in zip(structures, answers, strict=True):
+            click = None
+            if _askable(answer.prompt) and not answer.fault:
+                wanted = reference.data == s.value
+                click = prompts.corrective_click(wanted, answer.mask, reference.affine)
+            if click is None:  # nothing left to correct, or nothing to correct it with
+                later.append(answer)
+            else:
+                prompt = replace(answer.prompt, clicks=(*answer.prompt.clicks, click))
+                later.append(_ask(image, prompt, segment, answer.mask))
+        answers = later
+        yield answers
+
+
+def _askable(prompt: Prompt) -> bool:
+    """Whether there is something to ask: a structure that is absent gives no click and no box."""
+    return prompt.note != prompts.REFERENCE_EMPTY
+
+
+def _ask(image: Volume, prompt: Prompt, segment: Segment, previous) -> _Answer:
+    """Call the segmenter once; a fault is an answer, not an end."""
+    empty = np.zeros(image.shape, bool)
+    if not _askable(prompt):
+        return _Answer(prompt, empty)
+    with _peak_memory() as peak:
+        started = time.perf_counter()
+        try:
+            mask, fault = segment(image, prompt, previous), ""
+        except InputError as error:
+            mask, fault = empty, str(error)
+        except Exception as error:  # whatever a model does, the other cases go on
+            mask, fault = empty, f"{type(error).__name__}: {error}"
+        seconds = time.perf_counter() - started
+    return _Answer(prompt, empty if fault else mask, seconds, peak(), fault[:500])
+
+
+def _rows(
+    case: Case, record: Segmenter, protocol: str, seed: int, step: int, answers: list[_Answer]
+) -> pd.DataFrame:
+    """Key columns, time, memory and fault of one step."""
+    return pd.DataFrame([
+        {"subject": case.subject, "session": case.session, "modality": case.modality,
+         "structure": s.name, "segmenter": record.name, "prompt": protocol, "step": step,
+         "seed": seed, "seconds": a.seconds, "peak_mb": a.peak_mb, "reason": a.fault,
+         "note": a.prompt.note}
+        for s, a in zip(case.structures, answers, strict=True)
+    ])  # fmt: skip
+
+
+def _with_metrics(
+    rows: pd.DataFrame, reference: LabelMap, bits: np.ndarray,
+    structures: tuple[Structure, ...], settings: Settings,
+) -> pd.DataFrame:  # fmt: skip
+    """Rows with their metrics; a failed row keeps none."""
+    truth = metrics.label_bits(reference.data, [s.value for s in structures])
+    table = metrics.score_bits(
+        truth, bits, spacing_mm=reference.spacing_mm, bits=len(structures),
+        tolerances_mm=settings.tolerances_mm,
+    ).drop(columns="bit")  # fmt: skip
+    numbers = [c for c in table if c != "status"]
+    failed = rows["reason"].to_numpy() != ""
+    table.loc[failed, numbers] = np.nan
+    table.loc[failed, "status"] = "failed"
+    return pd.concat([rows.reset_index(drop=True), table.reset_index(drop=True)], axis=1)
+
+
+def _rescore(folder: Path, case: Case, settings: Settings, keys: dict) -> None:
+    """Metrics anew from the predictions on disk: no inference."""
+    reference = case.read_reference()
+    old = scores.read_scores(folder / "scores.parquet")
+    keep = ["subject", "session", "modality", "structure", "segmenter", "prompt", "step", "seed",
+            "seconds", "peak_mb", "reason", "note"]  # fmt: skip
+    order = {s.name: n for n, s in enumerate(case.structures)}
+    tables = []
+    for (protocol, seed, step), rows in old.groupby(["prompt", "seed", "step"]):
+        rows = rows[keep].sort_values("structure", key=lambda names: names.map(order))
+        bits = volume.read_bits(folder / runs.prediction_file(protocol, seed, step))
+        tables.append(_with_metrics(rows, reference, bits, case.structures, settings))
+    scores.write_scores(folder / "scores.parquet", pd.concat(tables, ignore_index=True), stamp=keys)
+
+
+def _blank_rows(
+    case: Case, record: Segmenter, settings: Settings, status: str, reason: str
+) -> pd.DataFrame:
+    """Rows without numbers, for a segmenter that could not run."""
+    plan = settings.plans[0]
+    answers = [_Answer(Prompt(s.name), np.zeros(0, bool), fault=reason) for s in case.structures]
+    rows = _rows(case, record, plan.protocol, plan.seeds[0], 0, answers)
+    return rows.assign(dice=np.nan, status=status, note="")
+
+
+def _keys(case: Case, record: Segmenter, drawn: dict, settings: Settings) -> dict[str, str]:
+    """Content keys: of the predictions, and of the scores made from them."""
+    steps = {p.protocol: p.steps for p in settings.plans}
+    given = [
+        [protocol, seed, steps.get(protocol, 0), name, prompts.to_record(p)]
+        for (protocol, seed), first in drawn.items() for name, p in first.items()
+    ]  # fmt: skip
+    corrected = any(steps.values()) and "negative_click" in record.prompts
+    reference = file_hash(case.reference)
+    prediction = [
+        file_hash(case.image), case.unit, given, record.name, identity(record),
+        reference if corrected else "",
+    ]  # fmt: skip
+    score = [prediction, reference, settings.tolerances_mm, METRICS_VERSION]
+    return {"prediction_key": _digest(prediction), "score_key": _digest(score)}
+
+
+def _state(folder: Path, keys: dict[str, str]) -> str:
+    """``done``, ``rescore`` (predictions hold, scores do not) or ``new``."""
+    path = folder / "scores.parquet"
+    try:
+        stamp = json.loads(pq.read_schema(path).metadata[b"umdlib"])
+    except (OSError, KeyError, ValueError):
+        return "new"
+    if stamp.get("prediction_key") != keys["prediction_key"]:
+        return "new"
+    if (pq.read_table(path, columns=["status"])["status"].to_numpy() == "failed").any():
+        return "new"
+    return "done" if stamp.get("score_key") == keys["score_key"] else "rescore"
+
+
+def _stamp(cohort: Cohort, record: Segmenter, settings: Settings, device: str) -> dict:
+    """Provenance of a score table."""
+    return scores.provenance(
+        cohort=cohort.name, cohort_hash=cohort.hash(), device=device,
+        tolerances_mm=list(settings.tolerances_mm), metrics=METRICS_VERSION,
+        plans=[asdict(p) for p in settings.plans],
+        segmenters={record.name: identity(record)},
+    )  # fmt: skip
+
+
+def _stamped(table: pd.DataFrame, stamp: dict) -> pd.DataFrame:
+    table = scores.check_scores(table)
+    table.attrs["stamp"] = stamp
+    return table
+
+
+def identity(record: Segmenter) -> dict:
+    """What a segmenter's predictions depend on: version, settings, source file, weight hashes."""
+    source = inspect.getsourcefile(inspect.unwrap(record.load))
+    return {
+        "version": record.version,
+        "settings": {k: str(v) for k, v in record.settings.items()},
+        "source": file_hash(source) if source else "",
+        "weights": {w.file: weights.known_hash(w) or "" for w in record.weights},
+    }
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+@contextmanager
+def _peak_memory() -> Iterator[Callable[[], float]]:
+    """Peak resident memory (or GPU memory where CUDA is in use) of the block, in MB; NaN if unknown."""
+    torch = sys.modules.get("torch")
+    cuda = torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized()
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
+        yield lambda: torch.cuda.max_memory_allocated() / 1e6
+        return
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark (proc(5))
+    except OSError:
+        yield lambda: float("nan")
+        return
+    yield _high_water_mb
+
+
+def _high_water_mb() -> float:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1e3
+    return float("nan")

@@ -1,0 +1,221 @@
+"""Figures of comparisons: structures and segmenters at a glance."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from umdlib.failures import QUADRANTS
+from umdlib.figures.style import axes, legend_below, segmenter_style
+from umdlib.labels import session
+from umdlib.tables import metric_title, structure_title
+
+# Light to dark, and hatched where colour alone would have to tell.
+_QUADRANT_LOOK = {
+    "both": ("#dbe9f3", ""),
+    "structural_only": ("#0072b2", "///"),
+    "pet_only": ("#d55e00", "\\\\\\"),
+    "neither": ("#4d4d4d", ""),
+}
+
+
+def _structure_rows(ax: Axes, structures: list[str]) -> None:
+    """Structures down the y axis, first one on top."""
+    ax.set_yticks(range(len(structures)), [structure_title(s) for s in structures])
+    ax.set_ylim(len(structures) - 0.5, -0.5)
+    ax.grid(visible=False, axis="y")
+    ax.grid(visible=True, axis="x")
+
+
+def forest(
+    comparisons: pd.DataFrame,
+    *,
+    margin: float | None = None,
+    p_value: str = "p_holm",
+    ax: Axes | None = None,
+) -> Axes:
+    """Mean paired difference with its interval, structures down, one marker per segmenter.
+
+    Parameters
+    ----------
+    comparisons
+        From `umdlib.paired.compare`, of one session.
+    margin
+        Equivalence margin, drawn as a band; None takes the table's own.
+    p_value
+        Column that fills a marker where it is under 0.05.
+    ax
+        Axes to draw on; None makes them.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    rows = comparisons[comparisons["estimate"].notna()]
+    structures = list(dict.fromkeys(rows["structure"]))
+    looks = segmenter_style(comparisons["segmenter"])
+    shown = [s for s in dict.fromkeys(comparisons["segmenter"]) if s in set(rows["segmenter"])]
+    step = 0.12 + 0.13 * max(len(shown), 2)
+    ax = axes(ax, figsize=(7.2, 1.5 + step * max(len(structures), 2)))
+    margin = comparisons.attrs.get("margin", 0.0) if margin is None else margin
+    ax.axvspan(-margin, margin, color="#dddddd", lw=0, zorder=0)
+    ax.axvline(0, color="#444444", lw=0.9, zorder=1)
+    for i, segmenter in enumerate(shown):
+        part = rows[rows["segmenter"].eq(segmenter)]
+        shift = (i - (len(shown) - 1) / 2) * 0.7 / max(len(shown), 1)
+        y = np.array([structures.index(s) for s in part["structure"]]) + shift
+        _intervals(ax, part, y, looks[segmenter], part[p_value].lt(0.05).to_numpy())
+    _structure_rows(ax, structures)
+    for edge in np.arange(0.5, len(structures) - 1):
+        ax.axhline(edge, color="#eeeeee", lw=0.8, zorder=0)
+    names = " and ".join(session(s).structural for s in comparisons["session"].unique())
+    ax.set_xlabel(f"{metric_title(comparisons.attrs.get('metric', 'dice'))}: PET minus {names}")
+    handles = [Line2D([], [], lw=1.8, ms=6, label=s, **looks[s]) for s in shown]
+    legend_below(ax, handles=handles)
+    return ax
+
+
+def _intervals(ax: Axes, part: pd.DataFrame, y: np.ndarray, look: dict, sure: np.ndarray) -> None:
+    """Interval and marker of one segmenter on every structure; filled where `sure`."""
+    ax.hlines(y, part["ci_low"], part["ci_high"], color=look["color"], lw=1.8, zorder=2)
+    for filled in (True, False):
+        ax.scatter(
+            part["estimate"][sure == filled], y[sure == filled], s=34, zorder=3,
+            marker=look["marker"], edgecolor=look["color"], linewidth=1.4,
+            facecolor=look["color"] if filled else "white",
+        )  # fmt: skip
+
+
+def slope_chart(overall: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Each segmenter's mean on the structural modality and on PET, joined.
+
+    Parameters
+    ----------
+    overall
+        From `umdlib.paired.compare` by session and segmenter, of one session.
+    ax
+        Axes to draw on; None makes them.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Names stand at the PET end, kept apart.
+    """
+    rows = overall[overall["estimate"].notna()].sort_values("mean_pet")
+    looks = segmenter_style(overall["segmenter"])
+    ax = axes(ax, figsize=(5.6, 4.0))
+    for _, row in rows.iterrows():
+        ends = [row["mean_structural"], row["mean_pet"]]
+        ax.plot([0, 1], ends, lw=2, ms=8, clip_on=False, **looks[row["segmenter"]])
+    low, high = ax.get_ylim()
+    heights = _apart(rows["mean_pet"].to_numpy(), (high - low) * 0.06)
+    for height, (_, row) in zip(heights, rows.iterrows(), strict=True):
+        text = f"{row['segmenter']}  {row['estimate']:+.3f}".replace("-", "−")
+        ax.annotate(text, (1, row["mean_pet"]), (1.07, height), va="center", fontsize=9.5)
+    structural = session(overall["session"].iloc[0]).structural
+    ax.set_xticks([0, 1], [structural, "PET"])
+    ax.set_xlim(-0.15, 1.9)
+    ax.set_ylabel(f"mean {metric_title(overall.attrs.get('metric', 'dice'))}")
+    return ax
+
+
+def _apart(values: np.ndarray, gap: float) -> np.ndarray:
+    """Ascending values moved up as far as needed to lie at least `gap` apart."""
+    placed = values.astype(float).copy()
+    for i in range(1, len(placed)):
+        placed[i] = max(placed[i], placed[i - 1] + gap)
+    return placed - (placed - values).mean() if len(placed) else placed
+
+
+def failure_quadrants(comparisons: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Share of pairs on which both, one or neither modality works, structures down.
+
+    Parameters
+    ----------
+    comparisons
+        From `umdlib.paired.compare` or `umdlib.failures.quadrants`; with several segmenters, of one
+        structure or of all (then segmenters go down).
+    ax
+        Axes to draw on; None makes them.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    rows = comparisons.dropna(subset=list(QUADRANTS))
+    several = len(rows["segmenter"].unique()) > 1 or "structure" not in rows
+    by = "segmenter" if several else "structure"
+    ax = axes(ax, figsize=(7.2, 1.5 + 0.34 * max(len(rows), 2)))
+    names = [structure_title(n) if by == "structure" else n for n in rows[by]]
+    total = rows[list(QUADRANTS)].sum(axis=1)
+    left = np.zeros(len(rows))
+    for key, (colour, hatch) in _QUADRANT_LOOK.items():
+        share = (rows[key] / total).fillna(0).to_numpy()
+        ax.barh(np.arange(len(rows)), share, left=left, color=colour, hatch=hatch, height=0.72,
+                edgecolor="white", lw=0.6)  # fmt: skip
+        for y, (part, start) in enumerate(zip(share, left, strict=True)):
+            if part >= 0.06:
+                ink = "black" if key == "both" else "white"
+                box = {"facecolor": colour, "edgecolor": "none", "pad": 1.2}
+                ax.text(start + part / 2, y, f"{rows[key].iloc[y]:.0f}", ha="center", va="center",
+                        color=ink, fontsize=9, bbox=box)  # fmt: skip
+        left += share
+    ax.set_yticks(range(len(rows)), names)
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.set_xlim(0, 1)
+    ax.grid(visible=False)
+    ax.set_xlabel("share of pairs (numbers: pairs)")
+    handles = [Patch(facecolor=c, hatch=h, edgecolor="white", label=QUADRANTS[k])
+               for k, (c, h) in _QUADRANT_LOOK.items()]  # fmt: skip
+    legend_below(ax, handles=handles, columns=2)
+    return ax
+
+
+def reported_beside_measured(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Reported, printed-on-UMD and measured mean DSC of every segmenter and modality, as dots.
+
+    Parameters
+    ----------
+    table
+        From `umdlib.reported.reported_table`.
+    ax
+        Axes to draw on; None makes them.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Rows without any number are left out.
+    """
+    columns = {
+        "reported": ("reported elsewhere", "#999933", "s"),
+        "printed": ("printed by UMD", "#000000", "o"),
+        "native": ("measured here, its own prompt", "#56b4e9", "^"),
+        "common": ("measured here, common prompt", "#882255", "D"),
+    }
+    rows = table.dropna(subset=list(columns), how="all").reset_index(drop=True)
+    ax = axes(ax, figsize=(7.2, 1.6 + 0.27 * max(len(rows), 2)))
+    numbers = rows[list(columns)]
+    ax.hlines(range(len(rows)), numbers.min(axis=1), numbers.max(axis=1), color="#bbbbbb", lw=1.2)
+    for name, (label, colour, marker) in columns.items():
+        if rows[name].notna().any():
+            ax.scatter(
+                rows[name],
+                range(len(rows)),
+                s=36,
+                color=colour,
+                marker=marker,
+                label=label,
+                zorder=3,
+            )
+    names = rows["title"] + ", " + rows["session"].map(lambda s: session(s).title) + ": "
+    ax.set_yticks(range(len(rows)), names + rows["modality"])
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.set_xlim(-0.02, 1.0)
+    ax.grid(visible=False, axis="y")
+    ax.grid(visible=True, axis="x")
+    ax.set_xlabel("mean DSC")
+    legend_below(ax, columns=2)
+    return ax

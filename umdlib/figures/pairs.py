@@ -1,0 +1,192 @@
+"""Figures of pairs: each subject on both modalities, and the difference."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from umdlib import resampling
+from umdlib.errors import InputError
+from umdlib.figures.style import GREY, axes, legend_below
+from umdlib.labels import MODALITIES, Modality, session
+from umdlib.tables import metric_title, structure_title
+
+
+def _pairs(differences: pd.DataFrame, by: list[str]) -> tuple[pd.DataFrame, Modality]:
+    """Subject means of the pairs of one session, and the structural modality."""
+    rows = differences[differences["state"].eq("paired")]
+    if len(rows["session"].unique()) != 1:
+        found = ", ".join(rows["session"].unique()) or "none with a pair"
+        raise InputError(f"A figure of pairs shows one session, found {found}.")
+    means = rows.groupby(by, sort=False)[["structural", "pet", "difference"]].mean()
+    return means, MODALITIES[session(rows["session"].iloc[0]).structural]
+
+
+def _mean_interval(values: np.ndarray, n_resamples: int, seed: int) -> tuple[float, float]:
+    """BCa interval of the mean of `values`."""
+    counts = resampling.resample_counts(len(values), n_resamples, np.random.default_rng(seed))
+    low, high = resampling.bca_interval(values[:, None], counts)
+    return float(low[0]), float(high[0])
+
+
+def paired_plot(
+    differences: pd.DataFrame,
+    *,
+    n_resamples: int = 10_000,
+    seed: int = 0,
+    ax: Axes | None = None,
+) -> Axes:
+    """Each subject's two scores joined by a line, beside the differences with their mean.
+
+    Parameters
+    ----------
+    differences
+        Rows of `umdlib.paired.paired_differences` of one session, segmenter and structure (or of
+        several structures, which are averaged within subject).
+    n_resamples, seed
+        Of the bootstrap interval of the mean difference.
+    ax
+        Axes to draw on; None makes them.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Scores on the left scale, differences on the right scale, whose zero is at the level of the
+        structural mean.
+
+    Raises
+    ------
+    InputError
+        If the rows are of several sessions or hold no pair.
+    """
+    rows, structural = _pairs(differences, ["subject"])
+    ax = axes(ax, figsize=(5.6, 4.0))
+    ax.plot([0, 1], rows[["structural", "pet"]].to_numpy().T, color=GREY, lw=0.7, alpha=0.7)
+    for x, side, modality in ((0, "structural", structural), (1, "pet", MODALITIES["PET"])):
+        marker = "o" if side == "structural" else "D"
+        spots = np.full(len(rows), x)
+        ax.scatter(spots, rows[side], s=15, color=modality.colour, marker=marker, zorder=3)
+        ax.plot([x - 0.16, x + 0.16], [rows[side].mean()] * 2, color=modality.colour, lw=3)
+    _difference_axis(ax, rows, n_resamples, seed)
+    ax.set_xticks([0, 1, 2], [structural.title, "PET", f"PET − {structural.title}"])
+    ax.set_xlim(-0.4, 2.5)
+    ax.set_ylabel(metric_title(differences.attrs.get("metric", "dice")))
+    return ax
+
+
+def _difference_axis(ax: Axes, rows: pd.DataFrame, n_resamples: int, seed: int) -> None:
+    """Differences and their mean with interval, on a scale at the right."""
+    values = rows["difference"].to_numpy()
+    low, high = _mean_interval(values, n_resamples, seed)
+    base = rows["structural"].mean()
+    right = ax.secondary_yaxis("right", functions=(lambda y: y - base, lambda d: d + base))
+    right.set_ylabel("paired difference")
+    right.spines["right"].set_visible(True)
+    spots = 1.85 + _spread(values, 0.09)
+    ax.scatter(spots, base + values, s=13, color=GREY, zorder=2)
+    ax.plot([1.6, 2.4], [base, base], color="#444444", lw=0.9, ls="--", zorder=1)
+    if np.isfinite(low):
+        ax.plot([2.15, 2.15], [base + low, base + high], color="black", lw=2.4, zorder=3)
+    ax.plot(2.15, base + values.mean(), "o", color="black", ms=7, zorder=4)
+
+
+def _spread(values: np.ndarray, width: float) -> np.ndarray:
+    """Sideways offsets that keep neighbouring points apart, the same at every drawing."""
+    order = np.argsort(np.argsort(values, kind="stable"), kind="stable")
+    return width * np.array([-1.0, 0.35, -0.35, 1.0])[order % 4]
+
+
+def bland_altman(
+    differences: pd.DataFrame, *, labels: tuple[str, str] | None = None, ax: Axes | None = None
+) -> Axes:
+    """Difference against mean of the two scores, with mean difference and limits of agreement.
+
+    Parameters
+    ----------
+    differences
+        Rows of `umdlib.paired.paired_differences` of one session; several structures are points of
+        their own.
+    labels
+        Axis labels, where the values are not scores.
+    ax
+        Axes to draw on; None makes them.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Notes
+    -----
+    Bland and Altman (1986), https://doi.org/10.1016/S0140-6736(86)90837-8. The limits hold 95 % of
+    the differences only where these are normal and one per subject.
+    """
+    rows, structural = _pairs(differences, ["subject", "structure"])
+    ax = axes(ax, figsize=(6.0, 4.2))
+    metric = metric_title(differences.attrs.get("metric", "dice"))
+    x, y = labels or (f"mean {metric} of {structural.title} and PET", f"PET − {structural.title}")
+    ax.scatter((rows["structural"] + rows["pet"]) / 2, rows["difference"], s=14,
+               color=MODALITIES["PET"].colour, alpha=0.7, lw=0)  # fmt: skip
+    mean, sd = rows["difference"].mean(), rows["difference"].std()
+    ax.axhline(0, color="#444444", lw=0.8)
+    for level, name in (
+        (mean, "mean"),
+        (mean - 1.96 * sd, "−1.96 SD"),
+        (mean + 1.96 * sd, "+1.96 SD"),
+    ):
+        if np.isfinite(level):
+            ax.axhline(level, color="black", lw=1.4, ls="-" if name == "mean" else "--")
+            text = f"{name} {level:+.2f}".replace("-", "−")
+            ax.annotate(text, (1, level), (-4, 3), xycoords=("axes fraction", "data"),
+                        textcoords="offset points", ha="right", fontsize=9)  # fmt: skip
+    ax.set_xlabel(x)
+    ax.set_ylabel(y)
+    return ax
+
+
+def distributions(
+    differences: pd.DataFrame, *, legend: bool = True, ax: Axes | None = None
+) -> Axes:
+    """Score distribution of every structure on both modalities: box with every subject as a point.
+
+    Parameters
+    ----------
+    differences
+        Rows of `umdlib.paired.paired_differences` of one session and segmenter.
+    legend
+        Whether to put one under the figure; the panels of a figure need only one.
+    ax
+        Axes to draw on; None makes them.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Structures down; the box is median and quartiles, its whiskers reach 1.5 box lengths.
+    """
+    rows, structural = _pairs(differences, ["structure", "subject"])
+    structures = list(dict.fromkeys(rows.index.get_level_values("structure")))
+    ax = axes(ax, figsize=(7.2, 1.1 + 0.5 * len(structures)))
+    sides = ((-0.19, "structural", structural, "o"), (0.19, "pet", MODALITIES["PET"], "D"))
+    for shift, side, modality, marker in sides:
+        groups = [rows.loc[s, side].to_numpy() for s in structures]
+        places = np.arange(len(groups)) + shift
+        ax.boxplot(groups, positions=places, orientation="horizontal", widths=0.3, sym="",
+                   manage_ticks=False, patch_artist=True, medianprops={"color": "black", "lw": 1.6},
+                   boxprops={"facecolor": modality.colour, "alpha": 0.3, "lw": 0.8})  # fmt: skip
+        for place, values in zip(places, groups, strict=True):
+            ax.scatter(values, place + _spread(values, 0.08), s=8, color=modality.colour,
+                       marker=marker, lw=0, zorder=3)  # fmt: skip
+    ax.set_yticks(range(len(structures)), [structure_title(s) for s in structures])
+    ax.set_ylim(len(structures) - 0.5, -0.5)
+    ax.grid(visible=False, axis="y")
+    ax.grid(visible=True, axis="x")
+    ax.set_xlabel(metric_title(differences.attrs.get("metric", "dice")))
+    if legend:
+        pet = MODALITIES["PET"].colour
+        handles = [
+            Line2D([], [], ls="", marker="o", color="#444444", label="structural (upper)"),
+            Line2D([], [], ls="", marker="D", color=pet, label="PET (lower)"),
+        ]
+        legend_below(ax, handles=handles)
+    return ax

@@ -1,0 +1,268 @@
+"""Figures of certainty: clicks, rankings, empty rules, tests that err and intervals that cover."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from umdlib.figures.style import axes, legend_below, segmenter_style
+from umdlib.labels import MODALITIES
+from umdlib.tables import metric_title
+from umdlib.variance import SOURCES
+
+
+def click_plot(
+    curves: pd.DataFrame,
+    *,
+    metric: str = "dice",
+    against: str = "step",
+    legend: bool = True,
+    ax: Axes | None = None,
+) -> Axes:
+    """Mean score after each corrective click, solid on the structural modality, dashed on PET.
+
+    Parameters
+    ----------
+    curves
+        From `umdlib.effort.click_curves`, of one session and one protocol per segmenter.
+    metric
+        Its name.
+    against
+        ``step`` (corrective clicks) or ``coordinates`` (numbers given, first prompt included).
+    legend
+        Whether to put one under the figure; the panels of a figure need only one.
+    ax
+        Axes to draw on; None makes them.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The marker is the segmenter's; open on PET.
+    """
+    rows = curves[curves["modality"].ne("difference")]
+    looks = segmenter_style(curves["segmenter"])
+    ax = axes(ax, figsize=(6.6, 4.4))
+    for (segmenter, modality), part in rows.groupby(["segmenter", "modality"], sort=False):
+        part = part.sort_values(against)
+        pet, look = modality == "PET", looks[segmenter]
+        ax.fill_between(part[against], part["ci_low"], part["ci_high"], color=look["color"],
+                        alpha=0.06 if pet else 0.13, lw=0)  # fmt: skip
+        ax.plot(part[against], part["estimate"], ls="--" if pet else "-", mec=look["color"],
+                mfc="white" if pet else look["color"], **look)  # fmt: skip
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set_xlabel({"step": "corrective clicks", "coordinates": "coordinates given"}[against])
+    ax.set_ylabel(f"mean {metric_title(metric)}")
+    handles = [Line2D([], [], label=s, **looks[s]) for s in dict.fromkeys(rows["segmenter"])]
+    handles += [
+        Line2D([], [], color="#444444", label="structural"),
+        Line2D([], [], color="#444444", ls="--", label="PET"),
+    ]
+    if legend:
+        legend_below(ax, handles=handles)
+    return ax
+
+
+def ranking_stability(ranks: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Share of subject resamples in which each segmenter has each rank, as a grid of areas.
+
+    Parameters
+    ----------
+    ranks
+        From `umdlib.ranking.rank_segmenters`, of one session and modality.
+    ax
+        Axes to draw on; None makes them.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The disc area is the share; the share is written beside it.
+    """
+    rows = ranks[ranks["rank"].notna()].sort_values("rank", kind="stable").reset_index(drop=True)
+    n = len(rows)
+    ax = axes(ax, figsize=(1.9 + 0.95 * max(n, 3), 1.3 + 0.55 * max(n, 2)))
+    colour = MODALITIES[rows["modality"].iloc[0]].colour if n else "black"
+    for y, shares in enumerate(rows["rank_shares"]):
+        for x, share in enumerate(shares):
+            if share > 0.0005:
+                ax.scatter(x + 1, y, s=620 * share, color=colour, alpha=0.75, lw=0)
+                ax.annotate(f"{100 * share:.0f} %", (x + 1, y), (0, -21), ha="center", fontsize=8,
+                            va="center", textcoords="offset points")  # fmt: skip
+    ax.set_yticks(range(n), rows["segmenter"])
+    ax.set_ylim(n - 0.4, -0.5)
+    ax.set_xticks(range(1, n + 1))
+    ax.set_xlim(0.5, n + 0.5)
+    ax.set_xlabel("rank (1 is best)")
+    return ax
+
+
+def rule_plot(
+    summaries: pd.DataFrame, *, metric: str = "dice", legend: bool = True, ax: Axes | None = None
+) -> Axes:
+    """The mean difference of each segmenter under each empty rule, with intervals.
+
+    Parameters
+    ----------
+    summaries
+        Rows of `umdlib.paired.compare` by session and segmenter, one set per rule, with `empty`.
+    metric
+        Its name.
+    legend
+        Whether to put one under the figure; the panels of a figure need only one.
+    ax
+        Axes to draw on; None makes them.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    rows = summaries[summaries["estimate"].notna()]
+    rules, looks = list(dict.fromkeys(rows["empty"])), segmenter_style(summaries["segmenter"])
+    shown = list(dict.fromkeys(rows["segmenter"]))
+    ax = axes(ax, figsize=(6.6, 3.8))
+    ax.axhline(0, color="#444444", lw=0.9)
+    for i, segmenter in enumerate(shown):
+        part = rows[rows["segmenter"].eq(segmenter)]
+        x = np.array([rules.index(r) for r in part["empty"]]) + (i - (len(shown) - 1) / 2) * 0.16
+        ax.vlines(x, part["ci_low"], part["ci_high"], color=looks[segmenter]["color"], lw=1.8)
+        ax.plot(x, part["estimate"], ls="none", label=segmenter, **looks[segmenter])
+    ax.set_xticks(range(len(rules)), rules)
+    ax.set_xlabel("empty rule")
+    ax.set_ylabel(f"{metric_title(metric)}: PET minus structural")
+    if legend:
+        legend_below(ax)
+    return ax
+
+
+def variance_bars(components: pd.DataFrame, *, legend: bool = True, ax: Axes | None = None) -> Axes:
+    """Share of each source in the sum of squares, one stacked bar per segmenter.
+
+    Parameters
+    ----------
+    components
+        From `umdlib.variance.variance_components`, of one session.
+    legend
+        Whether to put one under the figure; the panels of a figure need only one.
+    ax
+        Axes to draw on; None makes them.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Sources that hold the modality are hatched: together they are the modality's part.
+    """
+    wide = components.pivot_table(
+        index="segmenter", columns="source", values="share", sort=False
+    ).reindex(columns=list(SOURCES)).fillna(0.0)  # fmt: skip
+    ax = axes(ax, figsize=(7.2, 2.0 + 0.45 * max(len(wide), 2)))
+    left = np.zeros(len(wide))
+    colours = ["#0072b2", "#56b4e9", "#d55e00", "#a6c8dd", "#e8a070", "#f2c9ab", "#f7e3d6",
+               "#666666", "#bbbbbb"]  # fmt: skip
+    for source, colour in zip(SOURCES, colours, strict=True):
+        hatch = "///" if "modality" in source else ""
+        ax.barh(range(len(wide)), wide[source], left=left, color=colour, hatch=hatch,
+                edgecolor="white", lw=0.5, height=0.7, label=SOURCES[source])  # fmt: skip
+        left += wide[source].to_numpy()
+    ax.set_yticks(range(len(wide)), list(wide.index))
+    ax.set_ylim(len(wide) - 0.5, -0.5)
+    ax.set_xlim(0, 1)
+    ax.grid(visible=False)
+    ax.set_xlabel("share of the sum of squares")
+    if legend:
+        legend_below(ax, columns=3)
+    return ax
+
+
+def error_rates(
+    rates: pd.DataFrame, *, label: str = "test", nominal: float = 0.05, ax: Axes | None = None
+) -> Axes:
+    """Simulated rates with their Monte-Carlo interval, against the nominal one.
+
+    Parameters
+    ----------
+    rates
+        From `umdlib.operating.type_one_error`.
+    label
+        Column that names the rows.
+    nominal
+        What each should be.
+    ax
+        Axes to draw on; None makes them.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    ax = axes(ax, figsize=(7.2, 1.1 + 0.4 * len(rates)))
+    y = np.arange(len(rates))
+    ax.axvline(nominal, color="black", lw=1.2, ls="--")
+    ax.hlines(y, rates["rate"] - 1.96 * rates["error"], rates["rate"] + 1.96 * rates["error"],
+              color="#0072b2", lw=2)  # fmt: skip
+    ax.plot(rates["rate"], y, "o", color="#0072b2")
+    for place, rate in zip(y, rates["rate"], strict=True):
+        ax.annotate(f"{100 * rate:.1f} %", (rate, place), (14, 0), va="center", fontsize=9,
+                    textcoords="offset points",
+                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})  # fmt: skip
+    ax.set_yticks(y, rates[label])
+    ax.set_ylim(len(rates) - 0.5, -0.7)
+    ax.grid(visible=False, axis="y")
+    ax.grid(visible=True, axis="x")
+    ax.set_xlim(0, max(1.12 * rates["rate"].max(), 2 * nominal))
+    ax.set_xlabel(
+        f"share of cohorts without a gap that are called significant (nominal {nominal:g})"
+    )
+    return ax
+
+
+def coverage_plot(
+    covered: pd.DataFrame,
+    *,
+    intervals: Sequence[str] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Coverage of nominal 95 % intervals against the number of subjects.
+
+    Parameters
+    ----------
+    covered
+        From `umdlib.operating.coverage`.
+    intervals
+        Which to show; None shows all.
+    ax
+        Axes to draw on; None makes them.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        One line per interval and shape, with the Monte-Carlo 95 % interval of each point; the line
+        style is the shape's.
+    """
+    intervals = list(dict.fromkeys(covered["interval"])) if intervals is None else list(intervals)
+    looks = segmenter_style(intervals)
+    ax = axes(ax, figsize=(6.6, 4.2))
+    ax.axhline(0.95, color="black", lw=1.2, ls="--")
+    shapes = list(dict.fromkeys(covered["shape"]))
+    for i, shape in enumerate(shapes):
+        for name in intervals:
+            part = covered[covered["interval"].eq(name) & covered["shape"].eq(shape)]
+            # Sizes a little apart, so that the Monte-Carlo intervals do not cover each other.
+            x = part["n_subjects"] * 1.02 ** (i - (len(shapes) - 1) / 2)
+            half, colour = 1.96 * part["error"], looks[name]["color"]
+            ax.vlines(x, part["rate"] - half, part["rate"] + half, color=colour, lw=1, alpha=0.6)
+            ax.plot(x, part["rate"], ls=["-", "--", ":"][i % 3], **looks[name])
+    ax.set_xscale("log")
+    ax.set_ylim(min(0.8, covered["rate"].min() - 0.03), 1.0)
+    sizes = sorted(covered["n_subjects"].unique())
+    ax.set_xticks(sizes, [str(n) for n in sizes])
+    ax.minorticks_off()
+    ax.set_xlabel("subjects")
+    ax.set_ylabel("share of intervals that hold the truth")
+    handles = [Line2D([], [], label=n, **looks[n]) for n in intervals]
+    handles += [Line2D([], [], color="#444444", ls=["-", "--", ":"][i % 3], label=s)
+                for i, s in enumerate(shapes)]  # fmt: skip
+    ax.legend(handles=handles, loc="lower right", fontsize=8.5)
+    return ax

@@ -1,0 +1,85 @@
+"""The look of every figure: style sheet, colours and markers, axes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import resources
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+
+# Okabe & Ito (2008) and two of Tol's (2021), none of them a modality's; the marker tells the rest.
+SEGMENTER_COLOURS = ("#000000", "#cc79a7", "#56b4e9", "#e69f00", "#882255", "#666666", "#999933")
+SEGMENTER_MARKERS = "osD^vPX<>"
+GREY = "#8a8a8a"
+
+
+def style_sheet() -> str:
+    """Path of the book's matplotlib style."""
+    return str(resources.files("umdlib") / "style.mplstyle")
+
+
+def use_style() -> None:
+    """Make the book's look the default of matplotlib in this process."""
+    mpl.style.use(style_sheet())
+
+
+def segmenter_style(segmenters: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Colour and marker of each segmenter; the marker alone tells up to nine of them apart.
+
+    Examples
+    --------
+    >>> segmenter_style(["b", "a"])["a"]
+    {'color': '#000000', 'marker': 'o'}
+    """
+    names = sorted(set(segmenters))
+    return {
+        name: {
+            "color": SEGMENTER_COLOURS[i % len(SEGMENTER_COLOURS)],
+            "marker": SEGMENTER_MARKERS[i % len(SEGMENTER_MARKERS)],
+        }
+        for i, name in enumerate(names)
+    }
+
+
+def axes(ax: Axes | None, **figure: object) -> Axes:
+    """The axes given, or new ones in the book's style."""
+    if ax is not None:
+        return ax
+    return _subplots(**figure)
+
+
+def _subplots(**options: object) -> object:
+    """New axes in the book's style."""
+    with mpl.style.context(style_sheet()):
+        new = plt.subplots(**options)[1]
+        # The first figure of a Jupyter kernel makes pyplot interactive. Leaving the style would
+        # undo that, and no later figure would be shown.
+        interactive = mpl.is_interactive()
+    mpl.interactive(interactive)
+    return new
+
+
+def legend_below(ax: Axes, *, columns: int = 4, handles: list | None = None) -> None:
+    """A legend under the axes, where it hides nothing; none without an entry."""
+    if handles is None:
+        handles = ax.get_legend_handles_labels()[0]
+    if handles:
+        ax.figure.legend(
+            handles=handles, loc="outside lower center", ncols=min(columns, len(handles))
+        )
+
+
+def panels(rows: int, columns: int, *, width: float, height: float) -> list[Axes]:
+    """Axes side by side in the book's style, row by row.
+
+    Parameters
+    ----------
+    rows, columns
+        Of the grid.
+    width, height
+        Of one panel, inches.
+    """
+    size = (width * columns + 0.4, height * rows + 0.6)
+    return list(_subplots(nrows=rows, ncols=columns, squeeze=False, figsize=size).flat)

@@ -1,0 +1,83 @@
+"""The finding of a run in one line: which segmenter, how much PET costs it, how sure that is."""
+
+from __future__ import annotations
+
+import html
+
+import pandas as pd
+
+from umdlib import labels, paired
+from umdlib.errors import InputError
+
+
+def headline(
+    scores: pd.DataFrame, session: str, *, segmenter: str = "", metric: str = "dice", seed: int = 0
+) -> pd.Series:
+    """The comparison that the landing page shows.
+
+    Parameters
+    ----------
+    scores
+        Score table.
+    session
+        petct or petmr.
+    segmenter
+        Name; by default the one with the highest mean on the structural image.
+    metric
+        Column to compare.
+    seed
+        Of the bootstrap.
+
+    Returns
+    -------
+    pandas.Series
+        A row of `paired.compare` over all structures of a subject together.
+
+    Raises
+    ------
+    InputError
+        If no segmenter has a pair in this session.
+    """
+    part = scores[scores["session"] == session]
+    rows = paired.compare(part, by=("session", "segmenter"), metric=metric, seed=seed)
+    rows = rows[rows["estimate"].notna()]
+    if segmenter:
+        rows = rows[rows["segmenter"] == segmenter]
+    if rows.empty:
+        raise InputError(
+            f"No pair of {segmenter or 'any segmenter'} in session {session} has a {metric}."
+        )
+    structural = part[part["modality"] != "PET"].groupby("segmenter")[metric].mean()
+    best = structural.reindex(rows["segmenter"]).idxmax()
+    return rows[rows["segmenter"] == best].iloc[0]
+
+
+def typical_subject(
+    scores: pd.DataFrame, session: str, segmenter: str, structure: str, *, metric: str = "dice"
+) -> str:
+    """Subject whose paired difference is the median one (the lower of two), the first of equals.
+
+    Raises
+    ------
+    InputError
+        If there is no pair.
+    """
+    part = scores[(scores["session"] == session) & (scores["segmenter"] == segmenter)
+                  & (scores["structure"] == structure) & (scores["step"] == 0)]  # fmt: skip
+    pairs = paired.paired_differences(part, metric=metric).dropna(subset=["difference"])
+    if pairs.empty:
+        raise InputError(f"No pair of {structure} by {segmenter} in session {session}.")
+    ordered = pairs.sort_values(["difference", "subject"])
+    return ordered["subject"].iloc[(len(ordered) - 1) // 2]
+
+
+def finding_html(row: pd.Series, *, title: str, n_structures: int) -> str:
+    """The line as HTML: the estimate large, then what it is, its interval and n."""
+    session = labels.SESSIONS[row["session"]]
+    number = f"{row['estimate']:+.3f}".replace("-", "−")
+    low, high = (f"{row[k]:+.3f}".replace("-", "−") for k in ("ci_low", "ci_high"))
+    return (
+        f'<div class="umd-finding"><strong>{number}</strong><span>mean change in DSC from '
+        f"{session.structural} to PET under the same click, 95&nbsp;% interval {low} to {high}; "
+        f"{html.escape(title)}, {row['n_subjects']} subjects, {n_structures} structures</span></div>"
+    )

@@ -1,0 +1,333 @@
+"""Running a notebook with parameters: checked before, reported during, clean and whole after."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import string
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import umdlib
+from umdlib import labels
+from umdlib.errors import InputError, unknown_name
+
+# what a parameter's annotation admits, and what is shown for it
+_TYPES: dict[str, tuple[type, ...]] = {
+    "str": (str,), "int": (int,), "float": (int, float), "bool": (bool,),
+    "list": (list,), "dict": (dict,),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a notebook: its name, type name, default (as source text) and comment."""
+
+    name: str
+    type: str
+    default: str
+    help: str
+
+
+def parameters(notebook: str | Path) -> dict[str, Parameter]:
+    """Parameters of a notebook, from the cell tagged ``parameters``.
+
+    Returns
+    -------
+    dict
+        Name -> Parameter, in the order of the cell; empty where there is no such cell.
+
+    Raises
+    ------
+    InputError
+        A missing file, or one that is no notebook.
+    """
+    from papermill import inspect_notebook
+
+    try:
+        inspected = inspect_notebook(str(_checked(notebook)))
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"Notebook {notebook} cannot be read: {error}") from None
+    return {
+        name: Parameter(name, p["inferred_type_name"], p["default"].strip(), p["help"].strip())
+        for name, p in inspected.items()
+    }
+
+
+def parse_values(notebook: str | Path, texts: Mapping[str, str]) -> dict[str, Any]:
+    """Parameter values from command-line texts, by the type that the notebook declares.
+
+    Raises
+    ------
+    InputError
+        An unknown name (with the nearest), or a text that is not of the type.
+    """
+    known = parameters(notebook)
+    values: dict[str, Any] = {}
+    for name, text in texts.items():
+        if name not in known:
+            raise unknown_name(f"parameter of {Path(notebook).stem}", name, known)
+        values[name] = _parse(Path(notebook).stem, known[name], text)
+    return values
+
+
+def check_values(notebook: str | Path, values: Mapping[str, Any]) -> None:
+    """Refuse values that papermill would accept silently.
+
+    Raises
+    ------
+    InputError
+        An unknown name (with the nearest name), or a value of another type.
+    """
+    known = parameters(notebook)
+    for name, value in values.items():
+        if name not in known:
+            raise unknown_name(f"parameter of {Path(notebook).stem}", name, known)
+        if not _fits(known[name].type, value):
+            raise InputError(
+                f"Parameter {name} of {Path(notebook).stem} is {value!r}. Must be {known[name].type}."
+            )
+
+
+def execute(
+    notebook: str | Path,
+    output: str | Path,
+    values: Mapping[str, Any] | None = None,
+    *,
+    words: Mapping[str, str] | None = None,
+    report: Callable[[str], None] = print,
+    cell_timeout: int | None = None,
+) -> Path:
+    """Run a notebook through papermill.
+
+    Parameters
+    ----------
+    notebook
+        Template; it is not changed.
+    output
+        The executed copy; replaced only when every cell has run.
+    values
+        Parameter values, checked first; the rest are the notebook's defaults.
+    words
+        ``$word`` -> text in markdown cells and cell metadata. The parameters themselves, and
+        ``$structural``, ``$session_title``, ``$structural_title`` where there is a session, are
+        words always.
+    report
+        Called with a line per cell that took over a second, and at the end.
+    cell_timeout
+        Seconds allowed for one cell; None for no limit.
+
+    Returns
+    -------
+    pathlib.Path
+        `output`, with ``metadata.umd``: parameters, seconds in all and per cell, version, date.
+
+    Raises
+    ------
+    InputError
+        As `check_values`, and where a cell fails: the cell, its source line and the error. The
+        half-run copy is kept beside as ``….failed.ipynb``.
+    """
+    import nbformat
+    from papermill.exceptions import PapermillExecutionError
+    from papermill.execute import execute_notebook
+
+    notebook, output = _checked(notebook), Path(output)
+    values = dict(values or {})
+    check_values(notebook, values)
+    document = nbformat.read(notebook, as_version=4)
+    all_values = {p.name: _default(p) for p in parameters(notebook).values()} | values
+    _substitute(document, {**_words(all_values), **(words or {})})
+    part = output.with_name(f".{output.stem}.part.ipynb")
+    failed = output.with_name(f"{output.stem}.failed.ipynb")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(document, part)
+    except OSError as error:
+        raise InputError(f"Cannot write {output}: {error.strerror}.") from None
+    engine = _register_engine(output.stem, report)
+    started = time.perf_counter()
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    try:
+        execute_notebook(
+            str(part), str(part), parameters=values, engine_name=engine, progress_bar=False,
+            execution_timeout=cell_timeout, kernel_name="python3",
+            extra_arguments=["--IPKernelApp.log_level=40"],
+        )  # fmt: skip
+    except PapermillExecutionError as error:
+        part.replace(failed)
+        raise InputError(_failure(notebook, failed, error)) from None
+    except Exception as error:
+        # a killed kernel, a time-out, a full disk: the file's own "completed" marks are not trusted
+        if part.exists():
+            part.replace(failed)
+        raise InputError(
+            f"Notebook {notebook.name} stopped: {type(error).__name__}: "
+            f"{str(error).strip().splitlines()[-1] if str(error).strip() else 'no message'}. "
+            f"Its state is in {failed}."
+        ) from error
+    seconds = time.perf_counter() - started
+    done = nbformat.read(part, as_version=4)
+    _scrub(done, all_values, seconds)
+    nbformat.write(done, part)
+    part.replace(output)
+    failed.unlink(missing_ok=True)
+    report(f"[{output.stem}] done in {seconds:.1f} s -> {output}")
+    return output
+
+
+def record(notebook: str | Path) -> dict[str, Any]:
+    """What a run left in an executed notebook: parameters, seconds, cell_seconds, version, date.
+
+    Raises
+    ------
+    InputError
+        If the notebook was not executed by `execute`.
+    """
+    document = json.loads(Path(_checked(notebook)).read_text(encoding="utf-8"))
+    if "umd" not in document["metadata"]:
+        raise InputError(f"Notebook {notebook} holds no record of a run.")
+    return document["metadata"]["umd"]
+
+
+def _checked(notebook: str | Path) -> Path:
+    notebook = Path(notebook)
+    if not notebook.is_file():
+        raise InputError(f"Notebook {notebook} does not exist.")
+    try:
+        if "cells" not in json.loads(notebook.read_text(encoding="utf-8")):
+            raise ValueError("it has no cells")
+    except ValueError as error:
+        raise InputError(f"File {notebook} is no notebook: {error}.") from None
+    return notebook
+
+
+def _fits(declared: str, value: Any) -> bool:
+    """Whether a value has the declared type; an undeclared parameter takes any plain value."""
+    kinds = _TYPES.get(re.split(r"[\[ |]", declared, maxsplit=1)[0])
+    if kinds is None:
+        return isinstance(value, (str, int, float, bool, list, dict, type(None)))
+    if isinstance(value, bool):
+        return bool in kinds
+    return isinstance(value, kinds) or ("None" in declared and value is None)
+
+
+def _parse(stem: str, parameter: Parameter, text: str) -> Any:
+    """A command-line text as a value of the parameter's type."""
+    if parameter.type.startswith("str"):
+        return text
+    literal = {"true": "True", "false": "False", "yes": "True", "no": "False"}.get(
+        text.lower(), text
+    )
+    try:
+        value = ast.literal_eval(literal)
+    except (ValueError, SyntaxError):
+        value = text.split(",") if parameter.type.startswith("list") else text
+    if not _fits(parameter.type, value):
+        raise InputError(
+            f"Parameter {parameter.name} of {stem} is '{text}'. Must be {parameter.type}."
+        )
+    return value
+
+
+def _default(parameter: Parameter) -> Any:
+    try:
+        return ast.literal_eval(parameter.default)
+    except (ValueError, SyntaxError):
+        return parameter.default
+
+
+def _words(values: Mapping[str, Any]) -> dict[str, str]:
+    """Words for the text: the parameters, and what a session implies."""
+    words = {name: str(value) for name, value in values.items()}
+    if values.get("session") in labels.SESSIONS:
+        session = labels.SESSIONS[values["session"]]
+        words |= {
+            "session_title": session.title,
+            "structural": session.structural,
+            "structural_title": labels.MODALITIES[session.structural].title,
+        }
+    return words
+
+
+def _substitute(document, words: Mapping[str, str]) -> None:
+    """``$word`` in markdown cells and in the metadata of all cells."""
+
+    def fill(value):
+        if isinstance(value, str):
+            return string.Template(value).safe_substitute(words)
+        if isinstance(value, dict):
+            return {key: fill(item) for key, item in value.items()}
+        return [fill(item) for item in value] if isinstance(value, list) else value
+
+    for cell in document.cells:
+        if cell.cell_type == "markdown":
+            cell.source = fill(cell.source)
+        cell.metadata.update(fill(dict(cell.metadata)))
+
+
+def _register_engine(stem: str, report: Callable[[str], None]) -> str:
+    """A papermill engine that reports each cell; papermill's own says nothing without a terminal."""
+    from papermill.engines import NBClientEngine, papermill_engines
+
+    class Reporting(NBClientEngine):
+        @classmethod
+        def execute_managed_notebook(cls, nb_man, kernel_name, **kwargs):
+            code = [i for i, c in enumerate(nb_man.nb.cells) if c.cell_type == "code"]
+            begun: dict[int, float] = {}
+            start, complete = nb_man.cell_start, nb_man.cell_complete
+
+            def cell_start(cell, cell_index=None, **more):
+                begun[cell_index] = time.perf_counter()
+                return start(cell, cell_index, **more)
+
+            def cell_complete(cell, cell_index=None, **more):
+                seconds = time.perf_counter() - begun.get(cell_index, time.perf_counter())
+                if cell_index in code and seconds > 1:
+                    number = code.index(cell_index) + 1
+                    report(f"[{stem}] cell {number}/{len(code)}  {seconds:.1f} s")
+                return complete(cell, cell_index, **more)
+
+            nb_man.cell_start, nb_man.cell_complete = cell_start, cell_complete
+            report(f"[{stem}] {len(code)} cells")
+            return super().execute_managed_notebook(nb_man, kernel_name, **kwargs)
+
+    papermill_engines.register("umd", Reporting)
+    return "umd"
+
+
+def _failure(notebook: Path, failed: Path, error) -> str:
+    """One paragraph for a cell that raised: where, what, and where to look."""
+    message = re.sub(r"\x1b\[[0-9;]*m", "", f"{error.ename}: {error.evalue}").strip()
+    return (
+        f"Notebook {notebook.name} failed in cell {error.cell_index + 1}: {message} "
+        f"(its cells up to there are in {failed})"
+    )
+
+
+def _scrub(document, values: Mapping[str, Any], seconds: float) -> None:
+    """Drop what differs from run to run or names this machine; keep the record of the run."""
+    cell_seconds = []
+    for number, cell in enumerate(document.cells):
+        paper = cell.metadata.pop("papermill", {})
+        cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell_seconds.append(round(paper.get("duration") or 0.0, 2))
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell["id"] = f"injected-{number}"
+    document.metadata.pop("papermill", None)
+    document.metadata["umd"] = {
+        "parameters": dict(values),
+        "seconds": round(seconds, 1),
+        "cell_seconds": cell_seconds,
+        "umdlib": umdlib.__version__,
+        "date": date.today().isoformat(),
+    }

@@ -1,0 +1,71 @@
+"""Overlays: masks in colour over an image, the same on the poster and in the viewer."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from umdlib.labels import Structure
+
+# Okabe & Ito (2008): missed, added, both at once; agreement in grey.
+DIFFERENCE = {"agree": "#bbbbbb", "missed": "#56b4e9", "added": "#e69f00", "both": "#cc79a7"}
+OVERLAYS = ("none", "reference", "prediction", "difference")
+
+
+def overlay_colours(
+    reference: np.ndarray | None,
+    prediction: np.ndarray | None,
+    structures: tuple[Structure, ...],
+    *,
+    overlay: str,
+    structure: str,
+    shape: tuple[int, int, int],
+    opacity: float = 0.55,
+) -> np.ndarray:
+    """RGBA of an overlay; the script of the page follows the same rule.
+
+    Where masks of several structures overlap, the one with the fewest voxels is shown. In the
+    difference of all structures, a voxel that misses one structure and adds another is "both".
+
+    Parameters
+    ----------
+    reference, prediction
+        Bit volumes (I, J, K), or None.
+    structures
+        In the order of the bits.
+    overlay
+        One of `OVERLAYS`.
+    structure
+        Name, or ``""`` for all.
+    shape
+        (I, J, K) of the result.
+    opacity
+        0 to 1.
+
+    Returns
+    -------
+    numpy.ndarray
+        (I, J, K, 4) uint8.
+    """
+    result = np.zeros((*shape, 4), np.uint8)
+    alpha = round(255 * opacity)
+    bits = [b for b, s in enumerate(structures) if structure in ("", s.name)]
+    mask = sum(1 << b for b in bits)
+    if overlay == "difference" and reference is not None and prediction is not None:
+        wanted, found = reference & mask, prediction & mask
+        missed, added = wanted & ~found, found & ~wanted
+        for rule, key in (
+            ((wanted & found) > 0, "agree"), (missed > 0, "missed"), (added > 0, "added"),
+            ((missed > 0) & (added > 0), "both"),
+        ):  # fmt: skip
+            result[rule] = (*_rgb(DIFFERENCE[key]), alpha)
+    shown = {"reference": reference, "prediction": prediction}.get(overlay)
+    if shown is not None:
+        sizes = {b: int(np.count_nonzero(shown >> b & 1)) for b in bits}
+        for b in sorted(bits, key=lambda b: (-sizes[b], b)):
+            result[(shown >> b & 1) > 0] = (*_rgb(structures[b].colour), alpha)
+    return result
+
+
+def _rgb(colour: str) -> tuple[int, int, int]:
+    """Red, green and blue of ``#rrggbb``."""
+    return tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))

@@ -1,0 +1,1 @@
+"""Surfaces of structures on a voxel grid: their cells, areas and distances."""

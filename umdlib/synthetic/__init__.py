@@ -1,0 +1,7 @@
+"""Synthetic paired subjects with known truth: anatomy, scanner physics, cohort on disk."""
+
+from umdlib.synthetic.cohort import synthesise
+from umdlib.synthetic.factors import Factors, factors, only
+from umdlib.synthetic.simulation import Pair, image_pair, simulate
+
+__all__ = ["Factors", "Pair", "factors", "image_pair", "only", "simulate", "synthesise"]

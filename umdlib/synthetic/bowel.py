@@ -1,0 +1,153 @@
+"""Colon, rectum and small bowel, bladder and the organs of the small pelvis."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from umdlib.synthetic.abdomen import FATTY, lumps
+from umdlib.synthetic.canvas import Canvas, curve, ellipsoid, level_for, over, smooth_min
+from umdlib.synthetic.person import Person
+
+
+def colon_line(person: Person) -> np.ndarray:
+    """Centre line (N, 4) of the colon with its radius, from caecum to anus."""
+    dip = 22 * np.clip(person.shape["transverse_dip"], -2, 1.5)
+    curl = 8 * np.clip(person.shape["sigmoid"], -2, 2)
+    return curve([
+        (86, 22, 984, 25), (95, 14, 1010, 26), (100, 2, 1050, 25), (100, -6, 1086, 24), (88, 12, 1112, 22),
+        (66, 52, 1104, 21), (34, 68, 1086 - 0.6 * dip, 21), (0, 72, 1076 - dip, 21), (-40, 66, 1090 - 0.6 * dip, 20), (-78, 44, 1126, 20),
+        (-102, 4, 1172, 20), (-112, -22, 1158, 19), (-112, -26, 1110, 18), (-108, -18, 1060, 18), (-104, -2, 1010, 18),
+        (-84, 20, 972, 17), (-52, 30, 962 + curl, 17), (-18, 24, 978 + curl, 17), (14, 4, 978, 17), (18, -26, 968, 17),
+        (4, -46, 952, 19), (0, -52, 925, 22), (0, -48, 896, 20), (0, -40, 868, 12), (0, -44, 845, 9),
+    ], 260)  # fmt: skip
+
+
+def paint_colon(canvas: Canvas, person: Person, rng: np.random.Generator) -> None:
+    """A frame of haustrated loops: wall, stool, and gas that rises to the front."""
+    w = canvas.window((-150, -100, 835), (150, 160, 1215))
+    line = colon_line(person)
+    arc = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(line[:, :3], axis=0), axis=1))])
+    wave = np.abs(np.sin(np.pi * arc / 27 + rng.uniform(0, np.pi)))
+    slow = np.interp(arc, np.linspace(0, arc[-1], 14), rng.uniform(0.84, 1.12, 14))
+    radius = line[:, 3] * slow * np.where(arc < arc[-1] - 140, 0.80 + 0.24 * wave, 0.95)
+    field = canvas.tube(w, line[:, :3], radius) + lumps(canvas, w, rng, 14, 0.9)
+    allowed = over("visceral_fat", "muscle", "ureter")[w.tissue] & (field < 10)
+    allowed &= (w.z < 905) | over("visceral_fat", "ureter")[w.tissue]
+    mask = allowed & (field < 0)
+    canvas.paint(w, mask, "colon_wall")
+    inside = mask & (field < -2.6)
+    canvas.paint(w, inside, "colon_stool")
+    paint_gas(canvas, w, inside, line, arc, person, rng)
+
+
+def paint_gas(canvas: Canvas, w, inside, line, arc, person: Person, rng) -> None:
+    """Gas above a level of its own in each stretch of the colon, most in the transverse part."""
+    from scipy.spatial import cKDTree
+
+    if not inside.any():
+        return
+    points = np.stack([w.x[inside], w.y[inside], w.z[inside]], axis=1)
+    nearest = cKDTree(line[:, :3]).query(points)[1]
+    part = np.minimum(arc / arc[-1], 0.999)
+    knots = np.linspace(0, 1, 16)
+    amount = (
+        0.42
+        + 0.16 * person.shape["colon_gas"]
+        + 0.28 * np.sin(np.pi * np.clip((knots - 0.2) / 0.35, 0, 1))
+        + rng.normal(0, 0.16, 16)
+    )
+    share = np.clip(np.interp(part, knots, amount), 0, 0.95)
+    level = line[:, 1] + line[:, 3] * (1 - 2 * share)
+    gas = np.zeros(inside.shape, bool)
+    gas[inside] = points[:, 1] > level[nearest]
+    canvas.paint(w, gas, "colon_gas")
+
+
+def small_bowel_line(rng: np.random.Generator) -> np.ndarray:
+    """A long folded path (N, 3) that fills the middle of the abdomen."""
+    rows = []
+    levels = np.linspace(1100, 968, 7)
+    for i, z in enumerate(levels):
+        depth = np.linspace(58, 2, 3) if i % 2 == 0 else np.linspace(2, 58, 3)
+        for j, y in enumerate(depth):
+            width = 70 - 14 * abs(i - 3) / 3 - 6 * j
+            xs = np.linspace(-width, width, 5)
+            if (i + j) % 2:
+                xs = xs[::-1]
+            rows += [(x, y, z) for x in xs]
+    path = np.array(rows, float)
+    path += rng.normal(0, 1, path.shape) * [6, 7, 8]
+    return path
+
+
+def paint_small_bowel(canvas: Canvas, person: Person, rng: np.random.Generator) -> None:
+    """Loops of small bowel with mesenteric fat between them; a little gas."""
+    w = canvas.window((-105, -40, 930), (105, 130, 1125))
+    path = small_bowel_line(rng)
+    path[:, 1] += np.clip((person.bmi - 24) * 1.2, -6, 25)
+    line = curve(path, 420)
+    arc = np.arange(420)
+    radius = (
+        11.0
+        + 1.6 * np.sin(arc / 2.1)
+        + np.interp(arc, np.linspace(0, 419, 30), rng.normal(0, 1.2, 30))
+    )
+    field = canvas.tube(w, line, np.clip(radius, 6, 14)) + lumps(canvas, w, rng, 12, 0.7)
+    allowed = FATTY[w.tissue]
+    canvas.paint(w, allowed & (field < 0), "bowel_wall")
+    canvas.paint(w, allowed & (field < -3.0), "bowel_content", over("bowel_wall"))
+
+
+def bladder_field(w, person: Person) -> np.ndarray:
+    """Distance to the bladder: flat when empty, round when full."""
+    return ellipsoid(w, (0, 26, 922), (41, 33, 30))
+
+
+def paint_pelvic_organs(canvas: Canvas, person: Person, rng: np.random.Generator) -> tuple:
+    """Bladder to its volume; prostate, testes, or uterus. Returns the window, field, level of the bladder."""
+    w = canvas.window((-75, -60, 820), (75, 85, 1020))
+    field = bladder_field(w, person) + lumps(canvas, w, rng, 35, 1.0)
+    allowed = over("visceral_fat")[w.tissue]
+    level = level_for(
+        field, allowed, person.volumes_ml["urinary_bladder"] / canvas.voxel_ml, most=25
+    )
+    mask = allowed & (field < level)
+    canvas.paint(w, allowed & (field < level + 2.5), "muscle", FATTY)
+    canvas.paint(w, mask, "bladder")
+    soft = over("visceral_fat", "muscle")
+    if person.sex == "M":
+        canvas.paint(w, (ellipsoid(w, (0, 14, 884), (23, 17, 18)) < 0), "prostate", soft)
+        for s in (-1, 1):
+            vesicle = ellipsoid(w, (s * 18, -12, 908), (17, 6, 7))
+            canvas.paint(w, vesicle < 0, "prostate", over("visceral_fat"))
+        paint_scrotum(canvas)
+    else:
+        body = smooth_min(
+            ellipsoid(w, (2, -6, 958), (24, 20, 26)), ellipsoid(w, (0, -18, 922), (14, 11, 24)), 8
+        )
+        canvas.paint(w, body < 0, "uterus", over("visceral_fat"))
+        for s in (-1, 1):
+            canvas.paint(
+                w, ellipsoid(w, (s * 40, -14, 955), (14, 9, 11)) < 0, "uterus", over("visceral_fat")
+            )
+    return w, field, level
+
+
+def paint_scrotum(canvas: Canvas) -> None:
+    """Testes below the symphysis, in a pouch of skin."""
+    w = canvas.window((-40, 20, 770), (40, 120, 900))
+    pouch = smooth_min(
+        ellipsoid(w, (0, 58, 832), (30, 24, 26)), ellipsoid(w, (0, 62, 872), (22, 20, 26)), 14
+    )
+    canvas.paint(w, pouch < 0, "skin", over("air"))
+    canvas.paint(w, pouch < -3, "fat", over("air", "skin", "muscle"))
+    penis = canvas.tube(w, np.array([(0, 66, 878), (2, 92, 850), (4, 88, 812)]), [12, 13, 12])
+    canvas.paint(w, penis < 0, "skin", over("air"))
+    canvas.paint(w, penis < -3, "soft", over("fat", "skin", "muscle"))
+    for s in (-1, 1):
+        canvas.paint(
+            w,
+            ellipsoid(w, (s * 15, 56, 830), (10, 12, 17)) < 0,
+            "testis",
+            over("fat", "skin", "soft"),
+        )

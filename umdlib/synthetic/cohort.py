@@ -1,0 +1,294 @@
+"""A synthetic cohort on disk: manifest, BIDS-like folders, true parameters."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from umdlib import __version__
+from umdlib.errors import InputError
+from umdlib.labels import ORGANS, SESSIONS
+from umdlib.labels import session as session_record
+from umdlib.synthetic.acquisition import draw_acquisition
+from umdlib.synthetic.anatomy import draw_anatomy
+from umdlib.synthetic.factors import Factors
+from umdlib.synthetic.lesions import draw_lesions
+from umdlib.synthetic.person import draw_person
+from umdlib.synthetic.sampling import SCANNERS
+from umdlib.synthetic.simulation import Pair, image_pair, lesions_on
+from umdlib.volume import LabelMap, write_label_map, write_volume
+
+VERSION = "1"  # of the synthesis: raised whenever a byte of an image may change
+FINEST_MM, COARSEST_MM = 2.0, 8.0
+ARMS_UP = 0.6  # share of PET/CT subjects
+SUFFIX = {"CT": ("anat", "ct"), "MR": ("anat", "T1w"), "PET": ("pet", "pet")}
+UNIT = {"CT": "HU", "MR": "a.u.", "PET": "SUV"}
+
+
+def synthesise(
+    out: Path | str,
+    *,
+    subjects: int,
+    seed: int,
+    spacing_mm: float = 4.0,
+    sessions: Sequence[str] = ("petct", "petmr"),
+    jobs: int = 1,
+    lesions: int = 0,
+    factors: Factors | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Path:
+    """Write a cohort of paired subjects with known truth.
+
+    Parameters
+    ----------
+    out
+        Folder; made if it does not exist. Subjects that are complete in it are kept.
+    subjects
+        Subjects per session.
+    seed
+        Seed of the cohort. A subject depends on (version, seed, subject) only: not on the order,
+        the number of jobs, or how many other subjects there are of its session.
+    spacing_mm
+        Edge of a PET voxel, about; every grid scales with it.
+    sessions
+        Of ``petct`` and ``petmr``.
+    jobs
+        Processes.
+    lesions
+        Number of lesions per subject.
+    factors
+        Strengths of the physics; all at the scanner's by default.
+    progress
+        Called with one line per subject.
+
+    Returns
+    -------
+    pathlib.Path
+        The manifest.
+
+    Raises
+    ------
+    InputError
+        A number out of range, an unknown session, a folder that cannot be written.
+    """
+    check_request(subjects, seed, spacing_mm, jobs, lesions)
+    names = [session_record(s).name for s in sessions]
+    if not names or len(set(names)) != len(names):
+        raise InputError(f"Invalid sessions {list(sessions)}. Name one or both, each once.")
+    out = Path(out)
+    factors = factors or Factors()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"Cannot make folder {out}: {error.strerror}.") from None
+    plan = [(subject_id(i, name, subjects, names), name) for name in names for i in range(subjects)]
+    rows = dict(run(out, plan, seed, float(spacing_mm), lesions, factors, jobs, progress))
+    write_tables(out, [row for subject, _ in plan for row in rows[subject]])
+    return out / "manifest.tsv"
+
+
+def check_request(subjects, seed, spacing_mm, jobs, lesions) -> None:
+    """Refuse numbers out of range, by name."""
+    for name, value, low in (
+        ("subjects", subjects, 1),
+        ("seed", seed, 0),
+        ("jobs", jobs, 1),
+        ("lesions", lesions, 0),
+    ):
+        if not isinstance(value, int | np.integer) or value < low:
+            raise InputError(f"Invalid {name} {value!r}. Must be a whole number of {low} or more.")
+    check_spacing(spacing_mm)
+
+
+def check_spacing(spacing_mm: float) -> None:
+    """Refuse a spacing that the thinnest structure cannot be drawn on, or that memory cannot hold."""
+    if not FINEST_MM <= spacing_mm <= COARSEST_MM:
+        raise InputError(
+            f"Invalid spacing {spacing_mm} mm. Must be {FINEST_MM} to {COARSEST_MM} mm: on a coarser "
+            "grid the oesophagus, 12-15 mm thick, has no voxel of its own."
+        )
+
+
+def subject_id(index: int, session: str, subjects: int, sessions: Sequence[str]) -> str:
+    """``sub-001`` ...: unique over sessions, which follow one another."""
+    return f"sub-{list(sessions).index(session) * subjects + index + 1:03d}"
+
+
+def run(out, plan, seed, spacing_mm, lesions, factors, jobs, progress):
+    """(subject, manifest rows) of every planned subject, in processes if asked."""
+    tasks = [
+        (str(out), subject, name, seed, spacing_mm, lesions, factors) for subject, name in plan
+    ]
+    if jobs == 1 or len(tasks) == 1:
+        for task in tasks:
+            yield finish(write_subject(*task), len(plan), progress)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        for future in as_completed([pool.submit(write_subject, *task) for task in tasks]):
+            yield finish(future.result(), len(plan), progress)
+
+
+def finish(result, total: int, progress):
+    """Report one subject."""
+    subject, rows, fresh = result
+    if progress:
+        progress(f"{subject}: {'written' if fresh else 'kept'} ({total} in all)")
+    return subject, rows
+
+
+def write_subject(
+    out: str,
+    subject: str,
+    session: str,
+    seed: int,
+    spacing_mm: float,
+    lesions: int,
+    factors: Factors,
+):
+    """Make and write one subject unless its files are there with the same key."""
+    folder = Path(out) / subject / f"ses-{session}"
+    structural = SESSIONS[session].structural
+    request = {
+        "version": VERSION, "seed": int(seed), "subject": subject, "session": session,
+        "spacing_mm": spacing_mm, "lesions": int(lesions), "factors": factors.record(),
+    }  # fmt: skip
+    key = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
+    record_path = folder / f"{subject}_ses-{session}_synthesis.json"
+    paths = {m: image_paths(folder, subject, session, m) for m in (structural, "PET")}
+    kept = read_record(record_path, key)
+    if kept and all(p.is_file() for pair in paths.values() for p in pair):
+        return subject, manifest_rows(Path(out), kept, paths), False
+    record_path.unlink(missing_ok=True)
+    record = request | {"key": key, "umdlib": __version__}
+    record |= write_pair(
+        make_pair(subject, session, seed, spacing_mm, lesions, factors), session, paths
+    )
+    write_text(record_path, json.dumps(record, indent=1, sort_keys=True) + "\n")
+    return subject, manifest_rows(Path(out), record, paths), True
+
+
+def make_pair(
+    subject: str, session: str, seed: int, spacing_mm: float, lesions=0, factors=None
+) -> Pair:
+    """Draw and image one subject of a cohort; nothing is written."""
+    key = [int(seed), zlib.crc32(f"{session}/{subject}".encode()), int(VERSION)]
+    who, scan, sick, noise = np.random.SeedSequence(key).spawn(4)
+    rng = np.random.default_rng(who)
+    arms = "up" if session == "petct" and rng.random() < ARMS_UP else "down"
+    person = draw_person(rng, arms=arms)
+    acquisition = draw_acquisition(np.random.default_rng(scan), session=session, bmi=person.bmi)
+    anatomy = draw_anatomy(person, spacing_mm=anatomy_spacing(spacing_mm))
+    planted = draw_lesions(anatomy, lesions, np.random.default_rng(sick))
+    return image_pair(
+        anatomy, session=session, acquisition=acquisition, seed=noise, factors=factors,
+        spacing_mm=spacing_mm, lesions=planted,
+    )  # fmt: skip
+
+
+def write_pair(pair: Pair, session: str, paths: dict) -> dict:
+    """Write images and references; return the truth."""
+    structural = SESSIONS[session].structural
+    record = pair.record()
+    record["reference_ml"] = {}
+    for modality, volume, reference in (
+        (structural, pair.structural, pair.structural_reference),
+        ("PET", pair.pet, pair.pet_reference),
+    ):
+        image_path, reference_path = paths[modality]
+        write_volume(image_path, volume)
+        write_label_map(reference_path, reference)
+        if pair.lesions:
+            name = reference_path.name.replace("_dseg", "_label-lesion_dseg")
+            write_label_map(reference_path.with_name(name), lesions_on(pair, volume))
+        record["reference_ml"][modality] = volumes_ml(reference)
+    record["fwhm_mm"] = SCANNERS[session, "PET"].fwhm_mm
+    return record
+
+
+def volumes_ml(reference: LabelMap) -> dict[str, float]:
+    """Volume of each structure of a label map."""
+    counts = np.bincount(reference.data.ravel(), minlength=max(s.value for s in ORGANS) + 1)
+    voxel = float(np.prod(reference.spacing_mm)) / 1000
+    return {s.name: round(float(counts[s.value]) * voxel, 2) for s in ORGANS}
+
+
+def anatomy_spacing(spacing_mm: float) -> float:
+    """Edge (mm) of the anatomy's voxels: finer than any image of the cohort, within memory."""
+    return float(np.clip(0.6 * spacing_mm, 1.6, 3.0))
+
+
+def image_paths(folder: Path, subject: str, session: str, modality: str) -> tuple[Path, Path]:
+    """Image and reference of one modality."""
+    place, suffix = SUFFIX[modality]
+    stem = folder / place / f"{subject}_ses-{session}"
+    return Path(f"{stem}_{suffix}.nii.gz"), Path(f"{stem}_space-{modality.lower()}_dseg.nii.gz")
+
+
+def manifest_rows(out: Path, record: dict, paths) -> list[list[str]]:
+    """Two rows, structural first."""
+    person = record["person"]
+    rows = []
+    for modality, (image, reference) in paths.items():
+        rows.append([
+            record["subject"], record["session"], modality, image.relative_to(out).as_posix(),
+            reference.relative_to(out).as_posix(), UNIT[modality], person["sex"], str(person["age"]),
+            f"{person['height_cm']:g}", f"{person['weight_kg']:g}", "synthetic",
+        ])  # fmt: skip
+    return rows
+
+
+COLUMNS = (
+    "subject",
+    "session",
+    "modality",
+    "image",
+    "reference",
+    "unit",
+    "sex",
+    "age",
+    "height_cm",
+    "weight_kg",
+    "provenance",
+)
+
+
+def write_tables(out: Path, rows: list[list[str]]) -> None:
+    """dseg.tsv, dataset_description.json, and last the manifest."""
+    dseg = ["index\tname\tabbreviation\tcolor"]
+    dseg += [f"{s.value}\t{s.name}\t{s.short}\t{s.colour}" for s in ORGANS]
+    write_text(out / "dseg.tsv", "\n".join(dseg) + "\n")
+    about = {"Name": "umdlib synthetic cohort", "BIDSVersion": "1.10.0", "DatasetType": "raw",
+             "GeneratedBy": [{"Name": "umdlib.synthetic", "Version": __version__}]}  # fmt: skip
+    write_text(out / "dataset_description.json", json.dumps(about, indent=1) + "\n")
+    lines = ["\t".join(COLUMNS), *("\t".join(row) for row in rows)]
+    write_text(out / "manifest.tsv", "\n".join(lines) + "\n")
+
+
+def read_record(path: Path, key: str) -> dict | None:
+    """The stored truth of a subject if it was made from the same request."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record if record.get("key") == key else None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8", newline="\n")
+        os.replace(part, path)
+    except OSError as error:
+        raise InputError(f"Cannot write {path}: {error.strerror}.") from None
+    finally:
+        part.unlink(missing_ok=True)

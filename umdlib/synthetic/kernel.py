@@ -1,0 +1,96 @@
+"""Compiled loops of the distance fields: one pass over the voxels, no temporary arrays."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True)
+def capsule(x, y, z, p, q, a, b, out):
+    """Lower `out` (I, J, K) to the distance (mm) to a capsule from p (radius a) to q (radius b)."""
+    d0, d1, d2 = q[0] - p[0], q[1] - p[1], q[2] - p[2]
+    length2 = max(d0 * d0 + d1 * d1 + d2 * d2, 1e-6)
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            for k in range(out.shape[2]):
+                u, v, w = x[i, j, k] - p[0], y[i, j, k] - p[1], z[i, j, k] - p[2]
+                t = min(max((u * d0 + v * d1 + w * d2) / length2, 0.0), 1.0)
+                u -= t * d0
+                v -= t * d1
+                w -= t * d2
+                distance = math.sqrt(u * u + v * v + w * w) - (a + t * (b - a))
+                if distance < out[i, j, k]:
+                    out[i, j, k] = distance
+
+
+@njit(cache=True)
+def ellipsoid(x, y, z, c, rows, inverse, out):
+    """Approximate distance (mm) to an ellipsoid into `out`; float32 throughout.
+
+    `rows` (3, 3) are its axes, each divided by its radius; `inverse` (3,) one over the radii.
+    """
+    one, tiny = np.float32(1), np.float32(1e-6)
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            for k in range(out.shape[2]):
+                u, v, w = x[i, j, k] - c[0], y[i, j, k] - c[1], z[i, j, k] - c[2]
+                a = rows[0, 0] * u + rows[0, 1] * v + rows[0, 2] * w
+                b = rows[1, 0] * u + rows[1, 1] * v + rows[1, 2] * w
+                d = rows[2, 0] * u + rows[2, 1] * v + rows[2, 2] * w
+                k0 = math.sqrt(a * a + b * b + d * d)
+                a *= inverse[0]
+                b *= inverse[1]
+                d *= inverse[2]
+                k1 = math.sqrt(a * a + b * b + d * d)
+                out[i, j, k] = k0 * (k0 - one) / max(k1, tiny)
+
+
+@njit(cache=True)
+def upsample(field, first, share, second, share2, third, share3, out):
+    """Linear interpolation of `field` at indices first + share (per axis), into `out`."""
+    line = np.empty(field.shape[2], np.float32)
+    for i in range(out.shape[0]):
+        p, s = first[i], share[i]
+        for j in range(out.shape[1]):
+            q, t = second[j], share2[j]
+            for n in range(field.shape[2]):
+                low = field[p, q, n] * (1 - t) + field[p, q + 1, n] * t
+                high = field[p + 1, q, n] * (1 - t) + field[p + 1, q + 1, n] * t
+                line[n] = low * (1 - s) + high * s
+            for k in range(out.shape[2]):
+                r, v = third[k], share3[k]
+                out[i, j, k] = line[r] * (1 - v) + line[r + 1] * v
+
+
+@njit(cache=True)
+def smooth_min(a, b, k, out):
+    """Union of two distance fields (flat arrays), rounded over k mm, into `out`."""
+    for i in range(out.size):
+        h = max(k - abs(a[i] - b[i]), 0.0) / k
+        out[i] = min(a[i], b[i]) - h * h * k / 4
+
+
+@njit(cache=True)
+def spline(values, first, weights, out):
+    """Cubic B-spline along the last axis: four coefficients each, `first` (K,), `weights` (K, 4).
+
+    Not a matrix product: those round differently from one processor to the next.
+    """
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            for k in range(out.shape[2]):
+                n = first[k]
+                out[i, j, k] = (
+                    weights[k, 0] * values[i, j, n]
+                    + weights[k, 1] * values[i, j, n + 1]
+                    + weights[k, 2] * values[i, j, n + 2]
+                    + weights[k, 3] * values[i, j, n + 3]
+                )
+
+
+def triple(values) -> np.ndarray:
+    """Three float64."""
+    return np.array(values, np.float64)

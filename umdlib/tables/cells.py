@@ -1,0 +1,188 @@
+"""Cells of the papers' tables, computed from comparisons, with their marks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from umdlib.empty_rules import EMPTY_RULES, higher_is_better
+from umdlib.errors import InputError, unknown_name
+from umdlib.labels import ORGANS, session
+from umdlib.paired import TESTS
+
+# Thresholds of the marks: UMD, captions of tables 1 and 2.
+MARKS: tuple[tuple[float, str, str], ...] = ((0.0001, "sig-4", "‡"), (0.01, "sig-2", "†"))
+
+CORRECTIONS: dict[str, tuple[str, str]] = {
+    "none": ("p_value", "uncorrected"),
+    "holm": ("p_holm", "Holm-corrected within each segmenter"),
+    "bh": ("p_bh", "Benjamini-Hochberg-corrected across segmenters"),
+}
+
+METRIC_TITLES: dict[str, str] = {
+    "dice": "DSC",
+    "surface_dice_1mm": "NSD (1 mm)",
+    "surface_dice_5mm": "NSD (5 mm)",
+    "hausdorff": "Hausdorff distance (mm)",
+    "hausdorff_95": "HD95 (mm)",
+    "assd": "ASSD (mm)",
+    "rvd": "relative volume difference",
+}
+
+
+def metric_title(metric: str) -> str:
+    """Name of a metric for a reader.
+
+    Examples
+    --------
+    >>> metric_title("dice"), metric_title("surface_dice_2mm")
+    ('DSC', 'NSD (2 mm)')
+    """
+    if metric.startswith("surface_dice_"):
+        return f"NSD ({metric.removeprefix('surface_dice_').removesuffix('mm')} mm)"
+    return METRIC_TITLES.get(metric, metric)
+
+
+def session_title(name: str) -> str:
+    """Name of a session for a reader.
+
+    Examples
+    --------
+    >>> session_title("petct")
+    'PET/CT'
+    """
+    return session(name).title
+
+
+def structure_title(name: str) -> str:
+    """Name of a structure for a reader; a structure beyond the 13 organs keeps its own.
+
+    Examples
+    --------
+    >>> structure_title("kidney_left"), structure_title("lesion")
+    ('Kidney, left', 'Lesion')
+    """
+    titles = {s.name: s.title for s in ORGANS}
+    return titles.get(name, name.replace("_", " ").capitalize())
+
+
+def modality_table(
+    comparisons: pd.DataFrame,
+    session_name: str,
+    *,
+    overall: pd.DataFrame | None = None,
+    form: str = "mean",
+    correction: str = "holm",
+) -> pd.DataFrame:
+    """Cells of UMD's tables 1 and 2: structures by segmenters, the two modalities in each.
+
+    Parameters
+    ----------
+    comparisons
+        From `umdlib.paired.compare`, by session, segmenter and structure.
+    session_name
+        ``petct`` or ``petmr``.
+    overall
+        The same by session and segmenter: adds the row *All structures*.
+    form
+        ``mean``: mean (SD) as in UMD; ``median``: median (Q1-Q3) as in SegAnyPET.
+    correction
+        Name in `CORRECTIONS`: which p-value gives the marks.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per cell: `structure, modality, segmenter, value, low, high, n_pairs, n_failed,
+        p, mark` (class name or empty), `best`, `state` (empty where there is a value), `note`.
+        The mark stands at the better modality of the pair. `low`, `high` are the quartiles, or
+        mean - SD and mean + SD. ``attrs["legend"]`` is the sentence under the table.
+
+    Raises
+    ------
+    InputError
+        If the session, the form or the correction is not known.
+    """
+    if correction not in CORRECTIONS:
+        raise unknown_name("correction", correction, CORRECTIONS)
+    if form not in ("mean", "median"):
+        raise unknown_name("form", form, ("mean", "median"))
+    structural = session(session_name).structural
+    rows = comparisons[comparisons["session"].eq(session_name)]
+    if rows.empty:
+        raise InputError(f"No comparison of session '{session_name}' in the table.")
+    if overall is not None:
+        extra = overall[overall["session"].eq(session_name)].assign(structure="all")
+        rows = pd.concat([rows, extra], ignore_index=True)
+    metric = comparisons.attrs.get("metric", "dice")
+    p_column = CORRECTIONS[correction][0]
+    cells = [
+        _cell(row, side, structural, form, row[p_column], higher_is_better(metric))
+        for _, row in rows.iterrows()
+        for side in ("structural", "pet")
+    ]
+    table = _with_best(pd.DataFrame(cells), higher_is_better(metric))
+    table.attrs = {**comparisons.attrs, "form": form, "correction": correction}
+    family = {"holm": "n_holm", "bh": "n_bh"}.get(correction)
+    sizes = sorted(set(rows.loc[rows["structure"].ne("all"), family])) if family else []
+    table.attrs["legend"] = _legend(table.attrs, structural, [int(n) for n in sizes if n])
+    return table
+
+
+def _cell(
+    row: pd.Series, side: str, structural: str, form: str, p: float, larger: bool
+) -> dict[str, object]:
+    """One cell: a modality of one segmenter on one structure."""
+    value, low, high = _summary(row, side, form)
+    favoured = "pet" if (row["estimate"] > 0) == larger else "structural"
+    better = side == favoured and row["estimate"] != 0
+    mark = next((name for limit, name, _ in MARKS if p < limit), "") if better else ""
+    alone = {"structural": "pet_only", "pet": "structural_only"}[side]
+    state = "" if np.isfinite(value) else _state(str(row.get("note", "")))
+    return {
+        "structure": row["structure"],
+        "modality": structural if side == "structural" else "PET",
+        "segmenter": row["segmenter"],
+        "value": value, "low": low, "high": high,
+        "n_pairs": int(row["n_pairs"]),
+        "n_failed": row.get(alone, np.nan) + row.get("neither", np.nan),
+        "p": p, "mark": mark, "state": state, "note": row.get("note", ""),
+    }  # fmt: skip
+
+
+def _summary(row: pd.Series, side: str, form: str) -> tuple[float, float, float]:
+    """Centre and the two ends of the spread."""
+    if form == "median":
+        return row[f"median_{side}"], row[f"q1_{side}"], row[f"q3_{side}"]
+    mean, sd = row[f"mean_{side}"], row[f"sd_{side}"]
+    return mean, mean - sd, mean + sd
+
+
+def _state(note: str) -> str:
+    """The word that stands in a cell without a value."""
+    if note.startswith("unavailable"):
+        return "unavailable"
+    return "failed" if "failed" in note else "no pairs"
+
+
+def _with_best(cells: pd.DataFrame, larger: bool) -> pd.DataFrame:
+    """Mark the best segmenter of each structure and modality, ties at three decimals together."""
+    rounded = cells["value"].round(3)
+    groups = rounded.groupby([cells["structure"], cells["modality"]])
+    best = groups.transform("max" if larger else "min")
+    several = groups.transform("count") > 1
+    return cells.assign(best=rounded.eq(best) & several)
+
+
+def _legend(attrs: dict, structural: str, sizes: list[int]) -> str:
+    """What the cells and marks mean, in one paragraph; `sizes` of the families of p-values."""
+    form = "mean (SD)" if attrs["form"] == "mean" else "median (Q1–Q3)"
+    test, correction = TESTS[attrs.get("test", "permutation")], CORRECTIONS[attrs["correction"]][1]
+    if sizes:
+        correction += f" (families of {' or '.join(map(str, sizes))})"
+    metric, empty = metric_title(attrs.get("metric", "dice")), attrs.get("empty", "drop")
+    return (
+        f"{metric}, {form} over subjects, on pairs scored in both {structural} and PET. "
+        f"† p < 0.01, ‡ p < 0.0001 at the better modality of a pair: {test}, {correction}. "
+        f"Bold: best segmenter of the row. "
+        f"Empty rule '{empty}': {EMPTY_RULES[empty]}."
+    )

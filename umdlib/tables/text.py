@@ -1,0 +1,283 @@
+"""Cells as text: Markdown for the book, plain words for files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from umdlib.labels import MODALITIES, session
+from umdlib.tables.cells import MARKS, metric_title, structure_title
+
+
+def number(value: float, decimals: int = 3, *, sign: bool = False) -> str:
+    """A number with fixed digits and a true minus sign; a dash where it is undefined.
+
+    Examples
+    --------
+    >>> number(-0.12345), number(0.5, 2, sign=True), number(float("nan"))
+    ('−0.123', '+0.50', '–')
+    """
+    if not np.isfinite(value):
+        return "–"
+    rounded = round(float(value), decimals) + 0.0
+    return f"{rounded:{'+' if sign else ''}.{decimals}f}".replace("-", "−")
+
+
+def p_text(value: float) -> str:
+    """A p-value: three decimals, two digits below 0.01, a bound below 0.0001.
+
+    Examples
+    --------
+    >>> p_text(0.2), p_text(0.00123), p_text(1e-9), p_text(float("nan"))
+    ('0.200', '0.0012', '< 0.0001', '–')
+    """
+    if not np.isfinite(value):
+        return "–"
+    if value < 0.0001:
+        return "< 0.0001"
+    return f"{value:.4f}" if value < 0.01 else f"{value:.3f}"
+
+
+def interval(estimate: float, low: float, high: float, decimals: int = 3) -> str:
+    """An estimate with its interval.
+
+    Examples
+    --------
+    >>> interval(-0.1, -0.2, 0.05)
+    '−0.100 [−0.200, +0.050]'
+    """
+    ends = f"{number(low, decimals, sign=True)}, {number(high, decimals, sign=True)}"
+    centre = number(estimate, decimals, sign=True)
+    return f"{centre} [{ends}]" if np.isfinite(low) and np.isfinite(high) else centre
+
+
+def markdown_table(table: pd.DataFrame, *, align: Mapping[str, str] | None = None) -> str:
+    """A data frame of texts as a pipe table; numbers to the right, words to the left.
+
+    Parameters
+    ----------
+    table
+        Shown as it is; numbers are written with `str`.
+    align
+        ``left`` or ``right`` per column, where it should not follow the type.
+
+    Examples
+    --------
+    >>> print(markdown_table(pd.DataFrame({"name": ["a"], "n": [3]})))
+    | name | n |
+    |:--|--:|
+    | a | 3 |
+    """
+    align = align or {}
+    sides = [
+        align.get(c, "right" if pd.api.types.is_numeric_dtype(table[c]) else "left") for c in table
+    ]
+    lines = [
+        "| " + " | ".join(map(str, table.columns)) + " |",
+        "|" + "".join("--:|" if s == "right" else ":--|" for s in sides),
+    ]
+    rows = table.itertuples(index=False, name=None)
+    lines += ["| " + " | ".join(str(v).replace("|", "\\|") for v in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def cell_text(cell: pd.Series, *, decimals: int = 3, form: str = "mean") -> str:
+    """Value and spread of one cell as plain text, or the word that says why there is none."""
+    if cell["state"]:
+        return str(cell["state"])
+    value = number(cell["value"], decimals)
+    if not np.isfinite(cell["high"]):
+        return value
+    if form == "mean":
+        return f"{value} ({number(cell['high'] - cell['value'], decimals)})"
+    return f"{value} ({number(cell['low'], decimals)}–{number(cell['high'], decimals)})"
+
+
+def symbol(cell: pd.Series) -> str:
+    """The dagger of a marked cell; empty for others."""
+    return next((s for _, name, s in MARKS if name == cell["mark"]), "")
+
+
+def markdown_cell(cell: pd.Series, *, decimals: int = 3, form: str = "mean") -> str:
+    """One cell in MyST Markdown, with its mark, its weight, and its count of failures."""
+    text = cell_text(cell, decimals=decimals, form=form)
+    if cell["state"]:
+        return f"[{text}]{{.cell-state}}"
+    if cell["best"]:
+        text = f"**{text}**"
+    if symbol(cell):
+        text = f"[{text} {symbol(cell)}]{{.{cell['mark']}}}"
+    if cell["n_failed"] > 0:
+        text += f" [{int(cell['n_failed'])} failed]{{.cell-note}}"
+    return text
+
+
+def grid(cells: pd.DataFrame, write: object) -> pd.DataFrame:
+    """Cells laid out as in the papers: structures down, two lines each, segmenters across.
+
+    Parameters
+    ----------
+    cells
+        From `umdlib.tables.modality_table`.
+    write
+        Function from a cell to its text.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``Structure``, ``Modality``, ``n`` and one per segmenter, all text.
+    """
+    segmenters = list(dict.fromkeys(cells["segmenter"]))
+    lines = []
+    for (structure, modality), rows in cells.groupby(["structure", "modality"], sort=False):
+        by_segmenter = rows.set_index("segmenter")
+        first = MODALITIES[modality].structural
+        title = "All structures" if structure == "all" else structure_title(structure)
+        line = {
+            "Structure": title if first else "",
+            "Modality": modality,
+            "n": _n_range(rows) if first else "",
+        }
+        for name in segmenters:
+            line[name] = write(by_segmenter.loc[name]) if name in by_segmenter.index else "–"
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def _n_range(rows: pd.DataFrame) -> str:
+    """Number of pairs of a line: one number, or the range over its segmenters."""
+    n = rows.loc[rows["state"].eq(""), "n_pairs"]
+    if n.empty:
+        return "0"
+    return str(n.min()) if n.min() == n.max() else f"{n.min()}–{n.max()}"
+
+
+def to_markdown(cells: pd.DataFrame, *, decimals: int = 3) -> str:
+    """The cells of `modality_table` as a pipe table with classes on the marked cells.
+
+    Parameters
+    ----------
+    cells
+        From `umdlib.tables.modality_table`.
+    decimals
+        Digits after the point, the same in every cell.
+
+    Returns
+    -------
+    str
+        Two lines per structure, structural modality first; a marked cell is
+        ``[0.569 (0.139) ‡]{.sig-4}``, the best one bold. Failures are counted in the cell.
+    """
+    form = cells.attrs.get("form", "mean")
+    table = grid(cells, lambda c: markdown_cell(c, decimals=decimals, form=form))
+    right = dict.fromkeys([c for c in table if c not in ("Structure", "Modality")], "right")
+    return markdown_table(table, align=right)
+
+
+def reasons(cells: pd.DataFrame) -> str:
+    """Why cells have no value: one line per segmenter and reason, as a Markdown list.
+
+    Returns
+    -------
+    str
+        Empty where every cell has a value.
+    """
+    gone = cells[cells["state"].ne("")]
+    lines = []
+    for (segmenter, note), rows in gone.groupby(["segmenter", "note"], sort=False):
+        names = [structure_title(s) for s in dict.fromkeys(rows["structure"]) if s != "all"]
+        every = len(names) == cells.loc[cells["structure"].ne("all"), "structure"].nunique()
+        where = "" if every else " (" + ", ".join(names) + ")"
+        lines.append(f"- {segmenter}{where}: {note}")
+    return "\n".join(lines)
+
+
+def comparison_table(
+    comparisons: pd.DataFrame, *, metric_decimals: int = 3, detail: str = "main"
+) -> pd.DataFrame:
+    """Comparisons as a table of texts for the book.
+
+    Parameters
+    ----------
+    comparisons
+        From `umdlib.paired.compare`.
+    metric_decimals
+        Digits of differences.
+    detail
+        ``main``: difference, interval, p-values, note; ``effects``: effect sizes and equivalence.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Text columns, one row per comparison.
+    """
+    table = pd.DataFrame({"Segmenter": comparisons["segmenter"]})
+    if "structure" in comparisons:
+        table["Structure"] = [structure_title(s) for s in comparisons["structure"]]
+    table["n"] = comparisons["n_pairs"].astype(int)
+    rows = [row for _, row in comparisons.iterrows()]
+
+    def spans(*names: str) -> list[str]:
+        return [interval(*(row[n] for n in names), metric_decimals) for row in rows]
+
+    if detail == "effects":
+        table["median"] = spans("median", "median_low", "median_high")
+        table["Hodges–Lehmann"] = spans("hl", "hl_low", "hl_high")
+        for column, title in (("rank_biserial", "rank-biserial"), ("d_z", "d~z~")):
+            table[title] = [number(v, 2, sign=True) for v in comparisons[column]]
+        table["p (equivalence)"] = [p_text(v) for v in comparisons["p_tost"]]
+        smallest = comparisons["smallest_detectable"]
+        table["detectable"] = [number(v, metric_decimals) for v in smallest]
+    else:
+        table["mean difference [95 %]"] = spans("estimate", "ci_low", "ci_high")
+        for column, title in (
+            ("p_permutation", "p (sign-flip)"),
+            ("p_wilcoxon", "p (Wilcoxon)"),
+            ("p_holm", "p (Holm)"),
+            ("p_bh", "p (BH)"),
+        ):
+            table[title] = [p_text(v) for v in comparisons[column]]
+    table["note"] = comparisons["note"].fillna("").to_numpy()
+    return table if table["note"].ne("").any() else table.drop(columns="note")
+
+
+def sentences(overall: pd.DataFrame) -> str:
+    """What comparisons over all structures say, one Markdown list item per segmenter.
+
+    Parameters
+    ----------
+    overall
+        From `umdlib.paired.compare` by session and segmenter, of one session.
+
+    Returns
+    -------
+    str
+        Each item says which of three holds: PET is lower or higher (p under 0.05 after
+        Benjamini-Hochberg over the segmenters), the same within the margin (equivalence test), or
+        undecided; with estimate, interval, numbers of subjects and pairs.
+    """
+    return "\n".join(_sentence(row, overall.attrs) for _, row in overall.iterrows())
+
+
+def _sentence(row: pd.Series, attrs: Mapping) -> str:
+    """One list item."""
+    name = f"- **{row['segmenter']}**"
+    if not np.isfinite(row["estimate"]):
+        return f"{name}: {row['note']}."
+    structural = session(row["session"]).structural
+    metric, margin = metric_title(attrs.get("metric", "dice")), attrs.get("margin", 0.02)
+    size = interval(row["estimate"], row["ci_low"], row["ci_high"])
+    n = f"n = {row['n_subjects']:.0f} subjects, {row['n_pairs']:.0f} pairs"
+    said = f"mean difference and 95 % interval {size}; {n}; p = {p_text(row['p_bh'])}"
+    said = said.replace("= <", "<") + f" (family of {row['n_bh']:.0f})"
+    if row["p_bh"] < 0.05:
+        word = "higher" if row["estimate"] > 0 else "lower"
+        verdict = f"{metric} is {word} on PET than on {structural}"
+    elif row["equivalent"]:
+        verdict = f"{metric} is the same on PET and {structural} within ±{margin:g}"
+    else:
+        verdict = f"undecided between a difference and none within ±{margin:g} {metric}"
+    note = f" ({row['note']})" if row["note"] else ""
+    return f"{name}: {verdict}; {said}.{note}"
