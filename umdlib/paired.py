@@ -166,6 +166,9 @@ def _block(
     table = table.assign(ci_low=low, ci_high=high, p_permutation=flips, permutation_method=how)
     table = pd.concat([table, pd.DataFrame(single, index=table.index)], axis=1)
     table["note"] = [_note(column, n) for column, n in zip(values.T, table["n_pairs"], strict=True)]
+    reasons = rows.groupby(by, sort=False)["why"].agg(lambda why: why.mode().iloc[0]).to_numpy()
+    none = table["n_pairs"].eq(0)
+    table.loc[none, "note"] = "no pairs (" + pd.Series(reasons)[none] + ")"
     first = [*by, "estimate", "ci_low", "ci_high", "n_subjects", "n_pairs", "n_unpaired"]
     return table[[*first, *(c for c in table.columns if c not in first)]]
 

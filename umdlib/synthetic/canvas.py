@@ -22,16 +22,17 @@ class Frame:
     """From world (RAS+, mm) to the reference adult: size of the person, then smooth deformation."""
 
     scale: tuple[float, float, float]
-    warps: tuple[tuple[SplineField, ...], ...]
+    warps: tuple[tuple[SplineField, ...], ...] = ((), (), ())
+    origin: tuple[float, float, float] = (0.0, 0.0, Z_ORIGIN)
 
     def axes(self, x, y, z):
         """World axes (mm) to reference axes before the deformation."""
-        sx, sy, sz = self.scale
-        return x / sx, y / sy, z / sz + Z_ORIGIN
+        return tuple(a / s + o for a, s, o in zip((x, y, z), self.scale, self.origin, strict=True))
 
     def reference(self, x, y, z) -> list[np.ndarray]:
         """Reference coordinates, three arrays (len(x), len(y), len(z)) float32."""
         axes = self.axes(x, y, z)
+        full = tuple(len(a) for a in axes)
         out = []
         for axis, fields in enumerate(self.warps):
             shape = [1, 1, 1]
@@ -39,7 +40,7 @@ class Frame:
             value = axes[axis].astype(np.float32).reshape(shape)
             for field in fields:
                 value = value + field.on_axes(*axes)
-            out.append(value)
+            out.append(np.ascontiguousarray(np.broadcast_to(value, full)))
         return out
 
     def world(self, points: np.ndarray) -> np.ndarray:
@@ -47,9 +48,9 @@ class Frame:
         points = np.atleast_2d(np.asarray(points, float))
         guess = points.copy()
         for _ in range(4):
-            shift = np.stack([sum(f.at(guess) for f in fields) for fields in self.warps], axis=1)
-            guess = points - shift
-        return (guess - [0, 0, Z_ORIGIN]) * self.scale
+            shift = [sum((f.at(guess) for f in fs), np.zeros(len(guess))) for fs in self.warps]
+            guess = points - np.stack(shift, axis=1)
+        return (guess - self.origin) * self.scale
 
 
 def draw_frame(person: Person, rng: np.random.Generator, *, strength: float = 1.0) -> Frame:
@@ -57,7 +58,7 @@ def draw_frame(person: Person, rng: np.random.Generator, *, strength: float = 1.
     tall = person.height_cm * 10 / REFERENCE_HEIGHT_MM
     wide = tall**0.7 * (0.955 if person.sex == "F" else 1.0)
     warps = []
-    for sd_wide, sd_fine in ((2.6, 1.1), (2.6, 1.1), (3.4, 1.1)):
+    for sd_wide, sd_fine in ((2.6, 1.0), (2.6, 1.0), (2.8, 1.0)):
         warps.append(
             (
                 SplineField(rng, LOW, HIGH, 110.0, sd_wide * strength),

@@ -11,6 +11,8 @@ from umdlib.errors import InputError, unknown_name
 from umdlib.geometry import is_orthogonal
 from umdlib.labels import ORGANS
 from umdlib.synthetic.anatomy import Anatomy
+from umdlib.synthetic.body import outline_fields, upsample
+from umdlib.synthetic.canvas import Canvas, Frame
 from umdlib.synthetic.contrast import texture
 from umdlib.synthetic.person import Person
 from umdlib.synthetic.tissue import CODES
@@ -20,7 +22,7 @@ from umdlib.volume import LabelMap
 # with an inside of their own (see `LAYERS`) are refined below.
 NAMES: dict[str, str] = {
     "liver": "liver", "kidney_left": "kidney_left_cortex", "kidney_right": "kidney_right_cortex",
-    "brain": "white_matter", "heart*": "heart_blood", "spleen": "spleen", "aorta": "aorta",
+    "kidneys": "kidney_left_cortex", "brain": "white_matter", "heart*": "heart_blood", "spleen": "spleen", "aorta": "aorta",
     "lung*": "lung", "colon": "colon_stool", "urinary_bladder": "bladder", "bladder": "bladder",
     "pancreas": "pancreas", "esophagus": "oesophagus", "stomach": "stomach_content",
     "prostate": "prostate", "head_glands": "gland", "gallbladder": "gall_bladder",
@@ -37,16 +39,18 @@ NAMES: dict[str, str] = {
 }  # fmt: skip
 
 RULES = """\
-1. Body: the convex hull of all labels in each axial slice, smoothed over 30 mm along z, grown by
-   30 mm; slices beyond the labels repeat the nearest hull, within the map.
-2. Skin 2 mm, then fat (12 mm), then muscle (16 mm), and fat between the organs inside.
+1. Body: the outline of the reference adult, with the person's fat, fitted to the organs (heights
+   by up to seven landmarks, width by the lungs), joined with the convex hull of the labels in each
+   axial slice grown by 30 mm. With fewer than two landmarks, the hull alone.
+2. Skin 2 mm, then fat, then muscle, and fat between the organs inside the hull and inside the
+   abdominal wall (15 mm).
 3. Brain: 3.5 mm of cortex, folds by a smooth field; 6 mm of skull around it.
 4. Kidneys: 7 mm of cortex around medulla, a pelvis below 14 mm.
 5. Heart: blood in a 3 mm wall; a 10 mm wall of left ventricle on its left, front, lower side.
 6. Stomach and colon: a wall of 4 and 2.6 mm; gas in the front 25 % and 40 % of the inside.
 7. Bones that are labelled: 2 mm of cortex around marrow. No bone but the skull is invented.
-8. Breathing: heights run from the top of the liver (or the bottom of the lungs) to the top of the
-   lungs; a map without them does not breathe. The bladder fills where it is labelled."""
+8. Breathing follows the fitted heights; a map without two landmarks does not breathe. The bladder
+   fills where it is labelled."""
 
 
 def tissue_named(name: str) -> str:
@@ -106,14 +110,19 @@ def anatomy_from_labels(
     table = np.zeros(max(present) + 1, np.uint8)
     for value in present:
         table[value] = CODES[tissue_named(names[value])]
-    tissue, grid = to_cubes(table[data], affine, spacing_mm)
+    data, affine = crop_to_labels(data, affine)
+    tissue = table[data]
+    for value in present:
+        if names[value] == "kidneys":
+            split_kidneys(tissue, data == value)
+    tissue, grid = to_cubes(tissue, affine, spacing_mm)
     organs = tissue.copy()
-    tissue = fill_body(organs, spacing_mm)
+    tissue = fill_body(organs, grid, person)
     for refine in (layer_brain, layer_kidneys, layer_heart, layer_hollow, layer_bones):
         refine(tissue, organs, spacing_mm, rng)
-    return Anatomy(
-        tissue, grid, person, None, bladder_around(organs, spacing_mm), heights(organs, grid)
-    )
+    frame = fitted_frame(organs, grid)
+    heights = (1 / frame.scale[2], frame.origin[2]) if frame else None
+    return Anatomy(tissue, grid, person, frame, bladder_around(organs, spacing_mm), heights)
 
 
 def canonical(label_map: LabelMap) -> tuple[np.ndarray, np.ndarray]:
@@ -139,10 +148,27 @@ def canonical(label_map: LabelMap) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(image.dataobj), affine
 
 
+def crop_to_labels(data: np.ndarray, affine: np.ndarray):
+    """The map without the empty margins to the sides; its height is kept."""
+    box = list(ndimage.find_objects((data > 0).astype(np.uint8))[0])
+    box[2] = slice(0, data.shape[2])
+    affine = affine.copy()
+    affine[:3, 3] += np.array([b.start for b in box]) * np.diag(affine)[:3]
+    return data[tuple(box)], affine
+
+
+def split_kidneys(tissue: np.ndarray, mask: np.ndarray) -> None:
+    """Kidneys under one value: what lies right of the middle of both is the right one."""
+    x = np.flatnonzero(mask.any(axis=(1, 2)))
+    right = mask.copy()
+    right[: int(x.mean()) + 1] = False
+    tissue[right] = CODES["kidney_right_cortex"]
+
+
 def to_cubes(data: np.ndarray, affine: np.ndarray, spacing_mm: float):
-    """Nearest-neighbour resampling to cubic voxels over the same box, with 45 mm to the sides."""
+    """Nearest-neighbour resampling to cubic voxels over the same box, with room for the arms."""
     step = np.diag(affine)[:3]
-    pad = np.array([45.0, 45.0, 0.0])
+    pad = np.array([150.0, 70.0, 0.0])
     size = (np.array(data.shape) - 1) * step + 2 * pad
     shape = np.floor(size / spacing_mm).astype(int) + 1
     grid = np.diag([spacing_mm] * 3 + [1.0])
@@ -153,32 +179,83 @@ def to_cubes(data: np.ndarray, affine: np.ndarray, spacing_mm: float):
     return out, grid
 
 
-def fill_body(organs: np.ndarray, spacing_mm: float) -> np.ndarray:
-    """Rules 1 and 2: hull, skin, fat, muscle, and fat inside; the organs on top."""
+# Structure (by tissue) -> height (mm) of its top or its middle in the reference body.
+LANDMARKS: dict[str, tuple[str, float]] = {
+    "white_matter": ("middle", 1668), "lung": ("top", 1452), "liver": ("top", 1282),
+    "heart_blood": ("middle", 1312), "kidney_left_cortex": ("middle", 1158),
+    "kidney_right_cortex": ("middle", 1146), "bladder": ("middle", 922),
+}  # fmt: skip
+
+
+def fitted_frame(organs: np.ndarray, affine: np.ndarray) -> Frame | None:
+    """The reference body fitted to the labelled organs: heights by landmarks, width by the lungs.
+
+    None if fewer than two landmarks are labelled.
+    """
+    z = affine[2, 3] + affine[2, 2] * np.arange(organs.shape[2])
+    found = []
+    for name, (kind, height) in LANDMARKS.items():
+        where = np.flatnonzero((organs == CODES[name]).any(axis=(0, 1)))
+        if where.size:
+            found.append((z[where[-1]] if kind == "top" else z[where].mean(), height))
+    if len(found) < 2 or np.ptp([f[0] for f in found]) < 60:
+        return None
+    slope, offset = np.polyfit(*np.array(found).T, 1)
+    slope = float(np.clip(slope, 0.7, 1.4))
+    offset = float(np.mean([h - slope * w for w, h in found]))
+    inner = organs == CODES["lung"] if (organs == CODES["lung"]).any() else organs > 0
+    ends = []
+    for axis in (0, 1):
+        where = np.flatnonzero(inner.any(axis=tuple(i for i in range(3) if i != axis)))
+        ends.append(affine[axis, 3] + affine[axis, axis] * where[[0, -1]])
+    width = float(np.clip((ends[0][1] - ends[0][0]) / 258, 0.8, 1.3))
+    middle = [float(e.mean()) for e in ends]
+    return Frame(
+        (width, width, 1 / slope), origin=(-middle[0] / width, -8 - middle[1] / width, offset)
+    )
+
+
+def fill_body(organs: np.ndarray, affine: np.ndarray, person: Person) -> np.ndarray:
+    """Rules 1 and 2: the fitted outline and the hull; skin, fat, muscle, fat inside; the organs."""
+    spacing_mm = float(affine[0, 0])
+    hull = hull_field(organs, spacing_mm)
+    tissue = np.zeros(organs.shape, np.uint8)
+    frame = fitted_frame(organs, affine)
+    lean, skin = hull - 16, hull - 30
+    if frame is not None:
+        axes = [affine[i, 3] + spacing_mm * np.arange(n) for i, n in enumerate(organs.shape)]
+        outline = Canvas(frame, [a[0] - 6 for a in axes], [a[-1] + 6 for a in axes], 6.0)
+        fields = (upsample(f, outline, axes) for f in outline_fields(outline, person))
+        lean, skin = (np.minimum(a, b) for a, b in zip((lean, skin), fields, strict=True))
+    tissue[skin < 0] = CODES["skin"]
+    tissue[skin < -2] = CODES["fat"]
+    tissue[(lean < 0) & (skin < -2)] = CODES["muscle"]
+    tissue[hull < 0] = CODES["visceral_fat"]
+    if frame is not None:
+        _, y, z = frame.axes(*axes)
+        belly = (y > -62)[None, :, None] & ((z > 935) & (z < 1180))[None, None, :]
+        tissue[belly & (lean < -15)] = CODES["visceral_fat"]
+    tissue[organs > 0] = organs[organs > 0]
+    return tissue
+
+
+def hull_field(organs: np.ndarray, spacing_mm: float) -> np.ndarray:
+    """Distance (mm) to the hull of the organs, slice by slice, smoothed along z."""
     from skimage.morphology import convex_hull_image
 
     coarse = max(round(6 / spacing_mm), 1)
     small = organs[::coarse, ::coarse, ::coarse] > 0
     hull = np.zeros(small.shape, np.float32)
-    filled = [k for k in range(small.shape[2]) if small[:, :, k].sum() > 2]
-    for k in filled:
-        hull[:, :, k] = convex_hull_image(small[:, :, k])
-    for k in set(range(small.shape[2])) - set(filled):
-        hull[:, :, k] = hull[:, :, min(filled, key=lambda f, k=k: abs(f - k))]
-    hull = (
-        ndimage.gaussian_filter1d(hull, 15 / (coarse * spacing_mm), axis=2, mode="nearest") > 0.35
-    )
-    outside = ndimage.distance_transform_edt(~hull, sampling=coarse * spacing_mm)
-    inside = ndimage.distance_transform_edt(hull, sampling=coarse * spacing_mm)
-    field = (outside - inside).astype(np.float32)
-    field = ndimage.affine_transform(
+    for k in range(small.shape[2]):
+        if small[:, :, k].sum() > 2:
+            hull[:, :, k] = convex_hull_image(small[:, :, k])
+    step = coarse * spacing_mm
+    hull = ndimage.gaussian_filter1d(hull, 12 / step, axis=2, mode="nearest") > 0.35
+    field = ndimage.distance_transform_edt(~hull, sampling=step)
+    field = (field - ndimage.distance_transform_edt(hull, sampling=step)).astype(np.float32)
+    return ndimage.affine_transform(
         field, [1 / coarse] * 3, 0, organs.shape, order=1, mode="nearest"
     )
-    tissue = np.zeros(organs.shape, np.uint8)
-    for edge, name in ((30, "skin"), (28, "fat"), (16, "muscle"), (0, "visceral_fat")):
-        tissue[field < edge] = CODES[name]
-    tissue[organs > 0] = organs[organs > 0]
-    return tissue
 
 
 def depth_in(mask: np.ndarray, spacing_mm: float):
@@ -264,18 +341,3 @@ def bladder_around(organs: np.ndarray, spacing_mm: float, *, reach_mm: float = 4
     more = int(reach_mm / spacing_mm)
     box = tuple(slice(max(b.start - more, 0), b.stop + more) for b in found[0])
     return box, ndimage.distance_transform_edt(~mask[box], sampling=spacing_mm), 0.0
-
-
-def heights(organs: np.ndarray, affine: np.ndarray) -> tuple[float, float] | None:
-    """Rule 8: (scale, offset) from world z to the reference body's height; None if it cannot breathe."""
-    z = affine[2, 3] + affine[2, 2] * np.arange(organs.shape[2])
-    lung = np.flatnonzero((organs == CODES["lung"]).any(axis=(0, 1)))
-    liver = np.flatnonzero((organs == CODES["liver"]).any(axis=(0, 1)))
-    if lung.size == 0:
-        return None
-    top = z[lung[-1]]
-    dome = z[liver[-1]] if liver.size else z[lung[0]] + 0.45 * (top - z[lung[0]])
-    if top - dome < 40:
-        return None
-    scale = (1450 - 1275) / (top - dome)
-    return float(scale), float(1450 - scale * top)

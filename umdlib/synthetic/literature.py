@@ -5,6 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
+# Key -> citation with DOI.
+SOURCES: dict[str, str] = {
+    "icrp89": "ICRP 2002. Basic anatomical and physiological data: reference values. Publication 89. "
+    "doi 10.1016/S0146-6453(03)00002-2",
+    "wang2007": "Wang Y et al. 2007. Standardized uptake value atlas. Mol Imaging Biol 9:83. "
+    "doi 10.1007/s11307-006-0075-y",
+    "dias2022": "Dias AH et al. 2022. Normal values for 18F-FDG uptake in organs and tissues. "
+    "EJNMMI Res 12:15. doi 10.1186/s13550-022-00884-0",
+    "schneider1996": "Schneider U et al. 1996. The calibration of CT Hounsfield units for "
+    "radiotherapy treatment planning. Phys Med Biol 41:111. doi 10.1088/0031-9155/41/1/009",
+    "jakoby2011": "Jakoby BW et al. 2011. Physical and clinical performance of the mCT. "
+    "Phys Med Biol 56:2375. doi 10.1088/0031-9155/56/8/004",
+    "delso2011": "Delso G et al. 2011. Performance measurements of the Siemens mMR. J Nucl Med "
+    "52:1914. doi 10.2967/jnumed.111.092726",
+}
+
+
 @dataclass(frozen=True)
 class VolumeRecord:
     """Volume of an organ in adults: log-normal around `ml` for a man of 172 cm, cut to a range."""

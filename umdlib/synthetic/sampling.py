@@ -80,13 +80,16 @@ def check_orthogonal(affine: np.ndarray, *, source: str) -> None:
         )
 
 
-def blur(values: np.ndarray, spacing_mm, fwhm_mm) -> np.ndarray:
-    """Gaussian point spread of a full width at half maximum in mm (a number or one per axis); 0 leaves it exactly as it is."""
+def blur(values: np.ndarray, spacing_mm, fwhm_mm, *, mode: str = "nearest") -> np.ndarray:
+    """Gaussian point spread of a full width at half maximum in mm (a number, or one per axis).
+
+    0 leaves the values exactly as they are.
+    """
     sd = np.broadcast_to(np.asarray(fwhm_mm, float) / FWHM_PER_SD, 3) / np.asarray(spacing_mm)
     for axis in range(3):
         if sd[axis] > 0:
             values = ndimage.gaussian_filter1d(
-                values, sd[axis], axis=axis, mode="nearest", truncate=TRUNCATE
+                values, sd[axis], axis=axis, mode=mode, truncate=TRUNCATE
             )
     return values
 
@@ -115,7 +118,7 @@ def correlated_noise(rng, shape, spacing_mm, fwhm_mm) -> np.ndarray:
     """Gaussian noise (mean 0, sd 1) float32 with the correlation of a Gaussian filter."""
     noise = rng.standard_normal(shape, dtype=np.float32)
     sd = np.broadcast_to(np.asarray(fwhm_mm, float) / FWHM_PER_SD, 3) / np.asarray(spacing_mm)
-    noise = blur(noise, spacing_mm, fwhm_mm)
+    noise = blur(noise, spacing_mm, fwhm_mm, mode="wrap")
     return noise / np.float32(np.prod([kernel_norm(s) for s in sd]))
 
 
@@ -160,9 +163,8 @@ def sample_labels(tissue: np.ndarray, affine: np.ndarray, grid: Grid) -> np.ndar
         box = tuple(slice(max(b.start - 4, 0), b.stop + 4) for b in box)
         part = (labels[box] == structure.value).astype(np.float32)
         for axis in range(3):
-            width = round(ratio[axis])
-            if width > 1:
-                part = ndimage.uniform_filter1d(part, width, axis=axis, mode="nearest")
+            # as wide as a box of the voxel's size; a box filter of even width would shift
+            part = ndimage.gaussian_filter1d(part, 0.29 * ratio[axis], axis=axis, mode="nearest")
         start = affine[:3, 3] + np.array([b.start for b in box]) * np.diag(affine)[:3]
         local = affine.copy()
         local[:3, 3] = start

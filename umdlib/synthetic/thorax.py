@@ -49,9 +49,10 @@ def paint_cavities(canvas: Canvas, person: Person) -> None:
 
 def paint_mediastinum(canvas: Canvas, person: Person) -> None:
     """Tissue between the lungs: fat around heart, vessels, spine; it narrows to the front."""
-    w = canvas.window((-90, -125, 1180), (90, 115, 1480))
+    w = canvas.window((-90, -125, 1110), (90, 115, 1480))
     heart = heart_shape(w, person)
-    column = capsule(w, (0, -58, 1180), (0, -66, 1480), 33, 26)
+    column = capsule(w, (0, -56, 1100), (0, -66, 1480), 36, 26)
+    column = np.minimum(column, np.maximum(np.abs(w.x) - 27, w.y + 50))
     middle = np.abs(w.x + 2) - (21 + 8 * np.clip((w.z - 1400) / 40, 0, 1))
     middle = np.maximum(middle, -60 - w.y)
     front = np.where(w.y > 35, np.abs(w.x + 4) - 9, FAR).astype(np.float32)

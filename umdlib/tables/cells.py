@@ -159,7 +159,9 @@ def _summary(row: pd.Series, side: str, form: str) -> tuple[float, float, float]
 
 def _state(note: str) -> str:
     """The word that stands in a cell without a value."""
-    return "unavailable" if note.startswith("unavailable") else "no pairs"
+    if note.startswith("unavailable"):
+        return "unavailable"
+    return "failed" if "failed" in note else "no pairs"
 
 
 def _with_best(cells: pd.DataFrame, larger: bool) -> pd.DataFrame:

@@ -1,0 +1,133 @@
+"""Whole-body pictures of one subject, as a clinical report shows them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from umdlib.volume import Volume
+
+# Display windows by unit: CT soft tissue; PET inverted grey, the usual 0-7 SUV; MR by percentile.
+WINDOWS: dict[str, tuple[float, float]] = {"HU": (-160.0, 240.0), "SUV": (0.0, 7.0)}
+COLOUR_MAPS: dict[str, str] = {"HU": "gray", "SUV": "gray_r", "a.u.": "gray"}
+PLANES: dict[str, tuple[int, int, int]] = {"sagittal": (0, 1, 2), "coronal": (1, 0, 2), "axial": (2, 0, 1)}
+
+
+def window(volume: Volume) -> tuple[float, float]:
+    """Lowest and highest value shown: by unit, or 0 to the 99.5th percentile of what is not 0."""
+    if volume.unit in WINDOWS:
+        return WINDOWS[volume.unit]
+    seen = volume.data[volume.data > 0]
+    return 0.0, float(np.percentile(seen[:: max(seen.size // 200_000, 1)], 99.5)) if seen.size else 1.0
+
+
+def axes_mm(volume: Volume) -> list[np.ndarray]:
+    """World coordinate of the voxels along I, J, K of a volume whose axes are the world's."""
+    step = np.diag(volume.affine)[:3]
+    return [volume.affine[i, 3] + step[i] * np.arange(n) for i, n in enumerate(volume.shape)]
+
+
+def canonical(volume: Volume) -> Volume:
+    """The volume with axes that run right, front, up: voxel axes permuted and flipped, not resampled."""
+    import nibabel as nib
+
+    turn = nib.io_orientation(volume.affine)
+    data = nib.apply_orientation(volume.data, turn)
+    affine = volume.affine @ nib.orientations.inv_ornt_aff(turn, volume.shape)
+    return Volume(data, affine, volume.unit, volume.name)
+
+
+def plane(volume: Volume, name: str, at_mm: float) -> tuple[np.ndarray, tuple]:
+    """One slice, rows up, and its extent in mm (left, right, bottom, top).
+
+    Radiological: the patient's right is on the left of coronal and axial pictures.
+    """
+    across, horizontal, vertical = PLANES[name]
+    axes = axes_mm(volume)
+    index = int(np.clip(np.searchsorted(axes[across], at_mm), 0, volume.shape[across] - 1))
+    return oriented(np.take(volume.data, index, axis=across), axes, name, horizontal, vertical)
+
+
+def projection(volume: Volume, name: str) -> tuple[np.ndarray, tuple]:
+    """Maximum intensity projection along a plane's normal, and its extent in mm."""
+    across, horizontal, vertical = PLANES[name]
+    return oriented(volume.data.max(axis=across), axes_mm(volume), name, horizontal, vertical)
+
+
+def oriented(picture, axes, name: str, horizontal: int, vertical: int) -> tuple[np.ndarray, tuple]:
+    """Rows from (horizontal, vertical), mirrored where the plane shows left and right."""
+    h, v = axes[horizontal], axes[vertical]
+    extent = (h[0], h[-1], v[0], v[-1])
+    if name != "sagittal":
+        picture, extent = picture[::-1], (h[-1], h[0], v[0], v[-1])
+    return picture.T, extent
+
+
+def show(ax, picture: np.ndarray, extent: tuple, volume: Volume):
+    """Draw a picture in mm with the window and colour map of its unit; returns `ax`."""
+    low, high = window(volume)
+    ax.imshow(
+        picture, origin="lower", extent=extent, cmap=COLOUR_MAPS[volume.unit], vmin=low, vmax=high,
+        interpolation="bilinear", aspect="equal",
+    )  # fmt: skip
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.set_facecolor("white" if volume.unit == "SUV" else "black")
+    for side in ax.spines.values():
+        side.set_visible(False)
+    return ax
+
+
+def report(structural: Volume, pet: Volume, *, title: str = "", levels_mm=None):
+    """Two coronal slices and one sagittal of CT or MR, one coronal of PET, two projections of PET.
+
+    Parameters
+    ----------
+    structural, pet
+        Any axis-aligned volumes in world coordinates.
+    title
+        Printed above.
+    levels_mm
+        y of the two coronal slices; by default through the hottest half and 45 mm behind it.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    import matplotlib.pyplot as plt
+
+    structural, pet = canonical(structural), canonical(pet)
+    front, back = levels_mm or coronal_levels(pet)
+    middle = float(np.mean(axes_mm(pet)[0][[0, -1]]))
+    panels = [
+        (structural, *plane(structural, "coronal", front)),
+        (structural, *plane(structural, "coronal", back)),
+        (structural, *plane(structural, "sagittal", middle)),
+        (pet, *plane(pet, "coronal", front)),
+        (pet, *projection(pet, "coronal")),
+        (pet, *projection(pet, "sagittal")),
+    ]
+    widths = [abs(e[1] - e[0]) for _, _, e in panels]
+    height = max(abs(e[3] - e[2]) for _, _, e in panels)
+    scale = 12.0 / sum(widths)
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(12.0, height * scale + 0.35), facecolor="white",
+        gridspec_kw={"width_ratios": widths, "wspace": 0.01},
+    )  # fmt: skip
+    for ax, (volume, picture, extent) in zip(axes, panels, strict=True):
+        show(ax, picture, extent, volume)
+        ax.set_ylim(min(e[2] for _, _, e in panels), max(e[3] for _, _, e in panels))
+    names = ("coronal", "coronal, behind", "sagittal", "PET, coronal", "PET, projection", "PET, side")
+    for ax, name in zip(axes, names, strict=True):
+        ax.set_title(name, fontsize=8, color="black")
+    figure.suptitle(title, fontsize=10, color="black", x=0.01, ha="left", y=0.995)
+    figure.subplots_adjust(left=0.005, right=0.995, bottom=0.005, top=1 - 0.45 / (height * scale + 0.35))
+    return figure
+
+
+def coronal_levels(pet: Volume) -> tuple[float, float]:
+    """y (mm) of a coronal slice in the middle of the body, and of one 45 mm behind it."""
+    inside = pet.data > 0.15 * np.percentile(pet.data, 99)
+    share = inside.sum(axis=(0, 2)).astype(float)
+    y = axes_mm(pet)[1]
+    middle = float((share * y).sum() / max(share.sum(), 1))
+    return middle + 12.0, middle - 33.0
