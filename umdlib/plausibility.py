@@ -15,6 +15,9 @@ from umdlib.synthetic.literature import ranges_table
 from umdlib.volume import LabelMap, Volume
 
 FWHM_PER_SD = 2 * np.sqrt(2 * np.log(2))
+MEASURES: dict[str, str] = {
+    "liver_cov": "noise in the liver (CoV)", "fwhm_mm": "edge width (mm)", "dome_mm": "dome (mm)",
+}  # fmt: skip
 SKIN_VOXELS = 2  # stripped from a structure before its intensity is read, against partial volume
 
 
@@ -232,7 +235,7 @@ def noise_in(pet: Volume, labels: LabelMap, value: int) -> float:
     )
 
 
-def physics_table(cohort: Cohort) -> pd.DataFrame:
+def physics_table(cohort: Cohort, pairs: Iterable[tuple[Case, Case]] | None = None) -> pd.DataFrame:
     """Noise, sharpness and displacement of each PET image, measured, and planned where known.
 
     Returns
@@ -242,7 +245,7 @@ def physics_table(cohort: Cohort) -> pd.DataFrame:
     """
     value = {s.name: s.value for s in cohort.structures}
     rows = []
-    for _, case in cohort.pairs():
+    for _, case in cohort.pairs() if pairs is None else pairs:
         pet, labels = case.read()
         row = {"subject": case.subject, "session": case.session}
         row |= dict.fromkeys(("liver_cov", "fwhm_mm", "dome_mm"), float("nan"))
