@@ -314,20 +314,22 @@ def main() -> int:
         plan += [("mini", "good", slow, 5)]
     report = {"machine": machine(), "quick": arguments.quick, "not_installed": missing}
     report["versions"] = {"numpy": np.__version__, **peers.versions(systems)}
-    report["tolerance_mm"], report["scoring"] = TOLERANCE_MM, []
+    report["tolerance_mm"] = TOLERANCE_MM
+    report |= {key: [] for key in ("scoring", "files", "prompts", "scaling", "memory")}
     for grid, quality, chosen, repeats in plan:
         rows = compare_scoring(grid, quality, chosen, repeats, rng)
         report["scoring"] += rows
         for row in rows:
             print(grid, quality, f"{row['seconds']:.4f} s {row['ratio']:.2f} x", end=" ")
             print(row["system"], row["habit"], row["differences"], flush=True)
+        write(report, arguments.out)
     repeats = 3 if arguments.quick else 5
     report["files"] = compare_files("PET", repeats, rng)
     report["prompts"] = compare_prompts("PET", repeats, rng)
     report["scaling"] = [
         row for q in phantom.ERRORS for row in structure_scaling("PET", q, repeats, rng)
     ]
-    report["memory"] = []
+    write(report, arguments.out)
     if Path("/proc/self/clear_refs").exists():
         names = ["umdlib", *(n for n in large if not arguments.quick)]
         report["memory"] = [
@@ -335,20 +337,26 @@ def main() -> int:
             for n in names
             for q in phantom.ERRORS
         ]
+    write(report, arguments.out)
     for key in ("files", "prompts", "scaling", "memory"):
         for row in report[key]:
             print(key, row, flush=True)
+    judged = any(r["system"].startswith("surface-distance") for r in report["scoring"])
+    print("not installed:", ", ".join(missing) or "none")
+    print("equal to surface-distance:", report["equal"] if judged else "not installed")
+    return 0 if report["equal"] or not judged else 1
+
+
+def write(report: dict, path: Path) -> None:
+    """Write what has been measured so far, with the verdict on it."""
     judged = [r for r in report["scoring"] if r["system"].startswith("surface-distance")]
     report["equal"] = bool(judged) and all(
         r["differences"][m] is None or r["differences"][m] <= limit
         for r in judged
         for m, limit in ALLOWED.items()
     )
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    print("not installed:", ", ".join(missing) or "none")
-    print("equal to surface-distance:", report["equal"] if judged else "not installed")
-    return 0 if report["equal"] or not judged else 1
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

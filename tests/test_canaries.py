@@ -104,6 +104,21 @@ def test_one_mask_for_all_is_named():
     assert faults(wrong, references) == {"one_mask"}
 
 
+def test_two_neighbours_in_one_leak_raise_no_alarm():
+    predictions, references = run(np.random.default_rng(11))
+    for p, r in zip(predictions, references, strict=True):
+        p["liver"] = p["kidney_right"] = r["liver"] | r["kidney_right"]
+    assert faults(predictions, references) == set()
+
+
+def test_a_leak_is_poor_and_not_dead():
+    predictions, references = run(np.random.default_rng(12))
+    for p in predictions:
+        p["bladder"] = np.zeros(SHAPE, bool)
+        p["bladder"][:, :, 22:] = True
+    assert faults(predictions, references) == set()
+
+
 def test_a_dead_structure_is_named():
     predictions, references = run(np.random.default_rng(4))
     for p in predictions:
@@ -175,10 +190,10 @@ def test_control_out_of_tolerance_and_nan_are_missed():
     )
 
 
-def test_empty_masks_everywhere_raise_no_orientation_alarm():
+def test_empty_masks_everywhere_are_named_and_nothing_else_is():
     references = [subject(np.random.default_rng(9))]
     empty = [{n: np.zeros(SHAPE, bool) for n in CENTRES}]
-    assert faults(empty, references) == set()
+    assert faults(empty, references) == {"always_empty"}
 
 
 def test_absent_references_take_no_part():

@@ -1,6 +1,7 @@
 """The rooms of umdlib: who may know whom, read from the imports."""
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ ROOT = Path(__file__).parent.parent / "umdlib"
 GROUND = {"errors", "labels", "geometry", "volume"}
 LEFT = {
     "cohort", "importers", "synthetic", "prompts", "depth", "metrics", "surface", "detection",
-    "segmenters", "weights", "ceilings",
+    "segmenters", "weights", "inert", "ceilings",
 }  # fmt: skip
 LOOP = {"benchmark", "runs", "canaries"}
 STATISTICS = {
@@ -26,10 +27,12 @@ PICTURES = {
     "panes", "overlays", "posters", "webvolumes", "viewers", "pictures", "montage", "exhibits",
     "gallery", "live",
 }  # fmt: skip
+# what one page of the book shows of the left half
+PAGES = {"systems", "plausibility", "toy_masks", "canary_run", "timings", "planted"}
 ENDS = {"__main__", "book", "notebook"}
 HALVES = {
     "ground": GROUND, "left": LEFT, "loop": LOOP, "statistics": STATISTICS, "shown": SHOWN,
-    "pictures": PICTURES, "ends": ENDS,
+    "pictures": PICTURES, "pages": PAGES, "ends": ENDS,
 }  # fmt: skip
 # What the rooms of each half may import beside their own half.
 KNOWS = {
@@ -39,6 +42,7 @@ KNOWS = {
     "statistics": {"errors", "labels"},
     "shown": {"errors", "labels"} | STATISTICS,
     "pictures": GROUND | {"cohort", "prompts", "runs"},
+    "pages": GROUND | LEFT | LOOP | STATISTICS | SHOWN | PICTURES,
     "ends": GROUND | LEFT | LOOP | STATISTICS | SHOWN | PICTURES,
 }
 HEAVY = {"torch", "monai", "torchvision", "timm", "medsam_lite"}
@@ -54,6 +58,7 @@ def files(room):
     return [single] if single.is_file() else sorted((ROOT / room).rglob("*.py"))
 
 
+@functools.cache
 def imported(room, *, late=True):
     """Rooms and foreign packages that a room imports; `late` includes imports inside functions."""
     own, foreign = set(), set()
@@ -89,7 +94,7 @@ def test_a_room_knows_only_its_neighbours(half, room):
 
 
 def test_only_segmenters_and_training_know_heavy_packages():
-    allowed = {"segmenters", "weights"}
+    allowed = {"segmenters", "weights", "inert"}
     for room in rooms() - allowed:
         assert not imported(room)[1] & HEAVY, room
 
@@ -99,7 +104,7 @@ def test_segmenters_import_heavy_packages_late():
 
 
 def test_importing_umdlib_and_the_right_half_loads_no_torch():
-    right = sorted((STATISTICS | SHOWN | PICTURES | {"runs"}) & rooms())
+    right = sorted((STATISTICS | SHOWN | PICTURES | PAGES | {"runs"}) & rooms())
     code = "import sys, umdlib\n" + "".join(f"import umdlib.{r}\n" for r in right)
     code += f"print(sorted(set(sys.modules) & {HEAVY!r}))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -88,6 +88,8 @@ def test_the_viewer_opens_in_jupyterlab(lab):
         )
         page = browser.new_page(viewport={"width": 1300, "height": 1000})
         page.goto(lab)
+        # a key pressed before the kernel is there is lost
+        page.get_by_text("| Idle").first.wait_for(timeout=120_000)
         page.locator(".jp-Notebook .jp-Cell").first.click(timeout=120_000)
         page.keyboard.press("Shift+Enter")
         frame = page.frame_locator("iframe.umd-frame")

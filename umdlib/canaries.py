@@ -24,6 +24,10 @@ CLEARLY = 0.10
 LEAST = 0.30
 # Predictions of different structures this alike are one mask.
 SAME = 0.95
+# A prediction larger than this many references is a leak: poor, but not wired wrong.
+LEAK = 3.0
+# A mask that covers this share of a reference reaches into it.
+TOUCHED = 0.1
 # A structure that never exceeds this in any subject, while others work, is dead.
 DEAD = 0.02
 
@@ -32,6 +36,7 @@ FAULTS: dict[str, str] = {
     "not_repeatable": "the same call gives another mask",
     "swapped_structures": "another order of the structures fits clearly better",
     "one_mask": "the masks of different structures are one and the same",
+    "always_empty": "every mask of every subject is empty",
     "dead_structure": "a structure is never found in any subject, while others are",
     "flipped": "a flip of the prediction fits clearly better",
     "permuted_axes": "another order of the prediction's axes fits clearly better",
@@ -101,45 +106,62 @@ def wiring_matrix(
 
 
 def check_wiring(
-    matrices: Sequence[pd.DataFrame], segmenter: str, modality: str = ""
+    matrices: Sequence[pd.DataFrame],
+    segmenter: str,
+    modality: str = "",
+    *,
+    leaking: frozenset[str] = frozenset(),
 ) -> list[Finding]:
     """Swapped structures and dead ones, from the wiring matrices of several subjects.
 
     The best one-to-one assignment of predictions to references (Hungarian method) is compared
     with the identity, on the mean matrix over subjects. Only structures present in some
-    reference take part.
+    reference take part; those in `leaking` are never called dead.
     """
     mean = _mean_matrix(matrices)
     if mean.empty:
         return []
     moved, swaps = _swaps(mean, segmenter, modality)
     # what a swap explains is not dead as well
-    rest = [n for n in mean.index if n not in moved]
-    return [*swaps, *_dead(matrices, mean.loc[rest, rest], segmenter, modality)]
+    rest = [n for n in mean.index if n not in moved | leaking]
+    works = any(mean.loc[n, n] >= LEAST for n in mean.index)
+    return [*swaps, *(_dead(matrices, mean.loc[rest, rest], segmenter, modality) if works else [])]
 
 
 def check_one_mask(
-    predictions: Sequence[Mapping[str, np.ndarray]], segmenter: str, modality: str = ""
+    predictions: Sequence[Mapping[str, np.ndarray]],
+    references: Sequence[Mapping[str, np.ndarray]],
+    segmenter: str,
+    modality: str = "",
 ) -> list[Finding]:
     """One mask for several structures, in every subject.
 
     `predictions` holds, per subject, boolean masks by structure. Two structures count as one mask
-    where their predictions' Dice is at least `SAME` in all subjects that have both.
+    where their predictions' Dice is at least `SAME` in all subjects that have both. Clicks in
+    neighbours whose border a region grower does not see rightly give one mask: a pair whose mask
+    reaches into both references counts only where *all* structures share it.
     """
     names = sorted({n for masks in predictions for n in masks})
-    alike = []
+    alike, leaks = [], []
     for a, b in itertools.combinations(names, 2):
         values = [dice(m[a], m[b]) for m in predictions if a in m and b in m]
         values = [v for v in values if v == v]
         if values and min(values) >= SAME:
-            alike.append((a, b, float(np.mean(values))))
+            covered = all(
+                _share(m[n], r[n]) >= TOUCHED
+                for m, r in zip(predictions, references, strict=True) for n in (a, b)
+                if n in m and n in r and r[n].any()
+            )  # fmt: skip
+            (leaks if covered else alike).append((a, b, float(np.mean(values))))
+    if len(alike) + len(leaks) == len(names) * (len(names) - 1) // 2 > 1:
+        alike += leaks
     if not alike:
         return []
     involved = sorted({n for a, b, _ in alike for n in (a, b)})
     mean = float(np.mean([v for *_, v in alike]))
     return [Finding(
         segmenter, "one_mask", ", ".join(involved), modality, alternative=mean,
-        detail=f"{len(involved)} structures share one mask (mean Dice among them {mean:.2f}).",
+        detail=f"{', '.join(involved)} share one mask (mean Dice among them {mean:.2f}).",
     )]  # fmt: skip
 
 
@@ -172,7 +194,8 @@ def check_orientation(
     fault = best.split()[0]
     return [Finding(
         segmenter, fault, "", modality, observed, tried[best],
-        f"Mean Dice {observed:.2f} over {len(full)} masks, {tried[best]:.2f} with {best[len(fault) + 1:]}.",
+        f"Mean Dice {observed:.2f} over {len(full)} masks, {tried[best]:.2f} with "
+        f"{best[len(fault) + 1:]}.",
     )]  # fmt: skip
 
 
@@ -243,14 +266,20 @@ def check_masks(
     Once a whole-volume fault explains the scores (orientation, one mask), the wiring matrix of
     the same masks says nothing and is not judged.
     """
+    if predictions and not any(m.any() for p in predictions for m in p.values()):
+        return [Finding(
+            segmenter, "always_empty", "", modality, 0.0,
+            detail=f"No voxel in {len(predictions)} subjects: were its weights loaded?",
+        )]  # fmt: skip
     pairs = [
         (p[n], r[n]) for p, r in zip(predictions, references, strict=True) for n in r if n in p
     ]
-    found = check_one_mask(predictions, segmenter, modality)
+    found = check_one_mask(predictions, references, segmenter, modality)
     found += [] if found else check_orientation(pairs, segmenter, modality)
     if not found:
         matrices = [wiring_matrix(p, r) for p, r in zip(predictions, references, strict=True)]
-        found += check_wiring(matrices, segmenter, modality)
+        leaking = _leaking(predictions, references)
+        found += check_wiring(matrices, segmenter, modality, leaking=leaking)
     return found
 
 
@@ -286,6 +315,24 @@ def flagged(findings: Sequence[Finding] | pd.DataFrame) -> dict[str, tuple[str, 
     return {name: tuple(sorted(set(faults))) for name, faults in groups}
 
 
+def _share(prediction: np.ndarray, reference: np.ndarray) -> float:
+    """Share of a reference that a prediction covers."""
+    return np.count_nonzero(prediction & reference) / max(np.count_nonzero(reference), 1)
+
+
+def _leaking(
+    predictions: Sequence[Mapping[str, np.ndarray]], references: Sequence[Mapping[str, np.ndarray]]
+) -> frozenset[str]:
+    """Structures whose predictions are over `LEAK` times as large as their references."""
+    sizes: dict[str, list[float]] = {}
+    for p, r in zip(predictions, references, strict=True):
+        for n in r:
+            if n in p and r[n].any():
+                ratio = np.count_nonzero(p[n]) / np.count_nonzero(r[n])
+                sizes.setdefault(n, []).append(ratio)
+    return frozenset(n for n, ratios in sizes.items() if np.mean(ratios) > LEAK)
+
+
 def _mean_matrix(matrices: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Mean over subjects of the structures that occur on both sides, NaN ignored."""
     if not matrices:
@@ -319,18 +366,16 @@ def _swaps(mean: pd.DataFrame, segmenter: str, modality: str) -> tuple[set[str],
 def _dead(
     matrices: Sequence[pd.DataFrame], mean: pd.DataFrame, segmenter: str, modality: str
 ) -> list[Finding]:
-    """Structures below `DEAD` in every subject while half of the others exceed `LEAST`."""
+    """Structures below `DEAD` in every subject."""
     best = {n: max((m.loc[n, n] for m in matrices if n in m.index and n in m.columns
                     and m.loc[n, n] == m.loc[n, n]), default=np.nan) for n in mean.index}  # fmt: skip
-    working = [n for n in mean.index if mean.loc[n, n] >= LEAST]
     dead = [n for n, v in best.items() if v < DEAD]
-    if not dead or not working:
+    if not dead:
         return []
     top = max(best[n] for n in dead)
     return [Finding(
         segmenter, "dead_structure", ", ".join(dead), modality, float(top), np.nan,
-        f"{len(dead)} of {len(mean)} structures never exceed {DEAD:g} in {len(matrices)} "
-        f"subjects; {len(working)} work.",
+        f"{', '.join(dead)}: never above {DEAD:g} in {len(matrices)} subjects, while others work.",
     )]  # fmt: skip
 
 

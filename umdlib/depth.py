@@ -69,6 +69,20 @@ def deepest_voxel(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> I
     return tuple(int(v) for v in np.argwhere(depth >= depth.max() - 1e-6)[0])
 
 
+def components(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Connected components (26 neighbours): numbers from 1 (I, J, K), and sizes in voxels.
+
+    Size 0 belongs to number 0, the outside. Numbers run in C order of the first voxels.
+
+    Examples
+    --------
+    >>> numbers, sizes = components(np.array([[[1, 0, 1, 1]]], bool))
+    >>> numbers.tolist(), sizes.tolist()
+    ([[[1, 0, 2, 2]]], [0, 1, 2])
+    """
+    return _kernels().label_components(np.ascontiguousarray(mask, bool))
+
+
 def largest_component(mask: np.ndarray) -> tuple[int, np.ndarray | None]:
     """Number of voxels and mask of the largest component, the first in C order on ties.
 
@@ -80,7 +94,7 @@ def largest_component(mask: np.ndarray) -> tuple[int, np.ndarray | None]:
     >>> size, component.astype(int).tolist()
     (2, [[[0, 0, 1, 1]]])
     """
-    labelled, sizes = _kernels().label_components(np.ascontiguousarray(mask, bool))
+    labelled, sizes = components(mask)
     if len(sizes) < 2:
         return 0, None
     largest = int(sizes[1:].argmax()) + 1

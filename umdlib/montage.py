@@ -9,7 +9,11 @@ from umdlib.volume import Volume
 # Display windows by unit: CT soft tissue; PET inverted grey, the usual 0-7 SUV; MR by percentile.
 WINDOWS: dict[str, tuple[float, float]] = {"HU": (-160.0, 240.0), "SUV": (0.0, 7.0)}
 COLOUR_MAPS: dict[str, str] = {"HU": "gray", "SUV": "gray_r", "a.u.": "gray"}
-PLANES: dict[str, tuple[int, int, int]] = {"sagittal": (0, 1, 2), "coronal": (1, 0, 2), "axial": (2, 0, 1)}
+PLANES: dict[str, tuple[int, int, int]] = {
+    "sagittal": (0, 1, 2),
+    "coronal": (1, 0, 2),
+    "axial": (2, 0, 1),
+}
 
 
 def window(volume: Volume) -> tuple[float, float]:
@@ -17,7 +21,9 @@ def window(volume: Volume) -> tuple[float, float]:
     if volume.unit in WINDOWS:
         return WINDOWS[volume.unit]
     seen = volume.data[volume.data > 0]
-    return 0.0, float(np.percentile(seen[:: max(seen.size // 200_000, 1)], 99.5)) if seen.size else 1.0
+    return 0.0, float(
+        np.percentile(seen[:: max(seen.size // 200_000, 1)], 99.5)
+    ) if seen.size else 1.0
 
 
 def axes_mm(volume: Volume) -> list[np.ndarray]:
@@ -77,51 +83,71 @@ def show(ax, picture: np.ndarray, extent: tuple, volume: Volume):
     return ax
 
 
-def report(structural: Volume, pet: Volume, *, title: str = "", levels_mm=None):
-    """Two coronal slices and one sagittal of CT or MR, one coronal of PET, two projections of PET.
+def report(structural: Volume, pet: Volume, *, title: str = ""):
+    """One subject's row of `reports`."""
+    return reports([(structural, pet, title)])
+
+
+def reports(subjects):
+    """A row per subject: three slices of CT or MR, one of PET, two projections of PET.
 
     Parameters
     ----------
-    structural, pet
-        Any axis-aligned volumes in world coordinates.
-    title
-        Printed above.
-    levels_mm
-        y of the two coronal slices; by default through the hottest half and 45 mm behind it.
+    subjects
+        (structural volume, PET volume, title) of each: any volumes in world coordinates.
 
     Returns
     -------
     matplotlib.figure.Figure
+        12 inches wide, white.
     """
     import matplotlib.pyplot as plt
 
-    structural, pet = canonical(structural), canonical(pet)
-    front, back = levels_mm or coronal_levels(pet)
-    middle = float(np.mean(axes_mm(pet)[0][[0, -1]]))
-    panels = [
-        (structural, *plane(structural, "coronal", front)),
-        (structural, *plane(structural, "coronal", back)),
-        (structural, *plane(structural, "sagittal", middle)),
-        (pet, *plane(pet, "coronal", front)),
-        (pet, *projection(pet, "coronal")),
-        (pet, *projection(pet, "sagittal")),
-    ]
-    widths = [abs(e[1] - e[0]) for _, _, e in panels]
-    height = max(abs(e[3] - e[2]) for _, _, e in panels)
-    scale = 12.0 / sum(widths)
-    figure, axes = plt.subplots(
-        1, len(panels), figsize=(12.0, height * scale + 0.35), facecolor="white",
-        gridspec_kw={"width_ratios": widths, "wspace": 0.01},
-    )  # fmt: skip
-    for ax, (volume, picture, extent) in zip(axes, panels, strict=True):
-        show(ax, picture, extent, volume)
-        ax.set_ylim(min(e[2] for _, _, e in panels), max(e[3] for _, _, e in panels))
-    names = ("coronal", "coronal, behind", "sagittal", "PET, coronal", "PET, projection", "PET, side")
-    for ax, name in zip(axes, names, strict=True):
-        ax.set_title(name, fontsize=8, color="black")
-    figure.suptitle(title, fontsize=10, color="black", x=0.01, ha="left", y=0.995)
-    figure.subplots_adjust(left=0.005, right=0.995, bottom=0.005, top=1 - 0.45 / (height * scale + 0.35))
+    rows = [(panels(structural, pet), title) for structural, pet, title in subjects]
+    heights = [11.8 * tall(row) / sum(wide(row)) for row, _ in rows]
+    figure = plt.figure(figsize=(12.0, sum(heights) + 0.45 * len(rows)), facecolor="white")
+    parts = figure.subfigures(
+        len(rows), 1, height_ratios=[h + 0.45 for h in heights], squeeze=False
+    )
+    for part, (row, title), height in zip(parts[:, 0], rows, heights, strict=True):
+        draw_row(part, row, title, top=1 - 0.42 / (height + 0.45))
     return figure
+
+
+def panels(structural: Volume, pet: Volume) -> list[tuple]:
+    """(name, volume, picture, extent) of each panel of a row."""
+    structural, pet = canonical(structural), canonical(pet)
+    front, back = coronal_levels(pet)
+    middle = float(np.mean(axes_mm(pet)[0][[0, -1]]))
+    return [
+        ("coronal", structural, *plane(structural, "coronal", front)),
+        ("coronal, behind", structural, *plane(structural, "coronal", back)),
+        ("sagittal", structural, *plane(structural, "sagittal", middle)),
+        ("PET, coronal", pet, *plane(pet, "coronal", front)),
+        ("PET, projection", pet, *projection(pet, "coronal")),
+        ("PET, side", pet, *projection(pet, "sagittal")),
+    ]
+
+
+def wide(row) -> list[float]:
+    """Width (mm) of each panel."""
+    return [abs(extent[1] - extent[0]) for *_, extent in row]
+
+
+def tall(row) -> float:
+    """Height (mm) that holds every panel."""
+    return max(e[3] for *_, e in row) - min(e[2] for *_, e in row)
+
+
+def draw_row(figure, row, title: str, *, top: float) -> None:
+    """Draw the panels of one subject side by side, on one scale in mm."""
+    axes = figure.subplots(1, len(row), gridspec_kw={"width_ratios": wide(row), "wspace": 0.01})
+    low, high = min(e[2] for *_, e in row), max(e[3] for *_, e in row)
+    for ax, (name, volume, picture, extent) in zip(axes, row, strict=True):
+        show(ax, picture, extent, volume).set_ylim(low, high)
+        ax.set_title(name, fontsize=8, color="black", pad=2)
+    figure.suptitle(title, fontsize=10, color="black", x=0.005, ha="left", y=0.995)
+    figure.subplots_adjust(left=0.005, right=0.995, bottom=0.005, top=top)
 
 
 def coronal_levels(pet: Volume) -> tuple[float, float]:

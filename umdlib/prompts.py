@@ -256,9 +256,19 @@ def to_record(prompt: Prompt) -> dict:
     """A prompt as plain lists, numbers and strings; JSON keeps every float exactly."""
     record = asdict(prompt)
     record["clicks"] = [{"xyz_mm": list(c.xyz_mm), "positive": c.positive} for c in prompt.clicks]
-    if prompt.box:
-        record["box"] = {"low_mm": list(prompt.box.low_mm), "high_mm": list(prompt.box.high_mm)}
+    record["box"] = _box_record(prompt.box) if prompt.box else None
+    record["boxes"] = [_box_record(b) for b in prompt.boxes]
     return record
+
+
+def _box_record(box: Box) -> dict:
+    """A box as lists."""
+    return {"low_mm": list(box.low_mm), "high_mm": list(box.high_mm)}
+
+
+def _box(record: Mapping) -> Box:
+    """The box that `_box_record` wrote."""
+    return Box(tuple(record["low_mm"]), tuple(record["high_mm"]))
 
 
 def from_record(record: Mapping) -> Prompt:
@@ -271,10 +281,9 @@ def from_record(record: Mapping) -> Prompt:
     True
     """
     clicks = [Click(tuple(c["xyz_mm"]), bool(c["positive"])) for c in record["clicks"]]
-    box = record.get("box")
-    if box is not None:
-        box = Box(tuple(box["low_mm"]), tuple(box["high_mm"]))
-    return Prompt(**{**record, "clicks": tuple(clicks), "box": box})
+    box = _box(record["box"]) if record.get("box") else None
+    boxes = tuple(_box(b) for b in record.get("boxes", ()))
+    return Prompt(**{**record, "clicks": tuple(clicks), "box": box, "boxes": boxes})
 
 
 def _rng(seed: int, case: str, structure: Structure) -> np.random.Generator:

@@ -31,6 +31,12 @@ def folder() -> Path:
     return Path(data).expanduser() / "umdlib" / "weights"
 
 
+def shown(path: Path) -> str:
+    """A path for a page or a message, with the home folder as ``~``."""
+    home = Path.home()
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
+
+
 def path_of(item: Weights) -> Path:
     """Where a weight file belongs; a package's own file where `item.package` names one."""
     if item.package:
@@ -47,7 +53,7 @@ def missing(item: Weights, segmenter: str) -> str | None:
     path = path_of(item)
     if not path.exists():
         return (
-            f"Weights {item.file} are not in {folder()}: "
+            f"Weights {item.file} are not in {shown(folder())}: "
             f"'umdlib weights fetch {segmenter}' or by hand from {item.where}."
         )
     if item.size is not None and path.is_file() and path.stat().st_size != item.size:

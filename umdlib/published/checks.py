@@ -302,7 +302,12 @@ def shared_variation(wide: pd.DataFrame, *, above: float = 0.4) -> pd.DataFrame:
         bad = above < rho <= 1
         text = (
             f"SD of the average {own['sd']:.4f}, mean SD {others['sd'].mean():.4f}: the "
-            f"{len(others['sd'])} structures of a subject correlate by {rho:.2f} on average."
+            f"{len(others['sd'])} structures of a subject "
+        )
+        text += (
+            f"correlate by {rho:.2f} on average."
+            if rho <= 1
+            else "would have to correlate by more than 1: one of the two is not right."
         )
         rows.append(outcome("shared variation", own, bad, "note", text))
     return outcomes(rows)

@@ -122,18 +122,19 @@ def availability(segmenter: Segmenter | str, device: str = "cpu") -> Availabilit
     from umdlib import weights
 
     record = get(segmenter) if isinstance(segmenter, str) else segmenter
-    missing = [p for p in record.packages if importlib.util.find_spec(p) is None]
-    if missing:
+    lacks = []
+    absent = [p for p in record.packages if importlib.util.find_spec(p) is None]
+    if absent:
         how = f"pip install 'umdlib[{record.extra}]'" if record.extra else "see its card"
-        return Availability(False, f"Needs {', '.join(missing)} ({how}).")
-    for item in record.weights:
-        if (sentence := weights.missing(item, record.name)) is not None:
-            return Availability(False, sentence)
+        lacks.append(f"Needs {', '.join(absent)} ({how}).")
+    gone = [s for w in record.weights if (s := weights.missing(w, record.name)) is not None]
+    lacks += gone[:1]
     if record.external:
         from umdlib.segmenters.external import unready
 
-        if (sentence := unready(record.name)) is not None:
-            return Availability(False, sentence)
+        lacks += [sentence] if (sentence := unready(record.name)) is not None else []
+    if lacks:
+        return Availability(False, " ".join(lacks))
     return _device(device)
 
 

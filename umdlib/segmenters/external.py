@@ -95,10 +95,12 @@ def unready(name: str) -> str | None:
     """Why a system's environment cannot be used, as a sentence; None if it can."""
     home = environment(name)
     if not (home / "ready").exists():
-        return f"Its environment is not in {home}: 'umdlib segmenters --make {name}'."
+        return (
+            f"Its environment is not in {weights.shown(home)}: 'umdlib segmenters --make {name}'."
+        )
     if not (home / "worker.py").exists():
         return (
-            f"Its worker {home / 'worker.py'} is missing: a script around the official code that "
+            f"Its worker {weights.shown(home / 'worker.py')} is missing: a script around the official code that "
             f"keeps the file contract (job.json in; mask.nii.gz and log.json out)."
         )
     return None
@@ -107,7 +109,7 @@ def unready(name: str) -> str | None:
 class External:
     """A worker that is started once per call, in its own environment."""
 
-    def __init__(
+    def __init__(  # noqa: D107
         self,
         name: str,
         python: Path,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-
 # Key -> citation with DOI.
 SOURCES: dict[str, str] = {
     "icrp89": "ICRP 2002. Basic anatomical and physiological data: reference values. Publication 89. "
@@ -176,3 +175,40 @@ TISSUE: dict[str, TissueRecord] = {
     "lesion": TissueRecord(42, 5, 0.38, "0"),
     "tooth": TissueRecord(1900, 200, 0.03, "cortical_bone"),
 }
+
+
+# What the interior of a structure may read: (CT low, CT high, PET low, PET high). Where a structure
+# holds several tissues (gas in the bowel, urine in the kidney), the range covers their mixtures.
+READINGS: dict[str, tuple[float, float, float, float]] = {
+    "liver": (48, 66, 1.6, 3.1),
+    "kidney_left": (12, 42, 1.8, 14.0),
+    "kidney_right": (12, 42, 1.8, 14.0),
+    "brain": (24, 44, 3.8, 11.5),
+    "heart": (32, 50, 1.1, 8.0),
+    "spleen": (42, 56, 1.2, 2.6),
+    "aorta": (30, 50, 1.0, 2.3),
+    "lung": (-900, -680, 0.3, 0.9),
+    "colon": (-800, 80, 0.4, 3.2),
+    "urinary_bladder": (-2, 16, 5.0, 42.0),
+    "pancreas": (20, 50, 0.9, 2.6),
+    "esophagus": (-160, 50, 0.8, 2.6),
+    "stomach": (-480, 50, 0.5, 3.2),
+}
+MORE_VOLUMES: dict[str, tuple[float, float]] = {"lung": (1800, 6000), "colon": (300, 1300)}
+
+
+def ranges_table():
+    """Ranges per structure as a DataFrame: quantity, structure, low, high, source."""
+    import pandas as pd
+
+    rows = []
+    for name, (ct_low, ct_high, pet_low, pet_high) in READINGS.items():
+        if name in VOLUMES:
+            rows.append(
+                ("volume_ml", name, VOLUMES[name].low, VOLUMES[name].high, VOLUMES[name].source)
+            )
+        else:
+            rows.append(("volume_ml", name, *MORE_VOLUMES[name], "icrp89"))
+        rows.append(("CT", name, ct_low, ct_high, "schneider1996"))
+        rows.append(("PET", name, pet_low, pet_high, "wang2007"))
+    return pd.DataFrame(rows, columns=["quantity", "structure", "low", "high", "source"])
