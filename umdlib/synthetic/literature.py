@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-
 # Key -> citation with DOI.
 SOURCES: dict[str, str] = {
     "icrp89": "ICRP 2002. Basic anatomical and physiological data: reference values. Publication 89. "
