@@ -138,9 +138,11 @@ def edge_fwhm(
     box = tuple(slice(max(b.start - p, 0), b.stop + p) for b, p in zip(box[0], pad, strict=True))
     data, mask = image.data[box].astype(np.float32), mask[box]
     high, low = np.percentile(data[mask], 80), np.percentile(data[~mask], 40)
+    if high < 3 * max(low, 1e-6):
+        return float("nan")
     middle = np.array(ndimage.center_of_mass(np.where(mask, np.maximum(data - low, 0), 0))) * step
     surface = surface_points(data, step, middle, spread_directions(n_rays), (high + low) / 2)
-    if high < 3 * max(low, 1e-6) or len(surface) < n_rays // 4:
+    if len(surface) < n_rays // 4:
         return float("nan")
     slope = [
         ndimage.gaussian_filter(data, 1.0, order=[int(i == n) for i in range(3)]) for n in range(3)

@@ -72,6 +72,7 @@ class Window:
     """A box of the canvas: views of its coordinates and tissues."""
 
     def __init__(self, canvas: Canvas, box: tuple[slice, slice, slice], corners=(LOW, HIGH)):
+        """Take the views; `corners` are its reference coordinates, the box of its random fields."""
         self.box, self.corners = box, corners
         self.x, self.y, self.z = (c[box] for c in canvas.coordinates)
         self.tissue = canvas.tissue[box]
@@ -92,9 +93,10 @@ class Canvas:
     """
 
     def __init__(self, frame: Frame, low_mm, high_mm, spacing_mm: float):
+        """Lay out the grid and find every voxel's reference coordinates."""
         self.frame, self.spacing_mm = frame, float(spacing_mm)
         count = np.ceil((np.asarray(high_mm) - low_mm) / spacing_mm).astype(int) + 1
-        self.axes_mm = [l + spacing_mm * np.arange(n) for l, n in zip(low_mm, count, strict=True)]
+        self.axes_mm = [a + spacing_mm * np.arange(n) for a, n in zip(low_mm, count, strict=True)]
         self.affine = np.diag([spacing_mm] * 3 + [1.0])
         self.affine[:3, 3] = [a[0] for a in self.axes_mm]
         self.coordinates = frame.reference(*self.axes_mm)
@@ -146,10 +148,10 @@ class Canvas:
         world = self.frame.world(np.vstack([start, stop]))
         low, high = np.minimum(*np.split(world, 2)), np.maximum(*np.split(world, 2))
         far = np.maximum(np.maximum(a, b) * 2.2 + 4 + self.spacing_mm, reach)[:, None]
-        for p, q, rp, rq, l, h in zip(start, stop, a, b, low - far, high + far, strict=True):
+        for p, q, rp, rq, lo, hi in zip(start, stop, a, b, low - far, high + far, strict=True):
             inner = tuple(
                 slice(min(max(s.start - w.start, 0), n), min(max(s.stop - w.start, 0), n))
-                for s, w, n in zip(self._box(l, h), window.box, window.tissue.shape, strict=True)
+                for s, w, n in zip(self._box(lo, hi), window.box, window.tissue.shape, strict=True)
             )
             x, y, z = (c[inner] for c in (window.x, window.y, window.z))
             kernel.capsule(x, y, z, p, q, float(rp), float(rq), field[inner])

@@ -22,7 +22,8 @@ from umdlib.volume import LabelMap
 # with an inside of their own (see `LAYERS`) are refined below.
 NAMES: dict[str, str] = {
     "liver": "liver", "kidney_left": "kidney_left_cortex", "kidney_right": "kidney_right_cortex",
-    "kidneys": "kidney_left_cortex", "brain": "white_matter", "heart*": "heart_blood", "spleen": "spleen", "aorta": "aorta",
+    "kidneys": "kidney_left_cortex",
+    "brain": "white_matter", "heart*": "heart_blood", "spleen": "spleen", "aorta": "aorta",
     "lung*": "lung", "colon": "colon_stool", "urinary_bladder": "bladder", "bladder": "bladder",
     "pancreas": "pancreas", "esophagus": "oesophagus", "stomach": "stomach_content",
     "prostate": "prostate", "head_glands": "gland", "gallbladder": "gall_bladder",

@@ -35,6 +35,7 @@ class SplineField:
     """
 
     def __init__(self, rng, low_mm, high_mm, knots_mm, sd: float):
+        """Draw the coefficients."""
         low, high = np.asarray(low_mm, float), np.asarray(high_mm, float)
         knots = np.broadcast_to(np.asarray(knots_mm, float), 3)
         shape = np.ceil((high - low) / knots).astype(int) + 4

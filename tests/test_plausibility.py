@@ -1,0 +1,117 @@
+"""What is measured from images must be what was put into them."""
+
+import numpy as np
+import pytest
+
+from umdlib.cohort import read_cohort
+from umdlib.montage import canonical, plane, report
+from umdlib.plausibility import (
+    dome_shift_mm,
+    edge_fwhm,
+    interior,
+    organ_table,
+    physics_table,
+    range_table,
+)
+from umdlib.synthetic.sampling import blur_to, grid_over, sample
+from umdlib.volume import LabelMap, Volume, write_label_map, write_volume
+
+
+@pytest.mark.parametrize("fwhm_mm", [5.0, 6.8, 8.0])
+def test_edge_width_of_a_blurred_ball_is_its_point_spread(fwhm_mm):
+    """A ball of 30 mm, 20 times its surroundings, on 4 mm voxels: within 5 %."""
+    x = np.indices((101,) * 3) - 50.0
+    ball = (np.sqrt((x**2).sum(axis=0)) < 30).astype(np.float32)
+    grid = grid_over((0, 0, 0), (100, 100, 100), (4.07, 4.07, 4.0), (0.3, 0.2, 0.6))
+    image = sample(blur_to(19 * ball + 1, 1.0, fwhm_mm), np.eye(4), grid)
+    mask = sample(ball, np.eye(4), grid) > 0.5
+    found = edge_fwhm(Volume(image, grid.affine, "SUV"), mask)
+    assert found == pytest.approx(fwhm_mm, rel=0.05)
+
+
+def test_edge_of_a_cold_or_missing_structure_is_not_a_number():
+    image = Volume(np.ones((12, 12, 12), np.float32), np.diag([4.0, 4, 4, 1]), "SUV")
+    mask = np.zeros(image.shape, bool)
+    assert np.isnan(edge_fwhm(image, mask))
+    mask[4:8, 4:8, 4:8] = True
+    assert np.isnan(edge_fwhm(image, mask))
+
+
+@pytest.mark.parametrize("shift", [-2, 0, 1])
+def test_dome_shift_of_a_slab_is_what_it_was_moved_by(shift):
+    """Liver (2 SUV) under lung (0.5 SUV) in slices of 4 mm, moved by whole slices."""
+    labels = np.zeros((20, 20, 60), np.uint8)
+    labels[:, :, 10:30], labels[:, :, 30:55] = 1, 8
+    pet = np.where(np.arange(60) < 30 + shift, 2.0, 0.5) * np.ones((20, 20, 1))
+    affine = np.diag([4.0, 4, 4, 1])
+    found = dome_shift_mm(
+        Volume(pet.astype(np.float32), affine, "SUV"), LabelMap(labels, affine), 1, 8
+    )
+    assert found == pytest.approx(4.0 * shift, abs=0.1)
+
+
+def test_interior_leaves_the_outer_voxels_and_never_nothing():
+    mask = np.zeros((12, 12, 12), bool)
+    mask[1:11, 1:11, 1:11] = True
+    assert interior(mask).sum() == 6**3
+    thin = np.zeros_like(mask)
+    thin[5, 5, :] = True
+    assert interior(thin).sum() == 12
+
+
+def own_cohort(folder):
+    """One subject without stored truth, on a flipped grid."""
+    affine = np.diag([-5.0, 5, 5, 1])
+    affine[:3, 3] = [95, -50, -100]
+    labels = np.zeros((40, 20, 40), np.uint8)
+    labels[5:25, 4:16, 10:20], labels[5:25, 4:16, 20:36] = 1, 8
+    rng = np.random.default_rng(0)
+    lines = ["subject\tsession\tmodality\timage\treference\tunit"]
+    for modality, unit, level in (("CT", "HU", 57), ("PET", "SUV", 2.2)):
+        data = np.where(labels == 1, level, level / 4) + rng.normal(0, level / 20, labels.shape)
+        write_volume(folder / f"{modality}.nii.gz", Volume(data.astype(np.float32), affine, unit))
+        write_label_map(folder / f"{modality}_dseg.nii.gz", LabelMap(labels, affine))
+        lines.append(f"p1\tpetct\t{modality}\t{modality}.nii.gz\t{modality}_dseg.nii.gz\t{unit}")
+    (folder / "manifest.tsv").write_text("\n".join(lines) + "\n")
+    return read_cohort(folder / "manifest.tsv")
+
+
+def test_a_cohort_without_truth_is_measured_all_the_same(tmp_path):
+    cohort = own_cohort(tmp_path)
+    organs = organ_table(cohort.cases)
+    liver = organs.query("structure == 'liver' and modality == 'PET'").iloc[0]
+    assert liver["volume_ml"] == pytest.approx(20 * 12 * 10 * 0.125)
+    assert liver["mean"] == pytest.approx(2.2, rel=0.02)
+    assert organs.query("structure == 'spleen'")["mean"].isna().all()
+    assert set(range_table(organs)["structure"]) == {"liver", "lung"}
+    row = physics_table(cohort).iloc[0]
+    assert row["liver_cov"] == pytest.approx(0.05, rel=0.15)
+    assert np.isnan(row["liver_cov_planned"])
+    assert np.isnan(row["fwhm_mm"])
+
+
+def test_report_of_a_flipped_grid_is_the_same_picture():
+    """Radiological: the right of the subject (+x) is on the left of a frontal picture."""
+    data = np.zeros((6, 5, 7), np.float32)
+    data[5, 2, 3] = 7.0
+    affine = np.diag([2.0, 2, 2, 1])
+    flipped = np.diag([-2.0, 2, 2, 1])
+    flipped[0, 3] = 10.0
+    one, two = (
+        canonical(v) for v in (Volume(data, affine, "SUV"), Volume(data[::-1], flipped, "SUV"))
+    )
+    assert np.array_equal(one.data, two.data)
+    picture, extent = plane(two, "coronal", 4.0)
+    assert picture[3, 0] == 7.0
+    assert extent[:2] == (10.0, 0.0)
+
+
+def test_report_draws_six_panels():
+    import matplotlib.pyplot as plt
+
+    volume = Volume(
+        np.random.default_rng(0).random((10, 8, 20)).astype(np.float32), np.eye(4), "SUV"
+    )
+    figure = report(volume, volume, title="sub-001")
+    assert len(figure.subfigs[0].axes) == 6
+    plt.close(figure)
