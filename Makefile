@@ -54,7 +54,7 @@ lab: $(STAMP) ## JupyterLab on the notebooks
 	@$(BIN)/jupyter lab notebooks
 
 bench: $(STAMP) ## benchmarks against the peers; the figures go to the performance page
-	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@for script in scoring bootstrap; do echo "== $$script"; $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 lock: ## write requirements.lock anew from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

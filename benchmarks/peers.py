@@ -30,14 +30,15 @@ class Peer:
 def boxes(reference, prediction, values):
     """Each structure's two masks in the smallest box around both."""
     top = max(values)
-    found = [ndimage.find_objects(v, max_label=top) for v in (reference, prediction)]
+    # in memory order: several times faster
+    found = [ndimage.find_objects(v.T, max_label=top) for v in (reference, prediction)]
     for value in values:
         parts = [f[value - 1] for f in found]
         if None in parts:
             continue
         box = tuple(
             slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(*parts, strict=True)
-        )
+        )[::-1]
         yield value, reference[box] == value, prediction[box] == value
 
 
@@ -119,8 +120,7 @@ def simpleitk_dice(reference, prediction, spacing_mm, values):
     images = [sitk.GetImageFromArray(v.T) for v in (reference, prediction)]
     overlap = sitk.LabelOverlapMeasuresImageFilter()
     overlap.Execute(*images)
-    present = set(np.unique(reference)) & set(np.unique(prediction)) & set(values)
-    return {"dice": {int(v): overlap.GetDiceCoefficient(int(v)) for v in present}}
+    return {"dice": {v: overlap.GetDiceCoefficient(v) for v in map(int, values)}}
 
 
 def medpy(reference, prediction, spacing_mm, values):

@@ -131,7 +131,7 @@ def test_an_all_nan_segmenter_harms_no_other(table):
     pd.testing.assert_frame_equal(same[columns], before[columns], check_dtype=False)
     np.testing.assert_allclose(same["p_bh"], before["p_bh"])
     gone = after[after["segmenter"].eq("z")]
-    assert gone["note"].eq("no pairs").all()
+    assert gone["note"].eq("no pairs (structural: failed; PET: failed)").all()
     assert gone["n_holm"].eq(0).all()
     assert gone["failure_pet"].eq(1).all()
     assert gone["p_value"].isna().all()
@@ -190,7 +190,7 @@ def test_one_modality_only_is_refused_in_words(table):
     with pytest.raises(InputError, match=r"only MR\. A paired difference needs both"):
         paired_differences(mr)
     only_ct = compare(table[table["modality"].eq("CT")], **QUICK)
-    assert only_ct["note"].eq("no pairs").all()
+    assert only_ct["note"].eq("no pairs (PET: no row)").all()
 
 
 def test_distances_are_compared_the_other_way_round(table):

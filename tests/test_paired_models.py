@@ -112,7 +112,7 @@ def test_hurdle_of_one_structure_one_subject_and_nobody():
     assert np.isfinite(table["estimate"]).all()
     assert table["p_interaction"].isna().all()
     alone = hurdle(lesions[lesions["subject"].eq("sub-001")]).query("part == 'score'")
-    assert alone["note"].iloc[0].startswith("fewer than two subjects")
+    assert alone["note"].iloc[0].startswith("fewer than 6 subjects")
     assert hurdle(lesions, method="gee").columns.tolist() == alone.columns.tolist()
     with pytest.raises(InputError, match="Unknown method 'lmm'"):
         hurdle(lesions, method="lmm")

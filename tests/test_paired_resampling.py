@@ -9,6 +9,7 @@ from scipy import stats
 from umdlib.errors import InputError
 from umdlib.resampling import (
     bca_interval,
+    mean_interval,
     resample_counts,
     resampled_means,
     resampled_medians,
@@ -41,6 +42,16 @@ def test_bca_equals_scipy_on_the_same_draws(n):
         (values,), np.mean, n_resamples=999, method="BCa", rng=np.random.default_rng(7)
     ).confidence_interval
     np.testing.assert_allclose([ours[0][0], ours[1][0]], [peer.low, peer.high], atol=1e-12)
+
+
+def test_small_samples_have_students_interval():
+    d = [-112, -34, 21, -87, -154, 6, -61, -43, -198, 35]
+    nine, ten = column(d[:9]), column(d)
+    low, high = mean_interval(nine, resample_counts(9, 200, np.random.default_rng(0)))
+    peer = stats.ttest_1samp(d[:9], 0).confidence_interval(0.95)
+    assert (low[0], high[0]) == pytest.approx((peer.low, peer.high), rel=1e-12)
+    counts = resample_counts(10, 200, np.random.default_rng(0))
+    assert mean_interval(ten, counts) == bca_interval(ten, counts)
 
 
 def test_counts_are_the_draws_of_a_gather():

@@ -78,12 +78,13 @@ def test_contract(name):
 def test_record_is_complete(name):
     record = segmenters.get(name)
     assert record.name == name
-    assert record.title and record.summary.endswith(".")
-    assert record.paper and record.code_licence and record.trained_on
-    assert record.native and record.grid
+    assert record.summary.endswith(".")
+    for fact in ("title", "paper", "code_licence", "trained_on", "native", "grid"):
+        assert getattr(record, fact), fact
     assert record.prompts <= {"click", "negative_click", "box", "text", "class"}
     for item in record.weights:
-        assert item.where and item.licence
+        assert item.where
+        assert item.licence
 
 
 @pytest.mark.parametrize("unit", ["HU", "SUV", "a.u."])
@@ -104,7 +105,7 @@ def test_threshold_takes_exactly_what_exceeds_41_percent_of_the_peak():
 
 
 def test_a_negative_click_cuts_what_is_nearer_to_it():
-    image, truth = phantom("SUV")
+    image, _ = phantom("SUV")
     clicks = (Click(world(CENTRE)), Click(world((17, 27, 11)), positive=False))
     for name in ("threshold", "region_growing"):
         segment = segmenters.load(name)
@@ -134,7 +135,7 @@ def test_unknown_name_suggests_the_nearest():
 
 def test_a_prompt_of_no_usable_kind_is_refused():
     image, _ = phantom()
-    with pytest.raises(InputError, match="takes click or negative click; the prompt .* holds box"):
+    with pytest.raises(InputError, match=r"takes click or negative click; the prompt .* holds box"):
         segmenters.load("threshold")(
             image, Prompt("liver", box=Box(world((1, 1, 1)), world((3, 3, 3))))
         )
@@ -144,7 +145,7 @@ def test_a_segmenter_that_returns_another_grid_is_refused():
     record = Segmenter("wrong", "W", "W.", lambda d: lambda i, p, q=None: np.zeros((2, 2, 2), bool),
                        frozenset({"click"}))  # fmt: skip
     image, _ = phantom()
-    with pytest.raises(InputError, match="'wrong' returned bool .2, 2, 2. for phantom"):
+    with pytest.raises(InputError, match=r"'wrong' returned bool .2, 2, 2. for phantom"):
         segmenters.load(record)(image, prompt_for(record))
 
 
@@ -158,7 +159,7 @@ def test_ones_own_in_ten_lines(tmp_path):
         "    return segment\n"
         "MINE = Segmenter('mine_of_test', 'Mine', 'Above 0.', load, frozenset({'click'}))\n"
     )
-    image, truth = phantom()
+    image, _ = phantom()
     mask = segmenters.load(f"{file}:MINE")(image, prompt_for(segmenters.get("threshold")))
     np.testing.assert_array_equal(mask, image.data > 0)
     assert "mine_of_test" in segmenters.names()

@@ -84,6 +84,31 @@ def test_an_unavailable_segmenter_is_a_word_not_a_number(cells):
     assert "nan" not in text.lower()
 
 
+def test_a_segmenter_that_always_fails_is_a_word_too(scores):
+    broken = scores[scores["segmenter"].eq("even")].assign(
+        segmenter="broken", status="failed", dice=np.nan
+    )
+    both = pd.concat([scores, broken], ignore_index=True)
+    text = tables.to_markdown(tables.modality_table(compare(both, n_resamples=99), "petct"))
+    assert text.count("[failed]{.cell-state}") == 4
+
+
+def test_sentences_know_three_verdicts():
+    table = score_table(
+        n_subjects=60, structures=["liver"], gap={"same": 0.0, "worse": -0.3}, noise_sd=0.01,
+        subject_sd=0.05, seed=3,
+    )  # fmt: skip
+    few = compare(table, by=("session", "segmenter"), n_resamples=200)
+    same, worse = tables.sentences(few).splitlines()
+    assert "the same on PET and CT within ±0.02" in same
+    assert "DSC is lower on PET than on CT" in worse
+    assert "n = 60 subjects, 60 pairs" in worse
+    little = table[table["subject"].lt("sub-004")]
+    text = tables.sentences(compare(little, by=("session", "segmenter"), n_resamples=200))
+    assert "undecided" in text
+    assert "fewer than six subjects" in text
+
+
 def test_markdown_is_one_table_with_equal_columns(cells):
     lines = tables.to_markdown(cells).splitlines()
     assert len(lines) == 2 + 2 * 3

@@ -129,6 +129,7 @@ def test_a_pair_opens_from_a_file_shows_pixels_and_is_linked(site, visit):
     assert "SUV 2." in readouts.nth(1).inner_text()
 
     blue, orange = viewers.overlays.DIFFERENCE["missed"], viewers.overlays.DIFFERENCE["added"]
+    choose(figure, "Overlay", "none")
     before = pixels(figure)
     choose(figure, "Overlay", "difference")
     after = pixels(figure)

@@ -1,3 +1,12 @@
 """What an imaging modality does to a segmentation model, shown on paired subjects."""
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str):
+    # late, so that `import umdlib` stays light
+    if name == "view":
+        from umdlib.live import view
+
+        return view
+    raise AttributeError(f"module 'umdlib' has no attribute '{name}'")

@@ -115,8 +115,12 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--out", required=True, metavar="FILE", help="score table to write")
 
     p = _command(commands, "render", _render, "lay a run's chapters together and render the book")
-    p.add_argument("run_folder", metavar="RUN", help="folder of the run, with notebooks/ and scores.parquet")
-    p.add_argument("notebooks", nargs="+", metavar="NOTEBOOK", help="executed notebooks that make the book")
+    p.add_argument(
+        "run_folder", metavar="RUN", help="folder of the run, with notebooks/ and scores.parquet"
+    )
+    p.add_argument(
+        "notebooks", nargs="+", metavar="NOTEBOOK", help="executed notebooks that make the book"
+    )
     p.add_argument("--out", default="_build/html", metavar="DIR", help="where the pages go")
     return parser
 

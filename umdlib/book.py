@@ -55,6 +55,7 @@ def stage(
             wanted[path.relative_to(source)] = path.read_bytes()
     for path in map(Path, executed):
         document = json.loads(path.read_text(encoding="utf-8"))
+        _fold_parameters(document)
         document["cells"].append(_provenance_cell(path, document, stamp, template_folder))
         text = json.dumps(document, indent=1, ensure_ascii=False, sort_keys=True)
         wanted[Path("results") / path.name] = (text + "\n").encode()
@@ -94,7 +95,7 @@ def render(
     staged, output = Path(staged).resolve(), Path(output)
     started = time.perf_counter()
     command = [
-        sys.executable, "-m", "jupyter_book.cli.main", "build", str(staged),
+        sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(staged),
         "--config", str(Path(config).resolve()), "--toc", str(staged / "_toc.yml"),
         "--path-output", str(staged.parent), "--warningiserror", "--nitpick", "--keep-going",
     ]  # fmt: skip
@@ -137,6 +138,14 @@ def _pruned(toc: dict, present: Mapping[Path, bytes]) -> dict:
         if chapters:
             parts.append({**part, "chapters": chapters})
     return {**toc, "parts": parts}
+
+
+def _fold_parameters(document: dict) -> None:
+    """Fold the parameter cells: a reader sees the answer first, the command at the end has them all."""
+    for cell in document["cells"]:
+        tags = cell["metadata"].get("tags", [])
+        if {"parameters", "injected-parameters"} & set(tags):
+            cell["metadata"]["tags"] = [*tags, "hide-cell"]
 
 
 def _provenance_cell(

@@ -138,13 +138,13 @@ def _with_difference(matrix: pd.DataFrame, structural: str) -> pd.DataFrame:
 def _curve(matrix: pd.DataFrame, n_resamples: int, rng: np.random.Generator) -> pd.DataFrame:
     """Means and gains of every column (modality, step) with their intervals."""
     counts = resampling.resample_counts(len(matrix), n_resamples, rng)
-    low, high = resampling.bca_interval(matrix.to_numpy(), counts)
+    low, high = resampling.mean_interval(matrix.to_numpy(), counts)
     gains = matrix * np.nan
     for modality, step in matrix.columns:
         before = [s for m, s in matrix.columns if m == modality and s < step]
         if before:
             gains[modality, step] = matrix[modality, step] - matrix[modality, max(before)]
-    gain_low, gain_high = resampling.bca_interval(gains.to_numpy(), counts)
+    gain_low, gain_high = resampling.mean_interval(gains.to_numpy(), counts)
     table = matrix.columns.to_frame(index=False, name=["modality", "step"])
     table = table.assign(
         estimate=matrix.mean().to_numpy(), ci_low=low, ci_high=high,

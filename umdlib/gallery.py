@@ -98,23 +98,31 @@ def best_segmenter(table: pd.DataFrame, *, session: str, metric: str = "dice") -
     return str(means.idxmax())
 
 
-def foci_found(reference: np.ndarray, prediction: np.ndarray) -> tuple[int, int]:
+def foci_found(
+    reference: np.ndarray, prediction: np.ndarray, *, smallest: int = 1
+) -> tuple[int, int]:
     """How many separate parts of a reference a prediction touches, and how many there are.
 
     Parameters
     ----------
     reference, prediction
         (I, J, K) boolean. Parts are connected through faces, edges and corners.
+    smallest
+        Voxels that a part must have to be counted.
 
     Examples
     --------
     >>> reference = np.array([[[1, 1, 0, 1, 0, 1]]], bool)
-    >>> foci_found(reference, np.array([[[0, 1, 1, 0, 0, 1]]], bool))
-    (2, 3)
+    >>> prediction = np.array([[[0, 1, 1, 0, 0, 1]]], bool)
+    >>> foci_found(reference, prediction), foci_found(reference, prediction, smallest=2)
+    ((2, 3), (1, 1))
     """
     parts, count = ndimage.label(reference, np.ones((3, 3, 3)))
-    touched = np.unique(parts[prediction])
-    return int((touched > 0).sum()), int(count)
+    counted = np.bincount(parts.ravel(), minlength=count + 1) >= smallest
+    counted[0] = False
+    touched = np.zeros_like(counted)
+    touched[np.unique(parts[prediction])] = True
+    return int((touched & counted).sum()), int(counted.sum())
 
 
 def foci_table(
@@ -125,6 +133,7 @@ def foci_table(
     segmenter: str,
     session: str,
     metric: str = "dice",
+    min_ml: float = 0.5,
 ) -> pd.DataFrame:
     """Structures whose PET reference lies in separate parts, and how many parts one click finds.
 
@@ -138,6 +147,8 @@ def foci_table(
         Folder of the run: the predictions after the first click are read from it.
     segmenter, session, metric
         Which predictions, and the score shown beside.
+    min_ml
+        Smaller parts are not counted: a few voxels cut off by the grid are no lesion.
 
     Returns
     -------
@@ -150,11 +161,12 @@ def foci_table(
     found = []
     for subject, scored in rows.groupby("subject", sort=False):
         case = cohort.case(str(subject), session, "PET")
-        reference = case.read_reference().data
+        labelled = case.read_reference()
+        smallest = int(np.ceil(min_ml * 1000 / np.prod(labelled.spacing_mm)))
         masks = runs.read_prediction(root, segmenter, case)
         for row in scored.itertuples():
-            wanted = reference == cohort.structure(row.structure).value
-            touched, parts = foci_found(wanted, masks[row.structure])
+            wanted = labelled.data == cohort.structure(row.structure).value
+            touched, parts = foci_found(wanted, masks[row.structure], smallest=smallest)
             if parts > 1:
                 found.append([subject, row.structure, parts, touched, getattr(row, metric)])
     return pd.DataFrame(found, columns=["subject", "structure", "parts", "found", metric])

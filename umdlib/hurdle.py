@@ -17,6 +17,7 @@ from umdlib.failures import failure_table
 from umdlib.pairs import condition, paired_differences
 
 METHODS = ("gee", "mixed")
+FEWEST = 6  # clusters of a joint model; a sandwich of fewer says nothing
 _SMALL = 50  # clusters; below, the sandwich variance is corrected (Mancl & DeRouen 2001)
 
 
@@ -128,7 +129,7 @@ def _failure_part(rows: pd.DataFrame, n_resamples: int, rng: np.random.Generator
     mixed = long.groupby("structure")["y"].transform("mean")
     used = long[mixed.gt(0) & mixed.lt(1)]
     fit = None
-    if rates.between(0, 1, inclusive="neither").all() and used["subject"].nunique() > 2:
+    if rates.between(0, 1, inclusive="neither").all() and used["subject"].nunique() >= FEWEST:
         design = pd.get_dummies(used["structure"], dtype=float).assign(pet=used["pet"])
         fit = _gee(used["y"], design.to_numpy(), used["subject"], sm.families.Binomial())
     if fit is not None and abs(fit.beta[-1]) < 15:
@@ -147,7 +148,7 @@ def _risk_difference(
     gap = rows["fails_pet"].astype(float) - rows["fails_structural"].astype(float)
     means = gap.groupby(rows["subject"]).mean().to_numpy()[:, None]
     counts = resampling.resample_counts(len(means), n_resamples, rng)
-    low, high = resampling.bca_interval(means, counts)
+    low, high = resampling.mean_interval(means, counts)
     p_value, _ = resampling.sign_flip_p(means, n_resamples=n_resamples, rng=rng)
     return {
         "estimate": float(means.mean()), "ci_low": float(low[0]), "ci_high": float(high[0]),
@@ -161,13 +162,15 @@ def _score_part(
 ) -> pd.DataFrame:
     """Linear model of the scores that are no failure, one modality effect per structure."""
     long = _long(rows, "score")
-    sides = long.groupby("structure")["pet"].transform("nunique")
-    long = long[sides.eq(2)]
+    # A structure that one subject alone was scored on has no variance to speak of.
+    counts = long.pivot_table(index="structure", columns="pet", values="y", aggfunc="count")
+    enough = counts.ge(2).all(axis=1) & (counts.shape[1] == 2)
+    long = long[long["structure"].isin(counts.index[enough])]
     head = {"part": "score", "scale": metric, "n_subjects": long["subject"].nunique()}
     head |= {"n_rows": len(long)}
-    if head["n_subjects"] < 2:
+    if head["n_subjects"] < FEWEST:
         blank = dict.fromkeys(("estimate", "ci_low", "ci_high", "p_value", "p_interaction"), np.nan)
-        note = "fewer than two subjects with a score that is no failure"
+        note = f"fewer than {FEWEST} subjects with scores on both modalities: no joint model"
         return pd.DataFrame([head | blank | {"structure": "all", "method": "", "note": note}])
     dummies = pd.get_dummies(long["structure"], dtype=float)
     names, base = list(dummies), dummies.to_numpy()

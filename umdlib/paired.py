@@ -70,7 +70,8 @@ def compare(
     Returns
     -------
     pandas.DataFrame
-        `by`, then `estimate, ci_low, ci_high` (mean difference PET minus structural, BCa),
+        `by`, then `estimate, ci_low, ci_high` (mean difference PET minus structural; BCa,
+        and Student's below ten subjects),
         `n_subjects, n_pairs, n_unpaired, p_value`; `t_low, t_high` (Student, the better interval
         below ten subjects); means, SDs and quartiles of either side on the
         pairs; `median*` (order-statistic interval), `hl*` (Hodges-Lehmann), `rank_biserial`,
@@ -157,7 +158,7 @@ def _block(
     table = pd.concat([table, _sizes(rows, by)], axis=1)
     if len(values):
         counts = resampling.resample_counts(len(values), n_resamples, rng)
-        low, high = resampling.bca_interval(values, counts, confidence=confidence)
+        low, high = resampling.mean_interval(values, counts, confidence=confidence)
         flips, how = resampling.sign_flip_p(values, n_resamples=n_resamples, rng=rng)
     else:
         low = high = flips = np.full(len(table), np.nan)
@@ -166,6 +167,9 @@ def _block(
     table = table.assign(ci_low=low, ci_high=high, p_permutation=flips, permutation_method=how)
     table = pd.concat([table, pd.DataFrame(single, index=table.index)], axis=1)
     table["note"] = [_note(column, n) for column, n in zip(values.T, table["n_pairs"], strict=True)]
+    reasons = rows.groupby(by, sort=False)["why"].agg(lambda why: why.mode().iloc[0]).to_numpy()
+    none = table["n_pairs"].eq(0)
+    table.loc[none, "note"] = "no pairs (" + pd.Series(reasons)[none] + ")"
     first = [*by, "estimate", "ci_low", "ci_high", "n_subjects", "n_pairs", "n_unpaired"]
     return table[[*first, *(c for c in table.columns if c not in first)]]
 
@@ -223,9 +227,9 @@ def _note(column: np.ndarray, n_pairs: int) -> str:
     if np.ptp(kept) == 0:
         return "all differences are equal: no d_z, interval of width 0"
     if kept.size < 6:
-        return "fewer than six subjects: p cannot fall below 0.05"
-    # umdlib.operating.coverage: BCa at a nominal 95 % covers 86 % with 6 subjects, 90 % with 10.
-    return "fewer than ten subjects: a 95 % BCa interval covers 86-90 %" if kept.size < 10 else ""
+        return "fewer than six subjects: p cannot fall below 0.05; Student's interval"
+    few = kept.size < resampling.STUDENT_BELOW
+    return "fewer than ten subjects: Student's interval" if few else ""
 
 
 def _with_unavailable(table: pd.DataFrame, scores: pd.DataFrame, by: list[str]) -> pd.DataFrame:

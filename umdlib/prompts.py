@@ -173,10 +173,12 @@ def pair_prompts(
         raise unknown_name("modality", first, references)
     partners = [r for modality, r in references.items() if modality != first]
     shared = np.random.default_rng(seed) if kind in OFFICIAL else None
+    ordered = sorted(structures, key=lambda s: s.value)
+    boxes = depth.bounding_boxes(references[first].data, [s.value for s in ordered])
     prompts = {}
-    for structure in sorted(structures, key=lambda s: s.value):
+    for structure, box in zip(ordered, boxes, strict=True):
         rng = shared or _rng(seed, case, structure)
-        drawn = _draw(kind, length, references[first], partners, structure, rng)
+        drawn = _draw(kind, length, references[first], box, partners, structure, rng)
         drawn_seed = 0 if kind in ("centre", "box", "box_padded", "class", "text") else seed
         prompts[structure.name] = replace(drawn, protocol=protocol, seed=drawn_seed)
     return {s.name: prompts[s.name] for s in structures}
@@ -221,7 +223,7 @@ def corrective_click(
             "Both must be on one grid."
         )
     reference, prediction = reference.astype(bool), prediction.astype(bool)
-    box = depth.bounding_box(reference ^ prediction)
+    box = depth.difference_box(reference, prediction)
     if box is None:
         return None
     missed = reference[box] & ~prediction[box]
@@ -254,9 +256,19 @@ def to_record(prompt: Prompt) -> dict:
     """A prompt as plain lists, numbers and strings; JSON keeps every float exactly."""
     record = asdict(prompt)
     record["clicks"] = [{"xyz_mm": list(c.xyz_mm), "positive": c.positive} for c in prompt.clicks]
-    if prompt.box:
-        record["box"] = {"low_mm": list(prompt.box.low_mm), "high_mm": list(prompt.box.high_mm)}
+    record["box"] = _box_record(prompt.box) if prompt.box else None
+    record["boxes"] = [_box_record(b) for b in prompt.boxes]
     return record
+
+
+def _box_record(box: Box) -> dict:
+    """A box as lists."""
+    return {"low_mm": list(box.low_mm), "high_mm": list(box.high_mm)}
+
+
+def _box(record: Mapping) -> Box:
+    """The box that `_box_record` wrote."""
+    return Box(tuple(record["low_mm"]), tuple(record["high_mm"]))
 
 
 def from_record(record: Mapping) -> Prompt:
@@ -269,10 +281,9 @@ def from_record(record: Mapping) -> Prompt:
     True
     """
     clicks = [Click(tuple(c["xyz_mm"]), bool(c["positive"])) for c in record["clicks"]]
-    box = record.get("box")
-    if box is not None:
-        box = Box(tuple(box["low_mm"]), tuple(box["high_mm"]))
-    return Prompt(**{**record, "clicks": tuple(clicks), "box": box})
+    box = _box(record["box"]) if record.get("box") else None
+    boxes = tuple(_box(b) for b in record.get("boxes", ()))
+    return Prompt(**{**record, "clicks": tuple(clicks), "box": box, "boxes": boxes})
 
 
 def _rng(seed: int, case: str, structure: Structure) -> np.random.Generator:
@@ -285,14 +296,13 @@ def _world(affine: np.ndarray, ijk) -> XYZ:
     return tuple(float(v) for v in geometry.to_world(affine, ijk))
 
 
-def _draw(kind, length, reference, partners, structure, rng) -> Prompt:
+def _draw(kind, length, reference, box, partners, structure, rng) -> Prompt:
     """The prompt of one structure, without its protocol's name."""
     if kind == "class":
         return Prompt(structure.name)
     if kind == "text":
         phrase = " ".join(reversed(structure.title.lower().split(", ")))
         return Prompt(structure.name, text=phrase)
-    box = depth.bounding_box(reference.data == structure.value)
     if box is None:
         return Prompt(structure.name, note=REFERENCE_EMPTY)
     if kind.startswith("box"):
@@ -331,6 +341,8 @@ def _voxel_points(reference, box, candidates: np.ndarray, order):
 def _by_depth(reference, box, value, length, rng):
     """The deepest voxels, deepest first, first in C order on ties."""
     depths = depth.depth_mm(reference.data[box] == value, reference.spacing_mm)
+    # rounded, so that a tie is a tie
+    depths = np.round(depths, 6)
     best = np.unravel_index(np.argmax(depths), depths.shape)
     yield _world(reference.affine, [v + b.start for v, b in zip(best, box, strict=True)])
     candidates = np.argwhere(depths > 0)

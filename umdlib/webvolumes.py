@@ -138,7 +138,7 @@ def block_mean(data: np.ndarray, blocks: Sequence[int]) -> np.ndarray:
 
 
 def without_air(data: np.ndarray, affine: np.ndarray, unit: str) -> np.ndarray:
-    """CT whose air outside the body has one value: its noise would be half of the file.
+    """CT or MR whose air outside the body has one value: its noise would be half of the file.
 
     Parameters
     ----------
@@ -147,9 +147,9 @@ def without_air(data: np.ndarray, affine: np.ndarray, unit: str) -> np.ndarray:
     affine
         (4, 4), voxel to world (RAS+, mm); tells which axis runs along the body.
     unit
-        Only ``"HU"`` is changed.
+        ``"SUV"`` is left as it is: uptake may reach the skin.
     """
-    if unit != "HU":
+    if unit == "SUV":
         return data
     along = int(np.abs(np.asarray(affine)[2, :3]).argmax())
     structure = ndimage.generate_binary_structure(3, 1)
@@ -157,8 +157,8 @@ def without_air(data: np.ndarray, affine: np.ndarray, unit: str) -> np.ndarray:
     for end in (0, 2):  # holes are filled slice by slice: the lungs are inside, the room is not
         cut[along] = slice(end, end + 1)
         structure[tuple(cut)] = False
-    body = ndimage.binary_fill_holes(data > BODY["HU"], structure)
-    return np.where(body, data, np.float32(RANGES["HU"][0]))
+    body = ndimage.binary_fill_holes(data > _body_level(data, unit), structure)
+    return np.where(body, data, np.float32(RANGES.get(unit, (0.0,))[0]))
 
 
 def common_field(volumes: Sequence[Volume]) -> tuple[np.ndarray, np.ndarray]:
@@ -327,10 +327,7 @@ def _bounds(affine, first, last) -> tuple[np.ndarray, np.ndarray]:
 
 def _body(volume: Volume) -> tuple[np.ndarray, np.ndarray]:
     """World box of the voxels above the level that air does not reach."""
-    level = BODY.get(volume.unit)
-    if level is None:
-        level = 0.1 * float(np.percentile(volume.data, 99))
-    above = volume.data > level
+    above = volume.data > _body_level(volume.data, volume.unit)
     spans = []
     for axis in range(3):
         others = tuple(a for a in range(3) if a != axis)
@@ -339,3 +336,8 @@ def _body(volume: Volume) -> tuple[np.ndarray, np.ndarray]:
     if any(s.size == 0 for s in spans):
         return _bounds(volume.affine, np.zeros(3), np.asarray(volume.shape) - 1)
     return _bounds(volume.affine, [s[0] for s in spans], [s[-1] for s in spans])
+
+
+def _body_level(data: np.ndarray, unit: str) -> float:
+    """Intensity that air does not reach; MR has no scale, so a tenth of its bright tissue."""
+    return BODY[unit] if unit in BODY else 0.1 * float(np.percentile(data, 99))

@@ -5,13 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import time
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from umdlib.errors import InputError
+import numpy as np
+
+from umdlib.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from umdlib.segmenters.contract import Weights
 
 HASHES = "sha256.json"
@@ -23,6 +29,12 @@ def folder() -> Path:
         return Path(os.environ["UMD_WEIGHTS"]).expanduser()
     data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
     return Path(data).expanduser() / "umdlib" / "weights"
+
+
+def shown(path: Path) -> str:
+    """A path for a page or a message, with the home folder as ``~``."""
+    home = Path.home()
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
 
 
 def path_of(item: Weights) -> Path:
@@ -37,11 +49,11 @@ def path_of(item: Weights) -> Path:
 
 
 def missing(item: Weights, segmenter: str) -> str | None:
-    """The sentence that says why a weight file cannot be used, without reading it; None if it can."""
+    """Why a weight file cannot be used, as a sentence; None if it can. The file is not read."""
     path = path_of(item)
     if not path.exists():
         return (
-            f"Weights {item.file} are not in {folder()}: "
+            f"Weights {item.file} are not in {shown(folder())}: "
             f"'umdlib weights fetch {segmenter}' or by hand from {item.where}."
         )
     if item.size is not None and path.is_file() and path.stat().st_size != item.size:
@@ -109,12 +121,12 @@ def read_state(path: str | Path) -> dict:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         text = str(error)
-        if "Unsupported" not in text and "GLOBAL" not in text:
+        if "GLOBAL" not in text:
             raise InputError(f"Weights {path} are damaged or no torch file: {text[:120]}") from None
         raise InputError(
-            f"Weights {path} are refused: {_wanted(text)}. Loading them would run code from the "
-            f"file. If you trust its source, convert it once, in an environment you can throw "
-            f"away: 'umdlib weights convert {path} {path.with_suffix('.safetensors')}'."
+            f"Weights {path} are refused: {_wanted(text)}; loading them would run code from the "
+            f"file. Keep its tensors alone, which runs nothing: 'umdlib weights convert {path} "
+            f"{path.with_suffix('.safetensors')}' (or to a new .pth where the system reads one)."
         ) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise InputError(f"Weights {path} are damaged or truncated: {str(error)[:160]}") from None
@@ -208,3 +220,144 @@ def _record(file: str, digest: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", "utf-8")
     os.replace(part, path)
+
+
+def table() -> pd.DataFrame:
+    """One row per weight file of every segmenter: what `umdlib weights list` prints.
+
+    Columns: segmenter, file, state (``here``, ``missing``, ``other size``, ``in a package``),
+    megabytes, licence, where, sha256 (published or recorded at first use, else empty).
+    """
+    import pandas as pd
+
+    from umdlib import segmenters
+
+    rows = []
+    for name in segmenters.names():
+        for item in segmenters.get(name).weights:
+            path = path_of(item)
+            here = path.is_file()
+            state = "missing" if not here else "here"
+            if here and missing(item, name):
+                state = "other size"
+            rows.append({
+                "segmenter": name, "file": item.file,
+                "state": "in a package" if state == "here" and item.package else state,
+                "megabytes": path.stat().st_size / 1e6 if here else np.nan,
+                "licence": item.licence, "where": item.where,
+                "sha256": known_hash(item) or "",
+            })  # fmt: skip
+    columns = ["segmenter", "file", "state", "megabytes", "licence", "where", "sha256"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def list_text() -> str:
+    """`umdlib weights list`: the folder, then a line or two per file."""
+    lines = [f"Weights folder: {folder()}"]
+    for row in table().itertuples():
+        size = "" if row.megabytes != row.megabytes else f"  {row.megabytes:.0f} MB"
+        lines.append(f"{row.segmenter:18} {row.state:13} {row.file}{size}")
+        if row.state == "missing":
+            lines.append(f"{'':18} {'':13} from {row.where}; licence: {row.licence}")
+    return "\n".join(lines)
+
+
+def where_text(segmenter: str) -> str:
+    """`umdlib weights where NAME`: where each file of a segmenter belongs and comes from."""
+    from umdlib import segmenters
+
+    record = segmenters.get(segmenter)
+    if not record.weights:
+        return f"Segmenter '{segmenter}' needs no weights."
+    return "\n".join(
+        f"{path_of(w)}\n    from {w.where}\n    licence: {w.licence}" for w in record.weights
+    )
+
+
+def check_text(segmenter: str | None = None, *, accept: str | None = None) -> str:
+    """`umdlib weights check [NAME] [--accept FILE]`: hash every file that is here.
+
+    `accept` forgets the recorded hash of a file, so that its present one is recorded; a published
+    hash cannot be overruled.
+
+    Raises
+    ------
+    InputError
+        A file whose hash or size is not the expected one.
+    """
+    from umdlib import segmenters
+
+    if accept is not None:
+        _forget(accept)
+    lines = []
+    for name in [segmenter] if segmenter else segmenters.names():
+        for item in segmenters.get(name).weights:
+            if path_of(item).is_file():
+                digest = sha256(verified(item, name))
+                source = "published hash" if item.sha256 else "hash of its first use"
+                lines.append(f"{name:18} {item.file}  {digest[:16]}…  as its {source}")
+    return "\n".join(lines) or f"No weight file is in {folder()}."
+
+
+def fetch(segmenter: str, *, say=print) -> list[Path]:
+    """`umdlib weights fetch NAME`: download a segmenter's files from Hugging Face.
+
+    Only on demand. A broken download goes on where it stopped (a ``.part`` file beside it); a
+    finished one must have the announced size, and its published hash where there is one.
+
+    Raises
+    ------
+    InputError
+        The files cannot be fetched automatically, the network or the folder fails, or what came is
+        not what was announced.
+    """
+    from umdlib import segmenters
+
+    paths = []
+    for item in segmenters.get(segmenter).weights:
+        path = path_of(item)
+        if path.exists():
+            say(f"{path} is here.")
+        elif not item.repo:
+            raise InputError(f"{item.file} has to be fetched by hand from {item.where} to {path}.")
+        else:
+            url = f"https://huggingface.co/{item.repo}/resolve/main/{item.remote or item.file}"
+            say(f"{url}\n  to {path}; licence: {item.licence}")
+            download(url, path)
+        verified(item, segmenter)
+        paths.append(path)
+    return paths
+
+
+def download(url: str, path: Path, *, timeout_s: float = 60.0) -> None:
+    """Fetch a file, going on from its ``.part`` where the server allows it."""
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        start = part.stat().st_size if part.exists() else 0
+        request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
+        with urllib.request.urlopen(request, timeout=timeout_s) as answer:
+            resumed = answer.status == 206
+            announced = int(answer.headers.get("Content-Length") or 0)
+            expected = announced + (start if resumed else 0) if announced else None
+            with open(part, "ab" if resumed else "wb") as file:
+                shutil.copyfileobj(answer, file, 1 << 20)
+    except OSError as error:
+        raise InputError(
+            f"Cannot fetch {url}: {error}. What came so far is kept; the same command goes on."
+        ) from None
+    if expected is not None and part.stat().st_size != expected:
+        raise InputError(
+            f"{url} broke off after {part.stat().st_size} of {expected} bytes. "
+            f"The same command goes on."
+        )
+    os.replace(part, path)
+
+
+def _forget(file: str) -> None:
+    """Remove a recorded hash."""
+    path = folder() / HASHES
+    content = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    if content.pop(file, None) is None:
+        raise unknown_name("recorded weight file", file, content)
+    path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", "utf-8")

@@ -25,9 +25,9 @@ def _pairs(differences: pd.DataFrame, by: list[str]) -> tuple[pd.DataFrame, Moda
 
 
 def _mean_interval(values: np.ndarray, n_resamples: int, seed: int) -> tuple[float, float]:
-    """BCa interval of the mean of `values`."""
+    """Interval of the mean of `values`."""
     counts = resampling.resample_counts(len(values), n_resamples, np.random.default_rng(seed))
-    low, high = resampling.bca_interval(values[:, None], counts)
+    low, high = resampling.mean_interval(values[:, None], counts)
     return float(low[0]), float(high[0])
 
 

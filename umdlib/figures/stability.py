@@ -90,7 +90,7 @@ def ranking_stability(ranks: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         for x, share in enumerate(shares):
             if share > 0.0005:
                 ax.scatter(x + 1, y, s=620 * share, color=colour, alpha=0.75, lw=0)
-                ax.annotate(f"{100 * share:.0f} %", (x + 1, y), (0, -17), ha="center", fontsize=8,
+                ax.annotate(f"{100 * share:.0f} %", (x + 1, y), (0, -21), ha="center", fontsize=8,
                             va="center", textcoords="offset points")  # fmt: skip
     ax.set_yticks(range(n), rows["segmenter"])
     ax.set_ylim(n - 0.4, -0.5)
@@ -238,7 +238,8 @@ def coverage_plot(
     Returns
     -------
     matplotlib.axes.Axes
-        One line per interval and shape; the line style is the shape's.
+        One line per interval and shape, with the Monte-Carlo 95 % interval of each point; the line
+        style is the shape's.
     """
     intervals = list(dict.fromkeys(covered["interval"])) if intervals is None else list(intervals)
     looks = segmenter_style(intervals)
@@ -248,8 +249,13 @@ def coverage_plot(
     for i, shape in enumerate(shapes):
         for name in intervals:
             part = covered[covered["interval"].eq(name) & covered["shape"].eq(shape)]
-            ax.plot(part["n_subjects"], part["rate"], ls=["-", "--", ":"][i % 3], **looks[name])
+            # Sizes a little apart, so that the Monte-Carlo intervals do not cover each other.
+            x = part["n_subjects"] * 1.02 ** (i - (len(shapes) - 1) / 2)
+            half, colour = 1.96 * part["error"], looks[name]["color"]
+            ax.vlines(x, part["rate"] - half, part["rate"] + half, color=colour, lw=1, alpha=0.6)
+            ax.plot(x, part["rate"], ls=["-", "--", ":"][i % 3], **looks[name])
     ax.set_xscale("log")
+    ax.set_ylim(min(0.8, covered["rate"].min() - 0.03), 1.0)
     sizes = sorted(covered["n_subjects"].unique())
     ax.set_xticks(sizes, [str(n) for n in sizes])
     ax.minorticks_off()
@@ -258,5 +264,5 @@ def coverage_plot(
     handles = [Line2D([], [], label=n, **looks[n]) for n in intervals]
     handles += [Line2D([], [], color="#444444", ls=["-", "--", ":"][i % 3], label=s)
                 for i, s in enumerate(shapes)]  # fmt: skip
-    ax.legend(handles=handles, loc="best", fontsize=8.5)
+    ax.legend(handles=handles, loc="lower right", fontsize=8.5)
     return ax

@@ -103,11 +103,10 @@ def audit_across(moments: pd.DataFrame, quartiles: pd.DataFrame, n: Mapping[str,
     b = cells(quartiles)[[*JOIN, "median", "q1", "q3", "raw", "table"]]
     both = a.drop(columns=["median", "q1", "q3"]).merge(b, on=JOIN, suffixes=("", "_other"))
     rows = []
-    for _, c in both.iterrows():
+    for c in both.to_dict("records"):
         size = checks.known_n(n, c["cohort"])
-        name = {**c.to_dict(), "raw": f"{c['raw']} | {c['raw_other']}", "section": "across"}
-        name["table"] = f"{c['table']} and {c['table_other']}"
-        where = pd.Series(name)
+        where = {**c, "raw": f"{c['raw']} | {c['raw_other']}", "section": "across"}
+        where["table"] = f"{c['table']} and {c['table_other']}"
         if not size:
             rows.append(outcome("mean in quartiles", where, True, "not testable", "n unknown."))
             continue
@@ -115,7 +114,7 @@ def audit_across(moments: pd.DataFrame, quartiles: pd.DataFrame, n: Mapping[str,
     return checks.outcomes(rows)
 
 
-def _mean_in_quartiles(c: pd.Series, where: pd.Series, n: int) -> dict:
+def _mean_in_quartiles(c: checks.Cell, where: checks.Cell, n: int) -> dict:
     """Can scores with these quartiles have this mean."""
     low, high = bounds.mean_range_from_quartiles(c["q1"], c["median"], c["q3"], n=n)
     slack = 2 * c["half_unit"]
@@ -127,7 +126,7 @@ def _mean_in_quartiles(c: pd.Series, where: pd.Series, n: int) -> dict:
     return outcome("mean in quartiles", where, bad, "inconsistent", text)
 
 
-def _sd_in_quartiles(c: pd.Series, where: pd.Series, n: int) -> dict:
+def _sd_in_quartiles(c: checks.Cell, where: checks.Cell, n: int) -> dict:
     """Can scores with these quartiles and this mean have this SD."""
     low, high = bounds.sd_range_from_quartiles(
         c["q1"], c["median"], c["q3"], c["mean"], n=n, half_unit=c["half_unit"]
@@ -281,8 +280,8 @@ def same_cells() -> pd.DataFrame:
     rows = []
     for name in ("seganypet_s1", "seganypet_s3"):
         both = wide[name].merge(wide["seganypet_s4"], on=keys, suffixes=("", "_4"))
-        for _, c in both.iterrows():
-            bad = tuple(c[["median", "q1", "q3"]]) != tuple(c[["median_4", "q1_4", "q3_4"]])
+        for c in both.to_dict("records"):
+            bad = any(c[s] != c[f"{s}_4"] for s in ("median", "q1", "q3"))
             text = f"{c['table']}: {c['raw']}; {c['table_4']}: {c['raw_4']}."
             rows.append(outcome("same cell twice", c, bad, "inconsistent", text))
     both = wide["seganypet_s3"].merge(wide["seganypet_s4"], on=keys)

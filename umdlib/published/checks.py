@@ -19,11 +19,13 @@ import pandas as pd
 
 from umdlib.errors import InputError
 from umdlib.published import bounds
+from umdlib.published.tables import STATISTICS
 
 GRADES = ("impossible", "inconsistent", "suspect", "note", "not testable", "passed")
 COLUMNS = ("check", "grade", "table", "where", "printed", "arithmetic")
 GROUP = ["cohort", "modality", "model", "prompt", "metric"]
 AVERAGE = "average"
+Cell = Mapping[str, object]  # one row of `umdlib.published.cells`
 # What else could be behind a finding of each check.
 INNOCENT: dict[str, str] = {
     "range": "A per cent sign lost on the way, or a score that is not a fraction.",
@@ -69,7 +71,7 @@ def outcomes(rows: Iterable[Mapping[str, object]]) -> pd.DataFrame:
     return pd.DataFrame(list(rows), columns=list(COLUMNS)).fillna("")
 
 
-def place(cell: pd.Series) -> str:
+def place(cell: Cell) -> str:
     """Where a cell stands, for a reader."""
     parts = [cell["row"], cell["modality"], cell["column"]]
     if cell["section"]:
@@ -77,7 +79,7 @@ def place(cell: pd.Series) -> str:
     return ", ".join(p for p in dict.fromkeys(parts) if p)
 
 
-def outcome(check: str, cell: pd.Series, bad: bool, grade: str, arithmetic: str) -> dict:
+def outcome(check: str, cell: Cell, bad: bool, grade: str, arithmetic: str) -> dict:
     """One test of one cell."""
     return {
         "check": check,
@@ -100,10 +102,10 @@ def known_n(n: Mapping[str, int], cohort: str) -> int:
 def score_range(wide: pd.DataFrame) -> pd.DataFrame:
     """Every centre and quartile of a fraction lies in [0, 1], no SD is negative."""
     rows = []
-    for _, c in wide[wide["unit"] == "fraction"].iterrows():
-        values = c[["mean", "median", "q1", "q3", "value", "sd"]].dropna()
-        if len(values):
-            bad = bool((values < 0).any() or (values > 1).any())
+    for c in wide[wide["unit"] == "fraction"].to_dict("records"):
+        values = [c[s] for s in STATISTICS if not np.isnan(c[s])]
+        if values:
+            bad = min(values) < 0 or max(values) > 1
             rows.append(outcome("range", c, bad, "impossible", "A score of this unit is 0 to 1."))
     return outcomes(rows)
 
@@ -111,7 +113,7 @@ def score_range(wide: pd.DataFrame) -> pd.DataFrame:
 def sd_bound(wide: pd.DataFrame, n: Mapping[str, int]) -> pd.DataFrame:
     """No SD is larger than scores in [0, 1] with this mean can have."""
     rows = []
-    for _, c in wide[wide["mean"].notna() & wide["sd"].notna()].iterrows():
+    for c in wide[wide["mean"].notna() & wide["sd"].notna()].to_dict("records"):
         size = known_n(n, c["cohort"])
         if not size:
             rows.append(outcome("sd bound", c, True, "not testable", "n is not known."))
@@ -127,13 +129,22 @@ def sd_bound(wide: pd.DataFrame, n: Mapping[str, int]) -> pd.DataFrame:
     return outcomes(rows)
 
 
-def _with_average(wide: pd.DataFrame):
-    """Groups of cells that have an average row, as (average cell, the other cells)."""
-    for _, group in wide[wide["mean"].notna()].groupby(GROUP, sort=False):
-        own = group[group["structure"] == AVERAGE]
-        rows = group[group["structure"] != AVERAGE]
+def grouped(cells: Iterable[Cell], *keys: str) -> list[list[Cell]]:
+    """Cells with the same values of `keys`, in the order of their first."""
+    groups: dict[tuple, list[Cell]] = {}
+    for c in cells:
+        groups.setdefault(tuple(str(c[k]) for k in keys), []).append(c)
+    return list(groups.values())
+
+
+def _with_average(wide: pd.DataFrame) -> Iterable[tuple[Cell, dict[str, np.ndarray]]]:
+    """Groups of cells that have an average row: its cell, and the numbers of the other cells."""
+    for group in grouped(wide[wide["mean"].notna()].to_dict("records"), *GROUP):
+        own = [c for c in group if c["structure"] == AVERAGE]
+        rows = [c for c in group if c["structure"] != AVERAGE]
         if len(own) == 1 and len(rows) > 1:
-            yield own.iloc[0], rows
+            numbers = ("mean", "sd", "half_unit")
+            yield own[0], {name: np.array([c[name] for c in rows], float) for name in numbers}
 
 
 def average_sd(wide: pd.DataFrame, n: Mapping[str, int]) -> pd.DataFrame:
@@ -141,15 +152,15 @@ def average_sd(wide: pd.DataFrame, n: Mapping[str, int]) -> pd.DataFrame:
     rows = []
     for own, others in _with_average(wide):
         size = known_n(n, own["cohort"])
-        if not size or others["sd"].isna().any() or np.isnan(own["sd"]):
+        if not size or np.isnan(others["sd"]).any() or np.isnan(own["sd"]):
             rows.append(outcome("average sd", own, True, "not testable", "n or an SD is missing."))
             continue
         half = others["half_unit"].max()
-        low, high = bounds.sd_of_average_range(others["sd"].to_numpy(), n=size)
+        low, high = bounds.sd_of_average_range(others["sd"], n=size)
         slack = half + own["half_unit"]
         bad = not low - slack <= own["sd"] <= high + slack
         text = (
-            f"The mean of the {len(others)} SDs is {others['sd'].mean():.4f}; the SD of the "
+            f"The mean of the {len(others['sd'])} SDs is {others['sd'].mean():.4f}; the SD of the "
             f"subjects' averages lies between {low:.4f} and {high:.4f}; printed {own['sd']:.4f}."
         )
         rows.append(outcome("average sd", own, bad, "inconsistent", text))
@@ -163,7 +174,7 @@ def average_mean(wide: pd.DataFrame) -> pd.DataFrame:
         mean = others["mean"].mean()
         gap, slack = own["mean"] - mean, own["half_unit"] + others["half_unit"].max()
         text = (
-            f"The mean of the {len(others)} rows is {mean:.5f} ± {others['half_unit'].max():g} "
+            f"The mean of the {len(others['sd'])} rows is {mean:.5f} ± {slack:g} "
             f"(rounding); printed {own['mean']:.4f}: {gap:+.5f}."
         )
         bad = abs(gap) > slack + 1e-12
@@ -174,7 +185,7 @@ def average_mean(wide: pd.DataFrame) -> pd.DataFrame:
 def counts_at_one(wide: pd.DataFrame, n: Mapping[str, int]) -> pd.DataFrame:
     """No cell is what k subjects at 1 and all others at 0 would print."""
     rows = []
-    for _, c in wide[(wide["mean"] > 0) & wide["sd"].notna()].iterrows():
+    for c in wide[(wide["mean"] > 0) & wide["sd"].notna()].to_dict("records"):
         size = known_n(n, c["cohort"])
         if not size:
             rows.append(outcome("counts at one", c, True, "not testable", "n is not known."))
@@ -195,7 +206,7 @@ def counts_at_one(wide: pd.DataFrame, n: Mapping[str, int]) -> pd.DataFrame:
     return outcomes(rows)
 
 
-def is_count(c: pd.Series, n: Mapping[str, int]) -> bool:
+def is_count(c: Cell, n: Mapping[str, int]) -> bool:
     """Whether a cell is explained by k subjects at 1 and the rest at 0."""
     size = known_n(n, c["cohort"])
     if not size or not c["mean"] > 0 or np.isnan(c["sd"]):
@@ -218,7 +229,7 @@ def one_large_score(
     """A cell near 0 whose SD needs a score near 1; those of `counts_at_one` are left to it."""
     near_zero = wide["mean"].gt(0) & wide["mean"].lt(mean_below) & wide["sd"].gt(0)
     rows = []
-    for _, c in wide[near_zero].iterrows():
+    for c in wide[near_zero].to_dict("records"):
         if is_count(c, n):
             continue
         least = bounds.largest_value_at_least(
@@ -243,12 +254,11 @@ def copied_cells(wide: pd.DataFrame, n: Mapping[str, int], *, least: float = 0.0
     centre = wide["mean"].fillna(wide["median"])
     spread = wide["sd"].fillna(wide["q3"] - wide["q1"])
     kept = wide[(centre >= least) & (spread > 0)]
-    kept = kept[np.array([not is_count(c, n) for _, c in kept.iterrows()], dtype=bool)]
-    digits = kept[["mean", "sd", "median", "q1", "q3"]].apply(tuple, axis=1).map(str)
+    kept = kept[np.array([not is_count(c, n) for c in kept.to_dict("records")], dtype=bool)]
     rows = []
-    for _, group in kept.groupby(["cohort", "metric", digits], sort=False):
-        own = group.iloc[0]
-        twins = "; ".join(f"{place(c)} (line {c['line']})" for _, c in group.iterrows())
+    for group in grouped(kept.to_dict("records"), "cohort", "metric", *STATISTICS[:-1]):
+        own = group[0]
+        twins = "; ".join(f"{place(c)} (line {c['line']})" for c in group)
         text = f"All digits agree in: {twins}." if len(group) > 1 else "No other cell like it."
         rows.append(outcome("copied cell", own, len(group) > 1, "suspect", text))
     return outcomes(rows)
@@ -257,7 +267,9 @@ def copied_cells(wide: pd.DataFrame, n: Mapping[str, int], *, least: float = 0.0
 def quartile_order(wide: pd.DataFrame) -> pd.DataFrame:
     """Each median lies within its quartiles."""
     rows = []
-    for _, c in wide[wide["median"].notna() & wide["q1"].notna() & wide["q3"].notna()].iterrows():
+    for c in wide[wide["median"].notna() & wide["q1"].notna() & wide["q3"].notna()].to_dict(
+        "records"
+    ):
         bad = not c["q1"] <= c["median"] <= c["q3"]
         text = f"{c['q1']:.4f} ≤ {c['median']:.4f} ≤ {c['q3']:.4f} must hold."
         rows.append(outcome("quartile order", c, bad, "impossible", text))
@@ -269,15 +281,14 @@ def unit_mix(wide: pd.DataFrame) -> pd.DataFrame:
     scores = wide[wide["metric"].isin(["dice", "surface_dice_1mm"])]
     centre = scores["mean"].fillna(scores["median"]).fillna(scores["value"])
     rows = []
-    for column, group in scores.assign(centre=centre).groupby("column", sort=False):
-        big, small = group[group["centre"] > 1], group[group["centre"] <= 1]
-        own = (big if len(big) else group).iloc[0]
-        if len(big):
-            text = f"{', '.join(big['raw'])} stand in column '{column}'"
-            text += f" beside {', '.join(small['raw'])}." if len(small) else " of scores."
-        else:
-            text = f"All {group['centre'].notna().sum()} numbers are 0 to 1."
-        rows.append(outcome("unit mix", own, bool(len(big)), "inconsistent", text))
+    for group in grouped(scores.assign(centre=centre).to_dict("records"), "column"):
+        big = [c for c in group if c["centre"] > 1]
+        small = [c["raw"] for c in group if c["centre"] <= 1]
+        text = f"All {len(small)} numbers are 0 to 1."
+        if big:
+            text = f"{', '.join(c['raw'] for c in big)} stand in column '{big[0]['column']}'"
+            text += f" beside {', '.join(small)}." if small else " of scores."
+        rows.append(outcome("unit mix", (big or group)[0], bool(big), "inconsistent", text))
     return outcomes(rows)
 
 
@@ -285,13 +296,18 @@ def shared_variation(wide: pd.DataFrame, *, above: float = 0.4) -> pd.DataFrame:
     """How correlated the structures of a subject must be, from the SD of the average."""
     rows = []
     for own, others in _with_average(wide):
-        if others["sd"].isna().any() or np.isnan(own["sd"]) or (others["sd"] > 0).sum() < 2:
+        if np.isnan(others["sd"]).any() or np.isnan(own["sd"]) or (others["sd"] > 0).sum() < 2:
             continue
-        rho = bounds.implied_correlation(others["sd"].to_numpy(), own["sd"])
+        rho = bounds.implied_correlation(others["sd"], own["sd"])
         bad = above < rho <= 1
         text = (
             f"SD of the average {own['sd']:.4f}, mean SD {others['sd'].mean():.4f}: the "
-            f"{len(others)} structures of a subject correlate by {rho:.2f} on average."
+            f"{len(others['sd'])} structures of a subject "
+        )
+        text += (
+            f"correlate by {rho:.2f} on average."
+            if rho <= 1
+            else "would have to correlate by more than 1: one of the two is not right."
         )
         rows.append(outcome("shared variation", own, bad, "note", text))
     return outcomes(rows)

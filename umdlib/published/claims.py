@@ -72,9 +72,7 @@ def medians(tables: Tables, name: str, cohort: str) -> pd.DataFrame:
 
 def by_structure(chosen: pd.DataFrame, statistic: str) -> pd.DataFrame:
     """A statistic of some cells: structures as rows in printed order, segmenters as columns."""
-    wide = chosen.pivot(
-        index="structure", columns="segmenter", values=statistic
-    )
+    wide = chosen.pivot(index="structure", columns="segmenter", values=statistic)
     return wide.loc[chosen["structure"].drop_duplicates()]
 
 

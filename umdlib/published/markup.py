@@ -176,7 +176,12 @@ def _system(cell: pd.Series) -> str:
 
 
 def findings_table(found: pd.DataFrame) -> pd.DataFrame:
-    """Findings of an audit for a reader: where, what is printed, the arithmetic, what else."""
+    """Findings of an audit for a reader: where, what is printed, the arithmetic, what else.
+
+    Findings of the same table with the same words share a line.
+    """
+    same = ["check", "table", "printed", "arithmetic"]
+    found = found.groupby(same, sort=False)["where"].agg("; ".join).reset_index()
     return pd.DataFrame(
         {
             "Where": found["table"] + ": " + found["where"],
@@ -233,12 +238,19 @@ def training_table(training: pd.DataFrame) -> pd.DataFrame:
         {
             "System": training["system"],
             "Modality": training["modality"].replace("unknown", "not published"),
-            "Coverage": training["coverage"].replace("unknown", "not published"),
+            "Coverage": training["coverage"]
+            .replace("unknown", "not published")
+            .where(training["volumes"] != 0, "—"),
             "Volumes": volumes.fillna("not published"),
             "Certainty": training["certainty"],
             "Source": training["source"],
         }
     )
+
+
+def _p(value: float) -> str:
+    """A p-value to one digit; what a double cannot hold is a bound."""
+    return f"{value:.1g}" if value > 0 else "<1e-300"
 
 
 def ranges_table(rows: pd.DataFrame) -> pd.DataFrame:
@@ -248,8 +260,8 @@ def ranges_table(rows: pd.DataFrame) -> pd.DataFrame:
             "System": rows["segmenter"].map(MODELS),
             "Structure": rows["structure"].map(STRUCTURES),
             "Difference": rows["difference"].map("{:+.4f}".format),
-            "p, best ρ": rows["p_low"].map("{:.1g}".format),
-            "p, worst ρ": rows["p_high"].map("{:.1g}".format),
+            "p, best ρ": rows["p_low"].map(_p),
+            "p, worst ρ": rows["p_high"].map(_p),
             "ρ needed": rows["rho_needed"].map("{:.2f}".format).replace("nan", "none"),
             "Verdict": rows["verdict"],
         }

@@ -43,6 +43,11 @@ BUILT_IN: dict[str, str] = {
     "region_growing": "umdlib.segmenters.region_growing:REGION_GROWING",
     "litemedsam": "umdlib.segmenters.litemedsam:LITEMEDSAM",
     "sam_med3d_turbo": "umdlib.segmenters.sam_med3d:SAM_MED3D",
+    "segvol": "umdlib.segmenters.external:SEGVOL",
+    "nninteractive": "umdlib.segmenters.nninteractive:NNINTERACTIVE",
+    "vista3d": "umdlib.segmenters.vista3d:VISTA3D_CLASS",
+    "vista3d_point": "umdlib.segmenters.vista3d:VISTA3D_POINT",
+    "sat_pro": "umdlib.segmenters.external:SAT",
     "seganypet_v1": "umdlib.segmenters.sam_med3d:SEGANYPET_V1",
     "seganypet_v2": "umdlib.segmenters.sam_med3d:SEGANYPET_V2",
     "seganypet_lesion": "umdlib.segmenters.sam_med3d:SEGANYPET_LESION",
@@ -54,9 +59,6 @@ BUILT_IN: dict[str, str] = {
     "stunet": "umdlib.segmenters.nnunet:STUNET",
     "swinunetr": "umdlib.segmenters.nnunet:SWINUNETR",
     "segresnet": "umdlib.segmenters.nnunet:SEGRESNET",
-    "nninteractive": "umdlib.segmenters.nninteractive:NNINTERACTIVE",
-    "vista3d": "umdlib.segmenters.vista3d:VISTA3D_CLASS",
-    "vista3d_point": "umdlib.segmenters.vista3d:VISTA3D_POINT",
 }
 _registered: dict[str, Segmenter] = {}
 
@@ -120,13 +122,19 @@ def availability(segmenter: Segmenter | str, device: str = "cpu") -> Availabilit
     from umdlib import weights
 
     record = get(segmenter) if isinstance(segmenter, str) else segmenter
-    missing = [p for p in record.packages if importlib.util.find_spec(p) is None]
-    if missing:
+    lacks = []
+    absent = [p for p in record.packages if importlib.util.find_spec(p) is None]
+    if absent:
         how = f"pip install 'umdlib[{record.extra}]'" if record.extra else "see its card"
-        return Availability(False, f"Needs {', '.join(missing)} ({how}).")
-    for item in record.weights:
-        if (sentence := weights.missing(item, record.name)) is not None:
-            return Availability(False, sentence)
+        lacks.append(f"Needs {', '.join(absent)} ({how}).")
+    gone = [s for w in record.weights if (s := weights.missing(w, record.name)) is not None]
+    lacks += gone[:1]
+    if record.external:
+        from umdlib.segmenters.external import unready
+
+        lacks += [sentence] if (sentence := unready(record.name)) is not None else []
+    if lacks:
+        return Availability(False, " ".join(lacks))
     return _device(device)
 
 
@@ -163,7 +171,16 @@ def checked(record: Segmenter, segment: Segment) -> Segment:
 
     def call(image: Volume, prompt: Prompt, previous: np.ndarray | None = None) -> np.ndarray:
         check_prompt(record, prompt)
-        mask = segment(image, prompt, previous)
+        try:
+            mask = segment(image, prompt, previous)
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "out of memory" not in str(error).lower():
+                raise
+            raise InputError(
+                f"Segmenter '{record.name}' ran out of memory on {image.name} {image.shape}. "
+                f"Free the device, use one with more memory, or '--device cpu'; what was "
+                f"finished is kept and the same command goes on."
+            ) from None
         if not isinstance(mask, np.ndarray) or mask.dtype != bool or mask.shape != image.shape:
             got = f"{getattr(mask, 'dtype', type(mask).__name__)} {getattr(mask, 'shape', '')}"
             raise InputError(

@@ -1,4 +1,4 @@
-"""What every network adapter needs: a device, a check of its output, one place that imports torch."""
+"""What every network adapter needs: a check of its output, a seed for random twins."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from umdlib import weights
-from umdlib.errors import InputError, unknown_name
+from umdlib.errors import unknown_name
 from umdlib.prompts import Prompt
 from umdlib.segmenters import network
 from umdlib.segmenters.contract import Segment, Segmenter, Weights
@@ -47,8 +47,8 @@ class NnUNet:
         return np.asarray(labels).T
 
 
-def _loader(folder: str) -> Callable[[str], Segment]:
-    """`load` of a trained folder inside the weights folder."""
+def _loader(folder: str, build: Callable | None = None) -> Callable[[str], Segment]:
+    """`load` of a trained folder inside the weights folder; `build` makes a foreign network."""
 
     def load(device: str = "cpu") -> Segment:
         root = weights.folder() / folder
@@ -57,15 +57,21 @@ def _loader(folder: str) -> Callable[[str], Segment]:
         plans = json.loads((root / "plans.json").read_text("utf-8"))
         dataset = json.loads((root / "dataset.json").read_text("utf-8"))
         return NnUNet(
-            predictor_of(plans, dataset, state, device),
+            predictor_of(plans, dataset, state, device, build=build),
             {k: v for k, v in dataset["labels"].items() if isinstance(v, int) and v > 0},
         )
 
     return load
 
 
-def predictor_of(plans: dict, dataset: dict, state: dict, device: str, *, mirror: bool = True):
-    """The package's predictor around the weights of `state`, strictly loaded."""
+def predictor_of(
+    plans: dict, dataset: dict, state: dict, device: str,
+    *, mirror: bool = True, build: Callable | None = None,
+):  # fmt: skip
+    """The package's predictor around the weights of `state`, strictly loaded.
+
+    `build` is ``build(channels, heads) -> network``; by default the plans' own network.
+    """
     import torch
 
     for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
@@ -77,8 +83,12 @@ def predictor_of(plans: dict, dataset: dict, state: dict, device: str, *, mirror
     manager = PlansManager(plans)
     configuration = manager.get_configuration(state["init_args"]["configuration"])
     channels, heads = len(dataset["channel_names"]), len(dataset["labels"])
-    net = nnUNetTrainer.build_network_architecture(
-        manager, configuration, channels, heads, enable_deep_supervision=False
+    net = (
+        build(channels, heads)
+        if build
+        else nnUNetTrainer.build_network_architecture(
+            manager, configuration, channels, heads, enable_deep_supervision=False
+        )
     )
     weights.fill(net, state["network_weights"], "checkpoint_final.pth")
     predictor = nnUNetPredictor(
@@ -172,16 +182,31 @@ def _record(name: str, title: str, summary: str, paper: str, users: str, **more)
     )
 
 
-def _needs_trainer(name: str) -> Callable[[str], Segment]:
-    """`load` of a network whose trainer this environment must bring."""
+def _swin(channels: int, heads: int):
+    """MONAI's SwinUNETR at the size of its paper."""
+    from monai.networks.nets import SwinUNETR
 
-    def load(device: str = "cpu") -> Segment:
-        raise InputError(
-            f"Segmenter '{name}' is trained and run by its own nnU-Net trainer; give the masks of "
-            f"'nnUNetv2_predict' to the benchmark with the external contract."
-        )
+    return SwinUNETR(in_channels=channels, out_channels=heads, feature_size=48)
 
-    return load
+
+def _segresnet(channels: int, heads: int):
+    """MONAI's SegResNet at 18.8 M parameters."""
+    from monai.networks.nets import SegResNet
+
+    return SegResNet(
+        in_channels=channels, out_channels=heads, init_filters=32, blocks_down=(1, 2, 2, 4)
+    )
+
+
+def _stunet(channels: int, heads: int):
+    """STU-Net-B by MedIM."""
+    from medim.models.stu_net import STUNet
+
+    return STUNet(
+        channels, heads, depth=[1] * 6, dims=[32, 64, 128, 256, 512, 512],
+        pool_op_kernel_sizes=[[2, 2, 2]] * 5, conv_kernel_sizes=[[3, 3, 3]] * 6,
+        enable_deep_supervision=False,
+    )  # fmt: skip
 
 
 NNUNET = _record(
@@ -197,19 +222,19 @@ STUNET = _record(
     "A scaled U-Net (14.6 to 1,457 M parameters) trained within nnU-Net.",
     "arXiv:2304.06716",
     "its trainers do not run on current nnU-Net (uni-medical/STU-Net#34, #44, #32)",
-    load=_needs_trainer("stunet"), packages=("medim",),
+    load=_loader("stunet", _stunet), packages=("medim",),
 )  # fmt: skip
 SWINUNETR = _record(
     "swinunetr", "SwinUNETR",
-    "A U-Net with a shifted-window transformer encoder (62.2 M parameters), trained within nnU-Net.",
+    "A U-Net with a shifted-window transformer encoder (62.2 M parameters), within nnU-Net.",
     "arXiv:2201.01266",
     "patches below 64 voxels fail in training",
-    load=_needs_trainer("swinunetr"), packages=("monai",),
+    load=_loader("swinunetr", _swin), packages=("monai",),
 )  # fmt: skip
 SEGRESNET = _record(
     "segresnet", "SegResNet",
     "A residual encoder-decoder (1.2 to 18.8 M parameters), trained within nnU-Net.",
     "arXiv:1810.11654",
     "patches must be multiples of 8 voxels",
-    load=_needs_trainer("segresnet"), packages=("monai",),
+    load=_loader("segresnet", _segresnet), packages=("monai",),
 )  # fmt: skip

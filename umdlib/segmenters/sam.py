@@ -165,7 +165,11 @@ def _tiny(medical: bool) -> Callable[[], Segment]:
 
     def tiny() -> Segment:
         from segment_anything.modeling import (
-            ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer,
+            ImageEncoderViT,
+            MaskDecoder,
+            PromptEncoder,
+            Sam,
+            TwoWayTransformer,
         )  # fmt: skip
 
         with network.seeded(0):

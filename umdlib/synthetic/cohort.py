@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -157,7 +158,7 @@ def write_subject(
     folder = Path(out) / subject / f"ses-{session}"
     structural = SESSIONS[session].structural
     request = {
-        "version": VERSION, "seed": int(seed), "subject": subject, "session": session,
+        "version": VERSION, "source": source_digest(), "seed": int(seed), "subject": subject, "session": session,
         "spacing_mm": spacing_mm, "lesions": int(lesions), "factors": factors.record(),
     }  # fmt: skip
     key = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
@@ -173,6 +174,13 @@ def write_subject(
     )
     write_text(record_path, json.dumps(record, indent=1, sort_keys=True) + "\n")
     return subject, manifest_rows(Path(out), record, paths), True
+
+
+@functools.cache
+def source_digest() -> str:
+    """sha256 over this package's source: a subject drawn by other code is drawn again."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(p.read_bytes() for p in files)).hexdigest()
 
 
 def make_pair(

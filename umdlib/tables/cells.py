@@ -92,8 +92,8 @@ def modality_table(
     Returns
     -------
     pandas.DataFrame
-        One row per cell: `structure, modality, segmenter, value, low, high, n_pairs, n_failed,
-        p, mark` (class name or empty), `best`, `state` (empty where there is a value), `note`.
+        One row per cell: `structure, modality, segmenter, value, low, high, n_subjects, n_pairs,
+        n_failed, p, mark` (class name or empty), `best`, `state` (empty where there is a value), `note`.
         The mark stands at the better modality of the pair. `low`, `high` are the quartiles, or
         mean - SD and mean + SD. ``attrs["legend"]`` is the sentence under the table.
 
@@ -143,7 +143,7 @@ def _cell(
         "modality": structural if side == "structural" else "PET",
         "segmenter": row["segmenter"],
         "value": value, "low": low, "high": high,
-        "n_pairs": int(row["n_pairs"]),
+        "n_subjects": int(row["n_subjects"]), "n_pairs": int(row["n_pairs"]),
         "n_failed": row.get(alone, np.nan) + row.get("neither", np.nan),
         "p": p, "mark": mark, "state": state, "note": row.get("note", ""),
     }  # fmt: skip
@@ -159,7 +159,9 @@ def _summary(row: pd.Series, side: str, form: str) -> tuple[float, float, float]
 
 def _state(note: str) -> str:
     """The word that stands in a cell without a value."""
-    return "unavailable" if note.startswith("unavailable") else "no pairs"
+    if note.startswith("unavailable"):
+        return "unavailable"
+    return "failed" if "failed" in note else "no pairs"
 
 
 def _with_best(cells: pd.DataFrame, larger: bool) -> pd.DataFrame:

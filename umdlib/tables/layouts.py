@@ -71,8 +71,8 @@ def modality_shares(components: pd.DataFrame) -> str:
     lines = [
         f"- {session_title(session)}, {segmenter}: {100 * part['share'].sum():.0f} % of the spread "
         f"involves the modality (n = {part['n_subjects'].iloc[0]} subjects, "
-        f"{part['n_structures'].iloc[0]} structures, {part['n_prompts'].iloc[0]} prompts each; {part['n_left_out'].iloc[0]} "
-        "subjects left out as incomplete)"
+        f"{part['n_structures'].iloc[0]} structures, {part['n_prompts'].iloc[0]} prompts each; "
+        f"{part['n_left_out'].iloc[0]} subjects left out as incomplete)"
         for (session, segmenter), part in known.groupby(["session", "segmenter"], sort=False)
     ]
     return "\n".join(lines) or "No segmenter has two subjects with a complete set of scores."
@@ -109,7 +109,8 @@ def ranking_notes(ranks: pd.DataFrame) -> str:
         lines.append(
             f"- {session_title(session)}, {modality}: mean Kendall τ of the resampled rankings "
             f"with this one {number(row['kendall_tau'], 2)}; n = {row['n_subjects']} subjects, "
-            f"{row['n_cases']} common cases, {row['n_dropped']} left out because a segmenter lacks them"
+            f"{row['n_cases']} common cases, {row['n_dropped']} left out because "
+            "a segmenter lacks them"
         )
     gone = ranks.loc[ranks["note"].ne(""), ["segmenter", "note"]].drop_duplicates()
     lines += [f"- {r.segmenter} is not ranked: {r.note}" for r in gone.itertuples()]

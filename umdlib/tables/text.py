@@ -147,8 +147,8 @@ def grid(cells: pd.DataFrame, write: object) -> pd.DataFrame:
 
 
 def _n_range(rows: pd.DataFrame) -> str:
-    """Number of pairs of a line: one number, or the range over its segmenters."""
-    n = rows.loc[rows["state"].eq(""), "n_pairs"]
+    """Number of subjects of a line: one number, or the range over its segmenters."""
+    n = rows.loc[rows["state"].eq(""), "n_subjects"]
     if n.empty:
         return "0"
     return str(n.min()) if n.min() == n.max() else f"{n.min()}–{n.max()}"

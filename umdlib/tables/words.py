@@ -62,8 +62,8 @@ def coverage_words(covered: pd.DataFrame) -> str:
         f"of 95 %, Student's {span('mean, t')}, the bootstrap of a median "
         f"{span('median, bootstrap')}, order statistics {span('median, order statistics')} "
         f"(n = {covered['n_cohorts'].iloc[0]} cohorts per point). So comparisons of fewer than ten "
-        "subjects carry a note, Student's interval stands beside the bootstrap in the comparison "
-        "table, and medians have the interval from order statistics."
+        "subjects have Student's interval and a note, and medians have the interval from order "
+        "statistics."
     )
 
 

@@ -479,7 +479,7 @@
       const button = (text, label, action) => element("button", { type: "button", title: label, "aria-label": label, onclick: action }, text);
       bar.append(element("div", { class: "umd-buttons" },
         button("+", "Zoom in", () => this.zoom(1.25)), button("−", "Zoom out", () => this.zoom(0.8)),
-        button("Reset", "Reset the view", () => this.restart()), button("Picture", "Save a screenshot", () => this.screenshot()),
+        button("Reset", "Reset the view", () => this.restart()), button("Screenshot", "Save a screenshot", () => this.screenshot()),
         button("Link", "Copy a link to this view", () => this.link()), button("Full screen", "Full screen", () => this.fullscreen()),
         button("Close", "Close the viewer", () => { this.close(); this.button.focus(); })));
       return bar;

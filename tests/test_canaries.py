@@ -1,0 +1,213 @@
+"""Canaries: each planted fault is named, and clean runs raise no alarm."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import ndimage
+
+from umdlib import canaries, geometry
+from umdlib.prompts import Click, Prompt
+from umdlib.volume import Volume
+
+SHAPE = (30, 24, 36)
+# asymmetric body: no flip of one organ lands on another
+CENTRES = {
+    "liver": (8, 9, 12, 5), "spleen": (22, 8, 13, 3), "kidney_left": (21, 17, 17, 3),
+    "kidney_right": (9, 18, 19, 3), "brain": (13, 11, 31, 4), "bladder": (16, 14, 4, 3),
+}  # fmt: skip
+
+
+def ball(centre, radius) -> np.ndarray:
+    grid = np.indices(SHAPE)
+    return sum((g - c) ** 2 for g, c in zip(grid, centre, strict=True)) <= radius**2
+
+
+def subject(rng) -> dict[str, np.ndarray]:
+    """References of one subject: balls that move and grow a little."""
+    return {
+        name: ball(np.add(c, rng.normal(0, 0.8, 3)), r + rng.normal(0, 0.3))
+        for name, (*c, r) in CENTRES.items()
+    }
+
+
+def predicted(references, rng, quality=1.0) -> dict[str, np.ndarray]:
+    """A working segmenter's masks: shifted by up to a voxel, grown or shrunk, sometimes lost."""
+    masks = {}
+    for name, mask in references.items():
+        moved = ndimage.shift(mask.astype(float), rng.normal(0, 0.6, 3), order=1) > rng.uniform(
+            0.3, 0.7
+        )
+        masks[name] = np.zeros_like(mask) if rng.random() > quality else moved
+    return masks
+
+
+def run(rng, subjects=4, quality=1.0):
+    references = [subject(rng) for _ in range(subjects)]
+    return [predicted(r, rng, quality) for r in references], references
+
+
+def faults(predictions, references) -> set[str]:
+    return {f.fault for f in canaries.check_masks(predictions, references, "x")}
+
+
+def test_no_alarm_on_200_clean_runs():
+    alarms = [canaries.check_masks(*run(np.random.default_rng(s), 2), "clean") for s in range(200)]
+    assert sum(map(len, alarms)) == 0
+
+
+def test_a_poor_segmenter_is_not_called_miswired():
+    """Four masks in ten lost: only a structure that is lost in every subject may be called dead."""
+    found = [canaries.check_masks(*run(np.random.default_rng(s), 3, 0.6), "x") for s in range(60)]
+    assert {f.fault for run_ in found for f in run_} <= {"dead_structure"}
+
+
+def test_a_segmenter_that_mixes_voxels_and_millimetres_fails_the_shift():
+    affine = np.diag([2.0, 2.0, 2.0, 1.0])
+    image = Volume(np.arange(8**3, dtype=np.float32).reshape(8, 8, 8), affine)
+    prompt = Prompt("x", (Click((6.0, 6.0, 6.0)),))
+
+    def right(volume, given):
+        mask = np.zeros(volume.shape, bool)
+        mask[geometry.nearest_voxel(volume.affine, given.clicks[0].xyz_mm, volume.shape)] = True
+        return mask
+
+    def wrong(volume, given):
+        return volume.data > given.clicks[0].xyz_mm[2]
+
+    assert canaries.check_prompt_shift(right, image, prompt)
+    assert not canaries.check_prompt_shift(wrong, image, prompt)
+
+
+def test_swapped_kidneys_are_named():
+    predictions, references = run(np.random.default_rng(1))
+    for p in predictions:
+        p["kidney_left"], p["kidney_right"] = p["kidney_right"], p["kidney_left"]
+    (finding,) = canaries.check_masks(predictions, references, "x")
+    assert finding.fault == "swapped_structures"
+    assert finding.structure == "kidney_left → kidney_right, kidney_right → kidney_left"
+
+
+def test_shifted_class_ids_are_a_swap():
+    predictions, references = run(np.random.default_rng(2))
+    names = list(CENTRES)
+    wrong = [
+        dict(zip(names, [p[n] for n in [*names[1:], names[0]]], strict=True)) for p in predictions
+    ]
+    assert faults(wrong, references) == {"swapped_structures"}
+
+
+def test_one_mask_for_all_is_named():
+    predictions, references = run(np.random.default_rng(3))
+    wrong = [dict.fromkeys(p, p["liver"]) for p in predictions]
+    assert faults(wrong, references) == {"one_mask"}
+
+
+def test_two_neighbours_in_one_leak_raise_no_alarm():
+    predictions, references = run(np.random.default_rng(11))
+    for p, r in zip(predictions, references, strict=True):
+        p["liver"] = p["kidney_right"] = r["liver"] | r["kidney_right"]
+    assert faults(predictions, references) == set()
+
+
+def test_a_leak_is_poor_and_not_dead():
+    predictions, references = run(np.random.default_rng(12))
+    for p in predictions:
+        p["bladder"] = np.zeros(SHAPE, bool)
+        p["bladder"][:, :, 22:] = True
+    assert faults(predictions, references) == set()
+
+
+def test_a_dead_structure_is_named():
+    predictions, references = run(np.random.default_rng(4))
+    for p in predictions:
+        p["spleen"] = np.zeros(SHAPE, bool)
+    (finding,) = canaries.check_masks(predictions, references, "x")
+    assert (finding.fault, finding.structure) == ("dead_structure", "spleen")
+
+
+@pytest.mark.parametrize("axes", [(0,), (1,), (2,), (0, 1), (0, 1, 2)])
+def test_flips_are_named(axes):
+    predictions, references = run(np.random.default_rng(5))
+    wrong = [{n: np.flip(m, axes) for n, m in p.items()} for p in predictions]
+    (finding,) = canaries.check_masks(wrong, references, "x")
+    assert finding.fault == "flipped"
+    assert ", ".join("IJK"[a] for a in axes) in finding.detail
+
+
+def test_permuted_axes_are_named_on_a_cube():
+    rng = np.random.default_rng(6)
+    cube = [(np.pad(p[n], [(0, 36 - s) for s in SHAPE]), np.pad(r[n], [(0, 36 - s) for s in SHAPE]))
+            for p, r in zip(*run(rng), strict=True) for n in r]  # fmt: skip
+    wrong = [(p.transpose(2, 1, 0), r) for p, r in cube]
+    (finding,) = canaries.check_orientation(wrong, "x")
+    assert finding.fault == "permuted_axes"
+
+
+def test_a_lost_crop_offset_is_a_shift():
+    predictions, references = run(np.random.default_rng(7))
+    wrong = [{n: np.roll(m, (-4, -3, -5), (0, 1, 2)) for n, m in p.items()} for p in predictions]
+    (finding,) = canaries.check_masks(wrong, references, "x")
+    assert finding.fault == "shifted"
+    assert "(4, 3, 5)" in finding.detail
+
+
+def test_a_leaked_crop_is_named():
+    """A crop centred on the reference moves with it; one centred on the click does not."""
+    rng = np.random.default_rng(8)
+    reference = ball((15, 12, 18), 6)
+    image = rng.normal(0, 1, SHAPE) + 3 * reference
+    keep = ball((15, 12, 18), 3)
+
+    def cropped(centre):
+        mask = np.zeros(SHAPE, bool)
+        box = tuple(slice(max(int(c) - 5, 0), int(c) + 5) for c in centre)
+        mask[box] = image[box] > 1.5
+        return mask
+
+    def leaky(ref):
+        index = np.argwhere(ref)
+        return cropped((index.min(axis=0) + index.max(axis=0)) / 2)
+
+    def clean(ref):
+        return cropped((15, 12, 18))
+
+    def check(predict):
+        return canaries.check_firewall(predict, reference, keep, np.random.default_rng(0), "x")
+
+    assert [f.fault for f in check(leaky)] == ["reads_reference"]
+    assert check(clean) == []
+    calls = iter(range(9))
+    assert [f.fault for f in check(lambda ref: image > next(calls))] == ["not_repeatable"]
+
+
+def test_control_out_of_tolerance_and_nan_are_missed():
+    assert canaries.check_control(0.90, 0.91, 0.02, "x", "liver") == []
+    assert canaries.check_control(0.80, 0.91, 0.02, "x", "liver")[0].fault == "control_missed"
+    assert (
+        canaries.check_control(float("nan"), 0.91, 0.02, "x", "liver")[0].fault == "control_missed"
+    )
+
+
+def test_empty_masks_everywhere_are_named_and_nothing_else_is():
+    references = [subject(np.random.default_rng(9))]
+    empty = [{n: np.zeros(SHAPE, bool) for n in CENTRES}]
+    assert faults(empty, references) == {"always_empty"}
+
+
+def test_absent_references_take_no_part():
+    predictions, references = run(np.random.default_rng(10))
+    for p, r in zip(predictions, references, strict=True):
+        r["bladder"] = np.zeros(SHAPE, bool)
+        p["bladder"] = np.zeros(SHAPE, bool)
+    assert faults(predictions, references) == set()
+
+
+def test_table_names_the_fault_in_words_and_flags():
+    finding = canaries.Finding("vista3d", "dead_structure", "spleen", "CT")
+    table = canaries.to_table([finding])
+    assert table.loc[0, "meaning"] == canaries.FAULTS["dead_structure"]
+    assert canaries.flagged(table) == {"vista3d": ("dead_structure",)}
+    assert canaries.flagged([]) == {}
+    assert isinstance(canaries.to_table([]), pd.DataFrame)

@@ -1,0 +1,100 @@
+"""The command line: a newcomer's way, and one sentence for each mistake."""
+
+import pytest
+
+from umdlib.__main__ import main
+from umdlib.scores import read_scores
+
+
+def run(capsys, *words):
+    status = main([str(w) for w in words])
+    said = capsys.readouterr()
+    return status, said.out, said.err
+
+
+def test_every_command_has_help(capsys):
+    for command in (
+        "synthesise",
+        "check",
+        "import",
+        "segmenters",
+        "score",
+        "run",
+        "collect",
+        "render",
+    ):
+        with pytest.raises(SystemExit) as end:
+            main([command, "--help"])
+        assert end.value.code == 0
+        assert "usage: umdlib" in capsys.readouterr().out
+
+
+def test_without_a_command_the_help_is_shown(capsys):
+    status, out, _ = run(capsys)
+    assert status == 0
+    assert "synthesise" in out
+
+
+def test_check_lists_every_fault_and_fails(capsys, make_cohort):
+    manifest = make_cohort(2)
+    status, out, _ = run(capsys, "check", manifest)
+    assert status == 0
+    assert "4 cases, 0 with a fault" in out
+    (manifest.parent / "sub-002_PET.nii.gz").write_bytes(b"broken")
+    (manifest.parent / "sub-001_CT_dseg.nii.gz").write_bytes(b"broken")
+    status, out, _ = run(capsys, "check", manifest)
+    assert status == 1
+    assert out.count("FAULT") == 2
+
+
+def test_score_writes_a_table_and_reports_pairs(capsys, make_cohort, tmp_path):
+    status, out, _ = run(capsys, "score", make_cohort(1), "--segmenters", "threshold",
+                         "--prompts", "centre", "--out", tmp_path / "run")  # fmt: skip
+    assert status == 0
+    table = read_scores(tmp_path / "run" / "scores.parquet")
+    assert len(table) == 4
+    assert table.attrs["stamp"]["segmenters"]["threshold"]["source"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("check", "nowhere.tsv"), "File nowhere.tsv does not exist."),
+        (("score", "{m}", "--segmenters", "treshold", "--out", "x"), "Did you mean 'threshold'?"),
+        (
+            ("score", "{m}", "--segmenters", "threshold", "--out", "x", "--prompts", "center"),
+            "'centre'",
+        ),
+        (
+            ("score", "{m}", "--segmenters", "threshold", "--out", "x", "--tolerances", "0"),
+            "above 0 mm",
+        ),
+        (
+            ("score", "{m}", "--segmenters", "threshold", "--out", "x", "--session", "petmri"),
+            "'petmr'",
+        ),
+        (
+            ("score", "{m}", "--segmenters", "threshold", "--out", "x", "--modality", "MR"),
+            "No case of",
+        ),
+        (("run", "modality_gab"), "Did you mean 'modality_gap'?"),
+        (("run", "modality_gap", "-p", "sesion", "petmr"), "Did you mean 'session'?"),
+        (("run", "modality_gap", "-p", "seed", "one"), "Must be int."),
+        (("import", "pattern", "{d}", "m.tsv"), "needs --image and --reference"),
+        (("import", "ibsi", "no_such_folder", "m.tsv"), "does not exist"),
+    ],
+)
+def test_a_mistake_ends_with_one_sentence_and_status_2(capsys, make_cohort, words, said):
+    manifest = make_cohort(1)
+    words = [w.format(m=manifest, d=manifest.parent) for w in words]
+    status, _, err = run(capsys, *words)
+    assert status == 2
+    assert said in err
+    assert "Traceback" not in err
+
+
+def test_notebooks_are_listed_with_their_parameters(capsys):
+    status, out, _ = run(capsys, "run")
+    assert status == 0
+    assert "modality_gap" in out
+    assert "-p session" in out

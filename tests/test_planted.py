@@ -1,0 +1,37 @@
+"""Planted faults are named by the canaries, and the cards and records of systems are whole."""
+
+from __future__ import annotations
+
+from umdlib import planted, segmenters, systems
+
+
+def test_each_planted_fault_is_named_and_the_right_wiring_is_not():
+    named = planted.verdicts(n_subjects=2).set_index("planted")["named"]
+    assert named["as it should be"] == "no alarm"
+    assert "swapped_structures" in named["own label values as class ids"]
+    assert named["untrained super-classes"] == "dead_structure"
+    assert named["crop offset lost"] == "shifted"
+    assert named["left and right flipped"] == "flipped"
+    assert named["no weights loaded"] == "always_empty"
+
+
+def test_with_own_values_as_ids_only_the_liver_survives():
+    """Label 1 is the liver in both numberings; 2 to 13 are other organs or none."""
+    column = planted.columns(n_subjects=1)["own label values as class ids"]
+    assert column["liver"] == 1
+    assert (column.drop("liver") < 0.5).all()
+    assert column["kidney_left"] == 0  # id 2 is a super-class that was never trained
+
+
+def test_every_system_has_a_card():
+    text = systems.cards()
+    for name in segmenters.names():
+        assert f"### {segmenters.get(name).title}\n" in text
+    assert len(systems.state_table()) == len(segmenters.names())
+
+
+def test_parity_is_within_the_named_tolerance_and_every_tolerance_has_its_reason():
+    table = systems.parity()
+    assert (table["differing"] <= table["tolerance"]).all()
+    assert (table.loc[table["tolerance"] > 0, "why"] != "").all()
+    assert "| VISTA3D | class liver |" in systems.parity_markdown()

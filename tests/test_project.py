@@ -1,0 +1,87 @@
+"""The project's own files: notebooks without outputs, a lock that pins, pages that exist."""
+
+import json
+import re
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+LOCK = (ROOT / "requirements.lock").read_text()
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda p: p.stem)
+def cells(request):
+    return json.loads(request.param.read_text())["cells"]
+
+
+def test_notebook_is_committed_without_outputs(cells):
+    for cell in cells:
+        assert not cell.get("outputs") and not cell.get("execution_count")
+
+
+def test_notebook_opens_with_a_title_and_declares_typed_parameters(cells):
+    assert "".join(cells[0]["source"]).startswith("# ")
+    declared = [c for c in cells if "parameters" in c["metadata"].get("tags", [])]
+    assert len(declared) == 1
+    for line in "".join(declared[0]["source"]).splitlines():
+        assert re.match(r"^\w+: (str|int|float|bool|list|dict)\b.* = .+  # .+", line), line
+
+
+def test_cells_are_short(cells):
+    lengths = sorted(
+        len("".join(c["source"]).splitlines()) for c in cells
+        if c["cell_type"] == "code" and "hide-input" not in c["metadata"].get("tags", [])
+    )  # fmt: skip
+    assert lengths[len(lengths) // 2] <= 12
+
+
+def test_lock_pins_every_package_with_hashes_and_names_no_host():
+    assert "://" not in LOCK
+    assert "index-url" not in LOCK
+    pins = re.findall(r"^[a-z0-9][a-z0-9._-]*==\S+", LOCK, re.M)
+    assert len(pins) > 200
+    assert LOCK.count("--hash=sha256:") > len(pins)
+
+
+def test_environment_names_the_packages_that_are_locked():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    listed = next(d["pip"] for d in environment["dependencies"] if isinstance(d, dict))
+    for line in listed:
+        if line.startswith("-e"):
+            continue
+        name, _, version = line.partition("==")
+        name = name.partition("[")[0]
+        pinned = re.search(rf"^{re.escape(name)}==(\S+)", LOCK, re.M)
+        assert pinned, name
+        assert metadata.version(name) == pinned[1]
+        assert not version or version == pinned[1]
+
+
+def test_every_page_of_the_contents_has_a_source():
+    toc = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text())
+    files = [toc["root"], *(c["file"] for part in toc["parts"] for c in part["chapters"])]
+    templates = {p.stem for p in NOTEBOOKS}
+    for file in files:
+        folder, _, stem = file.rpartition("/")
+        if folder == "results":
+            assert stem in templates or stem.rpartition("_")[0] in templates, file
+        else:
+            assert (ROOT / "book" / f"{file}.md").is_file(), file
+
+
+def test_every_chapter_is_in_the_contents():
+    toc = (ROOT / "book" / "_toc.yml").read_text()
+    for path in NOTEBOOKS:
+        if path.stem not in ("inference", "explore"):
+            assert f"results/{path.stem}" in toc, path.stem
+
+
+def test_profiles_know_the_same_settings():
+    small, default = (
+        yaml.safe_load((ROOT / "workflow" / f"{n}.yaml").read_text()) for n in ("small", "default")
+    )
+    assert small.keys() == default.keys()

@@ -1,0 +1,127 @@
+"""Grids of patches and slices: the way there and back, by hand and against known programs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from umdlib import geometry
+from umdlib.errors import InputError
+from umdlib.prompts import Box, Click, Prompt
+from umdlib.segmenters import patch, sam_med3d, slices
+from umdlib.segmenters.litemedsam import area_weights
+from umdlib.volume import Volume
+
+AFFINE = np.array([[0, -2.2137, 0, 80], [1.9071, 0, 0, -120], [0, 0, -4.1033, 333], [0, 0, 0, 1.0]])
+SHAPE = (47, 52, 29)
+
+
+def image(dtype=np.float32) -> Volume:
+    rng = np.random.default_rng(0)
+    return Volume(rng.uniform(-100, 200, SHAPE).astype(dtype), AFFINE, "HU", "phantom")
+
+
+def test_the_grid_is_that_of_torchio():
+    """47 x 52 x 29 voxels of 1.9071, 2.2137, 4.1033 mm at 1.5 mm, then RAS (TorchIO 1.2.1)."""
+    grid = patch.isotropic_ras(image(), 1.5)
+    assert grid.shape == (76, 59, 79)
+    np.testing.assert_allclose(np.diag(grid.affine), (1.5, 1.5, 1.5, 1))
+    middle = geometry.to_world(AFFINE, (np.array(SHAPE) - 1) / 2)
+    np.testing.assert_allclose(
+        geometry.to_world(grid.affine, (np.array(grid.shape) - 1) / 2), middle, atol=1e-9
+    )
+
+
+def test_linear_intensities_survive_the_resampling():
+    """A field that is linear in the world is reproduced exactly by linear interpolation."""
+    ijk = np.indices(SHAPE).reshape(3, -1).T
+    world = geometry.to_world(AFFINE, ijk)
+    data = (world @ (1.0, -2.0, 0.5)).reshape(SHAPE)
+    volume = Volume(data, AFFINE)
+    grid = patch.isotropic_ras(volume, 1.5)
+    start = np.array([20, 15, 20])
+    cube = patch.window(grid, start, 16)
+    got = patch.pull(volume, grid, cube, start)
+    centres = geometry.to_world(cube.affine, np.indices((16, 16, 16)).reshape(3, -1).T)
+    np.testing.assert_allclose(got.ravel(), centres @ (1.0, -2.0, 0.5), atol=1e-4)
+
+
+def test_outside_the_image_the_cube_is_zero_and_the_mask_stays_inside():
+    volume = image()
+    grid = patch.isotropic_ras(volume, 1.5)
+    start = np.array([-10, -10, -10])
+    cube = patch.window(grid, start, 24)
+    values = patch.pull(volume, grid, cube, start)
+    assert not values[:10].any()
+    assert values[10:, 10:, 10:].any()
+    mask = patch.push(np.ones((24, 24, 24), bool), cube, volume)
+    assert mask.shape == SHAPE
+    inside = geometry.to_voxel(cube.affine, geometry.to_world(AFFINE, np.argwhere(mask)))
+    assert (inside > -0.5 - 1e-9).all()
+    assert (inside < 23.5 + 1e-9).all()
+
+
+def test_whole_numbers_stay_whole():
+    volume = image(np.int16)
+    grid = patch.isotropic_ras(volume, 1.5)
+    values = patch.pull(volume, grid, patch.window(grid, np.zeros(3, int), 16), np.zeros(3, int))
+    np.testing.assert_array_equal(values, np.trunc(values))
+
+
+def test_the_cube_is_centred_on_the_click_unless_a_box_is_disclosed():
+    volume = image()
+    grid = patch.isotropic_ras(volume, 1.5)
+    click = Click(tuple(geometry.to_world(AFFINE, (20, 30, 12)).tolist()))
+    start = sam_med3d.cube_start(grid, volume, Prompt("x", (click,)), 64)
+    (point,), _ = sam_med3d.points_in(patch.window(grid, start, 64), (click,))
+    assert point == [32, 32, 32]
+    corner = geometry.to_world(grid.affine, [(9.5, 9.5, 9.5), (19.5, 29.5, 39.5)])
+    box = Box(tuple(corner[0].tolist()), tuple(corner[1].tolist()))  # voxels 10-19, 10-29, 10-39
+    start = sam_med3d.cube_start(grid, volume, Prompt("x", (click,), box), 64)
+    assert start.tolist() == [15 - 32, 20 - 32, 25 - 32]
+
+
+def test_a_cube_without_intensity_above_zero_is_refused():
+    with pytest.raises(InputError, match="no varying intensity above 0"):
+        sam_med3d.standardised(np.full((4, 4, 4), -5, np.float32), "phantom")
+
+
+def test_slices_are_lps_and_come_back():
+    mask = np.zeros(SHAPE, bool)
+    mask[5:9, 10:12, 3:5] = True
+    stack = slices.axial(Volume(mask, AFFINE))
+    np.testing.assert_array_equal(stack.back(stack.data), mask)
+    # columns run to the left (-x), rows to the back (-y), slices to the head (+z)
+    assert stack.affine[0, 0] < 0
+    assert stack.affine[1, 1] < 0
+    assert stack.affine[2, 2] > 0
+
+
+def test_disclosed_boxes_are_tight_one_per_slice_and_component():
+    mask = np.zeros(SHAPE, bool)
+    mask[5:9, 10:12, 3:5] = True
+    mask[20:25, 30:33, 4] = True
+    boxes = slices.disclosed_boxes(mask, AFFINE)
+    assert len(boxes) == 3
+    painted = np.zeros(slices.axial(Volume(mask, AFFINE)).data.shape, bool)
+    stack = slices.axial(Volume(mask, AFFINE))
+    for box in boxes:
+        z0, z1, (x0, y0, x1, y1) = slices.pixels_of(box, stack)
+        assert z0 == z1
+        painted[z0, y0 : y1 + 1, x0 : x1 + 1] = True
+    np.testing.assert_array_equal(stack.back(painted), mask)
+
+
+def test_ct_greys_are_windowed_and_zero_stays_black_elsewhere():
+    data = np.array([-500, -160, 40, 240, 900], np.float32).reshape(5, 1, 1)
+    assert slices.grey(Volume(data, np.eye(4), "HU")).ravel().tolist() == [0, 0, 127, 255, 255]
+    suv = np.array([0, 1, 2, 3, 4], np.float32).reshape(5, 1, 1)
+    grey = slices.grey(Volume(suv, np.eye(4), "SUV")).ravel()
+    assert grey[0] == 0
+    assert grey[-1] == 255
+
+
+def test_shrinking_averages_by_area_as_opencv_does():
+    """Three pixels to two: each new one is one old and half of the middle."""
+    np.testing.assert_allclose(area_weights(3, 2), [[2 / 3, 1 / 3, 0], [0, 1 / 3, 2 / 3]])
+    np.testing.assert_allclose(area_weights(2, 4), [[1, 0], [1, 0], [0, 1], [0, 1]])

@@ -1,0 +1,197 @@
+"""Weights: the folder, hashes, refusals, strict loading, resumed downloads."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+
+import pytest
+
+from umdlib import inert, segmenters, weights
+from umdlib.errors import InputError
+from umdlib.segmenters.contract import Weights
+
+torch = pytest.importorskip("torch")
+ITEM = Weights("net.pth", "the attic", "CC0")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("UMD_WEIGHTS", str(tmp_path))
+    return tmp_path
+
+
+class Evil:
+    def __reduce__(self):
+        return print, ("this must never be printed",)
+
+
+def net():
+    return torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Linear(3, 1))
+
+
+def test_the_folder_follows_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("UMD_WEIGHTS", str(tmp_path / "w"))
+    assert weights.folder() == tmp_path / "w"
+    monkeypatch.delenv("UMD_WEIGHTS")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert weights.folder() == tmp_path / "umdlib" / "weights"
+
+
+def test_a_missing_file_says_how_to_get_it(folder):
+    with pytest.raises(
+        InputError, match=r"Weights net.pth are not in .*weights fetch x.*the attic"
+    ):
+        weights.verified(ITEM, "x")
+
+
+def test_a_file_of_another_size_is_refused(folder):
+    (folder / "net.pth").write_bytes(b"abc")
+    with pytest.raises(InputError, match="hold 3 bytes, not 4"):
+        weights.verified(Weights("net.pth", "attic", "CC0", size=4), "x")
+
+
+def test_the_hash_of_first_use_is_recorded_and_compared(folder):
+    path = folder / "net.pth"
+    path.write_bytes(b"first")
+    weights.verified(ITEM, "x")
+    assert weights.known_hash(ITEM) == weights.sha256(path)
+    path.write_bytes(b"other")
+    with pytest.raises(InputError, match="recorded at first use"):
+        weights.verified(ITEM, "x")
+    weights.check_text(accept="net.pth")
+    assert weights.verified(ITEM, "x") == path
+
+
+def test_a_published_hash_is_compared(folder):
+    (folder / "net.pth").write_bytes(b"abc")
+    with pytest.raises(InputError, match=r"sha256 ba7816bf8f01…, not 000000000000… .published"):
+        weights.verified(Weights("net.pth", "attic", "CC0", sha256="0" * 64), "x")
+
+
+def test_code_in_a_file_is_refused_and_not_run(folder, capsys):
+    torch.save({"model_state_dict": net().state_dict(), "args": Evil()}, folder / "net.pth")
+    with pytest.raises(
+        InputError, match=r"refused: the pickle asks for .*; loading .*weights convert"
+    ):
+        weights.read_state(folder / "net.pth")
+    assert "never be printed" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", [b"", b"not a pickle at all", b"PK\x03\x04 half a zip"])
+def test_damaged_files_are_named(folder, content):
+    (folder / "net.pth").write_bytes(content)
+    with pytest.raises(InputError, match=r"net.pth are damaged"):
+        weights.read_state(folder / "net.pth")
+
+
+def test_a_truncated_file_is_named(folder):
+    torch.save(net().state_dict(), folder / "net.pth")
+    content = (folder / "net.pth").read_bytes()
+    (folder / "net.pth").write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError, match="damaged or truncated"):
+        weights.read_state(folder / "net.pth")
+
+
+def test_a_wrong_file_names_its_first_missing_keys(folder):
+    torch.save({"model_state_dict": {"module.0.weight": torch.zeros(3, 2)}}, folder / "net.pth")
+    with pytest.raises(
+        InputError, match=r"0 of 4 keys match. Missing 0.weight, 0.bias, 1.weight …"
+    ):
+        weights.load_strict(net(), ITEM, "x", inner=("model_state_dict",))
+
+
+def test_a_shape_that_differs_is_refused():
+    state = net().state_dict()
+    state["1.bias"] = torch.zeros(7)
+    with pytest.raises(InputError, match=r"3 of 4 keys match. Of another shape 1.bias"):
+        weights.fill(net(), state, "net.pth")
+
+
+def test_a_right_file_is_loaded_from_inside_its_dictionary(folder):
+    source, target = net(), net()
+    torch.save({"model_state_dict": source.state_dict()}, folder / "net.pth")
+    weights.load_strict(target, ITEM, "x", inner=("model_state_dict",))
+    assert torch.equal(source[0].weight, target[0].weight)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_conversion_keeps_the_tensors_and_runs_nothing(folder, capsys, suffix):
+    source = net()
+    content = {"network_weights": source.state_dict(), "log": Evil(), "epoch": 3}
+    torch.save(content, folder / "net.pth")
+    target = folder / f"clean{suffix}"
+    inert.convert(folder / "net.pth", target)
+    state = weights.read_state(target)
+    if suffix == ".pth":
+        assert state["log"] is None
+        assert state["epoch"] == 3
+        state = state["network_weights"]
+    other = net()
+    weights.fill(other, state, target.name)
+    assert torch.equal(source[1].bias, other[1].bias)
+    assert "never be printed" not in capsys.readouterr().out
+
+
+def test_conversion_keeps_shapes_types_and_strides(folder):
+    given = {"a": torch.arange(6).reshape(2, 3).T, "b": torch.tensor([1.5]).half(),
+             "c": torch.tensor(True), "d": torch.empty(0)}  # fmt: skip
+    torch.save(given, folder / "net.pth")
+    read = inert.read_inert(folder / "net.pth")
+    for name, tensor in given.items():
+        assert read[name].dtype == tensor.dtype
+        assert torch.equal(read[name], tensor)
+
+
+def test_what_is_no_torch_file_is_not_converted(folder):
+    (folder / "net.pth").write_bytes(b"no zip")
+    with pytest.raises(InputError, match="no torch file of the zip format"):
+        inert.convert(folder / "net.pth", folder / "out.safetensors")
+
+
+def test_a_broken_download_goes_on_where_it_stopped(folder):
+    content = bytes(range(256)) * 40
+    asked = []
+
+    class Server(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            start = int((self.headers.get("Range") or "bytes=0-")[6:-1])
+            asked.append(start)
+            self.send_response(206 if start else 200)
+            # the first answer announces all and breaks off in the middle
+            self.send_header("Content-Length", str(len(content) - start))
+            self.end_headers()
+            self.wfile.write(content[start:] if start else content[:5000])
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Server) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}/net.pth"
+        with pytest.raises(InputError, match=r"the same command goes on|The same command goes on"):
+            weights.download(url, folder / "net.pth", timeout_s=5)
+        assert not (folder / "net.pth").exists()
+        weights.download(url, folder / "net.pth", timeout_s=5)
+        server.shutdown()
+        thread.join()
+    assert asked == [0, 5000]
+    assert (folder / "net.pth").read_bytes() == content
+
+
+def test_the_list_names_every_file_and_its_licence(folder):
+    table = weights.table()
+    wanted = {w.file for n in segmenters.names() for w in segmenters.get(n).weights}
+    assert wanted <= set(table["file"])
+    assert (table["licence"] != "").all()
+    text = weights.list_text()
+    assert str(folder) in text
+    assert "sam_med3d_turbo.pth" in text
+    assert "licence: Apache-2.0" in weights.where_text("sam_med3d_turbo")
+    assert weights.where_text("threshold") == "Segmenter 'threshold' needs no weights."
+
+
+def test_weights_that_cannot_be_fetched_say_where_they_are(folder):
+    with pytest.raises(InputError, match="by hand from the Google Drive folder"):
+        weights.fetch("medsam", say=lambda line: None)

@@ -1,0 +1,95 @@
+"""What the book says of each system: its card, its state on this machine, its parity."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+import pandas as pd
+
+from umdlib import segmenters, weights
+from umdlib.segmenters.contract import Segmenter
+from umdlib.tables.text import markdown_table
+
+
+def state_table(device: str = "cpu") -> pd.DataFrame:
+    """One row per system: title, prompts, licence of the weights, whether it can run here."""
+    rows = []
+    for name in segmenters.names():
+        record = segmenters.get(name)
+        state = segmenters.availability(record, device)
+        rows.append({
+            "System": f"{record.title} (`{name}`)",
+            "Takes": _kinds(record),
+            "Runs": "in its own environment" if record.external else "in process",
+            "Here": "ready" if state.ok else "unavailable",
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def unavailable(device: str = "cpu") -> pd.DataFrame:
+    """Systems that cannot run here, and the sentence that says what would help."""
+    states = [(segmenters.get(n), segmenters.availability(n, device)) for n in segmenters.names()]
+    rows = [{"System": r.title, "What is missing": s.reason} for r, s in states if not s.ok]
+    return pd.DataFrame(rows, columns=["System", "What is missing"])
+
+
+def card(name: str) -> str:
+    """A system's card in Markdown: what it is, takes, was trained on, and what users report."""
+    record = segmenters.get(name)
+    facts = {
+        "Takes": _kinds(record),
+        "Computes on": record.grid,
+        "Native protocol": record.native,
+        "Trained on": record.trained_on,
+        "Made for": ", ".join(record.modalities),
+        "Users report": record.users,
+        "Paper": record.paper,
+        "Licence of the code": record.code_licence,
+        "Weights": "; ".join(_weights(w) for w in record.weights) or "none needed",
+        "Repeatable to the bit": "yes" if record.deterministic else "no",
+    }
+    lines = [f"- **{key}**: {value}" for key, value in facts.items() if value]
+    return "\n".join([f"### {record.title}", "", record.summary, "", *lines])
+
+
+def cards() -> str:
+    """All cards, in the order of the registry."""
+    return "\n\n".join(card(name) for name in segmenters.names())
+
+
+def parity() -> pd.DataFrame:
+    """Each adapter against the official code, on one phantom: the package's own record.
+
+    Columns: system, official code, commit, versions, network, prompts, voxels, foreground,
+    differing, tolerance (voxels), why, command.
+    """
+    path = resources.files("umdlib") / "segmenters" / "parity.tsv"
+    with path.open(encoding="utf-8") as file:
+        return pd.read_csv(file, sep="\t", keep_default_na=False)
+
+
+def parity_markdown() -> str:
+    """The record of parity as a table: differing voxels of all, and of how many in the mask."""
+    table = parity()
+    shown = pd.DataFrame({
+        "System": table["system"],
+        "Prompt": table["prompts"],
+        "In the mask": [f"{n:,}" for n in table["foreground"]],
+        "Differing": [f"{n:,}" for n in table["differing"]],
+        "Official code": table["official code"] + ", " + table["commit"],
+    })  # fmt: skip
+    sides = {"In the mask": "right", "Differing": "right"}
+    return markdown_table(shown, align=sides)
+
+
+def _kinds(record: Segmenter) -> str:
+    """Kinds of prompt in words."""
+    return ", ".join(sorted(record.prompts)).replace("_", " ")
+
+
+def _weights(item) -> str:
+    """A weight file in words."""
+    size = f", {item.size / 1e6:.0f} MB" if item.size else ""
+    digest = weights.known_hash(item)
+    known = f", sha256 {digest[:12]}…" if digest else ""
+    return f"`{item.file}`{size}{known} from {item.where} ({item.licence})"

@@ -1,0 +1,135 @@
+"""The last benchmark run, laid out as tables and a figure."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from umdlib.errors import InputError
+
+OWN = "umdlib"
+LIMIT = "reading both volumes once"
+
+
+def read_timings(path: str | Path) -> dict:
+    """The file that `benchmarks/scoring.py` writes.
+
+    Raises
+    ------
+    InputError
+        If it does not exist or holds no scoring times.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"No benchmark run at {path}. Make one with benchmarks/scoring.py.")
+    report = json.loads(path.read_text(encoding="utf-8"))
+    if not report.get("scoring"):
+        raise InputError(f"The benchmark run {path} holds no scoring times.")
+    return report
+
+
+def ratio_table(report: dict, grid: str) -> pd.DataFrame:
+    """Seconds and ratios to our time by system, of the good and the poor prediction of a grid."""
+    rows = pd.DataFrame(report["scoring"]).query("grid == @grid")
+    rows["system"] = rows["system"].str.replace(" in boxes", "")
+    keys = ["system", "habit", "metrics"]
+    wide = rows.pivot_table(
+        index=keys, columns="quality", values=["seconds", "ratio"], sort=False, dropna=True
+    )
+    shown = pd.DataFrame(index=wide.index)
+    for quality in rows["quality"].unique():
+        seconds, ratio = wide["seconds", quality], wide["ratio", quality]
+        shown[f"{quality}: CPU s"] = seconds.map(three_digits)
+        shown[f"{quality}: × ours"] = ratio.map(three_digits)
+    order = wide["seconds"].iloc[:, 0].sort_values().index
+    return shown.loc[order].reset_index()
+
+
+def difference_table(report: dict) -> pd.DataFrame:
+    """Largest difference of each system's values from ours, over structures and predictions."""
+    rows = pd.DataFrame(report["scoring"]).query("differences != {}")
+    wide = pd.json_normalize(rows["differences"].tolist()).set_index(rows["system"])
+    wide = wide.groupby(level=0, sort=False).max()
+    titles = {
+        "dice": "DSC",
+        "surface_dice": f"NSD ({report['tolerance_mm']:g} mm)",
+        "hausdorff_95": "HD95 (mm)",
+        "assd": "ASSD (relative)",
+    }
+    wide = wide.reindex(columns=list(titles)).rename(columns=titles)
+    text = wide.map(lambda v: "not computed" if np.isnan(v) else f"{v:.1e}" if v else "0")
+    return text.rename_axis("system").reset_index()
+
+
+def limit_table(report: dict) -> pd.DataFrame:
+    """Our times as multiples of reading both volumes from memory once."""
+    rows = pd.DataFrame(report["scoring"])
+    own = rows[rows["system"].str.startswith((OWN, LIMIT))]
+    wide = own.pivot_table(
+        index=["grid", "quality"], columns="system", values="seconds", sort=False
+    )
+    shown = pd.DataFrame({f"{LIMIT}, ms": (1000 * wide[LIMIT]).round(1)})
+    for name in (f"{OWN}, Dice and volumes", OWN):
+        title = "all metrics" if name == OWN else "Dice and volumes"
+        shown[f"{title}, ms"] = (1000 * wide[name]).round(1)
+        shown[f"{title}, ×"] = (wide[name] / wide[LIMIT]).round(1)
+    return shown.reset_index()
+
+
+def task_table(rows: list[dict]) -> pd.DataFrame:
+    """Seconds and ratios of other tasks: files or prompts."""
+    table = pd.DataFrame(rows)
+    shown = pd.DataFrame({"task": table["task"], "system": table["system"]})
+    shown["CPU ms"] = (1000 * table["seconds"]).map(three_digits)
+    shown["× ours"] = table["ratio"].map(three_digits)
+    if "bytes" in table:
+        shown["kB"] = [f"{b / 1000:.0f}" if b and not np.isnan(b) else "" for b in table["bytes"]]
+    if "same_points" in table:
+        pairs = zip(table["same_points"], table["points"], strict=True)
+        shown["same points"] = [f"{a} of {b}" for a, b in pairs]
+    return shown.sort_values("task", kind="stable")
+
+
+def memory_table(report: dict) -> pd.DataFrame:
+    """Peak memory above the two volumes by system; empty where it was not measured."""
+    table = pd.DataFrame(report["memory"], columns=["grid", "quality", "system", "peak_mb"])
+    table["peak_mb"] = table["peak_mb"].round(0).map("{:.0f}".format)
+    return table.rename(columns={"peak_mb": "peak, MB"})
+
+
+def scaling_table(report: dict) -> pd.DataFrame:
+    """Milliseconds by number of structures."""
+    table = pd.DataFrame(report["scaling"])
+    wide = table.pivot_table(index="structures", columns="quality", values="seconds", sort=False)
+    return (1000 * wide).round(0).astype(int).add_suffix(": CPU ms").reset_index()
+
+
+def three_digits(value: float) -> str:
+    """A number with three significant digits, without exponent.
+
+    Examples
+    --------
+    >>> [three_digits(v) for v in (0.012345, 1.5, 234.5, 6543)]
+    ['0.0123', '1.5', '234', '6540']
+    """
+    return np.format_float_positional(value, 3, fractional=False, trim="-")
+
+
+def ratio_plot(report: dict, grid: str, ax: plt.Axes | None = None) -> plt.Axes:
+    """How many times our time each system takes, on a logarithmic axis."""
+    ax = ax or plt.gca()
+    rows = pd.DataFrame(report["scoring"]).query("grid == @grid and ratio > 1")
+    names = rows.groupby("system")["ratio"].max().sort_values().index
+    for quality, marker, colour in (("good", "o", "#0072b2"), ("poor", "s", "#d55e00")):
+        part = rows[rows["quality"] == quality].set_index("system").reindex(names)
+        ax.plot(part["ratio"], np.arange(len(names)), marker, color=colour,
+                label=f"{quality} prediction")  # fmt: skip
+    ax.axvline(1, color="#444444", lw=1)
+    ax.set_yticks(np.arange(len(names)), names)
+    ax.set(xscale="log", xlabel="CPU time, multiple of this project's")
+    ax.legend(loc="lower right")
+    return ax
