@@ -19,6 +19,7 @@ from umdlib.synthetic.tissue import CODES
 from umdlib.volume import LabelMap, read_label_map, read_volume
 
 COARSE = 8.0
+SUBJECTS = 50
 UMD_VOLUMES = {  # ml, what a reader would accept of an adult (literature.VOLUMES, widened by cuts)
     "lung": (1500, 6500), "colon": (250, 1400),
 }  # fmt: skip
@@ -183,7 +184,7 @@ def test_wrong_label_maps_are_refused():
 def test_fifty_subjects_stay_within_the_literature():
     """Volume, HU and SUV of 50 subjects against the sourced ranges of `literature`."""
     still = Factors(breathing=0, misregistration=0)
-    for i in range(50):
+    for i in range(SUBJECTS):
         session = ("petct", "petmr")[i % 2]
         shot = make_pair(f"sub-{i:03d}", session, 11, COARSE, 0, still)
         labels = shot.anatomy.label_map.data
