@@ -66,14 +66,18 @@ def test_both_images_of_a_subject_get_the_same_click(make_cohort, register, tmp_
         assert len(prompt.clicks) == 1
 
 
-def test_modality_blind_segmenter_is_scored_on_each_images_own_grid(make_cohort, register, tmp_path):
+def test_modality_blind_segmenter_is_scored_on_each_images_own_grid(
+    make_cohort, register, tmp_path
+):
     cohort = read_cohort(make_cohort(1))
     benchmark.score_cohort(cohort, register(Counting()), tmp_path, settings=ONE)
     for case in cohort.cases:
         masks = runs.read_prediction(tmp_path, "counting", case)
         assert masks["ball"].shape == case.read_image().shape
         click = runs.read_prompts(tmp_path, "counting", case)[0].clicks[0]
-        assert masks["ball"][nearest_voxel(case.read_image().affine, click.xyz_mm, masks["ball"].shape)]
+        assert masks["ball"][
+            nearest_voxel(case.read_image().affine, click.xyz_mm, masks["ball"].shape)
+        ]
 
 
 def test_second_run_predicts_nothing_and_gives_the_same_table(make_cohort, register, tmp_path):
@@ -117,10 +121,15 @@ def test_changed_image_is_predicted_again_and_the_other_is_not(make_cohort, regi
         (lambda image, prompt: 1 / 0, "ZeroDivisionError"),
         (lambda image, prompt: np.zeros(image.shape), "returned float64"),
         (lambda image, prompt: np.zeros((2, 2, 2), bool), r"\(2, 2, 2\)"),
-        (lambda image, prompt: (_ for _ in ()).throw(MemoryError("no room")), "MemoryError: no room"),
+        (
+            lambda image, prompt: (_ for _ in ()).throw(MemoryError("no room")),
+            "MemoryError: no room",
+        ),
     ],
 )
-def test_fault_of_a_segmenter_is_a_row_with_its_reason(make_cohort, register, tmp_path, answer, reason):
+def test_fault_of_a_segmenter_is_a_row_with_its_reason(
+    make_cohort, register, tmp_path, answer, reason
+):
     cohort = read_cohort(make_cohort(1))
     table = benchmark.score_cohort(cohort, register(Counting(answer)), tmp_path, settings=ONE)
     assert (table["status"] == "failed").all()
@@ -147,7 +156,9 @@ def test_corrective_clicks_follow_the_error_and_are_kept(make_cohort, register, 
     settings = Settings((Plan("centre", (0,), 2),))
     table = benchmark.score_cohort(cohort, register(Counting()), tmp_path, settings=settings)
     assert sorted(table["step"].unique()) == [0, 1, 2]
-    given = [p for p in runs.read_prompts(tmp_path, "counting", cohort.cases[0]) if p.structure == "ball"]
+    given = [
+        p for p in runs.read_prompts(tmp_path, "counting", cohort.cases[0]) if p.structure == "ball"
+    ]
     assert [len(p.clicks) for p in given] == [1, 2, 3]
     assert given[2].clicks[:2] == given[1].clicks
 
@@ -159,7 +170,9 @@ def test_unavailable_segmenter_has_rows_and_no_number(make_cohort, tmp_path):
     )  # fmt: skip
     segmenters.register(record)
     try:
-        table = benchmark.score_cohort(read_cohort(make_cohort(1)), "absent", tmp_path, settings=ONE)
+        table = benchmark.score_cohort(
+            read_cohort(make_cohort(1)), "absent", tmp_path, settings=ONE
+        )
     finally:
         segmenters._registered.pop("absent", None)
     assert (table["status"] == "unavailable").all()
@@ -175,7 +188,9 @@ def test_output_folder_that_cannot_be_written_is_named(make_cohort, register, tm
         )
 
 
-def test_full_disk_ends_with_a_sentence_and_keeps_what_was_done(make_cohort, register, tmp_path, monkeypatch):
+def test_full_disk_ends_with_a_sentence_and_keeps_what_was_done(
+    make_cohort, register, tmp_path, monkeypatch
+):
     cohort = read_cohort(make_cohort(2))
     name = register(Counting())
     real, written = scores.write_scores, []
@@ -211,7 +226,9 @@ def test_killed_run_loses_the_case_in_hand_and_resumes(make_cohort, tmp_path):
     (tmp_path / "model.py").write_text(code)
     command = [sys.executable, "-m", "umdlib", "score", str(manifest), "--segmenters",
                f"{tmp_path / 'model.py'}:MINE", "--prompts", "centre", "--out", str(tmp_path / "run")]  # fmt: skip
-    killed = subprocess.run(command, env={**os.environ, "KILL": "1"}, capture_output=True, text=True)
+    killed = subprocess.run(
+        command, env={**os.environ, "KILL": "1"}, capture_output=True, text=True
+    )
     assert killed.returncode == -signal.SIGKILL
     done = [p.name for p in (tmp_path / "run/cases/mine").iterdir() if not p.name.startswith(".")]
     assert sorted(done) == ["sub-001_petct_CT", "sub-001_petct_PET"]

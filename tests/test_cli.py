@@ -13,7 +13,16 @@ def run(capsys, *words):
 
 
 def test_every_command_has_help(capsys):
-    for command in ("synthesise", "check", "import", "segmenters", "score", "run", "collect", "render"):
+    for command in (
+        "synthesise",
+        "check",
+        "import",
+        "segmenters",
+        "score",
+        "run",
+        "collect",
+        "render",
+    ):
         with pytest.raises(SystemExit) as end:
             main([command, "--help"])
         assert end.value.code == 0
@@ -52,10 +61,22 @@ def test_score_writes_a_table_and_reports_pairs(capsys, make_cohort, tmp_path):
     [
         (("check", "nowhere.tsv"), "File nowhere.tsv does not exist."),
         (("score", "{m}", "--segmenters", "treshold", "--out", "x"), "Did you mean 'threshold'?"),
-        (("score", "{m}", "--segmenters", "threshold", "--out", "x", "--prompts", "center"), "'centre'"),
-        (("score", "{m}", "--segmenters", "threshold", "--out", "x", "--tolerances", "0"), "above 0 mm"),
-        (("score", "{m}", "--segmenters", "threshold", "--out", "x", "--session", "petmri"), "'petmr'"),
-        (("score", "{m}", "--segmenters", "threshold", "--out", "x", "--modality", "MR"), "No case of"),
+        (
+            ("score", "{m}", "--segmenters", "threshold", "--out", "x", "--prompts", "center"),
+            "'centre'",
+        ),
+        (
+            ("score", "{m}", "--segmenters", "threshold", "--out", "x", "--tolerances", "0"),
+            "above 0 mm",
+        ),
+        (
+            ("score", "{m}", "--segmenters", "threshold", "--out", "x", "--session", "petmri"),
+            "'petmr'",
+        ),
+        (
+            ("score", "{m}", "--segmenters", "threshold", "--out", "x", "--modality", "MR"),
+            "No case of",
+        ),
         (("run", "modality_gab"), "Did you mean 'modality_gap'?"),
         (("run", "modality_gap", "-p", "sesion", "petmr"), "Did you mean 'session'?"),
         (("run", "modality_gap", "-p", "seed", "one"), "Must be int."),
