@@ -134,6 +134,19 @@ def test_a_structure_at_the_edge_of_the_volume_has_a_surface_there():
     assert at_edge[METRICS].tolist() == moved[METRICS].tolist()
 
 
+def test_a_mask_that_fills_the_volume_has_all_its_faces():
+    # rows of two chunks of 64 voxels and a rest of one value, up to the edge
+    full = np.ones((130, 6, 5), bool)
+    less = full.copy()
+    less[-1] = False
+    rows = [one(a, b, UNIT, (0.5,)) for a, b in ((full, less), (np.pad(full, 1), np.pad(less, 1)))]
+    same_columns = ["dice", "surface_dice_0.5mm", "hausdorff", "hausdorff_95", "assd"]
+    assert rows[0][same_columns].tolist() == pytest.approx(
+        rows[1][same_columns].tolist(), rel=1e-12
+    )
+    assert rows[0].hausdorff == 1
+
+
 # --- a tolerance that equals a distance -----------------------------------------------------------
 
 
