@@ -53,6 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--spacing", type=float, default=4.0, metavar="MM",
                    help="voxel size of PET in mm (default 4)")  # fmt: skip
     p.add_argument(
+        "--lesions", type=int, default=0, metavar="N", help="lesions per subject (default 0)"
+    )
+    p.add_argument(
         "--jobs", type=_positive, default=1, metavar="N", help="subjects at once (default 1)"
     )
 
@@ -75,6 +78,20 @@ def _parser() -> argparse.ArgumentParser:
                    help="layout pattern: what a name in the files means; repeat")  # fmt: skip
 
     p = _command(commands, "segmenters", _segmenters, "list the systems and what each needs")
+    p.add_argument(
+        "--make", metavar="NAME", help="make the environment of a system that runs out of process"
+    )
+
+    p = _command(
+        commands, "weights", _weights, "list, find, check, fetch and convert official weights"
+    )
+    p.add_argument(
+        "action", choices=("list", "where", "check", "fetch", "convert"), help="what to do"
+    )
+    p.add_argument(
+        "names", nargs="*", metavar="NAME", help="a segmenter; for convert: SOURCE TARGET"
+    )
+    p.add_argument("--accept", metavar="FILE", help="check: record the hash that this file has now")
 
     p = _command(commands, "score", _score, "predict and score a cohort; resumes where it stopped")
     p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the cohort")
@@ -150,6 +167,7 @@ def _synthesise(a) -> None:
         seed=a.seed,
         spacing_mm=a.spacing,
         jobs=a.jobs,
+        lesions=a.lesions,
         progress=_say,
     )
     _say(f"Cohort: {manifest}")
@@ -189,6 +207,12 @@ def _import(a) -> None:
 def _segmenters(a) -> None:
     from umdlib import segmenters
 
+    if a.make:
+        from umdlib.segmenters import external
+
+        _say(f"Environment: {external.make(a.make, say=_say)}")
+        return
+
     for name in segmenters.names():
         record = segmenters.get(name)
         available, reason = segmenters.availability(record)
@@ -197,6 +221,25 @@ def _segmenters(a) -> None:
             f"{'':18} {'':12} takes {', '.join(sorted(record.prompts))}"
             + ("" if available else f"; {reason}")
         )
+
+
+def _weights(a) -> None:
+    from umdlib import inert, weights
+
+    wanted = {"list": 0, "where": 1, "fetch": 1, "convert": 2}.get(a.action)
+    if wanted is not None and len(a.names) != wanted:
+        raise InputError(f"umdlib weights {a.action} takes {wanted} names, not {len(a.names)}.")
+    if a.action == "list":
+        _say(weights.list_text())
+    elif a.action == "where":
+        _say(weights.where_text(a.names[0]))
+    elif a.action == "check":
+        _say(weights.check_text(a.names[0] if a.names else None, accept=a.accept))
+    elif a.action == "fetch":
+        for path in weights.fetch(a.names[0], say=_say):
+            _say(f"Weights: {path}")
+    else:
+        _say(inert.convert(*a.names))
 
 
 def _score(a) -> int:
