@@ -24,7 +24,7 @@ class Unknown:
     def __new__(cls, *args, **kwargs):  # noqa: D102
         return super().__new__(cls)
 
-    def __init__(self, *args, **kwargs) -> None:  # noqa: D107
+    def __init__(self, *args, **kwargs) -> None:
         pass
 
     def _nothing(self, *args, **kwargs) -> None:

@@ -109,7 +109,7 @@ def unready(name: str) -> str | None:
 class External:
     """A worker that is started once per call, in its own environment."""
 
-    def __init__(  # noqa: D107
+    def __init__(
         self,
         name: str,
         python: Path,

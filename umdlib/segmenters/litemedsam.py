@@ -86,7 +86,7 @@ def scaled_box(box: slices.Box2D, size: tuple[int, int]) -> np.ndarray:
 class LiteMedSAM:
     """The network with the slices it has encoded of the last image."""
 
-    def __init__(self, net, device: str) -> None:  # noqa: D107
+    def __init__(self, net, device: str) -> None:
         self._net = net.to(device).eval()
         self._device = device
         self._memory = slices.Memory(self._encode, keep=KEEP)

@@ -39,7 +39,7 @@ INFO = Weights(
 class NnInteractive:
     """A session, the image it holds and the clicks it has been given."""
 
-    def __init__(self, session) -> None:  # noqa: D107
+    def __init__(self, session) -> None:
         self._session = session
         self._data: np.ndarray | None = None
         self._given: tuple[Click, ...] = ()

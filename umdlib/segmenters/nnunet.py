@@ -22,7 +22,7 @@ from umdlib.volume import Volume
 class NnUNet:
     """A predictor, the names of its labels, and the last image's label map."""
 
-    def __init__(self, predictor, labels: dict[str, int]) -> None:  # noqa: D107
+    def __init__(self, predictor, labels: dict[str, int]) -> None:
         self._predictor, self._labels = predictor, labels
         self._data: np.ndarray | None = None
         self._map: np.ndarray | None = None

@@ -31,7 +31,7 @@ class Encoded:
 class SliceSam:
     """A SAM with the slices it has encoded of the last image."""
 
-    def __init__(self, net, device: str, *, name: str, medical: bool) -> None:  # noqa: D107
+    def __init__(self, net, device: str, *, name: str, medical: bool) -> None:
         self._net = net.to(device).eval()
         self._device, self._name, self._medical = device, name, medical
         self._memory = slices.Memory(self._encode, keep=KEEP)

@@ -25,7 +25,7 @@ class SamMed3D:
     official script takes the reference's box, which a protocol may disclose by its name.
     """
 
-    def __init__(self, net, device: str, *, name: str, size: int = SIZE) -> None:  # noqa: D107
+    def __init__(self, net, device: str, *, name: str, size: int = SIZE) -> None:
         self._net = net.to(device).eval()
         self._device, self._name, self._size = device, name, size
         self._key: tuple | None = None

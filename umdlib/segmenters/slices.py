@@ -142,7 +142,7 @@ def disclosed_boxes(reference: np.ndarray, affine: np.ndarray) -> tuple[Box, ...
 class Memory:
     """The last pictures encoded of one image; forgotten when another image comes."""
 
-    def __init__(self, encode: Callable[[np.ndarray], Any], *, keep: int) -> None:  # noqa: D107
+    def __init__(self, encode: Callable[[np.ndarray], Any], *, keep: int) -> None:
         self._encode, self._keep = encode, keep
         self._data: np.ndarray | None = None
         self._stack: Stack | None = None

@@ -34,7 +34,7 @@ CLASSES: dict[str, tuple[int, ...]] = {
 class Vista3D:
     """The network with the last image it has prepared."""
 
-    def __init__(self, net, device: str, *, by: str, side: int = SIDE) -> None:  # noqa: D107
+    def __init__(self, net, device: str, *, by: str, side: int = SIDE) -> None:
         self._net = net.to(device).eval()
         self._device, self._by, self._side = device, by, side
         self._data: np.ndarray | None = None
