@@ -136,9 +136,9 @@ def test_a_structure_at_the_edge_of_the_volume_has_a_surface_there():
 
 def test_a_mask_that_fills_the_volume_has_all_its_faces():
     # rows of two chunks of 64 voxels and a rest of one value, up to the edge
-    full = np.ones((130, 6, 5), bool)
+    full = np.ones((5, 6, 130), bool)
     less = full.copy()
-    less[-1] = False
+    less[..., -1] = False
     rows = [one(a, b, UNIT, (0.5,)) for a, b in ((full, less), (np.pad(full, 1), np.pad(less, 1)))]
     same_columns = ["dice", "surface_dice_0.5mm", "hausdorff", "hausdorff_95", "assd"]
     assert rows[0][same_columns].tolist() == pytest.approx(

@@ -51,7 +51,7 @@ def ratio_table(report: dict, grid: str) -> pd.DataFrame:
 
 def difference_table(report: dict) -> pd.DataFrame:
     """Largest difference of each system's values from ours, over structures and predictions."""
-    rows = pd.DataFrame(report["scoring"]).query("differences != {}")
+    rows = pd.DataFrame([r for r in report["scoring"] if r["differences"]])
     wide = pd.json_normalize(rows["differences"].tolist()).set_index(rows["system"])
     wide = wide.groupby(level=0, sort=False).max()
     titles = {

@@ -168,7 +168,10 @@ def read_label_map(path: str | Path, *, values: tuple[int, ...] | None = None) -
                 f"({wrong.size} voxels). A label map holds integers."
             )
         data = whole
-    low, high = (data.min(), data.max()) if data.size else (0, 0)
+    if data.dtype == np.uint8:  # holds no other values: no pass over the volume
+        low, high = 0, 255
+    else:
+        low, high = (data.min(), data.max()) if data.size else (0, 0)
     if low < 0 or high > 65535:
         raise InputError(f"Label values of {path} run from {low} to {high}. Must be 0 to 65535.")
     data = data.astype(np.uint8 if high < 256 else np.uint16, copy=False)
