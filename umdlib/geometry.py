@@ -43,7 +43,8 @@ def to_voxel(affine: np.ndarray, xyz_mm: np.ndarray) -> np.ndarray:
     [1.0, 2.0, 3.0]
     """
     affine = np.asarray(affine, float)
-    return np.linalg.solve(affine[:3, :3], (np.asarray(xyz_mm, float) - affine[:3, 3]).T).T
+    offset = np.asarray(xyz_mm, float) - affine[:3, 3]
+    return np.linalg.solve(affine[:3, :3], offset[..., None])[..., 0]
 
 
 def nearest_voxel(
