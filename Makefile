@@ -16,7 +16,7 @@ CONFIG := $(if $(COHORT),cohort="$(abspath $(COHORT))") $(if $(SEGMENTERS),segme
           $(if $(DEVICE),device="$(DEVICE)")
 GRAPH  := $(BIN)/python -m snakemake book --snakefile workflow/Snakefile --cores $(CORES) \
           --configfile workflow/$(PROFILE).yaml $(if $(strip $(CONFIG)),--config $(CONFIG)) \
-          --rerun-incomplete --quiet rules host progress
+          --rerun-incomplete --keep-going --quiet rules host progress
 
 .PHONY: help env book test lint lab bench lock clean
 .DEFAULT_GOAL := help

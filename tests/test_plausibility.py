@@ -115,3 +115,12 @@ def test_report_draws_six_panels():
     figure = report(volume, volume, title="sub-001")
     assert len(figure.subfigs[0].axes) == 6
     plt.close(figure)
+
+
+def test_a_cohort_without_organs_has_no_ranges_and_an_empty_figure():
+    lesions = pd.DataFrame({
+        "subject": ["sub-001"], "session": ["petct"], "modality": ["CT"], "unit": ["HU"],
+        "structure": ["tumour"], "volume_ml": [12.0], "mean": [40.0], "sd": [5.0],
+    })  # fmt: skip
+    assert plausibility.range_table(lesions).empty
+    assert not plausibility.range_figure(lesions, "PET").axison

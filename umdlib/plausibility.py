@@ -84,7 +84,8 @@ def range_table(organs: pd.DataFrame) -> pd.DataFrame:
     -------
     pandas.DataFrame
         quantity (``volume_ml``, ``CT`` in HU, ``PET`` in SUV), structure, n_subjects, median, lowest,
-        highest, range_low, range_high, inside (share of the subjects within the range), source.
+        highest, range_low, range_high, inside (share of the subjects within the range), source. Empty
+        where the literature records know none of the structures.
     """
     rows = []
     for record in ranges_table().itertuples():
@@ -102,7 +103,9 @@ def range_table(organs: pd.DataFrame) -> pd.DataFrame:
                 "inside": float(values.between(record.low, record.high).mean()),
                 "source": record.source,
             })  # fmt: skip
-    return pd.DataFrame(rows)
+    columns = ["quantity", "structure", "n_subjects", "median", "lowest", "highest",
+               "range_low", "range_high", "inside", "source"]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns)
 
 
 def edge_fwhm(
@@ -276,7 +279,11 @@ def range_figure(organs: pd.DataFrame, quantity: str, *, ax=None):
 
     table = range_table(organs).query("quantity == @quantity").reset_index(drop=True)
     if ax is None:
-        ax = plt.subplots(figsize=(6.4, 0.6 + 0.32 * len(table)), facecolor="white")[1]
+        ax = plt.subplots(figsize=(6.4, 0.9 + 0.32 * len(table)), facecolor="white")[1]
+    if table.empty:
+        ax.text(0.5, 0.5, "no range is known for these structures", ha="center", va="center")
+        ax.set_axis_off()
+        return ax
     for place, row in table.iterrows():
         ax.barh(
             place,
