@@ -1,8 +1,10 @@
 """What is measured from images must be what was put into them."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from umdlib import plausibility
 from umdlib.cohort import read_cohort
 from umdlib.montage import canonical, plane, report
 from umdlib.plausibility import (
