@@ -75,9 +75,10 @@ def finding_html(row: pd.Series, *, title: str, n_structures: int) -> str:
     """The line as HTML: the estimate large, then what it is, its interval and n."""
     session = labels.SESSIONS[row["session"]]
     number = f"{row['estimate']:+.3f}".replace("-", "−")
+    structures = "1 structure" if n_structures == 1 else f"{n_structures} structures"
     low, high = (f"{row[k]:+.3f}".replace("-", "−") for k in ("ci_low", "ci_high"))
     return (
         f'<div class="umd-finding"><strong>{number}</strong><span>mean change in DSC from '
         f"{session.structural} to PET under the same click, 95&nbsp;% interval {low} to {high}; "
-        f"{html.escape(title)}, {row['n_subjects']} subjects, {n_structures} structures</span></div>"
+        f"{html.escape(title)}, {row['n_subjects']} subjects, {structures}</span></div>"
     )
