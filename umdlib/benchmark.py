@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import os
 import shutil
@@ -336,7 +335,7 @@ def _keys(case: Case, record: Segmenter, drawn: dict, settings: Settings) -> dic
     corrected = any(steps.values()) and "negative_click" in record.prompts
     reference = file_hash(case.reference)
     prediction = [
-        file_hash(case.image), case.unit, given, record.name, identity(record),
+        file_hash(case.image), case.unit, given, record.name, segmenters.identity(record),
         reference if corrected else "",
     ]  # fmt: skip
     score = [prediction, reference, settings.tolerances_mm, METRICS_VERSION]
@@ -363,7 +362,7 @@ def _stamp(cohort: Cohort, record: Segmenter, settings: Settings, device: str) -
         cohort=cohort.name, cohort_hash=cohort.hash(), device=device,
         tolerances_mm=list(settings.tolerances_mm), metrics=METRICS_VERSION,
         plans=[asdict(p) for p in settings.plans],
-        segmenters={record.name: identity(record)},
+        segmenters={record.name: segmenters.identity(record)},
     )  # fmt: skip
 
 
@@ -371,17 +370,6 @@ def _stamped(table: pd.DataFrame, stamp: dict) -> pd.DataFrame:
     table = scores.check_scores(table)
     table.attrs["stamp"] = stamp
     return table
-
-
-def identity(record: Segmenter) -> dict:
-    """What a segmenter's predictions depend on: version, settings, source file, weight hashes."""
-    source = inspect.getsourcefile(inspect.unwrap(record.load))
-    return {
-        "version": record.version,
-        "settings": {k: str(v) for k, v in record.settings.items()},
-        "source": file_hash(source) if source else "",
-        "weights": {w.file: weights.known_hash(w) or "" for w in record.weights},
-    }
 
 
 def _digest(value: object) -> str:

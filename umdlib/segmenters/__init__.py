@@ -16,10 +16,9 @@ On the command line the same record is named ``my_module:MINE`` or ``path/to/my_
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.util
-import json
+import inspect
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -33,7 +32,7 @@ from umdlib.segmenters.contract import Segment, Segmenter, Weights
 from umdlib.volume import Volume
 
 __all__ = [
-    "Availability", "Segment", "Segmenter", "Weights", "availability", "fingerprint", "get",
+    "Availability", "Segment", "Segmenter", "Weights", "availability", "get",
     "identity", "load", "names", "register", "table",
 ]  # fmt: skip
 
@@ -225,23 +224,19 @@ def kinds_of(prompt: Prompt) -> set[str]:
 
 
 def identity(segmenter: Segmenter) -> dict:
-    """What a prediction depends on, for a score table's stamp: version, settings, weights.
+    """What a segmenter's predictions depend on: version, settings, source file, weight hashes.
 
-    Weights by their published hash, else the one recorded at first use, else ``"not yet used"``.
+    Weights by their published hash, else the one recorded at first use, else ``""``.
     """
     from umdlib import weights
 
+    source = inspect.getsourcefile(inspect.unwrap(segmenter.load))
     return {
         "version": segmenter.version,
-        "settings": dict(segmenter.settings),
-        "weights": {w.file: weights.known_hash(w) or "not yet used" for w in segmenter.weights},
+        "settings": {k: str(v) for k, v in segmenter.settings.items()},
+        "source": weights.sha256(source) if source else "",
+        "weights": {w.file: weights.known_hash(w) or "" for w in segmenter.weights},
     }
-
-
-def fingerprint(segmenter: Segmenter) -> str:
-    """Hash of the name and `identity`, part of the content key of a prediction."""
-    content = json.dumps([segmenter.name, identity(segmenter)], sort_keys=True, default=str)
-    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def table(device: str = "cpu") -> pd.DataFrame:
