@@ -112,6 +112,15 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--modality", help="CT, MR or PET only")
     p.add_argument("--device", default="cpu", help="cpu (default) or cuda")
 
+    p = _command(
+        commands, "rescore", _rescore, "score the predictions a run has kept; nothing is predicted"
+    )
+    p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the cohort")
+    p.add_argument("--out", required=True, metavar="DIR", help="folder of the run")
+    p.add_argument(
+        "--tolerances", default="1,5", metavar="MM,MM", help="of surface Dice (default 1,5)"
+    )
+
     p = _command(commands, "run", _run, "run notebooks with parameters, checked before they start")
     p.add_argument("notebook", nargs="*", metavar="NOTEBOOK",
                    help="name in notebooks/ or a path; none lists them with their parameters")  # fmt: skip
@@ -278,6 +287,18 @@ def _score(a) -> int:
     failed = int((merged["status"] == "failed").sum())
     _say(f"Scores: {out} ({len(merged)} rows, {failed} failed)")
     return 1 if failed else 0
+
+
+def _rescore(a) -> None:
+    from umdlib import benchmark, scores
+    from umdlib.cohort import read_cohort
+
+    table = benchmark.rescore(
+        read_cohort(a.manifest), a.out, tolerances_mm=_tolerances(a.tolerances), report=_say
+    )
+    out = Path(a.out) / "scores.parquet"
+    scores.write_scores(out, table, stamp=table.attrs["stamp"])
+    _say(f"Scores: {out} ({len(table)} rows)")
 
 
 def _collect(a) -> None:
