@@ -81,6 +81,12 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--make", metavar="NAME", help="make the environment of a system that runs out of process"
     )
+    p.add_argument(
+        "--checkout", metavar="PATH", help="with --make: your own checkout of its code; else cloned"
+    )
+    p.add_argument(
+        "--python", metavar="PATH", help="with --make: the interpreter; else the one its list names"
+    )
 
     p = _command(
         commands, "weights", _weights, "list, find, check, fetch and convert official weights"
@@ -210,8 +216,11 @@ def _segmenters(a) -> None:
     if a.make:
         from umdlib.segmenters import external
 
-        _say(f"Environment: {external.make(a.make, say=_say)}")
+        home = external.make(a.make, checkout=a.checkout, python=a.python, say=_say)
+        _say(f"Environment: {home}")
         return
+    if a.checkout or a.python:
+        raise InputError("--checkout and --python go with --make NAME.")
 
     for name in segmenters.names():
         record = segmenters.get(name)
