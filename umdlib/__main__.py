@@ -137,6 +137,13 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("parts", nargs="+", metavar="PART", help="Parquet files written by inference")
     p.add_argument("--out", required=True, metavar="FILE", help="score table to write")
 
+    p = _command(
+        commands, "canaries", _canaries, "check that the adapters of a run are wired right"
+    )
+    p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the cohort")
+    p.add_argument("root", metavar="RUN", help="folder of the run; gets canaries.tsv")
+    p.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+
     p = _command(commands, "render", _render, "lay a run's chapters together and render the book")
     p.add_argument(
         "run_folder", metavar="RUN", help="folder of the run, with notebooks/ and scores.parquet"
@@ -300,14 +307,29 @@ def _collect(a) -> None:
     _say(f"== scores: {a.out} ({len(table)} rows, {len(gaps)} unpaired)")
 
 
+def _canaries(a) -> None:
+    from umdlib import canary_run, flags
+    from umdlib.cohort import read_cohort
+    from umdlib.scores import read_scores
+
+    names = read_scores(Path(a.root) / "scores.parquet")["segmenter"].unique()
+    found = canary_run.check_run(
+        read_cohort(a.manifest), a.root, names, device=a.device, report=_say
+    )
+    _say(f"Canaries: {flags.write(a.root, found)}, {len(flags.flagged(found))} segmenters flagged")
+
+
 def _render(a) -> None:
-    from umdlib import book, viewers
+    from umdlib import book, flags, viewers
 
     staged = Path(a.run_folder) / "book"
     stamp = book.stamp_of(Path(a.run_folder) / "scores.parquet")
     book.stage("book", staged, a.notebooks, stamp=stamp)
     viewers.install(staged / "_static", staged / "_extra" / "umd")
-    _say(f"== book: {book.render(staged, '_config.yml', a.out, report=_say)}")
+    index = book.render(staged, "_config.yml", a.out, report=_say)
+    if shaded := flags.shade_pages(a.out, a.run_folder):
+        _say(f"[book] {shaded} tables name a flagged segmenter and are shaded there")
+    _say(f"== book: {index}")
 
 
 def _tolerances(text: str) -> tuple[float, ...]:

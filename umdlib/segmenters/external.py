@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -111,9 +112,7 @@ def unready(name: str) -> str | None:
     return None
 
 
-def job_of(
-    image: Volume, prompt: Prompt, *, file: str, texts: Mapping[str, str | None]
-) -> dict:
+def job_of(image: Volume, prompt: Prompt, *, file: str, texts: Mapping[str, str | None]) -> dict:
     """The part of a job that says what is asked: image, structures, prompt; nothing of the reference.
 
     Clicks are given three times: as the voxel (i, j, k) of the file's own grid that holds them, as a
@@ -233,11 +232,9 @@ class External:
         """Give the worker a job and wait; the end of its log is shown where it fails."""
         started = time.monotonic()
         process, written = self._worker(), self._log_size()
-        try:
+        with contextlib.suppress(OSError):  # it ended between two jobs; its log says why
             process.stdin.write(f"{folder / 'job.json'}\n")
             process.stdin.flush()
-        except OSError:  # it ended between two jobs; its log says why
-            pass
         ready, _, _ = select.select([process.stdout], [], [], self._limit)
         word = process.stdout.readline().strip() if ready else ""
         if word == "done":
@@ -267,9 +264,7 @@ class External:
                         text=True, env=environ,
                     )  # fmt: skip
                 except OSError as error:
-                    raise InputError(
-                        f"Worker of '{self._name}' cannot start: {error}."
-                    ) from None
+                    raise InputError(f"Worker of '{self._name}' cannot start: {error}.") from None
             weakref.finalize(self, _end, self._process)
         return self._process
 
@@ -327,6 +322,11 @@ def _loader(name: str, files: dict[str, Weights], **options) -> Callable[[str], 
         checkpoints = {}
         for role, item in files.items():
             path = weights.verified(item, name)
+            if weights.converted(item):
+                raise InputError(
+                    f"Weights {path}: the worker of '{name}' reads torch files. Convert to "
+                    f"{Path(item.file).name} instead: 'umdlib weights convert SOURCE {weights.folder() / item.file}'."
+                )
             checkpoints[role] = {"path": str(path), "sha256": weights.known_hash(item)}
         return worker_of(name, checkpoints, device, **options)
 
@@ -392,10 +392,8 @@ def _end(process: subprocess.Popen) -> None:
     process.kill()
     process.wait()
     for pipe in (process.stdin, process.stdout):
-        try:
+        with contextlib.suppress(OSError):  # what it had not read is lost with it
             pipe.close()
-        except OSError:  # what it had not read is lost with it
-            pass
 
 
 def _tail(text: str, lines: int = 15) -> str:
