@@ -28,7 +28,9 @@ PICTURES = {
     "gallery", "live",
 }  # fmt: skip
 # what one page of the book shows of the left half
-PAGES = {"systems", "plausibility", "toy_masks", "canary_run", "timings", "planted"}
+PAGES = {
+    "systems", "plausibility", "toy_masks", "canary_run", "timings", "planted", "controls", "flags",
+}  # fmt: skip
 ENDS = {"__main__", "book", "notebook"}
 HALVES = {
     "ground": GROUND, "left": LEFT, "loop": LOOP, "statistics": STATISTICS, "shown": SHOWN,
@@ -43,7 +45,7 @@ KNOWS = {
     "shown": {"errors", "labels"} | STATISTICS,
     "pictures": GROUND | {"cohort", "prompts", "runs"},
     "pages": GROUND | LEFT | LOOP | STATISTICS | SHOWN | PICTURES,
-    "ends": GROUND | LEFT | LOOP | STATISTICS | SHOWN | PICTURES,
+    "ends": GROUND | LEFT | LOOP | STATISTICS | SHOWN | PICTURES | {"canary_run", "flags"},
 }
 HEAVY = {"torch", "monai", "torchvision", "timm", "medsam_lite"}
 

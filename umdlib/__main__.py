@@ -81,6 +81,12 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--make", metavar="NAME", help="make the environment of a system that runs out of process"
     )
+    p.add_argument(
+        "--checkout", metavar="PATH", help="with --make: your own checkout of its code; else cloned"
+    )
+    p.add_argument(
+        "--python", metavar="PATH", help="with --make: the interpreter; else the one its list names"
+    )
 
     p = _command(
         commands, "weights", _weights, "list, find, check, fetch and convert official weights"
@@ -139,6 +145,13 @@ def _parser() -> argparse.ArgumentParser:
     p = _command(commands, "collect", _collect, "put pieces of a score table together")
     p.add_argument("parts", nargs="+", metavar="PART", help="Parquet files written by inference")
     p.add_argument("--out", required=True, metavar="FILE", help="score table to write")
+
+    p = _command(
+        commands, "canaries", _canaries, "check that the adapters of a run are wired right"
+    )
+    p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the cohort")
+    p.add_argument("root", metavar="RUN", help="folder of the run; gets canaries.tsv")
+    p.add_argument("--device", default="cpu", help="cpu (default) or cuda")
 
     p = _command(commands, "render", _render, "lay a run's chapters together and render the book")
     p.add_argument(
@@ -219,8 +232,11 @@ def _segmenters(a) -> None:
     if a.make:
         from umdlib.segmenters import external
 
-        _say(f"Environment: {external.make(a.make, say=_say)}")
+        home = external.make(a.make, checkout=a.checkout, python=a.python, say=_say)
+        _say(f"Environment: {home}")
         return
+    if a.checkout or a.python:
+        raise InputError("--checkout and --python go with --make NAME.")
 
     for name in segmenters.names():
         record = segmenters.get(name)
@@ -312,14 +328,29 @@ def _collect(a) -> None:
     _say(f"== scores: {a.out} ({len(table)} rows, {len(gaps)} unpaired)")
 
 
+def _canaries(a) -> None:
+    from umdlib import canary_run, flags
+    from umdlib.cohort import read_cohort
+    from umdlib.scores import read_scores
+
+    names = read_scores(Path(a.root) / "scores.parquet")["segmenter"].unique()
+    found = canary_run.check_run(
+        read_cohort(a.manifest), a.root, names, device=a.device, report=_say
+    )
+    _say(f"Canaries: {flags.write(a.root, found)}, {len(flags.flagged(found))} segmenters flagged")
+
+
 def _render(a) -> None:
-    from umdlib import book, viewers
+    from umdlib import book, flags, viewers
 
     staged = Path(a.run_folder) / "book"
     stamp = book.stamp_of(Path(a.run_folder) / "scores.parquet")
     book.stage("book", staged, a.notebooks, stamp=stamp)
     viewers.install(staged / "_static", staged / "_extra" / "umd")
-    _say(f"== book: {book.render(staged, '_config.yml', a.out, report=_say)}")
+    index = book.render(staged, "_config.yml", a.out, report=_say)
+    if shaded := flags.shade_pages(a.out, a.run_folder):
+        _say(f"[book] {shaded} tables name a flagged segmenter and are shaded there")
+    _say(f"== book: {index}")
 
 
 def _tolerances(text: str) -> tuple[float, ...]:

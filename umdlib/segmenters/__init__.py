@@ -99,6 +99,8 @@ def register(segmenter: Segmenter) -> Segmenter:
 def get(name: str) -> Segmenter:
     """Record by name, or of a user's own by ``module:attribute`` or ``file.py:attribute``.
 
+    ``nnunet:FOLDER`` is a folder that nnU-Net's training wrote.
+
     Raises
     ------
     InputError
@@ -108,6 +110,10 @@ def get(name: str) -> Segmenter:
         return _registered[name]
     if name in BUILT_IN:
         return _record(BUILT_IN[name])
+    if name.startswith("nnunet:"):
+        from umdlib.segmenters.nnunet_folder import trained
+
+        return register(trained(name.removeprefix("nnunet:")))
     if ":" in name:
         return register(_record(name))
     raise unknown_name("segmenter", name, names())
@@ -171,14 +177,14 @@ def checked(record: Segmenter, segment: Segment) -> Segment:
     def call(image: Volume, prompt: Prompt, previous: np.ndarray | None = None) -> np.ndarray:
         check_prompt(record, prompt)
         try:
-            mask = segment(image, prompt, previous)
+            mask = _relieved(segment, image, prompt, previous)
         except (MemoryError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and "out of memory" not in str(error).lower():
+            if not _out_of_memory(error):
                 raise
             raise InputError(
-                f"Segmenter '{record.name}' ran out of memory on {image.name} {image.shape}. "
-                f"Free the device, use one with more memory, or '--device cpu'; what was "
-                f"finished is kept and the same command goes on."
+                f"Segmenter '{record.name}' ran out of memory on {image.name} {image.shape}, also "
+                f"with the least that it can work with. Free the device, use one with more memory, "
+                f"or '--device cpu'; what was finished is kept and the same command goes on."
             ) from None
         if not isinstance(mask, np.ndarray) or mask.dtype != bool or mask.shape != image.shape:
             got = f"{getattr(mask, 'dtype', type(mask).__name__)} {getattr(mask, 'shape', '')}"
@@ -189,6 +195,34 @@ def checked(record: Segmenter, segment: Segment) -> Segment:
         return mask
 
     return call
+
+
+def _relieved(segment: Segment, image: Volume, prompt: Prompt, previous) -> np.ndarray:
+    """One call; where memory runs out, another after the segmenter let go of what it can.
+
+    A segmenter may have a method ``relieve() -> bool`` that forgets what it has encoded or takes
+    smaller batches, and says whether that made a difference.
+    """
+    while True:
+        try:
+            return segment(image, prompt, previous)
+        except (MemoryError, RuntimeError) as error:
+            relieve = getattr(segment, "relieve", None)
+            if not _out_of_memory(error) or relieve is None or not relieve():
+                raise
+        _free_gpu()
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out, of the machine or of a GPU."""
+    return isinstance(error, MemoryError) or "out of memory" in str(error).lower()
+
+
+def _free_gpu() -> None:
+    """Give memory that torch keeps back to the GPU; nothing where torch is not loaded."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def check_prompt(record: Segmenter, prompt: Prompt) -> None:

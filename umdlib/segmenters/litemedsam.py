@@ -119,6 +119,10 @@ class LiteMedSAM:
                 part = self._decode(self._memory.encoded(z), _around(small, given))
                 yield z, part
 
+    def relieve(self) -> bool:
+        """Keep one encoded slice at a time; False where that is so already."""
+        return self._memory.relieve()
+
     def _encode(self, picture: np.ndarray) -> Encoded:
         """Image embedding of one slice."""
         import torch

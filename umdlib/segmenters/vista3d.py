@@ -39,6 +39,7 @@ class Vista3D:
         self._device, self._by, self._side = device, by, side
         self._data: np.ndarray | None = None
         self._ready = None
+        self._stitch: str | None = None  # where windows are put together; None: on the device
 
     def __call__(
         self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None
@@ -55,6 +56,11 @@ class Vista3D:
             )  # fmt: skip
         mask = network.numpy_mask(torch.as_tensor(logits) > 0)
         return push(mask, Grid(mask.shape, np.asarray(ready.affine.cpu(), float)), image)
+
+    def relieve(self) -> bool:
+        """Put windows together in the machine's memory; False where that is so already."""
+        had_more, self._stitch = self._stitch is None, "cpu"
+        return had_more
 
     def _prepared(self, image: Volume):
         """MetaTensor (1, X, Y, Z) on the bundle's grid, made once per image."""
@@ -75,7 +81,11 @@ class Vista3D:
 
         ids = torch.tensor(CLASSES[structure], device=self._device)[:, None]
         window = SlidingWindowInfererAdapt(
-            roi_size=(self._side,) * 3, sw_batch_size=1, with_coord=True, overlap=OVERLAP
+            roi_size=(self._side,) * 3,
+            sw_batch_size=1,
+            with_coord=True,
+            overlap=OVERLAP,
+            device=self._stitch,
         )
         logits = window(
             ready[None], self._net, transpose=True, point_coords=None, point_labels=None,
