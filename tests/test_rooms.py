@@ -28,8 +28,11 @@ PICTURES = {
     "gallery", "live",
 }  # fmt: skip
 # what one page of the book shows of the left half
-PAGES = {"systems", "plausibility", "toy_masks", "canary_run", "timings", "planted"}
-ENDS = {"__main__", "book", "notebook"}
+PAGES = {
+    "systems", "plausibility", "toy_masks", "canary_run", "timings", "planted", "lesionwise",
+    "lesion_pictures",
+}  # fmt: skip
+ENDS = {"__main__", "book", "notebook", "reader"}
 HALVES = {
     "ground": GROUND, "left": LEFT, "loop": LOOP, "statistics": STATISTICS, "shown": SHOWN,
     "pictures": PICTURES, "pages": PAGES, "ends": ENDS,
