@@ -15,7 +15,8 @@ STAMP = {
     "subjects": {"petct": 8, "petmr": 1},
 }  # fmt: skip
 PARAMETERS = {
-    "chapter": 'scores: str = "s.parquet"  # table\nsession: str = "petct"  # which\nharness: dict = {}  # more\nn: int = 2  # how many',
+    "chapter": 'scores: str = "s.parquet"  # table\nsession: str = "petct"  # which\n'
+    "harness: dict = {}  # more\nn: int = 2  # how many",
     "published_x": "alpha: float = 0.01  # level",
     "root": 'scores: str = "s.parquet"  # table',
 }
@@ -80,7 +81,7 @@ def test_the_commands_run_the_template_with_every_parameter(staged):
     papermill, umdlib = (part.split("```")[0] for part in last.split("```bash\n")[1:])
     words = shlex.split(papermill.replace("\\\n", " "))
     assert words[:3] == ["papermill", "notebooks/chapter.ipynb", "chapter_petmr.ipynb"]
-    assert ["-r", "scores", "it's.parquet"] == words[3:6]
+    assert words[3:6] == ["-r", "scores", "it's.parquet"]
     assert words[words.index("-y") + 1] == '{"harness": {}}'
     assert words[-3:] == ["jupyter", "lab", "chapter_petmr.ipynb"]
     words = shlex.split(umdlib.replace("\\\n", " "))

@@ -53,7 +53,11 @@ def test_each_click_finds_one_lesion_and_the_largest_comes_first(case):
 
 def test_the_summary_has_the_three_ways(case):
     summary = lesionwise.summary_table(lesionwise.run_trial(case, "threshold", ORGAN))
-    assert summary["way"].tolist() == ["Liver, one click", "Lesions, one click", "Lesions, one click each"]
+    assert summary["way"].tolist() == [
+        "Liver, one click",
+        "Lesions, one click",
+        "Lesions, one click each",
+    ]
     assert summary["clicks"].tolist() == [1, 1, 3]
     assert summary["parts"].tolist() == [1, 3, 3]
     assert summary["found"].tolist() == [1, 1, 3]

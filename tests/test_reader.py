@@ -47,13 +47,18 @@ def built(tmp_path_factory):
     (source / "glossary.md").write_text(GLOSSARY)
     out = source / "out"
     with docutils_namespace():
-        app = Sphinx(source, source, out, source / "trees", "html", warningiserror=True, status=None)
+        app = Sphinx(
+            source, source, out, source / "trees", "html", warningiserror=True, status=None
+        )
         app.build()
     return {p.stem: p.read_text() for p in out.glob("*.html")}
 
 
 def linked(page):
-    return re.findall(r'<a class="umd-term[^"]*" href="([^"]*)" title="([^"]*)">([^<]*(?:<span[^>]*>)?[^<]*)', page)
+    return re.findall(
+        r'<a class="umd-term[^"]*" href="([^"]*)" title="([^"]*)">([^<]*(?:<span[^>]*>)?[^<]*)',
+        page,
+    )
 
 
 def test_the_first_mention_of_a_term_shows_its_definition(built):

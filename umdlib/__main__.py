@@ -296,9 +296,7 @@ def _render(a) -> None:
 
     staged = Path(a.run_folder) / "book"
     table = Path(a.run_folder) / "scores.parquet"
-    book.stage(
-        "book", staged, a.notebooks, stamp=book.stamp_of(table), data=book.downloads(table)
-    )
+    book.stage("book", staged, a.notebooks, stamp=book.stamp_of(table), data=book.downloads(table))
     viewers.install(staged / "_static", staged / "_extra" / "umd")
     _say(f"== book: {book.render(staged, '_config.yml', a.out, report=_say)}")
 

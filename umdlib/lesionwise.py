@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from umdlib import depth, detection, metrics, prompts, segmenters, volume
-from umdlib.cohort import Case
+from umdlib import depth, detection, prompts, segmenters, synthetic, volume
+from umdlib.cohort import Case, read_cohort
 from umdlib.errors import InputError
 from umdlib.labels import Structure
 from umdlib.prompts import Click, Prompt
@@ -18,6 +18,12 @@ from umdlib.segmenters.contract import Segment
 from umdlib.volume import LabelMap, Volume
 
 LESIONS = Structure(2, "lesions", "Lesions", "Les", "#e69f00")
+
+# Columns of `summary_table` as a reader sees them.
+TITLES: dict[str, str] = {
+    "way": "prompt", "clicks": "clicks", "parts": "parts in the reference", "found": "parts touched",
+    "volume_ml": "volume (ml)", "dice": "DSC",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,26 @@ class Trial:
         return np.logical_or.reduce(self.masks[:count])
 
 
+def plant_lesions(folder: str | Path, *, lesions: int, seed: int, spacing_mm: float = 4.0) -> Case:
+    """The PET case of a synthetic subject with lesions; what is there already is kept.
+
+    Parameters
+    ----------
+    folder
+        Where its cohort of one is written.
+    lesions
+        How many to plant.
+    seed
+        Of the subject and of its lesions.
+    spacing_mm
+        Voxel size of PET.
+    """
+    manifest = synthetic.synthesise(
+        folder, subjects=1, seed=seed, spacing_mm=spacing_mm, sessions=("petct",), lesions=lesions
+    )
+    return next(c for c in read_cohort(manifest).cases if c.modality == "PET")
+
+
 def read_lesions(case: Case) -> LabelMap:
     """Lesions of a synthetic case: connected components on its grid, numbered by size.
 
@@ -104,7 +130,12 @@ def by_size(mask: np.ndarray) -> np.ndarray:
 
 
 def run_trial(
-    case: Case, segmenter: str, organ: Structure, *, device: str = "cpu", lesions: LabelMap | None = None
+    case: Case,
+    segmenter: str,
+    organ: Structure,
+    *,
+    device: str = "cpu",
+    lesions: LabelMap | None = None,
 ) -> Trial:
     """Click the organ once, and every lesion once with a prompt of its own.
 
@@ -129,7 +160,9 @@ def run_trial(
     """
     record = segmenters.get(segmenter)
     if "click" not in record.prompts:
-        raise InputError(f"Segmenter {segmenter} takes no click. It takes {sorted(record.prompts)}.")
+        raise InputError(
+            f"Segmenter {segmenter} takes no click. It takes {sorted(record.prompts)}."
+        )
     image, reference = case.read()
     lesions = read_lesions(case) if lesions is None else lesions
     segment = segmenters.load(record, device)
