@@ -88,9 +88,8 @@ def test_a_finger_moves_the_crosshair_on_a_narrow_screen(site, tmp_path):
         opened(browser, site)
         browser.evaluate("document.querySelector('#phantom .umd-canvas').scrollIntoView()")
         before = browser.evaluate(READOUTS)
-        x, y, right, bottom = browser.evaluate(
-            "(b => [b.x, b.y, b.right, b.bottom])(document.querySelector('#phantom .umd-canvas').getBoundingClientRect())"
-        )
+        box = "document.querySelector('#phantom .umd-canvas').getBoundingClientRect()"
+        x, y, right, bottom = browser.evaluate(f"(b => [b.x, b.y, b.right, b.bottom])({box})")
         browser.tap(x + 0.2 * (right - x), y + 0.3 * (bottom - y), "touch")
         browser.wait_for(f"{READOUTS}[0] !== {before[0]!r}")
         assert browser.evaluate("document.documentElement.scrollWidth") <= 390
