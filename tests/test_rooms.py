@@ -30,8 +30,9 @@ PICTURES = {
 # what one page of the book shows of the left half
 PAGES = {
     "systems", "plausibility", "toy_masks", "canary_run", "timings", "planted", "controls", "flags",
+    "lesionwise", "lesion_pictures",
 }  # fmt: skip
-ENDS = {"__main__", "book", "notebook"}
+ENDS = {"__main__", "book", "notebook", "reader"}
 HALVES = {
     "ground": GROUND, "left": LEFT, "loop": LOOP, "statistics": STATISTICS, "shown": SHOWN,
     "pictures": PICTURES, "pages": PAGES, "ends": ENDS,

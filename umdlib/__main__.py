@@ -344,8 +344,8 @@ def _render(a) -> None:
     from umdlib import book, flags, viewers
 
     staged = Path(a.run_folder) / "book"
-    stamp = book.stamp_of(Path(a.run_folder) / "scores.parquet")
-    book.stage("book", staged, a.notebooks, stamp=stamp)
+    table = Path(a.run_folder) / "scores.parquet"
+    book.stage("book", staged, a.notebooks, stamp=book.stamp_of(table), data=book.downloads(table))
     viewers.install(staged / "_static", staged / "_extra" / "umd")
     index = book.render(staged, "_config.yml", a.out, report=_say)
     if shaded := flags.shade_pages(a.out, a.run_folder):
