@@ -299,3 +299,21 @@ def test_importing_the_cards_loads_no_torch():
     code = ("import sys, umdlib.training.card, umdlib.training.promptable, umdlib.training.bodies,"
             "umdlib.segmenters.clicknet; sys.exit('torch' in sys.modules)")  # fmt: skip
     assert subprocess.run([sys.executable, "-c", code], check=False, env=os.environ).returncode == 0
+
+
+def test_the_command_trains_and_writes_three_files(make_cohort, tmp_path, capsys):
+    from umdlib.__main__ import main
+
+    manifest = str(make_cohort(2))
+    out = tmp_path / "net"
+    call = ["train", "promptable", manifest, "--out", str(out), "--diet", "pet", "--smoke"]
+    assert main([*call, "--threads", "1"]) == 2
+    assert "2 examinations to train on. At least 10" in capsys.readouterr().err
+    assert main([*call, "--threads", "1", "--least", "2"]) == 0
+    said = capsys.readouterr().out
+    assert "step 4/4" in said
+    done = card.read("clicknet_pet_0", folder=out)
+    assert done.data["modalities"] == ["PET"]
+    assert (done.data["subjects"], done.data["synthetic"]) == (2, False)
+    assert len(card.read_log("clicknet_pet_0", folder=out)) == 2
+    card.check("clicknet_pet_0", folder=out)

@@ -112,6 +112,24 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--modality", help="CT, MR or PET only")
     p.add_argument("--device", default="cpu", help="cpu (default) or cuda")
 
+    p = _command(commands, "train", _train, "train a promptable network; resumes where it stopped")
+    p.add_argument("kind", choices=("promptable",), help="what to train")
+    p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the training cohort")
+    p.add_argument("--out", required=True, metavar="DIR",
+                   help="gets checkpoint, loss curve, and at the end weights and card")  # fmt: skip
+    p.add_argument(
+        "--diet", default="both", metavar="NAME", help="structural, pet or both (default both)"
+    )
+    p.add_argument("--steps", type=_positive, metavar="N", help="updates (default 600)")
+    p.add_argument("--seed", type=int, default=0, metavar="S", help="of weights and draws")
+    p.add_argument("--name", help="of the network (default clicknet_DIET_SEED)")
+    p.add_argument("--precision", default="float32", help="float32 (default) or bfloat16")
+    p.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    p.add_argument("--threads", type=_positive, metavar="N", help="CPU threads (default all)")
+    p.add_argument("--least", type=_positive, default=10, metavar="N",
+                   help="examinations below which a training is refused (default 10)")  # fmt: skip
+    p.add_argument("--smoke", action="store_true", help="a few steps of a tiny network")
+
     p = _command(commands, "run", _run, "run notebooks with parameters, checked before they start")
     p.add_argument("notebook", nargs="*", metavar="NOTEBOOK",
                    help="name in notebooks/ or a path; none lists them with their parameters")  # fmt: skip
@@ -278,6 +296,18 @@ def _score(a) -> int:
     failed = int((merged["status"] == "failed").sum())
     _say(f"Scores: {out} ({len(merged)} rows, {failed} failed)")
     return 1 if failed else 0
+
+
+def _train(a) -> None:
+    from umdlib.cohort import read_cohort
+    from umdlib.training import sessions
+
+    card = sessions.train_cohort(
+        read_cohort(a.manifest), a.out, diet=a.diet, seed=a.seed, steps=a.steps, name=a.name or "",
+        precision=a.precision, device=a.device, threads=a.threads, least_subjects=a.least,
+        smoke=a.smoke, say=_say,
+    )  # fmt: skip
+    _say(f"Network: {card.name} in {a.out}, {card.parameters:,} parameters, sha256 {card.sha256}")
 
 
 def _collect(a) -> None:
