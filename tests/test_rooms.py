@@ -28,7 +28,7 @@ PICTURES = {
     "gallery", "live",
 }  # fmt: skip
 # what one page of the book shows of the left half
-PAGES = {"systems", "plausibility", "toy_masks", "canary_run", "timings", "planted"}
+PAGES = {"systems", "plausibility", "toy_masks", "canary_run", "timings", "planted", "trained"}
 ENDS = {"__main__", "book", "notebook"}
 HALVES = {
     "ground": GROUND, "left": LEFT, "loop": LOOP, "statistics": STATISTICS, "shown": SHOWN,

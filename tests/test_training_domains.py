@@ -35,17 +35,21 @@ def test_other_bodies_are_as_named():
 
 
 def test_a_domain_on_disk_is_a_cohort(tmp_path):
-    manifest = domains.write_domain(tmp_path, "same", subjects=1, seed=7, spacing_mm=8.0)
+    manifest = domains.write_domains(
+        tmp_path, names=["same", "tracer"], subjects=1, seed=7, spacing_mm=8.0
+    )
     found = read_cohort(manifest)
-    assert [c.modality for c in found.cases] == ["CT", "PET"]
+    assert [c.modality for c in found.cases] == ["CT", "PET"] * 2
+    assert found.table["domain"].tolist() == ["same"] * 2 + ["tracer"] * 2
+    assert found.subjects() == ["same-001", "tracer-001"]
     assert not check_cohort(found)["fault"].any()
 
 
 def test_bad_requests_are_refused(tmp_path):
     with pytest.raises(InputError, match="Did you mean 'tracer'"):
-        domains.write_domain(tmp_path, "tracr", subjects=1, seed=0)
+        domains.write_domains(tmp_path, names=["tracr"])
     with pytest.raises(InputError, match="needs 2 label maps, 0 were given"):
-        domains.write_domain(tmp_path, "organ_maps", subjects=2, seed=0)
+        domains.write_domains(tmp_path, names=["organ_maps"])
     with pytest.raises(InputError, match="Unknown tissue with an uptake 'spln'"):
         domains.scaled(pair("same").anatomy.person, {"spln": 2.0})
 
@@ -53,8 +57,8 @@ def test_bad_requests_are_refused(tmp_path):
 def test_real_organs_become_a_pair(shared, tmp_path):
     maps = domains.organ_maps(shared / "real" / "organ_maps")
     assert len(maps) == 16
-    manifest = domains.write_domain(
-        tmp_path, "organ_maps", subjects=1, seed=1, spacing_mm=8.0, maps=maps
+    manifest = domains.write_domains(
+        tmp_path, names=["organ_maps"], subjects=1, seed=1, spacing_mm=8.0, maps=maps
     )
     reference = read_cohort(manifest).cases[0].read_reference()
     present = set(np.unique(reference.data)) - {0}

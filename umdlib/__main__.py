@@ -130,6 +130,18 @@ def _parser() -> argparse.ArgumentParser:
                    help="examinations below which a training is refused (default 10)")  # fmt: skip
     p.add_argument("--smoke", action="store_true", help="a few steps of a tiny network")
 
+    p = _command(commands, "domains", _domains, "make a cohort that differs from the training one")
+    p.add_argument("out", metavar="OUT", help="folder to fill; OUT/manifest.tsv describes it")
+    p.add_argument("--names", default="same,scanner,bodies,tracer", metavar="a,b",
+                   help="which ways to differ (default same,scanner,bodies,tracer)")  # fmt: skip
+    p.add_argument("--subjects", type=_positive, default=2, metavar="N", help="of each (default 2)")
+    p.add_argument("--seed", type=int, default=0, metavar="S", help="random seed (default 0)")
+    p.add_argument("--session", default="petct", help="petct (default) or petmr")
+    p.add_argument("--spacing", type=float, default=4.0, metavar="MM",
+                   help="voxel size of PET in mm (default 4)")  # fmt: skip
+    p.add_argument("--maps", default="", metavar="DIR",
+                   help="folder of organ maps fdg_*.nii.gz for the domain organ_maps")  # fmt: skip
+
     p = _command(commands, "run", _run, "run notebooks with parameters, checked before they start")
     p.add_argument("notebook", nargs="*", metavar="NOTEBOOK",
                    help="name in notebooks/ or a path; none lists them with their parameters")  # fmt: skip
@@ -308,6 +320,18 @@ def _train(a) -> None:
         smoke=a.smoke, say=_say,
     )  # fmt: skip
     _say(f"Network: {card.name} in {a.out}, {card.parameters:,} parameters, sha256 {card.sha256}")
+
+
+def _domains(a) -> None:
+    from umdlib import labels
+    from umdlib.training import domains
+
+    labels.session(a.session)
+    manifest = domains.write_domains(
+        a.out, names=[n for n in a.names.split(",") if n], subjects=a.subjects, seed=a.seed,
+        session=a.session, spacing_mm=a.spacing, maps=domains.organ_maps(a.maps), say=_say,
+    )  # fmt: skip
+    _say(f"Cohort: {manifest}")
 
 
 def _collect(a) -> None:

@@ -284,3 +284,44 @@ def by_training_seed(
         tables.append(means.assign(training_seed=seed))
     columns = ["session", "diet", "side", "training_seed", "score"]
     return pd.concat(tables)[columns] if tables else pd.DataFrame(columns=columns)
+
+
+def class_means(
+    scores: pd.DataFrame,
+    systems: Sequence[tuple[str, str, int]],
+    *,
+    metric: str = "dice",
+    empty: str = "drop",
+    prompt: str = "centre",
+) -> pd.DataFrame:
+    """Mean over subjects of each structure for some systems and numbers of clicks.
+
+    Parameters
+    ----------
+    scores
+        Score table.
+    systems
+        (label, segmenter, step); one that the table does not hold has no rows. A segmenter that
+        takes no clicks has step 0 only, whatever its prompt is called.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `session, label, segmenter, modality, structure, score`, in the order of `systems`.
+    """
+    check_scores(scores, [metric])
+    scores = scores.reset_index(drop=True)
+    rows = scores.assign(score=with_empty_rule(scores, metric, empty))
+    rows = rows[rows["status"].ne("unavailable")]
+    tables = []
+    for label, segmenter, step in systems:
+        mine = rows[rows["segmenter"].eq(segmenter) & rows["step"].eq(step)]
+        if prompt in set(mine["prompt"]):
+            mine = mine[mine["prompt"].eq(prompt)]
+        keys = ["session", "modality", "structure"]
+        means = mine.groupby(keys, sort=False)["score"].mean().reset_index()
+        tables.append(means.assign(label=label, segmenter=segmenter))
+    columns = ["session", "label", "segmenter", "modality", "structure", "score"]
+    return (
+        pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
+    )

@@ -88,28 +88,30 @@ MAP_NAMES = {
 }  # fmt: skip
 
 
-def write_domain(
+def write_domains(
     out: str | Path,
-    name: str,
     *,
-    subjects: int,
-    seed: int,
+    names: Sequence[str] = ("same", "scanner", "bodies", "tracer"),
+    subjects: int = 2,
+    seed: int = 0,
     session: str = "petct",
     spacing_mm: float = 4.0,
     maps: Sequence[str | Path] = (),
     say: Callable[[str], None] = lambda line: None,
 ) -> Path:
-    """Write a cohort of a domain; returns its manifest.
+    """Write one cohort that holds subjects of several domains; returns its manifest.
 
     Parameters
     ----------
     out
-        Folder to fill; a complete cohort of the same request in it is kept.
-    name
-        Of `DOMAINS`.
-    subjects, seed, session, spacing_mm
-        As in `umdlib.synthetic.synthesise`. With one seed the persons of all domains are drawn
-        alike, but for what the domain fixes.
+        Folder to fill.
+    names
+        Of `DOMAINS`. A subject is called ``<domain>-001``; the manifest has a column ``domain``.
+    subjects
+        Per domain.
+    seed, session, spacing_mm
+        As in `umdlib.synthetic.synthesise`. The persons of all domains are drawn alike, but for
+        what the domain fixes.
     maps
         Label-map files for ``organ_maps``, one per subject.
     say
@@ -120,17 +122,21 @@ def write_domain(
     InputError
         An unknown domain; too few label maps; a folder that cannot be written.
     """
-    if name not in DOMAINS:
-        raise unknown_name("domain", name, DOMAINS)
-    domain, out = DOMAINS[name], Path(out)
-    if domain.maps and len(maps) < subjects:
-        raise InputError(f"Domain '{name}' needs {subjects} label maps, {len(maps)} were given.")
-    rows = []
-    for n in range(subjects):
-        subject = f"sub-{n + 1:03d}"
-        pair = draw_pair(domain, n, seed, session, spacing_mm, maps[n] if domain.maps else None)
-        rows += write_pair(out, subject, session, pair)
-        say(f"{name} {subject} written ({n + 1}/{subjects})")
+    for name in names:
+        if name not in DOMAINS:
+            raise unknown_name("domain", name, DOMAINS)
+        if DOMAINS[name].maps and len(maps) < subjects:
+            raise InputError(
+                f"Domain '{name}' needs {subjects} label maps, {len(maps)} were given."
+            )
+    out, rows = Path(out), []
+    for name in names:
+        for n in range(subjects):
+            subject = f"{name}-{n + 1:03d}"
+            path = maps[n] if DOMAINS[name].maps else None
+            pair = draw_pair(DOMAINS[name], n, seed, session, spacing_mm, path)
+            rows += [{**row, "domain": name} for row in write_pair(out, subject, session, pair)]
+            say(f"{subject} written")
     cohorts.write_structures(out / "dseg.tsv", ORGANS)
     return cohorts.write_manifest(out / "manifest.tsv", rows)
 
@@ -193,7 +199,7 @@ def write_pair(out: Path, subject: str, session: str, pair: Pair) -> list[dict]:
 
 
 def organ_maps(shared: str | Path = "") -> list[Path]:
-    """Label maps of FDG patients in a folder; none where the folder does not exist.
+    """Label maps of FDG patients (``fdg_*.nii.gz``) in a folder; none without a folder.
 
     Examples
     --------
