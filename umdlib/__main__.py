@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import umdlib
-from umdlib.errors import InputError
+from umdlib.errors import InputError, unknown_name
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -110,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--session", help="petct or petmr only")
     p.add_argument("--modality", help="CT, MR or PET only")
+    p.add_argument("--subjects", default="", metavar="a,b", help="these subjects only")
     p.add_argument("--device", default="cpu", help="cpu (default) or cuda")
 
     p = _command(commands, "train", _train, "train a promptable network; resumes where it stopped")
@@ -280,8 +281,13 @@ def _score(a) -> int:
     if a.session:
         labels.session(a.session)
     wanted = labels.modality(a.modality).name if a.modality else None
+    named = [s for s in a.subjects.split(",") if s]
+    for subject in named:
+        if subject not in cohort.subjects():
+            raise unknown_name("subject", subject, cohort.subjects())
     cases = [c for c in cohort.cases
-             if a.session in (None, c.session) and wanted in (None, c.modality)]  # fmt: skip
+             if a.session in (None, c.session) and wanted in (None, c.modality)
+             and (not named or c.subject in named)]  # fmt: skip
     if not cases:
         raise InputError(
             f"No case of {a.manifest} is {a.session or ''} {wanted or ''}.".replace("  ", " ")
@@ -381,8 +387,6 @@ def _run(a) -> None:
     for name in a.notebook:
         path = Path(name) if name.endswith(".ipynb") else folder / f"{name}.ipynb"
         if not path.is_file():
-            from umdlib.errors import unknown_name
-
             raise unknown_name("notebook", name, sorted(p.stem for p in folder.glob("*.ipynb")))
         values = notebook.parse_values(path, texts)
         notebook.execute(path, Path(a.out) / f"{a.name or path.stem}.ipynb", values, report=_say)

@@ -182,7 +182,7 @@ def class_boxes(
     ax.set_xlabel(f"{metric_title(metric)}, mean over subjects of each structure")
     if legend:
         handles = [Line2D([], [], lw=7, alpha=0.45, color=m.colour, label=m.title)
-                   for _, m in sides]  # fmt: skip
+                   for m in MODALITIES.values()]  # fmt: skip
         legend_below(ax, handles=handles)
     return ax
 

@@ -17,7 +17,7 @@ from umdlib.training import card
 from umdlib.training.bodies import SPACING_MM, on_grid
 from umdlib.volume import Volume
 
-WINDOW = 48  # voxels: the edge of a training patch
+WINDOW = 48  # voxels around the clicks that the decoder sees first
 GROW = 24  # voxels by which a window grows where the mask reaches its face
 ALIGN = 8  # windows start and end at multiples of this
 

@@ -11,7 +11,6 @@ from scipy import ndimage
 
 from umdlib import geometry
 from umdlib.cohort import Case, Cohort
-from umdlib.errors import InputError
 from umdlib.segmenters.patch import Grid, isotropic_ras
 from umdlib.volume import Volume
 
@@ -36,7 +35,7 @@ class Body:
     images
         Modality -> (2, I, J, K) float16, see `channels`.
     labels
-        (I, J, K) uint8, the structural reference.
+        (I, J, K) uint8 or uint16, the structural reference.
     """
 
     subject: str
@@ -122,18 +121,12 @@ def read_body(pair: Sequence[Case]) -> Body:
     Raises
     ------
     InputError
-        As the readers of a case do; values above 255 in the reference.
+        As the readers of a case do.
     """
     first = next((c for c in pair if c.structural), pair[0])
     image, reference = first.read()
-    if reference.data.max(initial=0) > 255:
-        raise InputError(
-            f"Label values of {first.reference} exceed 255. Training needs at most 255."
-        )
     grid = isotropic_ras(image, SPACING_MM)
-    labels = geometry.resample(
-        reference.data.astype(np.uint8), reference.affine, grid.affine, grid.shape, order=0
-    )
+    labels = geometry.resample(reference.data, reference.affine, grid.affine, grid.shape, order=0)
     images = {}
     for case in pair:
         volume = image if case is first else case.read_image()

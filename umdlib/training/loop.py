@@ -17,6 +17,8 @@ from umdlib.training.bodies import Body
 from umdlib.training.network import ClickNet
 from umdlib.training.patches import Patch, draw_patch
 
+LAST = torch.channels_last_3d  # a tenth faster on a CPU; the values are the same
+
 
 class Rounds(nn.Module):
     """A network with the rounds of clicks around it: from a patch to its loss.

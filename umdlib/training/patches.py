@@ -59,8 +59,8 @@ def draw_patch(
     diet: str,
     rng: np.random.Generator,
     *,
-    size: int = 48,
-    prompts: int = 5,
+    size: int = 40,
+    prompts: int = 4,
     gain: float = 0.1,
 ) -> Patch:
     """A cube that holds part of a randomly chosen structure of a randomly chosen body.
@@ -96,7 +96,7 @@ def draw_patch(
     picked = rng.random(len(SESSIONS))[0]
     flip = bool(rng.random() < 0.5)
     change = rng.uniform(-gain, gain, (2, 2, 1, 1, 1)).astype(np.float32)
-    order = rng.permutation(256)
+    order = rng.permutation(body.present)
     seen = modalities(diet, body.session)
     modality = seen[int(picked * len(seen))]
     labels = cut(body.labels, start, size, 0)
@@ -104,8 +104,8 @@ def draw_patch(
     if flip:  # left and right: a body that lies the other way round is a body
         labels, image = labels[::-1], image[:, ::-1]
     image = np.clip(image * (1 + change[0]) + change[1], -1, 1)
-    counts = np.bincount(labels.ravel(), minlength=256)
-    others = [v for v in order if v not in (0, value) and counts[v] >= LEAST_VOXELS]
+    counts = np.bincount(labels.ravel(), minlength=max(body.present) + 1)
+    others = [v for v in order if v != value and counts[v] >= LEAST_VOXELS]
     values = (value, *map(int, others[: prompts - 1]))
     targets = np.stack([labels == v for v in values])
     return Patch(np.ascontiguousarray(image), targets, values, modality)

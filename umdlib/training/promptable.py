@@ -52,8 +52,8 @@ class Settings:
     diet: str = "both"
     seed: int = 0
     steps: int = 600
-    patch: int = 48
-    prompts: int = 5
+    patch: int = 40
+    prompts: int = 4
     rounds: int = 3
     clicks: int = 20
     learning_rate: float = 2e-3
@@ -133,7 +133,7 @@ def train(
     import torch
 
     from umdlib.training import network
-    from umdlib.training.loop import Loop, distributed
+    from umdlib.training.loop import LAST, Loop, distributed
 
     settings.check()
     check_bodies(bodies, settings, least_subjects)
@@ -143,7 +143,7 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        net = network.build(settings.architecture()).to(device)
+        net = network.build(settings.architecture()).to(device, memory_format=LAST)
     loop = Loop(net, settings, device)
     path, log_path = folder / f"{name}.checkpoint.pt", folder / f"{name}.log.tsv"
     done, rows, spent = resumed(path, loop, settings, bodies)
