@@ -15,7 +15,9 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
-CHAPTERS = ["modality_gap", "by_structure", "certainty", "empty_rule", "clicks", "reported"]
+CHAPTERS = [
+    "modality_gap", "by_structure", "certainty", "empty_rule", "clicks", "reported", "learned_gap",
+]  # fmt: skip
 QUICK = {"n_resamples": 99, "n_cohorts": 40}
 
 

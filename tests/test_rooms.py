@@ -14,13 +14,13 @@ ROOT = Path(__file__).parent.parent / "umdlib"
 GROUND = {"errors", "labels", "geometry", "nifti", "volume"}
 LEFT = {
     "cohort", "importers", "synthetic", "prompts", "depth", "metrics", "surface", "detection",
-    "segmenters", "weights", "inert", "ceilings",
+    "segmenters", "weights", "inert", "ceilings", "training",
 }  # fmt: skip
 LOOP = {"benchmark", "runs", "canaries"}
 STATISTICS = {
     "scores", "pairs", "paired", "resampling", "rank_tests", "multiplicity", "equivalence",
     "failures", "empty_rules", "hurdle", "ranking", "variance", "simulated", "operating", "effort",
-    "reported", "published", "finding",
+    "reported", "published", "finding", "design",
 }  # fmt: skip
 SHOWN = {"tables", "figures", "interactive"}
 PICTURES = {
@@ -30,7 +30,7 @@ PICTURES = {
 # what one page of the book shows of the left half
 PAGES = {
     "systems", "plausibility", "toy_masks", "canary_run", "timings", "planted", "controls", "flags",
-    "lesionwise", "lesion_pictures",
+    "lesionwise", "lesion_pictures", "trained",
 }  # fmt: skip
 ENDS = {"__main__", "book", "notebook", "reader"}
 HALVES = {
@@ -97,7 +97,7 @@ def test_a_room_knows_only_its_neighbours(half, room):
 
 
 def test_only_segmenters_and_training_know_heavy_packages():
-    allowed = {"segmenters", "weights", "inert"}
+    allowed = {"segmenters", "weights", "inert", "training"}
     for room in rooms() - allowed:
         assert not imported(room)[1] & HEAVY, room
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import umdlib
-from umdlib.errors import InputError
+from umdlib.errors import InputError, unknown_name
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -116,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--session", help="petct or petmr only")
     p.add_argument("--modality", help="CT, MR or PET only")
+    p.add_argument("--subjects", default="", metavar="a,b", help="these subjects only")
     p.add_argument("--device", default="cpu", help="cpu (default) or cuda")
 
     p = _command(
@@ -126,6 +127,36 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--tolerances", default="1,5", metavar="MM,MM", help="of surface Dice (default 1,5)"
     )
+
+    p = _command(commands, "train", _train, "train a promptable network; resumes where it stopped")
+    p.add_argument("kind", choices=("promptable",), help="what to train")
+    p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the training cohort")
+    p.add_argument("--out", required=True, metavar="DIR",
+                   help="gets checkpoint, loss curve, and at the end weights and card")  # fmt: skip
+    p.add_argument(
+        "--diet", default="both", metavar="NAME", help="structural, pet or both (default both)"
+    )
+    p.add_argument("--steps", type=_positive, metavar="N", help="updates (default 600)")
+    p.add_argument("--seed", type=int, default=0, metavar="S", help="of weights and draws")
+    p.add_argument("--name", help="of the network (default clicknet_DIET_SEED)")
+    p.add_argument("--precision", default="float32", help="float32 (default) or bfloat16")
+    p.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    p.add_argument("--threads", type=_positive, metavar="N", help="CPU threads (default all)")
+    p.add_argument("--least", type=_positive, default=10, metavar="N",
+                   help="examinations below which a training is refused (default 10)")  # fmt: skip
+    p.add_argument("--smoke", action="store_true", help="a few steps of a tiny network")
+
+    p = _command(commands, "domains", _domains, "make a cohort that differs from the training one")
+    p.add_argument("out", metavar="OUT", help="folder to fill; OUT/manifest.tsv describes it")
+    p.add_argument("--names", default="same,scanner,bodies,tracer", metavar="a,b",
+                   help="which ways to differ (default same,scanner,bodies,tracer)")  # fmt: skip
+    p.add_argument("--subjects", type=_positive, default=2, metavar="N", help="of each (default 2)")
+    p.add_argument("--seed", type=int, default=0, metavar="S", help="random seed (default 0)")
+    p.add_argument("--session", default="petct", help="petct (default) or petmr")
+    p.add_argument("--spacing", type=float, default=4.0, metavar="MM",
+                   help="voxel size of PET in mm (default 4)")  # fmt: skip
+    p.add_argument("--maps", default="", metavar="DIR",
+                   help="folder of organ maps fdg_*.nii.gz for the domain organ_maps")  # fmt: skip
 
     p = _command(commands, "run", _run, "run notebooks with parameters, checked before they start")
     p.add_argument("notebook", nargs="*", metavar="NOTEBOOK",
@@ -275,8 +306,13 @@ def _score(a) -> int:
     if a.session:
         labels.session(a.session)
     wanted = labels.modality(a.modality).name if a.modality else None
+    named = [s for s in a.subjects.split(",") if s]
+    for subject in named:
+        if subject not in cohort.subjects():
+            raise unknown_name("subject", subject, cohort.subjects())
     cases = [c for c in cohort.cases
-             if a.session in (None, c.session) and wanted in (None, c.modality)]  # fmt: skip
+             if a.session in (None, c.session) and wanted in (None, c.modality)
+             and (not named or c.subject in named)]  # fmt: skip
     if not cases:
         raise InputError(
             f"No case of {a.manifest} is {a.session or ''} {wanted or ''}.".replace("  ", " ")
@@ -315,6 +351,30 @@ def _rescore(a) -> None:
     out = Path(a.out) / "scores.parquet"
     scores.write_scores(out, table, stamp=table.attrs["stamp"])
     _say(f"Scores: {out} ({len(table)} rows)")
+
+
+def _train(a) -> None:
+    from umdlib.cohort import read_cohort
+    from umdlib.training import sessions
+
+    card = sessions.train_cohort(
+        read_cohort(a.manifest), a.out, diet=a.diet, seed=a.seed, steps=a.steps, name=a.name or "",
+        precision=a.precision, device=a.device, threads=a.threads, least_subjects=a.least,
+        smoke=a.smoke, say=_say,
+    )  # fmt: skip
+    _say(f"Network: {card.name} in {a.out}, {card.parameters:,} parameters, sha256 {card.sha256}")
+
+
+def _domains(a) -> None:
+    from umdlib import labels
+    from umdlib.training import domains
+
+    labels.session(a.session)
+    manifest = domains.write_domains(
+        a.out, names=[n for n in a.names.split(",") if n], subjects=a.subjects, seed=a.seed,
+        session=a.session, spacing_mm=a.spacing, maps=domains.organ_maps(a.maps), say=_say,
+    )  # fmt: skip
+    _say(f"Cohort: {manifest}")
 
 
 def _collect(a) -> None:
@@ -379,8 +439,6 @@ def _run(a) -> None:
     for name in a.notebook:
         path = Path(name) if name.endswith(".ipynb") else folder / f"{name}.ipynb"
         if not path.is_file():
-            from umdlib.errors import unknown_name
-
             raise unknown_name("notebook", name, sorted(p.stem for p in folder.glob("*.ipynb")))
         values = notebook.parse_values(path, texts)
         notebook.execute(path, Path(a.out) / f"{a.name or path.stem}.ipynb", values, report=_say)

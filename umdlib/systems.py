@@ -11,6 +11,17 @@ from umdlib.segmenters.contract import Segmenter
 from umdlib.tables.text import markdown_table
 
 
+def title(name: str) -> str:
+    """Title of a system by the name that a score table has; that name where it is not known here.
+
+    Examples
+    --------
+    >>> title("threshold"), title("of_another_machine")
+    ("Threshold", "of_another_machine")
+    """
+    return segmenters.get(name).title if name in segmenters.names() else name
+
+
 def state_table(device: str = "cpu") -> pd.DataFrame:
     """One row per system: title, prompts, licence of the weights, whether it can run here."""
     rows = []

@@ -15,16 +15,29 @@ from umdlib.figures.stability import (
     rule_plot,
     variance_bars,
 )
-from umdlib.figures.style import panels, segmenter_style, use_style
+from umdlib.figures.style import legend_below, panels, segmenter_style, use_style
+from umdlib.figures.trained import (
+    class_boxes,
+    design_plot,
+    domain_plot,
+    effect_plot,
+    loss_curves,
+)
 
 __all__ = [
     "bland_altman",
+    "class_boxes",
     "click_plot",
     "coverage_plot",
+    "design_plot",
     "distributions",
+    "domain_plot",
+    "effect_plot",
     "error_rates",
     "failure_quadrants",
     "forest",
+    "legend_below",
+    "loss_curves",
     "paired_plot",
     "panels",
     "ranking_stability",

@@ -40,6 +40,12 @@ __all__ = [
 BUILT_IN: dict[str, str] = {
     "threshold": "umdlib.segmenters.threshold:THRESHOLD",
     "region_growing": "umdlib.segmenters.region_growing:REGION_GROWING",
+    "clicknet_structural": "umdlib.segmenters.clicknet:CLICKNET_STRUCTURAL",
+    "clicknet_pet": "umdlib.segmenters.clicknet:CLICKNET_PET",
+    "clicknet_both": "umdlib.segmenters.clicknet:CLICKNET_BOTH",
+    "clicknet_structural_1": "umdlib.segmenters.clicknet:CLICKNET_STRUCTURAL_1",
+    "clicknet_pet_1": "umdlib.segmenters.clicknet:CLICKNET_PET_1",
+    "clicknet_both_1": "umdlib.segmenters.clicknet:CLICKNET_BOTH_1",
     "litemedsam": "umdlib.segmenters.litemedsam:LITEMEDSAM",
     "sam_med3d_turbo": "umdlib.segmenters.sam_med3d:SAM_MED3D",
     "segvol": "umdlib.segmenters.external:SEGVOL",

@@ -33,6 +33,14 @@ from umdlib.tables.text import (
     sentences,
     to_markdown,
 )
+from umdlib.tables.trained import (
+    ABSENT,
+    answer,
+    contrast_layout,
+    cost_layout,
+    design_layout,
+    domain_layout,
+)
 from umdlib.tables.words import (
     alarm_words,
     coverage_words,
@@ -44,11 +52,17 @@ from umdlib.tables.words import (
 )
 
 __all__ = [
+    "ABSENT",
     "CORRECTIONS",
     "MARKS",
     "alarm_words",
+    "answer",
     "comparison_table",
+    "contrast_layout",
+    "cost_layout",
     "coverage_words",
+    "design_layout",
+    "domain_layout",
     "effort_layout",
     "export",
     "failure_rows",

@@ -1,0 +1,125 @@
+"""The 3 × 2 design against arithmetic: planted effects come back, and the gap is their sum."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from umdlib import design
+from umdlib.errors import InputError
+
+# mean of every cell: tested on (structural, pet) after training on ...
+CELLS = {"structural": (0.8, 0.3), "pet": (0.4, 0.6), "both": (0.75, 0.55)}
+
+
+def table(subjects=12, noise=0.02, seeds=(0, 1), sessions=("petct",), seed=0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    rows = []
+    for session, n in itertools.product(sessions, range(subjects)):
+        person = rng.normal(0, 0.05)
+        for diet, s, structure in itertools.product(CELLS, seeds, ("liver", "spleen")):
+            for side, modality in enumerate(("CT" if session == "petct" else "MR", "PET")):
+                score = CELLS[diet][side] + person + rng.normal(0, noise)
+                rows.append({
+                    "subject": f"sub-{n:03d}", "session": session, "modality": modality,
+                    "structure": structure, "prompt": "centre", "step": 0, "seed": 0,
+                    "segmenter": f"clicknet_{diet}" + (f"_{s}" if s else ""),
+                    "dice": float(np.clip(score, 0, 1)), "status": "ok", "reason": "",
+                })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def contrasts(scores, **options) -> pd.DataFrame:
+    found = design.contrast_table(design.design_scores(scores), n_resamples=2000, **options)
+    return found.set_index("contrast")
+
+
+def test_planted_effects_come_back():
+    found = contrasts(table())
+    wanted = {"gap": -0.5, "modality effect": -0.2, "transfer effect": -0.3, "reverse gap": 0.2,
+              "interaction": -0.7, "gap of both": -0.2, "price on structure": -0.05,
+              "price on PET": -0.05}  # fmt: skip
+    assert list(found.index) == list(wanted)
+    for name, value in wanted.items():
+        assert found.loc[name, "estimate"] == pytest.approx(value, abs=0.02)
+        assert found.loc[name, "ci_low"] < found.loc[name, "estimate"] < found.loc[name, "ci_high"]
+        assert found.loc[name, "ci_high"] - found.loc[name, "ci_low"] < 0.05
+        assert found.loc[name, "p_value"] == pytest.approx(2 / 2**12)
+
+
+def test_the_gap_is_the_sum_of_modality_and_transfer_effect():
+    found = contrasts(table(noise=0.1))
+    parts = found.loc["modality effect", "estimate"] + found.loc["transfer effect", "estimate"]
+    assert found.loc["gap", "estimate"] == pytest.approx(parts, abs=1e-12)
+
+
+def test_the_person_cancels_within_subjects():
+    """Without noise the persons differ, the contrasts do not: intervals of width 0."""
+    found = contrasts(table(noise=0))
+    np.testing.assert_allclose(found["ci_low"], found["estimate"], atol=1e-9)
+    np.testing.assert_allclose(found["ci_high"], found["estimate"], atol=1e-9)
+
+
+def test_the_share_that_was_learned():
+    share = design.learned_share(design.design_scores(table()), n_resamples=2000).iloc[0]
+    assert share["estimate"] == pytest.approx(0.6, abs=0.02)
+    assert share["ci_low"] < 0.6 < share["ci_high"]
+
+
+def test_no_share_of_a_gap_that_may_be_zero():
+    scores = table()
+    scores.loc[scores["segmenter"].str.contains("structural"), "dice"] = 0.5
+    share = design.learned_share(design.design_scores(scores), n_resamples=200).iloc[0]
+    assert np.isnan(share["estimate"])
+    assert "may be zero" in share["note"]
+
+
+def test_the_table_has_six_cells_per_session():
+    found = design.design_table(design.design_scores(table(sessions=("petct", "petmr"))))
+    assert len(found) == 12
+    assert found["modality"].tolist() == ["CT", "PET"] * 3 + ["MR", "PET"] * 3
+    for row in found.itertuples():
+        wanted = CELLS[row.diet][row.side == "pet"]
+        assert row.estimate == pytest.approx(wanted, abs=0.06)
+        assert row.ci_low < row.estimate < row.ci_high
+        assert (row.n_subjects, row.n_seeds) == (12, 2)
+
+
+def test_a_structure_that_one_cell_lacks_leaves_all_cells():
+    """A missing score of one network takes that subject's structure out everywhere."""
+    scores = table(subjects=3, noise=0)
+    gone = (scores["subject"].eq("sub-001") & scores["structure"].eq("spleen")
+            & scores["segmenter"].eq("clicknet_pet") & scores["modality"].eq("PET"))  # fmt: skip
+    scores.loc[gone, ["dice", "status"]] = [np.nan, "failed"]
+    rows = design.design_scores(scores)
+    left = rows[rows["subject"].eq("sub-001")]
+    assert set(left["structure"]) == {"liver"}
+    assert len(left) == 6
+
+
+def test_a_seed_that_one_training_lacks_leaves_all_trainings():
+    scores = table(subjects=3)
+    scores = scores[scores["segmenter"].ne("clicknet_pet_1")]
+    assert set(design.design_scores(scores)["n_seeds"]) == {1}
+    seeds = design.by_training_seed(scores)
+    assert set(seeds[seeds["training_seed"].eq(1)]["diet"]) == {"structural", "both"}
+
+
+def test_a_table_without_these_networks_is_empty_and_says_nothing_wrong():
+    scores = table(subjects=2)
+    scores["segmenter"] = scores["segmenter"].str.replace("clicknet", "other")
+    rows = design.design_scores(scores)
+    assert rows.empty
+    assert design.design_table(rows).empty
+    assert design.contrast_table(rows).empty
+    assert design.learned_share(rows).empty
+    assert design.by_training_seed(scores).empty
+
+
+def test_cells_of_two_sessions_are_refused():
+    rows = design.design_scores(table(subjects=2, sessions=("petct", "petmr")))
+    with pytest.raises(InputError, match="Cells of one session, not of petct, petmr"):
+        design.cells(rows)

@@ -1,0 +1,319 @@
+"""The training of the promptable network: what it draws, how it stops and goes on, what it refuses."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+from umdlib import geometry
+from umdlib.errors import InputError
+from umdlib.prompts import Click, Prompt
+from umdlib.training import bodies, card, clicks, patches
+from umdlib.volume import Volume
+
+torch = pytest.importorskip("torch")
+
+from umdlib.segmenters import clicknet  # noqa: E402
+from umdlib.training import loop, network, promptable  # noqa: E402
+
+SMALL = promptable.smaller(promptable.Settings(diet="both", seed=3))
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def body(name="sub-001", session="petct", shift=0) -> bodies.Body:
+    """Two blocks that are bright on the structural image and dark on PET."""
+    labels = np.zeros((30, 28, 40), np.uint8)
+    labels[6 + shift : 14 + shift, 8:16, 8:16] = 1
+    labels[18:25, 10:18, 20:34] = 2
+    noise = np.random.default_rng(shift).normal(0, 0.05, labels.shape)
+    image = np.stack([labels * 0.4 - 0.5 + noise] * 2).astype(np.float16)
+    structural = {"petct": "CT", "petmr": "MR"}[session]
+    return bodies.Body(name, session, {structural: image, "PET": -image}, labels)
+
+
+def two() -> list[bodies.Body]:
+    return [body(), body("sub-002", "petmr", 2)]
+
+
+def train(folder, settings=SMALL, given=None, **options):
+    return promptable.train(given or two(), settings, folder, least_subjects=1, report_every=2,
+                            **options)  # fmt: skip
+
+
+def test_a_training_that_was_stopped_ends_where_one_that_ran_through_does(tmp_path):
+    whole, log, cost = train(tmp_path / "whole")
+    train(tmp_path / "parts", stop_after=2)
+    lines = []
+    parts, log_parts, cost_parts = train(tmp_path / "parts", say=lines.append)
+    assert [line.split(":")[0] for line in lines] == ["clicknet_both_3 step 4/4"]
+    assert log_parts["step"].tolist() == log["step"].tolist() == [2, 4]
+    np.testing.assert_array_equal(log_parts["loss"], log["loss"])
+    for a, b in zip(whole.state_dict().values(), parts.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    assert cost["cpu_seconds"] > 0
+    assert cost_parts["cpu_seconds"] > 0
+
+
+def test_a_torn_checkpoint_is_named_and_a_torn_write_leaves_the_old_one(tmp_path, monkeypatch):
+    train(tmp_path, stop_after=2)
+    path = tmp_path / "clicknet_both_3.checkpoint.pt"
+    whole = path.read_bytes()
+
+    def killed(content, file):
+        file.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path)
+    assert path.read_bytes() == whole
+    assert not list(tmp_path.glob(".*.part"))
+    monkeypatch.undo()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"both_3.checkpoint.pt cannot be read .*Remove it"):
+        train(tmp_path)
+
+
+def test_a_checkpoint_of_another_training_is_refused_by_its_first_difference(tmp_path):
+    train(tmp_path, stop_after=2)
+    other = promptable.replace(SMALL, learning_rate=0.5)
+    with pytest.raises(InputError, match=r"another training: learning_rate was 0.002, now 0.5"):
+        train(tmp_path, other)
+    with pytest.raises(InputError, match="another training: bodies was"):
+        train(tmp_path, given=[body(), body("sub-003")])
+
+
+def test_the_loss_curve_is_there_while_the_training_runs(tmp_path):
+    seen = []
+    log = tmp_path / "clicknet_both_3.log.tsv"
+    train(tmp_path, say=lambda line: seen.append(len(log.read_text().splitlines())))
+    assert seen == [2, 3]
+    assert log.read_text().startswith("step\tloss\tdice_first\tdice_last")
+
+
+def test_bad_input_is_refused_in_words(tmp_path):
+    with pytest.raises(InputError, match=r"2 examinations to train on. At least 10 are needed"):
+        promptable.train(two(), SMALL, tmp_path)
+    with pytest.raises(InputError, match="Did you mean 'structural'"):
+        train(tmp_path, promptable.replace(SMALL, diet="structurl"))
+    with pytest.raises(InputError, match="Invalid patch 20. Must be a multiple of 8"):
+        train(tmp_path, promptable.replace(SMALL, patch=20))
+    with pytest.raises(InputError, match=r"needs about \d+ MB, \d+ MB are free. Make the patch"):
+        train(tmp_path, promptable.replace(SMALL, patch=8000))
+    empty = bodies.Body("sub-009", "petct", body().images, np.zeros((30, 28, 40), np.uint8))
+    with pytest.raises(InputError, match="sub-009 petct holds no structure"):
+        train(tmp_path, given=[empty])
+    lone = bodies.Body("sub-008", "petct", {"CT": body().images["CT"]}, body().labels)
+    with pytest.raises(InputError, match="sub-008 petct has no PET, which 'both' needs"):
+        train(tmp_path, given=[lone])
+    assert promptable.absent(two(), {1: "liver", 2: "brain", 3: "aorta"}) == ["aorta"]
+
+
+def test_a_loss_that_is_not_finite_ends_the_training(tmp_path):
+    bad = body()
+    bad.images["CT"][:] = np.nan
+    with pytest.raises(InputError, match="The loss is nan on a CT patch"):
+        train(tmp_path, promptable.replace(SMALL, diet="structural"), given=[bad])
+
+
+@pytest.mark.slow
+def test_clicks_and_image_are_learned(tmp_path):
+    """Blocks of one intensity: a hundred steps find them from one click."""
+    settings = promptable.replace(SMALL, steps=120, learning_rate=1e-2, diet="structural")
+    _, log, _ = train(tmp_path, settings)
+    assert log["dice_first"].iloc[-10:].mean() > 0.6
+    assert log["loss"].iloc[-10:].mean() < 0.6 * log["loss"].iloc[:3].mean()
+
+
+def test_released_weights_give_the_trained_masks(tmp_path, monkeypatch):
+    net, log, cost = train(tmp_path)
+    data = {"cohort": "c", "seed": 1, "subjects": 2, "spacing_mm": 4.0, "modalities": ["CT"]}
+    done = promptable.release(net, log, cost, SMALL, data, name="toy", title="T", folder=tmp_path)
+    assert done.parameters == network.parameters(net)
+    again = network.build(card.read("toy", folder=tmp_path).architecture)
+    again.load_state_dict(card.read_state("toy", folder=tmp_path))
+    for a, b in zip(net.state_dict().values(), again.state_dict().values(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-3)  # float16
+
+
+def test_the_three_trainings_see_the_same_places():
+    """Same seed: same bodies, same structures, same places; only the images differ."""
+    drawn = {
+        diet: [patches.draw_patch(two(), diet, np.random.default_rng([5, n]), size=24)
+               for n in range(12)]
+        for diet in patches.DIETS
+    }  # fmt: skip
+    for structural, pet, both in zip(*drawn.values(), strict=True):
+        np.testing.assert_array_equal(structural.targets, pet.targets)
+        np.testing.assert_array_equal(structural.targets, both.targets)
+        assert structural.values == pet.values == both.values
+        assert pet.modality == "PET"
+        assert structural.modality in ("CT", "MR")
+    assert {p.modality for p in drawn["both"]} == {"CT", "MR", "PET"}
+
+
+def test_a_patch_holds_what_it_asks_for():
+    for n in range(20):
+        patch = patches.draw_patch(two(), "pet", np.random.default_rng(n), size=24)
+        assert patch.image.shape == (2, 24, 24, 24)
+        assert patch.targets.any(axis=(1, 2, 3)).all()
+        assert len(set(patch.values)) == len(patch.values)
+
+
+def test_clicks_are_one_to_twenty_and_lie_in_the_error():
+    plans = [clicks.totals(np.random.default_rng(n)) for n in range(400)]
+    assert {p[-1] for p in plans} == set(range(1, 21))
+    assert all(p[0] == 1 and len(p) <= 3 and sorted(p) == p for p in plans)
+    rng = np.random.default_rng(0)
+    target, found = rng.random((2, 6, 6, 6)) > 0.5
+    for i, j, k, sign in clicks.error_clicks(target, found, 15, rng):
+        assert target[i, j, k] != found[i, j, k]
+        assert sign == target[i, j, k]
+    assert len(clicks.error_clicks(target, target, 5, rng)) == 0
+
+
+def test_dice_of_a_perfect_prediction_costs_nothing():
+    targets = torch.zeros(1, 1, 4, 4, 4, dtype=torch.bool)
+    targets[..., 1:3] = True
+    perfect = torch.where(targets, 30.0, -30.0)
+    assert float(loop.loss(perfect, targets)) < 1e-6
+    assert float(loop.loss(-perfect, targets)) > 20
+    # half of 8 voxels found with certainty: Dice 2·4/(4+8), with the 1 of both sides 9/13
+    half = torch.full((1, 1, 1, 1, 8), -30.0)
+    half[..., :4] = 30.0
+    whole = torch.ones(1, 1, 1, 1, 8, dtype=torch.bool)
+    assert float(loop.loss(half, whole)) == pytest.approx(1 - 9 / 13 + 15.0, abs=1e-4)
+
+
+def test_one_process_of_torchrun_trains_to_the_same_weights(tmp_path, monkeypatch):
+    """DistributedDataParallel around the same loop, in a group of one."""
+    plain, _, _ = train(tmp_path / "plain")
+    for key, value in {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0",
+                       "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29511"}.items():  # fmt: skip
+        monkeypatch.setenv(key, value)
+    try:
+        parallel, _, _ = train(tmp_path / "parallel")
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+    for a, b in zip(plain.state_dict().values(), parallel.state_dict().values(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_mixed_precision_is_close_to_full(tmp_path):
+    _, full, _ = train(tmp_path / "full")
+    _, mixed, _ = train(tmp_path / "mixed", promptable.replace(SMALL, precision="bfloat16"))
+    np.testing.assert_allclose(mixed["loss"], full["loss"], rtol=0.05)
+
+
+def test_the_same_features_whether_a_window_is_cut_or_not():
+    """A decoder on part of the features answers as on all of them, away from the cut."""
+    net = clicknet.tiny()._net
+    image = torch.randn(1, 2, 48, 32, 32, generator=torch.Generator().manual_seed(0))
+    given = torch.tensor([[20.0, 12.0, 12.0, 1.0], [14.0, 20.0, 16.0, 0.0]])
+    box = (slice(8, 48), slice(0, 32), slice(0, 32))
+    with torch.inference_mode():
+        known = net.encode(image)
+        previous = torch.zeros(1, 1, 48, 32, 32)
+        whole = net.decode(known, [given], previous)[0, 0]
+        part = net.decode(known.part(box), [given - torch.tensor([8.0, 0, 0, 0])],
+                          previous[..., 8:, :, :])[0, 0]  # fmt: skip
+    torch.testing.assert_close(part[24:], whole[32:], atol=1e-4, rtol=1e-4)
+
+
+def test_the_intensities_come_to_the_working_grid_where_they_lie():
+    """A field that is linear in the world is that field on the working grid, by unit's window."""
+    affine = np.array([[0, -3.0, 0, 60], [3.0, 0, 0, -40], [0, 0, 4.0, 100], [0, 0, 0, 1]])
+    shape = (44, 40, 30)
+    world = geometry.to_world(affine, np.indices(shape).reshape(3, -1).T)
+    image = Volume((world @ (1.0, 2.0, -1.5)).reshape(shape), affine, "HU")
+    grid = clicknet.isotropic_ras(image, bodies.SPACING_MM)
+    pair = bodies.on_grid(image, grid)
+    inner = tuple(slice(2, n - 2) for n in grid.shape)
+    centres = geometry.to_world(grid.affine, np.indices(grid.shape).reshape(3, -1).T)
+    wanted = (centres @ (1.0, 2.0, -1.5)).reshape(grid.shape) / 1000
+    np.testing.assert_allclose(pair[0][inner], wanted[inner], atol=1e-6)
+
+
+def test_logits_come_back_to_the_image_where_they_lie():
+    """A ball of 40 mm drawn as a distance on the working grid, on a finer permuted grid."""
+    affine = np.array([[0, -3.0, 0, 60], [3.0, 0, 0, -60], [0, 0, 4.0, 100], [0, 0, 0, 1]])
+    image = Volume(np.zeros((40, 40, 30), np.float32), affine)
+    grid = clicknet.isotropic_ras(image, bodies.SPACING_MM)
+    centre = geometry.to_world(affine, (20, 20, 15))
+    centres = geometry.to_world(grid.affine, np.indices(grid.shape).reshape(3, -1).T)
+    logits = (40 - np.linalg.norm(centres - centre, axis=1)).reshape(grid.shape)
+    low = np.array([2, 3, 1])
+    mask = clicknet.restored(logits[2:, 3:, 1:].astype(np.float32), low, grid, image)
+    far = np.linalg.norm(geometry.to_world(affine, np.indices((40, 40, 30)).reshape(3, -1).T)
+                         - centre, axis=1).reshape(40, 40, 30)  # fmt: skip
+    assert mask[far < 37].all()
+    assert not mask[far > 41].any()
+
+
+def test_a_window_grows_until_the_mask_ends_inside_it():
+    class Grows:
+        """Says yes to everything above plane 40 of the image; counts its calls."""
+
+        calls = 0
+
+        def decode(self, known, given, previous):
+            self.calls += 1
+            out = torch.full((1, 1, *previous.shape[2:]), -5.0)
+            out[0, 0, 24:, 4:6, 4:6] = 5.0
+            return out
+
+    segment = clicknet.tiny()
+    segment._net = Grows()
+    segment._grid = bodies.Grid((120, 48, 48), np.eye(4))
+    segment._known = network.Features(*(torch.zeros(1, 1, 120, 48, 48) for _ in range(4)))
+    found, low = segment._decoded(np.array([[40, 20, 20, 1.0]], np.float32),
+                                  np.zeros((120, 48, 48), np.float32), "phantom")  # fmt: skip
+    assert low[0] == 16
+    assert low[0] + found.shape[0] == 120
+    assert segment._net.calls == 4  # 64, 88, 112, 120 voxels
+
+
+def test_a_prompt_without_a_positive_click_and_a_click_outside_are_refused():
+    segment = clicknet.tiny()
+    image = Volume(np.zeros((20, 20, 20), np.float32), np.diag([6.0, 6, 6, 1]), "SUV", "phantom")
+    with pytest.raises(InputError, match="holds no positive click"):
+        segment(image, Prompt("liver", (Click((10.0, 10.0, 10.0), False),)))
+    with pytest.raises(InputError, match=r"click at \(999.0, 0.0, 0.0\) mm lies outside phantom"):
+        segment(image, Prompt("liver", (Click((999.0, 0.0, 0.0)),)))
+
+
+def test_importing_the_cards_loads_no_torch():
+    import subprocess
+    import sys
+
+    code = ("import sys, umdlib.training.card, umdlib.training.promptable, umdlib.training.bodies,"
+            "umdlib.segmenters.clicknet; sys.exit('torch' in sys.modules)")  # fmt: skip
+    assert subprocess.run([sys.executable, "-c", code], check=False, env=os.environ).returncode == 0
+
+
+def test_the_command_trains_and_writes_three_files(make_cohort, tmp_path, capsys):
+    from umdlib.__main__ import main
+
+    manifest = str(make_cohort(2))
+    out = tmp_path / "net"
+    call = ["train", "promptable", manifest, "--out", str(out), "--diet", "pet", "--smoke"]
+    assert main([*call, "--threads", "1"]) == 2
+    assert "2 examinations to train on. At least 10" in capsys.readouterr().err
+    assert main([*call, "--threads", "1", "--least", "2"]) == 0
+    said = capsys.readouterr().out
+    assert "step 4/4" in said
+    done = card.read("clicknet_pet_0", folder=out)
+    assert done.data["modalities"] == ["PET"]
+    assert (done.data["subjects"], done.data["synthetic"]) == (2, False)
+    assert len(card.read_log("clicknet_pet_0", folder=out)) == 2
+    card.check("clicknet_pet_0", folder=out)

@@ -1,0 +1,218 @@
+"""ClickNet: the project's own promptable 3D network, with weights that the package ships."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy import ndimage
+
+from umdlib import geometry, weights
+from umdlib.errors import InputError
+from umdlib.prompts import Click, Prompt
+from umdlib.segmenters import network
+from umdlib.segmenters.contract import Segment, Segmenter
+from umdlib.segmenters.patch import Grid, isotropic_ras
+from umdlib.training import card
+from umdlib.training.bodies import SPACING_MM, on_grid
+from umdlib.volume import Volume
+
+WINDOW = 48  # voxels around the clicks that the decoder sees first
+GROW = 24  # voxels by which a window grows where the mask reaches its face
+ALIGN = 8  # windows start and end at multiples of this
+
+
+class ClickNet:
+    """The network with the last image that it has encoded.
+
+    The encoder sees the whole image at once. The decoder sees a window of 288 mm around all
+    clicks; where the mask reaches a face of the window, the window grows by half of itself on that
+    side, until the mask ends inside it or the image does.
+    """
+
+    def __init__(self, net, device: str, *, name: str) -> None:
+        self._net, self._device, self._name = net.to(device).eval(), device, name
+        self._data: np.ndarray | None = None
+        self._known = None
+        self._grid: Grid | None = None
+
+    def __call__(
+        self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Boolean mask (I, J, K); positive clicks are needed, negative ones are taken."""
+        grid = self._encoded(image)
+        given = np.array([places(c, image, grid) for c in prompt.clicks], np.float32).reshape(-1, 4)
+        if not (given[:, 3] > 0.5).any():
+            raise InputError(f"The prompt for '{prompt.structure}' holds no positive click.")
+        before = np.zeros(grid.shape, np.float32)
+        if previous is not None:
+            before = geometry.resample(
+                previous.astype(np.uint8), image.affine, grid.affine, grid.shape, order=0
+            ).astype(np.float32)
+        return restored(*self._decoded(given, before, image.name), grid, image)
+
+    def _encoded(self, image: Volume) -> Grid:
+        """Encode an image unless it is the last one; the working grid, padded."""
+        import torch
+
+        if self._data is not image.data:
+            grid = isotropic_ras(image, SPACING_MM)
+            shape = tuple(-(-n // ALIGN) * ALIGN for n in grid.shape)
+            self._grid = Grid(shape, grid.affine)
+            pair = torch.from_numpy(on_grid(image, self._grid))[None].to(self._device)
+            with torch.inference_mode():
+                self._known = self._net.encode(pair)
+            self._data = image.data
+        return self._grid
+
+    def _decoded(self, given: np.ndarray, before: np.ndarray, image: str):
+        """Logits in the last window, and its first voxel."""
+        import torch
+
+        shape = np.array(self._grid.shape)
+        low, high = window(given[:, :3], shape)
+        while True:
+            box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+            inside = given - np.array([*low, 0], np.float32)
+            with torch.inference_mode():
+                logits = self._net.decode(
+                    self._known.part(box), [torch.from_numpy(inside).to(self._device)],
+                    torch.from_numpy(before[box])[None, None].to(self._device),
+                )  # fmt: skip
+            network.finite(logits, self._name, image)
+            found = logits[0, 0].cpu().numpy()
+            wider = grown(found > 0, low, high, shape)
+            if wider is None:
+                return found, low
+            low, high = wider
+
+
+def places(click: Click, image: Volume, grid: Grid) -> tuple[float, float, float, float]:
+    """Voxel of the working grid that is nearest to a click, and its sign.
+
+    Raises
+    ------
+    InputError
+        The click lies outside the image.
+    """
+    if geometry.nearest_voxel(image.affine, click.xyz_mm, image.shape) is None:
+        point = tuple(round(float(v), 2) for v in click.xyz_mm)
+        raise InputError(f"The click at {point} mm lies outside {image.name} {image.shape}.")
+    ijk = np.floor(geometry.to_voxel(grid.affine, click.xyz_mm) + 0.5)
+    ijk = np.clip(ijk, 0, np.array(grid.shape) - 1)
+    return (*map(float, ijk), float(click.positive))
+
+
+def window(points: np.ndarray, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First and last-but-one voxel of the window around points (N, 3), aligned, in the grid.
+
+    Examples
+    --------
+    >>> low, high = window(np.array([[30, 3, 60]]), np.array([80, 56, 160]))
+    >>> low.tolist(), high.tolist()
+    ([0, 0, 32], [56, 32, 88])
+    """
+    low = (points.min(axis=0) - WINDOW // 2) // ALIGN * ALIGN
+    high = -(-(points.max(axis=0) + WINDOW // 2) // ALIGN) * ALIGN
+    return np.maximum(low, 0).astype(int), np.minimum(high, shape).astype(int)
+
+
+def grown(
+    mask: np.ndarray, low: np.ndarray, high: np.ndarray, shape: np.ndarray
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """The window, wider where the mask reaches a face of it that is not the image's; None if nowhere."""
+    low, high, more = low.copy(), high.copy(), False
+    for axis in range(3):
+        planes = np.moveaxis(mask, axis, 0)
+        if low[axis] > 0 and planes[0].any():
+            low[axis], more = max(low[axis] - GROW, 0), True
+        if high[axis] < shape[axis] and planes[-1].any():
+            high[axis], more = min(high[axis] + GROW, shape[axis]), True
+    return (low, high) if more else None
+
+
+def restored(logits: np.ndarray, low: np.ndarray, grid: Grid, image: Volume) -> np.ndarray:
+    """Boolean mask on the image's grid: logits interpolated linearly, above 0."""
+    out = np.zeros(image.shape, bool)
+    found = np.argwhere(logits > 0)
+    if not len(found):
+        return out
+    corners = np.array(np.meshgrid(*zip(found.min(0) - 1, found.max(0) + 1, strict=True)))
+    world = geometry.to_world(grid.affine, corners.reshape(3, -1).T + low)
+    ijk = geometry.to_voxel(image.affine, world)
+    first = np.maximum(np.floor(ijk.min(0)).astype(int), 0)
+    last = np.minimum(np.ceil(ijk.max(0)).astype(int) + 1, image.shape)
+    if (last <= first).any():
+        return out
+    mapping = np.linalg.inv(grid.affine) @ image.affine
+    offset = geometry.to_voxel(grid.affine, geometry.to_world(image.affine, first)) - low
+    part = ndimage.affine_transform(
+        logits, mapping[:3, :3], offset, tuple(last - first), order=1, mode="nearest"
+    )
+    out[tuple(slice(a, b) for a, b in zip(first, last, strict=True))] = part > 0
+    return out
+
+
+def _loader(name: str) -> Callable[[str], Segment]:
+    """`load` of a released network."""
+
+    def load(device: str = "cpu") -> Segment:
+        from umdlib.training.network import build
+
+        net = build(card.read(name).architecture)
+        weights.fill(net, card.read_state(name), name)
+        return ClickNet(net, device, name=name)
+
+    return load
+
+
+def tiny() -> Segment:
+    """A network of a few thousand random parameters."""
+    from umdlib.training.network import build
+
+    with network.seeded(0):
+        net = build({"widths": (4, 8, 8, 8), "heads": 2, "depth": 4})
+        return ClickNet(net, "cpu", name="tiny ClickNet")
+
+
+TITLES = {
+    "structural": "ClickNet, trained on CT and MR",
+    "pet": "ClickNet, trained on PET",
+    "both": "ClickNet, trained on CT, MR and PET",
+}
+SEEDS = (0, 1)
+
+
+def _record(diet: str, seed: int) -> Segmenter:
+    """Record of one training."""
+    name = f"clicknet_{diet}" if seed == 0 else f"clicknet_{diet}_{seed}"
+    modalities = {"structural": ("CT", "MR"), "pet": ("PET",), "both": ("CT", "MR", "PET")}[diet]
+    return Segmenter(
+        name=name,
+        title=TITLES[diet] if seed == 0 else f"{TITLES[diet]} (seed {seed})",
+        summary="A small click-conditioned 3D U-Net that this project trained on synthetic bodies.",
+        load=_loader(name),
+        prompts=frozenset({"click", "negative_click"}),
+        settings={"spacing_mm": SPACING_MM, "window": WINDOW, "grow": GROW},
+        packages=("torch", "safetensors"),
+        extra="models",
+        weights=(card.item(name),),
+        modalities=modalities,
+        paper="this book; encoder, prompt and mask decoder as in arXiv:2310.15161, training as in "
+        "arXiv:2603.11627",
+        code_licence="Apache-2.0",
+        trained_on=f"synthetic bodies of this project, {', '.join(modalities)} only; see its card",
+        native="the same: clicks in order, the previous mask fed back",
+        grid="6 mm, RAS; the encoder sees the whole image, the decoder 288 mm around the clicks and "
+        "more where the mask goes on",
+        tiny=tiny,
+    )
+
+
+RECORDS = {r.name: r for r in (_record(d, s) for s in SEEDS for d in TITLES)}
+CLICKNET_STRUCTURAL = RECORDS["clicknet_structural"]
+CLICKNET_PET = RECORDS["clicknet_pet"]
+CLICKNET_BOTH = RECORDS["clicknet_both"]
+CLICKNET_STRUCTURAL_1 = RECORDS["clicknet_structural_1"]
+CLICKNET_PET_1 = RECORDS["clicknet_pet_1"]
+CLICKNET_BOTH_1 = RECORDS["clicknet_both_1"]

@@ -1,0 +1,129 @@
+"""Tables and sentences on trained networks: costs, the 3 × 2 design, its contrasts, domains."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from umdlib.design import DIETS
+from umdlib.labels import session
+from umdlib.tables.cells import session_title
+from umdlib.tables.text import interval, number, p_text
+
+ABSENT = (
+    "This run's score table holds none of the three networks, so there is nothing to show here. "
+    "They are segmenters like any other: name `clicknet_structural`, `clicknet_pet` and "
+    "`clicknet_both` among the segmenters of the run."
+)
+
+
+def cost_layout(costs: pd.DataFrame) -> pd.DataFrame:
+    """Rows of `umdlib.training.card.cost_table` in words and numbers."""
+    return pd.DataFrame({
+        "Network": costs["title"],
+        "Trained on": costs["modalities"],
+        "Examinations": costs["subjects"].map(str),
+        "Data seed": costs["data_seed"].map(str),
+        "Parameters": [f"{n:,}" for n in costs["parameters"]],
+        "CPU minutes": [number(v, 1) for v in costs["cpu_minutes"]],
+        "Cores": costs["cores"].map(str),
+        "File (MB)": [number(v, 2) for v in costs["megabytes"]],
+    })  # fmt: skip
+
+
+def design_layout(table: pd.DataFrame) -> pd.DataFrame:
+    """The 3 × 2 table of every session: rows are trainings, columns what they were tested on."""
+    rows = []
+    for name, part in table.groupby("session", sort=False):
+        structural = session(name).structural
+        for diet, cells in part.groupby("diet", sort=False):
+            at = cells.set_index("side")
+            row = {"Session": session_title(name), "Trained on": DIETS[diet]}
+            for side, title in (("structural", "the structural image"), ("pet", "PET")):
+                row[f"Tested on {title}"] = _cell(at.loc[side]) if side in at.index else "–"
+            row["n"] = str(int(cells["n_subjects"].max()))
+            row["Structural"] = structural
+            rows.append(row)
+    columns = ["Session", "Trained on", "Tested on the structural image", "Tested on PET", "n"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def contrast_layout(contrasts: pd.DataFrame) -> pd.DataFrame:
+    """Contrasts with interval and p-value, in words."""
+    return pd.DataFrame({
+        "Session": [session_title(s) for s in contrasts["session"]],
+        "Contrast": contrasts["contrast"],
+        "Means": contrasts["words"],
+        "Difference in DSC": [
+            interval(r.estimate, r.ci_low, r.ci_high) for r in contrasts.itertuples()
+        ],
+        "p": [p_text(p) for p in contrasts["p_value"]],
+        "n": [str(n) for n in contrasts["n_subjects"]],
+    })  # fmt: skip
+
+
+def answer(contrasts: pd.DataFrame, shares: pd.DataFrame) -> str:
+    """Whether the gap is learned, session by session, in a sentence that the numbers decide."""
+    said = []
+    for name, part in contrasts.groupby("session", sort=False):
+        at = part.set_index("contrast")
+        if not {"gap", "modality effect", "transfer effect", "interaction"} <= set(at.index):
+            said.append(f"**{session_title(name)}**: not all of the three networks were run.")
+            continue
+        gap, modality, transfer = (at.loc[n] for n in ("gap", "modality effect", "transfer effect"))
+        text = (
+            f"**{session_title(name)}**: the network that was trained on structure changes its DSC by "
+            f"{_change(gap)} from the structural image to PET. {_change(modality)} are left when each "
+            f"image is given to the network that was trained on it (modality effect); "
+            f"{_change(transfer)} are the price of not having been trained on PET (transfer "
+            f"effect). "
+        )
+        share = shares[shares["session"].eq(name)]
+        if len(share) and np.isfinite(share["estimate"].iloc[0]):
+            row = share.iloc[0]
+            text += (
+                f"So {100 * row['estimate']:.0f} % of the gap is learned "
+                f"(95 % interval {100 * row['ci_low']:.0f} to {100 * row['ci_high']:.0f} %). "
+            )
+        elif len(share):
+            text += share["note"].iloc[0].capitalize() + ". "
+        cross = at.loc["interaction"]
+        sure = cross["ci_high"] < 0 or cross["ci_low"] > 0
+        text += (
+            f"The interaction of training and test modality is {_change(cross)}: "
+            + ("the training decides which image is the hard one." if sure else
+               "its interval holds 0.")
+        )  # fmt: skip
+        said.append(text)
+    return "\n\n".join(said) or ABSENT
+
+
+def domain_layout(
+    table: pd.DataFrame, titles: dict[str, str], words: dict[str, str]
+) -> pd.DataFrame:
+    """Mean DSC per domain, training and modality, and the drop against the training's own domain."""
+    means = table.groupby(["domain", "diet", "modality"], sort=False)["score"].mean()
+    counts = table.groupby("domain")["subject"].nunique()
+    rows = []
+    for domain in (d for d in titles if d in counts.index):
+        row = {"Domain": titles[domain], "Differs in": words[domain]}
+        for diet in DIETS:
+            for modality in dict.fromkeys(table["modality"]):
+                here = means.get((domain, diet, modality), np.nan)
+                home = means.get(("same", diet, modality), np.nan)
+                text = number(here)
+                if domain != "same" and np.isfinite(here - home):
+                    text += f" ({number(here - home, sign=True)})"
+                row[f"{DIETS[diet]}, on {modality}"] = text
+        rows.append(row | {"n": str(counts[domain])})
+    return pd.DataFrame(rows)
+
+
+def _cell(row: pd.Series) -> str:
+    """Mean with its interval."""
+    ends = f"{number(row['ci_low'])}, {number(row['ci_high'])}"
+    return f"{number(row['estimate'])} [{ends}]"
+
+
+def _change(row: pd.Series) -> str:
+    return interval(row["estimate"], row["ci_low"], row["ci_high"])

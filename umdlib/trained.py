@@ -1,0 +1,158 @@
+"""What the chapter on the learned gap shows of released networks and of the runs beside the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from umdlib import scores as score_tables
+from umdlib.design import DIETS, parts_of
+from umdlib.empty_rules import with_empty_rule
+from umdlib.tables.text import number
+from umdlib.training import card
+from umdlib.training.domains import DOMAINS
+
+FAMILY = "clicknet"
+NO_WEIGHTS = "This installation holds no released network of this family."
+NO_CURVE = (
+    "This run holds no scores of one to ten clicks: they are computed where the segmenters of the "
+    "run include `clicknet_both`."
+)
+NO_DOMAINS = (
+    "This run holds no scores of shifted cohorts: they are computed where the segmenters of the run "
+    "include the three networks."
+)
+# Systems that take no clicks, in the order of SegAnyPET's figure 2.
+SPECIALISTS = ("nnunet", "stunet", "swinunetr", "segresnet")
+CLICKS = (1, 3, 5)
+
+
+def released() -> list[str]:
+    """Released networks of the family, first seeds first.
+
+    Examples
+    --------
+    >>> all(parts_of(name) for name in released())
+    True
+    """
+    order = {diet: n for n, diet in enumerate(DIETS)}
+    found = [(parts_of(n, family=FAMILY), n) for n in card.names()]
+    return [
+        n for p, n in sorted((f for f in found if f[0]), key=lambda f: (f[0][1], order[f[0][0]]))
+    ]
+
+
+def costs() -> pd.DataFrame:
+    """What each released network was trained on and what that cost."""
+    return card.cost_table(released())
+
+
+def logs(seed: int = 0) -> dict[str, pd.DataFrame]:
+    """Loss curves of one seed, by training."""
+    parts = {n: parts_of(n, family=FAMILY) for n in released()}
+    return {p[0]: card.read_log(n) for n, p in parts.items() if p[1] == seed}
+
+
+def read(path: str | Path) -> pd.DataFrame:
+    """A score table beside the run's; an empty one where the file does not exist."""
+    if not Path(path).is_file():
+        columns = [*score_tables.KEYS, "dice", "status", "reason", "seconds"]
+        return pd.DataFrame(columns=columns)
+    return score_tables.read_scores(path)
+
+
+def domain_scores(
+    table: pd.DataFrame, *, metric: str = "dice", empty: str = "drop"
+) -> pd.DataFrame:
+    """Mean score of each subject of the shifted cohorts, on the structures that all domains hold.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `domain, subject, diet, modality, score`; the domain is in the subject's name.
+    """
+    columns = ["domain", "subject", "diet", "modality", "score"]
+    parts = table["segmenter"].map(lambda s: parts_of(s, family=FAMILY))
+    rows = table[parts.notna() & table["status"].ne("unavailable") & table["step"].eq(0)]
+    if rows.empty:
+        return pd.DataFrame(columns=columns)
+    rows = rows.reset_index(drop=True)
+    rows = rows.assign(
+        score=with_empty_rule(rows, metric, empty),
+        diet=[parts_of(s, family=FAMILY)[0] for s in rows["segmenter"]],
+        domain=rows["subject"].str.rpartition("-")[0],
+    ).dropna(subset=["score"])
+    held = rows.groupby("structure")["domain"].nunique()
+    rows = rows[rows["structure"].isin(held.index[held.eq(rows["domain"].nunique())])]
+    return rows.groupby(columns[:-1], sort=False)["score"].mean().reset_index()
+
+
+def domain_titles() -> dict[str, str]:
+    """Name shown of every domain."""
+    return {name: d.title for name, d in DOMAINS.items()}
+
+
+def domain_words() -> dict[str, str]:
+    """What every domain differs in."""
+    return {name: d.words for name, d in DOMAINS.items()}
+
+
+def domain_sentence(table: pd.DataFrame) -> str:
+    """The largest loss outside the domain, and the spread inside it, in a sentence."""
+    if table.empty:
+        return NO_DOMAINS
+    means = table.groupby(["domain", "diet", "modality"])["score"].mean()
+    home = {diet: _home(diet) for diet in DIETS}
+    rows = [
+        (value - means[("same", diet, modality)], domain, diet, modality)
+        for (domain, diet, modality), value in means.items()
+        if domain != "same" and ("same", diet, modality) in means and home[diet](modality)
+    ]
+    if not rows:
+        return "No network was tested both inside and outside its domain."
+    change, domain, diet, modality = min(rows)
+    n = table.groupby("domain")["subject"].nunique().min()
+    best = max(rows)
+    return (
+        f"On a modality that a network was trained on, leaving the training's own simulator changes "
+        f"its mean DSC by {number(change, sign=True)} ({DOMAINS[domain].title.lower()}, trained on "
+        f"{DIETS[diet]}, tested on {modality}) to {number(best[0], sign=True)} "
+        f"({DOMAINS[best[1]].title.lower()}, trained on {DIETS[best[2]]}, tested on {best[3]}), with "
+        f"n = {n} subjects per domain: too few for an interval, enough to see that *unseen "
+        f"subjects* and *unseen conditions* are two questions."
+    )
+
+
+def _home(diet: str):
+    """Whether a modality was seen in a training."""
+    return {
+        "structural": lambda m: m != "PET", "pet": lambda m: m == "PET", "both": lambda m: True,
+    }[diet]  # fmt: skip
+
+
+def compared(table: pd.DataFrame, titles: Mapping[str, str]) -> list[tuple[str, str, int]]:
+    """Systems of a score table for the form of SegAnyPET's figure 2: (label, segmenter, step).
+
+    Specialists first, then every system that takes clicks, after 1, 3 and 5 of them where the run
+    goes that far, and after its last click otherwise.
+    """
+    here = table[table["status"].ne("unavailable")]
+    names = list(here["segmenter"].unique())
+    order = [n for n in SPECIALISTS if n in names] + [n for n in names if n not in SPECIALISTS]
+    systems = []
+    for name in order:
+        rows = here[here["segmenter"].eq(name)]
+        steps = set(rows["step"])
+        if steps == {0}:
+            systems.append((titles.get(name, name), name, 0))
+            continue
+        for clicks in CLICKS:
+            if clicks - 1 in steps:
+                word = "click" if clicks == 1 else "clicks"
+                systems.append((f"{titles.get(name, name)}, {clicks} {word}", name, clicks - 1))
+        if max(steps) < CLICKS[-1] - 1 and max(steps) + 1 not in CLICKS:
+            label = f"{titles.get(name, name)}, {max(steps) + 1} clicks"
+            systems.append((label, name, max(steps)))
+    return systems

@@ -1,0 +1,1 @@
+"""Training: networks made by this project, from paired subjects to released weights."""

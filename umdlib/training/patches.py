@@ -1,0 +1,129 @@
+"""Patches of a training: a cube of a body and the structures that are prompted in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from umdlib.errors import InputError
+from umdlib.labels import SESSIONS
+from umdlib.training.bodies import OUTSIDE, Body
+
+# Names of the three trainings -> which images of an examination they see.
+DIETS: dict[str, str] = {
+    "structural": "CT of PET/CT and MR of PET/MR",
+    "pet": "PET of both examinations",
+    "both": "the structural image and PET in turn, at random",
+}
+LEAST_VOXELS = 12  # a structure with fewer in the patch is not prompted
+
+
+@dataclass(frozen=True)
+class Patch:
+    """One example: an image and the masks to be found in it.
+
+    Attributes
+    ----------
+    image
+        (2, A, B, C) float32.
+    targets
+        (P, A, B, C) boolean, one mask per prompted structure.
+    values
+        (P,) their label values.
+    modality
+        Of the image.
+    """
+
+    image: np.ndarray
+    targets: np.ndarray
+    values: tuple[int, ...]
+    modality: str
+
+
+def modalities(diet: str, session: str) -> tuple[str, ...]:
+    """Images of an examination that a training sees.
+
+    Examples
+    --------
+    >>> modalities("both", "petmr")
+    ('MR', 'PET')
+    """
+    structural = SESSIONS[session].structural
+    return {"structural": (structural,), "pet": ("PET",), "both": (structural, "PET")}[diet]
+
+
+def draw_patch(
+    bodies: Sequence[Body],
+    diet: str,
+    rng: np.random.Generator,
+    *,
+    size: int = 40,
+    prompts: int = 4,
+    gain: float = 0.1,
+) -> Patch:
+    """A cube that holds part of a randomly chosen structure of a randomly chosen body.
+
+    Parameters
+    ----------
+    bodies
+        To draw from.
+    diet
+        A name of `DIETS`. Body, place and structures do not depend on it: trainings with one seed
+        see the same places of the same bodies.
+    rng
+        Draws everything.
+    size
+        Edge in voxels.
+    prompts
+        Structures at most; the chosen one is the first.
+    gain
+        Half range of the factor, and of the offset, that each channel is changed by.
+
+    Raises
+    ------
+    InputError
+        No body holds a structure.
+    """
+    body = bodies[int(rng.integers(len(bodies)))]
+    if not body.present:
+        raise InputError(f"{body.subject} {body.session} holds no structure to train on.")
+    value = int(rng.choice(body.present))
+    places = np.flatnonzero(body.labels == value)
+    middle = np.unravel_index(int(rng.choice(places)), body.labels.shape)
+    start = np.array(middle) - rng.integers(size // 6, size - size // 6, 3)
+    picked = rng.random(len(SESSIONS))[0]
+    flip = bool(rng.random() < 0.5)
+    change = rng.uniform(-gain, gain, (2, 2, 1, 1, 1)).astype(np.float32)
+    order = rng.permutation(body.present)
+    seen = modalities(diet, body.session)
+    modality = seen[int(picked * len(seen))]
+    labels = cut(body.labels, start, size, 0)
+    image = cut(body.images[modality].astype(np.float32), start, size, OUTSIDE)
+    if flip:  # left and right: a body that lies the other way round is a body
+        labels, image = labels[::-1], image[:, ::-1]
+    image = np.clip(image * (1 + change[0]) + change[1], -1, 1)
+    counts = np.bincount(labels.ravel(), minlength=max(body.present) + 1)
+    others = [v for v in order if v != value and counts[v] >= LEAST_VOXELS]
+    values = (value, *map(int, others[: prompts - 1]))
+    targets = np.stack([labels == v for v in values])
+    return Patch(np.ascontiguousarray(image), targets, values, modality)
+
+
+def cut(data: np.ndarray, start: np.ndarray, size: int, fill: float) -> np.ndarray:
+    """A cube of the last three axes, `fill` outside.
+
+    Examples
+    --------
+    >>> cut(np.arange(3).reshape(1, 1, 3), np.array([0, 0, 1]), 2, 9)[0].tolist()
+    [[1, 2], [9, 9]]
+    """
+    out = np.full((*data.shape[:-3], size, size, size), fill, data.dtype)
+    inside, source = [], []
+    for first, n in zip(start, data.shape[-3:], strict=True):
+        low, high = max(int(first), 0), min(int(first) + size, n)
+        inside.append(slice(low - int(first), max(high, low) - int(first)))
+        source.append(slice(low, max(high, low)))
+    out[(..., *inside)] = data[(..., *source)]
+    return out

@@ -1,0 +1,337 @@
+"""The training of a promptable network: settings, steps, checkpoints, release."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+
+from umdlib import __version__
+from umdlib.errors import InputError, unknown_name
+from umdlib.training import card as cards
+from umdlib.training.bodies import SPACING_MM, Body
+from umdlib.training.patches import DIETS
+
+LEAST_SUBJECTS = 10
+COLUMNS = ("step", "loss", "dice_first", "dice_last", "clicks", "learning_rate", "cpu_seconds")
+# bytes of activations per voxel of a patch: of the encoder, and of each prompt and round
+ENCODER_BYTES, PROMPT_BYTES = 1200, 700
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a training depends on.
+
+    Attributes
+    ----------
+    diet
+        A name of `umdlib.training.patches.DIETS`: which images it sees.
+    seed
+        Of the first weights and of every draw.
+    steps
+        Updates of the weights.
+    patch, prompts, rounds, clicks
+        Edge of a patch in voxels, structures per patch, rounds of clicks, clicks at most.
+    learning_rate, weight_decay
+        Of AdamW; the rate rises over the first 5 % of the steps and falls as a cosine to 0.
+    precision
+        ``float32``, or ``bfloat16`` for mixed precision.
+    widths, heads, depth
+        Of the network.
+    """
+
+    diet: str = "both"
+    seed: int = 0
+    steps: int = 600
+    patch: int = 40
+    prompts: int = 4
+    rounds: int = 3
+    clicks: int = 20
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.05
+    precision: str = "float32"
+    widths: tuple[int, ...] = (8, 24, 40, 56)
+    heads: int = 6
+    depth: int = 8
+
+    def check(self) -> Settings:
+        """These settings, or InputError with the first that is out of range."""
+        if self.diet not in DIETS:
+            raise unknown_name("training", self.diet, DIETS)
+        if self.precision not in ("float32", "bfloat16"):
+            raise unknown_name("precision", self.precision, ("float32", "bfloat16"))
+        for name in ("steps", "prompts", "rounds", "clicks"):
+            if getattr(self, name) < 1:
+                raise InputError(f"Invalid {name} {getattr(self, name)}. Must be 1 or more.")
+        if self.patch < 16 or self.patch % 8:
+            raise InputError(f"Invalid patch {self.patch}. Must be a multiple of 8, 16 or more.")
+        return self
+
+    def architecture(self) -> dict:
+        """What builds the network again."""
+        return {"network": "ClickNet", "widths": list(self.widths), "heads": self.heads,
+                "depth": self.depth, "spacing_mm": SPACING_MM}  # fmt: skip
+
+
+def train(
+    bodies: Sequence[Body],
+    settings: Settings,
+    folder: str | Path,
+    *,
+    name: str = "",
+    device: str = "cpu",
+    least_subjects: int = LEAST_SUBJECTS,
+    report_every: int = 25,
+    stop_after: int | None = None,
+    say: Callable[[str], None] = lambda line: None,
+):
+    """Train a network; an interrupted training goes on from its last checkpoint.
+
+    Parameters
+    ----------
+    bodies
+        Training subjects, see `umdlib.training.bodies.read_bodies`.
+    settings
+        Of the training.
+    folder
+        Gets ``NAME.checkpoint.pt`` (written atomically) and ``NAME.log.tsv``, which grows while the
+        training runs.
+    name
+        Of the network; by default ``clicknet_<diet>_<seed>``.
+    device
+        ``cpu`` or ``cuda``. Started by ``torchrun``, each process trains on patches of its own and
+        the gradients are averaged (DistributedDataParallel); only the first writes files.
+    least_subjects
+        Fewer are refused.
+    report_every
+        Steps between two rows of the log and two checkpoints.
+    stop_after
+        Leave after this many steps in this call, with a checkpoint; None runs to the end.
+    say
+        Called with one line per report.
+
+    Returns
+    -------
+    tuple
+        The network (torch module), its log (DataFrame), and the cost (dict).
+
+    Raises
+    ------
+    InputError
+        Too few subjects, a subject without a structure, settings out of range, a checkpoint of
+        other settings, too little memory, a loss that is not finite.
+    """
+    import torch
+
+    from umdlib.training import network
+    from umdlib.training.loop import LAST, Loop, distributed
+
+    settings.check()
+    check_bodies(bodies, settings, least_subjects)
+    check_memory(settings)
+    name = name or f"clicknet_{settings.diet}_{settings.seed}"
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        net = network.build(settings.architecture()).to(device, memory_format=LAST)
+    loop = Loop(net, settings, device)
+    path, log_path = folder / f"{name}.checkpoint.pt", folder / f"{name}.log.tsv"
+    done, rows, spent = resumed(path, loop, settings, bodies)
+    rank, world = distributed()
+    started, cpu = time.perf_counter(), time.process_time()
+    last = min(settings.steps, done + stop_after) if stop_after else settings.steps
+    recent: list[dict] = []
+    for step in range(done + 1, last + 1):
+        rng = np.random.default_rng([settings.seed, step, rank])
+        recent.append(loop.step(bodies, rng, rate(settings, step)))
+        if step % report_every and step != last:
+            continue
+        cost = {
+            "cpu_seconds": spent["cpu_seconds"] + time.process_time() - cpu,
+            "wall_seconds": spent["wall_seconds"] + time.perf_counter() - started,
+        }
+        rows.append(log_row(step, recent, rate(settings, step), cost["cpu_seconds"]))
+        recent = []
+        if rank == 0:
+            save(path, loop, settings, bodies, step, rows, cost)
+            write_log(log_path, rows)
+        say(f"{name} " + words(rows[-1], settings))
+    done, rows, spent = resumed(path, loop, settings, bodies)
+    cost = {**spent, "cores": torch.get_num_threads() * world, "device": device}
+    return net, pd.DataFrame(rows, columns=COLUMNS), cost
+
+
+def release(
+    net, log: pd.DataFrame, cost: dict, settings: Settings, data: dict, *,
+    name: str, title: str, folder: str | Path = cards.FOLDER,
+) -> cards.Card:  # fmt: skip
+    """Write a trained network with its card and log; see `umdlib.training.card.write`."""
+    from umdlib.training import network
+
+    card = cards.Card(
+        name=name,
+        title=title,
+        architecture=settings.architecture(),
+        parameters=network.parameters(net),
+        data=data,
+        settings=json.loads(json.dumps(asdict(settings))),
+        cost=cost,
+        code_version=code_version(),
+    )
+    return cards.write(card, net.state_dict(), log, folder=folder)
+
+
+def code_version() -> str:
+    """Version of the package and hash of the source that trains."""
+    here = Path(__file__).parent
+    files = ("bodies", "clicks", "loop", "network", "patches", "promptable")
+    digest = sha256(b"".join((here / f"{f}.py").read_bytes() for f in files)).hexdigest()
+    return f"umdlib {__version__}, training source {digest[:12]}"
+
+
+def rate(settings: Settings, step: int) -> float:
+    """Learning rate of a step, 1 to `settings.steps`.
+
+    Examples
+    --------
+    >>> s = Settings(steps=100, learning_rate=1.0)
+    >>> [round(rate(s, n), 3) for n in (1, 5, 52, 100)]
+    [0.2, 1.0, 0.513, 0.0]
+    """
+    warm = max(math.ceil(settings.steps * 0.05), 1)
+    if step <= warm:
+        return settings.learning_rate * step / warm
+    share = (step - warm) / max(settings.steps - warm, 1)
+    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def check_bodies(bodies: Sequence[Body], settings: Settings, least: int) -> None:
+    """Refuse too few subjects, and examinations without a structure or without the images asked for."""
+    from umdlib.training.patches import modalities
+
+    if len(bodies) < least:
+        raise InputError(
+            f"{len(bodies)} examinations to train on. At least {least} are needed; a trial with "
+            f"fewer says so by its own parameter (least_subjects)."
+        )
+    for body in bodies:
+        if not body.present:
+            raise InputError(f"{body.subject} {body.session} holds no structure to train on.")
+        gone = [m for m in modalities(settings.diet, body.session) if m not in body.images]
+        if gone:
+            raise InputError(
+                f"{body.subject} {body.session} has no {gone[0]}, which '{settings.diet}' needs."
+            )
+
+
+def absent(bodies: Sequence[Body], values: dict[int, str]) -> list[str]:
+    """Names of structures that no training subject holds."""
+    held = set().union(*(b.present for b in bodies)) if bodies else set()
+    return [name for value, name in values.items() if value not in held]
+
+
+def memory_mb(settings: Settings) -> float:
+    """Memory that a step needs, roughly, in MB."""
+    per_voxel = ENCODER_BYTES + PROMPT_BYTES * settings.prompts * settings.rounds
+    return settings.patch**3 * per_voxel / 1e6
+
+
+def check_memory(settings: Settings) -> None:
+    """Refuse settings whose steps do not fit in the memory that is free."""
+    need, free = memory_mb(settings), psutil.virtual_memory().available / 1e6
+    if need > free:
+        raise InputError(
+            f"A step needs about {need:.0f} MB, {free:.0f} MB are free. Make the patch "
+            f"({settings.patch}), the prompts ({settings.prompts}) or the rounds smaller."
+        )
+
+
+def log_row(step: int, recent: list[dict], rate_now: float, cpu_seconds: float) -> dict:
+    """Means over the steps since the last report."""
+    means = {k: float(np.mean([r[k] for r in recent])) for k in recent[0]}
+    values = {"step": step, **means, "learning_rate": rate_now, "cpu_seconds": cpu_seconds}
+    return {k: round(values[k], 6) for k in COLUMNS}
+
+
+def words(row: dict, settings: Settings) -> str:
+    """A log row as a line."""
+    return (
+        f"step {row['step']}/{settings.steps}: loss {row['loss']:.3f}, DSC after the first click "
+        f"{row['dice_first']:.3f}, after the last {row['dice_last']:.3f}, "
+        f"{row['cpu_seconds']:.0f} CPU-s"
+    )
+
+
+def fingerprint(settings: Settings, bodies: Sequence[Body]) -> dict:
+    """What a checkpoint must agree on."""
+    digest = sha256()
+    for body in bodies:
+        digest.update(f"{body.subject} {body.session} {body.labels.shape}".encode())
+        digest.update(body.labels.tobytes())
+    return {**json.loads(json.dumps(asdict(settings))), "bodies": digest.hexdigest()[:16]}
+
+
+def save(path: Path, loop, settings, bodies, step: int, rows: list[dict], cost: dict) -> None:
+    """Write a checkpoint beside the old one, then put it in its place."""
+    import torch
+
+    content = {
+        "step": step, "net": loop.net.state_dict(), "optimiser": loop.optimiser.state_dict(),
+        "rows": rows, "cost": cost, "of": json.dumps(fingerprint(settings, bodies)),
+    }  # fmt: skip
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        torch.save(content, part)
+        os.replace(part, path)
+    except OSError as error:
+        raise InputError(f"Cannot write {path}: {error.strerror}.") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def resumed(path: Path, loop, settings: Settings, bodies: Sequence[Body]):
+    """Steps done, rows of the log and cost so far, with the loop put where it stopped."""
+    import torch
+
+    if not path.is_file():
+        return 0, [], {"cpu_seconds": 0.0, "wall_seconds": 0.0}
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        then = json.loads(content["of"])
+    except Exception as error:
+        raise InputError(
+            f"Checkpoint {path} cannot be read ({type(error).__name__}). Remove it to start anew."
+        ) from None
+    now = fingerprint(settings, bodies)
+    other = [k for k in now if then.get(k) != now[k]]
+    if other:
+        raise InputError(
+            f"Checkpoint {path} is of another training: {other[0]} was {then.get(other[0])}, now "
+            f"{now[other[0]]}. Remove it to start anew, or give the network another name."
+        )
+    loop.net.load_state_dict(content["net"])
+    loop.optimiser.load_state_dict(content["optimiser"])
+    return content["step"], content["rows"], content["cost"]
+
+
+def write_log(path: Path, rows: list[dict]) -> None:
+    """The loss curve so far, for `tail -f` and for a plot while the training runs."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    pd.DataFrame(rows, columns=COLUMNS).to_csv(part, sep="\t", index=False, lineterminator="\n")
+    os.replace(part, path)
+
+
+def smaller(settings: Settings) -> Settings:
+    """The same training at the size of a smoke test: seconds, and of no use."""
+    return replace(settings, steps=4, patch=24, prompts=2, rounds=2, widths=(4, 8, 8, 8), heads=2,
+                   depth=4)  # fmt: skip

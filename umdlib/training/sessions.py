@@ -1,0 +1,117 @@
+"""A training session from a cohort on disk to a network with its card."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from umdlib import labels
+from umdlib.cohort import Cohort
+from umdlib.errors import InputError
+from umdlib.training import card as cards
+from umdlib.training import promptable
+from umdlib.training.bodies import read_bodies
+from umdlib.training.patches import modalities
+from umdlib.training.promptable import Settings
+
+TITLES = {
+    "structural": "ClickNet, trained on structure",
+    "pet": "ClickNet, trained on PET",
+    "both": "ClickNet, trained on both",
+}
+
+
+def train_cohort(
+    cohort: Cohort,
+    folder: str | Path,
+    *,
+    diet: str = "both",
+    seed: int = 0,
+    steps: int | None = None,
+    name: str = "",
+    precision: str = "float32",
+    device: str = "cpu",
+    threads: int | None = None,
+    least_subjects: int = promptable.LEAST_SUBJECTS,
+    smoke: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> cards.Card:
+    """Train a network on a cohort and write its three files; the same call goes on after a kill.
+
+    Parameters
+    ----------
+    cohort
+        Complete pairs are used; each is brought to the working grid once and kept in
+        ``folder/bodies``.
+    folder
+        Gets checkpoint, loss curve, weights and card.
+    diet, seed, steps, precision
+        See `umdlib.training.promptable.Settings`.
+    name
+        Of the network; by default ``clicknet_<diet>_<seed>``.
+    device, least_subjects
+        See `umdlib.training.promptable.train`.
+    threads
+        CPU threads; None leaves torch's own.
+    smoke
+        A few steps of a tiny network: whether it runs, not what it can.
+    say
+        Called with one line per examination and report.
+
+    Returns
+    -------
+    umdlib.training.card.Card
+
+    Raises
+    ------
+    InputError
+        torch is missing; otherwise as `umdlib.training.promptable.train`.
+    """
+    try:
+        import torch
+    except ImportError:
+        raise InputError("Training needs torch: pip install 'umdlib[models]'.") from None
+    if device != "cpu" and not torch.cuda.is_available():
+        raise InputError(f"Device '{device}' is not here: torch sees no GPU.")
+    if threads:
+        torch.set_num_threads(threads)
+    settings = Settings(diet=diet, seed=seed, precision=precision)
+    settings = promptable.smaller(settings) if smoke else settings
+    settings = replace(settings, steps=steps) if steps else settings
+    settings.check()
+    name = name or f"clicknet_{diet}_{seed}"
+    bodies = read_bodies(cohort, cache=Path(folder) / "bodies", say=say)
+    gone = promptable.absent(bodies, {s.value: s.name for s in cohort.structures})
+    if gone:
+        say(f"absent from every training subject, never prompted: {', '.join(gone)}")
+    net, log, cost = promptable.train(
+        bodies, settings, folder, name=name, device=device, least_subjects=least_subjects,
+        report_every=2 if smoke else 25, say=say,
+    )  # fmt: skip
+    data = data_record(cohort, diet) | {"absent": gone}
+    return promptable.release(
+        net, log, cost, settings, data, name=name, title=TITLES[diet], folder=folder
+    )
+
+
+def data_record(cohort: Cohort, diet: str) -> dict:
+    """What a card says of the training data; seed and spacing of a synthetic cohort from its own records."""
+    made = [
+        json.loads(p.read_text("utf-8"))
+        for p in sorted(cohort.manifest.parent.glob("sub-*/ses-*/*_synthesis.json"))
+    ]
+    seeds = sorted({m["seed"] for m in made})
+    spacings = sorted({m["spacing_mm"] for m in made})
+    seen = {m for s in cohort.sessions() for m in modalities(diet, s)}
+    return {
+        "cohort": cohort.name,
+        "cohort_sha256": cohort.hash(),
+        "seed": seeds[0] if len(seeds) == 1 else seeds,
+        "subjects": len({pair[0].subject for pair in cohort.pairs()}),
+        "spacing_mm": spacings[0] if len(spacings) == 1 else spacings,
+        "modalities": [m for m in labels.MODALITIES if m in seen],
+        "simulator": made[0]["source"][:12] if made and "source" in made[0] else "",
+        "synthetic": bool(made),
+    }
