@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent / "umdlib"
 GROUND = {"errors", "labels", "geometry", "volume"}
 LEFT = {
     "cohort", "importers", "synthetic", "prompts", "depth", "metrics", "surface", "detection",
-    "segmenters", "weights", "inert", "ceilings",
+    "segmenters", "weights", "inert", "ceilings", "training",
 }  # fmt: skip
 LOOP = {"benchmark", "runs", "canaries"}
 STATISTICS = {
@@ -94,7 +94,7 @@ def test_a_room_knows_only_its_neighbours(half, room):
 
 
 def test_only_segmenters_and_training_know_heavy_packages():
-    allowed = {"segmenters", "weights", "inert"}
+    allowed = {"segmenters", "weights", "inert", "training"}
     for room in rooms() - allowed:
         assert not imported(room)[1] & HEAVY, room
 

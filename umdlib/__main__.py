@@ -112,6 +112,8 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--modality", help="CT, MR or PET only")
     p.add_argument("--device", default="cpu", help="cpu (default) or cuda")
 
+    _train_parser(commands)
+
     p = _command(commands, "run", _run, "run notebooks with parameters, checked before they start")
     p.add_argument("notebook", nargs="*", metavar="NOTEBOOK",
                    help="name in notebooks/ or a path; none lists them with their parameters")  # fmt: skip
@@ -146,6 +148,30 @@ def _command(commands, name, run, text):
     parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     parser.set_defaults(run=run)
     return parser
+
+
+def _train_parser(commands) -> None:
+    """`umdlib train KIND`: one parser per kind of network."""
+    text = "train a reference on a cohort of your own; resumes after a kill"
+    kinds = commands.add_parser("train", help=text, description=text[0].upper() + text[1:] + ".")
+    kinds = kinds.add_subparsers(title="kinds", metavar="KIND", required=True)
+    p = _command(kinds, "specialist", _train_specialist,
+                 "nnU-Net, or another network within it, on one session and modality")  # fmt: skip
+    p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the training cohort")
+    p.add_argument("--session", required=True, metavar="NAME", help="petct or petmr")
+    p.add_argument("--modality", required=True, metavar="NAME", help="CT, MR or PET")
+    p.add_argument("--out", required=True, metavar="DIR", help="folder of this training")
+    p.add_argument("--network", default="nnunet", metavar="NAME",
+                   help="nnunet (default), segresnet, swinunetr or stunet")  # fmt: skip
+    p.add_argument("--recipe", default="small", metavar="NAME",
+                   help="small (default: two CPU cores, minutes), full (1000 epochs, GPU) or smoke")  # fmt: skip
+    p.add_argument("--epochs", type=_positive, metavar="N", help="instead of the recipe's")
+    p.add_argument("--batch", type=_positive, metavar="N", help="instead of the recipe's")
+    p.add_argument("--threads", type=_positive, metavar="N", help="of torch (default 1)")
+    p.add_argument("--seed", type=int, default=0, metavar="S", help="random seed (default 0)")
+    p.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    p.add_argument("--release", metavar="DIR",
+                   help="write weights, card and log to this folder when finished")  # fmt: skip
 
 
 def _positive(text: str) -> int:
@@ -278,6 +304,23 @@ def _score(a) -> int:
     failed = int((merged["status"] == "failed").sum())
     _say(f"Scores: {out} ({len(merged)} rows, {failed} failed)")
     return 1 if failed else 0
+
+
+def _train_specialist(a) -> None:
+    from umdlib import labels
+    from umdlib.cohort import read_cohort
+    from umdlib.training import nnunet_train, recipes, release
+
+    cohort = read_cohort(a.manifest)
+    recipe = recipes.recipe(a.recipe, epochs=a.epochs, batch=a.batch, threads=a.threads)
+    folder = nnunet_train.train(
+        cohort, labels.session(a.session).name, labels.modality(a.modality).name, a.out,
+        recipe=recipe, network=a.network, device=a.device, seed=a.seed, report=_say,
+    )  # fmt: skip
+    _say(f"Model: {folder}")
+    if a.release:
+        made = release.release(a.out, cohort, folder=a.release, cores=recipe.threads)
+        _say(f"Released: {made.name} ({made.parameters} parameters, {made.size / 1e6:.2f} MB)")
 
 
 def _collect(a) -> None:
