@@ -7,6 +7,7 @@ from umdlib.figures.overview import (
     slope_chart,
 )
 from umdlib.figures.pairs import bland_altman, distributions, paired_plot
+from umdlib.figures.references import excess_plot, loss_curves
 from umdlib.figures.stability import (
     click_plot,
     coverage_plot,
@@ -23,8 +24,10 @@ __all__ = [
     "coverage_plot",
     "distributions",
     "error_rates",
+    "excess_plot",
     "failure_quadrants",
     "forest",
+    "loss_curves",
     "paired_plot",
     "panels",
     "ranking_stability",
