@@ -90,11 +90,16 @@ def release(
 
 
 def once(state: dict) -> dict:
-    """Each tensor of a state once: nnU-Net's networks name most of theirs twice or more."""
+    """Each trained tensor of a state once: nnU-Net's networks name most of theirs twice or more.
+
+    Tables of indices, which a network makes itself, are left out.
+    """
     seen, kept = set(), {}
     for key, value in state.items():
+        if not value.is_floating_point():
+            continue
         place = value.data_ptr(), tuple(value.shape)
-        if value.numel() == 0 or place not in seen:
+        if place not in seen:
             seen.add(place)
             kept[key] = value
     return kept
@@ -110,6 +115,7 @@ def every_name(net, state: dict) -> dict:
     """
     own = net.state_dict(keep_vars=True)
     known = {own[k].data_ptr(): v for k, v in state.items() if k in own}
+    known |= {v.data_ptr(): v for v in own.values() if not v.is_floating_point()}
     absent = [k for k, v in own.items() if v.data_ptr() not in known and k not in state]
     if absent:
         raise InputError(f"Weights lack {absent[0]} of the network ({len(absent)} in all).")
