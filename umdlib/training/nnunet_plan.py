@@ -32,7 +32,7 @@ def set_folders(work: Path) -> None:
     os.environ.setdefault(PROCESSES, "1")
 
 
-def plan(work: Path, dataset: str, recipe: Recipe, network: str) -> dict:
+def plan(work: Path, dataset: str, recipe: Recipe) -> dict:
     """Fingerprint and plan a raw data set through the package; add the recipe's configuration.
 
     Parameters
@@ -43,8 +43,6 @@ def plan(work: Path, dataset: str, recipe: Recipe, network: str) -> dict:
         nnU-Net's name of the data set in the raw folder.
     recipe
         What is trained.
-    network
-        Name in `umdlib.training.recipes.TRAINERS`.
 
     Returns
     -------
@@ -67,10 +65,7 @@ def plan(work: Path, dataset: str, recipe: Recipe, network: str) -> dict:
         plans["configurations"][recipe.configuration] = smaller(
             plans["configurations"]["3d_fullres"], recipe
         )
-    plans["configurations"][recipe.configuration]["umdlib"] = {
-        **recipe.record(),
-        "network": network,
-    }
+    plans["configurations"][recipe.configuration]["umdlib"] = recipe.record()
     path.write_text(json.dumps(plans, indent=1) + "\n", "utf-8")
     return plans
 

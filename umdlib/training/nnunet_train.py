@@ -201,7 +201,7 @@ def run(work: Path) -> None:
     if not prepared.is_file():
         started = time.process_time(), time.perf_counter()
         print("== planning", flush=True)
-        plans = nnunet_plan.plan(work, dataset, recipe, request["network"])
+        plans = nnunet_plan.plan(work, dataset, recipe)
         needed = nnunet_plan.needed_bytes(plans, recipe, len(request["structures"]) + 1)
         nnunet_plan.check_memory(
             needed, nnunet_plan.available_bytes(request["device"]), recipe, request["device"]
