@@ -80,7 +80,9 @@ def _others(report: dict):
     for row in report["prompts"]:
         if row["system"] == "SciPy in boxes":
             least = 5 if row["task"] == "centre" else 1.5
-            yield _goal(f"{row['task']}, times faster than SciPy in boxes", row["ratio"], least=least)
+            yield _goal(
+                f"{row['task']}, times faster than SciPy in boxes", row["ratio"], least=least
+            )
     for row in report["memory"]:
         if row["system"] == "umdlib":
             yield _goal(f"{row['grid']}, {row['quality']}: peak memory, bytes a voxel",

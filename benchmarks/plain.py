@@ -44,9 +44,7 @@ def compare(a: np.ndarray, b: np.ndarray, spacing_mm, tolerance_mm: float, dista
         order = np.lexsort((areas, distances))
         sides.append((distances[order], areas[order]))
     total = sum(w.sum() for _, w in sides)
-    robust = [
-        d[min(np.searchsorted(np.cumsum(w) / w.sum(), SHARE), len(d) - 1)] for d, w in sides
-    ]
+    robust = [d[min(np.searchsorted(np.cumsum(w) / w.sum(), SHARE), len(d) - 1)] for d, w in sides]
     return {
         "dice": 2 * (a & b).sum() / (a.sum() + b.sum()),
         "surface_dice": sum(w[d <= tolerance_mm].sum() for d, w in sides) / total,

@@ -96,8 +96,7 @@ def by_processes(grid: str, rounds: int = 20) -> list[dict]:
     for count in (1, 2):
         start, seconds = context.Barrier(count), context.Queue()
         workers = [
-            context.Process(target=_work, args=(grid, rounds, start, seconds))
-            for _ in range(count)
+            context.Process(target=_work, args=(grid, rounds, start, seconds)) for _ in range(count)
         ]
         for worker in workers:
             worker.start()

@@ -20,7 +20,7 @@ LOOP = {"benchmark", "runs", "canaries"}
 STATISTICS = {
     "scores", "pairs", "paired", "resampling", "rank_tests", "multiplicity", "equivalence",
     "failures", "empty_rules", "hurdle", "ranking", "variance", "simulated", "operating", "effort",
-    "reported", "published", "finding", "design",
+    "reported", "published", "finding", "design", "supervised",
 }  # fmt: skip
 SHOWN = {"tables", "figures", "interactive"}
 PICTURES = {

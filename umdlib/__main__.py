@@ -128,23 +128,7 @@ def _parser() -> argparse.ArgumentParser:
         "--tolerances", default="1,5", metavar="MM,MM", help="of surface Dice (default 1,5)"
     )
 
-    p = _command(commands, "train", _train, "train a promptable network; resumes where it stopped")
-    p.add_argument("kind", choices=("promptable",), help="what to train")
-    p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the training cohort")
-    p.add_argument("--out", required=True, metavar="DIR",
-                   help="gets checkpoint, loss curve, and at the end weights and card")  # fmt: skip
-    p.add_argument(
-        "--diet", default="both", metavar="NAME", help="structural, pet or both (default both)"
-    )
-    p.add_argument("--steps", type=_positive, metavar="N", help="updates (default 600)")
-    p.add_argument("--seed", type=int, default=0, metavar="S", help="of weights and draws")
-    p.add_argument("--name", help="of the network (default clicknet_DIET_SEED)")
-    p.add_argument("--precision", default="float32", help="float32 (default) or bfloat16")
-    p.add_argument("--device", default="cpu", help="cpu (default) or cuda")
-    p.add_argument("--threads", type=_positive, metavar="N", help="CPU threads (default all)")
-    p.add_argument("--least", type=_positive, default=10, metavar="N",
-                   help="examinations below which a training is refused (default 10)")  # fmt: skip
-    p.add_argument("--smoke", action="store_true", help="a few steps of a tiny network")
+    _train_parser(commands)
 
     p = _command(commands, "domains", _domains, "make a cohort that differs from the training one")
     p.add_argument("out", metavar="OUT", help="folder to fill; OUT/manifest.tsv describes it")
@@ -199,6 +183,48 @@ def _command(commands, name, run, text):
     parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     parser.set_defaults(run=run)
     return parser
+
+
+def _train_parser(commands) -> None:
+    """`umdlib train KIND`: one parser per kind of network."""
+    text = "train a reference on a cohort of your own; resumes after a kill"
+    kinds = commands.add_parser("train", help=text, description=text[0].upper() + text[1:] + ".")
+    kinds = kinds.add_subparsers(title="kinds", metavar="KIND", required=True)
+    p = _command(kinds, "specialist", _train_specialist,
+                 "nnU-Net, or another network within it, on one session and modality")  # fmt: skip
+    p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the training cohort")
+    p.add_argument("--session", required=True, metavar="NAME", help="petct or petmr")
+    p.add_argument("--modality", required=True, metavar="NAME", help="CT, MR or PET")
+    p.add_argument("--out", required=True, metavar="DIR", help="folder of this training")
+    p.add_argument("--network", default="nnunet", metavar="NAME",
+                   help="nnunet (default), segresnet, swinunetr or stunet")  # fmt: skip
+    p.add_argument("--recipe", default="small", metavar="NAME",
+                   help="small (default: two CPU cores, minutes), full (1000 epochs, GPU) or smoke")  # fmt: skip
+    p.add_argument("--epochs", type=_positive, metavar="N", help="instead of the recipe's")
+    p.add_argument("--batch", type=_positive, metavar="N", help="instead of the recipe's")
+    p.add_argument("--threads", type=_positive, metavar="N", help="of torch (default 1)")
+    p.add_argument("--seed", type=int, default=0, metavar="S", help="random seed (default 0)")
+    p.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    p.add_argument("--release", metavar="DIR",
+                   help="write weights, card and log to this folder when finished")  # fmt: skip
+
+    p = _command(kinds, "promptable", _train_promptable,
+                 "a network that takes clicks, on all sessions of a cohort")  # fmt: skip
+    p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the training cohort")
+    p.add_argument("--out", required=True, metavar="DIR",
+                   help="gets checkpoint, loss curve, and at the end weights and card")  # fmt: skip
+    p.add_argument(
+        "--diet", default="both", metavar="NAME", help="structural, pet or both (default both)"
+    )
+    p.add_argument("--steps", type=_positive, metavar="N", help="updates (default 600)")
+    p.add_argument("--seed", type=int, default=0, metavar="S", help="of weights and draws")
+    p.add_argument("--name", help="of the network (default clicknet_DIET_SEED)")
+    p.add_argument("--precision", default="float32", help="float32 (default) or bfloat16")
+    p.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    p.add_argument("--threads", type=_positive, metavar="N", help="CPU threads (default all)")
+    p.add_argument("--least", type=_positive, default=10, metavar="N",
+                   help="examinations below which a training is refused (default 10)")  # fmt: skip
+    p.add_argument("--smoke", action="store_true", help="a few steps of a tiny network")
 
 
 def _positive(text: str) -> int:
@@ -353,7 +379,7 @@ def _rescore(a) -> None:
     _say(f"Scores: {out} ({len(table)} rows)")
 
 
-def _train(a) -> None:
+def _train_promptable(a) -> None:
     from umdlib.cohort import read_cohort
     from umdlib.training import sessions
 
@@ -375,6 +401,23 @@ def _domains(a) -> None:
         session=a.session, spacing_mm=a.spacing, maps=domains.organ_maps(a.maps), say=_say,
     )  # fmt: skip
     _say(f"Cohort: {manifest}")
+
+
+def _train_specialist(a) -> None:
+    from umdlib import labels
+    from umdlib.cohort import read_cohort
+    from umdlib.training import nnunet_train, recipes, release
+
+    cohort = read_cohort(a.manifest)
+    recipe = recipes.recipe(a.recipe, epochs=a.epochs, batch=a.batch, threads=a.threads)
+    folder = nnunet_train.train(
+        cohort, labels.session(a.session).name, labels.modality(a.modality).name, a.out,
+        recipe=recipe, network=a.network, device=a.device, seed=a.seed, report=_say,
+    )  # fmt: skip
+    _say(f"Model: {folder}")
+    if a.release:
+        made = release.release(a.out, cohort, folder=a.release, cores=recipe.threads)
+        _say(f"Released: {made.name} ({made.parameters} parameters, {made.size / 1e6:.2f} MB)")
 
 
 def _collect(a) -> None:

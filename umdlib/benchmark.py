@@ -126,10 +126,15 @@ def score_cohort(
         report(f"{record.name}: unavailable. {reason}")
         table = pd.concat([_blank_rows(c, record, settings, "unavailable", reason) for c in cases])
         return _stamped(table, stamp)
-    segment: Segment | None = None
+    loaded: dict[tuple[str, str] | None, Segment] = {}
     tables = []
     for number, case in enumerate(cases, start=1):
         started = time.perf_counter()
+        condition = (case.session, case.modality)
+        if (reason := segmenters.untrained(record, condition)) is not None:
+            report(f"{record.name} {case.name}: unavailable. {reason}")
+            tables.append(_blank_rows(case, record, settings, "unavailable", reason))
+            continue
         folder = runs.case_folder(root, record.name, case)
         drawn = session_prompts(cohort, case, record, settings)
         keys = _keys(case, record, drawn, settings)
@@ -137,8 +142,10 @@ def score_cohort(
         if state == "rescore":
             _rescore(folder, case, settings, keys)
         elif state == "new":
-            segment = segment or segmenters.load(record, device)
-            _score_case(folder, case, record, segment, drawn, settings, keys)
+            which = condition if record.conditions else None
+            if which not in loaded:
+                loaded[which] = segmenters.load(record, device, which)
+            _score_case(folder, case, record, loaded[which], drawn, settings, keys)
         tables.append(scores.read_scores(folder / "scores.parquet"))
         word = {"done": "kept", "rescore": "scored anew", "new": "scored"}[state]
         seconds = time.perf_counter() - started

@@ -33,7 +33,7 @@ from umdlib.volume import Volume
 
 __all__ = [
     "Availability", "Segment", "Segmenter", "Weights", "availability", "get",
-    "identity", "load", "names", "register", "table",
+    "identity", "load", "names", "register", "table", "untrained",
 ]  # fmt: skip
 
 # name -> where its record lies; imported when asked for, so that listing imports nothing heavy
@@ -64,6 +64,10 @@ BUILT_IN: dict[str, str] = {
     "stunet": "umdlib.segmenters.nnunet:STUNET",
     "swinunetr": "umdlib.segmenters.nnunet:SWINUNETR",
     "segresnet": "umdlib.segmenters.nnunet:SEGRESNET",
+    "nnunet_small": "umdlib.segmenters.specialists:NNUNET_SMALL",
+    "segresnet_small": "umdlib.segmenters.specialists:SEGRESNET_SMALL",
+    "swinunetr_small": "umdlib.segmenters.specialists:SWINUNETR_SMALL",
+    "stunet_small": "umdlib.segmenters.specialists:STUNET_SMALL",
 }
 _registered: dict[str, Segmenter] = {}
 
@@ -149,7 +153,9 @@ def availability(segmenter: Segmenter | str, device: str = "cpu") -> Availabilit
     return _device(device)
 
 
-def load(name: str | Segmenter, device: str = "cpu") -> Segment:
+def load(
+    name: str | Segmenter, device: str = "cpu", condition: tuple[str, str] | None = None
+) -> Segment:
     """The loaded call of a segmenter, checked at every use.
 
     Parameters
@@ -158,6 +164,8 @@ def load(name: str | Segmenter, device: str = "cpu") -> Segment:
         Name, ``module:attribute``, or record.
     device
         ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+    condition
+        (session, modality) of the images; needed where each has weights of its own.
 
     Returns
     -------
@@ -168,13 +176,27 @@ def load(name: str | Segmenter, device: str = "cpu") -> Segment:
     Raises
     ------
     InputError
-        Unknown name; packages, weights or device missing.
+        Unknown name; packages, weights or device missing; a condition it was not trained for.
     """
     record = get(name) if isinstance(name, str) else name
     state = availability(record, device)
     if not state.ok:
         raise InputError(f"Segmenter '{record.name}' is unavailable. {state.reason}")
-    return checked(record, record.load(device))
+    if not record.conditions:
+        return checked(record, record.load(device))
+    if (reason := untrained(record, condition)) is not None:
+        raise InputError(f"Segmenter '{record.name}' is unavailable. {reason}")
+    return checked(record, record.load(device, condition))
+
+
+def untrained(segmenter: Segmenter, condition: tuple[str, str] | None) -> str | None:
+    """Why a segmenter cannot segment images of a session and modality; None if it can."""
+    if not segmenter.conditions or condition in segmenter.conditions:
+        return None
+    known = ", ".join(f"{modality} of {session}" for session, modality in segmenter.conditions)
+    if condition is None:
+        return f"It has weights for {known}; say which."
+    return f"Not trained for {condition[1]} of {condition[0]}; it has weights for {known}."
 
 
 def checked(record: Segmenter, segment: Segment) -> Segment:

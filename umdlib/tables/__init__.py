@@ -23,6 +23,14 @@ from umdlib.tables.layouts import (
     verdict_counts,
     winners,
 )
+from umdlib.tables.references import (
+    cost_layout,
+    excess_layout,
+    excess_words,
+    gap_layout,
+    quartile_layout,
+    reference_layout,
+)
 from umdlib.tables.text import (
     comparison_table,
     interval,
@@ -37,7 +45,6 @@ from umdlib.tables.trained import (
     ABSENT,
     answer,
     contrast_layout,
-    cost_layout,
     design_layout,
     domain_layout,
 )
@@ -64,10 +71,13 @@ __all__ = [
     "design_layout",
     "domain_layout",
     "effort_layout",
+    "excess_layout",
+    "excess_words",
     "export",
     "failure_rows",
     "gain_rows",
     "gain_words",
+    "gap_layout",
     "hurdle_layout",
     "interval",
     "mark_words",
@@ -79,8 +89,10 @@ __all__ = [
     "number",
     "p_text",
     "pair_words",
+    "quartile_layout",
     "ranking_notes",
     "reasons",
+    "reference_layout",
     "reported_layout",
     "reported_words",
     "rule_verdicts",
