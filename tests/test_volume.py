@@ -237,6 +237,14 @@ def test_an_image_is_finite(tmp_path, value):
         volume.read_volume(tmp_path / "nan.nii.gz")
 
 
+def test_axes_must_be_perpendicular(tmp_path):
+    tilted = AFFINE.copy()
+    tilted[1, 2] = 0.3  # a gantry tilted by 5.7 degrees
+    nib.save(nib.Nifti1Image(np.ones((4, 5, 6), np.int16), tilted), tmp_path / "tilted.nii.gz")
+    with pytest.raises(InputError, match="tilted.nii.gz are not perpendicular"):
+        volume.read_volume(tmp_path / "tilted.nii.gz")
+
+
 def test_grids_are_compared_in_millimetres():
     a = label_map()
     moved = AFFINE.copy()

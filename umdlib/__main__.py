@@ -470,6 +470,11 @@ def _run(a) -> None:
     from umdlib import notebook
 
     folder = Path("notebooks")
+    if not folder.is_dir() and not all(name.endswith(".ipynb") for name in a.notebook or [""]):
+        raise InputError(
+            "There is no folder notebooks/ here. Run this in the project's checkout, or name a "
+            "notebook by its path."
+        )
     if not a.notebook:
         for path in sorted(folder.glob("*.ipynb")):
             _say(path.stem)

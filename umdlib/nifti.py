@@ -10,6 +10,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from umdlib import geometry
 from umdlib.errors import InputError
 
 try:  # several times as fast as zlib on label maps, in the same format
@@ -137,6 +138,11 @@ def _read_header(stream, path: Path) -> tuple[nib.Nifti1Header, np.ndarray]:
     affine = header.get_best_affine()
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise InputError(f"The affine of {path} cannot be inverted: {affine[:3].tolist()}.")
+    if not geometry.is_orthogonal(affine, tolerance=5e-3):
+        raise InputError(
+            f"The voxel axes of {path} are not perpendicular (a tilted gantry?). Distances in mm need "
+            "that: resample it and its reference to a grid that is."
+        )
     stream.seek(int(header.get_data_offset()) or kind.single_vox_offset)
     return header, affine
 
