@@ -155,7 +155,7 @@ def paint_kidneys(canvas: Canvas, person: Person, rng: np.random.Generator) -> N
             )
         )
         sinus = np.minimum(pelvis, calyx)
-        canvas.paint(w, mask & (sinus < 2) & (depth > 4), "visceral_fat")
+        canvas.paint(w, mask & (sinus < 3) & (depth > 4), "visceral_fat")
         canvas.paint(
             w,
             mask & (sinus < 0.5) & (depth > 1),

@@ -52,12 +52,12 @@ def paint_gas(canvas: Canvas, w, inside, line, arc, person: Person, rng) -> None
     part = np.minimum(arc / arc[-1], 0.999)
     knots = np.linspace(0, 1, 16)
     amount = (
-        0.30
-        + 0.12 * person.shape["colon_gas"]
+        0.42
+        + 0.16 * person.shape["colon_gas"]
         + 0.28 * np.sin(np.pi * np.clip((knots - 0.2) / 0.35, 0, 1))
         + rng.normal(0, 0.16, 16)
     )
-    share = np.clip(np.interp(part, knots, amount), 0, 0.9)
+    share = np.clip(np.interp(part, knots, amount), 0, 0.95)
     level = line[:, 1] + line[:, 3] * (1 - 2 * share)
     gas = np.zeros(inside.shape, bool)
     gas[inside] = points[:, 1] > level[nearest]
