@@ -222,6 +222,7 @@ def grand_challenge(a, b, spacing_mm) -> dict:
 
 def panoptica(a, b, spacing_mm) -> dict:
     from panoptica import InputType, Metric, Panoptica_Evaluator
+    from panoptica.metrics import MetricMode
 
     wanted = {"dice": Metric.DSC, "hausdorff_95": Metric.HD95, "assd": Metric.ASSD}
     evaluator = Panoptica_Evaluator(
@@ -230,10 +231,9 @@ def panoptica(a, b, spacing_mm) -> dict:
         global_metrics=[],
     )
     pair = (m.astype(np.uint8) for m in (b, a))
-    result = evaluator.evaluate(*pair, result_all=False, voxelspacing=spacing_mm)
-    rows = next(iter(result.values())).to_dict()
-    return {metric: rows[f"sq_{m.name.lower()}" if m is not Metric.DSC else "sq_dsc"]
-            for metric, m in wanted.items()}  # fmt: skip
+    results = evaluator.evaluate(*pair, result_all=False, voxelspacing=spacing_mm)
+    result = next(iter(results.values()))
+    return {key: result.get_list_metric(m, MetricMode.ALL)[0] for key, m in wanted.items()}
 
 
 def torchmetrics(a, b, spacing_mm) -> dict:
@@ -319,7 +319,7 @@ LEFT_OUT = {
     "MeshMetrics": "not on PyPI",
     "plastimatch": "a program of its own, no Python package",
     "segmentationmetrics": "calls surface-distance",
-    "miseval": "needs a package that is not installable here",
+    "miseval": "distances in voxels, no surface Dice",
 }
 
 
