@@ -18,8 +18,8 @@ LEFT = {
 }  # fmt: skip
 LOOP = {"benchmark", "runs", "canaries"}
 STATISTICS = {
-    "scores", "pairs", "paired", "resampling", "rank_tests", "multiplicity", "equivalence",
-    "failures", "empty_rules", "hurdle", "ranking", "variance", "simulated", "operating", "effort",
+    "scores", "pairs", "paired", "resampling", "mean_bounds", "rank_tests", "multiplicity",
+    "equivalence", "failures", "empty_rules", "hurdle", "ranking", "variance", "simulated", "operating", "effort",
     "reported", "published", "finding",
 }  # fmt: skip
 SHOWN = {"tables", "figures", "interactive"}

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from umdlib import resampling
+from umdlib.empty_rules import difference_limits
 from umdlib.errors import InputError
 from umdlib.figures.style import GREY, axes, legend_below
 from umdlib.labels import MODALITIES, Modality, session
@@ -24,10 +25,12 @@ def _pairs(differences: pd.DataFrame, by: list[str]) -> tuple[pd.DataFrame, Moda
     return means, MODALITIES[session(rows["session"].iloc[0]).structural]
 
 
-def _mean_interval(values: np.ndarray, n_resamples: int, seed: int) -> tuple[float, float]:
-    """Interval of the mean of `values`."""
+def _mean_interval(
+    values: np.ndarray, metric: str, n_resamples: int, seed: int
+) -> tuple[float, float]:
+    """Interval of the mean of differences of `metric`."""
     counts = resampling.resample_counts(len(values), n_resamples, np.random.default_rng(seed))
-    low, high = resampling.mean_interval(values[:, None], counts)
+    low, high = resampling.mean_interval(values[:, None], counts, bounds=difference_limits(metric))
     return float(low[0]), float(high[0])
 
 
@@ -69,17 +72,20 @@ def paired_plot(
         spots = np.full(len(rows), x)
         ax.scatter(spots, rows[side], s=15, color=modality.colour, marker=marker, zorder=3)
         ax.plot([x - 0.16, x + 0.16], [rows[side].mean()] * 2, color=modality.colour, lw=3)
-    _difference_axis(ax, rows, n_resamples, seed)
+    metric = differences.attrs.get("metric", "dice")
+    _difference_axis(ax, rows, metric, n_resamples, seed)
     ax.set_xticks([0, 1, 2], [structural.title, "PET", f"PET − {structural.title}"])
     ax.set_xlim(-0.4, 2.5)
-    ax.set_ylabel(metric_title(differences.attrs.get("metric", "dice")))
+    ax.set_ylabel(metric_title(metric))
     return ax
 
 
-def _difference_axis(ax: Axes, rows: pd.DataFrame, n_resamples: int, seed: int) -> None:
+def _difference_axis(
+    ax: Axes, rows: pd.DataFrame, metric: str, n_resamples: int, seed: int
+) -> None:
     """Differences and their mean with interval, on a scale at the right."""
     values = rows["difference"].to_numpy()
-    low, high = _mean_interval(values, n_resamples, seed)
+    low, high = _mean_interval(values, metric, n_resamples, seed)
     base = rows["structural"].mean()
     right = ax.secondary_yaxis("right", functions=(lambda y: y - base, lambda d: d + base))
     right.set_ylabel("paired difference")

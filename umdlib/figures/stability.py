@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from umdlib.figures.style import axes, legend_below, segmenter_style
 from umdlib.labels import MODALITIES
+from umdlib.operating import INTERVALS
 from umdlib.tables import metric_title
 from umdlib.variance import SOURCES
 
@@ -218,51 +217,57 @@ def error_rates(
     return ax
 
 
-def coverage_plot(
-    covered: pd.DataFrame,
-    *,
-    intervals: Sequence[str] | None = None,
-    ax: Axes | None = None,
-) -> Axes:
+def coverage_plot(covered: pd.DataFrame, *, legend: bool = True, ax: Axes | None = None) -> Axes:
     """Coverage of nominal 95 % intervals against the number of subjects.
 
     Parameters
     ----------
     covered
-        From `umdlib.operating.coverage`.
-    intervals
-        Which to show; None shows all.
+        From `umdlib.operating.coverage`, of one shape.
+    legend
+        Whether to put one under the figure; the panels of a figure need only one.
     ax
         Axes to draw on; None makes them.
 
     Returns
     -------
     matplotlib.axes.Axes
-        One line per interval and shape, with the Monte-Carlo 95 % interval of each point; the line
-        style is the shape's.
+        One line per interval, with the Monte-Carlo 95 % interval of each point; dashed, what was
+        promised; dotted, the share of cohorts that could be covered at all, where it is less.
     """
-    intervals = list(dict.fromkeys(covered["interval"])) if intervals is None else list(intervals)
-    looks = segmenter_style(intervals)
+    names = list(dict.fromkeys(covered["interval"]))
+    looks = {n: _INTERVAL_LOOK.get(n, {"color": "#666666", "marker": "x"}) for n in names}
     ax = axes(ax, figsize=(6.6, 4.2))
-    ax.axhline(0.95, color="black", lw=1.2, ls="--")
-    shapes = list(dict.fromkeys(covered["shape"]))
-    for i, shape in enumerate(shapes):
-        for name in intervals:
-            part = covered[covered["interval"].eq(name) & covered["shape"].eq(shape)]
-            # Sizes a little apart, so that the Monte-Carlo intervals do not cover each other.
-            x = part["n_subjects"] * 1.02 ** (i - (len(shapes) - 1) / 2)
-            half, colour = 1.96 * part["error"], looks[name]["color"]
-            ax.vlines(x, part["rate"] - half, part["rate"] + half, color=colour, lw=1, alpha=0.6)
-            ax.plot(x, part["rate"], ls=["-", "--", ":"][i % 3], **looks[name])
+    ax.axhline(0.95, color="black", lw=1.2, ls="--", zorder=1)
+    for name in names:
+        part = covered[covered["interval"].eq(name)].sort_values("n_subjects")
+        half = 1.96 * part["error"]
+        ax.vlines(part["n_subjects"], part["rate"] - half, part["rate"] + half,
+                  color=looks[name]["color"], lw=1.2, alpha=0.7)  # fmt: skip
+        ax.plot(part["n_subjects"], part["rate"], ms=5, **looks[name])
+    limit = covered.drop_duplicates("n_subjects").sort_values("n_subjects")
+    if limit["ceiling"].lt(0.95).any():
+        ax.plot(limit["n_subjects"], limit["ceiling"], ls=":", color="#444444", lw=1.6)
     ax.set_xscale("log")
-    ax.set_ylim(min(0.8, covered["rate"].min() - 0.03), 1.0)
+    lowest = covered["rate"].min()
+    ax.set_ylim(0.74 if lowest > 0.75 else lowest - 0.05, 1.005)
     sizes = sorted(covered["n_subjects"].unique())
     ax.set_xticks(sizes, [str(n) for n in sizes])
     ax.minorticks_off()
     ax.set_xlabel("subjects")
-    ax.set_ylabel("share of intervals that hold the truth")
-    handles = [Line2D([], [], label=n, **looks[n]) for n in intervals]
-    handles += [Line2D([], [], color="#444444", ls=["-", "--", ":"][i % 3], label=s)
-                for i, s in enumerate(shapes)]  # fmt: skip
-    ax.legend(handles=handles, loc="lower right", fontsize=8.5)
+    ax.set_ylabel("coverage")
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+    if legend:
+        handles = [Line2D([], [], label=INTERVALS.get(n, n), **looks[n]) for n in names]
+        handles.append(Line2D([], [], color="black", ls="--", label="promised"))
+        legend_below(ax, handles=handles)
     return ax
+
+
+_INTERVAL_LOOK = {
+    "studentised": {"color": "#0072b2", "marker": "o"},
+    "bca": {"color": "#d55e00", "marker": "s"},
+    "student": {"color": "#7a7a7a", "marker": "^"},
+    "order statistics": {"color": "#0072b2", "marker": "o"},
+    "median bootstrap": {"color": "#d55e00", "marker": "s"},
+}

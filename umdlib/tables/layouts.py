@@ -36,6 +36,30 @@ def failure_rows(comparisons: pd.DataFrame) -> pd.DataFrame:
     return table.join(counts).assign(**{"p (McNemar)": rows["p_mcnemar"].map(p_text)})
 
 
+def interval_rows(overall: pd.DataFrame) -> pd.DataFrame:
+    """Three intervals of each mean difference: studentised, BCa, Student's.
+
+    Parameters
+    ----------
+    overall
+        From `umdlib.paired.compare`, rows without an estimate are left out.
+    """
+    rows = overall[overall["estimate"].notna()]
+    table = pd.DataFrame(
+        {
+            "session": rows["session"].map(session_title),
+            "segmenter": rows["segmenter"],
+            "subjects": rows["n_subjects"].astype(int),
+            "mean difference": [number(v, sign=True) for v in rows["estimate"]],
+        }
+    )
+    titles = {"ci": "studentised bootstrap", "bca": "BCa bootstrap", "t": "Student’s t"}
+    for name, title in titles.items():
+        ends = zip(rows[f"{name}_low"], rows[f"{name}_high"], strict=True)
+        table[title] = [f"{number(a, sign=True)} to {number(b, sign=True)}" for a, b in ends]
+    return table
+
+
 def hurdle_layout(model: pd.DataFrame) -> pd.DataFrame:
     """The rows *all structures* of `umdlib.hurdle.hurdle`, with interval and tests."""
     rows = model[model["structure"].eq("all")]
@@ -92,7 +116,23 @@ def verdict_counts(comparisons: pd.DataFrame) -> str:
         f"Of {len(known)} comparisons of a segmenter on a structure, {int(differ.sum())} differ "
         f"(p < 0.05 after Holm), {int(same.sum())} are equivalent within ±{margin:g} (p < 0.05), "
         f"and {int((~differ & ~same).sum())} are undecided: too few subjects for either claim. "
-        f"Families: {'; '.join(families)}."
+        f"Families: {'; '.join(families)}." + _reachable(known)
+    )
+
+
+def _reachable(known: pd.DataFrame) -> str:
+    """Whether the sign-flip test can give a p-value that Holm's correction leaves under 0.05."""
+    smallest = 2.0 ** (1 - known["n_subjects"])
+    barred = known[(smallest * known["n_holm"]).ge(0.05)]
+    if barred.empty:
+        return ""
+    n = int(barred["n_subjects"].max())
+    family = int(barred.loc[barred["n_subjects"].eq(n), "n_holm"].max())
+    return (
+        f" With {n} subjects the smallest p-value that a sign-flip test can give is "
+        f"2/2^{n}^ = {p_text(2.0 ** (1 - n))}; times a family of {family} that is "
+        f"{p_text(min(family * 2.0 ** (1 - n), 1.0))}. So in {len(barred)} of the {len(known)} "
+        "comparisons no difference, however large, could have been called one after Holm."
     )
 
 
