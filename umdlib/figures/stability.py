@@ -41,19 +41,26 @@ def click_plot(
     Returns
     -------
     matplotlib.axes.Axes
-        The marker is the segmenter's; open on PET.
+        The marker is the segmenter's; open on PET. Vertical lines are intervals.
     """
     rows = curves[curves["modality"].ne("difference")]
     looks = segmenter_style(curves["segmenter"])
     ax = axes(ax, figsize=(6.6, 4.4))
-    for (segmenter, modality), part in rows.groupby(["segmenter", "modality"], sort=False):
+    curves_shown = list(rows.groupby(["segmenter", "modality"], sort=False))
+    places = np.unique(rows[against])
+    gap = np.diff(places).min() if len(places) > 1 else 1.0
+    for i, ((segmenter, modality), part) in enumerate(curves_shown):
         part = part.sort_values(against)
         pet, look = modality == "PET", looks[segmenter]
-        ax.fill_between(part[against], part["ci_low"], part["ci_high"], color=look["color"],
-                        alpha=0.06 if pet else 0.13, lw=0)  # fmt: skip
-        ax.plot(part[against], part["estimate"], ls="--" if pet else "-", mec=look["color"],
+        # A little apart, so that the intervals stand beside each other.
+        x = part[against] + gap * 0.05 * (i - (len(curves_shown) - 1) / 2)
+        ax.vlines(x, part["ci_low"], part["ci_high"], color=look["color"], lw=1.1, alpha=0.8)
+        ax.plot(x, part["estimate"], ls="--" if pet else "-", mec=look["color"],
                 mfc="white" if pet else look["color"], **look)  # fmt: skip
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if 0 < len(places) <= 8:
+        ax.set_xticks(places)
+    else:
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel({"step": "corrective clicks", "coordinates": "coordinates given"}[against])
     ax.set_ylabel(f"mean {metric_title(metric)}")
     handles = [Line2D([], [], label=s, **looks[s]) for s in dict.fromkeys(rows["segmenter"])]

@@ -133,12 +133,13 @@ def state_words(scores: pd.DataFrame) -> str:
 def gain_words(bad: pd.DataFrame) -> str:
     """Clicks that made things worse, from rows of `umdlib.effort.click_curves`."""
     if bad.empty:
-        return "After no click is a mean score surely worse than before it."
+        return "No click lowers a mean score with an interval that leaves out 0."
     names = [
         f"{r.segmenter} on {r.modality} ({session_title(r.session)}), click {r.step}"
         for r in bad.itertuples()
     ]
-    return "The mean score is surely worse than before it after: " + "; ".join(names) + "."
+    said = "The interval of the gain lies wholly on the worse side of 0 for: "
+    return said + "; ".join(names) + "."
 
 
 def reported_words(rows: pd.DataFrame) -> str:
