@@ -18,9 +18,9 @@ LEFT = {
 }  # fmt: skip
 LOOP = {"benchmark", "runs", "canaries"}
 STATISTICS = {
-    "scores", "pairs", "paired", "resampling", "rank_tests", "multiplicity", "equivalence",
-    "failures", "empty_rules", "hurdle", "ranking", "variance", "simulated", "operating", "effort",
-    "reported", "published", "finding", "design", "supervised",
+    "scores", "pairs", "paired", "resampling", "mean_bounds", "rank_tests", "multiplicity",
+    "equivalence", "failures", "empty_rules", "hurdle", "ranking", "variance", "simulated",
+    "operating", "effort", "reported", "published", "finding", "design", "supervised",
 }  # fmt: skip
 SHOWN = {"tables", "figures", "interactive"}
 PICTURES = {

@@ -14,6 +14,7 @@ from umdlib.tables.layouts import (
     failure_rows,
     gain_rows,
     hurdle_layout,
+    interval_rows,
     missing_reasons,
     modality_shares,
     ranking_notes,
@@ -53,9 +54,11 @@ from umdlib.tables.words import (
     coverage_words,
     gain_words,
     mark_words,
+    median_words,
     pair_words,
     reported_words,
     state_words,
+    unseen_words,
 )
 
 __all__ = [
@@ -80,8 +83,10 @@ __all__ = [
     "gap_layout",
     "hurdle_layout",
     "interval",
+    "interval_rows",
     "mark_words",
     "markdown_table",
+    "median_words",
     "metric_title",
     "missing_reasons",
     "modality_shares",
@@ -102,6 +107,7 @@ __all__ = [
     "state_words",
     "structure_title",
     "to_markdown",
+    "unseen_words",
     "verdict_counts",
     "winners",
 ]

@@ -96,8 +96,10 @@ def cell_text(cell: pd.Series, *, decimals: int = 3, form: str = "mean") -> str:
 
 
 def symbol(cell: pd.Series) -> str:
-    """The dagger of a marked cell; empty for others."""
-    return next((s for _, name, s in MARKS if name == cell["mark"]), "")
+    """The dagger of a marked cell; in brackets the one that is lost to the correction."""
+    daggers = {name: dagger for _, name, dagger in MARKS}
+    sure, raw = (daggers.get(cell[c], "") for c in ("mark", "mark_uncorrected"))
+    return f"{sure} ({raw})".strip() if raw and raw != sure else sure
 
 
 def markdown_cell(cell: pd.Series, *, decimals: int = 3, form: str = "mean") -> str:
@@ -108,7 +110,9 @@ def markdown_cell(cell: pd.Series, *, decimals: int = 3, form: str = "mean") -> 
     if cell["best"]:
         text = f"**{text}**"
     if symbol(cell):
-        text = f"[{text} {symbol(cell)}]{{.{cell['mark']}}}"
+        text = f"{text} {symbol(cell)}"
+    if cell["mark"]:
+        text = f"[{text}]{{.{cell['mark']}}}"
     if cell["n_failed"] > 0:
         text += f" [{int(cell['n_failed'])} failed]{{.cell-note}}"
     return text
