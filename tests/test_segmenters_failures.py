@@ -70,7 +70,7 @@ def test_other_errors_are_not_called_memory():
 
 
 def test_a_run_goes_on_after_memory_ran_out(tmp_path):
-    manifest = synthetic.synthesise(tmp_path / "c", subjects=1, seed=1, spacing_mm=12.0, jobs=1)
+    manifest = synthetic.synthesise(tmp_path / "c", subjects=1, seed=1, spacing_mm=8.0, jobs=1)
     cohort = read_cohort(manifest)
     state = {"calls": 0, "hungry": True}
 

@@ -35,7 +35,7 @@ class Vista3D:
     """The network with the last image it has prepared."""
 
     def __init__(self, net, device: str, *, by: str, side: int = SIDE) -> None:
-        self._net = net.to(device).eval()
+        self._net = network.guard(net.to(device).eval(), "vista3d")
         self._device, self._by, self._side = device, by, side
         self._data: np.ndarray | None = None
         self._ready = None
@@ -91,7 +91,7 @@ class Vista3D:
             ready[None], self._net, transpose=True, point_coords=None, point_labels=None,
             class_vector=ids, prompt_class=ids, prev_mask=None, labels=None, label_set=None,
         )  # fmt: skip
-        return network.finite(logits[0], "vista3d", structure).amax(0)
+        return logits[0].amax(0)
 
     def _by_points(self, ready, image: Volume, prompt: Prompt):
         """Logits (X, Y, Z) of the components that hold a positive point; NaN far from points."""
