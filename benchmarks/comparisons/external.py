@@ -18,7 +18,6 @@ import numpy as np
 from scipy import ndimage
 
 from comparisons import common
-from umdlib import geometry
 from umdlib.prompts import Click, Prompt
 from umdlib.segmenters import external
 
@@ -26,7 +25,6 @@ HERE = Path(__file__).parent
 SPATIAL = [32, 64, 64]
 PATCH = [64, 64, 32]
 WORDS = ("liver", "left kidney", "esophagus")
-ROUNDING = "the official mask is sent home by SimpleITK's nearest neighbour: ties at half voxels"
 
 
 def compare_segvol(checkout: Path) -> Iterator[common.Found]:
@@ -92,11 +90,12 @@ def _official(home: Path, script: str, checkout: Path, folder: Path, *given) -> 
 def _home(raw: Path, grid: Path, image) -> np.ndarray:
     """An official mask on the image's grid by SciPy, its true affine taken from `grid`.
 
-    `grid` is the processed image as MONAI's own saver writes it, affine included.
+    `grid` is the processed image with MONAI's affine. A voxel reaches half its size beyond its centre.
     """
-    mask = np.asarray(nib.load(raw).dataobj)
-    return geometry.resample(
-        mask.astype(np.uint8), nib.load(grid).affine, image.affine, image.shape, order=0
+    mask = np.asarray(nib.load(raw).dataobj).astype(np.uint8)
+    mapping = np.linalg.inv(nib.load(grid).affine) @ image.affine
+    return ndimage.affine_transform(
+        mask, mapping[:3, :3], mapping[:3, 3], image.shape, order=0, mode="grid-constant"
     ) > 0  # fmt: skip
 
 
