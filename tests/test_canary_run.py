@@ -74,7 +74,7 @@ def test_a_mask_that_is_drawn_by_chance_is_not_repeatable(run):
 
 
 def test_the_command_stores_the_findings_beside_the_scores(run, capsys):
-    cohort, root = run(lambda image, prompt, previous=None: np.flip(ball(image, prompt), 2))
+    cohort, root = run(lambda image, prompt, previous=None: np.flip(ball(image, prompt), 0))
     manifest = cohort.cases[0].image.parent / "manifest.tsv"
     assert main(["canaries", str(manifest), str(root)]) == 0
     stored = flags.read(root)
