@@ -27,11 +27,12 @@ import torch
 
 @dataclass(frozen=True)
 class System:
-    """What is compared: its title, the official code, its checkout (none: a package) and versions."""
+    """What is compared: title, official code, function, segmenters, checkout (none: a package), versions."""
 
     title: str
     code: str
     compare: str
+    segmenters: str
     checkout: str = ""
     versions: tuple[str, ...] = ("torch",)
 
@@ -39,41 +40,42 @@ class System:
 SYSTEMS: dict[str, System] = {
     "sam_med3d": System(
         "SAM-Med3D, SegAnyPET", "uni-medical/SAM-Med3D utils/infer_utils.py validate_paired_img_gt",
-        "sam_med3d:compare", "SAM-Med3D", ("torch", "torchio", "medim"),
+        "sam_med3d:compare", "sam_med3d_turbo seganypet_v1 seganypet_v2 seganypet_lesion",
+        "SAM-Med3D", ("torch", "torchio", "medim"),
     ),
     "vista3d": System(
         "VISTA3D",
         "Project-MONAI/model-zoo models/vista3d (inference.json, its evaluator and inferer)",
-        "vista3d:compare", "model-zoo", ("torch", "monai"),
+        "vista3d:compare", "vista3d vista3d_point", "model-zoo", ("torch", "monai"),
     ),
     "nninteractive": System(
         "nnInteractive", "the package's session on arrays read by SimpleITK",
-        "nninteractive:compare", "", ("torch", "nnInteractive", "nnunetv2"),
+        "nninteractive:compare", "nninteractive", "", ("torch", "nnInteractive", "nnunetv2"),
     ),
     "nnunet": System(
         "nnU-Net v2", "the package's command nnUNetv2_predict_from_modelfolder",
-        "nnunet:compare", "", ("torch", "nnunetv2"),
+        "nnunet:compare", "nnunet", "", ("torch", "nnunetv2"),
     ),
     "sam": System(
-        "SAM", "the package's SamPredictor", "slices:compare_sam", "",
+        "SAM", "the package's SamPredictor", "slices:compare_sam", "sam_vit_b sam_vit_l sam_vit_h", "",
         ("torch", "torchvision", "segment-anything"),
     ),
     "medsam": System(
         "MedSAM", "bowang-lab/MedSAM MedSAM_Inference.py medsam_inference",
-        "slices:compare_medsam", "MedSAM", ("torch", "scikit-image"),
+        "slices:compare_medsam", "medsam", "MedSAM", ("torch", "scikit-image"),
     ),
     "litemedsam": System(
         "LiteMedSAM",
         "bowang-lab/MedSAM branch LiteMedSAM, CVPR24_LiteMedSAM_infer.py MedSAM_infer_npz_3D",
-        "slices:compare_litemedsam", "LiteMedSAM", ("torch", "opencv-python-headless"),
+        "slices:compare_litemedsam", "litemedsam", "LiteMedSAM", ("torch", "opencv-python-headless"),
     ),
     "segvol": System(
         "SegVol", "BAAI-DCAI/SegVol inference_demo.py, in its own environment",
-        "external:compare_segvol", "SegVol", (),
+        "external:compare_segvol", "segvol", "SegVol", (),
     ),
     "sat": System(
         "SAT-Pro", "zhaoziheng/SAT inference.py main, in its own environment",
-        "external:compare_sat", "SAT", (),
+        "external:compare_sat", "sat_pro", "SAT", (),
     ),
 }  # fmt: skip
 
@@ -88,7 +90,7 @@ def rows_of(name: str, checkouts: Path) -> list[dict]:
     for found in compare(*given):
         differing = int((found.official != found.mine).sum())
         rows.append({
-            "system": system.title, "official code": system.code,
+            "system": system.title, "segmenters": system.segmenters, "official code": system.code,
             "commit": commit(*given) if given else versions(system.versions[1:2]).split()[-1],
             "versions": versions(system.versions) or pinned(name), "network": found.network,
             "grid": found.grid, "prompts": found.prompts, "voxels": found.official.size,
@@ -151,7 +153,7 @@ def write(table: pd.DataFrame) -> None:
     """Put rows into the package's record, in the order of `SYSTEMS`."""
     path = Path(str(resources.files("umdlib") / "segmenters" / "parity.tsv"))
     kept = pd.read_csv(path, sep="\t", keep_default_na=False) if path.is_file() else table[:0]
-    kept = kept[~kept["system"].isin(table["system"])].reindex(columns=table.columns)
+    kept = kept[~kept["system"].isin(table["system"])].reindex(columns=table.columns, fill_value="")
     order = {s.title: n for n, s in enumerate(SYSTEMS.values())}
     whole = pd.concat([kept, table]).sort_values(
         "system", key=lambda s: s.map(order), kind="stable"

@@ -31,6 +31,7 @@ PICTURES = {
 PAGES = {
     "systems", "plausibility", "toy_masks", "canary_run", "timings", "planted", "controls", "flags",
     "lesionwise", "lesion_pictures", "trained",
+    "margins",
 }  # fmt: skip
 ENDS = {"__main__", "book", "notebook", "reader"}
 HALVES = {

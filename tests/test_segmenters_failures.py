@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from test_segmenters import AFFINE, CENTRE, phantom, prompt_for, twin, world
 
-from umdlib import benchmark, segmenters, synthetic
+from umdlib import benchmark, segmenters
 from umdlib.cohort import read_cohort
 from umdlib.errors import InputError
 from umdlib.prompts import Box, Click, Prompt
@@ -69,9 +69,8 @@ def test_other_errors_are_not_called_memory():
         segmenters.load(record_of(segment))(image, prompt_for(record_of(segment)))
 
 
-def test_a_run_goes_on_after_memory_ran_out(tmp_path):
-    manifest = synthetic.synthesise(tmp_path / "c", subjects=1, seed=1, spacing_mm=12.0, jobs=1)
-    cohort = read_cohort(manifest)
+def test_a_run_goes_on_after_memory_ran_out(tmp_path, make_cohort):
+    cohort = read_cohort(make_cohort(1))
     state = {"calls": 0, "hungry": True}
 
     def segment(image, prompt, previous=None):

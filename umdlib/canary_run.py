@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from umdlib import canaries, controls, prompts, runs, segmenters, volume
+from umdlib import canaries, controls, flags, prompts, runs, segmenters, volume
 from umdlib.cohort import Case, Cohort
 from umdlib.errors import InputError
 from umdlib.tables.text import markdown_table
@@ -79,6 +79,15 @@ def check_run(
             report(f"{segmenter} {modality}: {rows[-1]['faults'] or 'no alarm'}")
     columns = ["segmenter", "modality", "n_cases", "faults", "detail", "control"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def found(cohort: Cohort, root: str | Path, *, limit: int = 4) -> pd.DataFrame:
+    """What the run's canaries found; where they did not run, what its stored masks say now."""
+    stored = flags.read(root)
+    if not stored.empty:
+        return stored
+    names = sorted(p.name for p in (Path(root) / "cases").glob("*") if p.is_dir())
+    return check_run(cohort, root, names, limit=limit)
 
 
 def replay(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from umdlib import systems
 from umdlib.canaries import FAULTS
 from umdlib.errors import InputError
 
@@ -66,6 +67,7 @@ def shade_pages(folder: str | Path, root: str | Path) -> int:
     names = flagged(read(root))
     if not names:
         return 0
+    names |= {systems.title(name): said for name, said in names.items()}
     shaded = 0
     for page in sorted(Path(folder).rglob("*.html")):
         if page.name.startswith("published"):

@@ -41,7 +41,7 @@ def compare(checkout: Path) -> Iterator[common.Found]:
         for kind in (np.float32, np.int16) if grid == "flipped" else (np.float32,):
             for n in (1, 3):
                 official, mine = _both(infer_utils, net, affine, kind, n)
-                tolerance = {"round spacings": official.size // 50}.get(
+                tolerance = {"round spacings": official.size // 350}.get(
                     grid, 2 * (kind is np.int16)
                 )
                 why = {"round spacings": TIES}.get(grid, CUT if kind is np.int16 else "")

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from comparisons import common
-from umdlib.prompts import Prompt
+from umdlib.prompts import Click, Prompt
 from umdlib.segmenters import network, vista3d
 
 NETWORK = "tiny, random, windows of 64"
@@ -37,14 +37,26 @@ def compare(checkout: Path) -> Iterator[common.Found]:
             mine = vista3d.Vista3D(net, "cpu", by="class", side=64)(given, Prompt(name))
             said = f"class {name}" + " (20, expanded to five lobes)" * (name == "lung")
             yield common.Found(grid, NETWORK, said, theirs, mine)
-        for n in (1, 3):
-            points = [list(v) for v in common.VOXELS[:n]]
-            signs = [int(s) for s in common.SIGNS[:n]]
-            theirs = official(points=points, point_labels=signs) == 1
-            segment = vista3d.Vista3D(net, "cpu", by="click", side=64)
-            mine = segment(given, Prompt("x", common.clicks(affine, n)))
-            said = "1 point" if n == 1 else "3 points, one negative"
+        segment = vista3d.Vista3D(net, "cpu", by="click", side=64)
+        for signs in ((True,), (True, True, False)):
+            voxels, mine = _answered(segment, given, affine, signs)
+            theirs = official(points=voxels, point_labels=[int(s) for s in signs]) == 1
+            said = "1 point" if len(signs) == 1 else "3 points, one negative"
             yield common.Found(grid, NETWORK, said, theirs, mine)
+
+
+def _answered(segment, image, affine, signs) -> tuple[list, np.ndarray]:
+    """Voxels at which the random network answers with something, and its mask."""
+    rng = np.random.default_rng(2)
+    for _ in range(30):
+        voxels = rng.integers(6, np.array(common.SHAPE) - 6, (len(signs), 3)).tolist()
+        clicks = tuple(
+            Click(common.world(affine, v), s) for v, s in zip(voxels, signs, strict=True)
+        )
+        mask = segment(image, Prompt("x", clicks))
+        if mask.any():
+            break
+    return voxels, mask
 
 
 def _bundle(bundle: Path, folder: Path, net):

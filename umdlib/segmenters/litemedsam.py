@@ -144,6 +144,7 @@ class LiteMedSAM:
                 sparse_prompt_embeddings=sparse, dense_prompt_embeddings=dense,
                 multimask_output=False,
             )  # fmt: skip
+            network.finite(logits, "litemedsam", "a slice")
             logits = logits[..., : encoded.inner[0], : encoded.inner[1]]
             full = torch.nn.functional.interpolate(
                 logits, size=encoded.size, mode="bilinear", align_corners=False

@@ -24,6 +24,7 @@ class NnUNet:
 
     def __init__(self, predictor, labels: dict[str, int]) -> None:
         self._predictor, self._labels = predictor, labels
+        network.guard(predictor.network, "nnunet")
         self._data: np.ndarray | None = None
         self._map: np.ndarray | None = None
 
