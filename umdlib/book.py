@@ -20,6 +20,7 @@ import yaml
 from umdlib import labels, notebook, published, scores
 from umdlib.errors import InputError
 
+SIMULATED = frozenset({"published_pairing"})
 PARAMETER_CELLS = {
     "parameters": "the parameters and what they mean",
     "injected-parameters": "the parameters of this run",
@@ -176,6 +177,8 @@ def _byline(document: dict, stamp: Mapping[str, Any]) -> None:
     parameters, name = run["parameters"], run["name"]
     if {"scores", "manifest"} & parameters.keys() and stamp:
         what = f"**Measured here** on cohort `{stamp.get('cohort')}`, {_subjects(stamp)}"
+    elif run["template"] in SIMULATED:
+        what = "**Simulated** with a known truth; neither printed in the papers nor measured here"
     elif run["template"].startswith("published"):
         what = "**Printed in the papers**; nothing on this page was measured here"
     else:
