@@ -20,6 +20,12 @@ import yaml
 from umdlib import labels, notebook, published, scores
 from umdlib.errors import InputError
 
+SIMULATED = frozenset({"published_pairing"})
+PARAMETER_CELLS = {
+    "parameters": "the parameters and what they mean",
+    "injected-parameters": "the parameters of this run",
+}
+
 
 def stage(
     source: str | Path,
@@ -67,8 +73,9 @@ def stage(
         document["metadata"]["umd"] |= {"name": path.stem, "template": template}
         file = Path(template_folder) / f"{template}.ipynb"
         known = notebook.parameters(file) if file.is_file() else {}
-        _fold_parameters(document)
-        if path.stem != toc["root"].rpartition("/")[2]:
+        landing = path.stem == toc["root"].rpartition("/")[2]
+        _fold_parameters(document, remove=landing)
+        if not landing:
             _byline(document, stamp)
         document["cells"].append(_provenance_cell(document, stamp, known, data or {}))
         text = json.dumps(document, indent=1, ensure_ascii=False, sort_keys=True)
@@ -153,20 +160,25 @@ def _pruned(toc: dict, present: Mapping[Path, bytes]) -> dict:
     return {**toc, "parts": parts}
 
 
-def _fold_parameters(document: dict) -> None:
+def _fold_parameters(document: dict, *, remove: bool = False) -> None:
     """Fold the parameter cells: a reader sees the answer first, the command at the end has them all."""
     for cell in document["cells"]:
         tags = cell["metadata"].get("tags", [])
-        if {"parameters", "injected-parameters"} & set(tags):
-            cell["metadata"]["tags"] = [*tags, "hide-cell"]
+        for tag, what in PARAMETER_CELLS.items():
+            if tag in tags:
+                cell["metadata"]["tags"] = [*tags, "remove-cell" if remove else "hide-cell"]
+                folds = {"code_prompt_show": f"Show {what}", "code_prompt_hide": f"Hide {what}"}
+                cell["metadata"]["mystnb"] = folds
 
 
 def _byline(document: dict, stamp: Mapping[str, Any]) -> None:
     """A line below the title: whose numbers these are, and where it says how they were made."""
     run = document["metadata"]["umd"]
     parameters, name = run["parameters"], run["name"]
-    if "scores" in parameters and stamp:
+    if {"scores", "manifest"} & parameters.keys() and stamp:
         what = f"**Measured here** on cohort `{stamp.get('cohort')}`, {_subjects(stamp)}"
+    elif run["template"] in SIMULATED:
+        what = "**Simulated** with a known truth; neither printed in the papers nor measured here"
     elif run["template"].startswith("published"):
         what = "**Printed in the papers**; nothing on this page was measured here"
     else:
@@ -184,7 +196,7 @@ def _provenance_cell(
     """The last section of an executed chapter: what made it, its data, and how to make it again."""
     run = document["metadata"]["umd"]
     name, template = run["name"], run["template"]
-    measured = stamp and "scores" in run["parameters"]
+    measured = stamp and {"scores", "manifest"} & run["parameters"].keys()
     words = []
     if measured:
         words += [f"cohort `{stamp.get('cohort')}` ({str(stamp.get('cohort_hash', ''))[:12]}), "
@@ -282,7 +294,10 @@ def stamp_of(score_file: str | Path) -> dict[str, Any]:
         return {}
     table = scores.read_scores(score_file)
     subjects = table.groupby("session", sort=False)["subject"].nunique()
-    return {**table.attrs["stamp"], "subjects": {s: int(n) for s, n in subjects.items()}}
+    stamp = {**table.attrs["stamp"], "subjects": {s: int(n) for s, n in subjects.items()}}
+    if stamp.get("cohort") == "cohort":  # the folder of the synthetic cohort: its run names it
+        stamp["cohort"] = Path(score_file).resolve().parent.name
+    return stamp
 
 
 def downloads(score_file: str | Path) -> dict[str, bytes]:

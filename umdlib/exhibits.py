@@ -134,7 +134,8 @@ def markdown_table(table: pd.DataFrame, formats: Mapping[str, str] | None = None
 
     def cell(column, value):
         if isinstance(value, (float, np.floating)):
-            return "–" if np.isnan(value) else format(float(value), formats.get(column, ".2f"))
+            text = format(float(value), formats.get(column, ".2f")).replace("-", "−")
+            return "–" if np.isnan(value) else text
         return str(value)
 
     lines = ["| " + " | ".join(map(str, table.columns)) + " |", "|" + " --- |" * len(table.columns)]

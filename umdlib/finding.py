@@ -78,8 +78,9 @@ def finding_html(row: pd.Series, *, title: str, n_structures: int) -> str:
     structures = "1 structure" if n_structures == 1 else f"{n_structures} structures"
     low, high = (f"{row[k]:+.3f}".replace("-", "−") for k in ("ci_low", "ci_high"))
     return (
-        f'<div class="umd-finding"><strong>{number}</strong><span>mean change in DSC from '
-        f"{session.structural} to PET under the same click, 95&nbsp;% interval {low} to {high}; "
+        f'<div class="umd-finding"><strong>{number}</strong><span>mean change in overlap with the '
+        f"reference (DSC, 0 to 1) from {session.structural} to PET under the same click; 95&nbsp;% "
+        f"interval {low} to {high}; "
         f"{html.escape(title)}, {row['n_subjects']} subjects, {structures}</span></div>"
     )
 

@@ -31,7 +31,20 @@
     box.hidden = true;
   }
 
+  // a figure opens at its full size: on a narrow screen its letters are small
+  function openFigures() {
+    for (const picture of document.querySelectorAll(".bd-article figure img, .bd-article .cell_output img")) {
+      if (picture.closest("a, .umd-viewer")) continue;
+      const link = document.createElement("a");
+      link.href = picture.src;
+      link.className = "umd-zoom";
+      picture.replaceWith(link);
+      link.append(picture);
+    }
+  }
+
   function start() {
+    openFigures();
     document.body.append(box);
     for (const link of document.querySelectorAll("a.umd-term[title], a.reference.internal[title][href*='bibliography']")) {
       link.dataset.umdTip = link.title; // the browser's own tip would lie over this one

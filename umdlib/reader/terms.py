@@ -12,11 +12,11 @@ GLOSSARY = "glossary"
 SILENT = frozenset({GLOSSARY, "bibliography"})
 
 # Everyday words that mean something else as often as not: linked only where a page asks for it.
-ORDINARY = frozenset({"case", "step", "volume"})
+ORDINARY = frozenset({"box", "case", "step", "volume"})
 
 # Text below these is no running text.
 CLOSED = (
-    nodes.reference, nodes.literal, nodes.literal_block, nodes.raw, nodes.title, nodes.thead,
+    nodes.reference, nodes.literal, nodes.literal_block, nodes.raw, nodes.title, nodes.table,
     nodes.field_list, nodes.pending, nodes.math,
 )  # fmt: skip
 
@@ -76,7 +76,7 @@ def named(terms: dict[str, Term], text: str) -> Term:
 
 
 def running_text(document: nodes.document) -> Iterator[nodes.Text]:
-    """Text nodes of paragraphs that are not links, code, headings or tables' heads."""
+    """Text nodes of paragraphs that are not links, code, headings or tables."""
     for paragraph in document.findall(nodes.paragraph):
         _join_texts(paragraph)
         for text in list(paragraph.findall(nodes.Text)):
@@ -141,8 +141,7 @@ def _linked(text: str, pattern, terms, seen: set[str], page: str) -> list[nodes.
 
 
 def pages_to_read(app, env, added, changed, removed) -> set[str]:
-    """A changed glossary changes every page that shows its definitions."""
-    if GLOSSARY in added | changed:
-        env.__dict__.pop("umd_terms", None)
-        return set(env.found_docs) - added - changed - removed
-    return set()
+    """Every page, if any changed: each shows the titles of all, and the glossary's definitions."""
+    env.__dict__.pop("umd_terms", None)
+    touched = added | changed | removed
+    return set(env.found_docs) - touched if touched else set()

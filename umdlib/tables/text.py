@@ -229,7 +229,7 @@ def comparison_table(
     if detail == "effects":
         table["median"] = spans("median", "median_low", "median_high")
         table["Hodges–Lehmann"] = spans("hl", "hl_low", "hl_high")
-        for column, title in (("rank_biserial", "rank-biserial"), ("d_z", "d~z~")):
+        for column, title in (("rank_biserial", "rank-biserial"), ("d_z", "d_z")):
             table[title] = [number(v, 2, sign=True) for v in comparisons[column]]
         table["p (equivalence)"] = [p_text(v) for v in comparisons["p_tost"]]
         smallest = comparisons["smallest_detectable"]
