@@ -15,6 +15,7 @@ def run(capsys, *words):
 def test_every_command_has_help(capsys):
     for command in (
         "synthesise",
+        "simulate",
         "check",
         "import",
         "segmenters",

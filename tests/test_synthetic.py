@@ -1,16 +1,28 @@
 """What a synthetic subject must be: an anatomy, two grids, physics that can be switched off."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from umdlib.errors import InputError
+from umdlib.geometry import resample
 from umdlib.labels import ORGANS
 from umdlib.synthetic import Factors, factors, image_pair, only
 from umdlib.synthetic.acquisition import Acquisition, draw_acquisition
 from umdlib.synthetic.anatomy import Anatomy, draw_anatomy
+from umdlib.synthetic.attenuation import line_mean
+from umdlib.synthetic.kernel import cell_borders
 from umdlib.synthetic.lesions import draw_lesions
-from umdlib.synthetic.literature import SOURCES, TISSUE, UPTAKE, VOLUMES
+from umdlib.synthetic.literature import (
+    SOURCES,
+    T1_MS,
+    TISSUE,
+    UPTAKE,
+    VOLUMES,
+    spoiled_gradient_echo,
+)
 from umdlib.synthetic.motion import fill_bladder
 from umdlib.synthetic.noise import SplineField
 from umdlib.synthetic.person import draw_person
@@ -141,8 +153,6 @@ def test_grids_of_a_pair_differ_but_share_the_world(pair):
 
 
 def test_ct_shows_liver_fat_and_lung_at_their_hu(pair):
-    from umdlib.geometry import resample
-
     labels = pair.structural_reference.data
     for name, low, high in (
         ("liver", 50, 62),
@@ -186,8 +196,6 @@ def test_every_factor_off_gives_the_structural_image_to_the_bit(anatomy, acquisi
 @pytest.mark.parametrize("factor", ["noise", "breathing", "misregistration", "bladder_filling"])
 def test_factor_off_equals_a_scan_without_its_cause(anatomy, acquisition, pair, factor):
     """The cause planted at 0 and the strength at 0 must be the same image."""
-    from dataclasses import replace
-
     causes = {
         "breathing": {"breathing_mm": 0.0}, "misregistration": {"misregistration_mm": 0.0, "rigid_mm": (0.0, 0.0, 0.0)},
         "bladder_filling": {"bladder_ml": 0.0}, "noise": {"liver_cov": 0.0},
@@ -212,6 +220,87 @@ def test_factor_off_equals_a_scan_without_its_cause(anatomy, acquisition, pair, 
     assert np.array_equal(off.structural.data, pair.structural.data)
 
 
+def test_lines_through_the_middle_of_a_disc_are_its_diameter():
+    """The mean line integral at the centre of a long cylinder of radius r and value 1 is 2 r."""
+    x = np.arange(-30, 31) * 8.0
+    for radius in (24.0, 48.0, 80.0):
+        disc = (np.hypot(x[:, None], x[None, :]) <= radius).astype(np.float32)
+        cylinder = np.repeat(disc[:, :, None], 20, axis=2)
+        assert line_mean(cylinder, 8.0)[30, 30, 10] == pytest.approx(2 * radius, rel=0.12)
+
+
+def test_attenuation_mismatch_is_at_the_dome_and_off_without_a_cause(anatomy):
+    """CT expired, PET 14 mm deeper: CT's liver lies where PET has lung, which is overcorrected."""
+    still = {"noise": 0.0, "breathing": 0.0}
+    moved = Acquisition(breathing_mm=0, misregistration_mm=14, bladder_ml=0)
+
+    def image(scan, **strengths):
+        return image_pair(
+            anatomy, session="petct", acquisition=scan, seed=1, factors=factors(still | strengths),
+            spacing_mm=6.0,
+        ).pet.data  # fmt: skip
+
+    off = image(moved, attenuation_mismatch=0)
+    on = image(moved)
+    ratio = np.where(off > 0.1, on / np.maximum(off, 0.1), 1)
+    assert 1.2 < ratio.max() < 2.0
+    assert np.abs(ratio[:, :, -20:] - 1).max() < 0.02  # nothing at the head
+    assert (
+        image(replace(moved, misregistration_mm=-14.0)).sum()
+        < image(replace(moved, misregistration_mm=-14.0), attenuation_mismatch=0).sum()
+    )
+    assert np.array_equal(image(STILL), image(STILL, attenuation_mismatch=0))
+
+
+def test_four_classes_lower_bone_by_what_was_published(anatomy):
+    """Bone lesions lose 8 % (SD 3 %) where bone counts as soft tissue (Martinez-Möller 2009)."""
+    off, on = (
+        image_pair(
+            anatomy, session="petmr", acquisition=STILL, seed=1, spacing_mm=6.0,
+            factors=factors({"noise": 0, "attenuation": strength}),
+        ).pet for strength in (0.0, 1.0)
+    )  # fmt: skip
+    tissue = resample(anatomy.tissue, anatomy.affine, off.affine, off.shape, order=0)
+    z = off.affine[2, 3] + off.affine[2, 2] * np.arange(off.shape[2])
+    bone = (tissue == CODES["marrow"]) & (z < -40)[None, None, :]
+    assert -0.11 < on.data[bone].mean() / off.data[bone].mean() - 1 < -0.05
+    liver = ndimage.binary_erosion(tissue == CODES["liver"], iterations=2)
+    assert on.data[liver].mean() == pytest.approx(off.data[liver].mean(), rel=0.01)
+
+
+def test_lung_is_wrong_by_what_was_planted_where_a_map_has_four_classes(anatomy):
+    scan = replace(STILL, lung_bias=0.15)
+    off, on = (
+        image_pair(
+            anatomy, session="petmr", acquisition=scan, seed=1, spacing_mm=6.0,
+            factors=factors({"noise": 0, "attenuation": strength}),
+        ) for strength in (0.0, 1.0)
+    )  # fmt: skip
+    lung = ndimage.binary_erosion(off.pet_reference.data == VALUE["lung"], iterations=4)
+    assert on.pet.data[lung].mean() / off.pet.data[lung].mean() == pytest.approx(1.15, abs=0.03)
+
+
+def test_signal_of_mr_follows_the_relaxation_times():
+    """Spoiled gradient echo of T1 at 3 T (de Bazelaire 2004), relative to fat."""
+    for name, t1_ms in T1_MS.items():
+        assert TISSUE[name].t1 == pytest.approx(spoiled_gradient_echo(t1_ms), abs=0.01), name
+
+
+def test_borders_of_cells_are_where_two_points_are_equally_far():
+    """Against a search over all points of the jittered grid."""
+    rng = np.random.default_rng(0)
+    offsets = rng.uniform(0.12, 0.88, (64, 64, 2)).astype(np.float32)
+    x, y = (rng.uniform(90, 900, (12, 10, 8)).astype(np.float32) for _ in "xy")
+    found = np.zeros(x.shape, bool)
+    width, half = np.full_like(x, 30.0), np.full_like(x, 3.0)
+    cell_borders(x, y, width, half, offsets, np.ones_like(found), found)
+    points = 30 * (np.indices((64, 64)).transpose(1, 2, 0) + offsets).reshape(-1, 2)
+    far = np.hypot(x[..., None] - points[:, 0], y[..., None] - points[:, 1])
+    near = np.sort(far, axis=-1)[..., :2]
+    assert (found == ((near[..., 1] - near[..., 0]) / 2 < 3)).mean() > 0.99  # looks one square far
+    assert 0.05 < found.mean() < 0.6
+
+
 def test_one_letter_of_the_ladder_changes_only_its_part(anatomy, acquisition):
     base, blurred, noisy, moved, recoloured = (
         image_pair(
@@ -233,7 +322,7 @@ def test_one_letter_of_the_ladder_changes_only_its_part(anatomy, acquisition):
 
 def test_misregistration_moves_the_dome_down_by_what_was_planted(anatomy):
     shifted = Acquisition(breathing_mm=0, misregistration_mm=14, bladder_ml=0)
-    off = {"noise": 0.0, "breathing": 0.0}
+    off = {"noise": 0.0, "breathing": 0.0, "attenuation_mismatch": 0.0}
     a, b = (
         image_pair(
             anatomy, session="petct", acquisition=q, seed=1, factors=factors(off), spacing_mm=4.0

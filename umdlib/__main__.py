@@ -58,6 +58,21 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--jobs", type=_positive, default=1, metavar="N", help="subjects at once (default 1)"
     )
+    p.add_argument("--factor", action="append", default=[], metavar="NAME=STRENGTH",
+                   help="strength of a part of the physics, 0 to leave it out; repeat")  # fmt: skip
+
+    p = _command(commands, "simulate", _simulate, "image the body in a label map of your own")
+    p.add_argument("label_map", metavar="LABELMAP", help="NIfTI file, e.g. TotalSegmentator's")
+    p.add_argument("out", metavar="OUT", help="folder to fill; OUT/manifest.tsv describes it")
+    p.add_argument("--names", metavar="TSV", help="columns index and name of its values "
+                   "(default: the 13 structures)")  # fmt: skip
+    p.add_argument("--session", default="petct", help="petct (default) or petmr")
+    p.add_argument("--seed", type=int, default=0, metavar="S", help="random seed (default 0)")
+    p.add_argument("--spacing", type=float, default=4.0, metavar="MM",
+                   help="voxel size of PET in mm (default 4)")  # fmt: skip
+    p.add_argument("--lesions", type=int, default=0, metavar="N", help="lesions (default 0)")
+    p.add_argument("--factor", action="append", default=[], metavar="NAME=STRENGTH",
+                   help="strength of a part of the physics, 0 to leave it out; repeat")  # fmt: skip
 
     p = _command(commands, "check", _check, "read every file of a cohort and list all faults")
     p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the cohort")
@@ -199,7 +214,24 @@ def _synthesise(a) -> None:
         spacing_mm=a.spacing,
         jobs=a.jobs,
         lesions=a.lesions,
+        factors=synthetic.factors(synthetic.read_strengths(a.factor)),
         progress=_say,
+    )
+    _say(f"Cohort: {manifest}")
+
+
+def _simulate(a) -> None:
+    from umdlib import synthetic
+
+    manifest = synthetic.simulate_cohort(
+        a.label_map,
+        a.out,
+        session=a.session,
+        seed=a.seed,
+        names=synthetic.read_names(a.names) if a.names else None,
+        factors=synthetic.factors(synthetic.read_strengths(a.factor)),
+        spacing_mm=a.spacing,
+        lesions=a.lesions,
     )
     _say(f"Cohort: {manifest}")
 

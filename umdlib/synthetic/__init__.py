@@ -2,6 +2,10 @@
 
 from umdlib.synthetic.cohort import synthesise
 from umdlib.synthetic.factors import Factors, factors, only
+from umdlib.synthetic.own import read_names, read_strengths, simulate_cohort
 from umdlib.synthetic.simulation import Pair, image_pair, simulate
 
-__all__ = ["Factors", "Pair", "factors", "image_pair", "only", "simulate", "synthesise"]
+__all__ = [
+    "Factors", "Pair", "factors", "image_pair", "only", "read_names", "read_strengths", "simulate",
+    "simulate_cohort", "synthesise",
+]  # fmt: skip

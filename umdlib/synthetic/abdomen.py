@@ -25,7 +25,7 @@ FATTY = over("visceral_fat")
 
 def paint_cavity(canvas: Canvas, person: Person) -> None:
     """Abdominal and pelvic cavity filled with fat; psoas and back muscles stay muscle."""
-    w = canvas.window((-180, -125, 860), (180, 180, 1175))
+    w = canvas.window((-180, -125, 860), (180, 180, 1262))
     table = sex_table(person, TRUNK)
     wall = section(w, table)
     cavity = wall + np.where(w.y > 20, 11, 15 + 0.06 * np.maximum(20 - w.y, 0))
@@ -52,6 +52,8 @@ def paint_cavity(canvas: Canvas, person: Person) -> None:
             26,
         )
         canvas.paint(w, canvas.tube(w, psoas[:, :3], psoas[:, 3]) < 0, "muscle", FATTY)
+        crus = curve([(s * 12, -20, 1120, 4), (s * 17, -16, 1180, 6), (s * 15, -6, 1240, 7)], 14)
+        canvas.paint(w, canvas.tube(w, crus[:, :3], crus[:, 3]) < 0, "muscle", FATTY)
         quad = capsule(w, (s * 62, -64, 1170), (s * 72, -58, 1070), 12, 16)
         canvas.paint(w, quad < 0, "muscle", FATTY)
 
@@ -68,12 +70,14 @@ def paint_liver(canvas: Canvas, person: Person, rng: np.random.Generator) -> Non
     right = ellipsoid(w, (66, -8, 1205), (78, 98, 92))
     left = ellipsoid(w, (-6, 44, 1232), (86 + 8 * person.shape["liver_left"], 42, 46))
     field = smooth_min(right, left, 40)
+    caudate = ellipsoid(w, (14, -4, 1214), (17, 15, 32))
     under = (1128 + 0.62 * (70 - w.x) + 0.10 * np.maximum(w.y, -40)) - w.z
     field = smooth_max(field, under.astype(np.float32), 26)
-    hollow = ellipsoid(w, (22, -40, 1195), (34, 34, 62))
+    hollow = ellipsoid(w, (18, -44, 1190), (27, 29, 58))
     field = smooth_max(field, -hollow, 14)
     hollow = ellipsoid(w, (-62, -10, 1215), (46, 44, 60))
     field = smooth_max(field, -hollow, 10)
+    field = smooth_min(field, caudate, 8)
     field = field + lumps(canvas, w, rng, 45, 1.6)
     allowed = FATTY[w.tissue]
     level = level_for(field, allowed, person.volumes_ml["liver"] / canvas.voxel_ml, most=16)
@@ -152,14 +156,12 @@ def paint_kidneys(canvas: Canvas, person: Person, rng: np.random.Generator) -> N
         )
         sinus = np.minimum(pelvis, calyx)
         canvas.paint(w, mask & (sinus < 3) & (depth > 4), "visceral_fat")
-        inner = np.minimum(ellipsoid(w, centre - frame[0] * 14, (9, 5, 11), frame), calyx + 2.5)
         canvas.paint(
             w,
-            mask & (sinus < 3) & (depth > 1),
+            mask & (sinus < 0.5) & (depth > 1),
             f"{name}_pelvis",
             over("visceral_fat", f"{name}_cortex", f"{name}_medulla"),
         )
-        del inner
         wu = canvas.window((low - 20, -80, 890), (high, 40, z0))
         line = curve(
             [

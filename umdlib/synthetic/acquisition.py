@@ -50,5 +50,5 @@ def draw_acquisition(rng: np.random.Generator, *, session: str, bmi: float) -> A
         rigid_mm=tuple(round(float(v), 2) for v in rng.normal(0, 1, 3) * [0.8, 0.8, 1.0]),
         bladder_ml=round(float(np.clip(rng.normal(60, 30), 5, 150)), 1),
         liver_cov=round(float(np.clip(cov, 0.05, 0.2)), 4),
-        lung_bias=round(float(np.clip(rng.normal(0.02, 0.05), -0.12, 0.15)), 4),
+        lung_bias=round(float(np.clip(rng.normal(0.0, 0.10), -0.2, 0.2)), 4),
     )

@@ -79,7 +79,7 @@ def draw_anatomy(person: Person, *, spacing_mm: float = 2.0) -> Anatomy:
     body.paint_body(canvas, outline, lean, skin)
     abdomen.paint_cavity(canvas, person)
     thorax.paint_cavities(canvas, person)
-    muscle.paint_sheets(canvas, person, next(rng))
+    muscle.paint_septa(canvas, person, next(rng))
     muscle.paint_fat_pads(canvas)
     body.paint_glands(canvas, person, next(rng))
     skeleton.paint_skeleton(canvas, person)

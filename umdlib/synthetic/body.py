@@ -57,7 +57,7 @@ def sex_table(person: Person, table: np.ndarray) -> np.ndarray:
         )
     heavy = person.bmi - 24
     belly = bump(z, 1080, 95) * (1.0 if person.sex == "M" else 0.8)
-    table[:, 2] += belly * np.clip(heavy * 3.0 + 3 * person.shape["belly"], -8, 55)
+    table[:, 2] += belly * np.clip(heavy * 3.0 + 3 * person.shape["belly"], -16, 55)
     table[:, 1] += belly * np.clip(heavy * 1.7, -5, 28)
     return table
 
@@ -102,6 +102,9 @@ def lean_field(canvas: Canvas, window: Window, person: Person) -> np.ndarray:
     face = ellipsoid(window, (0, 46, 1600), (58, 56, 76))
     head = smooth_min(head, face, 26)
     head = smooth_min(head, capsule(window, (0, 78, 1545), (0, 80, 1555), 20, 24), 24)
+    for side in (-1, 1):
+        jaw = capsule(window, (side * 51, 10, 1612), (side * 46, 24, 1566), 15, 15)
+        head = smooth_min(head, jaw, 14)
     head = smooth_min(head, capsule(window, (0, 98, 1632), (0, 112, 1604), 7, 11), 10)
     for side in (-1, 1):
         head = smooth_min(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from umdlib.synthetic.abdomen import FATTY, lumps
-from umdlib.synthetic.canvas import Canvas, curve, ellipsoid, level_for, over, smooth_min
+from umdlib.synthetic.canvas import Canvas, Window, curve, ellipsoid, level_for, over, smooth_min
 from umdlib.synthetic.person import Person
 
 
@@ -64,39 +64,64 @@ def paint_gas(canvas: Canvas, w, inside, line, arc, person: Person, rng) -> None
     canvas.paint(w, gas, "colon_gas")
 
 
-def small_bowel_line(rng: np.random.Generator) -> np.ndarray:
-    """A long folded path (N, 3) that fills the middle of the abdomen."""
-    rows = []
-    levels = np.linspace(1100, 968, 7)
-    for i, z in enumerate(levels):
-        depth = np.linspace(58, 2, 3) if i % 2 == 0 else np.linspace(2, 58, 3)
-        for j, y in enumerate(depth):
-            width = 70 - 14 * abs(i - 3) / 3 - 6 * j
-            xs = np.linspace(-width, width, 5)
-            if (i + j) % 2:
-                xs = xs[::-1]
-            rows += [(x, y, z) for x in xs]
-    path = np.array(rows, float)
-    path += rng.normal(0, 1, path.shape) * [6, 7, 8]
-    return path
+# Coils of small bowel, from the duodenum to the caecum: the box (x, y, z) that each is folded into.
+COILS = (
+    ((-96, -36), (6, 58), (1112, 1156)), ((-94, -22), (2, 64), (1052, 1104)),
+    ((-10, 66), (12, 66), (1048, 1098)), ((-82, -6), (6, 66), (990, 1044)),
+    ((6, 76), (6, 66), (990, 1040)), ((-44, 54), (18, 58), (955, 982)),
+)  # fmt: skip
+
+
+def coil(box, rng: np.random.Generator, deeper: float, *, gap_mm: float = 23.0) -> np.ndarray:
+    """Path (N, 3) folded into a box: to and fro along x or z, layer by layer to the front."""
+    (x, y, z), y_front = box, box[1][1] + deeper
+    upright = bool(rng.random() < 0.5)
+    run, side = (z, x) if upright else (x, z)
+    steps = np.linspace(*run, max(round((run[1] - run[0]) / 26) + 1, 2))
+    points, count = [], 0
+    for layer, front in enumerate(np.linspace(y[0], y_front, round((y_front - y[0]) / gap_mm) + 1)):
+        across = np.linspace(*side, round((side[1] - side[0]) / gap_mm) + 1)
+        for c in across[:: -1 if layer % 2 else 1]:
+            for r in steps[:: -1 if count % 2 else 1]:
+                points.append((c, front, r) if upright else (r, front, c))
+            count += 1
+    path = np.array(points, float) + rng.normal(0, 1, (len(points), 3)) * [5, 5, 5]
+    middle, angle = path.mean(axis=0), rng.uniform(-0.45, 0.45)
+    turn = np.array(
+        [[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]]
+    )
+    return middle + (path - middle) @ turn
 
 
 def paint_small_bowel(canvas: Canvas, person: Person, rng: np.random.Generator) -> None:
-    """Loops of small bowel with mesenteric fat between them; a little gas."""
-    w = canvas.window((-105, -40, 930), (105, 130, 1125))
-    path = small_bowel_line(rng)
-    path[:, 1] += np.clip((person.bmi - 24) * 1.2, -6, 25)
-    line = curve(path, 420)
-    arc = np.arange(420)
-    radius = (
-        11.0
-        + 1.6 * np.sin(arc / 2.1)
-        + np.interp(arc, np.linspace(0, 419, 30), rng.normal(0, 1.2, 30))
-    )
-    field = canvas.tube(w, line, np.clip(radius, 6, 14)) + lumps(canvas, w, rng, 12, 0.7)
-    allowed = FATTY[w.tissue]
-    canvas.paint(w, allowed & (field < 0), "bowel_wall")
-    canvas.paint(w, allowed & (field < -3.0), "bowel_content", over("bowel_wall"))
+    """Packed loops of small bowel, each with a wall of its own; more fat between them in the heavy."""
+    w = canvas.window((-125, -40, 925), (110, 135, 1170))
+    rough = lumps(canvas, w, rng, 12, 0.7)
+    deeper = float(np.clip((person.bmi - 24) * 1.6, -8, 30))
+    size = float(np.clip(1.03 - 0.012 * (person.bmi - 24), 0.86, 1.1))
+    for box in COILS:
+        path = coil(box, rng, deeper)
+        line = curve(path, 5 * len(path))
+        arc = np.arange(len(line))
+        slow = np.interp(arc, np.linspace(0, arc[-1], 6), rng.normal(0, 1.3, 6))
+        radius = np.clip((12.0 + 1.5 * np.sin(arc / 1.7) + slow) * size, 7, 15)
+        low, high = line.min(axis=0) - 20, line.max(axis=0) + 20
+        part = canvas.window(low, high)
+        inner = tuple(
+            slice(max(a.start, b.start), min(a.stop, b.stop))
+            for a, b in zip(part.box, w.box, strict=True)
+        )
+        part = Window(canvas, inner, (low, high))
+        field = canvas.tube(part, line, radius)
+        field += rough[
+            tuple(
+                slice(a.start - b.start, a.stop - b.start)
+                for a, b in zip(inner, w.box, strict=True)
+            )
+        ]
+        mask = FATTY[part.tissue] & (field < 0)
+        canvas.paint(part, mask, "bowel_wall")
+        canvas.paint(part, mask & (field < -2.8), "bowel_content")
 
 
 def bladder_field(w, person: Person) -> np.ndarray:

@@ -6,10 +6,11 @@ import functools
 import hashlib
 import json
 import os
+import threading
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from umdlib.synthetic.sampling import SCANNERS
 from umdlib.synthetic.simulation import Pair, image_pair, lesions_on
 from umdlib.volume import LabelMap, write_label_map, write_volume
 
-VERSION = "1"  # of the synthesis: raised whenever a byte of an image may change
+VERSION = "2"  # of the synthesis: raised whenever a byte of an image may change
 FINEST_MM, COARSEST_MM = 2.0, 8.0
 ARMS_UP = 0.6  # share of PET/CT subjects
 SUFFIX = {"CT": ("anat", "ct"), "MR": ("anat", "T1w"), "PET": ("pet", "pet")}
@@ -132,9 +133,26 @@ def run(out, plan, seed, spacing_mm, lesions, factors, jobs, progress):
         for task in tasks:
             yield finish(write_subject(*task), len(plan), progress)
         return
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=end_with_parent)
+    try:
         for future in as_completed([pool.submit(write_subject, *task) for task in tasks]):
             yield finish(future.result(), len(plan), progress)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def end_with_parent() -> None:
+    """In a worker: end when the process that started it does, also if that one was killed.
+
+    A killed parent closes nothing: its workers hold both ends of the queue of tasks and would wait
+    for ever.
+    """
+
+    def watch() -> None:
+        parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def finish(result, total: int, progress):
@@ -168,11 +186,8 @@ def write_subject(
     if kept and all(p.is_file() for pair in paths.values() for p in pair):
         return subject, manifest_rows(Path(out), kept, paths), False
     record_path.unlink(missing_ok=True)
-    record = request | {"key": key, "umdlib": __version__}
-    record |= write_pair(
-        make_pair(subject, session, seed, spacing_mm, lesions, factors), session, paths
-    )
-    write_text(record_path, json.dumps(record, indent=1, sort_keys=True) + "\n")
+    pair = make_pair(subject, session, seed, spacing_mm, lesions, factors)
+    record = write_pair(pair, session, paths, record_path, request | {"key": key})
     return subject, manifest_rows(Path(out), record, paths), True
 
 
@@ -201,10 +216,10 @@ def make_pair(
     )  # fmt: skip
 
 
-def write_pair(pair: Pair, session: str, paths: dict) -> dict:
-    """Write images and references; return the truth."""
+def write_pair(pair: Pair, session: str, paths: dict, record_path: Path, request: dict) -> dict:
+    """Write images and references, last the truth with what was asked for; return it."""
     structural = SESSIONS[session].structural
-    record = pair.record()
+    record = request | {"umdlib": __version__} | pair.record()
     record["reference_ml"] = {}
     for modality, volume, reference in (
         (structural, pair.structural, pair.structural_reference),
@@ -218,6 +233,7 @@ def write_pair(pair: Pair, session: str, paths: dict) -> dict:
             write_label_map(reference_path.with_name(name), lesions_on(pair, volume))
         record["reference_ml"][modality] = volumes_ml(reference)
     record["fwhm_mm"] = SCANNERS[session, "PET"].fwhm_mm
+    write_text(record_path, json.dumps(record, indent=1, sort_keys=True) + "\n")
     return record
 
 

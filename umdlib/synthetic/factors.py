@@ -32,6 +32,9 @@ class Factors:
         Growth of the bladder between the structural image and PET.
     attenuation
         Bias of a four-class attenuation map (PET/MR only).
+    attenuation_mismatch
+        Bias where the attenuation map shows another breathing state than PET, most at the dome of
+        the diaphragm; nothing without breathing and misregistration, or below full contrast.
     structural_noise
         CT noise, or the Rician noise of MR.
     bias_field
@@ -47,6 +50,7 @@ class Factors:
     misregistration: float = 1.0
     bladder_filling: float = 1.0
     attenuation: float = 1.0
+    attenuation_mismatch: float = 1.0
     structural_noise: float = 1.0
     bias_field: float = 1.0
     ghosting: float = 1.0
@@ -68,13 +72,13 @@ class Factors:
 
 PET_FACTORS = (
     "resolution", "noise", "contrast", "breathing", "misregistration", "bladder_filling",
-    "attenuation",
+    "attenuation", "attenuation_mismatch",
 )  # fmt: skip
 # The ladder's four letters and the factors behind each.
 LADDER: dict[str, tuple[str, ...]] = {
     "R": ("resolution",),
     "N": ("noise",),
-    "C": ("contrast", "attenuation"),
+    "C": ("contrast", "attenuation", "attenuation_mismatch"),
     "A": ("breathing", "misregistration", "bladder_filling"),
 }
 

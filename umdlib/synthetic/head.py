@@ -21,11 +21,13 @@ from umdlib.synthetic.person import Person
 def brain_shape(w) -> np.ndarray:
     """Distance to cerebrum, cerebellum and stem together."""
     cerebrum = ellipsoid(w, (0, 2, 1676), (64, 82, 60))
-    temporal = np.minimum(*(ellipsoid(w, (s * 42, 18, 1640), (22, 40, 22)) for s in (-1, 1)))
+    temporal = np.minimum(*(ellipsoid(w, (s * 40, 14, 1634), (20, 38, 20)) for s in (-1, 1)))
     cerebellum = ellipsoid(w, (0, -46, 1630), (48, 31, 25))
     stem = capsule(w, (0, -14, 1650), (0, -24, 1606), 15, 8)
     field = smooth_min(smooth_min(cerebrum, temporal, 10), smooth_min(cerebellum, stem, 6), 6)
-    rise = np.clip((w.y - 8) / 34, 0, 1)
+    sella = ellipsoid(w, (0, 22, 1612), (21, 34, 24))
+    field = smooth_max(field, -sella, 10)
+    rise = np.clip((w.y - 22) / 34, 0, 1)
     base = 1588 + 56 * rise * rise * (3 - 2 * rise) - w.z
     return smooth_max(field, base, 12)
 
@@ -157,15 +159,18 @@ def paint_brain(canvas: Canvas, w, brain: np.ndarray, fold: np.ndarray) -> None:
     inside = depth > 0
     cerebellum = ellipsoid(w, (0, -46, 1628), (52, 34, 27)) < 0
     cerebellum &= (w.z < 1652) & (w.y < -18)
-    near = np.where(depth < 24, sulcus, 99)
-    grey = inside & ((depth < 3.6) | (near < 4.0))
+    near = np.where(depth < 20, sulcus, 99)
+    grey = inside & ((depth < 3.8) | (near < 3.1))
     canvas.paint(w, inside, "white_matter")
     canvas.paint(w, grey, "grey_matter")
     fluid = inside & (depth < 15) & (sulcus < 0.85) & upper
-    canvas.paint(w, fluid & (depth < 4), "csf")
-    fissure = inside & (np.abs(w.x) < 4.2) & ((w.z > 1690) | (w.y > 45) | (w.y < -50)) & upper
+    canvas.paint(w, fluid & (depth < 7), "csf")
+    arch = ((w.y + 2) / 45) ** 2 + ((w.z - 1664) / 32) ** 2
+    fissure = inside & (np.abs(w.x) < 4.4) & (arch > 1) & upper
     canvas.paint(w, fissure, "grey_matter")
-    canvas.paint(w, fissure & (np.abs(w.x) < 0.9), "csf")
+    canvas.paint(w, fissure & (np.abs(w.x) < 1.1), "csf")
+    callosum = inside & (np.abs(w.x) < 9) & (arch <= 1) & (arch > 0.66) & (w.z > 1668)
+    canvas.paint(w, callosum, "white_matter")
     for s in (-1, 1):
         for centre, radii in (
             ((s * 11, -12, 1668), (8, 13, 10)),

@@ -91,6 +91,36 @@ def spline(values, first, weights, out):
                 )
 
 
+@njit(cache=True)
+def cell_borders(x, y, width, half_mm, offsets, where, out):
+    """Mark in `out` what lies within `half_mm` of the border of two cells, `where` is true.
+
+    Cells are those of the nearest of points scattered on a grid of `width` (mm) in x and y;
+    `offsets` (N, N, 2) are the points' places in their squares, repeated.
+    """
+    n = offsets.shape[0]
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            for k in range(out.shape[2]):
+                if not where[i, j, k]:
+                    continue
+                step = width[i, j, k]
+                u, v = x[i, j, k] / step, y[i, j, k] / step
+                a, b = int(math.floor(u)), int(math.floor(v))
+                first, second = 1e9, 1e9
+                for p in range(a - 1, a + 2):
+                    for q in range(b - 1, b + 2):
+                        du = p + offsets[p % n, q % n, 0] - u
+                        dv = q + offsets[p % n, q % n, 1] - v
+                        distance = du * du + dv * dv
+                        if distance < first:
+                            first, second = distance, first
+                        elif distance < second:
+                            second = distance
+                border = 0.5 * step * (math.sqrt(second) - math.sqrt(first))
+                out[i, j, k] = border < half_mm[i, j, k]
+
+
 def triple(values) -> np.ndarray:
     """Three float64."""
     return np.array(values, np.float64)

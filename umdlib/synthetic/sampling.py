@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from umdlib.errors import InputError
 from umdlib.labels import ORGANS
 from umdlib.synthetic.tissue import label_of_code
 
@@ -46,10 +45,10 @@ class Scanner:
 # Voxels scale with the cohort's spacing / 4 mm. CT and MR are coarser than a scanner's own
 # (0.98 mm), to keep a cohort small; PET/MR slices are 3 mm instead of the scanner's 2.03 mm.
 SCANNERS: dict[tuple[str, str], Scanner] = {
-    ("petct", "CT"): Scanner((3.0, 3.0, 3.0), 3.0, 6.0, (0.31, 0.17, 0.23), "jakoby2011"),
-    ("petct", "PET"): Scanner((4.07, 4.07, 4.0), 6.8, 16.0, (0.66, 0.41, 0.57), "jakoby2011"),
-    ("petmr", "MR"): Scanner((3.1, 3.1, 2.6), 3.0, 6.0, (0.12, 0.73, 0.38), "delso2011"),
-    ("petmr", "PET"): Scanner((4.17, 4.17, 3.0), 6.0, 16.0, (0.48, 0.29, 0.81), "delso2011"),
+    ("petct", "CT"): Scanner((3.0, 3.0, 3.0), 3.0, 6.0, (0.31, 0.17, 0.23), "furst2011"),
+    ("petct", "PET"): Scanner((4.07, 4.07, 4.0), 6.8, 16.0, (0.66, 0.41, 0.57), "furst2011"),
+    ("petmr", "MR"): Scanner((3.1, 3.1, 2.6), 3.0, 6.0, (0.12, 0.73, 0.38), "furst2011"),
+    ("petmr", "PET"): Scanner((4.17, 4.17, 3.0), 6.0, 16.0, (0.48, 0.29, 0.81), "furst2011"),
 }
 
 
@@ -62,22 +61,6 @@ def grid_over(low_mm, high_mm, voxel_mm, offset=(0, 0, 0)) -> Grid:
     affine = np.diag([*voxel, 1.0])
     affine[:3, 3] = start
     return Grid(shape, affine)
-
-
-def check_orthogonal(affine: np.ndarray, *, source: str) -> None:
-    """Refuse an affine with axes that are oblique, permuted or flipped against the world's.
-
-    Raises
-    ------
-    InputError
-        Naming the source and the affine.
-    """
-    a = np.asarray(affine, float)[:3, :3]
-    if np.abs(a - np.diag(np.diag(a))).max() > 1e-3 * np.abs(a).max() or (np.diag(a) <= 0).any():
-        raise InputError(
-            f"The affine of {source} is not aligned with the world's axes: {a.tolist()}. "
-            "Resample it to a grid whose axes run right, front, up."
-        )
 
 
 def blur(values: np.ndarray, spacing_mm, fwhm_mm, *, mode: str = "nearest") -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from umdlib.synthetic.body import arms, capsule, profile, section
-from umdlib.synthetic.canvas import FAR, Canvas, Window, curve, ellipsoid, smooth_min
+from umdlib.synthetic.canvas import FAR, Canvas, Window, curve, ellipsoid, over, smooth_min
 from umdlib.synthetic.person import Person
 
 # Edges of the vertebrae from C1 (top) to L5 (bottom), and of the sacrum below.
@@ -27,6 +27,10 @@ CAGE = np.array([
     (1445, 66, 44, 82), (1462, 40, 32, 66), (1475, 22, 20, 50),
 ])  # fmt: skip
 HIP = np.array([89.0, -4.0, 914.0])
+# Middle of the iliac wings, which flare upwards: z, half-width, front, back (mm from y = 50).
+WING = np.array([
+    (930, 99, 60, 124), (960, 106, 60, 132), (1000, 117, 60, 140), (1040, 129, 60, 148), (1085, 138, 60, 152),
+])  # fmt: skip
 
 
 def paint_skeleton(canvas: Canvas, person: Person) -> None:
@@ -216,7 +220,7 @@ def paint_pelvis(canvas: Canvas) -> None:
         low, high = sorted((0, side * 165))
         w = canvas.window((low, -110, 825), (high, 110, 1082))
         flip = np.array([side, 1, 1])
-        bowl = ellipsoid(w, (0, 10, 1022), (128, 104, 150))
+        bowl = section(w, WING, power=2.0, y_middle=50.0)
         y = w.y + 8
         crest = 1066 - 0.0062 * y**2
         thick = 4.2 + 3.5 * np.clip((w.z - crest + 16) / 14, 0, 1)
@@ -224,6 +228,8 @@ def paint_pelvis(canvas: Canvas) -> None:
         front = w.y - (74 - 0.62 * np.maximum(1000 - w.z, 0))
         back = (-88 + 0.30 * np.maximum(990 - w.z, 0)) - w.y
         wing = np.maximum(wing, np.maximum(front, back))
+        iliacus = (bowl < 0) & (bowl > -15) & (w.z < crest - 8) & (w.z > 950)
+        canvas.paint(w, iliacus & (w.y > -48) & (w.y < 62), "muscle", over("visceral_fat"))
         field = wing
         hip = HIP * flip
         ball = ellipsoid(w, hip, (35, 35, 35))

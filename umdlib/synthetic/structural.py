@@ -48,8 +48,8 @@ def add_couch(hu: np.ndarray, grid: Grid, anatomy: Anatomy) -> None:
     across = np.abs(x - x.mean())[:, None]
     low = back - 5.0 + 0.00042 * across**2
     depth = low - y[None, :]
-    width = max(1.2, 0.45 * float(grid.spacing_mm[1]))
-    shell = np.exp(-0.5 * ((np.abs(depth - 12) - 10) / width) ** 2) * (across < 205) * 1.4 / width
+    width = max(1.2, 0.8 * float(grid.spacing_mm[1]))  # narrower, and the voxels would alias it
+    shell = np.exp(-0.5 * ((np.abs(depth - 12) - 10) / width) ** 2) * (across < 205) * 2.6 / width
     core = ((depth > 2) & (depth < 22) & (across < 205)) * 45.0
     couch = (-1000 + np.maximum(core, 1050 * shell)).astype(np.float32)
     np.maximum(hu, couch[:, :, None], out=hu)

@@ -29,8 +29,8 @@ def dome(w, person: Person, cage: np.ndarray) -> np.ndarray:
     right = np.exp(-(((x - 68) / 62) ** 2) - ((y - 8) / 105) ** 2)
     left = np.exp(-(((x + 72) / 58) ** 2) - ((y - 2) / 100) ** 2)
     top = 1238 + lift + 44 * right + 28 * left
-    edge = 1180 + 0.42 * (y + 5) - 0.10 * np.abs(x)
-    inner = np.clip(-(cage + 9) / 36, 0, 1)
+    edge = 1180 + np.where(y > -5, 0.62, 0.34) * (y + 5) - 0.10 * np.abs(x)
+    inner = np.clip(-(cage + 9) / 26, 0, 1)
     round_ = np.sqrt(np.maximum(1 - (1 - inner) ** 2, 0))
     return edge + (top - edge) * round_
 
@@ -51,16 +51,18 @@ def paint_mediastinum(canvas: Canvas, person: Person) -> None:
     """Tissue between the lungs: fat around heart, vessels, spine; it narrows to the front."""
     w = canvas.window((-90, -125, 1110), (90, 115, 1480))
     heart = heart_shape(w, person)
-    column = capsule(w, (0, -56, 1100), (0, -66, 1480), 36, 26)
+    column = capsule(w, (0, -60, 1100), (0, -68, 1480), 33, 23)
     column = np.minimum(column, np.maximum(np.abs(w.x) - 27, w.y + 50))
-    middle = np.abs(w.x + 2) - (21 + 8 * np.clip((w.z - 1400) / 40, 0, 1))
+    middle = np.abs(w.x + 4) - (15 + 9 * np.clip((w.z - 1385) / 40, 0, 1))
     middle = np.maximum(middle, -60 - w.y)
-    front = np.where(w.y > 35, np.abs(w.x + 4) - 9, FAR).astype(np.float32)
-    narrow = np.where((w.y < 40) | (w.z > 1385), middle, front)
+    wide = 9 + 11 * np.clip((w.z - 1392) / 44, 0, 1) + 12 * np.clip((40 - w.y) / 26, 0, 1)
+    front = np.abs(w.x + 3) - wide
+    narrow = np.where(w.y < 14, middle, front) + 2.2 * np.sin(w.y / 13 + w.z / 23)
     low = np.where(w.z < 1290, np.abs(w.x + 20) - 16 - 0.4 * np.maximum(1290 - w.z, 0), FAR)
     low = np.where((w.y > -40) & (w.y < 60), low, FAR)
-    field = smooth_min(narrow.astype(np.float32), heart - 4.5, 12)
-    field = np.minimum(field, np.minimum(column, low))
+    rim = np.clip(1.5 + 0.2 * (person.bmi - 20), 1, 5)
+    field = smooth_min(narrow.astype(np.float32), heart - rim, 12)
+    field = np.minimum(smooth_min(field, column, 16), low)
     canvas.paint(w, field < 0, "visceral_fat", over("lung"))
     paraspinal = column < -3
     canvas.paint(w, paraspinal & (w.y < -60), "muscle", over("visceral_fat"))
@@ -97,8 +99,6 @@ def paint_heart(canvas: Canvas, person: Person) -> None:
     )
     muscle = mask & (outer < 0) & (inner > 0) & (base > -27)
     canvas.paint(w, muscle, "myocardium")
-    septum_fat = mask & (np.abs(base + 30) < 3) & (field > -9)
-    canvas.paint(w, septum_fat, "visceral_fat") if False else None
 
 
 AORTA = [
@@ -126,9 +126,10 @@ def paint_vessels(canvas: Canvas, person: Person) -> None:
     soft = over("visceral_fat", "muscle", "lung", "fat")
     cava = curve(
         [
-            (20, 4, 1262, 11),
-            (20, -8, 1215, 11),
-            (20, -10, 1150, 11),
+            (20, 2, 1264, 11),
+            (20, -16, 1236, 11),
+            (20, -20, 1200, 11),
+            (20, -12, 1150, 11),
             (19, -9, 1085, 10),
             (14, -12, 1068, 9),
         ],
@@ -137,6 +138,10 @@ def paint_vessels(canvas: Canvas, person: Person) -> None:
     vein = canvas.tube(w, cava[:, :3], cava[:, 3])
     upper = curve([(26, 12, 1335, 9), (25, 8, 1375, 9), (24, 12, 1415, 8)], 16)
     vein = canvas.tube(w, upper[:, :3], upper[:, 3], vein)
+    across = curve(
+        [(24, 12, 1408, 7), (4, 30, 1416, 7), (-18, 32, 1426, 7), (-30, 20, 1434, 6)], 16
+    )
+    vein = canvas.tube(w, across[:, :3], across[:, 3], vein)
     trunk = curve(
         [(-14, 36, 1338, 13), (-16, 22, 1362, 13), (-22, -6, 1366, 11), (-40, -24, 1358, 8)], 16
     )
@@ -151,6 +156,7 @@ def paint_vessels(canvas: Canvas, person: Person) -> None:
     ):
         b = np.array(branch, float)
         canvas.paint(w, canvas.tube(w, b[:, :3], b[:, 3]) < 0, "vessel", soft)
+    paint_shoulder_vessels(canvas)
     canvas.paint(
         w,
         aorta,
@@ -188,6 +194,30 @@ def paint_vessels(canvas: Canvas, person: Person) -> None:
                 "vessel",
                 over("visceral_fat", "muscle", "fat"),
             )
+
+
+def paint_shoulder_vessels(canvas: Canvas) -> None:
+    """Subclavian and axillary arteries and veins, over the apex of the lung to the armpit."""
+    soft = over("visceral_fat", "muscle", "fat")
+    for s in (-1, 1):
+        low, high = sorted((s * 4, s * 150))
+        w = canvas.window((low, -50, 1340), (high, 60, 1470))
+        artery = [
+            (s * 10, -10, 1414),
+            (s * 26, 0, 1438),
+            (s * 60, 14, 1446),
+            (s * 104, -4, 1424),
+            (s * 134, -22, 1384),
+        ]
+        vein = [
+            (s * 22, 22, 1416),
+            (s * 46, 30, 1432),
+            (s * 78, 22, 1434),
+            (s * 110, 0, 1408),
+            (s * 132, -18, 1366),
+        ]
+        for line, radius in ((artery, 4.2), (vein, 5.5)):
+            canvas.paint(w, canvas.tube(w, curve(line, 20), radius) < 0, "vessel", soft)
 
 
 def paint_oesophagus(canvas: Canvas, person: Person) -> None:
