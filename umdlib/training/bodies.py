@@ -14,7 +14,7 @@ from umdlib.cohort import Case, Cohort
 from umdlib.segmenters.patch import Grid, isotropic_ras
 from umdlib.volume import Volume
 
-SPACING_MM = 6.0
+SPACING_MM = 8.0
 OUTSIDE = -1.0  # both channels where there is no image
 
 INTENSITY = {
