@@ -262,7 +262,7 @@ def test_logits_come_back_to_the_image_where_they_lie():
 
 def test_a_window_grows_until_the_mask_ends_inside_it():
     class Grows:
-        """Says yes to everything above plane 40 of the image; counts its calls."""
+        """Says yes to everything above plane 48 of the image; counts its calls."""
 
         calls = 0
 
@@ -278,9 +278,9 @@ def test_a_window_grows_until_the_mask_ends_inside_it():
     segment._known = network.Features(*(torch.zeros(1, 1, 120, 48, 48) for _ in range(4)))
     found, low = segment._decoded(np.array([[40, 20, 20, 1.0]], np.float32),
                                   np.zeros((120, 48, 48), np.float32), "phantom")  # fmt: skip
-    assert low[0] == 16
+    assert low[0] == 24
     assert low[0] + found.shape[0] == 120
-    assert segment._net.calls == 4  # 64, 88, 112, 120 voxels
+    assert segment._net.calls == 5  # 32, 48, 64, 80, 96 voxels
 
 
 def test_a_prompt_without_a_positive_click_and_a_click_outside_are_refused():

@@ -17,15 +17,15 @@ from umdlib.training import card
 from umdlib.training.bodies import SPACING_MM, on_grid
 from umdlib.volume import Volume
 
-WINDOW = 48  # voxels around the clicks that the decoder sees first
-GROW = 24  # voxels by which a window grows where the mask reaches its face
+WINDOW = 32  # voxels: the edge of a training patch
+GROW = 16  # voxels by which a window grows where the mask reaches its face
 ALIGN = 8  # windows start and end at multiples of this
 
 
 class ClickNet:
     """The network with the last image that it has encoded.
 
-    The encoder sees the whole image at once. The decoder sees a window of 288 mm around all
+    The encoder sees the whole image at once. The decoder sees a window of 256 mm around all
     clicks; where the mask reaches a face of the window, the window grows by half of itself on that
     side, until the mask ends inside it or the image does.
     """
@@ -110,7 +110,7 @@ def window(points: np.ndarray, shape: np.ndarray) -> tuple[np.ndarray, np.ndarra
     --------
     >>> low, high = window(np.array([[30, 3, 60]]), np.array([80, 56, 160]))
     >>> low.tolist(), high.tolist()
-    ([0, 0, 32], [56, 32, 88])
+    ([8, 0, 40], [48, 24, 80])
     """
     low = (points.min(axis=0) - WINDOW // 2) // ALIGN * ALIGN
     high = -(-(points.max(axis=0) + WINDOW // 2) // ALIGN) * ALIGN
@@ -203,7 +203,7 @@ def _record(diet: str, seed: int) -> Segmenter:
         code_licence="Apache-2.0",
         trained_on=f"synthetic bodies of this project, {', '.join(modalities)} only; see its card",
         native="the same: clicks in order, the previous mask fed back",
-        grid="6 mm, RAS; the encoder sees the whole image, the decoder 288 mm around the clicks and "
+        grid="8 mm, RAS; the encoder sees the whole image, the decoder 256 mm around the clicks and "
         "more where the mask goes on",
         tiny=tiny,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from umdlib.cohort import Case, Cohort
 from umdlib.segmenters.patch import Grid, isotropic_ras
 from umdlib.volume import Volume
 
-SPACING_MM = 6.0
+SPACING_MM = 8.0
 OUTSIDE = -1.0  # both channels where there is no image
 
 INTENSITY = {
@@ -141,16 +142,25 @@ def read_bodies(
     found = []
     for pair in cohort.pairs():
         path = Path(cache) / f"{pair[0].subject}_{pair[0].session}.npz" if cache else None
-        key = "|".join(f"{c.image.stat().st_size}-{c.image.stat().st_mtime_ns}" for c in pair)
+        stats = [c.image.stat() for c in pair]
+        key = f"{SPACING_MM:g} " + " ".join(f"{s.st_size}-{s.st_mtime_ns}" for s in stats)
         body = _kept(path, pair, key) if path else None
         if body is None:
             body = read_body(pair)
             if path:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                np.savez_compressed(path, key=key, labels=body.labels, **body.images)
+                _keep(path, body, key)
         found.append(body)
         say(f"{body.subject} {body.session}: {body.labels.shape}, {len(body.present)} structures")
     return found
+
+
+def _keep(path: Path, body: Body, key: str) -> None:
+    """Write a body to the cache, atomically: several trainings may share it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with open(part, "wb") as file:
+        np.savez_compressed(file, key=key, labels=body.labels, **body.images)
+    os.replace(part, path)
 
 
 def _kept(path: Path, pair: Sequence[Case], key: str) -> Body | None:

@@ -3,7 +3,7 @@
 SegAnyPET ("Training protocol", arXiv 2603.11627) draws 1 to 20 clicks per iteration: the first in
 the structure, the next where the prediction is wrong, positive in `Y \\ Y'`, negative in
 `Y' \\ Y`, with the previous mask fed back. Here the clicks come in at most `rounds` batches instead
-of one by one: the decoder then runs three times per iteration and not twenty.
+of one by one: the decoder then runs two or three times per iteration and not twenty.
 """
 
 from __future__ import annotations

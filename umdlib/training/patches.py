@@ -59,7 +59,7 @@ def draw_patch(
     diet: str,
     rng: np.random.Generator,
     *,
-    size: int = 40,
+    size: int = 32,
     prompts: int = 4,
     gain: float = 0.1,
 ) -> Patch:

@@ -52,9 +52,9 @@ class Settings:
     diet: str = "both"
     seed: int = 0
     steps: int = 600
-    patch: int = 40
+    patch: int = 32
     prompts: int = 4
-    rounds: int = 3
+    rounds: int = 2
     clicks: int = 20
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
