@@ -66,8 +66,8 @@ class Recipe:
 RECIPES: dict[str, Recipe] = {
     "full": Recipe("full"),
     "small": Recipe(
-        "small", spacing_mm=(8.0, 8.0, 8.0), patch=(128, 40, 72), features=(16, 32, 48, 64),
-        batch=1, epochs=40, iterations=6, learning_rate=3e-3, rotation_deg=10.0, mirrored=False,
+        "small", spacing_mm=(8.0, 8.0, 8.0), patch=(128, 40, 72), features=(12, 24, 48, 64),
+        batch=1, epochs=32, iterations=6, learning_rate=3e-3, rotation_deg=10.0, mirrored=False,
         precision="bfloat16", configuration="3d_small",
     ),
     "smoke": Recipe(
