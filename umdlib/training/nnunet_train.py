@@ -16,7 +16,7 @@ import pandas as pd
 from umdlib.cohort import Cohort, file_hash
 from umdlib.errors import InputError
 from umdlib.training import nnunet_raw
-from umdlib.training.recipes import TRAINERS, Recipe, check_network
+from umdlib.training.recipes import TRAINERS, Recipe, for_network
 
 REQUEST = "request.json"
 RAW_DONE = "raw.done"
@@ -62,7 +62,7 @@ def train(
         Too few subjects; a structure in none of them; a folder that holds another training; a plan
         that does not fit memory; an unknown network or device.
     """
-    check_network(network)
+    recipe = for_network(recipe, network)
     _check_device(device)
     work = Path(work)
     cases = nnunet_raw.training_cases(cohort, session, modality, subjects=recipe.subjects)

@@ -85,6 +85,9 @@ TRAINERS: dict[str, str] = {
     "stunet": "STUNetTrainer",
 }
 
+# What each network's small size must divide, where nnU-Net's strides do not see to it.
+MULTIPLES: dict[str, int] = {"segresnet": 8, "swinunetr": 16, "stunet": 8}
+
 
 def recipe(name: str, **changes) -> Recipe:
     """A recipe by name, with `changes` that are not None.
@@ -106,6 +109,23 @@ def recipe(name: str, **changes) -> Recipe:
         if getattr(made, key) < 1:
             raise InputError(f"Invalid {key} {getattr(made, key)}. Must be 1 or more.")
     return made
+
+
+def for_network(made: Recipe, network: str) -> Recipe:
+    """The recipe with a patch whose sizes the network divides.
+
+    Examples
+    --------
+    >>> for_network(recipe("small"), "swinunetr").patch
+    (128, 48, 80)
+
+    Raises
+    ------
+    InputError
+        There is no such network.
+    """
+    factor = MULTIPLES.get(check_network(network), 1)
+    return replace(made, patch=tuple(-(-n // factor) * factor for n in made.patch))
 
 
 def check_network(name: str) -> str:
