@@ -448,7 +448,7 @@ def _train_specialist(a) -> None:
     )  # fmt: skip
     _say(f"Model: {folder}")
     if a.release:
-        made = release.release(a.out, cohort, folder=a.release, cores=recipe.threads)
+        made = release.release(a.out, cohort, a.network, folder=a.release, cores=recipe.threads)
         _say(f"Released: {made.name} ({made.parameters} parameters, {made.size / 1e6:.2f} MB)")
 
 

@@ -14,6 +14,9 @@ from umdlib.training.recipes import Recipe
 
 PLANS = "nnUNetPlans"
 WORKERS, PROCESSES = "nnUNet_n_proc_DA", "nnUNet_def_n_proc"  # the package's variables
+# linear interpolation by torch: several times faster than the package's cubic default on a CPU
+RESAMPLED = ("data", "seg", "probabilities")
+LINEAR = {"force_separate_z": False, "memefficient_seg_resampling": False}
 # bytes of activations, gradients and buffers per feature-map voxel that nnU-Net counts
 BYTES_PER_FEATURE = 16
 
@@ -89,10 +92,9 @@ def smaller(fullres: dict, recipe: Recipe) -> dict:
     made |= {
         "data_identifier": f"{PLANS}_{recipe.configuration}", "batch_size": recipe.batch,
         "patch_size": list(recipe.patch), "spacing": list(recipe.spacing_mm), "batch_dice": False,
-        "resampling_fn_probabilities": "resample_torch_fornnunet",
-        "resampling_fn_probabilities_kwargs": {
-            "is_seg": False, "force_separate_z": False, "memefficient_seg_resampling": False,
-        },
+        **{f"resampling_fn_{what}": "resample_torch_fornnunet" for what in RESAMPLED},
+        **{f"resampling_fn_{what}_kwargs": {"is_seg": what == "seg", **LINEAR}
+           for what in RESAMPLED},
     }  # fmt: skip
     made["architecture"]["arch_kwargs"] |= {
         "n_stages": stages, "features_per_stage": list(recipe.features),
@@ -103,14 +105,19 @@ def smaller(fullres: dict, recipe: Recipe) -> dict:
 
 
 def preprocess(work: Path, dataset: str, recipe: Recipe) -> None:
-    """Preprocess the data set for the recipe's configuration through the package."""
+    """Preprocess the data set for the recipe's configuration through the package, case by case."""
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+    from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 
     base, raw = work / "preprocessed" / dataset, work / "raw" / dataset
-    manager = PlansManager(str(base / f"{PLANS}.json"))
-    made = manager.get_configuration(recipe.configuration).preprocessor_class(verbose=False)
-    made.show_progress_bar = False
-    made.run(DATASET_ID, recipe.configuration, PLANS, num_processes=1)
+    about = json.loads((base / "dataset.json").read_text("utf-8"))
+    plans = PlansManager(str(base / f"{PLANS}.json"))
+    configuration = plans.get_configuration(recipe.configuration)
+    run = configuration.preprocessor_class(verbose=False).run_case_save
+    out = base / configuration.data_identifier
+    out.mkdir(exist_ok=True)
+    for name, files in get_filenames_of_train_images_and_targets(str(raw), about).items():
+        run(str(out / name), files["images"], files["label"], plans, configuration, about)
     # where the package's own validation, at full size, looks for the references
     shutil.copytree(raw / "labelsTr", base / "gt_segmentations", dirs_exist_ok=True)
 

@@ -16,7 +16,7 @@ import pandas as pd
 from umdlib.cohort import Cohort, file_hash
 from umdlib.errors import InputError
 from umdlib.training import nnunet_raw
-from umdlib.training.recipes import TRAINERS, Recipe, check_network
+from umdlib.training.recipes import TRAINERS, Recipe, for_network
 
 REQUEST = "request.json"
 RAW_DONE = "raw.done"
@@ -38,7 +38,8 @@ def train(
         Which cases.
     work
         Folder of this training: nnU-Net's ``raw``, ``preprocessed`` and ``results``. The same
-        call on it goes on where a killed one stopped.
+        call on it goes on where a killed one stopped; another network on the same cases and
+        recipe takes the preprocessed data that are there.
     recipe
         See `umdlib.training.recipes`.
     network
@@ -61,12 +62,12 @@ def train(
         Too few subjects; a structure in none of them; a folder that holds another training; a plan
         that does not fit memory; an unknown network or device.
     """
-    check_network(network)
+    recipe = for_network(recipe, network)
     _check_device(device)
     work = Path(work)
     cases = nnunet_raw.training_cases(cohort, session, modality, subjects=recipe.subjects)
     request = {
-        "session": session, "modality": modality, "network": network, "seed": seed,
+        "session": session, "modality": modality, "seed": seed,
         "recipe": recipe.record(), "device": device, "cohort": cohort.name,
         "subjects": [c.subject for c in cases],
         "files": _digest([[file_hash(c.image), file_hash(c.reference)] for c in cases]),
@@ -76,12 +77,12 @@ def train(
     if not (work / RAW_DONE).is_file():
         nnunet_raw.write_raw(cases, cohort.structures, work / "raw")
         (work / RAW_DONE).touch()
-    _in_process(work, report)
-    return model_folder(work)
+    _in_process(work, network, report)
+    return model_folder(work, network)
 
 
-def model_folder(work: Path | str) -> Path:
-    """nnU-Net's results folder of the training in `work`.
+def model_folder(work: Path | str, network: str = "nnunet") -> Path:
+    """nnU-Net's results folder of a network's training in `work`.
 
     Raises
     ------
@@ -90,12 +91,11 @@ def model_folder(work: Path | str) -> Path:
     """
     request = read_request(work)
     dataset = nnunet_raw.dataset_name(request["session"], request["modality"])
-    trainer = TRAINERS[request["network"]]
-    name = f"{trainer}__nnUNetPlans__{request['recipe']['configuration']}"
+    name = f"{TRAINERS[network]}__nnUNetPlans__{request['recipe']['configuration']}"
     folder = Path(work) / "results" / dataset / name
     if not (folder / f"fold_{FOLD}" / "checkpoint_final.pth").is_file():
         raise InputError(
-            f"Training in {work} is not finished. The same command goes on where it stopped."
+            f"Training of {network} in {work} is not finished. The same command goes on where it stopped."
         )
     return folder
 
@@ -159,9 +159,9 @@ def _short(value: object) -> str:
     return text if len(text) < 60 else text[:57] + "…"
 
 
-def _in_process(work: Path, report: Callable[[str], None]) -> None:
+def _in_process(work: Path, network: str, report: Callable[[str], None]) -> None:
     """Run this module on a folder in a process of its own; its sentence becomes the error."""
-    command = [sys.executable, "-m", "umdlib.training.nnunet_train", str(work)]
+    command = [sys.executable, "-m", "umdlib.training.nnunet_train", str(work), network]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1
     ) as process:
@@ -184,8 +184,8 @@ def _in_process(work: Path, report: Callable[[str], None]) -> None:
     raise InputError(f"Training in {work} stopped with status {code}: {' | '.join(tail[-3:])}")
 
 
-def run(work: Path) -> None:
-    """Plan, preprocess and train the request in a folder; each step is skipped if it is there."""
+def run(work: Path, network: str) -> None:
+    """Plan, preprocess and train a network on the request in a folder; each step is skipped if it is there."""
     request = read_request(work)
     recipe = Recipe(**{
         k: tuple(v) if isinstance(v, list) else v for k, v in request["recipe"].items()
@@ -211,7 +211,7 @@ def run(work: Path) -> None:
         cost = {"cpu_s": _cpu() - started[0], "wall_s": time.perf_counter() - started[1]}
         prepared.write_text(json.dumps(cost) + "\n", "utf-8")
     os.environ[nnunet_plan.WORKERS] = "0" if request["device"] == "cpu" else "8"
-    _fit(work, dataset, request, recipe)
+    _fit(work, dataset, request, recipe, network)
 
 
 def _cpu() -> float:
@@ -220,7 +220,7 @@ def _cpu() -> float:
     return times.user + times.system + times.children_user + times.children_system
 
 
-def _fit(work: Path, dataset: str, request: dict, recipe: Recipe) -> None:
+def _fit(work: Path, dataset: str, request: dict, recipe: Recipe, network: str) -> None:
     """nnU-Net's trainer, from its last checkpoint if there is one, to its end."""
     import random
 
@@ -237,7 +237,7 @@ def _fit(work: Path, dataset: str, request: dict, recipe: Recipe) -> None:
     for seeded in (random.seed, np.random.seed, torch.manual_seed):  # what nnU-Net draws from
         seeded(request["seed"])
     plans["continue_training"] = True
-    trainer = getattr(specialists, TRAINERS[request["network"]])(
+    trainer = getattr(specialists, TRAINERS[network])(
         plans, recipe.configuration, FOLD, about, torch.device(request["device"])
     )
     maybe_load_checkpoint(trainer, continue_training=True, validation_only=False)
@@ -249,9 +249,9 @@ def _fit(work: Path, dataset: str, request: dict, recipe: Recipe) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Run the training in a folder: the process that `train` starts."""
+    """Run the training of a network in a folder: the process that `train` starts."""
     try:
-        run(Path(argv[0]))
+        run(Path(argv[0]), argv[1])
     except InputError as error:
         print(f"umdlib: {error}", flush=True)
         return 2

@@ -66,8 +66,8 @@ class Recipe:
 RECIPES: dict[str, Recipe] = {
     "full": Recipe("full"),
     "small": Recipe(
-        "small", spacing_mm=(8.0, 8.0, 8.0), patch=(128, 40, 72), features=(16, 32, 48, 64),
-        batch=1, epochs=40, iterations=6, learning_rate=3e-3, rotation_deg=10.0, mirrored=False,
+        "small", spacing_mm=(8.0, 8.0, 8.0), patch=(128, 40, 72), features=(12, 24, 48, 64),
+        batch=1, epochs=32, iterations=6, learning_rate=3e-3, rotation_deg=10.0, mirrored=False,
         precision="bfloat16", configuration="3d_small",
     ),
     "smoke": Recipe(
@@ -84,6 +84,9 @@ TRAINERS: dict[str, str] = {
     "swinunetr": "SwinUNETRTrainer",
     "stunet": "STUNetTrainer",
 }
+
+# What each network's small size must divide, where nnU-Net's strides do not see to it.
+MULTIPLES: dict[str, int] = {"segresnet": 8, "swinunetr": 16, "stunet": 8}
 
 
 def recipe(name: str, **changes) -> Recipe:
@@ -106,6 +109,23 @@ def recipe(name: str, **changes) -> Recipe:
         if getattr(made, key) < 1:
             raise InputError(f"Invalid {key} {getattr(made, key)}. Must be 1 or more.")
     return made
+
+
+def for_network(made: Recipe, network: str) -> Recipe:
+    """The recipe with a patch whose sizes the network divides.
+
+    Examples
+    --------
+    >>> for_network(recipe("small"), "swinunetr").patch
+    (128, 48, 80)
+
+    Raises
+    ------
+    InputError
+        There is no such network.
+    """
+    factor = MULTIPLES.get(check_network(network), 1)
+    return replace(made, patch=tuple(-(-n // factor) * factor for n in made.patch))
 
 
 def check_network(name: str) -> str:

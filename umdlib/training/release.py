@@ -31,9 +31,10 @@ def name_of(network: str, recipe: str, session: str, modality: str) -> str:
 
 
 def release(
-    work: Path | str, cohort: Cohort, *, folder: Path | str = card.FOLDER, cores: int = 1
-) -> card.Card:
-    """Write weights, card and log of the finished training in `work`.
+    work: Path | str, cohort: Cohort, network: str = "nnunet", *,
+    folder: Path | str = card.FOLDER, cores: int = 1,
+) -> card.Card:  # fmt: skip
+    """Write weights, card and log of a network's finished training in `work`.
 
     Parameters
     ----------
@@ -41,6 +42,8 @@ def release(
         Folder of `umdlib.training.nnunet_train.train`.
     cohort
         The training cohort: its seed and spacing go to the card.
+    network
+        Which network was trained there.
     folder
         Where to.
     cores
@@ -53,7 +56,7 @@ def release(
     """
     import torch
 
-    root = nnunet_train.model_folder(work)
+    root = nnunet_train.model_folder(work, network)
     request = nnunet_train.read_request(work)
     log = nnunet_train.read_log(root)
     plans = json.loads((root / "plans.json").read_text("utf-8"))
@@ -64,10 +67,10 @@ def release(
     kept = once(state)
     prepared = json.loads((Path(work) / "preprocessed.json").read_text("utf-8"))
     made = card.Card(
-        name=name_of(request["network"], request["recipe"]["name"], request["session"],
+        name=name_of(network, request["recipe"]["name"], request["session"],
                      request["modality"]),
-        title=f"{TITLES[request['network']]}, {request['recipe']['name']}: {request['modality']}",
-        architecture={"network": request["network"], "trainer": TRAINERS[request["network"]],
+        title=f"{TITLES[network]}, {request['recipe']['name']}: {request['modality']}",
+        architecture={"network": network, "trainer": TRAINERS[network],
                       "plans": small_plans(plans, request["recipe"]["configuration"]),
                       "dataset": about},
         parameters=sum(v.numel() for v in kept.values()),
