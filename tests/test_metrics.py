@@ -498,9 +498,16 @@ def test_packed_masks_come_back_as_they_were(count):
     expected = np.zeros((13, 11, 17), np.uint64)
     for bit, mask in enumerate(masks):
         expected |= mask.astype(np.uint64) << np.uint64(bit)
-    orders = [np.asfortranarray, np.ascontiguousarray, lambda m: m, lambda m: np.repeat(m, 2, 1)[:, ::2]]
+    orders = [
+        np.asfortranarray,
+        np.ascontiguousarray,
+        lambda m: m,
+        lambda m: np.repeat(m, 2, 1)[:, ::2],
+    ]
     for first in orders:
-        packed = metrics.pack_bits([first(masks[0]), *(orders[n % 4](m) for n, m in enumerate(masks[1:]))])
+        packed = metrics.pack_bits(
+            [first(masks[0]), *(orders[n % 4](m) for n, m in enumerate(masks[1:]))]
+        )
         np.testing.assert_array_equal(packed, expected)
         for bit, mask in enumerate(masks):
             np.testing.assert_array_equal(metrics.unpack_bit(packed, bit), mask)
