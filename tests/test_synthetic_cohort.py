@@ -131,31 +131,36 @@ def test_bad_requests_are_refused_before_anything_is_written(tmp_path, wrong, ma
     assert not (tmp_path / "out").exists()
 
 
+POOL = """
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from umdlib.synthetic.cohort import end_with_parent
+pool = ProcessPoolExecutor(2, mp_context=get_context("spawn"), initializer=end_with_parent)
+for _ in range(2):
+    pool.submit(time.sleep, 900)
+print(*pool._processes, flush=True)
+time.sleep(900)
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="kills by POSIX signal")
-def test_workers_end_when_their_parent_is_killed(tmp_path):
+def test_workers_end_when_their_parent_is_killed():
     """SIGKILL leaves the parent no time to tell anyone: the workers must notice by themselves."""
     parent = subprocess.Popen(
-        [sys.executable, "-m", "umdlib", "synthesise", str(tmp_path / "out"), "--subjects", "3",
-         "--spacing", "4", "--jobs", "2"], start_new_session=True,
-    )  # fmt: skip
+        [sys.executable, "-c", POOL], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
     try:
-        workers = wait_for(lambda: spawned(parent.pid) if len(spawned(parent.pid)) >= 2 else None)
+        workers = [int(pid) for pid in parent.stdout.readline().split()]
+        assert len(workers) == 2 and all(alive(pid) for pid in workers)
         parent.kill()
         parent.wait()
         assert wait_for(lambda: not any(alive(pid) for pid in workers))
     finally:
+        parent.stdout.close()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(parent.pid, signal.SIGKILL)
-
-
-def spawned(pid: int) -> list[int]:
-    """Worker processes of a process (not multiprocessing's resource tracker)."""
-    said = subprocess.run(
-        ["ps", "-e", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
-    ).stdout
-    rows = (line.split(None, 2) for line in said.splitlines())
-    return [int(r[0]) for r in rows if r[1] == str(pid) and "spawn_main" in r[-1]]
 
 
 def alive(pid: int) -> bool:
@@ -164,7 +169,7 @@ def alive(pid: int) -> bool:
     return said.stdout.strip()[:1] not in ("", "Z")
 
 
-def wait_for(what, *, seconds: float = 120.0):
+def wait_for(what, *, seconds: float = 300.0):
     """First true answer of a question asked again and again; the last one when time is up."""
     end = time.monotonic() + seconds
     while not (answer := what()) and time.monotonic() < end:
