@@ -1,65 +1,53 @@
 """Time and compare scoring, prompts and files with other programs on the same volumes.
 
-    python benchmarks/scoring.py --quick                      # about a minute
-    python benchmarks/scoring.py --surface-distance PATH      # PATH: a checkout of its head
+    python benchmarks/scoring.py --quick                        # about a minute
+    python benchmarks/scoring.py --checkout PATH [PATH ...]     # PATH: a checkout to import from
 
 Single-threaded CPU seconds, rounds in random order, medians. Writes results/scoring.json beside
-this file. The exit status is 1 where a value differs from surface-distance.
+this file, or what --out names. The exit status is 1 where a value differs from surface-distance
+or from the plain definitions (`plain.py`), or where a point differs from SciPy's.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import subprocess
 import sys
-import tempfile
-import time
 import warnings
 from pathlib import Path
 
-import nibabel as nib
+import clicks
+import files
+import goals
+import memory
 import numpy as np
 import peers
 import phantom
-from scipy import ndimage
+import scaling
+import timing
 
-from umdlib import labels, metrics, prompts, volume
+from umdlib import metrics
 
-VALUES = tuple(range(1, len(phantom.ORGANS) + 1))
-TOLERANCE_MM = 3.0
+VALUES = scaling.VALUES
+TOLERANCE_MM = peers.TOLERANCE_MM
 
-# Programs slower than this run once.
-SLOW_SECONDS = 2
+# Structures of programs that take minutes on whole volumes: one that every prediction has.
+FEW = (6, 1, 2)
+
+# Programs that need more memory than this on a grid are not run there.
+MOST_GB = 6.0
 
 RESULTS = Path(__file__).parent / "results" / "scoring.json"
 
 # Largest difference from surface-distance, by metric: absolute, but relative for the ASSD.
 ALLOWED = {"dice": 0.0, "surface_dice": 1e-12, "hausdorff_95": 0.0, "assd": 1e-12}
+JUDGES = ("surface-distance", "surface-distance in boxes", "NumPy and SciPy, in boxes")
 
 
-def cpu_seconds(call) -> float:
-    start = time.process_time()
-    call()
-    return time.process_time() - start
-
-
-def interleaved(calls: dict, repeats: dict, rng) -> dict:
-    """Median CPU seconds of each call; rounds in random order, so that load hits all alike."""
-    seconds = {name: [] for name in calls}
-    for n in range(max(repeats.values())):
-        for name in rng.permutation(list(calls)):
-            if n < repeats[name]:
-                seconds[name].append(cpu_seconds(calls[name]))
-    return {name: float(np.median(s)) for name, s in seconds.items() if s}
-
-
-def own_scores(reference, prediction, spacing_mm) -> dict:
+def own_scores(reference, prediction, spacing_mm, values) -> dict:
     """Our metrics in the peers' form."""
     table = metrics.score(
-        reference, prediction, spacing_mm=spacing_mm, values=VALUES, tolerances_mm=(TOLERANCE_MM,)
+        reference, prediction, spacing_mm=spacing_mm, values=values, tolerances_mm=(TOLERANCE_MM,)
     ).set_index("value")
     table = table.rename(columns={f"surface_dice_{TOLERANCE_MM:g}mm": "surface_dice"})
     defined = table[table.status == "ok"]
@@ -77,288 +65,142 @@ def difference(metric: str, ours: dict, theirs: dict) -> float | None:
 
 def compare_scoring(grid: str, quality: str, systems: dict, repeats: int, rng) -> list[dict]:
     """One row per system: time, ratio to ours, largest difference of each metric from ours."""
-    reference, prediction = phantom.reference(grid), phantom.prediction(grid, quality)
-    spacing_mm = phantom.GRIDS[grid][1]
-    ours = own_scores(reference, prediction, spacing_mm)
-    calls, rounds, once, differences = {}, {}, {}, {}
-    for name, peer in systems.items():
-        calls[name] = lambda peer=peer: peer.score(reference, prediction, spacing_mm, VALUES)
-        start = time.process_time()
-        found = calls[name]()
-        once[name] = time.process_time() - start
-        rounds[name] = repeats if once[name] < SLOW_SECONDS else 0
-        differences[name] = {m: difference(m, ours[m], f) for m, f in found.items()}
-    calls["umdlib"] = lambda: own_scores(reference, prediction, spacing_mm)
-    calls["umdlib, Dice and volumes"] = lambda: metrics.joint_counts(reference, prediction, VALUES)
-    flat = [v.ravel("K") for v in (reference, prediction)]
-    words = [f[: len(f) // 8 * 8].view(np.uint64) for f in flat]
-    calls["reading both volumes once"] = lambda: [w.max() for w in words]
-    for name in ("umdlib", "umdlib, Dice and volumes", "reading both volumes once"):
-        rounds[name] = max(repeats, 7)
-    # what takes long was timed once, when its values were taken
-    seconds = once | interleaved(calls, rounds, rng)
-    return [
-        {
-            "grid": grid,
-            "quality": quality,
-            "system": name,
-            "habit": systems[name].habit if name in systems else "",
-            "metrics": systems[name].metrics if name in systems else "",
-            "seconds": s,
-            "ratio": s / seconds["umdlib"],
-            "differences": differences.get(name, {}),
-        }
-        for name, s in seconds.items()
-    ]
-
-
-def compare_files(grid: str, repeats: int, rng) -> list[dict]:
-    """Reading and writing a label map; both files and all metrics, end to end."""
-    reference, prediction = phantom.reference(grid), phantom.prediction(grid, "good")
-    affine = np.diag([*phantom.GRIDS[grid][1], 1.0])
-    with tempfile.TemporaryDirectory() as folder:
-        paths = [Path(folder) / f"{name}.nii.gz" for name in ("reference", "prediction")]
-        for path, data in zip(paths, (reference, prediction), strict=True):
-            volume.write_label_map(path, volume.LabelMap(data, affine))
-        out = Path(folder) / "out.nii.gz"
-        image = nib.Nifti1Image(reference, affine)
-        label_map = volume.LabelMap(reference, affine)
-        calls = {
-            "read: umdlib": lambda: volume.read_label_map(paths[0]),
-            "read: nibabel dataobj": lambda: np.asanyarray(nib.load(paths[0]).dataobj),
-            "read: nibabel get_fdata": lambda: nib.load(paths[0]).get_fdata(),
-            "write: umdlib": lambda: volume.write_label_map(out, label_map),
-            "write: nibabel": lambda: nib.save(image, out),
-            "read both, all metrics: umdlib": lambda: own_scores(
-                *(volume.read_label_map(p).data for p in paths), phantom.GRIDS[grid][1]
-            ),
-        }
-        calls |= peers.file_calls(paths, image, out)
-        once = {name: cpu_seconds(call) for name, call in calls.items()}
-        rounds = {name: repeats if s < SLOW_SECONDS else 0 for name, s in once.items()}
-        rounds["read both, all metrics: umdlib"] = repeats
-        seconds = once | interleaved(calls, rounds, rng)
-        calls["write: umdlib"]()
-        size = out.stat().st_size
-        calls["write: nibabel"]()
-        sizes = {"write: umdlib": size, "write: nibabel": out.stat().st_size}
-    return [
-        {"grid": grid, "task": name.split(": ")[0], "system": name.split(": ")[1],
-         "seconds": s, "ratio": s / seconds[f"{name.split(': ')[0]}: umdlib"],
-         "bytes": sizes.get(name)}
-        for name, s in seconds.items()
-    ]  # fmt: skip
-
-
-def scipy_centres(label_map: np.ndarray, spacing_mm) -> list:
-    """Deepest voxels in the usual way: a box and a distance map per structure."""
-    found = []
-    for box in ndimage.find_objects(label_map):
-        value = len(found) + 1
-        mask = np.pad(label_map[box] == value, 1)
-        inner = ndimage.distance_transform_edt(mask, sampling=spacing_mm)[1:-1, 1:-1, 1:-1]
-        ijk = np.unravel_index(inner.argmax(), inner.shape)
-        found.append(tuple(int(v) + b.start for v, b in zip(ijk, box, strict=True)))
-    return found
-
-
-def scipy_click(reference: np.ndarray, prediction: np.ndarray, spacing_mm):
-    """Deepest voxel of the largest error in the usual way: labelled whole, in its box."""
-    error = reference != prediction
-    if not error.any():
-        return None
-    box = ndimage.find_objects(error.astype(np.uint8))[0]
-    best = (0, None, None)
-    for mask in (reference[box] & error[box], prediction[box] & error[box]):
-        labelled, _ = ndimage.label(mask, np.ones((3, 3, 3)))
-        sizes = np.bincount(labelled.ravel())
-        sizes[0] = 0
-        if sizes.max(initial=0) > best[0]:
-            best = (sizes.max(), labelled, int(sizes.argmax()))
-    mask = np.pad(best[1] == best[2], 1)
-    inner = ndimage.distance_transform_edt(mask, sampling=spacing_mm)[1:-1, 1:-1, 1:-1]
-    ijk = np.unravel_index(inner.argmax(), inner.shape)
-    return tuple(int(v) + b.start for v, b in zip(ijk, box, strict=True))
-
-
-def compare_prompts(grid: str, repeats: int, rng) -> list[dict]:
-    """Centre clicks and corrective clicks of all structures, against SciPy in boxes."""
-    reference, prediction = phantom.reference(grid), phantom.prediction(grid, "good")
-    spacing_mm = phantom.GRIDS[grid][1]
-    label_map = volume.LabelMap(reference, np.diag([*spacing_mm, 1.0]))
-    # a few structures: each mask is a whole volume
-    pairs = [(reference == v, prediction == v) for v in (1, 2, 8, 9, 13)]
-    points = {"CT": label_map}
-    calls = {
-        "centre: umdlib": lambda: prompts.pair_prompts(points, labels.ORGANS),
-        "centre: SciPy in boxes": lambda: scipy_centres(reference, spacing_mm),
-        "corrective click: umdlib": lambda: [
-            prompts.corrective_click(*pair, label_map.affine) for pair in pairs
-        ],
-        "corrective click: SciPy in boxes": lambda: [
-            scipy_click(*pair, spacing_mm) for pair in pairs
-        ],
-    }
-    found = {name: call() for name, call in calls.items()}
-    ours = [prompts.click_voxel(p.clicks[0], label_map) for p in found["centre: umdlib"].values()]
-    same = {
-        "centre": sum(a == b for a, b in zip(ours, found["centre: SciPy in boxes"], strict=True))
-    }
-    clicks = [c and prompts.click_voxel(c, label_map) for c in found["corrective click: umdlib"]]
-    same["corrective click"] = sum(
-        a == b for a, b in zip(clicks, found["corrective click: SciPy in boxes"], strict=True)
+    pair, spacing_mm = (
+        (phantom.reference(grid), phantom.prediction(grid, quality)),
+        phantom.GRIDS[grid][1],
     )
-    seconds = interleaved(calls, dict.fromkeys(calls, repeats), rng)
-    return [
-        {"grid": grid, "task": name.split(": ")[0], "system": name.split(": ")[1], "seconds": s,
-         "ratio": s / seconds[f"{name.split(': ')[0]}: umdlib"],
-         "same_points": same[name.split(": ")[0]],
-         "points": len(VALUES) if name.startswith("centre") else len(pairs)}
-        for name, s in seconds.items()
+    words = [v.ravel("K")[: v.size // 8 * 8].view(np.uint64) for v in pair]
+    few = {n: FEW[: s.structures] if s.structures else VALUES for n, s in systems.items()}
+    calls = {
+        "umdlib": lambda: own_scores(*pair, spacing_mm, VALUES),
+        "umdlib, Dice and volumes": lambda: metrics.joint_counts(*pair, VALUES),
+        "reading both volumes once": lambda: [w.max() for w in words],
+    }
+    ours = calls["umdlib"]()
+    for name, peer in systems.items():
+        calls[name] = lambda peer=peer, name=name: peer.score(*pair, spacing_mm, few[name])
+    found, seconds = timing.measure(calls, repeats, rng)
+    rows = []
+    for name, s in seconds.items():
+        peer, scored = systems.get(name), len(few.get(name, VALUES))
+        differences = {m: difference(m, ours[m], f) for m, f in found[name].items()} if peer else {}
+        s = s * len(VALUES) / scored
+        rows.append({"grid": grid, "quality": quality, "system": name,
+                     "habit": peer.habit if peer else "", "metrics": peer.metrics if peer else "",
+                     "structures": scored, "seconds": s, "ratio": s / seconds["umdlib"],
+                     "differences": differences})  # fmt: skip
+        print(grid, quality, f"{s:.4f} s {rows[-1]['ratio']:.2f} x", name, differences, flush=True)
+    return rows
+
+
+def compare_memory(grid: str, quality: str, systems: dict, checkouts: list) -> list[dict]:
+    """Peak of each system above the two volumes, and its ratio to ours."""
+    pair, rows = (phantom.reference(grid), phantom.prediction(grid, quality)), []
+    for name in ("umdlib", *systems):
+        few = systems[name].structures if name in systems else None
+        peak = memory.peak_mb(
+            name, *pair, phantom.GRIDS[grid][1], FEW[:few] if few else VALUES, checkouts
+        )
+        rows.append({"grid": grid, "quality": quality, "system": name, "peak_mb": peak,
+                     "bytes_per_voxel": peak * 2**20 / pair[0].size})  # fmt: skip
+        rows[-1]["ratio"] = peak / rows[0]["peak_mb"]
+        print("memory", rows[-1], flush=True)
+    return rows
+
+
+def judge(report: dict) -> list[str]:
+    """Everything that is not equal to surface-distance or to SciPy's points."""
+    faults = [
+        f"{row['grid']} {row['quality']}: {metric} differs from {row['system']} by {found}"
+        for row in report["scoring"] if row["system"] in JUDGES
+        for metric, found in row["differences"].items()
+        if found is not None and found > ALLOWED[metric]
+    ]  # fmt: skip
+    return faults + [
+        f"{row['task']}: {row['points'] - row['same_points']} points differ from SciPy's"
+        for row in report["prompts"] if row["same_points"] < row["points"]
     ]  # fmt: skip
 
 
-def structure_scaling(grid: str, quality: str, repeats: int, rng) -> list[dict]:
-    """Seconds by number of structures."""
-    reference, prediction = phantom.reference(grid), phantom.prediction(grid, quality)
-    calls = {
-        n: lambda n=n: metrics.score(
-            reference, prediction, spacing_mm=phantom.GRIDS[grid][1], values=VALUES[:n]
-        )
-        for n in (1, 4, 13)
-    }
-    for call in calls.values():
-        call()
-    seconds = interleaved(calls, dict.fromkeys(calls, repeats), rng)
-    return [
-        {"grid": grid, "quality": quality, "structures": int(n), "seconds": s}
-        for n, s in seconds.items()
+def write(report: dict, path: Path) -> None:
+    """Write what has been measured so far, with the verdict on it."""
+    report["faults"] = judge(report)
+    report["equal"] = not report["faults"]
+    report["goals"] = goals.check(report)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+def fits(peer: peers.Peer, grid: str) -> bool:
+    """Whether a program's memory suffices for a grid."""
+    voxels = {g: np.prod(shape, dtype=float) for g, (shape, _) in phantom.GRIDS.items()}
+    return peer.least_gb * voxels[grid] / voxels["PET"] <= MOST_GB
+
+
+def run(arguments) -> dict:
+    """All measurements, written as they come."""
+    systems, not_run = peers.installed(arguments.checkout)
+    fast = {n: s for n, s in systems.items() if not s.structures}
+    quick, rng = arguments.quick, np.random.default_rng(0)
+    if quick:
+        fast = {n: s for n, s in fast.items() if s.package != "monai"}
+    grids, chosen = ("PET",) if quick else ("PET", "CT"), fast if quick else systems
+    repeats = 3 if quick else 7
+    report = {"machine": timing.machine(), "quick": quick, "not_run": not_run,
+              "versions": {"numpy": np.__version__, **peers.versions(systems)},
+              "tolerance_mm": TOLERANCE_MM}  # fmt: skip
+    report |= {key: [] for key in ("scoring", "files", "prompts", "scaling", "memory")}
+    for grid in grids:
+        able = {n: s for n, s in chosen.items() if fits(s, grid)}
+        for name in chosen.keys() - able.keys():
+            not_run[f"{name}, {grid}"] = f"needs more than {MOST_GB:g} GB there"
+        for quality in phantom.ERRORS:
+            report["scoring"] += compare_scoring(grid, quality, able, repeats, rng)
+            write(report, arguments.out)
+        for quality in phantom.ERRORS:
+            report["files"] += files.compare_files(
+                grid, quality, own_scores, VALUES, systems, repeats, rng, tasks=quality == "good"
+            )
+            write(report, arguments.out)
+    report["prompts"] = clicks.compare_clicks("PET", repeats, rng)
+    report["scaling"] = [
+        *(r for q in phantom.ERRORS for r in scaling.by_structures("PET", q, repeats, rng)),
+        *scaling.by_voxels(("mini", *grids), repeats, rng),
+        *scaling.by_place("PET", repeats, rng),
+        *scaling.by_processes("PET"),
     ]
-
-
-def peak_mb(system: str, grid: str, quality: str, arguments) -> float:
-    """Peak memory above the two volumes, in a process of its own."""
-    command = [sys.executable, __file__, "--peak", system, grid, quality]
-    if arguments.surface_distance:
-        command += ["--surface-distance", str(arguments.surface_distance)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(done.stdout.split()[-1])
-
-
-def print_peak(system: str, grid: str, quality: str, systems: dict) -> None:
-    """Peak above what a run on small volumes and the loaded volumes need, in MB."""
-    score = systems[system].score if system in systems else None
-    run = (lambda r, p, s: score(r, p, s, VALUES)) if score else own_scores
-    run(phantom.reference("mini"), phantom.prediction("mini", quality), phantom.GRIDS["mini"][1])
-    with tempfile.TemporaryDirectory() as folder:
-        for name, data in (
-            ("r", phantom.reference(grid)),
-            ("p", phantom.prediction(grid, quality)),
-        ):
-            np.save(Path(folder) / name, data)
-            del data
-        pair = [np.load(Path(folder) / f"{n}.npy") for n in "rp"]
-    Path("/proc/self/clear_refs").write_text("5")
-    before = _status("VmRSS")
-    run(*pair, phantom.GRIDS[grid][1])
-    print(max(0.0, (_status("VmHWM") - before) / 1024))
-
-
-def _status(key: str) -> int:
-    """A figure of this process in kB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith(key)).split()[1])
-
-
-def machine() -> dict:
-    """What the run was made on."""
-    model = "unknown"
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), model)
-    return {"cpu": model, "cores": os.cpu_count(), "python": platform.python_version()}
-
-
-def one_thread() -> None:
-    """Start again with one thread in every numerical library, where not said otherwise."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
-    names += ("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",)
-    if any(name not in os.environ for name in names):
-        os.environ.update(dict.fromkeys(names, "1"))
-        os.execv(sys.executable, [sys.executable, *sys.argv])
+    write(report, arguments.out)
+    if memory.STATUS.exists():
+        for grid in grids:
+            for quality in phantom.ERRORS:
+                every = not quick and (grid, quality) == ("PET", "good")
+                part = {n: s for n, s in systems.items() if every or not (quick or s.structures)}
+                report["memory"] += compare_memory(grid, quality, part, arguments.checkout)
+                write(report, arguments.out)
+    return report
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="PET grid, fast peers, few rounds")
-    parser.add_argument("--surface-distance", type=Path, help="a checkout of its repository head")
+    parser.add_argument(
+        "--checkout", type=Path, nargs="+", default=[],
+        help="folders to import peers from, e.g. a checkout of surface-distance",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--peak", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")  # of the peers: deprecations, and empties
-    systems, missing = peers.installed(arguments.surface_distance)
-    if arguments.peak:
-        print_peak(*arguments.peak, systems)
-        return 0
-
-    rng = np.random.default_rng(0)
-    fast = {n: s for n, s in systems.items() if s.speed == "fast"}
-    medium = {n: s for n, s in systems.items() if s.speed in ("fast", "medium")}
-    # as shipped on the CT grid, and the slowest on the PET grid, would take many minutes
-    large = {n: s for n, s in fast.items() if s.habit == "hand-cropped"}
-    slow = {n: s for n, s in systems.items() if s.speed == "slow"}
-    plan = [("PET", q, fast, 3) for q in phantom.ERRORS]
-    if not arguments.quick:
-        plan = [("PET", q, medium, 5) for q in phantom.ERRORS]
-        plan += [("CT", q, large, 5) for q in phantom.ERRORS]
-        plan += [("mini", "good", slow, 5)]
-    report = {"machine": machine(), "quick": arguments.quick, "not_installed": missing}
-    report["versions"] = {"numpy": np.__version__, **peers.versions(systems)}
-    report["tolerance_mm"] = TOLERANCE_MM
-    report |= {key: [] for key in ("scoring", "files", "prompts", "scaling", "memory")}
-    for grid, quality, chosen, repeats in plan:
-        rows = compare_scoring(grid, quality, chosen, repeats, rng)
-        report["scoring"] += rows
-        for row in rows:
-            print(grid, quality, f"{row['seconds']:.4f} s {row['ratio']:.2f} x", end=" ")
-            print(row["system"], row["habit"], row["differences"], flush=True)
-        write(report, arguments.out)
-    repeats = 3 if arguments.quick else 5
-    report["files"] = compare_files("PET", repeats, rng)
-    report["prompts"] = compare_prompts("PET", repeats, rng)
-    report["scaling"] = [
-        row for q in phantom.ERRORS for row in structure_scaling("PET", q, repeats, rng)
-    ]
-    write(report, arguments.out)
-    if Path("/proc/self/clear_refs").exists():
-        names = ["umdlib", *(n for n in large if not arguments.quick)]
-        report["memory"] = [
-            {"grid": "PET", "quality": q, "system": n, "peak_mb": peak_mb(n, "PET", q, arguments)}
-            for n in names
-            for q in phantom.ERRORS
-        ]
-    write(report, arguments.out)
-    for key in ("files", "prompts", "scaling", "memory"):
+    report = run(arguments)
+    for key in ("files", "prompts", "scaling", "goals"):
         for row in report[key]:
             print(key, row, flush=True)
-    judged = any(r["system"].startswith("surface-distance") for r in report["scoring"])
-    print("not installed:", ", ".join(missing) or "none")
-    print("equal to surface-distance:", report["equal"] if judged else "not installed")
-    return 0 if report["equal"] or not judged else 1
-
-
-def write(report: dict, path: Path) -> None:
-    """Write what has been measured so far, with the verdict on it."""
-    judged = [r for r in report["scoring"] if r["system"].startswith("surface-distance")]
-    report["equal"] = bool(judged) and all(
-        r["differences"][m] is None or r["differences"][m] <= limit
-        for r in judged
-        for m, limit in ALLOWED.items()
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    for name, reason in report["not_run"].items():
+        print(f"not run: {name}: {reason}")
+    for fault in report["faults"]:
+        print(f"NOT EQUAL: {fault}")
+    return 1 if report["faults"] else 0
 
 
 if __name__ == "__main__":
-    one_thread()
+    timing.one_thread()
     sys.exit(main())

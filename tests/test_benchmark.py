@@ -8,6 +8,7 @@ import sys
 import textwrap
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from umdlib import benchmark, runs, scores, segmenters
@@ -100,6 +101,77 @@ def test_other_tolerances_are_scored_from_the_kept_predictions(make_cohort, regi
     table = benchmark.score_cohort(cohort, "counting", tmp_path, settings=other)
     assert call.calls == calls
     assert "surface_dice_2mm" in table and "surface_dice_1mm" not in table
+
+
+def test_kept_predictions_are_scored_without_their_segmenter(make_cohort, register, tmp_path):
+    cohort = read_cohort(make_cohort(1))
+    first = benchmark.score_cohort(
+        cohort, register(Counting()), tmp_path, settings=Settings((Plan("centre", (0,), 1),))
+    )
+    segmenters._registered.pop("counting")
+    same = benchmark.rescore(cohort, tmp_path)
+    assert same.equals(first)
+    other = benchmark.rescore(cohort, tmp_path, tolerances_mm=(2.0,))
+    assert other["dice"].equals(first["dice"])
+    assert other["seconds"].equals(first["seconds"])
+    assert "surface_dice_2mm" in other and "surface_dice_1mm" not in other
+    assert other.attrs["stamp"]["tolerances_mm"] == [2.0]
+
+
+def test_a_changed_reference_changes_the_scores_anew(make_cohort, register, tmp_path):
+    cohort = read_cohort(make_cohort(1))
+    benchmark.score_cohort(cohort, register(Counting()), tmp_path, settings=ONE)
+    for case in cohort.cases:
+        labels = case.read_reference()
+        write_label_map(case.reference, LabelMap(labels.data * 0, labels.affine))
+    assert set(benchmark.rescore(cohort, tmp_path)["status"]) == {"reference_empty"}
+
+
+def test_a_run_without_predictions_cannot_be_scored_anew(make_cohort, tmp_path):
+    with pytest.raises(InputError, match="No prediction"):
+        benchmark.rescore(read_cohort(make_cohort(1)), tmp_path)
+
+
+def test_rows_of_an_unavailable_segmenter_outlive_a_rescore(make_cohort, register, tmp_path):
+    cohort = read_cohort(make_cohort(1))
+    table = benchmark.score_cohort(cohort, register(Counting()), tmp_path, settings=ONE)
+    absent = table.assign(segmenter="absent", status="unavailable", reason="no weights")
+    numbers = [c for c in table if table[c].dtype == float]
+    absent[numbers] = np.nan
+    both = pd.concat([table, absent], ignore_index=True)
+    scores.write_scores(tmp_path / "scores.parquet", both, stamp=table.attrs["stamp"])
+    assert set(benchmark.rescore(cohort, tmp_path)["segmenter"]) == {"counting", "absent"}
+
+
+def test_official_corrections_are_drawn_from_the_seed(make_cohort, register, tmp_path):
+    cohort = read_cohort(make_cohort(1))
+    name = register(Counting())
+    given = []
+    for folder, seeds in (("a", (0, 1)), ("b", (0, 1))):
+        plans = Settings((Plan("official_random", seeds, 2),))
+        benchmark.score_cohort(cohort, name, tmp_path / folder, settings=plans)
+        given.append(runs.read_prompts(tmp_path / folder, name, cohort.cases[0]))
+    assert given[0] == given[1]
+    last = [p for p in given[0] if len(p.clicks) == 3]
+    assert len({p.clicks for p in last}) == len(last) > 2
+    centre = Settings((Plan("centre", (0,), 2),))
+    benchmark.score_cohort(cohort, name, tmp_path / "c", settings=centre)
+    deepest = runs.read_prompts(tmp_path / "c", name, cohort.cases[0])
+    assert {p.clicks[-1] for p in last}.isdisjoint(p.clicks[-1] for p in deepest)
+
+
+def test_each_segmenter_gets_the_plans_it_takes(register):
+    plans = Settings(benchmark.parse_plans("centre:1:2,box_padded_5mm:2,text"))
+    kinds = {
+        ("click", "negative_click"): ["centre"],
+        ("click", "box"): ["centre", "box_padded_5mm"],
+        ("box",): ["box_padded_5mm"],
+        ("class",): ["class"],
+        ("class", "text"): ["text"],
+    }
+    for n, (prompts, protocols) in enumerate(kinds.items()):
+        record = segmenters.get(register(Counting(), name=f"taking_{n}", prompts=prompts))
+        assert [p.protocol for p in benchmark.taken_plans(record, plans)] == protocols
 
 
 def test_changed_image_is_predicted_again_and_the_other_is_not(make_cohort, register, tmp_path):

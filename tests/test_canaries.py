@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import ndimage
 
-from umdlib import canaries, geometry
+from umdlib import canaries, geometry, margins
 from umdlib.prompts import Click, Prompt
 from umdlib.volume import Volume
 
@@ -61,6 +61,46 @@ def test_a_poor_segmenter_is_not_called_miswired():
     """Four masks in ten lost: only a structure that is lost in every subject may be called dead."""
     found = [canaries.check_masks(*run(np.random.default_rng(s), 3, 0.6), "x") for s in range(60)]
     assert {f.fault for run_ in found for f in run_} <= {"dead_structure"}
+
+
+def test_what_chance_explains_is_not_called_dead():
+    """Two subjects and a system that misses every third mask: a structure lost twice says nothing."""
+    predictions, references = run(np.random.default_rng(21), subjects=2)
+    for name in ("spleen", "brain"):
+        predictions[0][name] = np.zeros(SHAPE, bool)
+    for name in ("spleen", "liver"):
+        predictions[1][name] = np.zeros(SHAPE, bool)
+    assert faults(predictions, references) == set()
+    steady, references = run(np.random.default_rng(22), subjects=4)
+    for p in steady:
+        p["spleen"] = np.zeros(SHAPE, bool)
+    assert faults(steady, references) == {"dead_structure"}
+
+
+@pytest.mark.slow
+def test_no_alarm_on_200_clean_runs_of_seven_kinds_of_segmenter_and_every_fault_named():
+    runs = margins.simulate(n_runs=29, seed=5)
+    clean, wrong = runs[runs["wired"].eq("right")], runs[runs["wired"].ne("right")]
+    assert len(clean) == 203
+    assert clean["alarms"].eq("").all(), clean[clean["alarms"].ne("")]
+    named = {
+        "own label values as class ids": "swapped_structures",
+        "untrained super-classes": "dead_structure", "crop offset lost": "shifted",
+        "left and right flipped": "flipped", "no weights loaded": "always_empty",
+    }  # fmt: skip
+    for fault, name in named.items():
+        part = wrong[wrong["wired"].eq(fault)]
+        assert part["alarms"].str.contains(name).all(), (fault, part["alarms"].unique())
+
+
+def test_thresholds_lie_between_clean_runs_and_miswired_ones():
+    table = margins.summary(margins.simulate(n_runs=2, seed=1)).set_index(["segmenter", "wired"])
+    right = table.xs("right", level="wired")
+    assert right[["turned", "swapped"]].to_numpy().max() < canaries.CLEARLY
+    assert right["alike"].max() < canaries.SAME
+    assert table.loc[("uneven", "left and right flipped"), "turned"] > canaries.CLEARLY
+    assert table.loc[("uneven", "crop offset lost"), "turned"] > canaries.CLEARLY
+    assert table.loc[("uneven", "own label values as class ids"), "swapped"] > canaries.CLEARLY
 
 
 def test_a_segmenter_that_mixes_voxels_and_millimetres_fails_the_shift():

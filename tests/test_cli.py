@@ -99,3 +99,11 @@ def test_notebooks_are_listed_with_their_parameters(capsys):
     assert status == 0
     assert "modality_gap" in out
     assert "-p session" in out
+
+
+def test_run_outside_the_checkout_says_where_notebooks_are(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for words in (["run"], ["run", "modality_gap"]):
+        status, _, err = run(capsys, *words)
+        assert status == 2
+        assert "no folder notebooks/ here" in err

@@ -61,9 +61,10 @@ def test_fault_in_manifest_is_named(make_cohort, old, new, said):
     assert str(manifest) in str(fault.value) or "manifest" in str(fault.value)
 
 
-def test_manifest_with_commas_is_refused(make_cohort):
+@pytest.mark.parametrize("mark", [",", ";", " "])
+def test_manifest_that_is_not_tab_separated_is_refused(make_cohort, mark):
     manifest = make_cohort(1)
-    manifest.write_text(manifest.read_text().replace("\t", ","))
+    manifest.write_text(manifest.read_text().replace("\t", mark))
     with pytest.raises(InputError, match="is not tab-separated"):
         cohort.read_cohort(manifest)
 

@@ -47,7 +47,9 @@ def built(n_subjects=7, structures=("liver", "aorta")):
         "rule_plot": overall.assign(empty="drop"),
         "variance_bars": variance_components(seeds),
         "error_rates": type_one_error(n_cohorts=50, n_resamples=99),
-        "coverage_plot": coverage(sizes=(6, 10), shapes=("normal",), n_cohorts=20, n_resamples=50),
+        "coverage_plot": coverage(
+            sizes=(6, 10), shapes=("rare failures",), n_cohorts=20, n_resamples=50
+        ),
     }
 
 

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from umdlib import metrics
 from umdlib.errors import InputError
-from umdlib.surface.areas import cell_areas_mm2, triangles
+from umdlib.surface.areas import REVERSED, cell_areas_mm2, triangles
 
 UNIT = (1.0, 1.0, 1.0)
 METRICS = ["dice", "surface_dice_1mm", "surface_dice_5mm", "hausdorff", "hausdorff_95", "assd"]
@@ -347,6 +347,29 @@ def test_equal_to_surface_distance(n, column):
     assert min(there, back) - 1e-12 <= row.assd <= max(there, back) + 1e-12
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_share_that_is_reached_exactly_is_decided_by_the_last_bit(order):
+    # five lone voxels a side: 40 cells, and the cumulative area of 38 of them is 0.95 of all but for
+    # rounding; surface-distance (commit 1f805ce) sums to 0.95 and gives 2, not 2.5
+    places = (
+        "000000800000800000000004000000000080000080",
+        "000004000000000020000000000400000400000100",
+    )
+    masks = []
+    for text in places:
+        bits = np.unpackbits(np.frombuffer(bytes.fromhex(text), np.uint8))[:162]
+        masks.append(np.array(bits.reshape(6, 3, 9).astype(bool), order=order))
+    assert [m.sum() for m in masks] == [5, 5]
+    assert one(*masks, (0.5, 2.04, 2.04)).hausdorff_95 == 2.0
+
+
+def test_areas_do_not_depend_on_how_axes_are_named():
+    spacing = (0.98, 2.04, 3.0)
+    np.testing.assert_allclose(
+        cell_areas_mm2(spacing[::-1])[REVERSED], cell_areas_mm2(spacing), rtol=1e-14
+    )
+
+
 def test_every_shape_of_a_cell_has_triangles():
     # the surface is the same seen from inside; only full and empty cells have none
     counts = [len(t) for t in triangles()]
@@ -468,6 +491,39 @@ def test_label_map_as_bits():
     pd.testing.assert_frame_equal(plain[columns], bits[columns], rtol=1e-12)
 
 
+@pytest.mark.parametrize("count", [1, 9, 17, 64])
+def test_packed_masks_come_back_as_they_were(count):
+    rng = np.random.default_rng(count)
+    masks = [rng.random((13, 11, 17)) < rng.choice([0.01, 0.5]) for _ in range(count)]
+    expected = np.zeros((13, 11, 17), np.uint64)
+    for bit, mask in enumerate(masks):
+        expected |= mask.astype(np.uint64) << np.uint64(bit)
+    orders = [
+        np.asfortranarray,
+        np.ascontiguousarray,
+        lambda m: m,
+        lambda m: np.repeat(m, 2, 1)[:, ::2],
+    ]
+    for first in orders:
+        packed = metrics.pack_bits(
+            [first(masks[0]), *(orders[n % 4](m) for n, m in enumerate(masks[1:]))]
+        )
+        np.testing.assert_array_equal(packed, expected)
+        for bit, mask in enumerate(masks):
+            np.testing.assert_array_equal(metrics.unpack_bit(packed, bit), mask)
+
+
+def test_bits_of_a_label_map_in_any_order_and_type():
+    a, _ = label_maps(np.random.default_rng(7))
+    expected = metrics.pack_bits([a == 200, a == 3])
+    assert expected.max() == 2
+    for other in (a, np.asfortranarray(a), a.transpose(1, 0, 2).copy().transpose(1, 0, 2),
+                  a.astype(np.int32), a.astype(np.uint16)):  # fmt: skip
+        np.testing.assert_array_equal(metrics.label_bits(other, [200, 3]), expected)
+    with pytest.raises(InputError, match="given twice"):
+        metrics.label_bits(a, [3, 3])
+
+
 def test_joint_counts_are_a_histogram():
     a, b = label_maps(np.random.default_rng(4))
     counts = metrics.joint_counts(a, b, [3, 7, 200])
@@ -505,6 +561,7 @@ EMPTY = np.zeros((3, 3, 3), np.uint8)
         ({"spacing_mm": (1, np.nan, 1)}, "Invalid spacing"),
         ({"tolerances_mm": (0.0,)}, "Invalid tolerance 0 mm"),
         ({"tolerances_mm": (-1.0,)}, "Invalid tolerance"),
+        ({"tolerances_mm": (1.0, 2.0, 1.0000001)}, "six digits"),
         ({"values": [0]}, "Invalid label value 0"),
         ({"values": [1, 1]}, "given twice"),
         ({"values": [1.5]}, "Invalid label value"),

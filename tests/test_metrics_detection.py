@@ -43,3 +43,9 @@ def test_empty_masks_have_no_lesions():
 def test_masks_on_two_grids_are_named():
     with pytest.raises(InputError, match="one grid"):
         detection.detect(np.ones((2, 2, 2)), np.ones((2, 2, 3)), spacing_mm=(1, 1, 1))
+
+
+@pytest.mark.parametrize("spacing_mm", [(1, 0, 1), (1, -1, 1), (1, 1)])
+def test_a_spacing_is_positive(spacing_mm):
+    with pytest.raises(InputError, match="Invalid spacing"):
+        detection.detect(*masks(), spacing_mm=spacing_mm)

@@ -138,11 +138,19 @@ def browser():
 KNOWN = ("THEBE_JS_URL", "reading 'classList'")
 
 
+# What a page may load before a viewer is opened, and what opening one may add (see README).
+PAGE_MB, VIEWER_MB = 4.0, 9.0
+SHIFTS = """new PerformanceObserver(list => { for (const e of list.getEntries())
+  if (!e.hadRecentInput) self.umdShift = (self.umdShift || 0) + e.value; })
+  .observe({ type: 'layout-shift', buffered: true });"""
+
+
 @pytest.mark.browser
 @pytest.mark.parametrize("width", [1440, 390])
-def test_no_page_reports_an_error_or_scrolls_sideways(pages, browser, width):
+def test_no_page_reports_an_error_moves_while_loading_or_scrolls_sideways(pages, browser, width):
     faults = []
     context = browser.new_context(viewport={"width": width, "height": 900})
+    context.add_init_script(SHIFTS)
     for path in chapters(pages):
         page = context.new_page()
         page.on("pageerror", lambda e, p=path: faults.append(f"{p.name}: {e}"))
@@ -154,6 +162,9 @@ def test_no_page_reports_an_error_or_scrolls_sideways(pages, browser, width):
         wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
         if wide > 1:
             faults.append(f"{path.name}: {wide} px wider than the window of {width}")
+        shift = page.evaluate("self.umdShift || 0")
+        if shift > 0.1:  # the limit of "good" in Core Web Vitals
+            faults.append(f"{path.name}: layout shift {shift:.2f} at {width}")
         page.close()
     context.close()
     assert [f for f in faults if not any(k in f for k in KNOWN)] == []
@@ -178,3 +189,105 @@ def test_the_viewer_draws_both_images(pages, browser):
     assert len(shades) == 2
     assert min(shades) > 10, "a canvas is blank"
     assert [e for e in errors if not any(k in e for k in KNOWN)] == []
+
+
+@pytest.mark.browser
+def test_a_page_loads_little_until_a_viewer_is_opened(pages, browser):
+    heavy = []
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    for path in chapters(pages):
+        page, loaded = context.new_page(), set()
+        page.on("request", lambda r, loaded=loaded: loaded.add(r.url.split("?")[0].split("#")[0]))
+        page.goto(path.as_uri())
+        page.wait_for_load_state("load")
+        files = [Path(unquote(urlsplit(u).path)) for u in loaded if u.startswith("file:")]
+        size = sum(f.stat().st_size for f in files if f.is_file()) / 1e6
+        if size > PAGE_MB or any("volumes" in f.parts or "vendor" in f.parts for f in files):
+            heavy.append(f"{path.name}: {size:.1f} MB")
+        page.close()
+    context.close()
+    assert not heavy
+
+
+def test_every_viewer_says_what_it_loads_and_keeps_to_it(pages):
+    said = [
+        float(mb) for page in chapters(pages)
+        for mb in re.findall(r"Open the 3D viewer \(([\d.]+) MB\)", page.read_text("utf-8"))
+    ]  # fmt: skip
+    assert said and max(said) <= VIEWER_MB
+
+
+@pytest.mark.browser
+def test_search_finds_pages_in_a_book_opened_as_a_file(pages, browser):
+    page = browser.new_page()
+    page.goto((pages / "search.html").as_uri() + "?q=segmenter")
+    page.wait_for_selector("#search-results li a", timeout=60_000)
+    assert page.locator("#search-results li a").count() > 3
+    page.close()
+
+
+@pytest.mark.browser
+def test_a_term_shows_its_definition_to_mouse_and_keyboard(pages, browser):
+    page = browser.new_page()
+    page.goto((pages / "results" / "modality_gap_petct.html").as_uri())
+    term = page.locator("a.umd-term").first
+    tip = page.locator("#umd-tip")
+    assert tip.is_hidden()
+    term.hover()
+    assert tip.inner_text().endswith(".")
+    page.keyboard.press("Escape")
+    assert tip.is_hidden()
+    page.mouse.move(0, 0)
+    term.focus()
+    assert tip.is_visible()
+    assert term.get_attribute("aria-describedby") == "umd-tip"
+    page.close()
+
+
+@pytest.mark.browser
+def test_a_viewer_opens_from_the_keyboard(pages, browser):
+    page = browser.new_page(viewport={"width": 1440, "height": 1000})
+    page.goto((pages / "results" / "intro.html").as_uri())
+    reached = ""
+    for _ in range(150):
+        page.keyboard.press("Tab")
+        reached = page.evaluate("document.activeElement.className")
+        if "umd-open" in reached:
+            break
+    assert "umd-open" in reached
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".umd-viewer[data-state=ready]", timeout=120_000)
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def axe():
+    """The accessibility rules of axe-core, from npm."""
+    script = Path(__file__).parent.parent / "tools/pages/node_modules/axe-core/axe.min.js"
+    if not script.is_file():
+        pytest.skip("no axe-core (npm ci --prefix tools/pages)")
+    return script.read_text("utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 390])
+def test_no_serious_accessibility_fault(pages, browser, axe, width, scheme):
+    found = []
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
+    )
+    for path in [*chapters(pages), pages / "search.html"]:
+        page = context.new_page()
+        page.goto(path.as_uri())
+        page.wait_for_load_state("load")
+        page.evaluate(axe)
+        result = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+        found += [
+            f"{path.name}: {v['id']} ({v['impact']}) {v['nodes'][0]['html'][:90]}"
+            for v in result["violations"] if v["impact"] in ("serious", "critical")
+        ]  # fmt: skip
+        page.close()
+    context.close()
+    assert not found

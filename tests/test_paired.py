@@ -171,7 +171,10 @@ def test_a_lesion_cohort_of_six_subjects_runs():
     lesions = score_table(n_subjects=6, structures=["lesion"], gap={"a": -0.2}, seed=1)
     row = compare(lesions, **QUICK).iloc[0]
     assert row["n_pairs"] == 6
-    assert row["note"].startswith("fewer than ten subjects")
+    assert row["note"] == ""
+    five = compare(lesions[lesions["subject"].lt("sub-006")], **QUICK).iloc[0]
+    assert five["note"] == "fewer than six subjects: p cannot fall below 0.05"
+    assert five["p_value"] >= 0.0625
 
 
 def test_an_unavailable_segmenter_is_a_row_that_says_so(table):

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from umdlib.errors import InputError
+from umdlib.mean_bounds import distribution_free_bounds
 from umdlib.resampling import (
     bca_interval,
     mean_interval,
@@ -15,6 +16,8 @@ from umdlib.resampling import (
     resampled_medians,
     saddlepoint_sign_flip,
     sign_flip_p,
+    student_interval,
+    studentised_interval,
 )
 
 # R: set.seed(1); round(rnorm(24, -30, 45))
@@ -44,14 +47,81 @@ def test_bca_equals_scipy_on_the_same_draws(n):
     np.testing.assert_allclose([ours[0][0], ours[1][0]], [peer.low, peer.high], atol=1e-12)
 
 
-def test_small_samples_have_students_interval():
-    d = [-112, -34, 21, -87, -154, 6, -61, -43, -198, 35]
-    nine, ten = column(d[:9]), column(d)
-    low, high = mean_interval(nine, resample_counts(9, 200, np.random.default_rng(0)))
-    peer = stats.ttest_1samp(d[:9], 0).confidence_interval(0.95)
+# Losses with a long tail.
+SKEWED = [-0.041, -0.112, -0.225, -0.007, -0.181, -0.03, -0.354, -0.093, -0.012, -0.166]
+SKEWED += [-0.004, -0.071, -0.118, -0.27, -0.052, -0.001, -0.083, -0.145, -0.022, -0.06]
+
+
+def test_studentised_interval_is_that_of_a_loop_over_the_draws():
+    values, n, times = np.array(SKEWED), len(SKEWED), 999
+    drawn = values[np.random.default_rng(3).integers(0, n, (times, n))]
+    ratio = (drawn.mean(axis=1) - values.mean()) / (drawn.std(axis=1, ddof=1) / np.sqrt(n))
+    ratio, error = np.sort(ratio), values.std(ddof=1) / np.sqrt(n)
+    counts = resample_counts(n, times, np.random.default_rng(3))
+    low, high = studentised_interval(column(values), counts)
+    # The 25th and the 975th of 999 bound 95 %.
+    assert low[0] == pytest.approx(values.mean() - ratio[974] * error, rel=1e-9)
+    assert high[0] == pytest.approx(values.mean() - ratio[24] * error, rel=1e-9)
+
+
+def test_students_interval_equals_scipy():
+    low, high = student_interval(column(SKEWED))
+    peer = stats.ttest_1samp(SKEWED, 0).confidence_interval(0.95)
     assert (low[0], high[0]) == pytest.approx((peer.low, peer.high), rel=1e-12)
-    counts = resample_counts(10, 200, np.random.default_rng(0))
-    assert mean_interval(ten, counts) == bca_interval(ten, counts)
+
+
+def test_default_interval_is_students_below_five_and_not_narrower_below_ten():
+    for n in (2, 4, 5, 9, 10, 20):
+        values = column(SKEWED[:n])
+        counts = resample_counts(n, 2000, np.random.default_rng(0))
+        ours, own = mean_interval(values, counts), studentised_interval(values, counts)
+        student = student_interval(values)
+        if n < 5:
+            assert ours == student
+        elif n < 10:
+            assert ours == (min(own[0], student[0]), max(own[1], student[1]))
+        else:
+            assert ours == own
+
+
+def test_one_lost_subject_stretches_no_interval_over_the_scale():
+    values = column([-0.01, -0.02, 0.0, -0.015, -0.03, 0.01, -0.005, -0.9])
+    counts = resample_counts(8, 4000, np.random.default_rng(0))
+    free = studentised_interval(values, counts)
+    low, high = mean_interval(values, counts, bounds=(-1, 1))
+    assert free[0][0] < -1
+    # One-sided gap of 8 subjects at 99.5 %: 0.5418. By hand, from the lowest loss upwards:
+    held = 0.005 * (5 / 8 - 0.5418) + 0.01 * (6 / 8 - 0.5418)
+    held += 0.87 * (7 / 8 - 0.5418) + 0.1 * (1 - 0.5418)
+    assert low[0] == pytest.approx(-(1 - held), abs=1e-4)
+    assert high[0] == max(free[1][0], student_interval(values)[1][0])
+
+
+def test_an_infinite_end_is_students_where_there_are_no_limits():
+    values = column([0, 0, 0, 0, 0, 7.0])  # a third of the resamples have no spread
+    counts = resample_counts(6, 999, np.random.default_rng(0))
+    assert np.isinf(studentised_interval(values, counts)).any()
+    ends = np.ravel(mean_interval(values, counts))
+    assert ends[1] == pytest.approx(student_interval(values)[1][0])
+    assert np.isfinite(ends).all()
+
+
+def test_distribution_free_bounds_equal_anderson_by_hand():
+    values = column([0.1, 0.4, 0.8])
+    gap = 0.6360
+    # Birnbaum and Tingey (1951): P(D+ > d) of three values is (1 - d)^3 + 3 d (2/3 - d)^2.
+    assert (1 - gap) ** 3 + 3 * gap * (2 / 3 - gap) ** 2 == pytest.approx(0.05, abs=1e-4)
+    low, high = distribution_free_bounds(values, (0, 1), confidence=0.9)
+    # Upper: only i = 2 (2/3 - gap) and 3 (1 - gap) hold mass back from 1.
+    assert high[0] == pytest.approx(1 - (0.4 * (2 / 3 - gap) + 0.2 * (1 - gap)), abs=1e-4)
+    assert low[0] == pytest.approx(0.1 * (1 - gap) + 0.3 * (2 / 3 - gap), abs=1e-4)
+    with pytest.raises(InputError, match=r"Value 0.8 lies outside the limits \(0, 0.5\)"):
+        distribution_free_bounds(values, (0, 0.5))
+
+
+def test_bounds_of_nobody_are_the_limits():
+    low, high = distribution_free_bounds(np.full((3, 1), np.nan), (-1, 1))
+    assert (low[0], high[0]) == (-1, 1)
 
 
 def test_counts_are_the_draws_of_a_gather():

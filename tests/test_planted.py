@@ -6,7 +6,7 @@ from umdlib import planted, segmenters, systems
 
 
 def test_each_planted_fault_is_named_and_the_right_wiring_is_not():
-    named = planted.verdicts(n_subjects=2).set_index("planted")["named"]
+    named = planted.verdicts(n_subjects=3).set_index("planted")["named"]
     assert named["as it should be"] == "no alarm"
     assert "swapped_structures" in named["own label values as class ids"]
     assert named["untrained super-classes"] == "dead_structure"

@@ -239,6 +239,12 @@ def test_a_stored_prompt_is_the_same_to_the_bit(protocol):
         assert prompts.from_record(json.loads(json.dumps(prompts.to_record(prompt)))) == prompt
 
 
+def test_steps_count_the_clicks_after_the_first_prompt():
+    click, box = prompts.Click((0, 0, 0)), prompts.Box((0, 0, 0), (1, 1, 1))
+    assert [prompts.Prompt("liver", (click,) * n).step for n in range(4)] == [0, 0, 1, 2]
+    assert [prompts.Prompt("liver", (click,) * n, box=box).step for n in range(3)] == [0, 1, 2]
+
+
 @pytest.mark.parametrize(
     ("name", "match"),
     [

@@ -11,16 +11,16 @@ import pytest
 ROOT = Path(__file__).parent.parent / "umdlib"
 
 # Every room stands in one of these halves, in the order of the way from images to pages.
-GROUND = {"errors", "labels", "geometry", "volume"}
+GROUND = {"errors", "labels", "geometry", "nifti", "volume"}
 LEFT = {
     "cohort", "importers", "synthetic", "prompts", "depth", "metrics", "surface", "detection",
     "segmenters", "weights", "inert", "ceilings", "training",
 }  # fmt: skip
 LOOP = {"benchmark", "runs", "canaries"}
 STATISTICS = {
-    "scores", "pairs", "paired", "resampling", "rank_tests", "multiplicity", "equivalence",
-    "failures", "empty_rules", "hurdle", "ranking", "variance", "simulated", "operating", "effort",
-    "reported", "published", "finding", "design",
+    "scores", "pairs", "paired", "resampling", "mean_bounds", "rank_tests", "multiplicity",
+    "equivalence", "failures", "empty_rules", "hurdle", "ranking", "variance", "simulated",
+    "operating", "effort", "reported", "published", "finding", "design", "supervised",
 }  # fmt: skip
 SHOWN = {"tables", "figures", "interactive"}
 PICTURES = {
@@ -28,8 +28,12 @@ PICTURES = {
     "gallery", "live",
 }  # fmt: skip
 # what one page of the book shows of the left half
-PAGES = {"systems", "plausibility", "toy_masks", "canary_run", "timings", "planted", "trained"}
-ENDS = {"__main__", "book", "notebook"}
+PAGES = {
+    "systems", "plausibility", "toy_masks", "canary_run", "timings", "planted", "controls", "flags",
+    "lesionwise", "lesion_pictures", "trained",
+    "margins",
+}  # fmt: skip
+ENDS = {"__main__", "book", "notebook", "reader"}
 HALVES = {
     "ground": GROUND, "left": LEFT, "loop": LOOP, "statistics": STATISTICS, "shown": SHOWN,
     "pictures": PICTURES, "pages": PAGES, "ends": ENDS,
@@ -43,7 +47,7 @@ KNOWS = {
     "shown": {"errors", "labels"} | STATISTICS,
     "pictures": GROUND | {"cohort", "prompts", "runs"},
     "pages": GROUND | LEFT | LOOP | STATISTICS | SHOWN | PICTURES,
-    "ends": GROUND | LEFT | LOOP | STATISTICS | SHOWN | PICTURES,
+    "ends": GROUND | LEFT | LOOP | STATISTICS | SHOWN | PICTURES | {"canary_run", "flags"},
 }
 HEAVY = {"torch", "monai", "torchvision", "timm", "medsam_lite"}
 

@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from umdlib import segmenters
+from umdlib import geometry, segmenters
+from umdlib.__main__ import main
 from umdlib.errors import InputError
-from umdlib.prompts import Click, Prompt
+from umdlib.prompts import Box, Click, Prompt
 from umdlib.segmenters import external
+from umdlib.segmenters.workers import file_contract, sat_pro, segvol
 from umdlib.volume import Volume
 
 AFFINE = np.array([[0, -2.5, 0, 90], [3.0, 0, 0, -150], [0, 0, 4.0, 400], [0, 0, 0, 1]])
 WORKER = """
-import json, sys
+import json, os, sys
+from pathlib import Path
 import nibabel as nib, numpy as np
-job = json.load(open(sys.argv[1])); out = sys.argv[2]
-image = nib.load(job["image"])
-data = np.asarray(image.dataobj)
-mask = (data >= data[tuple(job["clicks"][0]["ijk"])]).astype(np.uint8)
-affine = {affine}
-nib.save(nib.Nifti1Image(mask * {value}, affine), out + "/mask.nii.gz")
-log = {{"commit": "abc", "matched_fraction": {matched}, "seconds": 0.1}}
-if {log}: json.dump(log, open(out + "/log.json", "w"))
-{more}
+for line in sys.stdin:
+    file = Path(line.strip())
+    job, out = json.loads(file.read_text()), file.parent
+    image = nib.load(job["image"])
+    data = np.asarray(image.dataobj)
+    mask = data >= (data[tuple(job["clicks"][0]["ijk"])] if job["clicks"] else 5)
+    with open({record!r}, "a") as seen: seen.write(str(os.getpid()) + " " + file.read_text() + chr(0))
+    affine = {affine}
+    for s in job["structures"]:
+        nib.save(nib.Nifti1Image(mask.astype(np.uint8) * {value}, affine), out / (str(s["value"]) + ".nii.gz"))
+    log = {{"commit": job["commit"], "matched_fraction": {matched}, "seconds": 0.1, "peak_bytes": 1,
+           "device": "cpu", "versions": {{}}}}
+    if {log}: (out / "log.json").write_text(json.dumps(log))
+    {more}
+    print({word!r}, flush=True)
 """
 
 
@@ -36,23 +46,39 @@ def image():
     return Volume(data, AFFINE, "SUV", "phantom")
 
 
-def inside() -> Prompt:
+def inside(**more) -> Prompt:
     world = AFFINE @ (2, 3, 4, 1)
-    return Prompt("kidney_left", (Click(tuple(world[:3].tolist())),))
+    return Prompt("kidney_left", (Click(tuple(world[:3].tolist())),), **more)
 
 
-def segment(tmp_path, **change):
-    given = {"affine": "image.affine", "value": 1, "matched": 1.0, "log": True, "more": ""} | change
-    worker, weight = tmp_path / "worker.py", tmp_path / "weight.pth"
-    worker.write_text(WORKER.format(**given))
-    weight.write_bytes(b"weights")
-    from pathlib import Path
+@pytest.fixture
+def made(tmp_path):
+    """Makes `External` around a small worker of its own, and stops what it started."""
+    started = []
 
-    return external.External("demo", Path(sys.executable), worker, weight, phrase=external.sat_text)
+    def segment(*, options=None, **change):
+        given = {
+            "affine": "image.affine", "value": 1, "matched": 1.0, "log": True, "more": "pass",
+            "word": "done", "record": str(tmp_path / "seen"),
+        } | change  # fmt: skip
+        worker = tmp_path / "worker.py"
+        worker.write_text(WORKER.format(**given))
+        job = {"checkpoints": {}, "commit": "abc", "device": "cpu", "settings": {}}
+        options = {"limit_s": 60.0} | (options or {})
+        started.append(external.External("demo", [sys.executable, str(worker)], job, **options))
+        return started[-1]
+
+    yield segment
+    for one in started:
+        one.stop()
 
 
-def test_a_workers_mask_comes_back_on_the_image_grid(tmp_path, image):
-    mask = segment(tmp_path)(image, inside())
+def jobs_seen(tmp_path) -> list[str]:
+    return (tmp_path / "seen").read_text().split("\0")[:-1]
+
+
+def test_a_workers_mask_comes_back_on_the_image_grid(made, image):
+    mask = made()(image, inside())
     np.testing.assert_array_equal(mask, image.data > 0)
 
 
@@ -63,56 +89,191 @@ def test_a_workers_mask_comes_back_on_the_image_grid(tmp_path, image):
         ({"matched": 0.25}, "loaded 25.0% of its checkpoint. Must be all"),
         ({"log": False}, "wrote no log.json"),
         ({"value": 3}, "Label value 3 in .* is no structure"),
-        ({"more": "raise SystemError('CUDA is needed')"}, r"status 1 after .*\n.*CUDA is needed"),
+        (
+            {"more": "raise SystemError('CUDA is needed')"},
+            r"ended with status 1 after .*\n.*CUDA is needed",
+        ),
+        (
+            {"more": "print('a key is missing', file=sys.stderr)", "word": "failed"},
+            r"failed after .*\n.*a key is missing",
+        ),
     ],
 )
-def test_each_fault_is_named(tmp_path, image, change, message):
+def test_each_fault_is_named(made, image, change, message):
     with pytest.raises(InputError, match=r"(?s)" + message):
-        segment(tmp_path, **change)(image, inside())
+        made(**change)(image, inside())
 
 
-def test_a_worker_that_hangs_is_stopped(tmp_path, image):
-    slow = segment(tmp_path, more="import time; time.sleep(60)")
-    slow._limit = 0.2
-    with pytest.raises(InputError, match=r"took over 0.2 s"):
+def test_a_worker_that_hangs_is_stopped(made, image):
+    slow = made(more="import time; time.sleep(60)", options={"limit_s": 2.0})
+    with pytest.raises(InputError, match=r"took over 2 s"):
         slow(image, inside())
+    assert slow._process is None
 
 
-def test_the_job_holds_the_click_twice_and_no_reference(image, tmp_path):
-    weight = tmp_path / "w"
-    weight.write_bytes(b"weights")
-    job = external.job_of(image, inside(), file="i.nii.gz", text="left kidney", weight=weight)
-    assert job["clicks"] == [{"ijk": (2, 3, 4), "ras_mm": [82.5, -144.0, 416.0], "positive": True}]
-    assert job["modality"] == "pet"
+def test_a_worker_that_died_is_started_again(made, image, tmp_path):
+    fragile = made(more=f"if not Path({str(tmp_path / 'died')!r}).exists(): "
+                        f"Path({str(tmp_path / 'died')!r}).touch(); os._exit(9)")  # fmt: skip
+    with pytest.raises(InputError, match="ended with status 9"):
+        fragile(image, inside())
+    assert fragile(image, inside()).any()
+
+
+def test_one_worker_serves_many_jobs(made, image, tmp_path):
+    segment = made()
+    segment(image, inside())
+    segment(image, inside(seed=3))
+    pids = {seen.split()[0] for seen in jobs_seen(tmp_path)}
+    assert len(jobs_seen(tmp_path)) == 2 and len(pids) == 1
+
+
+def test_structures_asked_by_name_alone_share_one_job(made, image, tmp_path):
+    together = ("liver", "kidney_left", "esophagus")
+    segment = made(options={"together": together, "takes_text": True})
+    for name in together:
+        assert segment(image, Prompt(name)).any()
+    assert segment(image, Prompt("esophagus", text="oesophagus")).any()
+    (seen,) = jobs_seen(tmp_path)
+    assert '"left kidney"' in seen and '"esophagus"' in seen
+    segment(image, Prompt("liver", text="liver metastasis"))
+    assert len(jobs_seen(tmp_path)) == 2
+
+
+def test_clicks_and_a_box_together_are_refused(made, image):
+    with pytest.raises(InputError, match="takes clicks or a box, not both"):
+        made()(image, inside(box=Box((0, 0, 0), (9, 9, 9))))
+
+
+def test_the_job_holds_the_click_and_no_reference(image):
+    job = external.job_of(image, inside(), file="i.nii.gz", texts={"kidney_left": "left kidney"})
+    (click,) = job["clicks"]
+    assert (click["ijk"], click["ras_mm"], click["positive"]) == (
+        (2, 3, 4), [82.5, -144.0, 416.0], True,
+    )  # fmt: skip
+    np.testing.assert_allclose(click["voxel"], (2, 3, 4))
+    assert job["modality"] == "pet" and job["box"] is None
     assert set(job) == {
-        "contract",
-        "image",
-        "modality",
-        "structures",
-        "clicks",
-        "seed",
-        "checkpoint",
-    }
+        "contract", "image", "modality", "structures", "clicks", "box", "seed",
+    }  # fmt: skip
 
 
-def test_names_in_the_systems_own_words():
-    assert external.segvol_text("kidney_right") == "A computerized tomography of a right kidney."
+def test_a_box_is_the_voxels_it_covers(image):
+    faces = geometry.to_world(AFFINE, [[1.5, 2.5, 3.5], [3.5, 4.5, 5.5]])
+    box = Box(tuple(faces.min(0)), tuple(faces.max(0)))
+    assert external.voxels_of(box, image) == {"first": [2, 3, 4], "last": [3, 4, 5]}
+    with pytest.raises(InputError, match="lies outside phantom"):
+        external.voxels_of(Box((900, 900, 900), (910, 910, 910)), image)
 
 
-@pytest.mark.parametrize("name", ["segvol", "sat_pro"])
+@pytest.mark.parametrize("name", external.SYSTEMS)
 def test_the_environment_is_made_from_a_pinned_list(name, tmp_path, monkeypatch):
     monkeypatch.setenv("UMD_EXTERNAL", str(tmp_path))
     clone, checkout, *_ = external.commands(name)
     assert clone[-2].startswith("https://github.com/")
     assert len(checkout[-1]) >= 7
-    state = segmenters.availability(name)
-    assert not state.ok
+    assert not segmenters.availability(name).ok
+    with pytest.raises(InputError, match=r"is no checkout of .*: it holds no "):
+        external.make(name, checkout=tmp_path, say=lambda line: None)
 
 
 def test_a_step_that_fails_shows_its_log(tmp_path, monkeypatch):
     monkeypatch.setenv("UMD_EXTERNAL", str(tmp_path))
     failing = [[sys.executable, "-c", "import sys; sys.exit('no such commit')"]]
-    monkeypatch.setattr(external, "commands", lambda name: failing)
+    monkeypatch.setattr(external, "commands", lambda name, **k: failing)
     with pytest.raises(InputError, match=r"(?s)failed:\nno such commit"):
         external.make("segvol", say=lambda line: None)
-    assert not (tmp_path / "segvol" / "ready").exists()
+    assert external.unready("segvol") is not None
+
+
+def test_an_interpreter_that_is_not_there_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("UMD_EXTERNAL", str(tmp_path / "made"))
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    (checkout / "inference_demo.py").touch()
+    make = ["segmenters", "--make", "segvol", "--checkout", str(checkout), "--python", "/no/python"]
+    assert main(make) == 2
+    assert "'--python PATH' names an interpreter" in capsys.readouterr().err
+
+
+def test_a_checkout_of_ones_own_is_kept_with_its_commit(tmp_path, monkeypatch):
+    monkeypatch.setenv("UMD_EXTERNAL", str(tmp_path / "made"))
+    monkeypatch.setattr(external, "commands", lambda name, **k: [])
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    (checkout / "inference_demo.py").touch()
+    home = external.make("segvol", checkout=checkout, say=lambda line: None)
+    assert "unknown" in (home / "ready.json").read_text()
+    assert external.unready("segvol") is None
+    (checkout / "inference_demo.py").unlink()
+    assert "is gone" in external.unready("segvol")
+
+
+def test_workers_need_nothing_of_this_package():
+    for script in (file_contract, segvol, sat_pro):
+        code = f"import ast, sys; print([n for n in ast.walk(ast.parse(open({script.__file__!r}).read()))"
+        code += " if isinstance(n, (ast.Import, ast.ImportFrom)) and 'umdlib' in ast.unparse(n)])"
+        assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def shown_by_the_demo(shape, window):
+    """The demo's padding and crop to the positive, done by numpy, on an array of voxel numbers."""
+    number = np.arange(1, np.prod(shape) + 1).reshape(shape)
+    foreground = np.zeros(shape, bool)
+    foreground[2:-1, 1:, 3:-2] = True
+    pads = [(max(w - n, 0) // 2, max(w - n, 0) - max(w - n, 0) // 2)
+            for w, n in zip(window, shape[::-1], strict=True)]  # fmt: skip
+    padded, kept = (np.pad(a.T, pads) for a in (number, number * foreground))
+    ends = [(a.min(), a.max() + 1) for a in np.nonzero(kept)]
+    cut = padded[tuple(slice(a, b) for a, b in ends)]
+    item = {
+        "image": cut[None], "foreground_start_coord": [a for a, _ in ends],
+        "foreground_end_coord": [b for _, b in ends],
+    }  # fmt: skip
+    return number, cut, segvol.crop_of(shape, item, window)
+
+
+def test_segvols_crop_goes_there_and_back():
+    number, cut, crop = shown_by_the_demo((11, 9, 12), (4, 16, 8))
+    back = crop.back(cut)
+    inside = back > 0
+    np.testing.assert_array_equal(back[inside], number[inside])
+    np.testing.assert_array_equal(inside[2:-1, 1:, 3:-2], True)
+
+
+def test_segvols_click_lands_on_the_voxel_that_holds_it():
+    window = (4, 6, 5)
+    number, cut, crop = shown_by_the_demo((11, 9, 12), window)
+    zoomed = cut[np.ix_(*(np.floor((np.arange(w) + 0.5) * n / w).astype(int)
+                          for n, w in zip(cut.shape, window, strict=True)))]  # fmt: skip
+    for target in np.ndindex(window):
+        voxel = np.argwhere(number == zoomed[target])[0]
+        assert segvol.zoomed(crop, window, voxel.tolist()) == list(target)
+
+
+def test_segvols_box_covers_the_zoomed_voxels_that_show_it():
+    number, cut, crop = shown_by_the_demo((11, 9, 12), (4, 6, 5))
+    first, last = crop.start, np.add(crop.start, crop.size) - 1
+    ends = {"first": (first - np.array(crop.before))[::-1].tolist(),
+            "last": (last - np.array(crop.before))[::-1].tolist()}  # fmt: skip
+    assert segvol.zoomed_box(crop, (4, 6, 5), ends) == [0, 0, 0, 3, 5, 4]
+
+
+def test_a_mask_on_another_grid_is_the_nearest_voxel():
+    rng = np.random.default_rng(0)
+    mask = rng.random((9, 8, 7)) > 0.5
+    finer = AFFINE.copy()
+    finer[:3, :3] /= 2
+    out = file_contract.onto_grid(mask, AFFINE, finer, (10, 10, 10))
+    for ijk in np.ndindex(out.shape):
+        near = geometry.nearest_voxel(AFFINE, geometry.to_world(finer, ijk), mask.shape)
+        assert out[ijk] == (near is not None and mask[near])
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused_with_its_keys():
+    torch = pytest.importorskip("torch")
+    net = torch.nn.Linear(2, 3)
+    good = {f"module.{k}": v + 1 for k, v in net.state_dict().items()}
+    assert file_contract.fill(net, good, ("model.", "module.", "")) == 1
+    torch.testing.assert_close(net.weight, good["module.weight"])
+    with pytest.raises(RuntimeError, match=r"matched fraction 0.333 .* Missing: \['bias'\]"):
+        file_contract.fill(net, {"weight": net.weight, "b": net.bias})

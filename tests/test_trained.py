@@ -96,7 +96,7 @@ def test_figures_hold_what_the_tables_hold():
     ax = figures.domain_plot(trained.domain_scores(shifted()), trained.domain_titles())
     assert [t.get_text() for t in ax.get_xticklabels()] == ["Same simulator", "Other scanner"]
     log = pd.DataFrame({"step": [1, 2, 3], "loss": [3.0, 2.0, 1.0]})
-    ax = figures.loss_curves({"pet": log})
+    ax = figures.diet_curves({"pet": log})
     assert ax.get_lines()[0].get_ydata().tolist() == [3.0, 2.0, 1.0]
     plt.close("all")
 

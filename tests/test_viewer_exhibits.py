@@ -1,5 +1,9 @@
 """What the chapters on single subjects read from a cohort and from a run."""
 
+import http.server
+import threading
+import types
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -86,3 +90,24 @@ def test_itkwidgets_that_is_missing_is_explained(cohort, monkeypatch):
         live.view(cohort.cases[0], engine="itk")
     with pytest.raises(InputError, match="Known: page, itk"):
         live.view(cohort.cases[0], engine="vtk")
+
+
+def test_itkwidgets_without_internet_is_a_sentence_and_no_blank_cell(cohort, monkeypatch):
+    config = types.SimpleNamespace(ITK_VIEWER_SRC="http://127.0.0.1:9/viewer/")
+    monkeypatch.setattr(live.importlib, "import_module", lambda name: config)
+    with pytest.raises(InputError, match=r"its viewer at 127\.0\.0\.1 cannot be reached from here"):
+        live.view(cohort.cases[0], engine="itk")
+
+
+def test_a_server_that_answers_with_an_error_is_reachable():
+    class Refusing(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            self.send_error(404)
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        assert live.reachable(f"http://127.0.0.1:{server.server_port}/")
+    assert not live.reachable("http://127.0.0.1:9/")

@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
 import pytest
 import viewer_phantom as phantom
 
-from umdlib import viewers
+from umdlib import benchmark, scores, viewers
+from umdlib.cohort import read_cohort
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
@@ -30,22 +32,23 @@ viewer_phantom.pair(spacing_mm=10.0)
 """
 
 
+def notebook_of(*sources):
+    """A notebook of code cells, as JSON."""
+    cells = [
+        {"cell_type": "code", "id": f"c{k}", "metadata": {}, "execution_count": None,
+         "outputs": [], "source": source} for k, source in enumerate(sources)
+    ]  # fmt: skip
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    return json.dumps(
+        {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+    )
+
+
 @pytest.fixture
 def lab(tmp_path):
-    """Address of a JupyterLab on loopback whose folder holds one notebook."""
-    here = os.path.dirname(__file__)
-    paths = [here, os.path.dirname(here)]
-    cell = {
-        "cell_type": "code", "id": "a", "metadata": {}, "execution_count": None, "outputs": [],
-        "source": SOURCE.format(paths=paths),
-    }  # fmt: skip
-    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    notebook = {
-        "cells": [cell], "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5,
-    }  # fmt: skip
+    """Function: address of a notebook in a JupyterLab on loopback, whose folder is `work`."""
     work = tmp_path / "work"
-    work.mkdir()
-    (work / "look.ipynb").write_text(json.dumps(notebook))
+    work.mkdir(exist_ok=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -60,11 +63,36 @@ def lab(tmp_path):
     address = f"http://127.0.0.1:{port}"
     try:
         _wait_for(f"{address}/api?token=look", process)
-        yield f"{address}/lab/tree/look.ipynb?token=look"
+
+        def write(name, text):
+            (work / name).write_text(text)
+            return f"{address}/lab/tree/{name}?token=look"
+
+        yield write
     finally:
         process.terminate()
         process.wait(30)
         log.close()
+
+
+@pytest.fixture
+def page():
+    """A page of a headless Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--enable-unsafe-swiftshader"]
+        )
+        yield browser.new_page(viewport={"width": 1300, "height": 1000})
+        browser.close()
+
+
+def run_all(page):
+    """Run every cell of the open notebook."""
+    page.get_by_text("| Idle").first.wait_for(timeout=120_000)
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
 
 
 def _wait_for(address, process):
@@ -79,32 +107,49 @@ def _wait_for(address, process):
     pytest.fail("JupyterLab did not answer")
 
 
-def test_the_viewer_opens_in_jupyterlab(lab):
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--enable-unsafe-swiftshader"]
-        )
-        page = browser.new_page(viewport={"width": 1300, "height": 1000})
-        page.goto(lab)
-        # a key pressed before the kernel is there is lost
-        page.get_by_text("| Idle").first.wait_for(timeout=120_000)
-        page.locator(".jp-Notebook .jp-Cell").first.click(timeout=120_000)
-        page.keyboard.press("Shift+Enter")
-        frame = page.frame_locator("iframe.umd-frame")
-        frame.locator(".umd-open").click(timeout=120_000)
-        frame.locator("#phantom[data-umd-ready]").wait_for(timeout=120_000)
-        assert "DSC of the liver" in frame.locator(".umd-readout").first.inner_text()
-        shades = frame.locator("canvas").first.evaluate(
-            """c => { const d = document.createElement('canvas'); d.width = d.height = 64;
-                 const g = d.getContext('2d'); g.drawImage(c, 0, 0, 64, 64);
-                 return new Set(g.getImageData(0, 0, 64, 64).data).size; }"""
-        )
-        if os.environ.get("UMD_SHOT"):
-            page.screenshot(path=os.environ["UMD_SHOT"])
-        browser.close()
+def test_the_viewer_opens_in_jupyterlab(lab, page):
+    here = os.path.dirname(__file__)
+    source = SOURCE.format(paths=[here, os.path.dirname(here)])
+    page.goto(lab("look.ipynb", notebook_of(source)))
+    run_all(page)
+    frame = page.frame_locator("iframe.umd-frame")
+    frame.locator(".umd-open").click(timeout=120_000)
+    frame.locator("#phantom[data-umd-ready]").wait_for(timeout=120_000)
+    assert "DSC of the liver" in frame.locator(".umd-readout").first.inner_text()
+    shades = frame.locator("canvas").first.evaluate(
+        """c => { const d = document.createElement('canvas'); d.width = d.height = 64;
+             const g = d.getContext('2d'); g.drawImage(c, 0, 0, 64, 64);
+             return new Set(g.getImageData(0, 0, 64, 64).data).size; }"""
+    )
     assert shades > 20
+
+
+def test_the_notebook_to_explore_follows_its_widgets(lab, page, make_cohort, tmp_path):
+    manifest, root = make_cohort(2), tmp_path / "run"
+    settings = benchmark.Settings(benchmark.parse_plans("centre:1:1"), (1.0,))
+    table = benchmark.score_cohort(read_cohort(manifest), "threshold", root, settings=settings)
+    scores.write_scores(root / "scores.parquet", table, stamp=table.attrs["stamp"])
+    template = Path(__file__).parent.parent / "notebooks" / "explore.ipynb"
+    values = {"manifest": manifest, "scores": root / "scores.parquet", "root": root}
+    document = json.loads(template.read_text())
+    cell = next(c for c in document["cells"] if "parameters" in c["metadata"].get("tags", []))
+    cell["source"] = "\n".join(
+        [*("".join(cell["source"]).splitlines()), *(f"{k} = {str(v)!r}" for k, v in values.items())]
+    )
+    page.goto(lab("explore.ipynb", json.dumps(document)))
+    run_all(page)
+    frame = page.frame_locator("iframe.umd-frame")
+    frame.locator(".umd-open").click(timeout=120_000)
+    frame.locator("figure[data-umd-ready]").wait_for(timeout=120_000)
+    assert "sub-001" in page.locator("iframe.umd-frame").get_attribute("title")
+    page.locator(".jupyter-widgets select").nth(1).select_option("Rod")
+    page.locator(".jupyter-widgets select").nth(0).select_option("sub-002 petct")
+    page.locator("iframe.umd-frame[title*='sub-002']").wait_for(timeout=120_000)
+    frame.locator(".umd-open").click(timeout=120_000)
+    frame.locator("figure[data-umd-ready]").wait_for(timeout=120_000)
+    assert "DSC of the rod" in frame.locator(".umd-readout").first.inner_text()
+    if os.environ.get("UMD_SHOT"):
+        page.screenshot(path=os.environ["UMD_SHOT"])
 
 
 def test_the_frame_is_smaller_than_a_notebook_may_grow():

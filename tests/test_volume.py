@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from umdlib import volume
+from umdlib import nifti, volume
 from umdlib.errors import InputError
 from umdlib.volume import LabelMap, Volume
 
@@ -63,6 +63,107 @@ def test_big_endian_files_are_read(tmp_path):
     data = np.arange(24, dtype=">i2").reshape(2, 3, 4)
     nib.save(nib.Nifti1Image(data, np.eye(4), header), tmp_path / "big.nii")
     np.testing.assert_array_equal(volume.read_volume(tmp_path / "big.nii").data, data)
+
+
+def large(fill, shape=(200, 190, 130)):
+    """A label map of more than the least size whose memory is used again."""
+    data = np.full(shape, fill, np.uint8, order="F")
+    data[100:110, 50:60, 20:30] = fill + 1
+    return LabelMap(data, AFFINE)
+
+
+def test_memory_is_used_again_only_once_its_array_is_gone(tmp_path):
+    for fill in (1, 5):
+        volume.write_label_map(tmp_path / f"{fill}.nii.gz", large(fill))
+    first = volume.read_label_map(tmp_path / "1.nii.gz")
+    part, place = first.data[100:102], first.data.ctypes.data
+    del first
+    second = volume.read_label_map(tmp_path / "5.nii.gz")
+    assert second.data.ctypes.data != place  # a view of the first is still in use
+    assert set(np.unique(part).tolist()) == {1, 2}
+    del part
+    third = volume.read_label_map(tmp_path / "1.nii.gz")
+    assert third.data.ctypes.data == place
+    np.testing.assert_array_equal(second.data, large(5).data)
+    np.testing.assert_array_equal(third.data, large(1).data)
+
+
+def test_memory_of_another_size_and_type_is_no_obstacle(tmp_path):
+    rng = np.random.default_rng(0)
+    for n in range(12):
+        shape = tuple(rng.integers(120, 200, 3))
+        data = rng.integers(0, 3, shape).astype(rng.choice([np.uint8, np.int16, np.float32]))
+        volume.write_volume(tmp_path / "image.nii", Volume(data + data.dtype.type(1), AFFINE))
+        found = volume.read_volume(tmp_path / "image.nii").data
+        np.testing.assert_array_equal(found, data + 1, err_msg=str(n))
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_files_do_not_depend_on_the_order_in_memory(tmp_path, order):
+    data = np.random.default_rng(1).integers(0, 14, (60, 70, 90)).astype(np.uint16)
+    volume.write_label_map(tmp_path / "plain.nii.gz", LabelMap(data, AFFINE))
+    volume.write_label_map(
+        tmp_path / "ordered.nii.gz", LabelMap(np.array(data, order=order)[::1], AFFINE)
+    )
+    parts = np.zeros((120, 70, 90), np.uint16)
+    parts[::2] = data
+    volume.write_label_map(tmp_path / "strided.nii.gz", LabelMap(parts[::2], AFFINE))
+    written = {(tmp_path / f"{n}.nii.gz").read_bytes() for n in ("plain", "ordered", "strided")}
+    assert len(written) == 1
+    np.testing.assert_array_equal(np.asarray(nib.load(tmp_path / "plain.nii.gz").dataobj), data)
+
+
+def test_voxels_begin_where_the_header_says_and_what_follows_them_is_no_matter(tmp_path):
+    image = nib.Nifti1Image(label_map().data, AFFINE)
+    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"drawn by hand" * 9))
+    nib.save(image, tmp_path / "extended.nii.gz")
+    raw = gzip.decompress((tmp_path / "extended.nii.gz").read_bytes()) + b"more" * 999
+    (tmp_path / "longer.nii").write_bytes(raw)
+    # in several members, as bgzip writes them
+    (tmp_path / "longer.nii.gz").write_bytes(gzip.compress(raw[:500]) + gzip.compress(raw[500:]))
+    for name in ("extended.nii.gz", "longer.nii", "longer.nii.gz"):
+        found = volume.read_label_map(tmp_path / name).data
+        np.testing.assert_array_equal(found, label_map().data)
+
+
+def test_the_checksum_of_a_file_is_verified(tmp_path):
+    volume.write_label_map(tmp_path / "labels.nii.gz", label_map())
+    raw = bytearray((tmp_path / "labels.nii.gz").read_bytes())
+    raw[-6] ^= 1
+    (tmp_path / "labels.nii.gz").write_bytes(raw)
+    with pytest.raises(InputError, match="cannot be read as NIfTI: .*CRC"):
+        volume.read_label_map(tmp_path / "labels.nii.gz")
+
+
+@pytest.mark.parametrize("dtype", [">i2", "<i4", ">f4", "<f8", "<u8", "|i1"])
+def test_labels_of_every_type_become_unsigned(tmp_path, dtype):
+    header = nib.Nifti1Header(endianness=">" if dtype[0] == ">" else "<")
+    header.set_data_dtype(dtype)
+    data = label_map().data.astype(dtype)
+    nib.save(nib.Nifti1Image(data, AFFINE, header), tmp_path / "labels.nii.gz")
+    found = volume.read_label_map(tmp_path / "labels.nii.gz", values=(13,))
+    assert found.data.dtype == np.uint8
+    np.testing.assert_array_equal(found.data, data)
+    with pytest.raises(InputError, match="Label value 13"):
+        volume.read_label_map(tmp_path / "labels.nii.gz", values=(12, 14))
+
+
+@pytest.mark.parametrize("place", [0, 1, 7, 8, 503, 246])
+def test_one_stray_voxel_is_found_wherever_it_lies(tmp_path, place):
+    data = np.zeros((9, 8, 7), np.uint8, order="F")
+    data.ravel("K")[place] = 99
+    volume.write_label_map(tmp_path / "labels.nii.gz", LabelMap(data, AFFINE))
+    with pytest.raises(InputError, match="Label value 99"):
+        volume.read_label_map(tmp_path / "labels.nii.gz", values=(1, 2))
+
+
+def test_a_header_that_asks_for_too_much_is_named(tmp_path):
+    header = nifti._header_bytes(label_map().data, AFFINE, "")
+    raw = bytearray(header + bytes(504))
+    raw[42:48] = np.array([32767] * 3, np.int16).tobytes()
+    (tmp_path / "huge.nii").write_bytes(raw)
+    with pytest.raises(InputError, match=r"truncated|more memory"):
+        volume.read_label_map(tmp_path / "huge.nii")
 
 
 def test_float_labels_must_be_whole(tmp_path):
@@ -134,6 +235,14 @@ def test_an_image_is_finite(tmp_path, value):
     nib.save(nib.Nifti1Image(data, np.eye(4)), tmp_path / "nan.nii.gz")
     with pytest.raises(InputError, match="1 voxels of .* NaN or infinite"):
         volume.read_volume(tmp_path / "nan.nii.gz")
+
+
+def test_axes_must_be_perpendicular(tmp_path):
+    tilted = AFFINE.copy()
+    tilted[1, 2] = 0.3  # a gantry tilted by 5.7 degrees
+    nib.save(nib.Nifti1Image(np.ones((4, 5, 6), np.int16), tilted), tmp_path / "tilted.nii.gz")
+    with pytest.raises(InputError, match="tilted.nii.gz are not perpendicular"):
+        volume.read_volume(tmp_path / "tilted.nii.gz")
 
 
 def test_grids_are_compared_in_millimetres():

@@ -195,3 +195,55 @@ def test_the_list_names_every_file_and_its_licence(folder):
 def test_weights_that_cannot_be_fetched_say_where_they_are(folder):
     with pytest.raises(InputError, match="by hand from the Google Drive folder"):
         weights.fetch("medsam", say=lambda line: None)
+
+
+def test_a_converted_file_takes_the_place_of_the_refused_one(folder):
+    source, target = net(), net()
+    torch.save({"model_state_dict": source.state_dict(), "log": Evil()}, folder / "net.pth")
+    with pytest.raises(InputError, match=r"convert .*net.pth .*net.safetensors"):
+        weights.load_strict(target, ITEM, "x", inner=("model_state_dict",))
+    inert.convert(folder / "net.pth", folder / "net.safetensors")
+    weights.load_strict(target, ITEM, "x", inner=("model_state_dict",))
+    assert torch.equal(source[0].weight, target[0].weight)
+
+
+def test_a_converted_file_has_a_hash_of_its_own(folder):
+    item = Weights("net.pth", "attic", "CC0", size=4, sha256="0" * 64)
+    (folder / "net.safetensors").write_bytes(b"converted")
+    path = weights.verified(item, "x")
+    assert weights.known_hash(item) == weights.sha256(path)
+    path.write_bytes(b"changed")
+    with pytest.raises(InputError, match=r"recorded at first use.*--accept net.safetensors"):
+        weights.verified(item, "x")
+
+
+def test_a_download_that_was_whole_already_is_kept(folder):
+    """The server has nothing after what is here and says so with status 416."""
+    content = b"x" * 300
+    answers = []
+
+    class Server(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            start = int((self.headers.get("Range") or "bytes=0-")[6:-1])
+            answers.append(start)
+            self.send_response(416 if start >= len(content) else 200)
+            self.send_header("Content-Range", f"bytes */{len(content)}")
+            self.send_header("Content-Length", "0" if start >= len(content) else str(len(content)))
+            self.end_headers()
+            if start < len(content):
+                self.wfile.write(content)
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Server) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}/net.pth"
+        for part in (content, b"y" * 999):  # whole; and longer than the file: another file's
+            (folder / "net.pth.part").write_bytes(part)
+            weights.download(url, folder / "net.pth", timeout_s=5)
+            assert (folder / "net.pth").read_bytes() == content
+        server.shutdown()
+        thread.join()
+    assert answers == [300, 999, 0]

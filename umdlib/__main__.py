@@ -96,6 +96,12 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--make", metavar="NAME", help="make the environment of a system that runs out of process"
     )
+    p.add_argument(
+        "--checkout", metavar="PATH", help="with --make: your own checkout of its code; else cloned"
+    )
+    p.add_argument(
+        "--python", metavar="PATH", help="with --make: the interpreter; else the one its list names"
+    )
 
     p = _command(
         commands, "weights", _weights, "list, find, check, fetch and convert official weights"
@@ -128,23 +134,16 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--subjects", default="", metavar="a,b", help="these subjects only")
     p.add_argument("--device", default="cpu", help="cpu (default) or cuda")
 
-    p = _command(commands, "train", _train, "train a promptable network; resumes where it stopped")
-    p.add_argument("kind", choices=("promptable",), help="what to train")
-    p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the training cohort")
-    p.add_argument("--out", required=True, metavar="DIR",
-                   help="gets checkpoint, loss curve, and at the end weights and card")  # fmt: skip
-    p.add_argument(
-        "--diet", default="both", metavar="NAME", help="structural, pet or both (default both)"
+    p = _command(
+        commands, "rescore", _rescore, "score the predictions a run has kept; nothing is predicted"
     )
-    p.add_argument("--steps", type=_positive, metavar="N", help="updates (default 300)")
-    p.add_argument("--seed", type=int, default=0, metavar="S", help="of weights and draws")
-    p.add_argument("--name", help="of the network (default clicknet_DIET_SEED)")
-    p.add_argument("--precision", default="float32", help="float32 (default) or bfloat16")
-    p.add_argument("--device", default="cpu", help="cpu (default) or cuda")
-    p.add_argument("--threads", type=_positive, metavar="N", help="CPU threads (default all)")
-    p.add_argument("--least", type=_positive, default=10, metavar="N",
-                   help="examinations below which a training is refused (default 10)")  # fmt: skip
-    p.add_argument("--smoke", action="store_true", help="a few steps of a tiny network")
+    p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the cohort")
+    p.add_argument("--out", required=True, metavar="DIR", help="folder of the run")
+    p.add_argument(
+        "--tolerances", default="1,5", metavar="MM,MM", help="of surface Dice (default 1,5)"
+    )
+
+    _train_parser(commands)
 
     p = _command(commands, "domains", _domains, "make a cohort that differs from the training one")
     p.add_argument("out", metavar="OUT", help="folder to fill; OUT/manifest.tsv describes it")
@@ -177,6 +176,13 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("parts", nargs="+", metavar="PART", help="Parquet files written by inference")
     p.add_argument("--out", required=True, metavar="FILE", help="score table to write")
 
+    p = _command(
+        commands, "canaries", _canaries, "check that the adapters of a run are wired right"
+    )
+    p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the cohort")
+    p.add_argument("root", metavar="RUN", help="folder of the run; gets canaries.tsv")
+    p.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+
     p = _command(commands, "render", _render, "lay a run's chapters together and render the book")
     p.add_argument(
         "run_folder", metavar="RUN", help="folder of the run, with notebooks/ and scores.parquet"
@@ -192,6 +198,48 @@ def _command(commands, name, run, text):
     parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     parser.set_defaults(run=run)
     return parser
+
+
+def _train_parser(commands) -> None:
+    """`umdlib train KIND`: one parser per kind of network."""
+    text = "train a reference on a cohort of your own; resumes after a kill"
+    kinds = commands.add_parser("train", help=text, description=text[0].upper() + text[1:] + ".")
+    kinds = kinds.add_subparsers(title="kinds", metavar="KIND", required=True)
+    p = _command(kinds, "specialist", _train_specialist,
+                 "nnU-Net, or another network within it, on one session and modality")  # fmt: skip
+    p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the training cohort")
+    p.add_argument("--session", required=True, metavar="NAME", help="petct or petmr")
+    p.add_argument("--modality", required=True, metavar="NAME", help="CT, MR or PET")
+    p.add_argument("--out", required=True, metavar="DIR", help="folder of this training")
+    p.add_argument("--network", default="nnunet", metavar="NAME",
+                   help="nnunet (default), segresnet, swinunetr or stunet")  # fmt: skip
+    p.add_argument("--recipe", default="small", metavar="NAME",
+                   help="small (default: two CPU cores, minutes), full (1000 epochs, GPU) or smoke")  # fmt: skip
+    p.add_argument("--epochs", type=_positive, metavar="N", help="instead of the recipe's")
+    p.add_argument("--batch", type=_positive, metavar="N", help="instead of the recipe's")
+    p.add_argument("--threads", type=_positive, metavar="N", help="of torch (default 1)")
+    p.add_argument("--seed", type=int, default=0, metavar="S", help="random seed (default 0)")
+    p.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    p.add_argument("--release", metavar="DIR",
+                   help="write weights, card and log to this folder when finished")  # fmt: skip
+
+    p = _command(kinds, "promptable", _train_promptable,
+                 "a network that takes clicks, on all sessions of a cohort")  # fmt: skip
+    p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the training cohort")
+    p.add_argument("--out", required=True, metavar="DIR",
+                   help="gets checkpoint, loss curve, and at the end weights and card")  # fmt: skip
+    p.add_argument(
+        "--diet", default="both", metavar="NAME", help="structural, pet or both (default both)"
+    )
+    p.add_argument("--steps", type=_positive, metavar="N", help="updates (default 300)")
+    p.add_argument("--seed", type=int, default=0, metavar="S", help="of weights and draws")
+    p.add_argument("--name", help="of the network (default clicknet_DIET_SEED)")
+    p.add_argument("--precision", default="float32", help="float32 (default) or bfloat16")
+    p.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    p.add_argument("--threads", type=_positive, metavar="N", help="CPU threads (default all)")
+    p.add_argument("--least", type=_positive, default=10, metavar="N",
+                   help="examinations below which a training is refused (default 10)")  # fmt: skip
+    p.add_argument("--smoke", action="store_true", help="a few steps of a tiny network")
 
 
 def _positive(text: str) -> int:
@@ -273,8 +321,11 @@ def _segmenters(a) -> None:
     if a.make:
         from umdlib.segmenters import external
 
-        _say(f"Environment: {external.make(a.make, say=_say)}")
+        home = external.make(a.make, checkout=a.checkout, python=a.python, say=_say)
+        _say(f"Environment: {home}")
         return
+    if a.checkout or a.python:
+        raise InputError("--checkout and --python go with --make NAME.")
 
     for name in segmenters.names():
         record = segmenters.get(name)
@@ -348,7 +399,19 @@ def _score(a) -> int:
     return 1 if failed else 0
 
 
-def _train(a) -> None:
+def _rescore(a) -> None:
+    from umdlib import benchmark, scores
+    from umdlib.cohort import read_cohort
+
+    table = benchmark.rescore(
+        read_cohort(a.manifest), a.out, tolerances_mm=_tolerances(a.tolerances), report=_say
+    )
+    out = Path(a.out) / "scores.parquet"
+    scores.write_scores(out, table, stamp=table.attrs["stamp"])
+    _say(f"Scores: {out} ({len(table)} rows)")
+
+
+def _train_promptable(a) -> None:
     from umdlib.cohort import read_cohort
     from umdlib.training import sessions
 
@@ -372,6 +435,23 @@ def _domains(a) -> None:
     _say(f"Cohort: {manifest}")
 
 
+def _train_specialist(a) -> None:
+    from umdlib import labels
+    from umdlib.cohort import read_cohort
+    from umdlib.training import nnunet_train, recipes, release
+
+    cohort = read_cohort(a.manifest)
+    recipe = recipes.recipe(a.recipe, epochs=a.epochs, batch=a.batch, threads=a.threads)
+    folder = nnunet_train.train(
+        cohort, labels.session(a.session).name, labels.modality(a.modality).name, a.out,
+        recipe=recipe, network=a.network, device=a.device, seed=a.seed, report=_say,
+    )  # fmt: skip
+    _say(f"Model: {folder}")
+    if a.release:
+        made = release.release(a.out, cohort, a.network, folder=a.release, cores=recipe.threads)
+        _say(f"Released: {made.name} ({made.parameters} parameters, {made.size / 1e6:.2f} MB)")
+
+
 def _collect(a) -> None:
     from umdlib import scores
 
@@ -383,14 +463,29 @@ def _collect(a) -> None:
     _say(f"== scores: {a.out} ({len(table)} rows, {len(gaps)} unpaired)")
 
 
+def _canaries(a) -> None:
+    from umdlib import canary_run, flags
+    from umdlib.cohort import read_cohort
+    from umdlib.scores import read_scores
+
+    names = read_scores(Path(a.root) / "scores.parquet")["segmenter"].unique()
+    found = canary_run.check_run(
+        read_cohort(a.manifest), a.root, names, device=a.device, report=_say
+    )
+    _say(f"Canaries: {flags.write(a.root, found)}, {len(flags.flagged(found))} segmenters flagged")
+
+
 def _render(a) -> None:
-    from umdlib import book, viewers
+    from umdlib import book, flags, viewers
 
     staged = Path(a.run_folder) / "book"
-    stamp = book.stamp_of(Path(a.run_folder) / "scores.parquet")
-    book.stage("book", staged, a.notebooks, stamp=stamp)
+    table = Path(a.run_folder) / "scores.parquet"
+    book.stage("book", staged, a.notebooks, stamp=book.stamp_of(table), data=book.downloads(table))
     viewers.install(staged / "_static", staged / "_extra" / "umd")
-    _say(f"== book: {book.render(staged, '_config.yml', a.out, report=_say)}")
+    index = book.render(staged, "_config.yml", a.out, report=_say)
+    if shaded := flags.shade_pages(a.out, a.run_folder):
+        _say(f"[book] {shaded} tables name a flagged segmenter and are shaded there")
+    _say(f"== book: {index}")
 
 
 def _tolerances(text: str) -> tuple[float, ...]:
@@ -407,6 +502,11 @@ def _run(a) -> None:
     from umdlib import notebook
 
     folder = Path("notebooks")
+    if not folder.is_dir() and not all(name.endswith(".ipynb") for name in a.notebook or [""]):
+        raise InputError(
+            "There is no folder notebooks/ here. Run this in the project's checkout, or name a "
+            "notebook by its path."
+        )
     if not a.notebook:
         for path in sorted(folder.glob("*.ipynb")):
             _say(path.stem)

@@ -126,10 +126,15 @@ def score_cohort(
         report(f"{record.name}: unavailable. {reason}")
         table = pd.concat([_blank_rows(c, record, settings, "unavailable", reason) for c in cases])
         return _stamped(table, stamp)
-    segment: Segment | None = None
+    loaded: dict[tuple[str, str] | None, Segment] = {}
     tables = []
     for number, case in enumerate(cases, start=1):
         started = time.perf_counter()
+        condition = (case.session, case.modality)
+        if (reason := segmenters.untrained(record, condition)) is not None:
+            report(f"{record.name} {case.name}: unavailable. {reason}")
+            tables.append(_blank_rows(case, record, settings, "unavailable", reason))
+            continue
         folder = runs.case_folder(root, record.name, case)
         drawn = session_prompts(cohort, case, record, settings)
         keys = _keys(case, record, drawn, settings)
@@ -137,8 +142,10 @@ def score_cohort(
         if state == "rescore":
             _rescore(folder, case, settings, keys)
         elif state == "new":
-            segment = segment or segmenters.load(record, device)
-            _score_case(folder, case, record, segment, drawn, settings, keys)
+            which = condition if record.conditions else None
+            if which not in loaded:
+                loaded[which] = segmenters.load(record, device, which)
+            _score_case(folder, case, record, loaded[which], drawn, settings, keys)
         tables.append(scores.read_scores(folder / "scores.parquet"))
         word = {"done": "kept", "rescore": "scored anew", "new": "scored"}[state]
         seconds = time.perf_counter() - started
@@ -156,9 +163,6 @@ def session_prompts(
     dict
         (protocol, seed) -> structure name -> prompt; its note says where there is none to give.
     """
-    kind = "click" if "click" in record.prompts else next(
-        k for k in ("box", "class", "text") if k in record.prompts
-    )  # fmt: skip
     partners = {
         c.modality: c.read_reference()
         for c in cohort.cases
@@ -166,13 +170,20 @@ def session_prompts(
     }
     structural = next((m for m in partners if m != "PET"), case.modality)
     drawn: dict[tuple[str, int], dict[str, Prompt]] = {}
-    for plan in settings.plans if kind == "click" else (Plan(kind, (0,), 0),):
+    for plan in taken_plans(record, settings):
         for seed in plan.seeds:
             drawn[plan.protocol, seed] = prompts.pair_prompts(
                 partners, cohort.structures, structural=structural, protocol=plan.protocol,
                 seed=seed, case=f"{case.subject} {case.session}",
             )  # fmt: skip
     return drawn
+
+
+def taken_plans(record: Segmenter, settings: Settings) -> tuple[Plan, ...]:
+    """The plans whose prompts a segmenter takes; where it takes none of them, its own kind alone."""
+    taken = tuple(p for p in settings.plans if prompts.kind_given(p.protocol) in record.prompts)
+    kinds = {"click": "centre", "box": "box", "class": "class", "text": "text"}
+    return taken or (Plan(next(p for k, p in kinds.items() if k in record.prompts)),)
 
 
 def _score_case(
@@ -191,14 +202,16 @@ def _score_case(
         raise InputError(f"Cannot write {folder}: {error.strerror}.") from None
     try:
         tables, given = [], []
+        truth = _truth(reference, case.structures)
         for (protocol, seed), first in drawn.items():
             rounds = _rounds(
-                image, reference, case.structures, first, segment, steps.get(protocol, 0)
-            )
+                image, reference, case.structures, first, segment, steps.get(protocol, 0),
+                Plan(protocol, (seed,)),
+            )  # fmt: skip
             for step, answers in enumerate(rounds):
                 rows = _rows(case, record, protocol, seed, step, answers)
                 bits = metrics.pack_bits([a.mask for a in answers])
-                tables.append(_with_metrics(rows, reference, bits, case.structures, settings))
+                tables.append(_with_metrics(rows, truth, bits, reference.spacing_mm, settings))
                 volume.write_bits(
                     part / runs.prediction_file(protocol, seed, step), bits, image.affine
                 )
@@ -227,9 +240,13 @@ class _Answer:
 
 def _rounds(
     image: Volume, reference: LabelMap, structures: tuple[Structure, ...],
-    first: dict[str, Prompt], segment: Segment, steps: int,
+    first: dict[str, Prompt], segment: Segment, steps: int, plan: Plan,
 ) -> Iterator[list[_Answer]]:  # fmt: skip
-    """Answers of all structures at step 0, 1, … `steps`; each corrects the one before."""
+    """Answers of all structures at step 0, 1, … `steps`; each corrects the one before.
+
+    Corrective clicks that are drawn come from one generator for all structures of the case.
+    """
+    rng = np.random.default_rng([*plan.seeds, 1])
     answers = [_ask(image, first[s.name], segment, None) for s in structures]
     yield answers
     for _ in range(steps):
@@ -238,7 +255,9 @@ def _rounds(
             click = None
             if _askable(answer.prompt) and not answer.fault:
                 wanted = reference.data == s.value
-                click = prompts.corrective_click(wanted, answer.mask, reference.affine)
+                click = prompts.corrective_click(
+                    wanted, answer.mask, reference.affine, protocol=plan.protocol, rng=rng
+                )
             if click is None:  # nothing left to correct, or nothing to correct it with
                 later.append(answer)
             else:
@@ -283,16 +302,18 @@ def _rows(
     ])  # fmt: skip
 
 
+def _truth(reference: LabelMap, structures: tuple[Structure, ...]) -> np.ndarray:
+    """The reference as a bit-mask volume, as the predictions are kept."""
+    return metrics.label_bits(reference.data, [s.value for s in structures])
+
+
 def _with_metrics(
-    rows: pd.DataFrame, reference: LabelMap, bits: np.ndarray,
-    structures: tuple[Structure, ...], settings: Settings,
-) -> pd.DataFrame:  # fmt: skip
-    """Rows with their metrics; a failed row keeps none."""
-    truth = metrics.label_bits(reference.data, [s.value for s in structures])
+    rows: pd.DataFrame, truth: np.ndarray, bits: np.ndarray, spacing_mm, settings: Settings
+) -> pd.DataFrame:
+    """Rows, one a bit, with their metrics; a failed row keeps none."""
     table = metrics.score_bits(
-        truth, bits, spacing_mm=reference.spacing_mm, bits=len(structures),
-        tolerances_mm=settings.tolerances_mm,
-    ).drop(columns="bit")  # fmt: skip
+        truth, bits, spacing_mm=spacing_mm, bits=len(rows), tolerances_mm=settings.tolerances_mm
+    ).drop(columns="bit")
     numbers = [c for c in table if c != "status"]
     failed = rows["reason"].to_numpy() != ""
     table.loc[failed, numbers] = np.nan
@@ -300,9 +321,67 @@ def _with_metrics(
     return pd.concat([rows.reset_index(drop=True), table.reset_index(drop=True)], axis=1)
 
 
+def rescore(
+    cohort: Cohort,
+    root: str | Path,
+    *,
+    tolerances_mm: tuple[float, ...] = metrics.TOLERANCES_MM,
+    report: Callable[[str], None] = lambda line: None,
+) -> pd.DataFrame:
+    """Score every prediction that a run has kept, against the cohort's references as they are now.
+
+    No segmenter is loaded and nothing is predicted. Rows without a prediction (segmenters that
+    were unavailable) are kept from the run's score table.
+
+    Parameters
+    ----------
+    cohort
+        The cohort that was predicted.
+    root
+        Folder of the run; its ``cases`` hold the predictions. Their scores are replaced.
+    tolerances_mm
+        Of surface Dice.
+    report
+        Called with one line per case.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Score rows, `attrs["stamp"]` holds the provenance of the run with the new tolerances.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no prediction of this cohort, or a file cannot be read.
+    """
+    root, settings, tables = Path(root), Settings(tolerances_mm=tolerances_mm), []
+    names = [p.name for p in sorted(root.glob("cases/*")) if p.is_dir()]
+    for name in names:
+        for case in cohort.cases:
+            folder = runs.case_folder(root, name, case)
+            if (folder / "scores.parquet").is_file():
+                old = scores.read_scores(folder / "scores.parquet").attrs["stamp"]
+                _rescore(folder, case, settings, _score_keys(old["prediction_key"], case, settings))
+                tables.append(scores.read_scores(folder / "scores.parquet"))
+                report(f"{name} {case.name} scored anew")
+    if not tables:
+        raise InputError(f"No prediction of cohort {cohort.name} in {root / 'cases'}.")
+    stamp = scores.provenance(cohort=cohort.name)
+    if (root / "scores.parquet").is_file():
+        before = scores.read_scores(root / "scores.parquet")
+        stamp = before.attrs["stamp"]
+        tables.append(before[~before["segmenter"].isin(names)])
+    stamp |= {"cohort_hash": cohort.hash(), "tolerances_mm": list(tolerances_mm),
+              "metrics": METRICS_VERSION}  # fmt: skip
+    columns = tables[0].columns
+    kept = [t.reindex(columns=columns) for t in tables if len(t)]
+    return _stamped(pd.concat(kept, ignore_index=True), stamp)
+
+
 def _rescore(folder: Path, case: Case, settings: Settings, keys: dict) -> None:
-    """Metrics anew from the predictions on disk: no inference."""
+    """Metrics of one case anew from its predictions on disk."""
     reference = case.read_reference()
+    truth = _truth(reference, case.structures)
     old = scores.read_scores(folder / "scores.parquet")
     keep = ["subject", "session", "modality", "structure", "segmenter", "prompt", "step", "seed",
             "seconds", "peak_mb", "reason", "note"]  # fmt: skip
@@ -311,7 +390,7 @@ def _rescore(folder: Path, case: Case, settings: Settings, keys: dict) -> None:
     for (protocol, seed, step), rows in old.groupby(["prompt", "seed", "step"]):
         rows = rows[keep].sort_values("structure", key=lambda names: names.map(order))
         bits = volume.read_bits(folder / runs.prediction_file(protocol, seed, step))
-        tables.append(_with_metrics(rows, reference, bits, case.structures, settings))
+        tables.append(_with_metrics(rows, truth, bits, reference.spacing_mm, settings))
     scores.write_scores(folder / "scores.parquet", pd.concat(tables, ignore_index=True), stamp=keys)
 
 
@@ -319,7 +398,7 @@ def _blank_rows(
     case: Case, record: Segmenter, settings: Settings, status: str, reason: str
 ) -> pd.DataFrame:
     """Rows without numbers, for a segmenter that could not run."""
-    plan = settings.plans[0]
+    plan = taken_plans(record, settings)[0]
     answers = [_Answer(Prompt(s.name), np.zeros(0, bool), fault=reason) for s in case.structures]
     rows = _rows(case, record, plan.protocol, plan.seeds[0], 0, answers)
     return rows.assign(dice=np.nan, status=status, note="")
@@ -333,13 +412,17 @@ def _keys(case: Case, record: Segmenter, drawn: dict, settings: Settings) -> dic
         for (protocol, seed), first in drawn.items() for name, p in first.items()
     ]  # fmt: skip
     corrected = any(steps.values()) and "negative_click" in record.prompts
-    reference = file_hash(case.reference)
+    reference = file_hash(case.reference) if corrected else ""
     prediction = [
-        file_hash(case.image), case.unit, given, record.name, segmenters.identity(record),
-        reference if corrected else "",
+        file_hash(case.image), case.unit, given, record.name, segmenters.identity(record), reference,
     ]  # fmt: skip
-    score = [prediction, reference, settings.tolerances_mm, METRICS_VERSION]
-    return {"prediction_key": _digest(prediction), "score_key": _digest(score)}
+    return _score_keys(_digest(prediction), case, settings)
+
+
+def _score_keys(prediction_key: str, case: Case, settings: Settings) -> dict[str, str]:
+    """Both content keys, of predictions whose own key is known."""
+    score = [prediction_key, file_hash(case.reference), settings.tolerances_mm, METRICS_VERSION]
+    return {"prediction_key": prediction_key, "score_key": _digest(score)}
 
 
 def _state(folder: Path, keys: dict[str, str]) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
+import shlex
 import shutil
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,8 +17,14 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from umdlib import scores
+from umdlib import labels, notebook, published, scores
 from umdlib.errors import InputError
+
+SIMULATED = frozenset({"published_pairing"})
+PARAMETER_CELLS = {
+    "parameters": "the parameters and what they mean",
+    "injected-parameters": "the parameters of this run",
+}
 
 
 def stage(
@@ -25,6 +34,7 @@ def stage(
     *,
     stamp: Mapping[str, Any],
     template_folder: str = "notebooks",
+    data: Mapping[str, bytes] | None = None,
 ) -> Path:
     """Lay the book's sources and the executed notebooks of a run together.
 
@@ -42,6 +52,8 @@ def stage(
         Provenance of the score table, for that section.
     template_folder
         Where a reader finds the templates.
+    data
+        Files that pages offer for download: name -> content.
 
     Returns
     -------
@@ -53,13 +65,21 @@ def stage(
     for path in sorted(source.rglob("*")):
         if path.is_file() and "results" not in path.relative_to(source).parts[:1]:
             wanted[path.relative_to(source)] = path.read_bytes()
+    wanted |= {Path("data") / name: content for name, content in (data or {}).items()}
+    toc = yaml.safe_load(wanted[Path("_toc.yml")])
     for path in map(Path, executed):
         document = json.loads(path.read_text(encoding="utf-8"))
-        _fold_parameters(document)
-        document["cells"].append(_provenance_cell(path, document, stamp, template_folder))
+        template = _template(path, template_folder)
+        document["metadata"]["umd"] |= {"name": path.stem, "template": template}
+        file = Path(template_folder) / f"{template}.ipynb"
+        known = notebook.parameters(file) if file.is_file() else {}
+        landing = path.stem == toc["root"].rpartition("/")[2]
+        _fold_parameters(document, remove=landing)
+        if not landing:
+            _byline(document, stamp)
+        document["cells"].append(_provenance_cell(document, stamp, known, data or {}))
         text = json.dumps(document, indent=1, ensure_ascii=False, sort_keys=True)
         wanted[Path("results") / path.name] = (text + "\n").encode()
-    toc = yaml.safe_load(wanted[Path("_toc.yml")])
     wanted[Path("_toc.yml")] = yaml.safe_dump(_pruned(toc, wanted), sort_keys=False).encode()
     for path in sorted(staged.rglob("*"), reverse=True):
         inner = path.relative_to(staged)
@@ -140,38 +160,104 @@ def _pruned(toc: dict, present: Mapping[Path, bytes]) -> dict:
     return {**toc, "parts": parts}
 
 
-def _fold_parameters(document: dict) -> None:
+def _fold_parameters(document: dict, *, remove: bool = False) -> None:
     """Fold the parameter cells: a reader sees the answer first, the command at the end has them all."""
     for cell in document["cells"]:
         tags = cell["metadata"].get("tags", [])
-        if {"parameters", "injected-parameters"} & set(tags):
-            cell["metadata"]["tags"] = [*tags, "hide-cell"]
+        for tag, what in PARAMETER_CELLS.items():
+            if tag in tags:
+                cell["metadata"]["tags"] = [*tags, "remove-cell" if remove else "hide-cell"]
+                folds = {"code_prompt_show": f"Show {what}", "code_prompt_hide": f"Hide {what}"}
+                cell["metadata"]["mystnb"] = folds
+
+
+def _byline(document: dict, stamp: Mapping[str, Any]) -> None:
+    """A line below the title: whose numbers these are, and where it says how they were made."""
+    run = document["metadata"]["umd"]
+    parameters, name = run["parameters"], run["name"]
+    if {"scores", "manifest"} & parameters.keys() and stamp:
+        what = f"**Measured here** on cohort `{stamp.get('cohort')}`, {_subjects(stamp)}"
+    elif run["template"] in SIMULATED:
+        what = "**Simulated** with a known truth; neither printed in the papers nor measured here"
+    elif run["template"].startswith("published"):
+        what = "**Printed in the papers**; nothing on this page was measured here"
+    else:
+        return
+    title = document["cells"][0]
+    head, _, rest = "".join(title["source"]).partition("\n")
+    line = f":::{{div}} umd-byline\n{what} · [how this page was made](#made-{name})\n:::"
+    title["source"] = f"{head}\n\n{line}\n{rest}"
 
 
 def _provenance_cell(
-    path: Path, document: Mapping, stamp: Mapping[str, Any], template_folder: str
-) -> dict:
-    """The last section of an executed chapter: what made it, and the command that makes it again."""
+    document: Mapping, stamp: Mapping[str, Any], known: Mapping[str, notebook.Parameter],
+    data: Iterable[str],
+) -> dict:  # fmt: skip
+    """The last section of an executed chapter: what made it, its data, and how to make it again."""
     run = document["metadata"]["umd"]
-    template = _template(path, template_folder)
+    name, template = run["name"], run["template"]
+    measured = stamp and {"scores", "manifest"} & run["parameters"].keys()
     words = []
-    if stamp:
-        names = ", ".join(sorted(stamp.get("segmenters", {})))
-        words += [f"cohort `{stamp.get('cohort')}` ({str(stamp.get('cohort_hash', ''))[:12]})",
-                  f"segmenters {names}"]  # fmt: skip
+    if measured:
+        words += [f"cohort `{stamp.get('cohort')}` ({str(stamp.get('cohort_hash', ''))[:12]}), "
+                  f"{_subjects(stamp)}", _segmenters(stamp)]  # fmt: skip
     words += [f"umdlib {run['umdlib']}" + (f" ({stamp['commit']})" if stamp.get("commit") else ""),
               f"run on {run['date']} in {run['seconds']:.0f} s"]  # fmt: skip
-    options = " \\\n  ".join(
-        f"-p {name} {_shell(value)}" for name, value in run["parameters"].items()
-    )
-    command = f"umdlib run {template}" + (f" \\\n  {options}" if options else "")
+    prefixes = ("scores",) * bool(measured) + ("published",) * _is_published(template)
+    links = [f"{{download}}`{n} <../data/{n}>`" for n in data if n.startswith(prefixes)]
+    links.append(f"{{download}}`{name}.ipynb <{name}.ipynb>` (the notebook as it ran)")
+    values = {n: notebook.default(p) for n, p in known.items()} | run["parameters"]
     text = (
-        "---\n\n:::{dropdown} How this page was made\n"
-        f"{'; '.join(words)}.\n\n"
-        f"Run it again, with other parameters if you like:\n\n```bash\n{command}\n```\n\n"
-        f"The notebook as it ran: {{download}}`{path.name} <{path.name}>`.\n:::\n"
+        f"(made-{name})=\n## How this page was made\n\n:::{{div}} umd-provenance\n"
+        f"{'; '.join(words)}.\n\nDownload: {', '.join(links)}.\n:::\n\n"
+        "To open this notebook with these parameters, or with others, run in the project's folder\n\n"
+        f"```bash\n{_papermill(name, template, values)}\n```\n\n"
+        "or, with every name and type checked before anything runs,\n\n"
+        f"```bash\n{_command(name, template, values)}\n```\n"
     )
     return {"cell_type": "markdown", "id": "provenance", "metadata": {}, "source": text}
+
+
+def _is_published(template: str) -> bool:
+    """Whether a page shows the papers' numbers."""
+    return template.startswith("published") or template == "reported"
+
+
+def _subjects(stamp: Mapping[str, Any]) -> str:
+    """``8 subjects in PET/CT and 8 in PET/MR``."""
+    parts = [f"{n} {'subjects in ' if not k else 'in '}{labels.session(s).title}"
+             for k, (s, n) in enumerate(stamp.get("subjects", {}).items())]  # fmt: skip
+    return " and ".join(parts) or "no subject"
+
+
+def _segmenters(stamp: Mapping[str, Any]) -> str:
+    """The segmenters with the hashes of their weights."""
+    parts = []
+    for name, identity in sorted(stamp.get("segmenters", {}).items()):
+        hashes = [h[:12] for h in identity.get("weights", {}).values() if h]
+        parts.append(f"{name} ({'weights ' + ', '.join(hashes) if hashes else 'no weights'})")
+    return "segmenters " + ", ".join(parts)
+
+
+def _command(name: str, template: str, values: Mapping[str, Any]) -> str:
+    """The command of this project that runs a template with these parameters."""
+    options = [f"-p {k} {_shell(v)}" for k, v in values.items()]
+    called = [] if name == template else [f"--name {name}"]
+    return " \\\n  ".join([f"umdlib run {template}", *called, *options])
+
+
+def _papermill(name: str, template: str, values: Mapping[str, Any]) -> str:
+    """The same as a call of papermill, and the call that opens the result."""
+    options = []
+    for k, v in values.items():
+        if isinstance(v, str):
+            options.append(f"-r {k} {_shell(v)}")  # -p would make a number of a text like 12
+        elif isinstance(v, (bool, int, float)):
+            options.append(f"-p {k} {v}")
+        else:
+            options.append(f"-y {shlex.quote(json.dumps({k: v}))}")
+    call = " \\\n  ".join([f"papermill notebooks/{template}.ipynb {name}.ipynb", *options])
+    return f"{call}\njupyter lab {name}.ipynb"
 
 
 def _template(path: Path, folder: str) -> str:
@@ -183,8 +269,6 @@ def _template(path: Path, folder: str) -> str:
 
 
 def _shell(value: Any) -> str:
-    import shlex
-
     return shlex.quote(value if isinstance(value, str) else json.dumps(value))
 
 
@@ -205,5 +289,31 @@ def job_table(folder: str | Path) -> pd.DataFrame:
 
 
 def stamp_of(score_file: str | Path) -> dict[str, Any]:
-    """Provenance stamp of a score table; empty where there is none yet."""
-    return scores.read_scores(score_file).attrs["stamp"] if Path(score_file).is_file() else {}
+    """Provenance stamp of a score table, with its `subjects` per session; empty where there is none."""
+    if not Path(score_file).is_file():
+        return {}
+    table = scores.read_scores(score_file)
+    subjects = table.groupby("session", sort=False)["subject"].nunique()
+    stamp = {**table.attrs["stamp"], "subjects": {s: int(n) for s, n in subjects.items()}}
+    if stamp.get("cohort") == "cohort":  # the folder of the synthetic cohort: its run names it
+        stamp["cohort"] = Path(score_file).resolve().parent.name
+    return stamp
+
+
+def downloads(score_file: str | Path) -> dict[str, bytes]:
+    """What the pages offer: the score table in two formats, and the published tables in one archive.
+
+    Returns
+    -------
+    dict
+        File name -> content; the same input gives the same bytes.
+    """
+    files = {}
+    if Path(score_file).is_file():
+        files["scores.parquet"] = Path(score_file).read_bytes()
+        files["scores.csv"] = scores.read_scores(score_file).to_csv(index=False).encode()
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted((Path(published.__file__).parent / "data").glob("*.tsv")):
+            archive.writestr(zipfile.ZipInfo(path.name), path.read_bytes())
+    return files | {"published_tables.zip": stream.getvalue()}

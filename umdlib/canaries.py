@@ -28,8 +28,10 @@ SAME = 0.95
 LEAK = 3.0
 # A mask that covers this share of a reference reaches into it.
 TOUCHED = 0.1
-# A structure that never exceeds this in any subject, while others work, is dead.
+# A structure that never exceeds this in any subject, while others work, is dead,
 DEAD = 0.02
+# unless a system that misses as often as this one does elsewhere would show one by chance this often.
+CHANCE = 0.01
 
 FAULTS: dict[str, str] = {
     "reads_reference": "the prediction changes when only the reference changes",
@@ -147,11 +149,7 @@ def check_one_mask(
         values = [dice(m[a], m[b]) for m in predictions if a in m and b in m]
         values = [v for v in values if v == v]
         if values and min(values) >= SAME:
-            covered = all(
-                _share(m[n], r[n]) >= TOUCHED
-                for m, r in zip(predictions, references, strict=True) for n in (a, b)
-                if n in m and n in r and r[n].any()
-            )  # fmt: skip
+            covered = _covers_both(predictions, references, a, b)
             (leaks if covered else alike).append((a, b, float(np.mean(values))))
     if len(alike) + len(leaks) == len(names) * (len(names) - 1) // 2 > 1:
         alike += leaks
@@ -186,8 +184,7 @@ def check_orientation(
     full = [(p, r) for p, r in pairs if p.any() and r.any()]
     if not full:
         return []
-    observed = _mean_dice(full)
-    tried = {name: _mean_dice(_moved(full, move)) for name, move in _readings(full).items()}
+    observed, tried = _mean_dice(full), _tried(full)
     best = max(tried, key=tried.get, default=None)
     if best is None or tried[best] < max(observed + CLEARLY, LEAST):
         return []
@@ -197,6 +194,42 @@ def check_orientation(
         f"Mean Dice {observed:.2f} over {len(full)} masks, {tried[best]:.2f} with "
         f"{best[len(fault) + 1:]}.",
     )]  # fmt: skip
+
+
+def readings(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float]:
+    """Mean Dice of masks as they stand, and of the best flip, order of axes or shift; 0 without pairs."""
+    full = [(p, r) for p, r in pairs if p.any() and r.any()]
+    if not full:
+        return 0.0, 0.0
+    return _mean_dice(full), max(_tried(full).values(), default=0.0)
+
+
+def swap_gain(matrices: Sequence[pd.DataFrame]) -> float:
+    """By how much (mean Dice over those it moves) the best assignment of structures exceeds the identity.
+
+    0 where the identity is the best, or where the best fits poorly.
+    """
+    values = np.nan_to_num(_mean_matrix(matrices).to_numpy())
+    rows, columns = linear_sum_assignment(-values)
+    moved = rows != columns
+    if not moved.any() or values[rows, columns][moved].mean() < LEAST:
+        return 0.0
+    return float((values[rows, columns] - np.diag(values))[moved].mean())
+
+
+def likeness(predictions: Sequence[Mapping[str, np.ndarray]],
+             references: Sequence[Mapping[str, np.ndarray]]) -> float:  # fmt: skip
+    """Dice of the two most alike masks of different structures, the smallest over subjects.
+
+    A pair whose masks reach into both references in every subject is a leak and left out.
+    """
+    names = sorted({n for masks in predictions for n in masks})
+    found = [0.0]
+    for a, b in itertools.combinations(names, 2):
+        values = [v for m in predictions if a in m and b in m and (v := dice(m[a], m[b])) == v]
+        if values and not _covers_both(predictions, references, a, b):
+            found.append(min(values))
+    return max(found)
 
 
 def check_firewall(
@@ -320,6 +353,20 @@ def _share(prediction: np.ndarray, reference: np.ndarray) -> float:
     return np.count_nonzero(prediction & reference) / max(np.count_nonzero(reference), 1)
 
 
+def _covers_both(predictions, references, a: str, b: str) -> bool:
+    """Whether the masks of two structures reach into their references in every subject."""
+    return all(
+        _share(m[n], r[n]) >= TOUCHED
+        for m, r in zip(predictions, references, strict=True) for n in (a, b)
+        if n in m and n in r and r[n].any()
+    )  # fmt: skip
+
+
+def _tried(pairs: list) -> dict[str, float]:
+    """Mean Dice under every other reading of predictions."""
+    return {name: _mean_dice(_moved(pairs, move)) for name, move in _readings(pairs).items()}
+
+
 def _leaking(
     predictions: Sequence[Mapping[str, np.ndarray]], references: Sequence[Mapping[str, np.ndarray]]
 ) -> frozenset[str]:
@@ -370,13 +417,25 @@ def _dead(
     best = {n: max((m.loc[n, n] for m in matrices if n in m.index and n in m.columns
                     and m.loc[n, n] == m.loc[n, n]), default=np.nan) for n in mean.index}  # fmt: skip
     dead = [n for n, v in best.items() if v < DEAD]
-    if not dead:
+    if not dead or _chance(matrices, dead, list(mean.index)) > CHANCE:
         return []
     top = max(best[n] for n in dead)
     return [Finding(
         segmenter, "dead_structure", ", ".join(dead), modality, float(top), np.nan,
         f"{', '.join(dead)}: never above {DEAD:g} in {len(matrices)} subjects, while others work.",
     )]  # fmt: skip
+
+
+def _chance(matrices: Sequence[pd.DataFrame], dead: list[str], names: list[str]) -> float:
+    """How many structures would be missed in every subject by chance alone, expected.
+
+    The rate of misses is that of the other structures, one more miss and one more hit than seen.
+    """
+    others = [n for n in names if n not in dead]
+    values = np.array([m.loc[n, n] for m in matrices for n in others
+                       if n in m.index and n in m.columns and m.loc[n, n] == m.loc[n, n]])  # fmt: skip
+    rate = ((values < DEAD).sum() + 1) / (values.size + 2)
+    return float(len(names) * rate ** len(matrices))
 
 
 def _readings(pairs: list) -> dict[str, Callable[[np.ndarray], np.ndarray]]:

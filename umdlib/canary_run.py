@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from umdlib import canaries, runs
+from umdlib import canaries, controls, flags, prompts, runs, segmenters, volume
 from umdlib.cohort import Case, Cohort
 from umdlib.errors import InputError
 from umdlib.tables.text import markdown_table
@@ -17,14 +19,18 @@ from umdlib.tables.text import markdown_table
 def check_run(
     cohort: Cohort,
     root: str | Path,
-    segmenters: Sequence[str],
+    names: Sequence[str],
     *,
-    prompt: str = "centre",
+    prompt: str | None = None,
     seed: int = 0,
     limit: int = 4,
+    device: str | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> pd.DataFrame:
-    """Wiring, one mask and orientation of each segmenter and modality, on stored first masks.
+    """All canaries of each segmenter and modality, on stored first masks.
+
+    Wiring, one mask and orientation are read from the masks. The firewall replays a case without
+    its reference, and the positive control runs the segmenter on a phantom; both need a device.
 
     Parameters
     ----------
@@ -32,10 +38,14 @@ def check_run(
         The cohort of the run.
     root
         Folder of the run.
-    segmenters
-        Names as in the run's folder; one without stored predictions is left out.
+    names
+        Of segmenters, as in the run's folder; one without stored predictions is left out.
+    prompt
+        Protocol of the masks; by default the first that the run gave.
     limit
         Cases per modality: faults of wiring show in the first few.
+    device
+        Where firewall and control run; None leaves them out.
     report
         Called with one line per segmenter and modality.
 
@@ -43,24 +53,97 @@ def check_run(
     -------
     pandas.DataFrame
         One row per segmenter and modality: segmenter, modality, n_cases, faults (joined by
-        commas, empty for none), detail.
+        commas, empty for none), detail, control (in words).
     """
     rows = []
-    for segmenter in segmenters:
+    for segmenter in names:
+        control, missed = "", []
         for modality in sorted({c.modality for c in cohort.cases}):
             cases = [c for c in cohort.cases if c.modality == modality][:limit]
-            stored = [m for c in cases if (m := _masks(root, segmenter, c, prompt, seed))]
+            protocol = prompt or _first_protocol(root, segmenter, cases)
+            stored = [m for c in cases if (m := _masks(root, segmenter, c, protocol, seed))]
             if not stored:
                 continue
             predictions, references = zip(*stored, strict=True)
             found = canaries.check_masks(predictions, references, segmenter, modality)
+            if device is not None:
+                if not control:
+                    control, missed = _control(segmenter, device)
+                found += missed + replay(root, segmenter, cases[0], protocol, seed, device)
             rows.append({
                 "segmenter": segmenter, "modality": modality, "n_cases": len(stored),
                 "faults": ", ".join(f.fault for f in found),
                 "detail": " ".join(f.detail for f in found),
+                "control": control,
             })  # fmt: skip
             report(f"{segmenter} {modality}: {rows[-1]['faults'] or 'no alarm'}")
-    return pd.DataFrame(rows, columns=["segmenter", "modality", "n_cases", "faults", "detail"])
+    columns = ["segmenter", "modality", "n_cases", "faults", "detail", "control"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def found(cohort: Cohort, root: str | Path, *, limit: int = 4) -> pd.DataFrame:
+    """What the run's canaries found; where they did not run, what its stored masks say now."""
+    stored = flags.read(root)
+    if not stored.empty:
+        return stored
+    names = sorted(p.name for p in (Path(root) / "cases").glob("*") if p.is_dir())
+    return check_run(cohort, root, names, limit=limit)
+
+
+def replay(
+    root: str | Path, segmenter: str, case: Case, prompt: str, seed: int, device: str,
+    *, structures: int = 2,
+) -> list[canaries.Finding]:  # fmt: skip
+    """Whether stored masks come again from the image and the stored prompt alone.
+
+    The image is copied into an empty folder, so that no reference lies beside it; then the first
+    `structures` of the case are asked for with the prompts that were stored. A mask that is
+    another one, and the same twice, was made with something that is not there any more. One that
+    differs between two replays is not repeatable. A segmenter that cannot be loaded here is left
+    out.
+    """
+    record = segmenters.get(segmenter)
+    if not segmenters.availability(record, device).ok or not record.deterministic:
+        return []
+    condition = ((case.session, case.modality),) if getattr(record, "conditions", ()) else ()
+    segment = segmenters.load(record, device, *condition)
+    stored = runs.read_prediction(root, segmenter, case, prompt=prompt, seed=seed)
+    given = [p for p in runs.read_prompts(root, segmenter, case)
+             if (p.protocol, p.seed, p.step) == (prompt, seed, 0)
+             and p.note != prompts.REFERENCE_EMPTY]  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        alone = Path(shutil.copy(case.image, folder))
+        image = volume.read_volume(alone, unit=case.unit)
+        for one in given[:structures]:
+            first = segment(image, one)
+            if np.array_equal(first, stored[one.structure]):
+                continue
+            again = np.array_equal(first, segment(image, one))
+            fault = "reads_reference" if again else "not_repeatable"
+            changed = int(np.count_nonzero(first ^ stored[one.structure]))
+            return [canaries.Finding(
+                segmenter, fault, one.structure, case.modality,
+                alternative=canaries.dice(first, stored[one.structure]),
+                detail=f"{changed} voxels of {one.structure} differ when the image is alone.",
+            )]  # fmt: skip
+    return []
+
+
+def _first_protocol(root: str | Path, segmenter: str, cases: Sequence[Case]) -> str:
+    """Protocol of the first stored prompt of the cases; ``centre`` where nothing is stored."""
+    for case in cases:
+        try:
+            return runs.read_prompts(root, segmenter, case)[0].protocol
+        except (InputError, IndexError):
+            continue
+    return "centre"
+
+
+def _control(segmenter: str, device: str) -> tuple[str, list[canaries.Finding]]:
+    """The positive control in words, and its finding; only of a segmenter that can run here."""
+    if not segmenters.availability(segmenter, device).ok:
+        return "not run here", []
+    return controls.check(segmenter, device)
 
 
 def checked_segmenters(findings: pd.DataFrame) -> list[str]:
@@ -76,7 +159,7 @@ def words(findings: pd.DataFrame) -> str:
     shown = pd.DataFrame({
         "Segmenter": findings["segmenter"], "Modality": findings["modality"],
         "Cases": findings["n_cases"], "Alarm": findings["faults"].replace("", "none"),
-        "In words": findings["detail"],
+        "In words": findings["detail"], "Positive control": findings["control"],
     })  # fmt: skip
     head = (
         f"{len(findings)} combinations of segmenter and modality were checked, {alarms} raised an "

@@ -320,7 +320,7 @@ def _read_tsv(path: Path, columns: Iterable[str]) -> pd.DataFrame:
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         raise InputError(f"File {path} is empty.")
-    if "\t" not in lines[0] and any(mark in lines[0] for mark in ",;"):
+    if "\t" not in lines[0] and any(mark in lines[0] for mark in ",; "):
         raise InputError(f"File {path} is not tab-separated: its header is '{lines[0][:60]}'.")
     rows = list(csv.reader(lines, delimiter="\t"))
     header = [name.strip() for name in rows[0]]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from umdlib import depth
+from umdlib import depth, geometry
 from umdlib.errors import InputError
 
 
@@ -51,7 +51,7 @@ def detect(
     Raises
     ------
     InputError
-        If the shapes differ.
+        If the shapes differ, or a spacing is not positive.
 
     Examples
     --------
@@ -72,7 +72,7 @@ def detect(
         hit[labelled[other.astype(bool)]] = True
         sides.append((sizes[1:], hit[1:]))
     (sizes, found), (others, real) = sides
-    voxel_ml = float(np.prod(spacing_mm)) / 1000
+    voxel_ml = float(np.prod(geometry.checked_spacing(spacing_mm))) / 1000
     return Detection(
         reference=len(sizes),
         prediction=len(others),

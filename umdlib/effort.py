@@ -6,7 +6,13 @@ import numpy as np
 import pandas as pd
 
 from umdlib import resampling
-from umdlib.empty_rules import check_scores, higher_is_better, with_empty_rule
+from umdlib.empty_rules import (
+    check_scores,
+    difference_limits,
+    higher_is_better,
+    score_limits,
+    with_empty_rule,
+)
 from umdlib.labels import session
 
 _KEYS = ["session", "segmenter", "prompt", "step", "modality"]
@@ -100,7 +106,7 @@ def click_curves(
     Returns
     -------
     pandas.DataFrame
-        `session, segmenter, prompt, step, modality, coordinates, estimate, ci_low, ci_high` (BCa),
+        `session, segmenter, prompt, step, modality, coordinates, estimate, ci_low, ci_high`,
         `gain, gain_low, gain_high` (paired within the subject; NaN at the first step),
         `n_subjects`. Rows with modality ``difference`` hold PET minus structural: a gain there
         above 0 means that the click helps PET more.
@@ -111,7 +117,7 @@ def click_curves(
         matrix = part.pivot_table(index="subject", columns=["modality", "step"], values="score")
         matrix = _with_difference(matrix, session(name).structural)
         rng = np.random.default_rng(seed)
-        table = _curve(matrix, n_resamples, rng)
+        table = _curve(matrix, metric, n_resamples, rng)
         tables.append(table.assign(session=name, segmenter=segmenter, prompt=prompt))
     if not tables:
         return pd.DataFrame(columns=_CURVE)
@@ -135,16 +141,19 @@ def _with_difference(matrix: pd.DataFrame, structural: str) -> pd.DataFrame:
     return matrix
 
 
-def _curve(matrix: pd.DataFrame, n_resamples: int, rng: np.random.Generator) -> pd.DataFrame:
+def _curve(
+    matrix: pd.DataFrame, metric: str, n_resamples: int, rng: np.random.Generator
+) -> pd.DataFrame:
     """Means and gains of every column (modality, step) with their intervals."""
     counts = resampling.resample_counts(len(matrix), n_resamples, rng)
-    low, high = resampling.mean_interval(matrix.to_numpy(), counts)
+    one, two = score_limits(metric), difference_limits(metric)
+    low, high = _intervals(matrix, counts, one, two)
     gains = matrix * np.nan
     for modality, step in matrix.columns:
         before = [s for m, s in matrix.columns if m == modality and s < step]
         if before:
             gains[modality, step] = matrix[modality, step] - matrix[modality, max(before)]
-    gain_low, gain_high = resampling.mean_interval(gains.to_numpy(), counts)
+    gain_low, gain_high = _intervals(gains, counts, two, two and (2 * two[0], 2 * two[1]))
     table = matrix.columns.to_frame(index=False, name=["modality", "step"])
     table = table.assign(
         estimate=matrix.mean().to_numpy(), ci_low=low, ci_high=high,
@@ -152,6 +161,20 @@ def _curve(matrix: pd.DataFrame, n_resamples: int, rng: np.random.Generator) -> 
         n_subjects=matrix.notna().sum().to_numpy(),
     )  # fmt: skip
     return table.sort_values(["modality", "step"], ignore_index=True)
+
+
+def _intervals(
+    matrix: pd.DataFrame,
+    counts: np.ndarray,
+    limits: tuple[float, float] | None,
+    difference_limits: tuple[float, float] | None,
+) -> np.ndarray:
+    """Interval of every column's mean, (2, columns); `difference` columns have limits of their own."""
+    ends = np.empty((2, matrix.shape[1]))
+    change = matrix.columns.get_level_values("modality") == "difference"
+    for part, bounds in ((change, difference_limits), (~change, limits)):
+        ends[:, part] = resampling.mean_interval(matrix.to_numpy()[:, part], counts, bounds=bounds)
+    return ends
 
 
 def gain_is_worse(row: pd.Series, metric: str = "dice") -> bool:

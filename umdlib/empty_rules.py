@@ -32,6 +32,28 @@ def higher_is_better(metric: str) -> bool:
     return metric not in _DISTANCES
 
 
+def score_limits(metric: str) -> tuple[float, float] | None:
+    """Smallest and largest possible value of an overlap; None for a distance or a volume.
+
+    Examples
+    --------
+    >>> score_limits("dice"), score_limits("assd")
+    ((0.0, 1.0), None)
+    """
+    return (0.0, 1.0) if metric == "dice" or metric.startswith("surface_dice") else None
+
+
+def difference_limits(metric: str) -> tuple[float, float] | None:
+    """Smallest and largest possible difference of two scores; None where there is none.
+
+    Examples
+    --------
+    >>> difference_limits("dice")
+    (-1.0, 1.0)
+    """
+    return (-1.0, 1.0) if score_limits(metric) else None
+
+
 def check_scores(scores: pd.DataFrame, metrics: Iterable[str]) -> None:
     """Refuse a score table that lacks a column, knows another status, or has a row twice.
 

@@ -9,6 +9,10 @@ from collections.abc import Iterable
 class InputError(ValueError):
     """Input that breaks a stated rule; the message names the file or case, the value and the rule."""
 
+    def _render_traceback_(self) -> list[str]:
+        """In a notebook: the sentence in place of a traceback, as IPython asks."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     """Error for a name that is not in a closed set, with the nearest known name.

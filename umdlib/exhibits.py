@@ -134,7 +134,8 @@ def markdown_table(table: pd.DataFrame, formats: Mapping[str, str] | None = None
 
     def cell(column, value):
         if isinstance(value, (float, np.floating)):
-            return "–" if np.isnan(value) else format(float(value), formats.get(column, ".2f"))
+            text = format(float(value), formats.get(column, ".2f")).replace("-", "−")
+            return "–" if np.isnan(value) else text
         return str(value)
 
     lines = ["| " + " | ".join(map(str, table.columns)) + " |", "|" + " --- |" * len(table.columns)]
@@ -142,3 +143,22 @@ def markdown_table(table: pd.DataFrame, formats: Mapping[str, str] | None = None
         cells = (cell(c, v) for c, v in zip(table.columns, row, strict=True))
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def numbered_table(
+    table: pd.DataFrame, caption: str, name: str, formats: Mapping[str, str] | None = None
+) -> str:
+    """`markdown_table` in a MyST directive: a table with number, caption and a name to refer to.
+
+    Examples
+    --------
+    >>> print(numbered_table(pd.DataFrame({"a": [1.5]}), "What.", "tab-a", {"a": ".1f"}))
+    :::{table} What.
+    :name: tab-a
+    <BLANKLINE>
+    | a |
+    | --- |
+    | 1.5 |
+    :::
+    """
+    return f":::{{table}} {caption}\n:name: {name}\n\n{markdown_table(table, formats)}\n:::"

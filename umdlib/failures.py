@@ -66,6 +66,31 @@ def mcnemar(structural_only: int, pet_only: int) -> float:
     return float(stats.binomtest(int(pet_only), discordant, 0.5).pvalue)
 
 
+def rate_interval(failed: int, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
+    """Exact interval of a failure rate, one pair per subject.
+
+    Returns
+    -------
+    low, high : float
+        NaN without a pair.
+
+    Notes
+    -----
+    Clopper and Pearson (1934), https://doi.org/10.1093/biomet/26.4.404; it covers at least as often
+    as it says, also where no failure was seen.
+
+    Examples
+    --------
+    >>> low, high = rate_interval(0, 8)
+    >>> low, round(high, 3)
+    (0.0, 0.369)
+    """
+    if n == 0:
+        return float("nan"), float("nan")
+    found = stats.binomtest(int(failed), int(n)).proportion_ci(confidence, method="exact")
+    return float(found.low), float(found.high)
+
+
 def quadrants(
     scores: pd.DataFrame,
     *,

@@ -78,7 +78,22 @@ def finding_html(row: pd.Series, *, title: str, n_structures: int) -> str:
     structures = "1 structure" if n_structures == 1 else f"{n_structures} structures"
     low, high = (f"{row[k]:+.3f}".replace("-", "−") for k in ("ci_low", "ci_high"))
     return (
-        f'<div class="umd-finding"><strong>{number}</strong><span>mean change in DSC from '
-        f"{session.structural} to PET under the same click, 95&nbsp;% interval {low} to {high}; "
+        f'<div class="umd-finding"><strong>{number}</strong><span>mean change in overlap with the '
+        f"reference (DSC, 0 to 1) from {session.structural} to PET under the same click; 95&nbsp;% "
+        f"interval {low} to {high}; "
         f"{html.escape(title)}, {row['n_subjects']} subjects, {structures}</span></div>"
+    )
+
+
+def landing_markdown(row: pd.Series, *, title: str, n_structures: int) -> str:
+    """The finding, and beside it where to go from here, as MyST Markdown for the landing page."""
+    session = row["session"]
+    return (
+        "::::{div} umd-hero\n"
+        f"```{{raw}} html\n{finding_html(row, title=title, n_structures=n_structures)}\n```\n\n"
+        ":::{div} umd-ways\n"
+        f"- [Read: what {labels.SESSIONS[session].title} shows](modality_gap_{session}.ipynb)\n"
+        "- [Look: the best and the worst cases](gallery.ipynb)\n"
+        "- [Run: your images, your model](your_own.ipynb)\n"
+        ":::\n::::"
     )

@@ -82,6 +82,14 @@ def largest_losses(
     return wide.sort_values("difference", kind="stable").head(n).reset_index()
 
 
+def readable(table: pd.DataFrame, cohort: Cohort, session: str) -> pd.DataFrame:
+    """A table of picked cases with the names that a reader knows, for its columns and structures."""
+    titles = {s.name: s.title for s in cohort.structures}
+    shown = table.assign(structure=table["structure"].map(titles))
+    structural = labels.session(session).structural
+    return shown.rename(columns={"structural": structural, "pet": "PET", "dice": "DSC"})
+
+
 def best_segmenter(table: pd.DataFrame, *, session: str, metric: str = "dice") -> str:
     """The segmenter with the highest mean score on the structural images of a session.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from umdlib.errors import InputError
+
 # Spacing is rounded to this many decimals (1e-5 mm) before any distance is compared with a
 # tolerance: a float32 header turns 0.98 into 0.98000002, and `d <= tau` then flips whole shells.
 SPACING_DECIMALS = 5
@@ -25,6 +27,20 @@ def spacing_mm(affine: np.ndarray) -> tuple[float, float, float]:
     """
     size = np.sqrt((np.asarray(affine, float)[:3, :3] ** 2).sum(axis=0))
     return tuple(float(s) for s in np.round(size, SPACING_DECIMALS))
+
+
+def checked_spacing(spacing_mm) -> tuple[float, float, float]:
+    """Three positive numbers, rounded so that a float32 header does not move a tie.
+
+    Raises
+    ------
+    InputError
+        Other than three numbers, or one that is not finite and positive after rounding.
+    """
+    spacing = np.round(np.asarray(spacing_mm, float), SPACING_DECIMALS)
+    if spacing.shape != (3,) or not np.isfinite(spacing).all() or (spacing <= 0).any():
+        raise InputError(f"Invalid spacing {spacing_mm} mm. Must be three positive numbers.")
+    return tuple(spacing.tolist())
 
 
 def to_world(affine: np.ndarray, ijk: np.ndarray) -> np.ndarray:

@@ -148,7 +148,7 @@ def _risk_difference(
     gap = rows["fails_pet"].astype(float) - rows["fails_structural"].astype(float)
     means = gap.groupby(rows["subject"]).mean().to_numpy()[:, None]
     counts = resampling.resample_counts(len(means), n_resamples, rng)
-    low, high = resampling.mean_interval(means, counts)
+    low, high = resampling.mean_interval(means, counts, bounds=(-1.0, 1.0))
     p_value, _ = resampling.sign_flip_p(means, n_resamples=n_resamples, rng=rng)
     return {
         "estimate": float(means.mean()), "ci_low": float(low[0]), "ci_high": float(high[0]),

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import urllib.error
+import urllib.request
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -91,6 +94,18 @@ def itk_image(data: np.ndarray, affine: np.ndarray) -> dict:
     }
 
 
+def reachable(url: str, *, timeout_s: float = 4.0) -> bool:
+    """Whether a server answers at an address, with whatever status."""
+    request = urllib.request.Request(url, method="HEAD")
+    try:
+        with urllib.request.urlopen(request, timeout=timeout_s):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except (OSError, ValueError):
+        return False
+
+
 def _itk(case: Case, structure: str) -> object:
     """The viewer of itkwidgets, with image and reference as NGFF images in LPS+."""
     try:
@@ -98,6 +113,10 @@ def _itk(case: Case, structure: str) -> object:
         ngff = importlib.import_module("ngff_zarr")
     except ImportError as error:
         raise InputError(ITK.format(reason=f"{error}.")) from error
+    source = getattr(importlib.import_module("itkwidgets.viewer_config"), "ITK_VIEWER_SRC", "")
+    if source and not reachable(source):
+        host = urlsplit(source).hostname
+        raise InputError(ITK.format(reason=f"its viewer at {host} cannot be reached from here."))
     image, reference = case.read()
     shown = reference.data
     if structure:

@@ -61,7 +61,7 @@ def score(
         Different shapes, non-integer labels, a spacing or tolerance that is not positive.
     """
     reference, prediction = _checked_pair(reference, prediction)
-    spacing_mm = _checked_spacing(spacing_mm)
+    spacing_mm = geometry.checked_spacing(spacing_mm)
     tolerances_mm = _checked_tolerances(tolerances_mm)
     values = _checked_values(values, 1, 65535, "label value")
     reference, prediction = _as_labels(reference), _as_labels(prediction)
@@ -98,7 +98,7 @@ def score_bits(
         ``bit, status`` and `metric_columns`.
     """
     reference, prediction = _checked_pair(reference, prediction)
-    spacing_mm = _checked_spacing(spacing_mm)
+    spacing_mm = geometry.checked_spacing(spacing_mm)
     tolerances_mm = _checked_tolerances(tolerances_mm)
     reference, prediction = _as_bits(reference), _as_bits(prediction)
     bits = _checked_values(range(bits) if isinstance(bits, int) else bits, 0, 63, "bit")
@@ -185,11 +185,14 @@ def pack_bits(masks: Sequence[np.ndarray]) -> np.ndarray:
     """
     if not 1 <= len(masks) <= 64:
         raise InputError(f"{len(masks)} masks to pack. A bit-mask volume holds 1 to 64.")
-    volume = np.zeros_like(masks[0], dtype=_bits_dtype(len(masks)))
+    from umdlib.surface import packing
+
+    volume, order = _zeros(masks[0], _bits_dtype(len(masks)))
     for bit, mask in enumerate(masks):
         if mask.shape != volume.shape:
             raise InputError(f"Mask {bit} has shape {mask.shape}. Must be {volume.shape}.")
-        volume |= mask.astype(bool).astype(volume.dtype) << volume.dtype.type(bit)
+        flat = mask.astype(bool, copy=False).ravel(order).view(np.uint8)
+        packing.add_mask(volume.ravel(order), flat, volume.dtype.type(1 << bit))
     return volume
 
 
@@ -212,11 +215,21 @@ def label_bits(label_map: np.ndarray, values: Sequence[int]) -> np.ndarray:
     >>> label_bits(np.array([0, 5, 7, 9], np.uint8), [5, 9]).tolist()
     [0, 1, 0, 2]
     """
-    top = max([int(label_map.max(initial=0)), *values])
-    lookup = np.zeros(top + 1, _bits_dtype(len(values)))
-    for bit, value in enumerate(values):
-        lookup[value] = 1 << bit
-    return lookup[label_map]
+    from umdlib.surface import packing
+
+    values = _checked_values(values, 1, 65535, "label value")
+    label_map = _as_labels(label_map)
+    lookup = np.zeros(65536, _bits_dtype(len(values)))
+    lookup[values] = 1 << np.arange(len(values), dtype=np.uint64)
+    volume, order = _zeros(label_map, lookup.dtype)
+    packing.translate(label_map.ravel(order), lookup, volume.ravel(order))
+    return volume
+
+
+def _zeros(like: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, str]:
+    """A volume of zeros, contiguous in the order of another where that is contiguous; the order."""
+    order = "F" if like.flags.f_contiguous else "C"
+    return np.zeros(like.shape, dtype, order), order
 
 
 def _bits_dtype(count: int) -> np.dtype:
@@ -240,20 +253,18 @@ def _checked_pair(reference, prediction) -> tuple[np.ndarray, np.ndarray]:
     return pair
 
 
-def _checked_spacing(spacing_mm) -> tuple[float, float, float]:
-    """Three positive numbers, rounded so that a float32 header does not move a tie."""
-    spacing = np.round(np.asarray(spacing_mm, float), geometry.SPACING_DECIMALS)
-    if spacing.shape != (3,) or not np.isfinite(spacing).all() or (spacing <= 0).any():
-        raise InputError(f"Invalid spacing {spacing_mm} mm. Must be three positive numbers.")
-    return tuple(spacing.tolist())
-
-
 def _checked_tolerances(tolerances_mm) -> tuple[float, ...]:
-    """Positive finite numbers."""
+    """Positive finite numbers that give different column names."""
     tolerances = tuple(float(tau) for tau in tolerances_mm)
     for tau in tolerances:
         if not (np.isfinite(tau) and tau > 0):
             raise InputError(f"Invalid tolerance {tau:g} mm. Must be positive.")
+    named = {f"{tau:g}" for tau in tolerances}
+    if len(named) < len(tolerances):
+        raise InputError(
+            f"Tolerances {tolerances} mm. Each must differ from the others in six digits: "
+            "it names a column."
+        )
     return tolerances
 
 

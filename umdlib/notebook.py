@@ -144,7 +144,7 @@ def execute(
     values = dict(values or {})
     check_values(notebook, values)
     document = nbformat.read(notebook, as_version=4)
-    all_values = {p.name: _default(p) for p in parameters(notebook).values()} | values
+    all_values = {p.name: default(p) for p in parameters(notebook).values()} | values
     _substitute(document, {**_words(all_values), **(words or {})})
     part = output.with_name(f".{output.stem}.part.ipynb")
     failed = output.with_name(f"{output.stem}.failed.ipynb")
@@ -238,7 +238,8 @@ def _parse(stem: str, parameter: Parameter, text: str) -> Any:
     return value
 
 
-def _default(parameter: Parameter) -> Any:
+def default(parameter: Parameter) -> Any:
+    """Default of a parameter as a value; its source text where that is no literal."""
     try:
         return ast.literal_eval(parameter.default)
     except (ValueError, SyntaxError):

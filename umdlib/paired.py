@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from umdlib import equivalence, rank_tests, resampling
+from umdlib.empty_rules import difference_limits
 from umdlib.errors import InputError, unknown_name
 from umdlib.failures import quadrants
 from umdlib.multiplicity import adjust
@@ -70,10 +70,10 @@ def compare(
     Returns
     -------
     pandas.DataFrame
-        `by`, then `estimate, ci_low, ci_high` (mean difference PET minus structural; BCa,
-        and Student's below ten subjects),
-        `n_subjects, n_pairs, n_unpaired, p_value`; `t_low, t_high` (Student, the better interval
-        below ten subjects); means, SDs and quartiles of either side on the
+        `by`, then `estimate, ci_low, ci_high` (mean difference PET minus structural with
+        the studentised interval of `umdlib.resampling.mean_interval`),
+        `n_subjects, n_pairs, n_unpaired, p_value`; `bca_low, bca_high` and `t_low, t_high` (BCa
+        and Student's interval of the same mean); means, SDs and quartiles of either side on the
         pairs; `median*` (order-statistic interval), `hl*` (Hodges-Lehmann), `rank_biserial`,
         `d_z`, `p_permutation` with `permutation_method`, `p_wilcoxon` with `wilcoxon_method`,
         `p_tost` and `equivalent`, `smallest_detectable` (80 % power), the failure columns of
@@ -158,13 +158,21 @@ def _block(
     table = pd.concat([table, _sizes(rows, by)], axis=1)
     if len(values):
         counts = resampling.resample_counts(len(values), n_resamples, rng)
-        low, high = resampling.mean_interval(values, counts, confidence=confidence)
+        limits = difference_limits(rows.attrs["metric"])
+        ends = {
+            "ci": resampling.mean_interval(values, counts, confidence=confidence, bounds=limits),
+            "bca": resampling.bca_interval(values, counts, confidence=confidence),
+            "t": resampling.student_interval(values, confidence=confidence),
+        }
         flips, how = resampling.sign_flip_p(values, n_resamples=n_resamples, rng=rng)
     else:
-        low = high = flips = np.full(len(table), np.nan)
+        flips = np.full(len(table), np.nan)
+        ends = dict.fromkeys(("ci", "bca", "t"), (flips, flips))
         how = np.full(len(table), "")
     single = [_single(column, confidence, margin) for column in values.T]
-    table = table.assign(ci_low=low, ci_high=high, p_permutation=flips, permutation_method=how)
+    for name, (low, high) in ends.items():
+        table[f"{name}_low"], table[f"{name}_high"] = low, high
+    table = table.assign(p_permutation=flips, permutation_method=how)
     table = pd.concat([table, pd.DataFrame(single, index=table.index)], axis=1)
     table["note"] = [_note(column, n) for column, n in zip(values.T, table["n_pairs"], strict=True)]
     reasons = rows.groupby(by, sort=False)["why"].agg(lambda why: why.mode().iloc[0]).to_numpy()
@@ -200,12 +208,8 @@ def _single(column: np.ndarray, confidence: float, margin: float) -> dict[str, o
     shift, shift_low, shift_high = rank_tests.hodges_lehmann(kept, confidence=confidence)
     p_wilcoxon, method = rank_tests.wilcoxon(kept)
     p_tost = equivalence.tost(kept, margin)
-    half = (
-        stats.t.ppf((1 + confidence) / 2, max(kept.size - 1, 1)) * sd / np.sqrt(max(kept.size, 1))
-    )
     return {
-        "estimate": mean, "t_low": mean - half, "t_high": mean + half,
-        "sd": sd, "d_z": mean / sd if sd > 1e-12 else np.nan,
+        "estimate": mean, "sd": sd, "d_z": mean / sd if sd > 1e-12 else np.nan,
         "median": median, "median_low": median_low, "median_high": median_high,
         "hl": shift, "hl_low": shift_low, "hl_high": shift_high,
         "rank_biserial": rank_tests.rank_biserial(kept),
@@ -226,10 +230,8 @@ def _note(column: np.ndarray, n_pairs: int) -> str:
         return "all differences are zero"
     if np.ptp(kept) == 0:
         return "all differences are equal: no d_z, interval of width 0"
-    if kept.size < 6:
-        return "fewer than six subjects: p cannot fall below 0.05; Student's interval"
-    few = kept.size < resampling.STUDENT_BELOW
-    return "fewer than ten subjects: Student's interval" if few else ""
+    few = "fewer than six subjects: p cannot fall below 0.05" if kept.size < 6 else ""
+    return few + ("; Student's interval" if kept.size < resampling.STUDENT_BELOW else "")
 
 
 def _with_unavailable(table: pd.DataFrame, scores: pd.DataFrame, by: list[str]) -> pd.DataFrame:

@@ -163,12 +163,13 @@ def build_pane(
         reference = bits([values == s.value for s in structures])
     reference_name = None if reference is None else keep(_little(reference))
     shown, shown_name, clicks, records = None, None, (), []
+    chosen = shown_first(pane.predictions, *first)
     for prediction in pane.predictions:
         masks = [prediction.masks.get(s.name) for s in structures]
         volume = bits([None if m is None else m[cut] for m in masks])
         name = keep(_little(volume))
         records.append(_prediction_record(prediction, structures, name))
-        if (prediction.segmenter, prediction.step) == first:
+        if prediction is chosen:
             shown, shown_name = volume, name
             clicks = tuple(
                 c for s, given in prediction.clicks.items() for c in given
@@ -183,6 +184,14 @@ def build_pane(
     }  # fmt: skip
     initial = tuple(n for n in (image_name, reference_name, shown_name) if n)
     return BuiltPane(config, data, affine, reference, shown, clicks, volumes, initial)
+
+
+def shown_first(
+    predictions: tuple[Prediction, ...], segmenter: str, step: int
+) -> Prediction | None:
+    """A segmenter's prediction at a step, or at the last one before it, as the page chooses."""
+    own = [p for p in predictions if p.segmenter == segmenter and p.step <= step]
+    return max(own, key=lambda p: p.step, default=None)
 
 
 def _prediction_record(

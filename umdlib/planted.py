@@ -29,10 +29,10 @@ FIELD_MM = (420.0, 300.0, 960.0)
 SPACING_MM = 10.0
 
 
-def body(rng: np.random.Generator) -> dict[str, np.ndarray]:
+def body(rng: np.random.Generator, *, spacing_mm: float = SPACING_MM) -> dict[str, np.ndarray]:
     """References of one subject: ellipsoids that vary in size (8 %) and place (4 mm)."""
-    shape = tuple(int(f / SPACING_MM) for f in FIELD_MM)
-    grid = (np.indices(shape).reshape(3, -1).T + 0.5) * SPACING_MM
+    shape = tuple(int(f / spacing_mm) for f in FIELD_MM)
+    grid = (np.indices(shape).reshape(3, -1).T + 0.5) * spacing_mm
     masks = {}
     for name, (centre, axes) in BODY.items():
         where = np.array(centre) * FIELD_MM + rng.normal(0, 4, 3)

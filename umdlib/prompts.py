@@ -79,8 +79,9 @@ class Prompt:
 
     @property
     def step(self) -> int:
-        """Corrective clicks so far: clicks given after the first."""
-        return max(len(self.clicks) - 1, 0)
+        """Corrective clicks so far: clicks given after the first prompt."""
+        first = 0 if self.box or self.boxes or self.text else 1
+        return max(len(self.clicks) - first, 0)
 
     def with_click(self, click: Click) -> Prompt:
         """This prompt and one more click."""
@@ -129,6 +130,18 @@ def protocol(name: str) -> tuple[str, float]:
     if found and not length > 0:
         raise InputError(f"Invalid prompt protocol '{name}'. Its length must be positive.")
     return kind, length
+
+
+def kind_given(name: str) -> str:
+    """What a protocol gives first: ``click``, ``box``, ``class`` or ``text``.
+
+    Examples
+    --------
+    >>> [kind_given(name) for name in ("jittered_5mm", "box_padded_5mm", "text")]
+    ['click', 'box', 'text']
+    """
+    kind, _ = protocol(name)
+    return "click" if kind in CLICKS else kind.split("_")[0]
 
 
 def pair_prompts(

@@ -6,10 +6,10 @@ import numpy as np
 from scipy.special import ndtr, ndtri, stdtrit
 
 from umdlib.errors import InputError
+from umdlib.mean_bounds import distribution_free_bounds
 
-# Below, BCa at a nominal 95 % covers 83-90 % and Student's interval 88-96 %, see
-# `umdlib.operating.coverage`; the bootstrap of two values only knows these two.
-STUDENT_BELOW = 10
+STUDENT_BELOW = 5  # four subjects have 35 different resamples: no tail of a studentised mean
+FEW = 10  # subjects; below, the studentised interval alone covers a percent or two too little
 EXACT_UP_TO = 14  # subjects with a non-zero difference; 2**13 sign patterns are enumerated
 
 
@@ -107,10 +107,41 @@ def bca_interval(
     return np.where(n < 2, np.nan, low), np.where(n < 2, np.nan, high)
 
 
-def mean_interval(
+def student_interval(
+    values: np.ndarray, *, confidence: float = 0.95
+) -> tuple[np.ndarray, np.ndarray]:
+    """Student's t interval of the mean of each column.
+
+    Parameters
+    ----------
+    values
+        Shape (n, cells), one row per subject, NaN where undefined.
+    confidence
+        Nominal coverage, 0 to 1; reached by normal values.
+
+    Returns
+    -------
+    low, high : numpy.ndarray
+        Shape (cells,). NaN with fewer than two defined subjects.
+
+    Examples
+    --------
+    >>> low, high = student_interval(np.array([[0.1], [0.2]]))
+    >>> round(float(low[0]), 2), round(float(high[0]), 2)
+    (-0.49, 0.79)
+    """
+    mean, error, n = _mean_and_error(values)
+    half = stdtrit(np.maximum(n - 1, 1), (1 + confidence) / 2) * error
+    return mean - half, mean + half
+
+
+def studentised_interval(
     values: np.ndarray, counts: np.ndarray, *, confidence: float = 0.95
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Interval of the mean of each column: BCa, and Student's below ten subjects.
+    """Studentised bootstrap (bootstrap-t) interval of the mean of each column.
+
+    Each resample's mean is divided by that resample's own standard error, so that the interval
+    knows how uncertain the standard error of few or skewed values is.
 
     Parameters
     ----------
@@ -120,25 +151,107 @@ def mean_interval(
     Returns
     -------
     low, high : numpy.ndarray
-        Shape (cells,). NaN with fewer than two defined subjects.
+        Shape (cells,). NaN with fewer than two defined subjects; both equal to the mean where all
+        defined values are the same. An end is infinite where more resamples than the tail holds
+        drew one value only.
+
+    Notes
+    -----
+    Efron (1981), https://doi.org/10.2307/3314608; Hesterberg (2015),
+    https://doi.org/10.1080/00031305.2015.1089789, who recommends it for skewed samples. A resample
+    of fewer than two defined values is left out.
 
     Examples
     --------
-    >>> counts = resample_counts(2, 99, np.random.default_rng(0))
-    >>> low, high = mean_interval(np.array([[0.1], [0.2]]), counts)
-    >>> round(float(low[0]), 2), round(float(high[0]), 2)
-    (-0.49, 0.79)
+    The long tail is below the mean, and so is the longer arm of the interval.
+
+    >>> values = np.array([[0.0], [-0.02], [-0.03], [-0.05], [-0.09], [-0.4]])
+    >>> low, high = studentised_interval(values, resample_counts(6, 999, np.random.default_rng(0)))
+    >>> bool(values.mean() - low[0] > high[0] - values.mean() > 0)
+    True
     """
-    low, high = bca_interval(values, counts, confidence=confidence)
+    mean, error, n = _mean_and_error(values)
+    ratio = np.sort(_studentised_means(values - mean, counts), axis=0)  # NaN go last
+    kept = np.isfinite(ratio).sum(axis=0) + np.isinf(ratio).sum(axis=0)
+    cells = np.arange(values.shape[1])
+    ends = []
+    for share in ((1 + confidence) / 2, (1 - confidence) / 2):
+        place = np.clip(np.round(share * (kept + 1)) - 1, 0, np.maximum(kept, 1) - 1).astype(int)
+        with np.errstate(invalid="ignore"):
+            ends.append(np.where(error > 0, mean - ratio[place, cells] * error, mean))
+    return np.where(n < 2, np.nan, ends[0]), np.where(n < 2, np.nan, ends[1])
+
+
+def _studentised_means(centred: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Mean over its own standard error, per resample and column; infinite without spread."""
+    defined = np.isfinite(centred)
+    filled = np.where(defined, centred, 0.0)
+    drawn = counts.sum(axis=1, keepdims=True) if defined.all() else counts @ defined.astype(float)
+    drawn = np.where(drawn > 1, drawn, np.nan)
+    means = (counts @ filled) / drawn
+    squares = (counts @ filled**2) / drawn
+    variance = squares - means**2
+    # Round-off of a resample without spread is no spread.
+    variance = np.where(variance > 1e-12 * squares, variance, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = means / np.sqrt(variance / (drawn - 1))
+    return np.where((means == 0) & (variance == 0), 0.0, ratio)
+
+
+def mean_interval(
+    values: np.ndarray,
+    counts: np.ndarray,
+    *,
+    confidence: float = 0.95,
+    bounds: tuple[float, float] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The book's interval of the mean of each column: studentised bootstrap over subjects.
+
+    Parameters
+    ----------
+    values, counts, confidence
+        See `bca_interval`.
+    bounds
+        Smallest and largest possible value, such as (-1, 1) for a difference of overlaps; None
+        where there are none. The interval is cut where values within these bounds put the mean
+        with 99 % whatever their distribution (`umdlib.mean_bounds`): one subject that fails alone
+        can stretch a studentised interval over the whole scale.
+
+    Returns
+    -------
+    low, high : numpy.ndarray
+        Shape (cells,). From ten subjects on the studentised interval; from five, with neither end
+        inside Student's interval; below five, Student's. Without bounds an end that would be
+        infinite is Student's. NaN with fewer than two defined subjects.
+
+    Notes
+    -----
+    `umdlib.operating.coverage` is the reason for the choice: of Student's, BCa and this interval it
+    alone covers 95 % within about a percent from 5 to 490 subjects on shapes that paired
+    differences of DSC have, skewed ones included.
+    """
+    low, high = studentised_interval(values, counts, confidence=confidence)
+    t_low, t_high = student_interval(values, confidence=confidence)
+    n = np.isfinite(values).sum(axis=0)
+    low = np.where(n < FEW, np.minimum(low, t_low), low)
+    high = np.where(n < FEW, np.maximum(high, t_high), high)
+    low, high = (np.where(n < STUDENT_BELOW, t, end) for t, end in ((t_low, low), (t_high, high)))
+    if bounds is None:
+        return np.where(np.isinf(low), t_low, low), np.where(np.isinf(high), t_high, high)
+    bottom, top = distribution_free_bounds(values, bounds, confidence=1 - (1 - confidence) / 5)
+    return np.maximum(low, bottom), np.minimum(high, top)
+
+
+def _mean_and_error(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean, its standard error, and number of defined values of each column."""
     defined = np.isfinite(values)
     n = defined.sum(axis=0)
-    few = (n > 1) & (n < STUDENT_BELOW)
-    mean = np.where(defined, values, 0.0).sum(axis=0) / np.maximum(n, 1)
-    squares = np.where(defined, values - mean, 0.0) ** 2
-    freedom = np.maximum(n - 1, 1)
-    error = np.sqrt(squares.sum(axis=0) / freedom / np.maximum(n, 1))
-    half = stdtrit(freedom, (1 + confidence) / 2) * error
-    return np.where(few, mean - half, low), np.where(few, mean + half, high)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(defined, values, 0.0).sum(axis=0) / n
+        squares = (np.where(defined, values - mean, 0.0) ** 2).sum(axis=0)
+        error = np.sqrt(squares / (n - 1) / n)
+    same = np.nanmax(values, axis=0, initial=-np.inf) == np.nanmin(values, axis=0, initial=np.inf)
+    return mean, np.where(same & (n > 1), 0.0, error), n
 
 
 def _jackknife(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -71,8 +71,8 @@ def cards() -> str:
 def parity() -> pd.DataFrame:
     """Each adapter against the official code, on one phantom: the package's own record.
 
-    Columns: system, official code, commit, versions, network, prompts, voxels, foreground,
-    differing, tolerance (voxels), why, command.
+    Columns: system, segmenters (names, by spaces), official code, commit, versions, network, grid
+    (of the phantom), prompts, voxels, foreground, differing, tolerance (voxels), why, command.
     """
     path = resources.files("umdlib") / "segmenters" / "parity.tsv"
     with path.open(encoding="utf-8") as file:
@@ -85,12 +85,26 @@ def parity_markdown() -> str:
     shown = pd.DataFrame({
         "System": table["system"],
         "Prompt": table["prompts"],
+        "Phantom": table["grid"],
         "In the mask": [f"{n:,}" for n in table["foreground"]],
         "Differing": [f"{n:,}" for n in table["differing"]],
-        "Official code": table["official code"] + ", " + table["commit"],
     })  # fmt: skip
     sides = {"In the mask": "right", "Differing": "right"}
     return markdown_table(shown, align=sides)
+
+
+def parity_commands() -> str:
+    """How each system was compared: official code, commit, versions, network and command."""
+    table = parity()
+    lines = []
+    for name, rows in table.groupby("system", sort=False):
+        first = rows.iloc[0]
+        networks = "; ".join(dict.fromkeys(rows["network"]))
+        lines.append(
+            f"- **{name}**: {first['official code']}, {first['commit']}; {first['versions']}; "
+            f"network: {networks}. `python {first['command']}`"
+        )
+    return "\n".join(lines)
 
 
 def _kinds(record: Segmenter) -> str:

@@ -57,6 +57,8 @@ class Pair:
         Spacing aimed at on the page: whole voxels are averaged until they come nearest to it.
     titles
         Segmenter name to the name shown.
+    step_title
+        What the slider counts.
     """
 
     panes: tuple[Pane, ...]
@@ -70,6 +72,7 @@ class Pair:
     overlay: str = "reference"
     spacing_mm: float = 4.0
     titles: Mapping[str, str] = field(default_factory=dict)
+    step_title: str = "Corrective clicks"
 
     def __post_init__(self):
         """Check panes, overlay, structure and segmenter."""
@@ -262,7 +265,7 @@ def _build(pair: Pair) -> _Built:
         ],
         "segmenters": [{"name": n, "title": pair.titles.get(n, n)} for n in pair.segmenters],
         "bytes": np.dtype(webvolumes.bit_type(len(pair.structures))).itemsize,
-        "difference": overlays.DIFFERENCE,
+        "difference": overlays.DIFFERENCE, "step_title": pair.step_title,
         "start": {
             "structure": pair.structure, "segmenter": segmenter, "step": pair.step,
             "overlay": pair.overlay, "xyz": [round(float(c), 1) for c in centre],

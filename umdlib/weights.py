@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,14 +39,25 @@ def shown(path: Path) -> str:
 
 
 def path_of(item: Weights) -> Path:
-    """Where a weight file belongs; a package's own file where `item.package` names one."""
+    """Where a weight file belongs; a package's own file where `item.package` names one.
+
+    A file of the same name that ends in ``.safetensors`` (`umdlib weights convert`) takes its place.
+    """
     if item.package:
         import importlib.util
 
         spec = importlib.util.find_spec(item.package)
         if spec is not None and spec.submodule_search_locations:
             return Path(next(iter(spec.submodule_search_locations))) / item.file
-    return folder() / item.file
+    given = folder() / item.file
+    converted = given.with_suffix(".safetensors")
+    return converted if converted.is_file() else given
+
+
+def converted(item: Weights) -> bool:
+    """Whether a weight file is here as what `umdlib weights convert` made of it."""
+    path = path_of(item)
+    return path.suffix == ".safetensors" and path.suffix != Path(item.file).suffix
 
 
 def missing(item: Weights, segmenter: str) -> str | None:
@@ -56,7 +68,8 @@ def missing(item: Weights, segmenter: str) -> str | None:
             f"Weights {item.file} are not in {shown(folder())}: "
             f"'umdlib weights fetch {segmenter}' or by hand from {item.where}."
         )
-    if item.size is not None and path.is_file() and path.stat().st_size != item.size:
+    whole = item.size is None or converted(item) or not path.is_file()
+    if not whole and path.stat().st_size != item.size:
         return f"Weights {path} hold {path.stat().st_size} bytes, not {item.size}: truncated?"
     return None
 
@@ -84,19 +97,28 @@ def verified(item: Weights, segmenter: str) -> Path:
     actual = sha256(path)
     expected = known_hash(item)
     if expected is None:
-        _record(item.file, actual)
+        _record(_key(item), actual)
     elif expected != actual:
-        source = "published" if item.sha256 else "recorded at first use"
+        source = "recorded at first use" if converted(item) or not item.sha256 else "published"
         raise InputError(
             f"Weights {path} have sha256 {actual[:12]}…, not {expected[:12]}… ({source}). "
-            f"Remove the file and fetch it again, or 'umdlib weights check --accept {item.file}'."
+            f"Remove the file and fetch it again, or 'umdlib weights check --accept {_key(item)}'."
         )
     return path
 
 
 def known_hash(item: Weights) -> str | None:
-    """Published hash of a weight file, else the one recorded at its first use, else None."""
-    return item.sha256 or _recorded().get(item.file)
+    """Published hash of a weight file, else the one recorded at its first use, else None.
+
+    A converted file has no published hash.
+    """
+    published = None if converted(item) else item.sha256
+    return published or _recorded().get(_key(item))
+
+
+def _key(item: Weights) -> str:
+    """Name of a weight file in the table of hashes: a converted one has a hash of its own."""
+    return str(Path(item.file).with_suffix(".safetensors")) if converted(item) else item.file
 
 
 def read_state(path: str | Path) -> dict:
@@ -294,8 +316,9 @@ def check_text(segmenter: str | None = None, *, accept: str | None = None) -> st
         for item in segmenters.get(name).weights:
             if path_of(item).is_file():
                 digest = sha256(verified(item, name))
-                source = "published hash" if item.sha256 else "hash of its first use"
-                lines.append(f"{name:18} {item.file}  {digest[:16]}…  as its {source}")
+                published = item.sha256 and not converted(item)
+                source = "published hash" if published else "hash of its first use"
+                lines.append(f"{name:18} {_key(item)}  {digest[:16]}…  as its {source}")
     return "\n".join(lines) or f"No weight file is in {folder()}."
 
 
@@ -334,14 +357,7 @@ def download(url: str, path: Path, *, timeout_s: float = 60.0) -> None:
     part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        start = part.stat().st_size if part.exists() else 0
-        request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
-        with urllib.request.urlopen(request, timeout=timeout_s) as answer:
-            resumed = answer.status == 206
-            announced = int(answer.headers.get("Content-Length") or 0)
-            expected = announced + (start if resumed else 0) if announced else None
-            with open(part, "ab" if resumed else "wb") as file:
-                shutil.copyfileobj(answer, file, 1 << 20)
+        expected = _received(url, part, timeout_s)
     except OSError as error:
         raise InputError(
             f"Cannot fetch {url}: {error}. What came so far is kept; the same command goes on."
@@ -352,6 +368,28 @@ def download(url: str, path: Path, *, timeout_s: float = 60.0) -> None:
             f"The same command goes on."
         )
     os.replace(part, path)
+
+
+def _received(url: str, part: Path, timeout_s: float) -> int | None:
+    """Append what is missing to `part`; returns the announced size of the whole, None if unsaid."""
+    start = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
+    try:
+        with urllib.request.urlopen(request, timeout=timeout_s) as answer:
+            resumed = answer.status == 206
+            announced = int(answer.headers.get("Content-Length") or 0)
+            with open(part, "ab" if resumed else "wb") as file:
+                shutil.copyfileobj(answer, file, 1 << 20)
+    except urllib.error.HTTPError as error:
+        if error.code != 416 or not start:  # 416: nothing comes after what is here
+            raise
+        total = (error.headers.get("Content-Range") or "").rpartition("/")[2]
+        error.close()
+        if total == str(start):
+            return start
+        part.unlink()  # not a part of this file
+        return _received(url, part, timeout_s)
+    return announced + (start if resumed else 0) if announced else None
 
 
 def _forget(file: str) -> None:

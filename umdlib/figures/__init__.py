@@ -7,6 +7,7 @@ from umdlib.figures.overview import (
     slope_chart,
 )
 from umdlib.figures.pairs import bland_altman, distributions, paired_plot
+from umdlib.figures.references import excess_plot, loss_curves
 from umdlib.figures.stability import (
     click_plot,
     coverage_plot,
@@ -19,9 +20,9 @@ from umdlib.figures.style import legend_below, panels, segmenter_style, use_styl
 from umdlib.figures.trained import (
     class_boxes,
     design_plot,
+    diet_curves,
     domain_plot,
     effect_plot,
-    loss_curves,
 )
 
 __all__ = [
@@ -30,10 +31,12 @@ __all__ = [
     "click_plot",
     "coverage_plot",
     "design_plot",
+    "diet_curves",
     "distributions",
     "domain_plot",
     "effect_plot",
     "error_rates",
+    "excess_plot",
     "failure_quadrants",
     "forest",
     "legend_below",

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from umdlib.failures import QUADRANTS
-from umdlib.figures.style import axes, legend_below, segmenter_style
+from umdlib.figures.style import axes, legend_below, nothing, segmenter_style
 from umdlib.labels import session
 from umdlib.tables import metric_title, structure_title
 
@@ -60,6 +60,8 @@ def forest(
     shown = [s for s in dict.fromkeys(comparisons["segmenter"]) if s in set(rows["segmenter"])]
     step = 0.12 + 0.13 * max(len(shown), 2)
     ax = axes(ax, figsize=(7.2, 1.5 + step * max(len(structures), 2)))
+    if rows.empty:
+        return nothing(ax)
     margin = comparisons.attrs.get("margin", 0.0) if margin is None else margin
     ax.axvspan(-margin, margin, color="#dddddd", lw=0, zorder=0)
     ax.axvline(0, color="#444444", lw=0.9, zorder=1)
@@ -72,7 +74,9 @@ def forest(
     for edge in np.arange(0.5, len(structures) - 1):
         ax.axhline(edge, color="#eeeeee", lw=0.8, zorder=0)
     names = " and ".join(session(s).structural for s in comparisons["session"].unique())
-    ax.set_xlabel(f"{metric_title(comparisons.attrs.get('metric', 'dice'))}: PET minus {names}")
+    metric = comparisons.attrs.get("metric", "dice")
+    sides = "← lower on PET   |   higher on PET →"
+    ax.set_xlabel(f"{metric_title(metric)}: PET minus {names}\n{sides}")
     handles = [Line2D([], [], lw=1.8, ms=6, label=s, **looks[s]) for s in shown]
     legend_below(ax, handles=handles)
     return ax
@@ -107,6 +111,8 @@ def slope_chart(overall: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     rows = overall[overall["estimate"].notna()].sort_values("mean_pet")
     looks = segmenter_style(overall["segmenter"])
     ax = axes(ax, figsize=(5.6, 4.0))
+    if rows.empty:
+        return nothing(ax)
     for _, row in rows.iterrows():
         ends = [row["mean_structural"], row["mean_pet"]]
         ax.plot([0, 1], ends, lw=2, ms=8, clip_on=False, **looks[row["segmenter"]])
@@ -149,6 +155,8 @@ def failure_quadrants(comparisons: pd.DataFrame, *, ax: Axes | None = None) -> A
     several = len(rows["segmenter"].unique()) > 1 or "structure" not in rows
     by = "segmenter" if several else "structure"
     ax = axes(ax, figsize=(7.2, 1.5 + 0.34 * max(len(rows), 2)))
+    if rows.empty:
+        return nothing(ax)
     names = [structure_title(n) if by == "structure" else n for n in rows[by]]
     total = rows[list(QUADRANTS)].sum(axis=1)
     left = np.zeros(len(rows))
@@ -157,7 +165,7 @@ def failure_quadrants(comparisons: pd.DataFrame, *, ax: Axes | None = None) -> A
         ax.barh(np.arange(len(rows)), share, left=left, color=colour, hatch=hatch, height=0.72,
                 edgecolor="white", lw=0.6)  # fmt: skip
         for y, (part, start) in enumerate(zip(share, left, strict=True)):
-            if part >= 0.06:
+            if part >= 0.03:
                 ink = "black" if key == "both" else "white"
                 box = {"facecolor": colour, "edgecolor": "none", "pad": 1.2}
                 ax.text(start + part / 2, y, f"{rows[key].iloc[y]:.0f}", ha="center", va="center",

@@ -8,8 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from umdlib import resampling
+from umdlib.empty_rules import difference_limits, score_limits
 from umdlib.errors import InputError
-from umdlib.figures.style import GREY, axes, legend_below
+from umdlib.figures.style import GREY, axes, legend_below, nothing
 from umdlib.labels import MODALITIES, Modality, session
 from umdlib.tables import metric_title, structure_title
 
@@ -17,17 +18,19 @@ from umdlib.tables import metric_title, structure_title
 def _pairs(differences: pd.DataFrame, by: list[str]) -> tuple[pd.DataFrame, Modality]:
     """Subject means of the pairs of one session, and the structural modality."""
     rows = differences[differences["state"].eq("paired")]
-    if len(rows["session"].unique()) != 1:
-        found = ", ".join(rows["session"].unique()) or "none with a pair"
-        raise InputError(f"A figure of pairs shows one session, found {found}.")
+    sessions = list(rows["session"].unique())
+    if len(sessions) > 1:
+        raise InputError(f"A figure of pairs shows one session, found {', '.join(sessions)}.")
     means = rows.groupby(by, sort=False)[["structural", "pet", "difference"]].mean()
-    return means, MODALITIES[session(rows["session"].iloc[0]).structural]
+    return means, MODALITIES[session(sessions[0]).structural if sessions else "CT"]
 
 
-def _mean_interval(values: np.ndarray, n_resamples: int, seed: int) -> tuple[float, float]:
-    """Interval of the mean of `values`."""
+def _mean_interval(
+    values: np.ndarray, metric: str, n_resamples: int, seed: int
+) -> tuple[float, float]:
+    """Interval of the mean of differences of `metric`."""
     counts = resampling.resample_counts(len(values), n_resamples, np.random.default_rng(seed))
-    low, high = resampling.mean_interval(values[:, None], counts)
+    low, high = resampling.mean_interval(values[:, None], counts, bounds=difference_limits(metric))
     return float(low[0]), float(high[0])
 
 
@@ -59,27 +62,38 @@ def paired_plot(
     Raises
     ------
     InputError
-        If the rows are of several sessions or hold no pair.
+        If the rows are of several sessions.
     """
     rows, structural = _pairs(differences, ["subject"])
     ax = axes(ax, figsize=(5.6, 4.0))
+    if rows.empty:
+        return nothing(ax)
     ax.plot([0, 1], rows[["structural", "pet"]].to_numpy().T, color=GREY, lw=0.7, alpha=0.7)
     for x, side, modality in ((0, "structural", structural), (1, "pet", MODALITIES["PET"])):
         marker = "o" if side == "structural" else "D"
         spots = np.full(len(rows), x)
         ax.scatter(spots, rows[side], s=15, color=modality.colour, marker=marker, zorder=3)
         ax.plot([x - 0.16, x + 0.16], [rows[side].mean()] * 2, color=modality.colour, lw=3)
-    _difference_axis(ax, rows, n_resamples, seed)
+    metric = differences.attrs.get("metric", "dice")
+    _difference_axis(ax, rows, metric, n_resamples, seed)
     ax.set_xticks([0, 1, 2], [structural.title, "PET", f"PET − {structural.title}"])
     ax.set_xlim(-0.4, 2.5)
-    ax.set_ylabel(metric_title(differences.attrs.get("metric", "dice")))
+    ax.set_ylabel(metric_title(metric))
+    limits = score_limits(metric)
+    if limits:  # the scale goes on for the differences, the scores do not
+        ticks = [t for t in ax.get_yticks() if limits[0] <= round(t, 9) <= limits[1]]
+        low, high = ax.get_ylim()
+        ax.set_yticks(ticks)
+        ax.set_ylim(low, high)
     return ax
 
 
-def _difference_axis(ax: Axes, rows: pd.DataFrame, n_resamples: int, seed: int) -> None:
+def _difference_axis(
+    ax: Axes, rows: pd.DataFrame, metric: str, n_resamples: int, seed: int
+) -> None:
     """Differences and their mean with interval, on a scale at the right."""
     values = rows["difference"].to_numpy()
-    low, high = _mean_interval(values, n_resamples, seed)
+    low, high = _mean_interval(values, metric, n_resamples, seed)
     base = rows["structural"].mean()
     right = ax.secondary_yaxis("right", functions=(lambda y: y - base, lambda d: d + base))
     right.set_ylabel("paired difference")
@@ -99,7 +113,12 @@ def _spread(values: np.ndarray, width: float) -> np.ndarray:
 
 
 def bland_altman(
-    differences: pd.DataFrame, *, labels: tuple[str, str] | None = None, ax: Axes | None = None
+    differences: pd.DataFrame,
+    *,
+    labels: tuple[str, str] | None = None,
+    n_resamples: int = 10_000,
+    seed: int = 0,
+    ax: Axes | None = None,
 ) -> Axes:
     """Difference against mean of the two scores, with mean difference and limits of agreement.
 
@@ -109,7 +128,9 @@ def bland_altman(
         Rows of `umdlib.paired.paired_differences` of one session; several structures are points of
         their own.
     labels
-        Axis labels, where the values are not scores.
+        Axis labels, where the values are not scores; then no interval is drawn.
+    n_resamples, seed
+        Of the interval of the mean (band), over subjects.
     ax
         Axes to draw on; None makes them.
 
@@ -124,11 +145,18 @@ def bland_altman(
     """
     rows, structural = _pairs(differences, ["subject", "structure"])
     ax = axes(ax, figsize=(6.0, 4.2))
+    if rows.empty:
+        return nothing(ax)
     metric = metric_title(differences.attrs.get("metric", "dice"))
     x, y = labels or (f"mean {metric} of {structural.title} and PET", f"PET − {structural.title}")
     ax.scatter((rows["structural"] + rows["pet"]) / 2, rows["difference"], s=14,
                color=MODALITIES["PET"].colour, alpha=0.7, lw=0)  # fmt: skip
     mean, sd = rows["difference"].mean(), rows["difference"].std()
+    name = differences.attrs.get("metric", "dice")
+    per_subject = rows["difference"].groupby(level="subject").mean().to_numpy()
+    if len(per_subject) > 1 and labels is None:
+        ax.axhspan(*_mean_interval(per_subject, name, n_resamples, seed), color="#bbbbbb",
+                   alpha=0.45, lw=0, zorder=0)  # fmt: skip
     ax.axhline(0, color="#444444", lw=0.8)
     for level, name in (
         (mean, "mean"),
@@ -166,7 +194,9 @@ def distributions(
     """
     rows, structural = _pairs(differences, ["structure", "subject"])
     structures = list(dict.fromkeys(rows.index.get_level_values("structure")))
-    ax = axes(ax, figsize=(7.2, 1.1 + 0.5 * len(structures)))
+    ax = axes(ax, figsize=(7.2, 1.1 + 0.5 * max(len(structures), 1)))
+    if rows.empty:
+        return nothing(ax)
     sides = ((-0.19, "structural", structural, "o"), (0.19, "pet", MODALITIES["PET"], "D"))
     for shift, side, modality, marker in sides:
         groups = [rows.loc[s, side].to_numpy() for s in structures]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from umdlib.figures.style import axes, legend_below, segmenter_style
 from umdlib.labels import MODALITIES
+from umdlib.operating import INTERVALS
 from umdlib.tables import metric_title
 from umdlib.variance import SOURCES
 
@@ -42,19 +41,26 @@ def click_plot(
     Returns
     -------
     matplotlib.axes.Axes
-        The marker is the segmenter's; open on PET.
+        The marker is the segmenter's; open on PET. Vertical lines are intervals.
     """
     rows = curves[curves["modality"].ne("difference")]
     looks = segmenter_style(curves["segmenter"])
     ax = axes(ax, figsize=(6.6, 4.4))
-    for (segmenter, modality), part in rows.groupby(["segmenter", "modality"], sort=False):
+    curves_shown = list(rows.groupby(["segmenter", "modality"], sort=False))
+    places = np.unique(rows[against])
+    gap = np.diff(places).min() if len(places) > 1 else 1.0
+    for i, ((segmenter, modality), part) in enumerate(curves_shown):
         part = part.sort_values(against)
         pet, look = modality == "PET", looks[segmenter]
-        ax.fill_between(part[against], part["ci_low"], part["ci_high"], color=look["color"],
-                        alpha=0.06 if pet else 0.13, lw=0)  # fmt: skip
-        ax.plot(part[against], part["estimate"], ls="--" if pet else "-", mec=look["color"],
+        # A little apart, so that the intervals stand beside each other.
+        x = part[against] + gap * 0.05 * (i - (len(curves_shown) - 1) / 2)
+        ax.vlines(x, part["ci_low"], part["ci_high"], color=look["color"], lw=1.1, alpha=0.8)
+        ax.plot(x, part["estimate"], ls="--" if pet else "-", mec=look["color"],
                 mfc="white" if pet else look["color"], **look)  # fmt: skip
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if 0 < len(places) <= 8:
+        ax.set_xticks(places)
+    else:
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel({"step": "corrective clicks", "coordinates": "coordinates given"}[against])
     ax.set_ylabel(f"mean {metric_title(metric)}")
     handles = [Line2D([], [], label=s, **looks[s]) for s in dict.fromkeys(rows["segmenter"])]
@@ -218,51 +224,57 @@ def error_rates(
     return ax
 
 
-def coverage_plot(
-    covered: pd.DataFrame,
-    *,
-    intervals: Sequence[str] | None = None,
-    ax: Axes | None = None,
-) -> Axes:
+def coverage_plot(covered: pd.DataFrame, *, legend: bool = True, ax: Axes | None = None) -> Axes:
     """Coverage of nominal 95 % intervals against the number of subjects.
 
     Parameters
     ----------
     covered
-        From `umdlib.operating.coverage`.
-    intervals
-        Which to show; None shows all.
+        From `umdlib.operating.coverage`, of one shape.
+    legend
+        Whether to put one under the figure; the panels of a figure need only one.
     ax
         Axes to draw on; None makes them.
 
     Returns
     -------
     matplotlib.axes.Axes
-        One line per interval and shape, with the Monte-Carlo 95 % interval of each point; the line
-        style is the shape's.
+        One line per interval, with the Monte-Carlo 95 % interval of each point; dashed, what was
+        promised; dotted, the share of cohorts that could be covered at all, where it is less.
     """
-    intervals = list(dict.fromkeys(covered["interval"])) if intervals is None else list(intervals)
-    looks = segmenter_style(intervals)
+    names = list(dict.fromkeys(covered["interval"]))
+    looks = {n: _INTERVAL_LOOK.get(n, {"color": "#666666", "marker": "x"}) for n in names}
     ax = axes(ax, figsize=(6.6, 4.2))
-    ax.axhline(0.95, color="black", lw=1.2, ls="--")
-    shapes = list(dict.fromkeys(covered["shape"]))
-    for i, shape in enumerate(shapes):
-        for name in intervals:
-            part = covered[covered["interval"].eq(name) & covered["shape"].eq(shape)]
-            # Sizes a little apart, so that the Monte-Carlo intervals do not cover each other.
-            x = part["n_subjects"] * 1.02 ** (i - (len(shapes) - 1) / 2)
-            half, colour = 1.96 * part["error"], looks[name]["color"]
-            ax.vlines(x, part["rate"] - half, part["rate"] + half, color=colour, lw=1, alpha=0.6)
-            ax.plot(x, part["rate"], ls=["-", "--", ":"][i % 3], **looks[name])
+    ax.axhline(0.95, color="black", lw=1.2, ls="--", zorder=1)
+    for name in names:
+        part = covered[covered["interval"].eq(name)].sort_values("n_subjects")
+        half = 1.96 * part["error"]
+        ax.vlines(part["n_subjects"], part["rate"] - half, part["rate"] + half,
+                  color=looks[name]["color"], lw=1.2, alpha=0.7)  # fmt: skip
+        ax.plot(part["n_subjects"], part["rate"], ms=5, **looks[name])
+    limit = covered.drop_duplicates("n_subjects").sort_values("n_subjects")
+    if limit["ceiling"].lt(0.95).any():
+        ax.plot(limit["n_subjects"], limit["ceiling"], ls=":", color="#444444", lw=1.6)
     ax.set_xscale("log")
-    ax.set_ylim(min(0.8, covered["rate"].min() - 0.03), 1.0)
+    lowest = covered["rate"].min()
+    ax.set_ylim(0.74 if lowest > 0.75 else lowest - 0.05, 1.005)
     sizes = sorted(covered["n_subjects"].unique())
     ax.set_xticks(sizes, [str(n) for n in sizes])
     ax.minorticks_off()
     ax.set_xlabel("subjects")
-    ax.set_ylabel("share of intervals that hold the truth")
-    handles = [Line2D([], [], label=n, **looks[n]) for n in intervals]
-    handles += [Line2D([], [], color="#444444", ls=["-", "--", ":"][i % 3], label=s)
-                for i, s in enumerate(shapes)]  # fmt: skip
-    ax.legend(handles=handles, loc="lower right", fontsize=8.5)
+    ax.set_ylabel("coverage")
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+    if legend:
+        handles = [Line2D([], [], label=INTERVALS.get(n, n), **looks[n]) for n in names]
+        handles.append(Line2D([], [], color="black", ls="--", label="promised"))
+        legend_below(ax, handles=handles)
     return ax
+
+
+_INTERVAL_LOOK = {
+    "studentised": {"color": "#0072b2", "marker": "o"},
+    "bca": {"color": "#d55e00", "marker": "s"},
+    "student": {"color": "#7a7a7a", "marker": "^"},
+    "order statistics": {"color": "#0072b2", "marker": "o"},
+    "median bootstrap": {"color": "#d55e00", "marker": "s"},
+}

@@ -71,15 +71,32 @@ def legend_below(ax: Axes, *, columns: int = 4, handles: list | None = None) -> 
         )
 
 
-def panels(rows: int, columns: int, *, width: float, height: float) -> list[Axes]:
+def panels(
+    rows: int, columns: int, *, width: float, height: float, used: int | None = None
+) -> list[Axes]:
     """Axes side by side in the book's style, row by row.
 
     Parameters
     ----------
     rows, columns
-        Of the grid.
+        Of the grid; at least one of either is made.
     width, height
         Of one panel, inches.
+    used
+        Number of axes kept, the rest is removed; all by default.
     """
+    rows, columns = max(rows, 1), max(columns, 1)
     size = (width * columns + 0.4, height * rows + 0.6)
-    return list(_subplots(nrows=rows, ncols=columns, squeeze=False, figsize=size).flat)
+    every = list(_subplots(nrows=rows, ncols=columns, squeeze=False, figsize=size).flat)
+    for surplus in every[used:] if used else []:
+        surplus.remove()
+    if used == 0:
+        nothing(every[0])
+    return every[:used]
+
+
+def nothing(ax: Axes, words: str = "nothing was scored that this figure could show") -> Axes:
+    """Axes that say why they are empty."""
+    ax.text(0.5, 0.5, words, ha="center", va="center", transform=ax.transAxes, style="italic")
+    ax.set_axis_off()
+    return ax

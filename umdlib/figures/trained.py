@@ -22,7 +22,7 @@ DIET_LOOKS: dict[str, dict[str, str]] = {
 }
 
 
-def loss_curves(
+def diet_curves(
     logs: Mapping[str, pd.DataFrame], *, y: str = "loss", ax: Axes | None = None
 ) -> Axes:
     """A column of each network's log against the step.

@@ -33,7 +33,7 @@ from umdlib.volume import Volume
 
 __all__ = [
     "Availability", "Segment", "Segmenter", "Weights", "availability", "get",
-    "identity", "load", "names", "register", "table",
+    "identity", "load", "names", "register", "table", "untrained",
 ]  # fmt: skip
 
 # name -> where its record lies; imported when asked for, so that listing imports nothing heavy
@@ -64,6 +64,10 @@ BUILT_IN: dict[str, str] = {
     "stunet": "umdlib.segmenters.nnunet:STUNET",
     "swinunetr": "umdlib.segmenters.nnunet:SWINUNETR",
     "segresnet": "umdlib.segmenters.nnunet:SEGRESNET",
+    "nnunet_small": "umdlib.segmenters.specialists:NNUNET_SMALL",
+    "segresnet_small": "umdlib.segmenters.specialists:SEGRESNET_SMALL",
+    "swinunetr_small": "umdlib.segmenters.specialists:SWINUNETR_SMALL",
+    "stunet_small": "umdlib.segmenters.specialists:STUNET_SMALL",
 }
 _registered: dict[str, Segmenter] = {}
 
@@ -105,6 +109,8 @@ def register(segmenter: Segmenter) -> Segmenter:
 def get(name: str) -> Segmenter:
     """Record by name, or of a user's own by ``module:attribute`` or ``file.py:attribute``.
 
+    ``nnunet:FOLDER`` is a folder that nnU-Net's training wrote.
+
     Raises
     ------
     InputError
@@ -114,6 +120,10 @@ def get(name: str) -> Segmenter:
         return _registered[name]
     if name in BUILT_IN:
         return _record(BUILT_IN[name])
+    if name.startswith("nnunet:"):
+        from umdlib.segmenters.nnunet_folder import trained
+
+        return register(trained(name.removeprefix("nnunet:")))
     if ":" in name:
         return register(_record(name))
     raise unknown_name("segmenter", name, names())
@@ -143,7 +153,9 @@ def availability(segmenter: Segmenter | str, device: str = "cpu") -> Availabilit
     return _device(device)
 
 
-def load(name: str | Segmenter, device: str = "cpu") -> Segment:
+def load(
+    name: str | Segmenter, device: str = "cpu", condition: tuple[str, str] | None = None
+) -> Segment:
     """The loaded call of a segmenter, checked at every use.
 
     Parameters
@@ -152,6 +164,8 @@ def load(name: str | Segmenter, device: str = "cpu") -> Segment:
         Name, ``module:attribute``, or record.
     device
         ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+    condition
+        (session, modality) of the images; needed where each has weights of its own.
 
     Returns
     -------
@@ -162,13 +176,27 @@ def load(name: str | Segmenter, device: str = "cpu") -> Segment:
     Raises
     ------
     InputError
-        Unknown name; packages, weights or device missing.
+        Unknown name; packages, weights or device missing; a condition it was not trained for.
     """
     record = get(name) if isinstance(name, str) else name
     state = availability(record, device)
     if not state.ok:
         raise InputError(f"Segmenter '{record.name}' is unavailable. {state.reason}")
-    return checked(record, record.load(device))
+    if not record.conditions:
+        return checked(record, record.load(device))
+    if (reason := untrained(record, condition)) is not None:
+        raise InputError(f"Segmenter '{record.name}' is unavailable. {reason}")
+    return checked(record, record.load(device, condition))
+
+
+def untrained(segmenter: Segmenter, condition: tuple[str, str] | None) -> str | None:
+    """Why a segmenter cannot segment images of a session and modality; None if it can."""
+    if not segmenter.conditions or condition in segmenter.conditions:
+        return None
+    known = ", ".join(f"{modality} of {session}" for session, modality in segmenter.conditions)
+    if condition is None:
+        return f"It has weights for {known}; say which."
+    return f"Not trained for {condition[1]} of {condition[0]}; it has weights for {known}."
 
 
 def checked(record: Segmenter, segment: Segment) -> Segment:
@@ -177,14 +205,14 @@ def checked(record: Segmenter, segment: Segment) -> Segment:
     def call(image: Volume, prompt: Prompt, previous: np.ndarray | None = None) -> np.ndarray:
         check_prompt(record, prompt)
         try:
-            mask = segment(image, prompt, previous)
+            mask = _relieved(segment, image, prompt, previous)
         except (MemoryError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and "out of memory" not in str(error).lower():
+            if not _out_of_memory(error):
                 raise
             raise InputError(
-                f"Segmenter '{record.name}' ran out of memory on {image.name} {image.shape}. "
-                f"Free the device, use one with more memory, or '--device cpu'; what was "
-                f"finished is kept and the same command goes on."
+                f"Segmenter '{record.name}' ran out of memory on {image.name} {image.shape}, also "
+                f"with the least that it can work with. Free the device, use one with more memory, "
+                f"or '--device cpu'; what was finished is kept and the same command goes on."
             ) from None
         if not isinstance(mask, np.ndarray) or mask.dtype != bool or mask.shape != image.shape:
             got = f"{getattr(mask, 'dtype', type(mask).__name__)} {getattr(mask, 'shape', '')}"
@@ -195,6 +223,34 @@ def checked(record: Segmenter, segment: Segment) -> Segment:
         return mask
 
     return call
+
+
+def _relieved(segment: Segment, image: Volume, prompt: Prompt, previous) -> np.ndarray:
+    """One call; where memory runs out, another after the segmenter let go of what it can.
+
+    A segmenter may have a method ``relieve() -> bool`` that forgets what it has encoded or takes
+    smaller batches, and says whether that made a difference.
+    """
+    while True:
+        try:
+            return segment(image, prompt, previous)
+        except (MemoryError, RuntimeError) as error:
+            relieve = getattr(segment, "relieve", None)
+            if not _out_of_memory(error) or relieve is None or not relieve():
+                raise
+        _free_gpu()
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out, of the machine or of a GPU."""
+    return isinstance(error, MemoryError) or "out of memory" in str(error).lower()
+
+
+def _free_gpu() -> None:
+    """Give memory that torch keeps back to the GPU; nothing where torch is not loaded."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def check_prompt(record: Segmenter, prompt: Prompt) -> None:

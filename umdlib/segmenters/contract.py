@@ -92,12 +92,15 @@ class Segmenter:
         Names it can be asked for where it takes classes or texts; empty means any.
     external
         Whether it runs out of process, in an environment of its own.
+    conditions
+        (session, modality) pairs that it has weights for, each its own; ``load`` is then called
+        with the pair after the device. Empty: one set of weights for all images.
     """
 
     name: str
     title: str
     summary: str
-    load: Callable[[str], Segment]
+    load: Callable[..., Segment]
     prompts: frozenset[str]
     version: str = "1"
     settings: dict = field(default_factory=dict)
@@ -115,3 +118,4 @@ class Segmenter:
     tiny: Callable[[], Segment] | None = None
     structures: tuple[str, ...] = ()
     external: bool = False
+    conditions: tuple[tuple[str, str], ...] = ()

@@ -119,6 +119,10 @@ class LiteMedSAM:
                 part = self._decode(self._memory.encoded(z), _around(small, given))
                 yield z, part
 
+    def relieve(self) -> bool:
+        """Keep one encoded slice at a time; False where that is so already."""
+        return self._memory.relieve()
+
     def _encode(self, picture: np.ndarray) -> Encoded:
         """Image embedding of one slice."""
         import torch
@@ -140,6 +144,7 @@ class LiteMedSAM:
                 sparse_prompt_embeddings=sparse, dense_prompt_embeddings=dense,
                 multimask_output=False,
             )  # fmt: skip
+            network.finite(logits, "litemedsam", "a slice")
             logits = logits[..., : encoded.inner[0], : encoded.inner[1]]
             full = torch.nn.functional.interpolate(
                 logits, size=encoded.size, mode="bilinear", align_corners=False

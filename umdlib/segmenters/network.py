@@ -23,6 +23,17 @@ def finite(output, name: str, image: str):
     return output
 
 
+def guard(net, name: str):
+    """`net`, whose every output is checked by `finite`: for networks that a package calls itself."""
+
+    def check(module, given, output) -> None:
+        for tensor in output if isinstance(output, (tuple, list)) else (output,):
+            finite(tensor, name, "the image")
+
+    net.register_forward_hook(check)
+    return net
+
+
 def numpy_mask(tensor) -> np.ndarray:
     """A boolean tensor as an array in memory."""
     return tensor.detach().cpu().numpy().astype(bool)

@@ -41,6 +41,7 @@ class NnInteractive:
 
     def __init__(self, session) -> None:
         self._session = session
+        network.guard(session.network, "nninteractive")
         self._data: np.ndarray | None = None
         self._given: tuple[Click, ...] = ()
         self._buffer: np.ndarray | None = None

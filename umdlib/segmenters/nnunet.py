@@ -24,6 +24,7 @@ class NnUNet:
 
     def __init__(self, predictor, labels: dict[str, int]) -> None:
         self._predictor, self._labels = predictor, labels
+        network.guard(predictor.network, "nnunet")
         self._data: np.ndarray | None = None
         self._map: np.ndarray | None = None
 
@@ -77,19 +78,12 @@ def predictor_of(
     for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
         os.environ.setdefault(name, os.devnull)
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
-    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
     manager = PlansManager(plans)
     configuration = manager.get_configuration(state["init_args"]["configuration"])
     channels, heads = len(dataset["channel_names"]), len(dataset["labels"])
-    net = (
-        build(channels, heads)
-        if build
-        else nnUNetTrainer.build_network_architecture(
-            manager, configuration, channels, heads, enable_deep_supervision=False
-        )
-    )
+    net = build(channels, heads) if build else planned_network(configuration, channels, heads)
     weights.fill(net, state["network_weights"], "checkpoint_final.pth")
     predictor = nnUNetPredictor(
         use_mirroring=mirror, perform_everything_on_device=device != "cpu",
@@ -103,8 +97,29 @@ def predictor_of(
     return predictor
 
 
+def planned_network(configuration, channels: int, heads: int):
+    """The network of a configuration of the plans, without deep supervision."""
+    from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+
+    return get_network_from_plans(
+        configuration.network_arch_class_name,
+        configuration.network_arch_init_kwargs,
+        configuration.network_arch_init_kwargs_req_import,
+        channels, heads, allow_init=True, deep_supervision=False,
+    )  # fmt: skip
+
+
 def tiny() -> Segment:
     """A network of three stages and two structures with random weights."""
+    plans, dataset = tiny_model()
+    return NnUNet(
+        predictor_of(plans, dataset, _random_state(plans, dataset), "cpu", mirror=False),
+        {"liver": 1, "spleen": 2},
+    )
+
+
+def tiny_model() -> tuple[dict, dict]:
+    """Plans and data set of three stages and two structures."""
     plans = tiny_plans()
     plans["configurations"]["tiny"] |= {
         "resampling_fn_data": "resample_data_or_seg_to_shape",
@@ -125,25 +140,18 @@ def tiny() -> Segment:
         "channel_names": {"0": "CT"}, "file_ending": ".nii.gz",
         "labels": {"background": 0, "liver": 1, "spleen": 2},
     }  # fmt: skip
-    return NnUNet(
-        predictor_of(plans, dataset, _random_state(plans, dataset), "cpu", mirror=False),
-        {"liver": 1, "spleen": 2},
-    )
+    return plans, dataset
 
 
 def _random_state(plans: dict, dataset: dict) -> dict:
     """What a checkpoint holds, with random weights."""
     for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
         os.environ.setdefault(name, os.devnull)
-    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-    manager = PlansManager(plans)
+    configuration = PlansManager(plans).get_configuration("tiny")
     with network.seeded(0):
-        net = nnUNetTrainer.build_network_architecture(
-            manager, manager.get_configuration("tiny"), len(dataset["channel_names"]),
-            len(dataset["labels"]), enable_deep_supervision=False,
-        )  # fmt: skip
+        net = planned_network(configuration, len(dataset["channel_names"]), len(dataset["labels"]))
     return {
         "network_weights": net.state_dict(), "trainer_name": "nnUNetTrainer",
         "init_args": {"configuration": "tiny"}, "inference_allowed_mirroring_axes": None,

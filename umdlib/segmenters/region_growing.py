@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from umdlib.depth import depth_mm
 from umdlib.prompts import Click, Prompt
 from umdlib.segmenters.contract import Segment, Segmenter
 from umdlib.segmenters.crop import Crop, ball, crop_around
@@ -51,15 +52,25 @@ def core(inside: np.ndarray, crop: Crop, click: Click, bridge_mm: float) -> np.n
     The opening is limited to what the click's surroundings allow: in a thin tube it would take
     all, so its radius is at most 0.8 of the tube's own at the click.
     """
-    depth = ndimage.distance_transform_edt(inside, sampling=crop.spacing_mm)
+    depth = _depth_mm(inside, crop, bridge_mm)
     near = ball(crop, click, 6.0)
     start = np.unravel_index(np.argmax(np.where(near, depth, -1)), depth.shape)
     radius = min(bridge_mm, 0.8 * depth[start])
     labels, _ = ndimage.label(depth > radius)
     if not labels[start]:
         return np.zeros_like(inside)
-    kept = labels == labels[start]
-    return ndimage.distance_transform_edt(~kept, sampling=crop.spacing_mm) <= radius
+    return _depth_mm(labels != labels[start], crop, bridge_mm) <= radius
+
+
+def _depth_mm(mask: np.ndarray, crop: Crop, reach_mm: float) -> np.ndarray:
+    """Distance to the nearest voxel outside the mask in mm; the edge of the crop is no outside.
+
+    Right up to `reach_mm`, which is all that is asked of it near the edge.
+    """
+    pad = [1 + int(reach_mm // s) for s in crop.spacing_mm]
+    inner = tuple(slice(p, p + n) for p, n in zip(pad, mask.shape, strict=True))
+    padded = np.pad(mask, [(p, p) for p in pad], constant_values=True)
+    return depth_mm(padded, crop.spacing_mm)[inner]
 
 
 def load(device: str = "cpu") -> Segment:

@@ -54,6 +54,10 @@ class SliceSam:
              for z, points, box in parts),
         )  # fmt: skip
 
+    def relieve(self) -> bool:
+        """Keep one encoded slice at a time; False where that is so already."""
+        return self._memory.relieve()
+
     def _encode(self, picture: np.ndarray) -> Encoded:
         """Image embedding of one slice."""
         import torch

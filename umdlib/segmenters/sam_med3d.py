@@ -48,6 +48,12 @@ class SamMed3D:
             )
         return push(self._decoded(embedding, points, labels, image.name), cube, image)
 
+    def relieve(self) -> bool:
+        """Forget the encoded cube; False where there is none."""
+        had = self._embedding is not None
+        self._embedding = self._data = self._key = None
+        return had
+
     def _encoded(self, image: Volume, grid: Grid, cube: Grid, start: np.ndarray):
         """Embedding of a cube, kept for the next click and for structures that share it."""
         import torch

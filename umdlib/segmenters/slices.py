@@ -156,6 +156,13 @@ class Memory:
             self._data = image.data
         return self._stack
 
+    def relieve(self) -> bool:
+        """Forget what was encoded and keep one slice at a time from now on; False if it does so."""
+        had_more = self._keep > 1
+        self._seen.clear()
+        self._keep = 1
+        return had_more
+
     def encoded(self, z: int) -> Any:
         """What the encoder made of slice `z`; every structure of the slice shares it."""
         if z not in self._seen:

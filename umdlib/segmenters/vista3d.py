@@ -35,10 +35,12 @@ class Vista3D:
     """The network with the last image it has prepared."""
 
     def __init__(self, net, device: str, *, by: str, side: int = SIDE) -> None:
-        self._net = net.to(device).eval()
+        self._net = network.guard(net.to(device).eval(), "vista3d")
         self._device, self._by, self._side = device, by, side
         self._data: np.ndarray | None = None
         self._ready = None
+        self._spaced: Grid | None = None
+        self._stitch: str | None = None  # where windows are put together; None: on the device
 
     def __call__(
         self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None
@@ -54,7 +56,12 @@ class Vista3D:
                 else self._by_points(ready, image, prompt)
             )  # fmt: skip
         mask = network.numpy_mask(torch.as_tensor(logits) > 0)
-        return push(mask, Grid(mask.shape, np.asarray(ready.affine.cpu(), float)), image)
+        return home(mask, np.asarray(ready.affine.cpu(), float), self._spaced, image)
+
+    def relieve(self) -> bool:
+        """Put windows together in the machine's memory; False where that is so already."""
+        had_more, self._stitch = self._stitch is None, "cpu"
+        return had_more
 
     def _prepared(self, image: Volume):
         """MetaTensor (1, X, Y, Z) on the bundle's grid, made once per image."""
@@ -64,7 +71,10 @@ class Vista3D:
             tensor = MetaTensor(
                 np.ascontiguousarray(image.data, np.float32)[None], affine=image.affine
             )
-            self._ready = _preparation()({"image": tensor})["image"].to(self._device)
+            spaced, rest = _preparation()
+            even = spaced({"image": tensor})
+            self._spaced = Grid(tuple(even["image"].shape[1:]), np.array(even["image"].affine))
+            self._ready = rest(even)["image"].to(self._device)
             self._data = image.data
         return self._ready
 
@@ -75,13 +85,17 @@ class Vista3D:
 
         ids = torch.tensor(CLASSES[structure], device=self._device)[:, None]
         window = SlidingWindowInfererAdapt(
-            roi_size=(self._side,) * 3, sw_batch_size=1, with_coord=True, overlap=OVERLAP
+            roi_size=(self._side,) * 3,
+            sw_batch_size=1,
+            with_coord=True,
+            overlap=OVERLAP,
+            device=self._stitch,
         )
         logits = window(
             ready[None], self._net, transpose=True, point_coords=None, point_labels=None,
             class_vector=ids, prompt_class=ids, prev_mask=None, labels=None, label_set=None,
         )  # fmt: skip
-        return network.finite(logits[0], "vista3d", structure).amax(0)
+        return logits[0].amax(0)
 
     def _by_points(self, ready, image: Volume, prompt: Prompt):
         """Logits (X, Y, Z) of the components that hold a positive point; NaN far from points."""
@@ -117,8 +131,20 @@ class Vista3D:
         return torch.nan_to_num(kept, nan=-1.0)[0, 0]
 
 
+def home(mask: np.ndarray, affine: np.ndarray, spaced: Grid, image: Volume) -> np.ndarray:
+    """Boolean mask on the image's grid, as the bundle's inverted transforms bring it back.
+
+    `mask` is on `affine`, a crop of the `spaced` grid. That grid can end just before the image's
+    outermost voxels, which then take the mask of its edge; what was cropped away stays empty.
+    """
+    whole = np.pad(push(mask, Grid(mask.shape, affine), spaced), 1, mode="edge")
+    wider = spaced.affine.copy()
+    wider[:3, 3] = geometry.to_world(spaced.affine, (-1, -1, -1))
+    return push(whole, Grid(whole.shape, wider), image)
+
+
 def _preparation():
-    """The bundle's preprocessing: 1.5 mm, crop to the positive, CT window, RAS."""
+    """The bundle's preprocessing: to 1.5 mm; then crop to the positive, CT window, RAS."""
     from monai.transforms import (
         Compose,
         CropForegroundd,
@@ -128,8 +154,7 @@ def _preparation():
     )
 
     low, high = WINDOW_HU
-    return Compose([
-        Spacingd("image", pixdim=(SPACING_MM,) * 3, mode="bilinear"),
+    return Spacingd("image", pixdim=(SPACING_MM,) * 3, mode="bilinear"), Compose([
         CropForegroundd("image", source_key="image", allow_smaller=True, margin=MARGIN),
         ScaleIntensityRanged("image", low, high, 0, 1, clip=True),
         Orientationd("image", axcodes="RAS", labels=None),
@@ -201,6 +226,7 @@ VISTA3D_CLASS = Segmenter(
     summary="Segments by class number (218 M parameters); the lung is the union of five lobes.",
     load=_load("class"),
     prompts=frozenset({"class"}),
+    version="2",
     settings={"spacing_mm": SPACING_MM, "side": SIDE, "overlap": OVERLAP},
     structures=tuple(CLASSES),
     native="the same: class numbers, one at a time here, argmax where several are asked together",
@@ -214,6 +240,7 @@ VISTA3D_POINT = Segmenter(
     summary="VISTA3D's interactive branch: one window around each click, no class.",
     load=_load("click"),
     prompts=frozenset({"click", "negative_click"}),
+    version="2",
     settings={"spacing_mm": SPACING_MM, "side": SIDE, "overlap": POINT_OVERLAP},
     native="in its validation a point at the centre of each window's reference; nothing is "
     "predicted beyond the windows of the points",

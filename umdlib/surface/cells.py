@@ -53,6 +53,12 @@ def _summary(mixed, value, count):
     return value
 
 
+@njit(inline="always")
+def _place(index, r, p, wide):
+    """Where a pair of labels is counted; unsigned, so that no sign is looked at."""
+    return types.uint64(index[r]) * wide + types.uint64(index[p])
+
+
 @njit(cache=True, nogil=True)
 def count_labels(reference, prediction, shape, index, r_chunks, p_chunks, r_used, p_used, counts):
     """Voxels by (reference, prediction) structure; fills chunk maps (Z+2, Y+2, C) and row maps.
@@ -61,36 +67,31 @@ def count_labels(reference, prediction, shape, index, r_chunks, p_chunks, r_used
     """
     nz, ny, nx = shape
     r_rows, p_rows = _guarded_rows(reference, nx), _guarded_rows(prediction, nx)
-    empty, zero = 0, reference[0] ^ reference[0]
+    zero, flat, wide = reference[0] ^ reference[0], counts.ravel(), types.uint64(counts.shape[1])
+    counted = 0
     for z in range(nz):
         for y in range(ny):
             r, r_start = _row(reference, r_rows, z, y, nz, ny, nx)
             p, p_start = _row(prediction, p_rows, z, y, nz, ny, nx)
-            r_any, p_any = types.uint64(0), types.uint64(0)
-            for at in range(0, nx - LANES + 1, LANES):
-                r_any |= unlike(r, r_start + at, zero)
-                p_any |= unlike(p, p_start + at, zero)
-            valid = first_bits(nx % LANES)
-            r_any |= unlike(r, r_start + nx - nx % LANES, zero) & valid
-            p_any |= unlike(p, p_start + nx - nx % LANES, zero) & valid
-            if not r_any and r_used[z + 1, y + 1]:
+            if r_used[z + 1, y + 1]:
                 r_chunks[z + 1, y + 1] = 0
-            if not p_any and p_used[z + 1, y + 1]:
+            if p_used[z + 1, y + 1]:
                 p_chunks[z + 1, y + 1] = 0
-            r_used[z + 1, y + 1], p_used[z + 1, y + 1] = r_any != 0, p_any != 0
-            if not (r_any | p_any):
-                empty += nx
-                continue
-            for c in range((nx + LANES - 1) // LANES):
-                i, j = r_start + c * LANES, p_start + c * LANES
-                count = min(LANES, nx - c * LANES)
-                valid = first_bits(count)
+            r_any, p_any = types.uint64(0), types.uint64(0)
+            for at in range(0, nx, LANES):
+                i, j, c = r_start + at, p_start + at, at // LANES
+                valid = first_bits(nx - at)
+                r_full, p_full = unlike(r, i, zero) & valid, unlike(p, j, zero) & valid
+                if not (r_full | p_full):
+                    continue
+                count = min(LANES, nx - at)
                 r0, p0 = r[i], p[j]
-                r_mixed = unlike(r, i, r0) & valid
-                p_mixed = unlike(p, j, p0) & valid
-                if r_any:
+                r_mixed, p_mixed = unlike(r, i, r0) & valid, unlike(p, j, p0) & valid
+                if r_full:
+                    r_any |= r_full
                     r_chunks[z + 1, y + 1, c] = _summary(r_mixed, r0, count)
-                if p_any:
+                if p_full:
+                    p_any |= p_full
                     p_chunks[z + 1, y + 1, c] = _summary(p_mixed, p0, count)
                 changes = types.uint64(0)
                 if r_mixed | p_mixed:
@@ -99,11 +100,13 @@ def count_labels(reference, prediction, shape, index, r_chunks, p_chunks, r_used
                 run = 0
                 while changes:
                     t = lowest(changes)
-                    counts[index[r[i + run]], index[p[j + run]]] += t - run
+                    flat[_place(index, r[i + run], p[j + run], wide)] += t - run
                     run = t
                     changes &= changes - types.uint64(1)
-                counts[index[r[i + run]], index[p[j + run]]] += count - run
-    counts[0, 0] += empty
+                flat[_place(index, r[i + run], p[j + run], wide)] += count - run
+                counted += count
+            r_used[z + 1, y + 1], p_used[z + 1, y + 1] = r_any != 0, p_any != 0
+    counts[0, 0] += nz * ny * nx - counted
 
 
 @njit(cache=True, nogil=True)

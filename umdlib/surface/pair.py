@@ -10,7 +10,7 @@ import numpy as np
 
 from umdlib.errors import InputError
 from umdlib.surface import cells, distribution, nearest
-from umdlib.surface.areas import cell_areas_mm2
+from umdlib.surface.areas import REVERSED, cell_areas_mm2
 
 HAUSDORFF_SHARE = 0.95
 
@@ -91,7 +91,9 @@ def surface_distances(
             (pair.prediction, (p_chunks, p_used)),
         )
     ]
-    area = cell_areas_mm2(tuple(pair.spacing.tolist()))
+    # by the array's own axes, whatever they are in memory: the same to the last bit
+    area = cell_areas_mm2(tuple(pair.spacing[:: -1 if pair.flipped else 1].tolist()))
+    area = area[REVERSED] if pair.flipped else area
     rows = nearest.near_rows(pair.spacing)
     return {
         s: _distances(*(side[s] for side in sides), pair, area, rows, tolerances_mm)

@@ -249,7 +249,7 @@ READINGS: dict[str, tuple[float, float, float, float]] = {
     "spleen": (42, 56, 1.2, 2.6),
     "aorta": (30, 50, 1.0, 2.3),
     "lung": (-900, -680, 0.3, 0.9),
-    "colon": (-800, 80, 0.4, 3.2),
+    "colon": (-950, 80, 0.4, 3.2),  # its widest parts may hold gas alone
     "urinary_bladder": (-2, 16, 5.0, 42.0),
     "pancreas": (20, 50, 0.9, 2.6),
     "esophagus": (-160, 50, 0.8, 2.6),

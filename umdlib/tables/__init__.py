@@ -14,6 +14,7 @@ from umdlib.tables.layouts import (
     failure_rows,
     gain_rows,
     hurdle_layout,
+    interval_rows,
     missing_reasons,
     modality_shares,
     ranking_notes,
@@ -22,6 +23,14 @@ from umdlib.tables.layouts import (
     state_counts,
     verdict_counts,
     winners,
+)
+from umdlib.tables.references import (
+    cost_layout,
+    excess_layout,
+    excess_words,
+    gap_layout,
+    quartile_layout,
+    reference_layout,
 )
 from umdlib.tables.text import (
     comparison_table,
@@ -37,7 +46,6 @@ from umdlib.tables.trained import (
     ABSENT,
     answer,
     contrast_layout,
-    cost_layout,
     design_layout,
     domain_layout,
 )
@@ -46,9 +54,11 @@ from umdlib.tables.words import (
     coverage_words,
     gain_words,
     mark_words,
+    median_words,
     pair_words,
     reported_words,
     state_words,
+    unseen_words,
 )
 
 __all__ = [
@@ -64,14 +74,19 @@ __all__ = [
     "design_layout",
     "domain_layout",
     "effort_layout",
+    "excess_layout",
+    "excess_words",
     "export",
     "failure_rows",
     "gain_rows",
     "gain_words",
+    "gap_layout",
     "hurdle_layout",
     "interval",
+    "interval_rows",
     "mark_words",
     "markdown_table",
+    "median_words",
     "metric_title",
     "missing_reasons",
     "modality_shares",
@@ -79,8 +94,10 @@ __all__ = [
     "number",
     "p_text",
     "pair_words",
+    "quartile_layout",
     "ranking_notes",
     "reasons",
+    "reference_layout",
     "reported_layout",
     "reported_words",
     "rule_verdicts",
@@ -90,6 +107,7 @@ __all__ = [
     "state_words",
     "structure_title",
     "to_markdown",
+    "unseen_words",
     "verdict_counts",
     "winners",
 ]

@@ -93,8 +93,10 @@ def modality_table(
     -------
     pandas.DataFrame
         One row per cell: `structure, modality, segmenter, value, low, high, n_subjects, n_pairs,
-        n_failed, p, mark` (class name or empty), `best`, `state` (empty where there is a value), `note`.
-        The mark stands at the better modality of the pair. `low`, `high` are the quartiles, or
+        n_failed, p, mark` (class name or empty), `mark_uncorrected` (the same from the uncorrected
+        p-value), `best`, `state` (empty where there is a value), `note`.
+        Marks stand at the better modality of the pair; a segmenter that fails in every pair is never
+        best. `low`, `high` are the quartiles, or
         mean - SD and mean + SD. ``attrs["legend"]`` is the sentence under the table.
 
     Raises
@@ -116,7 +118,7 @@ def modality_table(
     metric = comparisons.attrs.get("metric", "dice")
     p_column = CORRECTIONS[correction][0]
     cells = [
-        _cell(row, side, structural, form, row[p_column], higher_is_better(metric))
+        _cell(row, side, structural, form, p_column, higher_is_better(metric))
         for _, row in rows.iterrows()
         for side in ("structural", "pet")
     ]
@@ -129,13 +131,13 @@ def modality_table(
 
 
 def _cell(
-    row: pd.Series, side: str, structural: str, form: str, p: float, larger: bool
+    row: pd.Series, side: str, structural: str, form: str, p_column: str, larger: bool
 ) -> dict[str, object]:
     """One cell: a modality of one segmenter on one structure."""
     value, low, high = _summary(row, side, form)
     favoured = "pet" if (row["estimate"] > 0) == larger else "structural"
     better = side == favoured and row["estimate"] != 0
-    mark = next((name for limit, name, _ in MARKS if p < limit), "") if better else ""
+    marks = [_mark(row[name]) if better else "" for name in (p_column, "p_value")]
     alone = {"structural": "pet_only", "pet": "structural_only"}[side]
     state = "" if np.isfinite(value) else _state(str(row.get("note", "")))
     return {
@@ -145,8 +147,14 @@ def _cell(
         "value": value, "low": low, "high": high,
         "n_subjects": int(row["n_subjects"]), "n_pairs": int(row["n_pairs"]),
         "n_failed": row.get(alone, np.nan) + row.get("neither", np.nan),
-        "p": p, "mark": mark, "state": state, "note": row.get("note", ""),
+        "p": row[p_column], "mark": marks[0], "mark_uncorrected": marks[1],
+        "state": state, "note": row.get("note", ""),
     }  # fmt: skip
+
+
+def _mark(p: float) -> str:
+    """Class name of the mark of a p-value; empty for none."""
+    return next((name for limit, name, _ in MARKS if p < limit), "")
 
 
 def _summary(row: pd.Series, side: str, form: str) -> tuple[float, float, float]:
@@ -166,7 +174,8 @@ def _state(note: str) -> str:
 
 def _with_best(cells: pd.DataFrame, larger: bool) -> pd.DataFrame:
     """Mark the best segmenter of each structure and modality, ties at three decimals together."""
-    rounded = cells["value"].round(3)
+    works = ~cells["n_failed"].ge(cells["n_pairs"])
+    rounded = cells["value"].round(3).where(works)
     groups = rounded.groupby([cells["structure"], cells["modality"]])
     best = groups.transform("max" if larger else "min")
     several = groups.transform("count") > 1
@@ -178,11 +187,14 @@ def _legend(attrs: dict, structural: str, sizes: list[int]) -> str:
     form = "mean (SD)" if attrs["form"] == "mean" else "median (Q1–Q3)"
     test, correction = TESTS[attrs.get("test", "permutation")], CORRECTIONS[attrs["correction"]][1]
     if sizes:
-        correction += f" (families of {' or '.join(map(str, sizes))})"
+        correction += f" (families of {' or '.join(map(str, sizes))} structures)"
+    if attrs["correction"] != "none":
+        correction += "; in brackets what the uncorrected p-value would give"
     metric, empty = metric_title(attrs.get("metric", "dice")), attrs.get("empty", "drop")
     return (
         f"{metric}, {form} over subjects, on pairs scored in both {structural} and PET. "
         f"† p < 0.01, ‡ p < 0.0001 at the better modality of a pair: {test}, {correction}. "
-        f"Bold: best segmenter of the row. "
+        f"Bold: best segmenter of the row. Failed: no prediction, an empty one, or DSC under "
+        f"{attrs.get('failure_below', 0.1):g}. "
         f"Empty rule '{empty}': {EMPTY_RULES[empty]}."
     )

@@ -68,10 +68,9 @@ def _latex(cells: pd.DataFrame, path: Path, decimals: int) -> None:
     def write(cell: pd.Series) -> str:
         text = latex(cell_text(cell, decimals=decimals, form=form))
         text = rf"\textbf{{{text}}}" if cell["best"] else text
-        if cell["mark"]:
-            dagger = {"†": r"$^\dagger$", "‡": r"$^\ddagger$"}[symbol(cell)]
-            text = rf"\cellcolor[gray]{{{_SHADES[cell['mark']][0]}}}{text}{dagger}"
-        return text
+        dagger = symbol(cell).replace("†", r"$^\dagger$").replace("‡", r"$^\ddagger$")
+        shade = rf"\cellcolor[gray]{{{_SHADES[cell['mark']][0]}}}" if cell["mark"] else ""
+        return shade + text + dagger
 
     table = grid(cells, write)
     names = " & ".join(latex(c) for c in table.columns)

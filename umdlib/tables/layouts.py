@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from umdlib.failures import rate_interval
 from umdlib.labels import SESSIONS
 from umdlib.tables.cells import metric_title, session_title, structure_title
 from umdlib.tables.text import interval, number, p_text
@@ -33,7 +34,43 @@ def failure_rows(comparisons: pd.DataFrame) -> pd.DataFrame:
     names = ["both", "structural_only", "pet_only", "neither"]
     titles = ["both work", "structural only", "PET only", "neither"]
     counts = rows[names].astype(int).set_axis(titles, axis=1)
-    return table.join(counts).assign(**{"p (McNemar)": rows["p_mcnemar"].map(p_text)})
+    table = table.join(counts)
+    for side, alone in (("structural", "pet_only"), ("PET", "structural_only")):
+        table[f"fails on {side} [95 %]"] = [
+            _rate(lost, n)
+            for lost, n in zip(rows[alone] + rows["neither"], counts.sum(axis=1), strict=True)
+        ]
+    return table.assign(**{"p (McNemar)": rows["p_mcnemar"].map(p_text)})
+
+
+def _rate(failed: int, n: int) -> str:
+    """A failure rate in percent with its exact interval."""
+    low, high = rate_interval(failed, n)
+    return f"{100 * failed / n:.0f} % [{100 * low:.0f}, {100 * high:.0f}]"
+
+
+def interval_rows(overall: pd.DataFrame) -> pd.DataFrame:
+    """Three intervals of each mean difference: studentised, BCa, Student's.
+
+    Parameters
+    ----------
+    overall
+        From `umdlib.paired.compare`, rows without an estimate are left out.
+    """
+    rows = overall[overall["estimate"].notna()]
+    table = pd.DataFrame(
+        {
+            "session": rows["session"].map(session_title),
+            "segmenter": rows["segmenter"],
+            "subjects": rows["n_subjects"].astype(int),
+            "mean difference": [number(v, sign=True) for v in rows["estimate"]],
+        }
+    )
+    titles = {"ci": "studentised bootstrap", "bca": "BCa bootstrap", "t": "Student’s t"}
+    for name, title in titles.items():
+        ends = zip(rows[f"{name}_low"], rows[f"{name}_high"], strict=True)
+        table[title] = [f"{number(a, sign=True)} to {number(b, sign=True)}" for a, b in ends]
+    return table
 
 
 def hurdle_layout(model: pd.DataFrame) -> pd.DataFrame:
@@ -92,7 +129,23 @@ def verdict_counts(comparisons: pd.DataFrame) -> str:
         f"Of {len(known)} comparisons of a segmenter on a structure, {int(differ.sum())} differ "
         f"(p < 0.05 after Holm), {int(same.sum())} are equivalent within ±{margin:g} (p < 0.05), "
         f"and {int((~differ & ~same).sum())} are undecided: too few subjects for either claim. "
-        f"Families: {'; '.join(families)}."
+        f"Families: {'; '.join(families)}." + _reachable(known)
+    )
+
+
+def _reachable(known: pd.DataFrame) -> str:
+    """Whether the sign-flip test can give a p-value that Holm's correction leaves under 0.05."""
+    smallest = 2.0 ** (1 - known["n_subjects"])
+    barred = known[(smallest * known["n_holm"]).ge(0.05)]
+    if barred.empty:
+        return ""
+    n = int(barred["n_subjects"].max())
+    family = int(barred.loc[barred["n_subjects"].eq(n), "n_holm"].max())
+    return (
+        f" With {n} subjects the smallest p-value that a sign-flip test can give is "
+        f"2/2^{n}^ = {p_text(2.0 ** (1 - n))}; times a family of {family} that is "
+        f"{p_text(min(family * 2.0 ** (1 - n), 1.0))}. So in {len(barred)} of the {len(known)} "
+        "comparisons no difference, however large, could have been called one after Holm."
     )
 
 
@@ -164,7 +217,9 @@ def rule_verdicts(summaries: pd.DataFrame) -> pd.DataFrame:
 
 
 def winners(ranks: pd.DataFrame) -> pd.DataFrame:
-    """The winner under every metric, empty rule and choice of cases; bold where it changes.
+    """The winner under every metric and choice of cases, an empty rule per column.
+
+    A winner is bold where it is not that of the first setting; the number of cases follows.
 
     Parameters
     ----------
@@ -175,14 +230,22 @@ def winners(ranks: pd.DataFrame) -> pd.DataFrame:
     rows = ranks[ranks["rank"].eq(best)].groupby(_SETTING, sort=False)
     table = rows["segmenter"].agg(" = ".join).rename("winner").reset_index()
     changes = rows["winner_changes"].first().to_numpy(bool)
+    cases = rows["n_cases"].first()
     table["winner"] = [
-        f"**{w}**" if c else w for w, c in zip(table["winner"], changes, strict=True)
+        (f"**{w}**" if c else w) + f" ({n})"
+        for w, c, n in zip(table["winner"], changes, cases, strict=True)
     ]
-    table["cases"] = rows["n_cases"].first().to_numpy()
-    table["τ"] = [number(t, 2) for t in rows["tau"].first()]
+    rules = list(dict.fromkeys(table["empty"]))
+    keys = [k for k in _SETTING if k != "empty"]
+    lowest = ranks.groupby(keys, sort=False)["tau"].min()
+    table = table.pivot_table(
+        index=keys, columns="empty", values="winner", aggfunc="first", sort=False
+    ).reindex(columns=rules).fillna("–")  # fmt: skip
+    table["lowest τ"] = [number(t, 2) for t in lowest.reindex(table.index)]
+    table = table.reset_index()
     table["metric"] = table["metric"].map(metric_title)
     table["common"] = table["common"].map({True: "common", False: "each its own"})
-    return _titled(table).rename(columns={"empty": "empty rule", "common": "on cases"})
+    return _titled(table).rename(columns={"common": "on cases"}).rename_axis(columns=None)
 
 
 def gain_rows(curves: pd.DataFrame) -> pd.DataFrame:

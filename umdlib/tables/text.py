@@ -96,8 +96,10 @@ def cell_text(cell: pd.Series, *, decimals: int = 3, form: str = "mean") -> str:
 
 
 def symbol(cell: pd.Series) -> str:
-    """The dagger of a marked cell; empty for others."""
-    return next((s for _, name, s in MARKS if name == cell["mark"]), "")
+    """The dagger of a marked cell; in brackets the one that is lost to the correction."""
+    daggers = {name: dagger for _, name, dagger in MARKS}
+    sure, raw = (daggers.get(cell[c], "") for c in ("mark", "mark_uncorrected"))
+    return f"{sure} ({raw})".strip() if raw and raw != sure else sure
 
 
 def markdown_cell(cell: pd.Series, *, decimals: int = 3, form: str = "mean") -> str:
@@ -108,7 +110,9 @@ def markdown_cell(cell: pd.Series, *, decimals: int = 3, form: str = "mean") -> 
     if cell["best"]:
         text = f"**{text}**"
     if symbol(cell):
-        text = f"[{text} {symbol(cell)}]{{.{cell['mark']}}}"
+        text = f"{text} {symbol(cell)}"
+    if cell["mark"]:
+        text = f"[{text}]{{.{cell['mark']}}}"
     if cell["n_failed"] > 0:
         text += f" [{int(cell['n_failed'])} failed]{{.cell-note}}"
     return text
@@ -225,7 +229,7 @@ def comparison_table(
     if detail == "effects":
         table["median"] = spans("median", "median_low", "median_high")
         table["Hodges–Lehmann"] = spans("hl", "hl_low", "hl_high")
-        for column, title in (("rank_biserial", "rank-biserial"), ("d_z", "d~z~")):
+        for column, title in (("rank_biserial", "rank-biserial"), ("d_z", "d_z")):
             table[title] = [number(v, 2, sign=True) for v in comparisons[column]]
         table["p (equivalence)"] = [p_text(v) for v in comparisons["p_tost"]]
         smallest = comparisons["smallest_detectable"]

@@ -17,20 +17,6 @@ ABSENT = (
 )
 
 
-def cost_layout(costs: pd.DataFrame) -> pd.DataFrame:
-    """Rows of `umdlib.training.card.cost_table` in words and numbers."""
-    return pd.DataFrame({
-        "Network": costs["title"],
-        "Trained on": costs["modalities"],
-        "Examinations": costs["subjects"].map(str),
-        "Data seed": costs["data_seed"].map(str),
-        "Parameters": [f"{n:,}" for n in costs["parameters"]],
-        "CPU minutes": [number(v, 1) for v in costs["cpu_minutes"]],
-        "Cores": costs["cores"].map(str),
-        "File (MB)": [number(v, 2) for v in costs["megabytes"]],
-    })  # fmt: skip
-
-
 def design_layout(table: pd.DataFrame) -> pd.DataFrame:
     """The 3 × 2 table of every session: rows are trainings, columns what they were tested on."""
     rows = []

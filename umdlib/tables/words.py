@@ -49,21 +49,65 @@ def alarm_words(rates: pd.DataFrame, n_structures: int, correlation: float) -> s
 
 
 def coverage_words(covered: pd.DataFrame) -> str:
-    """What `umdlib.operating.coverage` found at the smallest number of subjects."""
-    n = covered["n_subjects"].min()
-    at = covered[covered["n_subjects"].eq(n)].set_index(["interval", "shape"])["rate"]
+    """What `umdlib.operating.coverage` found for the mean, and what follows from it."""
+    fair = covered[covered["ceiling"].ge(0.95)]
+    sizes = fair["n_subjects"]
 
     def span(name: str) -> str:
-        low, high = 100 * at[name].min(), 100 * at[name].max()
-        return f"{low:.0f} to {high:.0f} %"
+        rates = 100 * fair.loc[fair["interval"].eq(name), "rate"]
+        return f"{rates.min():.1f} to {rates.max():.1f} %"
 
+    error = 100 * covered["error"].max()
+    words = (
+        f"Over all shapes and {sizes.min()} to {sizes.max()} subjects the studentised bootstrap "
+        f"covers {span('studentised')} instead of 95 %, BCa {span('bca')}, Student's interval "
+        f"{span('student')} ({covered['n_cohorts'].iloc[0]} cohorts per point, standard error up "
+        f"to {error:.1f} %)."
+    )
+    lost = covered[covered["ceiling"].lt(0.95)]
+    if lost.empty:
+        return words
+    worst = lost[lost["interval"].eq("studentised")].sort_values("rate").iloc[0]
+    return words + (
+        f" Left out of these ranges are points at which the cohort often does not show both kinds "
+        f"of subject. The worst: {worst['shape']}, {worst['n_subjects']} subjects. In only "
+        f"{100 * worst['ceiling']:.0f} % of such cohorts is a failure among the subjects at all, "
+        f"and {100 * worst['rate']:.0f} % of the intervals hold the mean."
+    )
+
+
+def median_words(covered: pd.DataFrame) -> str:
+    """What `umdlib.operating.coverage` found for the median."""
+    rates = 100 * covered.set_index("interval")["rate"]
+    boot, order = rates["median bootstrap"], rates["order statistics"]
     return (
-        f"With {n} subjects, the bootstrap interval of a mean covers {span('mean, BCa')} instead "
-        f"of 95 %, Student's {span('mean, t')}, the bootstrap of a median "
-        f"{span('median, bootstrap')}, order statistics {span('median, order statistics')} "
-        f"(n = {covered['n_cohorts'].iloc[0]} cohorts per point). So comparisons of fewer than ten "
-        "subjects have Student's interval and a note, and medians have the interval from order "
-        "statistics."
+        f"The percentile bootstrap of a median covers {boot.min():.1f} to {boot.max():.1f} %: with "
+        "few subjects it jumps between a handful of values, and where half of the subjects lose "
+        "something it jumps from one hump to the other. The interval from order statistics, which "
+        "cannot cover less than it says, whatever the shape, holds the median in "
+        f"{order.min():.1f} to {order.max():.1f} % ({covered['n_cohorts'].iloc[0]} cohorts per "
+        "point). It is wide, and it is the one reported."
+    )
+
+
+def unseen_words(n_subjects: int, low: float, high: float) -> str:
+    """What a cohort without any failure cannot exclude.
+
+    Parameters
+    ----------
+    n_subjects
+        Of the cohort.
+    low, high
+        From `umdlib.mean_bounds.distribution_free_bounds` of differences that are all zero.
+    """
+    rate = 1 - 0.05 ** (1 / n_subjects)
+    return (
+        f"With {n_subjects} subjects of whom none fails, up to {100 * rate:.0f} % of all subjects "
+        "could (exact one-sided 95 % bound). A statement that holds for every distribution of "
+        f"differences between −1 and 1, unseen failures included, would have to allow a mean "
+        f"difference from {number(low, 2, sign=True)} to {number(high, 2, sign=True)} even if the "
+        "observed differences were all zero. No interval in this book claims that much: they speak "
+        "of subjects like those that were seen."
     )
 
 
@@ -89,12 +133,13 @@ def state_words(scores: pd.DataFrame) -> str:
 def gain_words(bad: pd.DataFrame) -> str:
     """Clicks that made things worse, from rows of `umdlib.effort.click_curves`."""
     if bad.empty:
-        return "After no click is a mean score surely worse than before it."
+        return "No click lowers a mean score with an interval that leaves out 0."
     names = [
         f"{r.segmenter} on {r.modality} ({session_title(r.session)}), click {r.step}"
         for r in bad.itertuples()
     ]
-    return "The mean score is surely worse than before it after: " + "; ".join(names) + "."
+    said = "The interval of the gain lies wholly on the worse side of 0 for: "
+    return said + "; ".join(names) + "."
 
 
 def reported_words(rows: pd.DataFrame) -> str:

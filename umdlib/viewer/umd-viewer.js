@@ -465,7 +465,7 @@
         const shown = element("b", {}, String(state.step));
         const slider = element("input", { type: "range", min: 0, max: last, step: 1, value: state.step, 
           oninput: () => { shown.textContent = slider.value; this.set({ step: Number(slider.value) }); } });
-        add(["Corrective clicks: ", shown], slider);
+        add([config.step_title + ": ", shown], slider);
       }
       const opacity = element("input", { type: "range", min: 0, max: 1, step: 0.05, value: state.opacity, oninput: () => this.set({ opacity: Number(opacity.value) }) });
       add("Opacity", opacity);

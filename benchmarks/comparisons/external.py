@@ -1,0 +1,116 @@
+"""SegVol's demo and SAT's inference script in their own environments, against the adapters.
+
+Each official run is a process of its own that starts the official ``main`` or its functions. Where
+there is no GPU, ``.cuda()`` does nothing, and SAT runs as one process without NCCL. Windows are
+smaller than the official ones, so that both fit a small machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from scipy import ndimage
+
+from comparisons import common
+from umdlib.prompts import Click, Prompt
+from umdlib.segmenters import external
+
+HERE = Path(__file__).parent
+SPATIAL = [32, 64, 64]
+PATCH = [64, 64, 32]
+WORDS = ("liver", "left kidney", "esophagus")
+
+
+def compare_segvol(checkout: Path) -> Iterator[common.Found]:
+    """One point, three points, a box, each with and without text."""
+    home = external.make("segvol", checkout=checkout)
+    for grid, affine in common.AFFINES.items():
+        folder = common.scratch()
+        shape = (90, 84, 46)
+        image = common.saved(folder, _body(shape), affine)
+        nib.save(nib.Nifti1Image(_ball(shape), affine), folder / "g.nii.gz")
+        _official(home, "segvol_demo.py", checkout, folder, SPATIAL)
+        checkpoint = {"path": str(folder / "w.pth"), "sha256": ""}
+        segment = external.worker_of(
+            "segvol", {"model": checkpoint}, settings={"spatial_size": SPATIAL}
+        )
+        for case in json.loads((folder / "cases.json").read_text("utf-8")):
+            theirs = np.asarray(nib.load(folder / case["mask"]).dataobj) > 0
+            clicks = tuple(Click(common.world(affine, v), s > 0) for v, s in case["voxels"])
+            box = common.box_around(affine, _ball(shape) > 0) if case["box"] else None
+            prompt = Prompt("liver", clicks, box, text=case["text"], seed=case["seed"])
+            yield common.Found(grid, "full size, random, windows of 32 x 64 x 64", case["said"],
+                               theirs, segment(image, prompt))  # fmt: skip
+        segment.stop()
+
+
+def compare_sat(checkout: Path) -> Iterator[common.Found]:
+    """Three texts together, as CT, MR and PET; the official files carry no grid of their own."""
+    home = external.make("sat_pro", checkout=checkout)
+    for grid, unit, modality in (
+        ("flipped", "HU", "ct"), ("oblique", "SUV", "pet"), ("flipped", "a.u.", "mri"),
+    ):  # fmt: skip
+        folder = common.scratch()
+        image = common.saved(folder, _body((30, 34, 20)), common.AFFINES[grid], unit)
+        _official(home, "sat_inference.py", checkout, folder, PATCH, modality)
+        given = {role: {"path": str(folder / file), "sha256": ""}
+                 for role, file in (("model", "w.pth"), ("text_encoder", "t.pth"))}  # fmt: skip
+        segment = external.worker_of(
+            "sat_pro", given, settings={"patch_size": PATCH, "backbone": "UNET"},
+            together=("liver", "kidney_left", "esophagus"), takes_text=True,
+        )  # fmt: skip
+        for name, word in zip(("liver", "kidney_left", "esophagus"), WORDS, strict=True):
+            theirs = _home(folder / "out" / "d" / "seg_i" / f"{word}.nii.gz",
+                           folder / "grid.nii.gz", image)  # fmt: skip
+            yield common.Found(
+                grid, "Nano's size, random, patches of 64 x 64 x 32; random text encoder",
+                f"text '{word}' as {modality}", theirs, segment(image, Prompt(name)),
+            )  # fmt: skip
+        segment.stop()
+
+
+def _official(home: Path, script: str, checkout: Path, folder: Path, *given) -> None:
+    """Run one of the scripts beside this file in a system's environment."""
+    command = [str(home / "venv" / "bin" / "python"), str(HERE / "official" / script),
+               str(checkout), str(folder), *(json.dumps(g) for g in given)]  # fmt: skip
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=folder,
+        env=dict(os.environ) | {"PYTHONNOUSERSITE": "1"}, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise SystemExit(f"{script} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+
+
+def _home(raw: Path, grid: Path, image) -> np.ndarray:
+    """An official mask on the image's grid by SciPy, its true affine taken from `grid`.
+
+    `grid` is the processed image with MONAI's affine. A voxel reaches half its size beyond its centre.
+    """
+    mask = np.asarray(nib.load(raw).dataobj).astype(np.uint8)
+    mapping = np.linalg.inv(nib.load(grid).affine) @ image.affine
+    return ndimage.affine_transform(
+        mask, mapping[:3, :3], mapping[:3, 3], image.shape, order=0, mode="grid-constant"
+    ) > 0  # fmt: skip
+
+
+def _body(shape) -> np.ndarray:
+    """Smooth noise above 0 in the middle, air around it."""
+    rng = np.random.default_rng(3)
+    noise = ndimage.gaussian_filter(rng.normal(0, 1, shape), 2)
+    image = noise / noise.std() * 60 + 200
+    image[:4], image[:, -3:], image[:, :, :2] = -1000, -1000, -1000
+    return image.astype(np.float32)
+
+
+def _ball(shape) -> np.ndarray:
+    """(I, J, K) uint8: an ellipsoid off the middle."""
+    grid = np.indices(shape)
+    centre, radii = np.array(shape) * (0.4, 0.6, 0.5), np.array(shape) * (0.2, 0.25, 0.3)
+    distance = sum(((g - c) / r) ** 2 for g, c, r in zip(grid, centre, radii, strict=True))
+    return (distance <= 1).astype(np.uint8)

@@ -1,0 +1,70 @@
+"""nnU-Net's command line on a NIfTI file, against the adapter on the same trained folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import torch
+
+from comparisons import common
+from umdlib.prompts import Prompt
+from umdlib.segmenters import network, nnunet
+from umdlib.segmenters.nnunet_folder import trained
+
+LABELS = {"liver": 1, "spleen": 2}
+
+
+def compare() -> Iterator[common.Found]:
+    """Folders with one fold and with two, plans that keep the file's axes or turn them to RAS."""
+    plans, dataset = nnunet.tiny_model()
+    for reader, count, mirror in (("SimpleITKIO", 1, True), ("SimpleITKIO", 2, False),
+                                  ("NibabelIOWithReorient", 1, False)):  # fmt: skip
+        model = write_folder(plans | {"image_reader_writer": reader}, dataset, count)
+        segment = trained(model, mirror=mirror).load("cpu")
+        for grid, affine in common.AFFINES.items():
+            folder = common.scratch()
+            image = common.saved(folder, common.noise(250, 60).astype(np.int16), affine)
+            mine = np.zeros(image.shape, np.uint8)
+            for name, value in LABELS.items():
+                mine[segment(image, Prompt(name))] = value
+            said = f"{reader}, {count} fold{'s' * (count > 1)}" + ", mirrored" * mirror
+            theirs = _predicted(model, folder, count, mirror)
+            yield common.Found(grid, "tiny, random, patch of 32", said, theirs, mine)
+
+
+def write_folder(plans: dict, dataset: dict, count: int) -> Path:
+    """A trained folder with random weights, one seed per fold."""
+    root = common.scratch() / "Dataset001_Tiny" / "nnUNetTrainer__tiny__tiny"
+    root.mkdir(parents=True)
+    (root / "plans.json").write_text(json.dumps(plans), "utf-8")
+    (root / "dataset.json").write_text(json.dumps(dataset), "utf-8")
+    for fold in range(count):
+        state = nnunet._random_state(plans, dataset)
+        state["inference_allowed_mirroring_axes"] = (0, 1, 2)
+        with network.seeded(fold):
+            for tensor in state["network_weights"].values():
+                tensor += 0.1 * torch.randn_like(tensor)
+        (root / f"fold_{fold}").mkdir()
+        torch.save(state, root / f"fold_{fold}" / "checkpoint_final.pth")
+    return root
+
+
+def _predicted(model: Path, folder: Path, count: int, mirror: bool) -> np.ndarray:
+    """Label map (I, J, K) that ``nnUNetv2_predict_from_modelfolder`` writes."""
+    cases, out = folder / "cases", folder / "out"
+    cases.mkdir()
+    (cases / "i_0000.nii.gz").write_bytes((folder / "i.nii.gz").read_bytes())
+    tool = Path(sys.executable).parent / "nnUNetv2_predict_from_modelfolder"
+    command = [str(tool), "-i", str(cases), "-o", str(out), "-m", str(model), "-f",
+               *map(str, range(count)), "-device", "cpu", "-npp", "1", "-nps", "1"]  # fmt: skip
+    command += [] if mirror else ["--disable_tta"]
+    empty = {f"nnUNet_{n}": os.devnull for n in ("raw", "preprocessed", "results")}
+    subprocess.run(command, check=True, capture_output=True, env=dict(os.environ) | empty)
+    return np.asarray(nib.load(out / "i.nii.gz").dataobj).astype(np.uint8)

@@ -1,0 +1,79 @@
+"""VISTA3D's MONAI bundle, its own evaluator and inferer, against the adapter."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import torch
+
+from comparisons import common
+from umdlib.prompts import Click, Prompt
+from umdlib.segmenters import network, vista3d
+
+NETWORK = "tiny, random, windows of 64"
+
+
+def compare(checkout: Path) -> Iterator[common.Found]:
+    """Classes one at a time, then points without a class."""
+    bundle = checkout / "models" / "vista3d"
+    sys.path.insert(0, str(bundle))
+    torch.from_numpy = torch.as_tensor  # the 2024 script gets a tensor back from numpy 2
+    with network.seeded(0):
+        net = vista3d.build(small=True).eval()
+    for grid, affine in common.AFFINES.items():
+        image, folder = common.noise(250, 60), common.scratch()
+        image[:3] = image[:, :, -2:] = -900
+        given = common.saved(folder, image, affine)
+        official = _bundle(bundle, folder, net)
+        for name in ("liver", "kidney_left", "lung", "esophagus"):
+            ids = vista3d.CLASSES[name]
+            asked = [20] if name == "lung" else list(ids)
+            theirs = np.isin(official(label_prompt=asked), ids)
+            mine = vista3d.Vista3D(net, "cpu", by="class", side=64)(given, Prompt(name))
+            said = f"class {name}" + " (20, expanded to five lobes)" * (name == "lung")
+            yield common.Found(grid, NETWORK, said, theirs, mine)
+        segment = vista3d.Vista3D(net, "cpu", by="click", side=64)
+        for signs in ((True,), (True, True, False)):
+            voxels, mine = _answered(segment, given, affine, signs)
+            theirs = official(points=voxels, point_labels=[int(s) for s in signs]) == 1
+            said = "1 point" if len(signs) == 1 else "3 points, one negative"
+            yield common.Found(grid, NETWORK, said, theirs, mine)
+
+
+def _answered(segment, image, affine, signs) -> tuple[list, np.ndarray]:
+    """Voxels at which the random network answers with something, and its mask."""
+    rng = np.random.default_rng(2)
+    for _ in range(30):
+        voxels = rng.integers(6, np.array(common.SHAPE) - 6, (len(signs), 3)).tolist()
+        clicks = tuple(
+            Click(common.world(affine, v), s) for v, s in zip(voxels, signs, strict=True)
+        )
+        mask = segment(image, Prompt("x", clicks))
+        if mask.any():
+            break
+    return voxels, mask
+
+
+def _bundle(bundle: Path, folder: Path, net):
+    """The bundle's inference as a function of its input dictionary."""
+    from monai.bundle import ConfigParser
+
+    config = json.loads((bundle / "configs" / "inference.json").read_text("utf-8"))
+    config |= {"bundle_root": str(bundle), "output_dir": str(folder), "patch_size": [64] * 3,
+               "device": "$torch.device('cpu')", "network_def": net, "initialize": [],
+               "handlers": []}  # fmt: skip
+    config["evaluator"]["amp"] = False
+
+    def official(**prompt) -> np.ndarray:
+        image = {"image": str(folder / "i.nii.gz")}
+        parser = ConfigParser(config | {"input_dict": image | prompt})
+        parser.parse()
+        parser.get_parsed_content("evaluator").run()
+        return np.asarray(nib.load(folder / "i" / "i_trans.nii.gz").dataobj)
+
+    return official

@@ -1,0 +1,67 @@
+/* Definitions of terms and references of citations, shown on hover, focus and touch. No dependency. */
+(function () {
+  "use strict";
+
+  const box = document.createElement("div");
+  box.id = "umd-tip";
+  box.setAttribute("role", "tooltip");
+  box.hidden = true;
+  let shown = null;
+  let touched = false;
+
+  function show(link) {
+    hide();
+    shown = link;
+    box.textContent = link.dataset.umdTip;
+    box.hidden = false;
+    link.setAttribute("aria-describedby", box.id);
+    const at = link.getBoundingClientRect();
+    const width = Math.min(340, document.documentElement.clientWidth - 16);
+    box.style.width = "max-content";
+    box.style.maxWidth = width + "px";
+    const left = Math.min(Math.max(8, at.left), document.documentElement.clientWidth - box.offsetWidth - 8);
+    const above = at.top > box.offsetHeight + 12;
+    box.style.left = left + window.scrollX + "px";
+    box.style.top = (above ? at.top - box.offsetHeight - 6 : at.bottom + 6) + window.scrollY + "px";
+  }
+
+  function hide() {
+    shown?.removeAttribute("aria-describedby");
+    shown = null;
+    box.hidden = true;
+  }
+
+  // a figure opens at its full size: on a narrow screen its letters are small
+  function openFigures() {
+    for (const picture of document.querySelectorAll(".bd-article figure img, .bd-article .cell_output img")) {
+      if (picture.closest("a, .umd-viewer")) continue;
+      const link = document.createElement("a");
+      link.href = picture.src;
+      link.className = "umd-zoom";
+      picture.replaceWith(link);
+      link.append(picture);
+    }
+  }
+
+  function start() {
+    openFigures();
+    document.body.append(box);
+    for (const link of document.querySelectorAll("a.umd-term[title], a.reference.internal[title][href*='bibliography']")) {
+      link.dataset.umdTip = link.title; // the browser's own tip would lie over this one
+      link.removeAttribute("title");
+      link.addEventListener("pointerenter", (event) => { if (event.pointerType !== "touch") show(link); });
+      link.addEventListener("pointerleave", (event) => { if (event.pointerType !== "touch") hide(); });
+      link.addEventListener("pointerdown", (event) => { touched = event.pointerType === "touch"; });
+      link.addEventListener("focus", () => { if (!touched) show(link); });
+      link.addEventListener("blur", hide);
+      link.addEventListener("click", (event) => { // the first touch shows, the second follows
+        if (touched && shown !== link) { event.preventDefault(); show(link); }
+      });
+    }
+    document.addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
+    document.addEventListener("click", (event) => { if (shown && !event.target.closest("a.umd-term, a[data-umd-tip]")) hide(); });
+  }
+
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
+  else start();
+})();

@@ -1,0 +1,101 @@
+"""Staging the book: what a page says about how it was made, and what it offers."""
+
+import json
+import shlex
+
+import nbformat
+import pytest
+
+from umdlib import book, notebook
+from umdlib.errors import InputError
+
+STAMP = {
+    "cohort": "mine", "cohort_hash": "0123456789abcdef", "commit": "abc",
+    "segmenters": {"net": {"weights": {"net.pt": "fedcba9876543210"}}, "plain": {}},
+    "subjects": {"petct": 8, "petmr": 1},
+}  # fmt: skip
+PARAMETERS = {
+    "chapter": 'scores: str = "s.parquet"  # table\nsession: str = "petct"  # which\n'
+    "harness: dict = {}  # more\nn: int = 2  # how many",
+    "published_x": "alpha: float = 0.01  # level",
+    "root": 'scores: str = "s.parquet"  # table',
+}
+
+
+@pytest.fixture
+def staged(tmp_path):
+    """Texts of the staged notebooks, by name."""
+    templates, ran, source = (tmp_path / n for n in ("notebooks", "ran", "book"))
+    source.mkdir()
+    (source / "_toc.yml").write_text(
+        "format: jb-book\nroot: results/root\nparts:\n- caption: c\n  chapters:\n"
+        "  - file: results/chapter_petmr\n  - file: results/published_x\n  - file: results/absent\n"
+    )
+    for name, text in PARAMETERS.items():
+        document = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "p"},
+                                                      "language_info": {"name": "python"}})  # fmt: skip
+        document.cells = [
+            nbformat.v4.new_markdown_cell("# Why?\n\nBecause.", id="t"),
+            nbformat.v4.new_code_cell(text, id="p", metadata={"tags": ["parameters"]}),
+        ]
+        templates.mkdir(exist_ok=True)
+        nbformat.write(document, templates / f"{name}.ipynb")
+    executed = [
+        notebook.execute(templates / f"{template}.ipynb", ran / f"{name}.ipynb", values, report=lambda _: None)
+        for name, template, values in (
+            ("chapter_petmr", "chapter", {"scores": "it's.parquet", "session": "petmr"}),
+            ("published_x", "published_x", {}), ("root", "root", {"scores": "s.parquet"}),
+        )
+    ]  # fmt: skip
+    data = {"scores.csv": b"a\n1\n", "published_tables.zip": b"zip"}
+    out = tmp_path / "staged"
+    book.stage(source, out, executed, stamp=STAMP, template_folder=str(templates), data=data)
+    texts = {}
+    for path in (out / "results").glob("*.ipynb"):
+        cells = json.loads(path.read_text())["cells"]
+        texts[path.stem] = ["".join(c["source"]) for c in cells]
+    return texts, out
+
+
+def test_a_measured_page_names_cohort_segmenters_weights_and_n(staged):
+    last = staged[0]["chapter_petmr"][-1]
+    assert "cohort `mine` (0123456789ab), 8 subjects in PET/CT and 1 in PET/MR" in last
+    assert "segmenters net (weights fedcba987654), plain (no weights)" in last
+    assert "<../data/scores.csv>" in last and "zip" not in last
+    assert "**Measured here** on cohort `mine`" in staged[0]["chapter_petmr"][0]
+
+
+def test_a_published_page_claims_no_cohort(staged):
+    first, *_, last = staged[0]["published_x"]
+    assert "**Printed in the papers**" in first
+    assert "mine" not in first + last and "scores.csv" not in last
+    assert "published_tables.zip" in last
+
+
+def test_the_landing_page_has_no_line_below_its_title(staged):
+    assert staged[0]["root"][0].startswith("# Why?\n\nBecause.")
+
+
+def test_the_commands_run_the_template_with_every_parameter(staged):
+    last = staged[0]["chapter_petmr"][-1]
+    papermill, umdlib = (part.split("```")[0] for part in last.split("```bash\n")[1:])
+    words = shlex.split(papermill.replace("\\\n", " "))
+    assert words[:3] == ["papermill", "notebooks/chapter.ipynb", "chapter_petmr.ipynb"]
+    assert words[3:6] == ["-r", "scores", "it's.parquet"]
+    assert words[words.index("-y") + 1] == '{"harness": {}}'
+    assert words[-3:] == ["jupyter", "lab", "chapter_petmr.ipynb"]
+    words = shlex.split(umdlib.replace("\\\n", " "))
+    assert words[:5] == ["umdlib", "run", "chapter", "--name", "chapter_petmr"]
+    values = dict(zip(words[6::3], words[7::3], strict=True))
+    assert values == {"scores": "it's.parquet", "session": "petmr", "harness": "{}", "n": "2"}
+
+
+def test_pages_that_did_not_run_are_not_in_the_contents(staged):
+    toc = (staged[1] / "_toc.yml").read_text()
+    assert "results/chapter_petmr" in toc and "absent" not in toc
+    assert (staged[1] / "data" / "scores.csv").read_bytes() == b"a\n1\n"
+
+
+def test_a_bad_value_in_a_notebook_is_one_sentence():
+    # what IPython asks an exception for, in place of a traceback
+    assert InputError("No such organ.")._render_traceback_() == ["InputError: No such organ."]

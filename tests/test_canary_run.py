@@ -1,0 +1,102 @@
+"""The canaries on a run's own predictions: firewall, repeatability, control, and what is stored."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from umdlib import benchmark, canary_run, controls, flags, scores, segmenters
+from umdlib.__main__ import main
+from umdlib.cohort import Case, read_cohort
+from umdlib.geometry import to_world
+from umdlib.segmenters.contract import Segmenter
+
+SETTINGS = benchmark.Settings((benchmark.Plan("centre", (0,), 0),))
+
+
+def ball(image, prompt, previous=None):
+    """What lies within 12 mm of the click: knows nothing but image and prompt."""
+    world = to_world(image.affine, np.moveaxis(np.indices(image.shape), 0, -1))
+    return ((world - np.array(prompt.clicks[0].xyz_mm)) ** 2).sum(-1) < 12**2
+
+
+@pytest.fixture
+def run(make_cohort, tmp_path):
+    """Scores a segmenter on a small cohort; returns the cohort and the run's folder."""
+
+    def make(call, name="canary_of_test"):
+        segmenters.register(Segmenter(name, "C", "C.", lambda device: call, frozenset({"click"})))
+        cohort = read_cohort(make_cohort(2))
+        table = benchmark.score_cohort(cohort, name, tmp_path / "run", settings=SETTINGS)
+        scores.write_scores(tmp_path / "run" / "scores.parquet", table, stamp=table.attrs["stamp"])
+        return cohort, tmp_path / "run"
+
+    yield make
+    segmenters._registered.pop("canary_of_test", None)
+
+
+def test_a_segmenter_wired_right_raises_no_alarm_and_is_called_unverified(run):
+    cohort, root = run(ball)
+    found = canary_run.check_run(cohort, root, ["canary_of_test"], device="cpu")
+    assert list(found["modality"]) == ["CT", "PET"]
+    assert found["faults"].eq("").all(), found["detail"].tolist()
+    assert found["control"].eq("unverified adapter").all()
+
+
+def test_a_mask_made_with_the_reference_does_not_come_again_without_it(run, monkeypatch):
+    known = {}
+
+    def cheat(image, prompt, previous=None):
+        return known.get((image.name, prompt.structure), ball(image, prompt))
+
+    # the cheat knows a reference by its image's name, which the copy does not have
+    real = Case.read
+
+    def read(case):
+        image, reference = real(case)
+        known.update({(image.name, s.name): reference.data == s.value for s in case.structures})
+        return image, reference
+
+    monkeypatch.setattr(Case, "read", read)
+    cohort, root = run(cheat)
+    known.clear()
+    found = canary_run.check_run(cohort, root, ["canary_of_test"], device="cpu")
+    assert found["faults"].str.contains("reads_reference").all()
+    assert "differ when the image is alone" in found["detail"][0]
+
+
+def test_a_mask_that_is_drawn_by_chance_is_not_repeatable(run):
+    rng = np.random.default_rng(0)
+    cohort, root = run(lambda image, prompt, previous=None: ball(image, prompt)
+                       ^ (rng.random(image.shape) < 0.01))  # fmt: skip
+    found = canary_run.check_run(cohort, root, ["canary_of_test"], device="cpu")
+    assert found["faults"].str.contains("not_repeatable").all()
+
+
+def test_the_command_stores_the_findings_beside_the_scores(run, capsys):
+    cohort, root = run(lambda image, prompt, previous=None: np.flip(ball(image, prompt), 0))
+    manifest = cohort.cases[0].image.parent / "manifest.tsv"
+    assert main(["canaries", str(manifest), str(root)]) == 0
+    stored = flags.read(root)
+    assert set(stored["segmenter"]) == {"canary_of_test"}
+    assert "1 segmenters flagged" in capsys.readouterr().out
+    assert "flip" in flags.flagged(stored)["canary_of_test"]
+    shown = canary_run.words(canary_run.found(cohort, root))
+    assert "flipped" in shown and "Positive control" in shown
+
+
+@pytest.mark.parametrize("name", ["threshold", "region_growing"])
+def test_a_recorded_control_is_reproduced(name):
+    words, found = controls.check(name)
+    assert words.endswith("reproduced") and found == []
+
+
+def test_a_control_that_is_missed_is_a_finding(monkeypatch):
+    monkeypatch.setattr(controls, "known", lambda: {"threshold": 0.5})
+    words, (finding,) = controls.check("threshold")
+    assert finding.fault == "control_missed" and "instead of 0.500" in words
+
+
+def test_an_adapter_compared_with_official_code_is_told_from_one_that_was_not():
+    assert controls.check("sam_med3d_turbo") == ("compared with the official code", [])
+    assert controls.check("seganypet_v2")[0] == "compared with the official code"

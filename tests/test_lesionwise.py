@@ -1,0 +1,127 @@
+"""One click and many lesions: a body of three hot balls beside one warm organ, drawn by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from umdlib import lesion_pictures, lesionwise
+from umdlib.cohort import Case
+from umdlib.errors import InputError
+from umdlib.labels import Structure
+from umdlib.volume import LabelMap, Volume, write_label_map, write_volume
+
+ORGAN = Structure(1, "liver", "Liver", "Li", "#b5543a")
+AFFINE = np.diag([4.0, 4.0, 4.0, 1.0])
+SHAPE = (40, 24, 60)
+# centre and radius in mm: three lesions far from one another, the largest first
+BALLS = [((40, 48, 200), 18), ((120, 48, 120), 14), ((60, 48, 60), 10)]
+
+
+def ball(centre, radius):
+    xyz = np.stack(np.meshgrid(*map(np.arange, SHAPE), indexing="ij"), axis=-1) * 4.0
+    return ((xyz - centre) ** 2).sum(axis=-1) <= radius**2
+
+
+@pytest.fixture
+def case(tmp_path):
+    image = np.full(SHAPE, 0.4, np.float32)
+    organ = ball((120, 48, 190), 30)
+    image[organ] = 2.5
+    lesions = np.zeros(SHAPE, np.uint8)
+    for number, (centre, radius) in enumerate(BALLS, start=1):
+        image[ball(centre, radius)] = 8.0
+        lesions[ball(centre, radius)] = 4 - number
+    write_volume(tmp_path / "pet.nii.gz", Volume(image, AFFINE, "SUV"))
+    write_label_map(tmp_path / "pet_dseg.nii.gz", LabelMap(organ.astype(np.uint8), AFFINE))
+    write_label_map(tmp_path / "pet_label-lesion_dseg.nii.gz", LabelMap(lesions, AFFINE))
+    return Case("sub-001", "petct", "PET", "SUV", tmp_path / "pet.nii.gz",
+                tmp_path / "pet_dseg.nii.gz", (ORGAN,))  # fmt: skip
+
+
+def test_each_click_finds_one_lesion_and_the_largest_comes_first(case):
+    trial = lesionwise.run_trial(case, "threshold", ORGAN)
+    table = lesionwise.click_table(trial)
+    assert table["found"].tolist() == [1, 2, 3]
+    assert table["lesions"].tolist() == [3, 3, 3]
+    assert table["invented"].tolist() == [0, 0, 0]
+    # the segmenter takes each ball whole (flat, far above 41 % of itself over the background)
+    sizes = [int(ball(c, r).sum()) for c, r in BALLS]
+    shares = [2 * sum(sizes[:k]) / (sum(sizes[:k]) + sum(sizes)) for k in (1, 2, 3)]
+    assert table["dice"].tolist() == pytest.approx(shares)
+    assert np.allclose(trial.clicks[0].xyz_mm, BALLS[0][0], atol=4)
+
+
+def test_the_summary_has_the_three_ways(case):
+    summary = lesionwise.summary_table(lesionwise.run_trial(case, "threshold", ORGAN))
+    assert summary["way"].tolist() == [
+        "Liver, one click",
+        "Lesions, one click",
+        "Lesions, one click each",
+    ]
+    assert summary["clicks"].tolist() == [1, 1, 3]
+    assert summary["parts"].tolist() == [1, 3, 3]
+    assert summary["found"].tolist() == [1, 1, 3]
+    assert summary["dice"].iloc[[0, 2]].tolist() == [1.0, 1.0]
+
+
+def test_words_say_what_the_table_says(case):
+    words = lesionwise.trial_words(lesionwise.run_trial(case, "threshold", ORGAN))
+    assert "DSC of 1.000" in words and "3 separate lesions" in words
+    assert "finds 1 of them" in words and "3 in all, finds 3 (DSC 1.000)" in words
+
+
+def test_lesions_are_components_by_size():
+    mask = np.zeros((1, 1, 9), bool)
+    mask[0, 0, [0, 2, 3, 5, 6, 7]] = True
+    assert lesionwise.by_size(mask)[0, 0].tolist() == [3, 0, 2, 2, 0, 1, 1, 1, 0]
+
+
+def test_what_cannot_be_tried_is_said(case):
+    with pytest.raises(InputError, match="Structure spleen is absent from sub-001_petct_PET"):
+        lesionwise.run_trial(case, "threshold", Structure(6, "spleen", "Spleen", "Sp", "#8c6bb1"))
+    with pytest.raises(InputError, match="takes no click"):
+        lesionwise.run_trial(case, "sat_pro", ORGAN)
+    lesionwise.lesion_file(case).unlink()
+    with pytest.raises(InputError, match="synthesise OUT --lesions"):
+        lesionwise.run_trial(case, "threshold", ORGAN)
+
+
+def test_no_lesion_is_an_error(case):
+    write_label_map(lesionwise.lesion_file(case), LabelMap(np.zeros(SHAPE, np.uint8), AFFINE))
+    with pytest.raises(InputError, match="holds no lesion"):
+        lesionwise.read_lesions(case)
+
+
+def test_the_organ_shown_is_the_best_of_the_run():
+    structures = (ORGAN, Structure(4, "brain", "Brain", "Br", "#cc79a7"))
+    rows = [("liver", 0.5), ("brain", 0.9), ("brain", 0.7), ("liver", 0.6)]
+    table = pd.DataFrame(rows, columns=["structure", "dice"]).assign(
+        segmenter="a", modality="PET", step=0, prompt="centre"
+    )
+    assert lesionwise.best_organ(table, structures, segmenter="a").name == "brain"
+    assert lesionwise.best_organ(table, structures, segmenter="b").name == "liver"
+
+
+def test_the_viewer_counts_lesions_and_shares_one_image(case, tmp_path):
+    trial = lesionwise.run_trial(case, "threshold", ORGAN)
+    pair = lesion_pictures.viewer(trial, spacing_mm=8.0)
+    config = pair._built.config
+    assert config["step_title"] == "Lesions clicked after the first"
+    one, many = config["panes"]
+    assert one["image"] == many["image"]
+    assert [p["step"] for p in many["predictions"]] == [0, 1, 2]
+    assert [len(p["clicks"]["lesions"]) for p in many["predictions"]] == [1, 2, 3]
+    # the poster shows what the script will show: the last step on the right, the only one on the left
+    assert {one["predictions"][0]["bits"], many["predictions"][2]["bits"]} <= set(config["first"])
+
+
+def test_the_figure_draws_outline_fill_and_clicks(case):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    trial = lesionwise.run_trial(case, "threshold", ORGAN)
+    figure = lesion_pictures.three_ways(trial)
+    assert [len(ax.lines) for ax in figure.axes] == [3, 3, 9]  # three strokes per click
+    fills = [ax.images[1].get_array()[..., 3] > 0 for ax in figure.axes]
+    assert fills[1].sum() < fills[2].sum()
+    assert {round(float(x), 1) for x in figure.axes[1].images[1].get_extent()[:2]} == {0.0, 156.0}

@@ -1,0 +1,90 @@
+"""The book's Sphinx extension: terms with their definition, viewers as numbered figures."""
+
+import re
+
+import pytest
+from sphinx.application import Sphinx
+from sphinx.util.docutils import docutils_namespace
+
+GLOSSARY = """# Glossary
+```{glossary}
+mask
+  The voxels of one structure.
+
+label map
+  A volume of whole numbers.
+
+case
+  One image.
+
+DSC
+  Dice similarity coefficient.
+```
+"""
+PAGE = """# A mask in the title
+
+Masks first, masks again, unmasked and `mask` in code; a [mask link](glossary) and a dsc. In this case,
+the DSC of a label
+map. {term}`case`
+
+```{raw} html
+<figure class="umd-viewer" id="one"><div>picture</div><figcaption>A &lt;b&gt; caption.</figcaption></figure>
+```
+
+See {numref}`fig-one`.
+"""
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """HTML of a page and of the glossary of a book of three pages."""
+    source = tmp_path_factory.mktemp("book")
+    (source / "conf.py").write_text(
+        "extensions = ['myst_parser', 'umdlib.reader']\nmyst_enable_extensions = ['colon_fence']\n"
+        "numfig = True\nroot_doc = 'page'\nproject = 't'\n"
+    )
+    (source / "page.md").write_text(PAGE + "\n```{toctree}\nglossary\n```\n")
+    (source / "glossary.md").write_text(GLOSSARY)
+    out = source / "out"
+    with docutils_namespace():
+        app = Sphinx(
+            source, source, out, source / "trees", "html", warningiserror=True, status=None
+        )
+        app.build()
+    return {p.stem: p.read_text() for p in out.glob("*.html")}
+
+
+def linked(page):
+    return re.findall(
+        r'<a class="umd-term[^"]*" href="([^"]*)" title="([^"]*)">([^<]*(?:<span[^>]*>)?[^<]*)',
+        page,
+    )
+
+
+def test_the_first_mention_of_a_term_shows_its_definition(built):
+    found = {text.split(">")[-1]: (target, tip) for target, tip, text in linked(built["page"])}
+    assert found["Masks"] == ("glossary.html#term-mask", "The voxels of one structure.")
+    assert found["label\nmap"] == ("glossary.html#term-label-map", "A volume of whole numbers.")
+    assert found["DSC"][1] == "Dice similarity coefficient."
+    assert len(linked(built["page"])) == 3 + built["page"].count("xref std std-term")
+
+
+def test_titles_code_links_and_everyday_words_are_left_alone(built):
+    page = built["page"]
+    assert "<h1>A mask in the title" in page
+    assert '<span class="pre">mask</span>' in page
+    assert "In this case,\nthe" in page
+    assert not linked(built["glossary"])
+
+
+def test_an_asked_for_term_has_its_definition_too(built):
+    assert re.search(r'title="One image."[^>]*><span class="xref std std-term">case', built["page"])
+
+
+def test_a_viewer_is_a_numbered_figure_with_its_caption_once(built):
+    page = built["page"]
+    figure = page[page.index('id="fig-one"') :]
+    assert page.count("caption.") == 1
+    assert "A &lt;b&gt; caption." in figure
+    assert 'href="#fig-one"' in page
+    assert re.search(r'<span class="caption-number">Fig. 1', figure)

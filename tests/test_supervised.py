@@ -1,0 +1,119 @@
+"""The excess gap and the tables of supervised references: hand-made scores, known answers."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from umdlib import figures, published, supervised, tables
+from umdlib.errors import InputError
+
+
+def rows(segmenter, session, structural, pet, prompt="class", step=0, structure="liver"):
+    """Score rows of subjects with given DSC in both images."""
+    other = {"petct": "CT", "petmr": "MR"}[session]
+    found = []
+    for modality, values in ((other, structural), ("PET", pet)):
+        found += [
+            {"subject": f"sub-{n:03d}", "session": session, "modality": modality,
+             "structure": structure, "segmenter": segmenter, "prompt": prompt, "step": step,
+             "seed": 0, "dice": v, "surface_dice_1mm": v / 2, "status": "ok", "reason": ""}
+            for n, v in enumerate(values)
+        ]  # fmt: skip
+    return found
+
+
+@pytest.fixture
+def scores():
+    return pd.DataFrame([
+        *rows("nnunet_small", "petct", [0.9, 0.8, 0.7, 0.9], [0.8, 0.7, 0.6, 0.7]),
+        *rows("threshold", "petct", [0.5, 0.5, 0.5, 0.5], [0.3, 0.2, 0.3, 0.2], "centre"),
+    ])  # fmt: skip
+
+
+def test_excess_is_the_gap_less_the_references_on_the_same_subjects(scores):
+    row = supervised.excess_gap(scores, n_resamples=99).iloc[0]
+    assert row["segmenter"] == "threshold"
+    # gaps -0.2, -0.3, -0.2, -0.3; the reference's -0.1, -0.1, -0.1, -0.2
+    assert row["gap"] == pytest.approx(-0.25)
+    assert row["reference_gap"] == pytest.approx(-0.125)
+    assert row["estimate"] == pytest.approx(-0.125)
+    # Student's interval of -0.1, -0.2, -0.1, -0.1 with 3 degrees of freedom, t = 3.182446
+    half = 3.182446 * 0.05 / 2
+    assert row["ci_low"] == pytest.approx(-0.125 - half, abs=1e-6)
+    assert row["ci_high"] == pytest.approx(-0.125 + half, abs=1e-6)
+    assert (row["n_subjects"], row["n_pairs"]) == (4, 4)
+
+
+def test_a_subject_without_the_reference_is_left_out_of_both_gaps(scores):
+    gone = scores["segmenter"].eq("nnunet_small") & scores["subject"].eq("sub-003")
+    row = supervised.excess_gap(scores[~gone], n_resamples=99).iloc[0]
+    assert row["n_subjects"] == 3
+    assert row["gap"] == pytest.approx(-0.7 / 3)
+
+
+def test_the_reference_has_no_excess_over_itself(scores):
+    assert "nnunet_small" not in set(supervised.excess_gap(scores, n_resamples=9)["segmenter"])
+
+
+def test_a_table_without_specialists_gives_empty_tables_that_say_so(scores):
+    alone = scores[scores["segmenter"].eq("threshold")]
+    excess = supervised.excess_gap(alone)
+    assert excess.empty
+    assert "No other segmenter" in tables.excess_words(excess)
+    assert supervised.supervised_gap(alone).empty
+    assert supervised.reference_means(alone, published.read("umd_table3")).empty
+    with pytest.raises(InputError, match="Reference 'nnunet' is not in the score table"):
+        supervised.excess_gap(alone, reference="nnunet")
+
+
+def test_an_unavailable_specialist_is_no_reference(scores):
+    scores.loc[scores["segmenter"].eq("nnunet_small"), "status"] = "unavailable"
+    assert supervised.specialists(scores) == []
+    assert supervised.excess_gap(scores).empty
+
+
+def test_printed_row_of_nnunet_stands_beside_the_measured_one(scores):
+    means = supervised.reference_means(scores, published.read("umd_table3"), n_resamples=99)
+    assert means[["modality", "printed"]].to_numpy().tolist() == [["CT", 0.686], ["PET", 0.605]]
+    assert means["estimate"].tolist() == pytest.approx([0.825, 0.7])
+    assert means["n_subjects"].tolist() == [4, 4]
+    layout = tables.reference_layout(means)
+    assert layout["UMD printed"].tolist() == ["0.686", "0.605"]
+    assert layout["reference"].tolist() == ["nnU-Net (small)"] * 2
+
+
+def test_the_specialists_own_gap(scores):
+    gap = supervised.supervised_gap(scores, n_resamples=99)
+    assert gap["segmenter"].tolist() == ["nnunet_small"]
+    assert gap["estimate"].iloc[0] == pytest.approx(-0.125)
+
+
+def test_quartiles_have_specialists_first_and_count_points(scores):
+    clicks = pd.DataFrame([
+        *rows("threshold", "petct", [0.5] * 4, [0.35] * 4, "centre", step=1),
+        *rows("threshold", "petct", [0.5] * 4, [0.4, 0.5, 0.6, 0.7], "centre", step=2),
+        *rows("threshold", "petct", [0.5] * 4, [0.99] * 4, "random"),
+    ])  # fmt: skip
+    table = supervised.quartiles(pd.concat([scores, clicks], ignore_index=True))
+    assert table[["segmenter", "points"]].to_numpy().tolist() == [
+        ["nnunet_small", 0], ["threshold", 1], ["threshold", 3],
+    ]  # fmt: skip
+    last = table.iloc[-1]
+    assert (last["median"], last["q1"], last["q3"]) == pytest.approx((0.55, 0.475, 0.625))
+    layout = tables.quartile_layout(table, "petct")
+    assert layout["segmenter"].tolist() == ["nnU-Net (small)", "threshold (1p)", "threshold (3p)"]
+    assert layout["Liver"].iloc[-1] == "0.550 (0.475–0.625)"
+    halves = supervised.quartiles(scores, metric="surface_dice_1mm")
+    assert halves["median"].iloc[0] == pytest.approx(0.35)
+
+
+def test_figures_draw_what_they_are_given(scores):
+    by = ("session", "segmenter", "structure")
+    excess = supervised.excess_gap(scores, by=by, n_resamples=99)
+    ax = figures.excess_plot(excess)
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["Liver"]
+    assert "nnU-Net (small)" in ax.get_xlabel()
+    log = pd.DataFrame({"loss": [2.0, 1.0], "cpu_s": [60.0, 60.0]})
+    ax = figures.loss_curves({"a": log, "b": log}, {"a": "CT", "b": "CT"})
+    np.testing.assert_allclose(ax.lines[0].get_xdata(), [1, 2])
+    assert ax.lines[0].get_linestyle() != ax.lines[1].get_linestyle()

@@ -1,0 +1,286 @@
+"""Specialists: what a training refuses, that it resumes, and that left stays left."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from umdlib import benchmark, segmenters
+from umdlib.__main__ import main
+from umdlib.benchmark import Plan, Settings
+from umdlib.cohort import read_cohort, write_structures
+from umdlib.errors import InputError
+from umdlib.labels import Structure
+from umdlib.prompts import Prompt
+from umdlib.segmenters.contract import Segmenter
+from umdlib.training import card, nnunet_plan, nnunet_raw, nnunet_train, recipes, release
+from umdlib.volume import Volume
+
+ONE = Settings((Plan("centre", (0,), 0),))
+
+
+def test_nine_subjects_are_too_few(make_cohort):
+    cohort = read_cohort(make_cohort(9))
+    with pytest.raises(
+        InputError, match=r"holds 9 subjects with PET of session petct.* 10 or more"
+    ):
+        nnunet_raw.training_cases(cohort, "petct", "PET", subjects=recipes.recipe("small").subjects)
+
+
+def test_a_modality_that_is_not_there_is_named(make_cohort):
+    with pytest.raises(InputError, match="No case of .* is MR of session petmr"):
+        nnunet_raw.training_cases(read_cohort(make_cohort(1)), "petmr", "MR", subjects=1)
+
+
+def test_a_structure_that_no_reference_holds_stops_the_training(make_cohort, tmp_path):
+    cohort = read_cohort(make_cohort(2))
+    absent = (*cohort.structures, Structure(9, "cube", "Cube", "Cu", "#000000"))
+    with pytest.raises(
+        InputError, match=r"Structure 'cube' is in none of the 2 training references"
+    ):
+        nnunet_raw.write_raw(cohort.cases[::2], absent, tmp_path)
+
+
+def test_raw_labels_are_consecutive_and_turned_to_ras(make_cohort, tmp_path):
+    cohort = read_cohort(make_cohort(2))  # CT files are LAS, values 1 and 4
+    cases = [c for c in cohort.cases if c.modality == "CT"]
+    present = nnunet_raw.write_raw(cases, cohort.structures, tmp_path)
+    assert present == {"ball": ["sub-001", "sub-002"], "rod": ["sub-001", "sub-002"]}
+    root = tmp_path / nnunet_raw.dataset_name("petct", "CT")
+    about = json.loads((root / "dataset.json").read_text())
+    assert about["labels"] == {"background": 0, "ball": 1, "rod": 2}
+    assert about["channel_names"] == {"0": "CT"}
+    labels = nib.load(root / "labelsTr" / "sub-001.nii.gz")
+    assert nib.aff2axcodes(labels.affine) == ("R", "A", "S")
+    data = np.asarray(labels.dataobj)
+    ball = nib.affines.apply_affine(labels.affine, np.argwhere(data == 1)).mean(axis=0)
+    assert ball[0] == pytest.approx(-19, abs=0.5)  # drawn at x = -20 mm, moved by 1 mm
+    assert set(np.unique(data)) == {0, 1, 2}
+
+
+def test_a_plan_that_does_not_fit_says_how_much_it_needs():
+    small = recipes.recipe("small")
+    with pytest.raises(InputError, match=r"'small' needs about 5.0 GB on cpu; 4.0 GB are free"):
+        nnunet_plan.check_memory(5_000_000_000, 4_000_000_000, small, "cpu")
+    nnunet_plan.check_memory(4_000_000_000, 4_000_000_000, small, "cpu")
+
+
+def test_a_patch_must_be_divisible_by_the_strides():
+    odd = recipes.recipe("small", patch=(100, 40, 72))
+    with pytest.raises(InputError, match=r"Patch \(100, 40, 72\).* divisible by 8"):
+        nnunet_plan.smaller({"architecture": {"arch_kwargs": {}}}, odd)
+
+
+def test_unknown_recipe_network_and_device_are_named(make_cohort, tmp_path):
+    cohort = read_cohort(make_cohort(1))
+    with pytest.raises(InputError, match="Did you mean 'small'"):
+        recipes.recipe("smal")
+    with pytest.raises(InputError, match="epochs 0"):
+        recipes.recipe("small", epochs=0)
+    smoke = recipes.recipe("smoke")
+    with pytest.raises(InputError, match="Did you mean 'segresnet'"):
+        nnunet_train.train(cohort, "petct", "CT", tmp_path, recipe=smoke, network="segresnt")
+    with pytest.raises(InputError, match="Unknown device 'tpu'"):
+        nnunet_train.train(cohort, "petct", "CT", tmp_path, recipe=smoke, device="tpu")
+
+
+def test_a_folder_keeps_to_its_training(make_cohort, tmp_path):
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / nnunet_train.REQUEST).write_text('{"session": "petct", "seed": 0}')
+    with pytest.raises(InputError, match=r"holds another training: seed is 0 there and 1 here"):
+        nnunet_train._claim(work, {"session": "petct", "seed": 1})
+    nnunet_train._claim(work, {"session": "petct", "seed": 0})
+    with pytest.raises(InputError, match="holds no training"):
+        nnunet_train.read_request(tmp_path)
+
+
+def test_small_recipe_needs_no_more_than_stated():
+    small = recipes.RECIPES["small"]
+    assert not small.mirrored  # a mirrored body swaps its kidneys
+    assert small.subjects == 10
+    full = recipes.RECIPES["full"]
+    assert (full.epochs, full.iterations, full.learning_rate) == (1000, 250, 0.01)  # nnU-Net's
+
+
+@pytest.mark.parametrize("network", ["nnunet", "segresnet", "swinunetr", "stunet"])
+def test_each_tensor_is_kept_once_and_found_under_all_names(network):
+    torch = pytest.importorskip("torch")
+    from umdlib.segmenters.network import seeded
+    from umdlib.segmenters.nnunet import tiny_model
+    from umdlib.segmenters.specialists import _network
+
+    plans, dataset = tiny_model()
+    architecture = {"network": network, "plans": plans, "dataset": dataset}
+    with seeded(1):
+        net = _network(architecture, "tiny")
+    kept = release.once(net.state_dict())
+    assert sum(v.numel() for v in kept.values()) == sum(p.numel() for p in net.parameters())
+    with seeded(2):
+        other = _network(architecture, "tiny")
+    other.load_state_dict(release.every_name(other, kept))
+    for key, value in net.state_dict().items():
+        assert torch.equal(other.state_dict()[key], value), key
+    gone = dict(list(kept.items())[1:])
+    with pytest.raises(InputError, match="Weights lack"):
+        release.every_name(other, gone)
+
+
+class Halves:
+    """In nnU-Net's place: label 1 in the last third of the last axis (right), else 2."""
+
+    def predict_single_npy_array(self, data, properties):
+        labels = np.full(data.shape[1:], 2, np.uint8)
+        labels[..., -(data.shape[-1] // 3) :] = 1
+        return labels
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "SAR", "IPL"])
+def test_left_stays_left_whatever_the_axes_of_an_image(codes):
+    from umdlib.segmenters.specialists import Specialist
+
+    base = nib.Nifti1Image(np.zeros((9, 6, 5), np.float32), np.diag([2.0, 3, 4, 1]))
+    turn = nib.orientations.ornt_transform(
+        nib.io_orientation(base.affine), nib.orientations.axcodes2ornt(codes)
+    )
+    turned = base.as_reoriented(turn)
+    image = Volume(np.asarray(turned.dataobj), turned.affine, "HU")
+    mask = Specialist(Halves(), {"right": 1})(image, Prompt("right"))
+    assert mask.shape == image.shape
+    x = nib.affines.apply_affine(image.affine, np.argwhere(mask))[:, 0]
+    assert sorted(set(x)) == [12.0, 14.0, 16.0]
+    assert mask.sum() == 3 * 6 * 5
+
+
+@pytest.fixture
+def register():
+    def make(**more):
+        record = Segmenter(
+            "only_ct", "Only CT", "For tests.", more.pop("load"), frozenset({"class"}), **more
+        )
+        return segmenters.register(record)
+
+    yield make
+    segmenters._registered.pop("only_ct", None)
+
+
+def test_a_condition_without_weights_is_unavailable_not_wrong(make_cohort, register, tmp_path):
+    asked = []
+
+    def load(device, condition):
+        asked.append(condition)
+        return lambda image, prompt, previous=None: image.data > 0
+
+    register(load=load, conditions=(("petct", "CT"),))
+    cohort = read_cohort(make_cohort(2))
+    table = benchmark.score_cohort(cohort, "only_ct", tmp_path, settings=ONE)
+    status = table.groupby("modality")["status"].unique()
+    assert list(status["CT"]) == ["ok"]
+    assert list(status["PET"]) == ["unavailable"]
+    assert table.loc[table["modality"] == "PET", "dice"].isna().all()
+    assert "Not trained for PET of petct" in table["reason"].iloc[-1]
+    assert asked == [("petct", "CT")]
+    assert set(table.loc[table["modality"] == "CT", "prompt"]) == {"class"}
+    with pytest.raises(InputError, match="say which"):
+        segmenters.load("only_ct")
+
+
+def test_a_structure_it_was_not_trained_on_gets_no_number(make_cohort, register, tmp_path):
+    register(
+        load=lambda device: lambda image, prompt, previous=None: image.data > 0,
+        structures=("ball",),
+    )
+    cohort = read_cohort(make_cohort(1))
+    table = benchmark.score_cohort(cohort, "only_ct", tmp_path, settings=ONE)
+    rod = table[table["structure"] == "rod"]
+    assert set(rod["status"]) == {"failed"}
+    assert rod["dice"].isna().all()
+    assert "Unknown structure for 'only_ct' 'rod'" in rod["reason"].iloc[0]
+    assert set(table.loc[table["structure"] == "ball", "status"]) == {"ok"}
+
+
+def released():
+    """Names of released specialists."""
+    return [n for n in card.names() if n.split("_")[0] in recipes.TRAINERS]
+
+
+@pytest.mark.parametrize("name", released())
+def test_released_specialist_is_what_its_card_says(name):
+    about = card.read(name)
+    assert card.check(name).stat().st_size <= card.MAX_BYTES
+    state = card.read_state(name)
+    assert sum(v.numel() for v in state.values()) == about.parameters
+    assert about.data["subjects"] >= 10
+    assert about.data["seed"] != 20260207  # the book's cohort: no subject is shared
+    assert about.architecture["plans"]["configurations"]
+    log = card.read_log(name, folder=card.FOLDER)
+    assert len(log) == about.settings["epochs"]
+    assert log["loss"].iloc[-1] < log["loss"].iloc[0]
+    assert about.cost["cpu_seconds"] == pytest.approx(log["cpu_s"].sum(), abs=0.1)
+
+
+def command(manifest, out, *more):
+    return [sys.executable, "-m", "umdlib", "train", "specialist", str(manifest), "--session",
+            "petct", "--modality", "CT", "--recipe", "smoke", "--out", str(out), *more]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_killed_training_goes_on_and_its_release_predicts(make_cohort, tmp_path):
+    """nnU-Net's own planning, preprocessing, trainer and predictor, on two drawn subjects."""
+    manifest, out, folder = make_cohort(2), tmp_path / "work", tmp_path / "released"
+    with subprocess.Popen(
+        command(manifest, out, "--epochs", "60"), start_new_session=True,
+        stdout=subprocess.DEVNULL,
+    ) as process:  # fmt: skip
+        for _ in range(600):
+            if list(out.rglob("checkpoint_latest.pth")):
+                break
+            time.sleep(0.2)
+        os.killpg(process.pid, signal.SIGKILL)
+    killed = len(next(out.rglob("log.tsv")).read_text().splitlines()) - 1
+    assert 6 <= killed < 60
+    with pytest.raises(InputError, match="is not finished"):
+        nnunet_train.model_folder(out)
+    done = subprocess.run(
+        command(manifest, out, "--epochs", "60", "--release", str(folder)),
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "epoch 0 of" not in done.stdout
+    (name,) = card.names(folder=folder)
+    about, log = card.read(name, folder=folder), card.read_log(name, folder=folder)
+    assert log["epoch"].tolist() == list(range(60))
+    assert log["loss"].tail(5).mean() < log["loss"].head(5).mean()
+    from umdlib.segmenters.specialists import specialist
+
+    call = specialist(about.architecture, card.read_state(name, folder=folder))
+    image = read_cohort(manifest).cases[0].read_image()
+    ball = call(image, Prompt("ball"))
+    assert ball.shape == image.shape
+    np.testing.assert_array_equal(ball, call(image, Prompt("ball")))
+
+
+def test_command_line_refuses_too_few_subjects_in_one_sentence(make_cohort, tmp_path, capsys):
+    manifest = str(make_cohort(2))
+    status = main(["train", "specialist", manifest, "--session", "petct", "--modality", "PET",
+                   "--out", str(tmp_path / "work")])  # fmt: skip
+    assert status == 2
+    error = capsys.readouterr().err
+    assert "holds 2 subjects with PET" in error
+    assert len(error.splitlines()) == 1
+    assert not (tmp_path / "work").exists()
+
+
+def test_structures_of_the_cohort_are_what_is_learned(make_cohort, tmp_path):
+    manifest = make_cohort(1)
+    write_structures(manifest.parent / "dseg.tsv", (Structure(4, "rod", "Rod", "Ro", "#000000"),
+                                                    Structure(1, "ball", "Ball", "Ba", "#111111")))  # fmt: skip
+    cohort = read_cohort(manifest)
+    renamed, found = nnunet_raw.consecutive(np.array([[[0, 1, 4]]]), cohort.structures)
+    assert renamed.tolist() == [[[0, 1, 2]]]
+    assert found == ["ball", "rod"]

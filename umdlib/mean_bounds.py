@@ -1,0 +1,78 @@
+"""Bounds of a mean that hold for every distribution on a known range."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from scipy import stats
+
+from umdlib.errors import InputError
+
+
+@lru_cache(maxsize=4096)
+def _largest_gap(n: int, level: float) -> float:
+    """One-sided Kolmogorov-Smirnov quantile: how far a sample's distribution may lie off."""
+    return float(stats.ksone.ppf(level, n))
+
+
+def distribution_free_bounds(
+    values: np.ndarray, limits: tuple[float, float], *, confidence: float = 0.99
+) -> tuple[np.ndarray, np.ndarray]:
+    """Interval of the mean of each column that covers for any distribution within `limits`.
+
+    Parameters
+    ----------
+    values
+        Shape (n, cells), one row per subject, NaN where undefined.
+    limits
+        Smallest and largest possible value.
+    confidence
+        Coverage is at least this, failures too rare to be in the sample included.
+
+    Returns
+    -------
+    low, high : numpy.ndarray
+        Shape (cells,). `limits` where no value is defined.
+
+    Raises
+    ------
+    InputError
+        If a value lies outside the limits.
+
+    Notes
+    -----
+    Anderson (1969): the sample's distribution function is moved sideways as far as the one-sided
+    Kolmogorov-Smirnov test allows, and the mass that this sets free is put on the limit. Bulletin
+    of the International Statistical Institute 43, 249-251; compared with others by Phan, Thomas and
+    Learned-Miller (2021), https://doi.org/10.48550/arXiv.2106.03163.
+
+    Examples
+    --------
+    Eight subjects without any difference cannot exclude a fifth of failures that were not seen.
+
+    >>> low, high = distribution_free_bounds(np.zeros((8, 1)), (-1, 1), confidence=0.95)
+    >>> round(float(low[0]), 2), round(float(high[0]), 2)
+    (-0.45, 0.45)
+    """
+    bottom, top = limits
+    if not bottom < top:
+        raise InputError(f"Invalid limits {limits}. The first must be the smaller one.")
+    outside = np.isfinite(values) & ((values < bottom - 1e-9) | (values > top + 1e-9))
+    if outside.any():
+        raise InputError(f"Value {values[outside][0]:g} lies outside the limits {limits}.")
+    level = (1 + confidence) / 2
+    columns = [np.sort(column[np.isfinite(column)]) for column in values.T]
+    high = [_upper(column, top, level) for column in columns]
+    low = [-_upper(-column[::-1], -bottom, level) for column in columns]
+    return np.array(low, dtype=float), np.array(high, dtype=float)
+
+
+def _upper(ordered: np.ndarray, top: float, level: float) -> float:
+    """Upper bound of the mean of one sample, ascending."""
+    n = len(ordered)
+    if n == 0:
+        return top
+    steps = np.diff(ordered, append=top)
+    share = np.maximum(np.arange(1, n + 1) / n - _largest_gap(n, level), 0.0)
+    return float(top - steps @ share)

@@ -1,0 +1,137 @@
+"""Layouts of supervised references: table 3's row, quartiles, excess gaps, costs of training."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from umdlib import supervised
+from umdlib.tables.cells import session_title, structure_title
+from umdlib.tables.text import interval, number
+
+
+def reference_layout(means: pd.DataFrame) -> pd.DataFrame:
+    """Mean DSC of the specialists beside what UMD printed for its nnU-Net.
+
+    Parameters
+    ----------
+    means
+        From `umdlib.supervised.reference_means`.
+    """
+    rows = means.assign(
+        own=[_bounded(r.estimate, r.ci_low, r.ci_high) for r in means.itertuples()],
+    )
+    shown = [r.printed if r.segmenter.startswith("nnunet") else float("nan")
+             for r in rows.itertuples()]  # fmt: skip
+    return pd.DataFrame({
+        "reference": rows["segmenter"].map(supervised.title),
+        "session": rows["session"].map(session_title),
+        "modality": rows["modality"],
+        "mean DSC here [95 %]": rows["own"],
+        "n": rows["n_subjects"],
+        "UMD printed": [number(v) for v in shown],
+    })  # fmt: skip
+
+
+def quartile_layout(table: pd.DataFrame, session: str) -> pd.DataFrame:
+    """Median (Q1–Q3), segmenters down and structures across, as SegAnyPET prints it.
+
+    Parameters
+    ----------
+    table
+        From `umdlib.supervised.quartiles`.
+    session
+        Which session.
+    """
+    rows = table[table["session"].eq(session)]
+    names = [supervised.title(r.segmenter) + (f" ({r.points}p)" if r.points else "")
+             for r in rows.itertuples()]  # fmt: skip
+    cells = [f"{number(r.median)} ({number(r.q1)}–{number(r.q3)})" for r in rows.itertuples()]
+    rows = rows.assign(name=names, cell=cells)
+    structures = list(dict.fromkeys(rows["structure"]))
+    wide = rows.pivot_table(index="name", columns="structure", values="cell", aggfunc="first",
+                            sort=False)  # fmt: skip
+    wide = wide.reindex(columns=structures).fillna("–")
+    wide.columns = [structure_title(s) for s in structures]
+    counts = rows.groupby("name", sort=False)["n_subjects"].max()
+    return wide.reset_index(names="segmenter").assign(n=counts.reindex(wide.index).to_numpy())
+
+
+def gap_layout(gaps: pd.DataFrame) -> pd.DataFrame:
+    """What each specialist loses on PET.
+
+    Parameters
+    ----------
+    gaps
+        From `umdlib.supervised.supervised_gap`.
+    """
+    return pd.DataFrame({
+        "reference": gaps["segmenter"].map(supervised.title),
+        "session": gaps["session"].map(session_title),
+        "PET − structural [95 %]": [interval(r.estimate, r.ci_low, r.ci_high)
+                                    for r in gaps.itertuples()],
+        "n": gaps["n_subjects"],
+    })  # fmt: skip
+
+
+def excess_layout(excess: pd.DataFrame) -> pd.DataFrame:
+    """Gap, the reference's gap on the same pairs, and the excess with its interval.
+
+    Parameters
+    ----------
+    excess
+        From `umdlib.supervised.excess_gap`.
+    """
+    return pd.DataFrame({
+        "session": excess["session"].map(session_title),
+        "segmenter": excess["segmenter"].map(supervised.title),
+        "gap": [number(v, sign=True) for v in excess["gap"]],
+        "reference's gap": [number(v, sign=True) for v in excess["reference_gap"]],
+        "excess [95 %]": [interval(r.estimate, r.ci_low, r.ci_high)
+                          for r in excess.itertuples()],
+        "n": excess["n_subjects"], "pairs": excess["n_pairs"],
+    })  # fmt: skip
+
+
+def excess_words(excess: pd.DataFrame) -> str:
+    """One Markdown item per segmenter: what is left of its gap beside the reference's."""
+    lines = []
+    for r in excess.itertuples():
+        if r.ci_high < 0:
+            verdict = "loses more on PET than the reference"
+        elif r.ci_low > 0:
+            verdict = "loses less on PET than the reference"
+        else:
+            verdict = "cannot be told from the reference" if r.ci_low == r.ci_low else "too few"
+        lines.append(
+            f"- {session_title(r.session)}, {supervised.title(r.segmenter)}: gap "
+            f"{number(r.gap, sign=True)}, of which {number(r.reference_gap, sign=True)} is the "
+            f"reference's too; excess {interval(r.estimate, r.ci_low, r.ci_high)}, "
+            f"n = {r.n_subjects}: {verdict}."
+        )
+    return "\n".join(lines) or "No other segmenter has pairs beside a supervised reference."
+
+
+def cost_layout(costs: pd.DataFrame) -> pd.DataFrame:
+    """Cost of every training.
+
+    Parameters
+    ----------
+    costs
+        From `umdlib.training.card.cost_table`.
+    """
+    return pd.DataFrame({
+        "Network": costs["title"], "Trained on": costs["modalities"],
+        "Examinations": costs["subjects"].map(str), "Data seed": costs["data_seed"].map(str),
+        "Parameters": [f"{n:,}" for n in costs["parameters"]],
+        "CPU minutes": [number(v, 1) for v in costs["cpu_minutes"]],
+        "Wall minutes": [number(v, 1) for v in costs["wall_minutes"]],
+        "Cores": costs["cores"].map(str), "Device": costs["device"],
+        "File (MB)": [number(v, 2) for v in costs["megabytes"]],
+    })  # fmt: skip
+
+
+def _bounded(value: float, low: float, high: float) -> str:
+    """A score with its interval, without signs."""
+    if low != low:
+        return number(value)
+    return f"{number(value)} [{number(low)}, {number(high)}]"

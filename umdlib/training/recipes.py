@@ -1,0 +1,141 @@
+"""Recipes of a specialist's training: grid, patch, network, and how long."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+
+from umdlib.errors import InputError, unknown_name
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one specialist is trained.
+
+    Attributes
+    ----------
+    name
+        ``small``, ``smoke`` or ``full``.
+    subjects
+        Fewest training subjects.
+    spacing_mm
+        Voxel edge of the network's grid along (K, J, I); empty takes what nnU-Net plans.
+    patch
+        (K, J, I) voxels; empty takes what nnU-Net plans.
+    features
+        Channels of each stage of nnU-Net's U-Net; empty takes what nnU-Net plans.
+    batch
+        Patches per iteration.
+    epochs, iterations
+        Epochs, and iterations of each.
+    learning_rate
+        At the start; it falls as (1 - epoch / epochs)^0.9.
+    rotation_deg
+        Largest rotation of the augmentation.
+    mirrored
+        Whether the augmentation mirrors: left and right organs become one another.
+    precision
+        ``bfloat16`` or ``float32``: of the network's arithmetic on a CPU.
+    threads
+        Of torch.
+    configuration
+        Name in the plans file.
+    """
+
+    name: str
+    subjects: int = 10
+    spacing_mm: tuple[float, ...] = ()
+    patch: tuple[int, ...] = ()
+    features: tuple[int, ...] = ()
+    batch: int = 2
+    epochs: int = 1000
+    iterations: int = 250
+    learning_rate: float = 0.01
+    rotation_deg: float = 30.0
+    mirrored: bool = True
+    precision: str = "float32"
+    threads: int = 1
+    configuration: str = "3d_fullres"
+    network: dict = field(default_factory=dict)
+
+    def record(self) -> dict:
+        """As plain lists, numbers and strings."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+
+# full: nnU-Net's own settings. small: two CPU cores, minutes. smoke: seconds, to see that it runs.
+RECIPES: dict[str, Recipe] = {
+    "full": Recipe("full"),
+    "small": Recipe(
+        "small", spacing_mm=(8.0, 8.0, 8.0), patch=(128, 40, 72), features=(12, 24, 48, 64),
+        batch=1, epochs=32, iterations=6, learning_rate=3e-3, rotation_deg=10.0, mirrored=False,
+        precision="bfloat16", configuration="3d_small",
+    ),
+    "smoke": Recipe(
+        "smoke", subjects=2, spacing_mm=(16.0, 16.0, 16.0), patch=(32, 16, 32), features=(4, 8, 8),
+        batch=1, epochs=2, iterations=2, learning_rate=3e-3, rotation_deg=10.0, mirrored=False,
+        configuration="3d_smoke",
+    ),
+}  # fmt: skip
+
+# Networks and the trainer of each in `umdlib/training/trainers`.
+TRAINERS: dict[str, str] = {
+    "nnunet": "NnUNetTrainer",
+    "segresnet": "SegResNetTrainer",
+    "swinunetr": "SwinUNETRTrainer",
+    "stunet": "STUNetTrainer",
+}
+
+# What each network's small size must divide, where nnU-Net's strides do not see to it.
+MULTIPLES: dict[str, int] = {"segresnet": 8, "swinunetr": 16, "stunet": 8}
+
+
+def recipe(name: str, **changes) -> Recipe:
+    """A recipe by name, with `changes` that are not None.
+
+    Examples
+    --------
+    >>> recipe("small", epochs=3).epochs
+    3
+
+    Raises
+    ------
+    InputError
+        There is no such recipe; epochs, iterations, batch or threads below 1.
+    """
+    if name not in RECIPES:
+        raise unknown_name("recipe", name, RECIPES)
+    made = replace(RECIPES[name], **{k: v for k, v in changes.items() if v is not None})
+    for key in ("epochs", "iterations", "batch", "threads"):
+        if getattr(made, key) < 1:
+            raise InputError(f"Invalid {key} {getattr(made, key)}. Must be 1 or more.")
+    return made
+
+
+def for_network(made: Recipe, network: str) -> Recipe:
+    """The recipe with a patch whose sizes the network divides.
+
+    Examples
+    --------
+    >>> for_network(recipe("small"), "swinunetr").patch
+    (128, 48, 80)
+
+    Raises
+    ------
+    InputError
+        There is no such network.
+    """
+    factor = MULTIPLES.get(check_network(network), 1)
+    return replace(made, patch=tuple(-(-n // factor) * factor for n in made.patch))
+
+
+def check_network(name: str) -> str:
+    """The network's name, if there is a trainer for it.
+
+    Raises
+    ------
+    InputError
+        With the nearest name.
+    """
+    if name not in TRAINERS:
+        raise unknown_name("network", name, TRAINERS)
+    return name
