@@ -231,7 +231,7 @@ def _train_parser(commands) -> None:
     p.add_argument(
         "--diet", default="both", metavar="NAME", help="structural, pet or both (default both)"
     )
-    p.add_argument("--steps", type=_positive, metavar="N", help="updates (default 600)")
+    p.add_argument("--steps", type=_positive, metavar="N", help="updates (default 300)")
     p.add_argument("--seed", type=int, default=0, metavar="S", help="of weights and draws")
     p.add_argument("--name", help="of the network (default clicknet_DIET_SEED)")
     p.add_argument("--precision", default="float32", help="float32 (default) or bfloat16")

@@ -25,7 +25,10 @@ NO_DOMAINS = (
     "include the three networks."
 )
 # Systems that take no clicks, in the order of SegAnyPET's figure 2.
-SPECIALISTS = ("nnunet", "stunet", "swinunetr", "segresnet")
+SPECIALISTS = (
+    "nnunet", "stunet", "swinunetr", "segresnet",
+    "nnunet_small", "stunet_small", "swinunetr_small", "segresnet_small",
+)  # fmt: skip
 CLICKS = (1, 3, 5)
 
 

@@ -180,16 +180,15 @@ TITLES = {
     "pet": "ClickNet, trained on PET",
     "both": "ClickNet, trained on CT, MR and PET",
 }
-SEEDS = (0, 1)
 
 
-def _record(diet: str, seed: int) -> Segmenter:
+def _record(diet: str) -> Segmenter:
     """Record of one training."""
-    name = f"clicknet_{diet}" if seed == 0 else f"clicknet_{diet}_{seed}"
+    name = f"clicknet_{diet}"
     modalities = {"structural": ("CT", "MR"), "pet": ("PET",), "both": ("CT", "MR", "PET")}[diet]
     return Segmenter(
         name=name,
-        title=TITLES[diet] if seed == 0 else f"{TITLES[diet]} (seed {seed})",
+        title=TITLES[diet],
         summary="A small click-conditioned 3D U-Net that this project trained on synthetic bodies.",
         load=_loader(name),
         prompts=frozenset({"click", "negative_click"}),
@@ -209,10 +208,6 @@ def _record(diet: str, seed: int) -> Segmenter:
     )
 
 
-RECORDS = {r.name: r for r in (_record(d, s) for s in SEEDS for d in TITLES)}
-CLICKNET_STRUCTURAL = RECORDS["clicknet_structural"]
-CLICKNET_PET = RECORDS["clicknet_pet"]
-CLICKNET_BOTH = RECORDS["clicknet_both"]
-CLICKNET_STRUCTURAL_1 = RECORDS["clicknet_structural_1"]
-CLICKNET_PET_1 = RECORDS["clicknet_pet_1"]
-CLICKNET_BOTH_1 = RECORDS["clicknet_both_1"]
+CLICKNET_STRUCTURAL = _record("structural")
+CLICKNET_PET = _record("pet")
+CLICKNET_BOTH = _record("both")

@@ -75,7 +75,7 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, I, J, K)."""
-        return x + self.second(functional.relu(self.first(self.norm(x))))
+        return x + self.second(active(self.first(self.norm(x))))
 
 
 class Encoder(nn.Module):
@@ -94,7 +94,7 @@ class Encoder(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Fine (1, F, I, J, K) and coarse (1, C, I/2, J/2, K/2) features."""
-        levels = [functional.relu(self.stem(image))]
+        levels = [active(self.stem(image))]
         for down in self.down:
             levels.append(down(levels[-1]))
         x = levels[-1]
@@ -136,9 +136,21 @@ class ClickNet(nn.Module):
         self.raise_low = nn.Conv3d(low, coarse, 1)
         self.last = Residual(coarse)
         self.raise_coarse = nn.Conv3d(coarse, fine, 1)
+        self.norm = ChannelNorm(fine)
         self.mix = nn.Conv3d(fine, fine, 3, padding=1)
         self.logit = nn.Conv3d(fine, 1, 1)
-        nn.init.constant_(self.logit.bias, -3.0)  # most voxels lie outside
+        self.direct = nn.Conv3d(5 + 2 * heads, 1, 1)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin with what is known of clicks: what is near and alike to a positive one is inside."""
+        weights = [1.0, -3.0, 1.0, 5.0, -2.0, *[1.5 / self.heads] * self.heads,
+                   *[-0.5 / self.heads] * self.heads]  # fmt: skip
+        with torch.no_grad():
+            self.direct.weight.copy_(torch.tensor(weights).reshape(1, -1, 1, 1, 1))
+            self.direct.bias.fill_(-4.0)
+            self.logit.weight.mul_(0.1)
+            self.logit.bias.zero_()
 
     def encode(self, image: Tensor) -> Features:
         """Features of one image (1, 2, I, J, K) whose sizes are multiples of `MULTIPLE`."""
@@ -178,10 +190,11 @@ class ClickNet(nn.Module):
         coarse = torch.cat([small, torch.stack(coarse_maps)], 1)
         x = known.coarse + self.coarse_prompt(coarse)
         scale, shift = self.vector(torch.stack(vectors))[..., None, None, None].chunk(2, 1)
-        x = self.middle(functional.relu(x * (1 + scale) + shift))
+        x = self.middle(active(x * (1 + scale) + shift))
         x = self.last(x + doubled(self.raise_low(self.lower(x))))
         y = known.fine + self.fine_prompt(fine) + doubled(self.raise_coarse(x))
-        return self.logit(functional.relu(self.mix(functional.relu(y)))).float()
+        y = self.logit(active(self.mix(active(self.norm(y)))))
+        return (y + doubled(self.direct(coarse))).float()
 
     def _prompt(self, known: Features, given: Tensor):
         """Maps and vector of one prompt's clicks."""
@@ -207,6 +220,11 @@ class ClickNet(nn.Module):
             vectors.append(known.coarse[0][:, here[0], here[1], here[2]].mean(1))
         stack = torch.stack
         return stack(near), stack(far), torch.cat(like), torch.cat(alike), torch.cat(vectors)
+
+
+def active(x: Tensor) -> Tensor:
+    """The non-linearity: one that cannot die in a short training."""
+    return functional.leaky_relu(x, 0.1)
 
 
 def doubled(x: Tensor) -> Tensor:

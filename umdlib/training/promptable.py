@@ -51,12 +51,12 @@ class Settings:
 
     diet: str = "both"
     seed: int = 0
-    steps: int = 600
+    steps: int = 300
     patch: int = 32
     prompts: int = 4
     rounds: int = 2
     clicks: int = 20
-    learning_rate: float = 2e-3
+    learning_rate: float = 1.5e-3
     weight_decay: float = 0.05
     precision: str = "float32"
     widths: tuple[int, ...] = (8, 24, 40, 56)

@@ -88,7 +88,7 @@ def train_cohort(
         say(f"absent from every training subject, never prompted: {', '.join(gone)}")
     net, log, cost = promptable.train(
         bodies, settings, folder, name=name, device=device, least_subjects=least_subjects,
-        report_every=2 if smoke else 25, say=say,
+        report_every=2 if smoke else 10, say=say,
     )  # fmt: skip
     data = data_record(cohort, diet) | {"absent": gone}
     return promptable.release(
