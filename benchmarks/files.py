@@ -51,8 +51,8 @@ def file_calls(paths: list[Path], label_map, out: Path) -> dict:
     return calls
 
 
-def way_calls(paths: list[Path], own_scores, values, systems: dict) -> dict:
-    """From two files to all metrics."""
+def way_calls(grid: str, paths: list[Path], own_scores, values, systems: dict) -> dict:
+    """From two files to all metrics; on the larger grid only what takes seconds."""
     spacing_mm = tuple(round(float(s), 5) for s in nib.load(paths[0]).header.get_zooms()[:3])
 
     def by_nibabel(system: str, load):
@@ -64,7 +64,7 @@ def way_calls(paths: list[Path], own_scores, values, systems: dict) -> dict:
         return own_scores(*(p.data for p in pair), pair[0].spacing_mm, values)
 
     calls = {"umdlib": own}
-    if "surface-distance" in systems:
+    if "surface-distance" in systems and grid == "PET":
         calls["nibabel get_fdata + surface-distance"] = lambda: by_nibabel(
             "surface-distance", lambda i: i.get_fdata().astype(np.uint8)
         )
@@ -89,7 +89,7 @@ def compare_files(grid, quality, own_scores, values, systems, repeats, rng, *, t
         for path, data in zip(paths, pair, strict=True):
             volume.write_label_map(path, volume.LabelMap(data, affine))
         out = Path(folder) / "umdlib.nii.gz"
-        calls = way_calls(paths, own_scores, values, systems)
+        calls = way_calls(grid, paths, own_scores, values, systems)
         if tasks:
             calls |= file_calls(paths, volume.LabelMap(pair[0], affine), out)
         _, seconds = timing.measure(calls, repeats, rng)

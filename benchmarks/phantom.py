@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,11 +45,13 @@ class Error:
 ERRORS = {"good": Error(1.8, 1.6, 12, (9,)), "poor": Error(15.0, 9.0, 40, (3, 12))}
 
 
+@functools.cache
 def reference(grid: str, *, seed: int = 0) -> np.ndarray:
     """Label map uint8 (I, J, K), Fortran order as files are read."""
     return _draw(grid, np.random.default_rng(seed), None)
 
 
+@functools.cache
 def prediction(grid: str, quality: str, *, seed: int = 0) -> np.ndarray:
     """A prediction of `reference(grid, seed=seed)`."""
     return _draw(grid, np.random.default_rng(seed), ERRORS[quality])

@@ -22,16 +22,25 @@ def cpu_seconds(call) -> float:
     return time.process_time() - start
 
 
-def measure(calls: dict, repeats: int, rng: np.random.Generator) -> tuple[dict, dict]:
+def measure(
+    calls: dict, repeats: int, rng: np.random.Generator, failed: dict | None = None
+) -> tuple[dict, dict]:
     """Result and median CPU seconds of each call.
 
     The first calls give the results and tell what is slow; then rounds in random order, so that
-    load from elsewhere hits all alike.
+    load from elsewhere hits all alike. A call that raises an error goes into `failed` where one
+    is given: it has no result and no time.
     """
     results, first = {}, {}
     for name, call in calls.items():
         start = time.process_time()
-        results[name] = call()
+        try:
+            results[name] = call()
+        except Exception as error:
+            if failed is None:
+                raise
+            failed[name] = f"stopped: {type(error).__name__}: {error}"[:200]
+            continue
         first[name] = time.process_time() - start
     seconds = {name: [] for name, s in first.items() if s < SLOW_SECONDS}
     for _ in range(repeats):

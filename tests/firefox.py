@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import re
 import subprocess
 import time
@@ -18,14 +19,15 @@ PREFERENCES = {
 
 
 class Firefox:
-    """One headless Firefox with one page; use it in a `with` statement."""
+    """One Firefox with one page, headless where there is no display; use it in a `with` statement."""
 
     def __init__(self, command, profile, *, width=1200, height=900, preferences=None):
         wanted = PREFERENCES | (preferences or {})
         lines = [f"user_pref({json.dumps(k)}, {json.dumps(v)});" for k, v in wanted.items()]
         (profile / "user.js").write_text("\n".join(lines))
+        shown = [] if os.environ.get("DISPLAY") else ["--headless"]
         self.process = subprocess.Popen(
-            [command, "--headless", "--no-remote", "--profile", str(profile), "--width", str(width),
+            [command, *shown, "--no-remote", "--profile", str(profile), "--width", str(width),
              "--height", str(height), "--remote-debugging-port", "0", "about:blank"],
             stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
         )  # fmt: skip

@@ -17,6 +17,7 @@ import matplotlib.pyplot as plt
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 CHAPTERS = [
     "modality_gap", "by_structure", "certainty", "empty_rule", "clicks", "reported", "learned_gap",
+    "supervised",
 ]  # fmt: skip
 QUICK = {"n_resamples": 99, "n_cohorts": 40}
 
@@ -49,7 +50,36 @@ def broken():
     return table.drop(index=table.index[-1])
 
 
-COHORTS = {"small": small, "lesion": lesion, "broken": broken}
+def alone():
+    """One subject, one segmenter."""
+    return score_table(n_subjects=1, gap={"threshold": -0.1}, sessions=["petmr"])
+
+
+def nobody():
+    """Every run of every segmenter failed, and one segmenter was not available."""
+    table = score_table(n_subjects=3, structures=["liver", "aorta"], gap={"a": 0.0, "b": 0.0})
+    numbers = [c for c in table if table[c].dtype == float]
+    table[numbers] = np.nan
+    gone = table["segmenter"].eq("b")
+    table[["status", "reason"]] = ["failed", "out of memory"]
+    table.loc[gone, ["status", "reason"]] = ["unavailable", "weights not found"]
+    return table
+
+
+def nothing_available():
+    """A table in which no segmenter could be loaded."""
+    table = nobody()
+    return table.assign(status="unavailable", reason="weights not found")
+
+
+def ties():
+    """A modality-blind segmenter: every difference is zero."""
+    table = score_table(n_subjects=6, structures=["liver", "aorta"], gap={"a": 0.0})
+    ct = table[table["modality"].eq("CT")]
+    return pd.concat([ct, ct.assign(modality="PET")], ignore_index=True)
+
+
+COHORTS = {f.__name__: f for f in (small, lesion, broken, alone, nobody, nothing_available, ties)}
 
 
 @pytest.fixture(scope="module", params=sorted(COHORTS))

@@ -81,6 +81,29 @@ def test_figure_of_two_subjects_and_a_lesion(little, name):
     getattr(figures, name)(little[name]).figure.canvas.draw()
 
 
+@pytest.mark.parametrize(
+    "name", ["paired_plot", "bland_altman", "distributions", "forest", "slope_chart",
+             "failure_quadrants", "ranking_stability"],
+)  # fmt: skip
+def test_figure_without_a_pair_says_so(inputs, name):
+    table = inputs[name].iloc[:0]
+    ax = getattr(figures, name)(table)
+    assert "nothing was scored" in ax.texts[0].get_text()
+
+
+def test_surplus_panels_are_removed():
+    shown = figures.panels(2, 2, width=2, height=2, used=3)
+    assert len(shown) == 3
+    assert len(shown[0].figure.axes) == 3
+    assert figures.panels(0, 2, width=2, height=2, used=0) == []
+
+
+def test_paired_plot_has_no_score_outside_its_scale(inputs):
+    ax = figures.paired_plot(inputs["paired_plot"])
+    assert min(ax.get_yticks()) >= 0
+    assert max(ax.get_yticks()) <= 1
+
+
 def test_figures_leave_the_process_style_alone(inputs):
     before = dict(mpl.rcParams)
     figures.forest(inputs["forest"])

@@ -142,6 +142,25 @@ def test_one_subject_has_an_estimate_without_interval_or_test(table):
     assert np.isfinite(row["estimate"])
     assert np.isnan([row["ci_low"], row["d_z"], row["smallest_detectable"], row["p_tost"]]).all()
     assert row["note"] == "one subject: no interval, no test"
+    assert np.isnan([row["p_permutation"], row["p_wilcoxon"], row["p_holm"]]).all()
+    assert row["n_holm"] == 0
+
+
+def test_a_table_of_unavailable_segmenters_only_says_so(table):
+    gone = table.assign(status="unavailable", reason="weights not found", dice=np.nan)
+    result = compare(gone, **QUICK)
+    assert len(result) == 6
+    assert result["note"].eq("unavailable: weights not found").all()
+    assert set(compare(table, **QUICK)) == set(result)
+
+
+def test_three_intervals_of_every_mean(table):
+    result = compare(table, **QUICK)
+    for name in ("ci", "bca", "t"):
+        assert (result[f"{name}_low"] < result["estimate"]).all()
+        assert (result[f"{name}_high"] > result["estimate"]).all()
+    width = {n: (result[f"{n}_high"] - result[f"{n}_low"]).mean() for n in ("ci", "bca")}
+    assert width["ci"] > width["bca"]
 
 
 def test_zero_variance_says_so(table):

@@ -64,8 +64,22 @@ def test_studentised_interval_is_that_of_a_loop_over_the_draws():
     assert high[0] == pytest.approx(values.mean() - ratio[24] * error, rel=1e-9)
 
 
-def test_students_interval_equals_scipy():
+def test_studentised_interval_of_all_draws_equals_r():
+    values = column([0, -0.02, -0.03, -0.05, -0.09, -0.4])
+    drawn = itertools.product(range(6), repeat=6)
+    counts = np.array([np.bincount(row, minlength=6) for row in drawn], dtype=float)
+    low, high = studentised_interval(values, counts)
+    # R: g <- expand.grid(rep(list(1:6), 6)); v <- matrix(x[as.matrix(g)], ncol = 6)
+    #    m <- rowMeans(v); se <- sqrt(rowSums((v - m)^2) / 5 / 6); tt <- (m - mean(x)) / se
+    #    tt[se < 1e-12] <- sign(m[se < 1e-12] - mean(x)) * Inf; N <- length(tt) + 1
+    #    mean(x) - sort(tt)[round(c(0.975, 0.025) * N)] * sd(x) / sqrt(6)
+    assert (low[0], high[0]) == pytest.approx((-0.791474958472093, -0.00159224539199926), rel=1e-9)
+
+
+def test_students_interval_equals_r_and_scipy():
     low, high = student_interval(column(SKEWED))
+    # R: t.test(x)$conf.int
+    assert (low[0], high[0]) == pytest.approx((-0.1475600526886902, -0.0571399473113098), rel=1e-12)
     peer = stats.ttest_1samp(SKEWED, 0).confidence_interval(0.95)
     assert (low[0], high[0]) == pytest.approx((peer.low, peer.high), rel=1e-12)
 
@@ -108,7 +122,7 @@ def test_an_infinite_end_is_students_where_there_are_no_limits():
 
 def test_distribution_free_bounds_equal_anderson_by_hand():
     values = column([0.1, 0.4, 0.8])
-    gap = 0.6360
+    gap = 0.636044788092677  # R: uniroot(function(d) (1-d)^3 + 3*d*(2/3-d)^2 - 0.05, c(.4, .66))
     # Birnbaum and Tingey (1951): P(D+ > d) of three values is (1 - d)^3 + 3 d (2/3 - d)^2.
     assert (1 - gap) ** 3 + 3 * gap * (2 / 3 - gap) ** 2 == pytest.approx(0.05, abs=1e-4)
     low, high = distribution_free_bounds(values, (0, 1), confidence=0.9)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
+import pytest
+
 from umdlib import planted, segmenters, systems
+from umdlib.errors import InputError
 
 
 def test_each_planted_fault_is_named_and_the_right_wiring_is_not():
@@ -35,3 +40,15 @@ def test_parity_is_within_the_named_tolerance_and_every_tolerance_has_its_reason
     assert (table["differing"] <= table["tolerance"]).all()
     assert (table.loc[table["tolerance"] > 0, "why"] != "").all()
     assert "| VISTA3D | class liver |" in systems.parity_markdown()
+
+
+def test_the_cost_of_systems_is_what_the_benchmark_wrote(tmp_path):
+    file = tmp_path / "systems.json"
+    assert "No full-size system was timed" in systems.cost_markdown(file)
+    row = {"segmenter": "litemedsam", "unit": "one slice", "million parameters": 9.8,
+           "CPU seconds": 1.25, "peak MB": 700}  # fmt: skip
+    file.write_text(json.dumps({"rows": [row]}), "utf-8")
+    assert "| LiteMedSAM | one slice | 9.8 | 1.25 | 700 |" in systems.cost_markdown(file)
+    file.write_text("{}", "utf-8")
+    with pytest.raises(InputError, match="holds no times of systems"):
+        systems.cost_markdown(file)

@@ -1,5 +1,7 @@
 """What is measured from images must be what was put into them."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,7 +16,9 @@ from umdlib.plausibility import (
     organ_table,
     physics_table,
     range_table,
+    unlike,
 )
+from umdlib.synthetic.literature import SOURCES, source_table
 from umdlib.synthetic.sampling import blur_to, grid_over, sample
 from umdlib.volume import LabelMap, Volume, write_label_map, write_volume
 
@@ -126,3 +130,27 @@ def test_a_cohort_without_organs_has_no_ranges_and_an_empty_figure():
     })  # fmt: skip
     assert plausibility.range_table(lesions).empty
     assert not plausibility.range_figure(lesions, "PET").axison
+
+
+def test_three_unlike_subjects_are_the_lightest_the_heaviest_and_one_between():
+    def pair(subject, session):
+        case = SimpleNamespace(subject=subject, session=session)
+        return case, case
+
+    sizes = {"a": 30, "b": 19, "c": 24, "d": 38, "e": 25}
+    pairs = [pair(s, "petmr" if s in "ae" else "petct") for s in sizes]
+    table = pd.DataFrame(
+        {"subject": sizes.keys(), "height_cm": "100", "weight_kg": map(str, sizes.values())}
+    )
+    assert [p[0].subject for p in unlike(pairs, table)] == ["b", "a", "e"]
+    assert [p[0].subject for p in unlike(pairs[1:4], table)] == ["b", "d", "c"]
+    assert unlike(pairs, table.drop(columns="height_cm"), 2) == pairs[:2]
+    table.loc[1, "weight_kg"] = "n/a"
+    assert unlike(pairs, table, 9)[0][0].subject == "c"
+
+
+def test_every_source_is_cited_and_used():
+    table = source_table()
+    assert set(table["source"]) == set(SOURCES)
+    assert (table["used_for"] != "").all()
+    assert table["source"].iloc[-1] == "assumed"

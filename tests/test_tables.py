@@ -8,6 +8,7 @@ from umdlib import published, tables
 from umdlib.effort import click_curves, coordinates_given, effort_table
 from umdlib.errors import InputError
 from umdlib.paired import compare
+from umdlib.ranking import ranking_sensitivity
 from umdlib.reported import reported_table
 from umdlib.simulated import score_table
 
@@ -61,6 +62,56 @@ def test_marks_follow_the_correction(comparisons):
         for c in tables.CORRECTIONS
     }
     assert marks == {"none": {"", "sig-2"}, "holm": {""}, "bh": {"", "sig-4"}}
+
+
+def test_a_mark_that_the_correction_takes_away_stands_in_brackets(comparisons):
+    weak = comparisons.copy()
+    weak.attrs = comparisons.attrs
+    weak[["p_value", "p_holm", "p_bh"]] = [0.00005, 0.008, 0.02]
+    assert "† (‡)]{.sig-2}" in tables.to_markdown(tables.modality_table(weak, "petct"))
+    text = tables.to_markdown(tables.modality_table(weak, "petct", correction="bh"))
+    assert " (‡)" in text
+    assert "sig-" not in text
+    none = tables.modality_table(weak, "petct", correction="none")
+    assert "(‡)" not in tables.to_markdown(none)
+
+
+def test_who_always_fails_is_never_best(scores):
+    lost = scores.copy()
+    lost.loc[lost["modality"].eq("PET") & lost["structure"].eq("liver"), "dice"] = 0.05
+    cells = tables.modality_table(compare(lost, n_resamples=99), "petct")
+    rows = cells["structure"].eq("liver")
+    assert not cells.loc[rows & cells["modality"].eq("PET"), "best"].any()
+    assert cells.loc[rows & cells["modality"].eq("CT"), "best"].any()
+
+
+def test_failure_rates_have_exact_intervals():
+    table = score_table(n_subjects=8, structures=["liver"], gap={"a": 0.0}, seed=1)
+    lost = table["modality"].eq("PET") & table["subject"].lt("sub-004")
+    table.loc[lost, ["dice", "status"]] = [0.0, "prediction_empty"]
+    row = tables.failure_rows(compare(table, n_resamples=99)).iloc[0]
+    # R: binom.test(0, 8)$conf.int: 0 to 0.3694; binom.test(3, 8)$conf.int: 0.0852 to 0.7551
+    assert row["fails on structural [95 %]"] == "0 % [0, 37]"
+    assert row["fails on PET [95 %]"] == "38 % [9, 76]"
+
+
+def test_winners_under_every_rule_stand_side_by_side(scores):
+    ranks = ranking_sensitivity(scores, metrics=["dice", "hausdorff_95"])
+    table = tables.winners(ranks)
+    assert len(table) == 2 * 2 * 2
+    assert [c for c in table if c in ("drop", "zero", "one", "worst")] == [
+        "drop", "zero", "one", "worst"]  # fmt: skip
+    assert table.loc[table["modality"].eq("PET"), "drop"].str.startswith("even (").all()
+
+
+def test_what_no_test_could_have_shown_is_said():
+    few = score_table(n_subjects=8, gap={"a": -0.3}, seed=2)
+    words = tables.verdict_counts(compare(few, n_resamples=99))
+    # 2 / 2**8 = 0.0078, times 13 structures 0.102
+    assert "0.0078; times a family of 13 that is 0.102" in words
+    assert "in 13 of the 13 comparisons" in words
+    many = score_table(n_subjects=12, gap={"a": -0.3}, seed=2)
+    assert "smallest p-value" not in tables.verdict_counts(compare(many, n_resamples=99))
 
 
 def test_the_better_end_of_a_distance_is_the_smaller(scores):

@@ -133,11 +133,12 @@ def _estimates(
 ) -> pd.DataFrame:
     """Every statistic of every comparison."""
     blocks = []
-    sessions = differences["session"].unique() if "session" in by else [None]
+    sessions = differences["session"].unique() if "session" in by and len(differences) else [None]
     for session in sessions:
         rows = differences if session is None else differences[differences["session"].eq(session)]
         every = rows.groupby(by, sort=False).size().index
-        matrix = subject_means(rows, by).reindex(columns=every)
+        matrix = subject_means(rows, by) if len(rows) else pd.DataFrame(columns=every)
+        matrix = matrix.reindex(columns=every)
         blocks.append(_block(matrix, rows, by, n_resamples, rng, confidence, margin))
     return pd.concat(blocks, ignore_index=True)
 
@@ -170,10 +171,14 @@ def _block(
         ends = dict.fromkeys(("ci", "bca", "t"), (flips, flips))
         how = np.full(len(table), "")
     single = [_single(column, confidence, margin) for column in values.T]
+    names = list(_single(np.array([]), confidence, margin))
     for name, (low, high) in ends.items():
         table[f"{name}_low"], table[f"{name}_high"] = low, high
     table = table.assign(p_permutation=flips, permutation_method=how)
-    table = pd.concat([table, pd.DataFrame(single, index=table.index)], axis=1)
+    table = pd.concat([table, pd.DataFrame(single, table.index, names)], axis=1)
+    # One difference is as extreme as its mirror image: a p-value of 1 that tests nothing.
+    alone = table["n_subjects"].lt(2)
+    table.loc[alone, ["p_permutation", "p_wilcoxon"]] = np.nan
     table["note"] = [_note(column, n) for column, n in zip(values.T, table["n_pairs"], strict=True)]
     reasons = rows.groupby(by, sort=False)["why"].agg(lambda why: why.mode().iloc[0]).to_numpy()
     none = table["n_pairs"].eq(0)

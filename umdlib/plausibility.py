@@ -28,6 +28,39 @@ def truth(case: Case) -> dict:
     return {}
 
 
+def unlike(
+    pairs: list[tuple[Case, Case]], table: pd.DataFrame, n: int = 3
+) -> list[tuple[Case, Case]]:
+    """`n` pairs of unlike size: the lightest for their height, the heaviest, then from the middle.
+
+    Parameters
+    ----------
+    pairs
+        To choose from. The heaviest is of another session than the lightest where there are two.
+    table
+        The cohort's table; where it gives no ``height_cm`` and ``weight_kg``, the first `n` pairs
+        are taken.
+
+    Examples
+    --------
+    >>> unlike([], pd.DataFrame())
+    []
+    """
+    columns = ["height_cm", "weight_kg"]
+    if not pairs or not set(columns) <= set(table):
+        return pairs[:n]
+    size = table.drop_duplicates("subject").set_index("subject")[columns]
+    size = size.apply(pd.to_numeric, errors="coerce")
+    index = (size["weight_kg"] / (size["height_cm"] / 100) ** 2).fillna(np.inf)
+    order = sorted(pairs, key=lambda p: (index.get(p[0].subject, np.inf), p[0].subject))
+    others = [p for p in order if p[0].session != order[0][0].session]
+    middle = (len(order) - 1) / 2
+    rest = sorted(order, key=lambda p: abs(order.index(p) - middle))
+    picked = [order[0], (others or order)[-1]]
+    picked += [p for p in rest if p not in picked]
+    return picked[: min(n, len(order))]
+
+
 def interior(mask: np.ndarray) -> np.ndarray:
     """The mask without its outer voxels; without one layer, or as it is, where nothing is left."""
     for layers in (SKIN_VOXELS, 1):

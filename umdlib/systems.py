@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from importlib import resources
+from pathlib import Path
 
 import pandas as pd
 
 from umdlib import segmenters, weights
+from umdlib.errors import InputError
 from umdlib.segmenters.contract import Segmenter
 from umdlib.tables.text import markdown_table
 
@@ -105,6 +108,31 @@ def parity_commands() -> str:
             f"network: {networks}. `python {first['command']}`"
         )
     return "\n".join(lines)
+
+
+def cost_markdown(path: str | Path) -> str:
+    """CPU seconds and memory of full-size systems, from what ``benchmarks/systems.py`` wrote.
+
+    Raises
+    ------
+    InputError
+        The file is no such result.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return "No full-size system was timed: `python benchmarks/systems.py` does it."
+    try:
+        table = pd.DataFrame(json.loads(path.read_text("utf-8"))["rows"])
+        shown = pd.DataFrame({
+            "System": [title(n) for n in table["segmenter"]],
+            "Unit of work": table["unit"],
+            "Parameters (million)": table["million parameters"],
+            "CPU seconds": table["CPU seconds"],
+            "Peak memory (MB)": table["peak MB"],
+        })  # fmt: skip
+    except (ValueError, KeyError) as error:
+        raise InputError(f"File {path} holds no times of systems: {error}.") from None
+    return markdown_table(shown)
 
 
 def _kinds(record: Segmenter) -> str:

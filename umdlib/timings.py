@@ -35,18 +35,35 @@ def read_timings(path: str | Path) -> dict:
 def ratio_table(report: dict, grid: str) -> pd.DataFrame:
     """Seconds and ratios to our time by system, of the good and the poor prediction of a grid."""
     rows = pd.DataFrame(report["scoring"]).query("grid == @grid")
-    rows["system"] = rows["system"].str.replace(" in boxes", "")
+    rows["system"] = rows["system"].str.replace(r",? in boxes", "", regex=True)
+    scaled = rows["structures"] < rows["structures"].max()
+    rows["habit"] = rows["habit"] + np.where(scaled, ", scaled from one structure", "")
     keys = ["system", "habit", "metrics"]
-    wide = rows.pivot_table(
-        index=keys, columns="quality", values=["seconds", "ratio"], sort=False, dropna=True
-    )
+    wide = rows.pivot_table(index=keys, columns="quality", values=["seconds", "ratio"], sort=False)
     shown = pd.DataFrame(index=wide.index)
     for quality in rows["quality"].unique():
-        seconds, ratio = wide["seconds", quality], wide["ratio", quality]
-        shown[f"{quality}: CPU s"] = seconds.map(three_digits)
-        shown[f"{quality}: × ours"] = ratio.map(three_digits)
+        shown[f"{quality}: CPU s"] = wide["seconds", quality].map(_number)
+        shown[f"{quality}: × ours"] = wide["ratio", quality].map(_number)
     order = wide["seconds"].iloc[:, 0].sort_values().index
     return shown.loc[order].reset_index()
+
+
+def _number(value: float) -> str:
+    """Three digits, or that there is no number."""
+    return "not run" if np.isnan(value) else three_digits(value)
+
+
+def goal_table(report: dict) -> pd.DataFrame:
+    """What a run must reach, what it reached, and whether that is enough."""
+    table = pd.DataFrame(report["goals"])
+    table["measured"] = table["measured"].map(three_digits)
+    table["met"] = table["met"].map({True: "yes", False: "**no**"})
+    return table
+
+
+def not_run_table(report: dict) -> pd.DataFrame:
+    """Programs that the run leaves out, and why."""
+    return pd.DataFrame(report["not_run"].items(), columns=["program", "why"])
 
 
 def difference_table(report: dict) -> pd.DataFrame:
@@ -81,9 +98,9 @@ def limit_table(report: dict) -> pd.DataFrame:
 
 
 def task_table(rows: list[dict]) -> pd.DataFrame:
-    """Seconds and ratios of other tasks: files or prompts."""
+    """Milliseconds and ratios of other tasks: files or prompts."""
     table = pd.DataFrame(rows)
-    shown = pd.DataFrame({"task": table["task"], "system": table["system"]})
+    shown = table[[c for c in ("task", "grid", "quality", "system") if c in table]].copy()
     shown["CPU ms"] = (1000 * table["seconds"]).map(three_digits)
     shown["× ours"] = table["ratio"].map(three_digits)
     if "bytes" in table:
@@ -91,21 +108,37 @@ def task_table(rows: list[dict]) -> pd.DataFrame:
     if "same_points" in table:
         pairs = zip(table["same_points"], table["points"], strict=True)
         shown["same points"] = [f"{a} of {b}" for a, b in pairs]
-    return shown.sort_values("task", kind="stable")
+    return shown.sort_values(["task", "grid"], kind="stable")
 
 
 def memory_table(report: dict) -> pd.DataFrame:
     """Peak memory above the two volumes by system; empty where it was not measured."""
-    table = pd.DataFrame(report["memory"], columns=["grid", "quality", "system", "peak_mb"])
-    table["peak_mb"] = table["peak_mb"].round(0).map("{:.0f}".format)
-    return table.rename(columns={"peak_mb": "peak, MB"})
+    keys = ["grid", "quality", "system"]
+    table = pd.DataFrame(report["memory"], columns=[*keys, "peak_mb", "bytes_per_voxel", "ratio"])
+    shown = table[keys].copy()
+    shown["peak, MB"] = table["peak_mb"].map("{:.0f}".format)
+    shown["bytes a voxel"] = table["bytes_per_voxel"].map("{:.2f}".format)
+    shown["× ours"] = table["ratio"].map(three_digits)
+    return shown
 
 
 def scaling_table(report: dict) -> pd.DataFrame:
     """Milliseconds by number of structures."""
-    table = pd.DataFrame(report["scaling"])
+    table = pd.DataFrame([r for r in report["scaling"] if "structures" in r])
     wide = table.pivot_table(index="structures", columns="quality", values="seconds", sort=False)
     return (1000 * wide).round(0).astype(int).add_suffix(": CPU ms").reset_index()
+
+
+def size_table(report: dict) -> pd.DataFrame:
+    """Milliseconds by size of the volume, and nanoseconds a surface cell."""
+    table = pd.DataFrame([r for r in report["scaling"] if "voxels" in r])
+    return pd.DataFrame({
+        "grid": table["grid"], "prediction": table["quality"],
+        "million voxels": (table["voxels"] / 1e6).round(1),
+        "thousand surface cells": (table["cells"] / 1e3).round(0).astype(int),
+        "CPU ms": (1000 * table["seconds"]).round(0).astype(int),
+        "ns a cell": (1e9 * table["seconds"] / table["cells"]).round(0).astype(int),
+    })  # fmt: skip
 
 
 def three_digits(value: float) -> str:

@@ -43,7 +43,13 @@
     }
   }
 
+  // docutils marks the bibliography as a list whose items browsers do not take for items
+  function plainBibliography() {
+    for (const node of document.querySelectorAll(".citation-list, .citation-list > [role]")) node.removeAttribute("role");
+  }
+
   function start() {
+    plainBibliography();
     openFigures();
     document.body.append(box);
     for (const link of document.querySelectorAll("a.umd-term[title], a.reference.internal[title][href*='bibliography']")) {

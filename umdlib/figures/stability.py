@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from umdlib.figures.style import axes, legend_below, segmenter_style
+from umdlib.figures.style import axes, legend_below, nothing, segmenter_style
 from umdlib.labels import MODALITIES
 from umdlib.operating import INTERVALS
 from umdlib.tables import metric_title
@@ -91,6 +91,8 @@ def ranking_stability(ranks: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     rows = ranks[ranks["rank"].notna()].sort_values("rank", kind="stable").reset_index(drop=True)
     n = len(rows)
     ax = axes(ax, figsize=(1.9 + 0.95 * max(n, 3), 1.3 + 0.55 * max(n, 2)))
+    if n == 0:
+        return nothing(ax)
     colour = MODALITIES[rows["modality"].iloc[0]].colour if n else "black"
     for y, shares in enumerate(rows["rank_shares"]):
         for x, share in enumerate(shares):

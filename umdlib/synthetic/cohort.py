@@ -105,9 +105,14 @@ def check_request(subjects, seed, spacing_mm, jobs, lesions) -> None:
         ("jobs", jobs, 1),
         ("lesions", lesions, 0),
     ):
-        if not isinstance(value, int | np.integer) or value < low:
-            raise InputError(f"Invalid {name} {value!r}. Must be a whole number of {low} or more.")
+        check_whole(name, value, low)
     check_spacing(spacing_mm)
+
+
+def check_whole(name: str, value, low: int) -> None:
+    """Refuse what is no whole number of `low` or more."""
+    if not isinstance(value, int | np.integer) or value < low:
+        raise InputError(f"Invalid {name} {value!r}. Must be a whole number of {low} or more.")
 
 
 def check_spacing(spacing_mm: float) -> None:

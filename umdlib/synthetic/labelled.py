@@ -15,6 +15,13 @@ from umdlib.synthetic.body import outline_fields, upsample
 from umdlib.synthetic.canvas import Canvas, Frame
 from umdlib.synthetic.contrast import texture
 from umdlib.synthetic.person import Person
+from umdlib.synthetic.skeleton import (
+    paint_legs,
+    paint_pelvis,
+    paint_ribs,
+    paint_sacrum,
+    paint_spine,
+)
 from umdlib.synthetic.tissue import CODES
 from umdlib.volume import LabelMap
 
@@ -44,12 +51,13 @@ RULES = """\
    by up to seven landmarks, width by the lungs), joined with the convex hull of the labels in each
    axial slice grown by 30 mm. With fewer than two landmarks, the hull alone.
 2. Skin 2 mm, then fat, then muscle, and fat between the organs inside the hull and inside the
-   abdominal wall (15 mm).
+   abdominal wall (15 mm, more in the pelvis).
 3. Brain: 3.5 mm of cortex, folds by a smooth field; 6 mm of skull around it.
 4. Kidneys: 7 mm of cortex around medulla, a pelvis below 14 mm.
 5. Heart: blood in a 3 mm wall; a 10 mm wall of left ventricle on its left, front, lower side.
 6. Stomach and colon: a wall of 4 and 2.6 mm; gas in the front 25 % and 40 % of the inside.
-7. Bones that are labelled: 2 mm of cortex around marrow. No bone but the skull is invented.
+7. Bones that are labelled: 2 mm of cortex around marrow. Where none is, the spine, ribs, pelvis and
+   femora of the reference adult, fitted as the outline is, behind every labelled organ.
 8. Breathing follows the fitted heights; a map without two landmarks does not breathe. The bladder
    fills where it is labelled."""
 
@@ -119,6 +127,8 @@ def anatomy_from_labels(
     tissue, grid = to_cubes(tissue, affine, spacing_mm)
     organs = tissue.copy()
     tissue = fill_body(organs, grid, person)
+    if not (organs == CODES["marrow"]).any():
+        borrow_bones(tissue, organs, grid)
     for refine in (layer_brain, layer_kidneys, layer_heart, layer_hollow, layer_bones):
         refine(tissue, organs, spacing_mm, rng)
     frame = fitted_frame(organs, grid)
@@ -234,10 +244,31 @@ def fill_body(organs: np.ndarray, affine: np.ndarray, person: Person) -> np.ndar
     tissue[hull < 0] = CODES["visceral_fat"]
     if frame is not None:
         _, y, z = frame.axes(*axes)
-        belly = (y > -62)[None, :, None] & ((z > 935) & (z < 1180))[None, None, :]
-        tissue[belly & (lean < -15)] = CODES["visceral_fat"]
+        belly = (y > -62)[None, :, None] & ((z > 880) & (z < 1180))[None, None, :]
+        wall = 15 + 0.7 * np.maximum(1005 - z, 0)  # thicker in the pelvis, which narrows
+        tissue[belly & (lean < -wall[None, None, :])] = CODES["visceral_fat"]
     tissue[organs > 0] = organs[organs > 0]
     return tissue
+
+
+def borrow_bones(tissue: np.ndarray, organs: np.ndarray, affine: np.ndarray) -> None:
+    """Rule 7: bones of the fitted reference adult where the body is and no organ."""
+    frame = fitted_frame(organs, affine)
+    if frame is None:
+        return
+    low = affine[:3, 3]
+    high = low + (np.array(tissue.shape) - 1.5) * affine[0, 0]
+    canvas = Canvas(frame, low, high, float(affine[0, 0]))
+    for paint in (paint_spine, paint_sacrum, paint_ribs, paint_pelvis, paint_legs):
+        paint(canvas)
+    bones = np.isin(canvas.tissue, [CODES[n] for n in BORROWED]) & (organs == 0)
+    bones &= ~np.isin(tissue, [CODES["air"], CODES["skin"]])
+    tissue[bones] = canvas.tissue[bones]
+
+
+BORROWED = (
+    "cortical_bone", "marrow", "yellow_marrow", "cartilage", "disc", "cord", "csf",
+)  # fmt: skip
 
 
 def hull_field(organs: np.ndarray, spacing_mm: float) -> np.ndarray:

@@ -32,7 +32,7 @@ SOURCES: dict[str, str] = {
     "body. Thieme. HU: white matter 20-30, grey 37-45, kidney 20-40, spleen 35-55, liver and blood "
     "45-65, fat -100 to -50, lung in inspiration -910 to -850, bone 700 and more.",
     "debazelaire2004": "de Bazelaire CM et al. 2004. MR imaging relaxation times of abdominal and "
-    "pelvic tissues measured in vivo at 3.0 T. Radiology 230:652. See `T1_MS`.",
+    "pelvic tissues measured in vivo at 3.0 T. Radiology, March 2004. See `T1_MS`.",
     "furst2011": "Fürst S et al. 2011. Initial performance evaluation of the Biograph mMR. J Nucl Med "
     "(suppl. 1) p320. FWHM near the centre 4.0 mm (mMR) and 4.4 mm (Biograph TruePoint), before any "
     "filter.",
@@ -280,3 +280,21 @@ def ranges_table():
         rows.append(("CT", name, ct_low, ct_high, READ.get(("CT", name), "assumed")))
         rows.append(("PET", name, pet_low, pet_high, READ.get(("PET", name), "assumed")))
     return pd.DataFrame(rows, columns=["quantity", "structure", "low", "high", "source"])
+
+
+def source_table():
+    """What each source gave, as a DataFrame: source, used_for, citation; ``assumed`` last."""
+    import pandas as pd
+
+    used: dict[str, list[str]] = {name: [] for name in SOURCES}
+    for kind, table in (("volume", VOLUMES), ("uptake", UPTAKE), ("CT number", TISSUE)):
+        for name, record in table.items():
+            used[record.source].append(f"{kind} of {name.replace('_', ' ')}")
+    used["debazelaire2004"].append("MR signal of " + ", ".join(t.replace("_", " ") for t in T1_MS))
+    used["furst2011"].append("point spread of PET")
+    used["martinez2009"].append("bias of bone in PET/MR")
+    used["fourclass2014"].append("bias of lung in PET/MR")
+    used["pritchard2014"].append("range of the colon's volume")
+    rows = [(name, "; ".join(what), SOURCES[name]) for name, what in used.items()]
+    rows.sort(key=lambda row: row[0] == "assumed")
+    return pd.DataFrame(rows, columns=["source", "used_for", "citation"])

@@ -24,8 +24,8 @@ TABLE = 64  # cells along each side before their offsets repeat
 def paint_septa(canvas: Canvas, person: Person, rng: np.random.Generator) -> None:
     """Septa of fat between the muscles: cells around scattered points, long in the body's axis.
 
-    The cells are those of Voronoi around a jittered grid (Worley 1996, doi 10.1145/237170.237267)
-    in the transverse plane; smooth displacements bend them along the body.
+    The cells are those of Voronoi around a jittered grid in the transverse plane (Worley, A
+    cellular texture basis function, SIGGRAPH 1996); smooth displacements bend them along the body.
     """
     bend = [SplineField(rng, LOW, HIGH, (34, 34, 105), 6.0) for _ in "xy"]
     uneven = SplineField(rng, LOW, HIGH, (24, 24, 60), 0.45)

@@ -156,11 +156,13 @@ def simulate(
     Raises
     ------
     InputError
-        An unknown value or name, an oblique affine, an empty map, a spacing out of range.
+        An unknown value or name, an oblique affine, an empty map, a number out of range.
     """
-    from umdlib.synthetic.cohort import anatomy_spacing, check_spacing
+    from umdlib.synthetic.cohort import anatomy_spacing, check_spacing, check_whole
 
     check_spacing(spacing_mm)
+    check_whole("seed", seed, 0)
+    check_whole("lesions", lesions, 0)
     session_record(session)
     who, scan, folds, sick, noise = np.random.SeedSequence([seed, 1]).spawn(5)
     person = person or draw_person(np.random.default_rng(who))

@@ -40,6 +40,17 @@ def p_text(value: float) -> str:
     return f"{value:.4f}" if value < 0.01 else f"{value:.3f}"
 
 
+def count(n: float, noun: str) -> str:
+    """A number of things.
+
+    Examples
+    --------
+    >>> count(1, "subject"), count(8, "subject")
+    ('1 subject', '8 subjects')
+    """
+    return f"{n:.0f} {noun}" + ("" if n == 1 else "s")
+
+
 def interval(estimate: float, low: float, high: float, decimals: int = 3) -> str:
     """An estimate with its interval.
 
@@ -273,9 +284,13 @@ def _sentence(row: pd.Series, attrs: Mapping) -> str:
     structural = session(row["session"]).structural
     metric, margin = metric_title(attrs.get("metric", "dice")), attrs.get("margin", 0.02)
     size = interval(row["estimate"], row["ci_low"], row["ci_high"])
-    n = f"n = {row['n_subjects']:.0f} subjects, {row['n_pairs']:.0f} pairs"
-    said = f"mean difference and 95 % interval {size}; {n}; p = {p_text(row['p_bh'])}"
-    said = said.replace("= <", "<") + f" (family of {row['n_bh']:.0f})"
+    n = f"n = {count(row['n_subjects'], 'subject')}, {count(row['n_pairs'], 'pair')}"
+    if np.isfinite(row["ci_low"]):
+        said = f"mean difference and 95 % interval {size}; {n}"
+    else:
+        said = f"difference {size} {metric}; {n}"
+    if np.isfinite(row["p_bh"]):
+        said += f"; p = {p_text(row['p_bh'])} (family of {row['n_bh']:.0f})".replace("= <", "<")
     if row["p_bh"] < 0.05:
         word = "higher" if row["estimate"] > 0 else "lower"
         verdict = f"{metric} is {word} on PET than on {structural}"

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from umdlib.tables.cells import metric_title, session_title, structure_title
-from umdlib.tables.text import interval, number
+from umdlib.tables.text import count, interval, number
 
 
 def pair_words(row: pd.Series, metric: str = "dice") -> str:
@@ -15,10 +15,11 @@ def pair_words(row: pd.Series, metric: str = "dice") -> str:
         return f"{row['segmenter']}: {row['note']}."
     change = interval(row["estimate"], row["ci_low"], row["ci_high"])
     note = f" Note: {row['note']}." if row["note"] else ""
+    has = np.isfinite(row["ci_low"])
     return (
         f"{row['segmenter']}, {structure_title(row['structure']).lower()}: {change} "
-        f"{metric_title(metric)} (mean difference, 95 % interval, n = {row['n_pairs']:.0f} "
-        f"subjects). Hodges–Lehmann shift {number(row['hl'], sign=True)}; rank-biserial "
+        f"{metric_title(metric)} (mean difference{', 95 % interval' if has else ''}, "
+        f"n = {count(row['n_pairs'], 'subject')}). Hodges–Lehmann shift {number(row['hl'], sign=True)}; rank-biserial "
         f"correlation {number(row['rank_biserial'], 2, sign=True)}, where −1 would mean that every "
         f"subject has the lower value on PET.{note}"
     )

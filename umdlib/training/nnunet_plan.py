@@ -68,9 +68,23 @@ def plan(work: Path, dataset: str, recipe: Recipe) -> dict:
         plans["configurations"][recipe.configuration] = smaller(
             plans["configurations"]["3d_fullres"], recipe
         )
-    plans["configurations"][recipe.configuration]["umdlib"] = recipe.record()
+    plans["configurations"][recipe.configuration]["umdlib"] = {
+        **recipe.record(), "class_voxels": class_voxels(work / "raw" / dataset)
+    }  # fmt: skip
     path.write_text(json.dumps(plans, indent=1) + "\n", "utf-8")
     return plans
+
+
+def class_voxels(raw: Path) -> list[int]:
+    """Voxels of background and of each structure in the training references."""
+    import nibabel as nib
+    import numpy as np
+
+    heads = len(json.loads((raw / "dataset.json").read_text("utf-8"))["labels"])
+    counts = np.zeros(heads, int)
+    for path in sorted((raw / "labelsTr").glob("*.nii.gz")):
+        counts += np.bincount(np.asarray(nib.load(path).dataobj).ravel(), minlength=heads)
+    return counts.tolist()
 
 
 def smaller(fullres: dict, recipe: Recipe) -> dict:
@@ -99,7 +113,8 @@ def smaller(fullres: dict, recipe: Recipe) -> dict:
     made["architecture"]["arch_kwargs"] |= {
         "n_stages": stages, "features_per_stage": list(recipe.features),
         "kernel_sizes": [[3, 3, 3]] * stages, "strides": [[1, 1, 1]] + [[2, 2, 2]] * (stages - 1),
-        "n_conv_per_stage": [2] * stages, "n_conv_per_stage_decoder": [2] * (stages - 1),
+        "n_conv_per_stage": [recipe.convolutions] + [2] * (stages - 1),
+        "n_conv_per_stage_decoder": [2] * (stages - 2) + [recipe.convolutions],
     }  # fmt: skip
     return made
 

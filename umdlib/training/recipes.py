@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 
 from umdlib.errors import InputError, unknown_name
 
@@ -33,6 +33,12 @@ class Recipe:
         Largest rotation of the augmentation.
     mirrored
         Whether the augmentation mirrors: left and right organs become one another.
+    convolutions
+        Of the U-Net's stage at full resolution; the others have two.
+    balanced
+        Whether cross-entropy starts with weights of (background over structure voxels)^0.5, at
+        most 30, which fall to one as the training goes on: without them the first hundred
+        iterations learn the background only.
     precision
         ``bfloat16`` or ``float32``: of the network's arithmetic on a CPU.
     threads
@@ -52,10 +58,11 @@ class Recipe:
     learning_rate: float = 0.01
     rotation_deg: float = 30.0
     mirrored: bool = True
+    convolutions: int = 2
+    balanced: bool = False
     precision: str = "float32"
     threads: int = 1
     configuration: str = "3d_fullres"
-    network: dict = field(default_factory=dict)
 
     def record(self) -> dict:
         """As plain lists, numbers and strings."""
@@ -66,9 +73,9 @@ class Recipe:
 RECIPES: dict[str, Recipe] = {
     "full": Recipe("full"),
     "small": Recipe(
-        "small", spacing_mm=(8.0, 8.0, 8.0), patch=(128, 40, 72), features=(12, 24, 48, 64),
-        batch=1, epochs=32, iterations=6, learning_rate=3e-3, rotation_deg=10.0, mirrored=False,
-        precision="bfloat16", configuration="3d_small",
+        "small", spacing_mm=(10.0, 10.0, 10.0), patch=(104, 32, 64), features=(12, 32, 64, 64),
+        convolutions=1, batch=1, epochs=40, iterations=10, learning_rate=5e-3, rotation_deg=10.0,
+        mirrored=False, balanced=True, precision="bfloat16", configuration="3d_small",
     ),
     "smoke": Recipe(
         "smoke", subjects=2, spacing_mm=(16.0, 16.0, 16.0), patch=(32, 16, 32), features=(4, 8, 8),
@@ -117,7 +124,7 @@ def for_network(made: Recipe, network: str) -> Recipe:
     Examples
     --------
     >>> for_network(recipe("small"), "swinunetr").patch
-    (128, 48, 80)
+    (112, 32, 64)
 
     Raises
     ------

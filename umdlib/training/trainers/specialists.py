@@ -63,6 +63,14 @@ class NnUNetTrainer(nnUNetTrainer):
         first = get_patch_size(patch, rotation, rotation, rotation, (0.85, 1.25))
         return rotation, False, first, axes
 
+    def on_train_epoch_start(self):
+        """Set the weights of the structures for this epoch."""
+        super().on_train_epoch_start()
+        if self.recipe.get("balanced"):
+            share = 1 - self.current_epoch / self.num_epochs
+            weights = class_weights(self.recipe["class_voxels"], share).to(self.device)
+            getattr(self.loss, "loss", self.loss).ce.weight = weights
+
     def train_step(self, batch):
         """One iteration; on a CPU the network may compute in bfloat16, the loss in float32."""
         if self.device.type != "cpu" or self.recipe.get("precision") != "bfloat16":
@@ -122,6 +130,19 @@ def _in_bfloat16(network, data):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         output = network(data)
     return [o.float() for o in output] if isinstance(output, list | tuple) else output.float()
+
+
+def class_weights(voxels: list[int], share: float) -> torch.Tensor:
+    """(background / structure voxels)^0.5, at most 30, to the power `share`; one for the background.
+
+    Examples
+    --------
+    >>> class_weights([900, 100, 0], 1.0).tolist(), class_weights([900, 100, 0], 0.0).tolist()
+    ([1.0, 3.0, 30.0], [1.0, 1.0, 1.0])
+    """
+    counts = np.maximum(np.asarray(voxels, float), 1e-9)
+    weights = np.minimum(np.sqrt(counts[0] / counts), 30.0) ** share
+    return torch.as_tensor(np.maximum(weights, 1.0), dtype=torch.float32)
 
 
 def write_line(path: Path, values: list) -> None:
