@@ -130,5 +130,7 @@ def parallel(module: nn.Module, device: str) -> nn.Module:
     _, world = distributed()
     if world == 1 and "WORLD_SIZE" not in os.environ:
         return module
+    # the buckets of gradients are laid out plainly
+    module = module.to(memory_format=torch.contiguous_format)
     ids = [torch.device(device)] if device.startswith("cuda") else None
     return nn.parallel.DistributedDataParallel(module, device_ids=ids)
