@@ -29,6 +29,8 @@ def read_timings(path: str | Path) -> dict:
     report = json.loads(path.read_text(encoding="utf-8"))
     if not report.get("scoring"):
         raise InputError(f"The benchmark run {path} holds no scoring times.")
+    if "goals" not in report:
+        raise InputError(f"The benchmark run {path} is of an older form. Make a new one.")
     return report
 
 
@@ -55,7 +57,7 @@ def _number(value: float) -> str:
 
 def goal_table(report: dict) -> pd.DataFrame:
     """What a run must reach, what it reached, and whether that is enough."""
-    table = pd.DataFrame(report["goals"])
+    table = pd.DataFrame(report["goals"], columns=["goal", "limit", "measured", "met"])
     table["measured"] = table["measured"].map(three_digits)
     table["met"] = table["met"].map({True: "yes", False: "**no**"})
     return table
@@ -131,7 +133,8 @@ def scaling_table(report: dict) -> pd.DataFrame:
 
 def size_table(report: dict) -> pd.DataFrame:
     """Milliseconds by size of the volume, and nanoseconds a surface cell."""
-    table = pd.DataFrame([r for r in report["scaling"] if "voxels" in r])
+    keys = ["grid", "quality", "voxels", "cells", "seconds"]
+    table = pd.DataFrame([r for r in report["scaling"] if "voxels" in r], columns=keys)
     return pd.DataFrame({
         "grid": table["grid"], "prediction": table["quality"],
         "million voxels": (table["voxels"] / 1e6).round(1),
