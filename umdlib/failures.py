@@ -142,6 +142,8 @@ def failure_table(
     role = scores["modality"].map(lambda m: "structural" if MODALITIES[m].structural else "pet")
     share = failed(scores, below=below, metric=metric).astype("Float64")
     table = scores[keys].assign(role=role, share=share).dropna(subset="share")
+    if table.empty:
+        return table[keys].assign(structural=False, pet=False)
     wide = table.pivot_table(index=keys, columns="role", values="share", sort=False)
     wide = wide.reindex(columns=["structural", "pet"]).dropna()
     return wide.gt(0.5).astype(bool).reset_index()

@@ -269,6 +269,8 @@ def gain_rows(curves: pd.DataFrame) -> pd.DataFrame:
 
 def effort_layout(effort: pd.DataFrame) -> pd.DataFrame:
     """Scores and seconds of `umdlib.effort.effort_table`, modalities side by side."""
+    if effort.empty:
+        return pd.DataFrame(columns=["session", "segmenter", "prompt", "clicks", "coordinates"])
     rows = effort.assign(
         score=[f"{number(r.median)} ({number(r.q1)}–{number(r.q3)})" for r in effort.itertuples()],
         time=[number(s, 2) for s in effort["seconds"]],
