@@ -19,7 +19,11 @@ def scores():
         n_subjects=20, structures=["liver", "aorta"], gap={"even": 0.0, "poor": -0.4}, seed=5
     )
     gone = table[table["segmenter"].eq("even")].assign(
-        segmenter="absent", status="unavailable", reason="weights absent.pt not found", dice=np.nan
+        segmenter="absent",
+        status="unavailable",
+        reason="weights absent.pt not found",
+        dice=np.nan,
+        hausdorff_95=np.nan,
     )
     return pd.concat([table, gone], ignore_index=True)
 

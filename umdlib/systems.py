@@ -20,7 +20,7 @@ def title(name: str) -> str:
     Examples
     --------
     >>> title("threshold"), title("of_another_machine")
-    ("Threshold", "of_another_machine")
+    ('Threshold', 'of_another_machine')
     """
     return segmenters.get(name).title if name in segmenters.names() else name
 

@@ -73,7 +73,9 @@ class Vista3D:
             )
             spaced, rest = _preparation()
             even = spaced({"image": tensor})
-            self._spaced = Grid(tuple(even["image"].shape[1:]), np.array(even["image"].affine))
+            self._spaced = Grid(
+                tuple(even["image"].shape[1:]), np.array(even["image"].affine.tolist())
+            )
             self._ready = rest(even)["image"].to(self._device)
             self._data = image.data
         return self._ready

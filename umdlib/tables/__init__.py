@@ -39,6 +39,7 @@ from umdlib.tables.text import (
     number,
     p_text,
     reasons,
+    said_table,
     sentences,
     to_markdown,
 )
@@ -101,6 +102,7 @@ __all__ = [
     "reported_layout",
     "reported_words",
     "rule_verdicts",
+    "said_table",
     "sentences",
     "session_title",
     "state_counts",

@@ -94,6 +94,19 @@ def markdown_table(table: pd.DataFrame, *, align: Mapping[str, str] | None = Non
     return "\n".join(lines)
 
 
+def said_table(sentence: str) -> str:
+    """A table of one cell that says why there is no other: a numbered table stays a table.
+
+    Examples
+    --------
+    >>> print(said_table("No specialist was scored."))
+    | |
+    |:--|
+    | No specialist was scored. |
+    """
+    return markdown_table(pd.DataFrame({"": [sentence]})).replace("|  |", "| |", 1)
+
+
 def cell_text(cell: pd.Series, *, decimals: int = 3, form: str = "mean") -> str:
     """Value and spread of one cell as plain text, or the word that says why there is none."""
     if cell["state"]:

@@ -58,7 +58,7 @@ def channels(values: np.ndarray, unit: str) -> np.ndarray:
 
     Examples
     --------
-    >>> channels(np.array([[[-1000.0, 40.0, 240.0, 1000.0]]]), "HU")[:, 0, 0].round(2).tolist()
+    >>> channels(np.array([[[-1000.0, 40.0, 240.0, 1000.0]]]), "HU")[:, 0, 0].astype(float).round(2).tolist()
     [[-1.0, 0.04, 0.24, 1.0], [-1.0, 0.0, 1.0, 1.0]]
     """
     values = np.asarray(values, np.float32)

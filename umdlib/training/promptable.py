@@ -206,7 +206,7 @@ def rate(settings: Settings, step: int) -> float:
     --------
     >>> s = Settings(steps=100, learning_rate=1.0)
     >>> [round(rate(s, n), 3) for n in (1, 5, 52, 100)]
-    [0.2, 1.0, 0.513, 0.0]
+    [0.2, 1.0, 0.508, 0.0]
     """
     warm = max(math.ceil(settings.steps * 0.05), 1)
     if step <= warm:
