@@ -239,6 +239,8 @@ def paint_oesophagus(canvas: Canvas, person: Person) -> None:
     allowed = over("visceral_fat", "muscle", "lung", "fat", "vessel", "soft", "cartilage")[
         w.tissue
     ] & (field < 15)
+    # an arch that lies across the whole tube gives way to its core: no oesophagus is cut in two
+    allowed |= over("aorta")[w.tissue] & (field < -3)
     level = level_for(field, allowed, person.volumes_ml["esophagus"] / canvas.voxel_ml, most=4.0)
     canvas.paint(w, (field < level + 2.5), "visceral_fat", over("lung"))
     mask = allowed & (field < level)
