@@ -225,6 +225,30 @@ def test_comparison_table_says_why(comparisons):
     assert set(tables.comparison_table(comparisons, detail="effects")) > {"rank-biserial", "median"}
 
 
+def test_an_undefined_number_is_a_dash_in_a_table():
+    table = pd.DataFrame({"a": [-1.234, float("nan")], "b": ["x", "y|z"]})
+    rows = tables.markdown_table(table, {"a": ".1f"}).splitlines()[2:]
+    assert rows == ["| −1.2 | x |", "| – | y\\|z |"]
+
+
+def test_a_note_that_many_rows_share_is_written_once(comparisons):
+    shown, notes = tables.with_footnotes(tables.comparison_table(comparisons))
+    assert "note" not in shown
+    assert notes.count("absent.pt not found") == 1
+    assert shown["Segmenter"].iloc[-1][-1] in "¹²³⁴⁵⁶⁷⁸⁹"
+    assert tables.with_footnotes(shown)[1] == ""
+
+
+def test_a_metric_without_a_better_end_has_no_best_and_no_mark(scores):
+    signed = compare(scores, metric="rvd", n_resamples=200)
+    cells = tables.modality_table(signed, "petct")
+    assert cells["value"].notna().any()
+    assert not cells["best"].any()
+    assert cells["mark"].eq("").all()
+    with pytest.raises(InputError, match="'rvd' has no better end"):
+        ranking_sensitivity(scores, metrics=("rvd",))
+
+
 def test_telescoping_gaps_add_up():
     """reported − common = harness gap + data gap + prompt gap, where every term exists."""
     table = score_table(n_subjects=6, structures=["liver"], gap={"sam_med3d_turbo": -0.1}, seed=2)

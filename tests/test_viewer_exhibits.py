@@ -5,7 +5,6 @@ import threading
 import types
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from umdlib import exhibits, gallery, live
@@ -39,14 +38,6 @@ def test_intensities_are_means_inside_the_reference(cohort):
     inside = reference.data == pair[1].structures[0].value
     assert table["PET (SUV)"].iloc[0] == pytest.approx(image.data[inside].mean(), rel=1e-4)
     assert table["PET (ml)"].iloc[0] == pytest.approx(inside.sum() * 0.064)
-
-
-def test_an_undefined_number_is_a_dash_in_a_table():
-    table = pd.DataFrame({"a": [1.234, float("nan")], "b": ["x", "y"]})
-    assert exhibits.markdown_table(table, {"a": ".1f"}).splitlines()[2:] == [
-        "| 1.2 | x |",
-        "| – | y |",
-    ]
 
 
 def test_extremes_are_the_extremes_of_the_table():

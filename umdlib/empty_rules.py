@@ -19,16 +19,38 @@ EMPTY_RULES: dict[str, str] = {
 }
 
 _DISTANCES = ("hausdorff", "hausdorff_95", "assd")
+_UNDIRECTED = ("rvd", "reference_ml", "prediction_ml")
+
+
+def is_directed(metric: str) -> bool:
+    """Whether one end of `metric` is better: not so for a volume or a signed difference of two.
+
+    Examples
+    --------
+    >>> is_directed("dice"), is_directed("rvd")
+    (True, False)
+    """
+    return metric not in _UNDIRECTED
 
 
 def higher_is_better(metric: str) -> bool:
     """Whether a larger value of `metric` is a better one (overlaps), or a smaller (distances).
+
+    Raises
+    ------
+    InputError
+        Neither end of `metric` is better.
 
     Examples
     --------
     >>> higher_is_better("dice"), higher_is_better("hausdorff_95")
     (True, False)
     """
+    if not is_directed(metric):
+        raise InputError(
+            f"Metric '{metric}' has no better end: it can be compared, but neither ranked nor "
+            f"completed by an empty rule. Use empty='drop', or a metric such as 'dice'."
+        )
     return metric not in _DISTANCES
 
 

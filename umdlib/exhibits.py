@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -126,39 +126,3 @@ def intensity_table(cases: Sequence[Case]) -> pd.DataFrame:
         mean = np.divide(total, count, out=np.full(len(values), np.nan), where=present)
         columns[f"{case.modality} ({case.unit})"] = mean
     return pd.DataFrame(columns)
-
-
-def markdown_table(table: pd.DataFrame, formats: Mapping[str, str] | None = None) -> str:
-    """A data frame as a Markdown pipe table; undefined numbers are an en dash."""
-    formats = formats or {}
-
-    def cell(column, value):
-        if isinstance(value, (float, np.floating)):
-            text = format(float(value), formats.get(column, ".2f")).replace("-", "−")
-            return "–" if np.isnan(value) else text
-        return str(value)
-
-    lines = ["| " + " | ".join(map(str, table.columns)) + " |", "|" + " --- |" * len(table.columns)]
-    for row in table.itertuples(index=False):
-        cells = (cell(c, v) for c, v in zip(table.columns, row, strict=True))
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def numbered_table(
-    table: pd.DataFrame, caption: str, name: str, formats: Mapping[str, str] | None = None
-) -> str:
-    """`markdown_table` in a MyST directive: a table with number, caption and a name to refer to.
-
-    Examples
-    --------
-    >>> print(numbered_table(pd.DataFrame({"a": [1.5]}), "What.", "tab-a", {"a": ".1f"}))
-    :::{table} What.
-    :name: tab-a
-    <BLANKLINE>
-    | a |
-    | --- |
-    | 1.5 |
-    :::
-    """
-    return f":::{{table}} {caption}\n:name: {name}\n\n{markdown_table(table, formats)}\n:::"

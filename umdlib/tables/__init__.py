@@ -37,11 +37,13 @@ from umdlib.tables.text import (
     interval,
     markdown_table,
     number,
+    numbered_table,
     p_text,
     reasons,
     said_table,
     sentences,
     to_markdown,
+    with_footnotes,
 )
 from umdlib.tables.trained import (
     ABSENT,
@@ -93,6 +95,7 @@ __all__ = [
     "modality_shares",
     "modality_table",
     "number",
+    "numbered_table",
     "p_text",
     "pair_words",
     "quartile_layout",
@@ -112,4 +115,5 @@ __all__ = [
     "unseen_words",
     "verdict_counts",
     "winners",
+    "with_footnotes",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from umdlib.empty_rules import EMPTY_RULES, higher_is_better
+from umdlib.empty_rules import EMPTY_RULES, higher_is_better, is_directed
 from umdlib.errors import InputError, unknown_name
 from umdlib.labels import ORGANS, session
 from umdlib.paired import TESTS
@@ -117,12 +117,13 @@ def modality_table(
         rows = pd.concat([rows, extra], ignore_index=True)
     metric = comparisons.attrs.get("metric", "dice")
     p_column = CORRECTIONS[correction][0]
+    larger = higher_is_better(metric) if is_directed(metric) else None
     cells = [
-        _cell(row, side, structural, form, p_column, higher_is_better(metric))
+        _cell(row, side, structural, form, p_column, larger)
         for _, row in rows.iterrows()
         for side in ("structural", "pet")
     ]
-    table = _with_best(pd.DataFrame(cells), higher_is_better(metric))
+    table = _with_best(pd.DataFrame(cells), larger)
     table.attrs = {**comparisons.attrs, "form": form, "correction": correction}
     family = {"holm": "n_holm", "bh": "n_bh"}.get(correction)
     sizes = sorted(set(rows.loc[rows["structure"].ne("all"), family])) if family else []
@@ -131,12 +132,12 @@ def modality_table(
 
 
 def _cell(
-    row: pd.Series, side: str, structural: str, form: str, p_column: str, larger: bool
+    row: pd.Series, side: str, structural: str, form: str, p_column: str, larger: bool | None
 ) -> dict[str, object]:
     """One cell: a modality of one segmenter on one structure."""
     value, low, high = _summary(row, side, form)
     favoured = "pet" if (row["estimate"] > 0) == larger else "structural"
-    better = side == favoured and row["estimate"] != 0
+    better = larger is not None and side == favoured and row["estimate"] != 0
     marks = [_mark(row[name]) if better else "" for name in (p_column, "p_value")]
     alone = {"structural": "pet_only", "pet": "structural_only"}[side]
     state = "" if np.isfinite(value) else _state(str(row.get("note", "")))
@@ -172,8 +173,13 @@ def _state(note: str) -> str:
     return "failed" if "failed" in note else "no pairs"
 
 
-def _with_best(cells: pd.DataFrame, larger: bool) -> pd.DataFrame:
-    """Mark the best segmenter of each structure and modality, ties at three decimals together."""
+def _with_best(cells: pd.DataFrame, larger: bool | None) -> pd.DataFrame:
+    """Mark the best segmenter of each structure and modality, ties at three decimals together.
+
+    `larger`: whether the largest is; None where neither end is better, and none is marked.
+    """
+    if larger is None:
+        return cells.assign(best=False)
     works = ~cells["n_failed"].ge(cells["n_pairs"])
     rounded = cells["value"].round(3).where(works)
     groups = rounded.groupby([cells["structure"], cells["modality"]])

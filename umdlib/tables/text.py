@@ -10,6 +10,8 @@ import pandas as pd
 from umdlib.labels import MODALITIES, session
 from umdlib.tables.cells import MARKS, metric_title, structure_title
 
+_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
 
 def number(value: float, decimals: int = 3, *, sign: bool = False) -> str:
     """A number with fixed digits and a true minus sign; a dash where it is undefined.
@@ -64,13 +66,20 @@ def interval(estimate: float, low: float, high: float, decimals: int = 3) -> str
     return f"{centre} [{ends}]" if np.isfinite(low) and np.isfinite(high) else centre
 
 
-def markdown_table(table: pd.DataFrame, *, align: Mapping[str, str] | None = None) -> str:
-    """A data frame of texts as a pipe table; numbers to the right, words to the left.
+def markdown_table(
+    table: pd.DataFrame,
+    formats: Mapping[str, str] | None = None,
+    *,
+    align: Mapping[str, str] | None = None,
+) -> str:
+    """A data frame as a pipe table; numbers to the right, words to the left.
 
     Parameters
     ----------
     table
-        Shown as it is; numbers are written with `str`.
+        Texts, whole numbers and floats; an undefined float is a dash.
+    formats
+        Format of the floats of a column; two decimals where it is not named.
     align
         ``left`` or ``right`` per column, where it should not follow the type.
 
@@ -81,7 +90,7 @@ def markdown_table(table: pd.DataFrame, *, align: Mapping[str, str] | None = Non
     |:--|--:|
     | a | 3 |
     """
-    align = align or {}
+    align, formats = align or {}, formats or {}
     sides = [
         align.get(c, "right" if pd.api.types.is_numeric_dtype(table[c]) else "left") for c in table
     ]
@@ -89,9 +98,75 @@ def markdown_table(table: pd.DataFrame, *, align: Mapping[str, str] | None = Non
         "| " + " | ".join(map(str, table.columns)) + " |",
         "|" + "".join("--:|" if s == "right" else ":--|" for s in sides),
     ]
-    rows = table.itertuples(index=False, name=None)
-    lines += ["| " + " | ".join(str(v).replace("|", "\\|") for v in row) + " |" for row in rows]
+    for row in table.itertuples(index=False, name=None):
+        cells = [_text(v, formats.get(c, ".2f")) for c, v in zip(table, row, strict=True)]
+        lines.append("| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
     return "\n".join(lines)
+
+
+def _text(value: object, form: str) -> str:
+    """A cell: floats in their format with a true minus sign, all else as it is."""
+    if not isinstance(value, float | np.floating):
+        return str(value)
+    return format(float(value), form).replace("-", "−") if np.isfinite(value) else "–"
+
+
+def numbered_table(
+    table: pd.DataFrame | str, caption: str, name: str, formats: Mapping[str, str] | None = None
+) -> str:
+    """A table in a MyST directive, with a number, a caption and a name to refer to.
+
+    Parameters
+    ----------
+    table
+        A data frame, written by `markdown_table`; or a pipe table as text.
+
+    Examples
+    --------
+    >>> print(numbered_table(pd.DataFrame({"a": [1.5]}), "What.", "tab-a", {"a": ".1f"}))
+    :::{table} What.
+    :name: tab-a
+    <BLANKLINE>
+    | a |
+    |--:|
+    | 1.5 |
+    :::
+    """
+    written = table if isinstance(table, str) else markdown_table(table, formats)
+    return f":::{{table}} {caption}\n:name: {name}\n\n{written}\n:::"
+
+
+def with_footnotes(table: pd.DataFrame, column: str = "note") -> tuple[pd.DataFrame, str]:
+    """A table whose notes are raised numbers in its first column, and the notes below it.
+
+    Parameters
+    ----------
+    table
+        Texts; `column` may be absent, then there are no notes.
+
+    Returns
+    -------
+    tuple
+        The table without `column`, and a line of Markdown with each distinct note once; empty
+        where there is none.
+
+    Examples
+    --------
+    >>> shown, notes = with_footnotes(pd.DataFrame({"a": ["x", "y", "z"], "note": ["n", "", "n"]}))
+    >>> shown["a"].tolist(), notes
+    (['x ¹', 'y', 'z ¹'], '¹ n.')
+    """
+    if column not in table:
+        return table, ""
+    notes = [str(v) for v in table[column]]
+    kept = [n for n in dict.fromkeys(notes) if n]
+    marks = {n: str(i).translate(_RAISED) for i, n in enumerate(kept, 1)}
+    shown = table.drop(columns=column)
+    first = shown.columns[0]
+    shown[first] = [
+        f"{v} {marks.get(n, '')}".strip() for v, n in zip(shown[first], notes, strict=True)
+    ]
+    return shown, " ".join(f"{m} {n.rstrip('.')}." for n, m in marks.items())
 
 
 def said_table(sentence: str) -> str:
