@@ -8,6 +8,10 @@ import pandas as pd
 
 from umdlib import labels, paired
 from umdlib.errors import InputError
+from umdlib.pairs import condition
+
+# How the protocols begin that give no click, see `umdlib.prompts.PROTOCOLS`.
+CLICKLESS = ("box", "class", "text")
 
 
 def headline(
@@ -22,7 +26,8 @@ def headline(
     session
         petct or petmr.
     segmenter
-        Name; by default the one with the highest mean on the structural image.
+        Name; by default the one with the highest mean on the structural image, among those that
+        are asked with a click if there are any: only they are given the same in both images.
     metric
         Column to compare.
     seed
@@ -31,7 +36,7 @@ def headline(
     Returns
     -------
     pandas.Series
-        A row of `paired.compare` over all structures of a subject together.
+        A row of `paired.compare` over all structures of a subject together, and `prompt`.
 
     Raises
     ------
@@ -47,9 +52,14 @@ def headline(
         raise InputError(
             f"No pair of {segmenter or 'any segmenter'} in session {session} has a {metric}."
         )
+    prompts = condition(part).groupby("segmenter")["prompt"].first()
+    clicked = ~rows["segmenter"].map(prompts).str.startswith(CLICKLESS)
+    rows = rows[clicked] if clicked.any() else rows
     structural = part[part["modality"] != "PET"].groupby("segmenter")[metric].mean()
     best = structural.reindex(rows["segmenter"]).idxmax()
-    return rows[rows["segmenter"] == best].iloc[0]
+    return pd.concat(
+        [rows[rows["segmenter"] == best].iloc[0], pd.Series({"prompt": prompts[best]})]
+    )
 
 
 def typical_subject(
@@ -77,9 +87,12 @@ def finding_html(row: pd.Series, *, title: str, n_structures: int) -> str:
     number = f"{row['estimate']:+.3f}".replace("-", "−")
     structures = "1 structure" if n_structures == 1 else f"{n_structures} structures"
     low, high = (f"{row[k]:+.3f}".replace("-", "−") for k in ("ci_low", "ci_high"))
+    given = (
+        f"the prompt '{row['prompt']}'" if row["prompt"].startswith(CLICKLESS) else "the same click"
+    )
     return (
         f'<div class="umd-finding"><strong>{number}</strong><span>mean change in overlap with the '
-        f"reference (DSC, 0 to 1) from {session.structural} to PET under the same click; 95&nbsp;% "
+        f"reference (DSC, 0 to 1) from {session.structural} to PET under {given}; 95&nbsp;% "
         f"interval {low} to {high}; "
         f"{html.escape(title)}, {row['n_subjects']} subjects, {structures}</span></div>"
     )
