@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from umdlib import finding
+from umdlib import finding, gallery
 from umdlib.errors import InputError
 from umdlib.simulated import score_table
 
@@ -17,22 +17,31 @@ def scores():
     return pd.concat([table, named], ignore_index=True)
 
 
-def test_the_headline_is_of_a_segmenter_with_the_same_click_in_both(scores):
-    row = finding.headline(scores, "petct")
+def test_the_segmenter_shown_is_the_best_of_those_with_the_same_click_in_both(scores):
+    shown = gallery.best_segmenter(scores, session="petct")
     clicked = scores[(scores["segmenter"] != "named") & (scores["session"] == "petct")]
     means = clicked[clicked["modality"] != "PET"].groupby("segmenter")["dice"].mean()
-    assert row["segmenter"] == means.idxmax()
+    assert shown == means.idxmax()
+    row = finding.headline(scores, "petct", shown)
     assert "under the same click" in finding.finding_html(row, title="T", n_structures=2)
 
 
 def test_where_none_is_clicked_the_prompt_is_named(scores):
-    row = finding.headline(scores[scores["segmenter"] == "named"], "petct")
+    named = scores[scores["segmenter"] == "named"]
+    assert gallery.best_segmenter(named, session="petct") == "named"
+    row = finding.headline(named, "petct", "named")
     words = finding.finding_html(row, title="T <b>", n_structures=1)
     assert "under the prompt 'class'" in words
     assert "1 structure<" in words
     assert "T &lt;b&gt;" in words
 
 
+def test_a_segmenter_without_clicks_still_has_its_extremes(scores):
+    given = {"segmenter": "named", "session": "petct"}
+    assert len(gallery.success_and_failure(scores, modality="CT", **given)) == 2
+    assert len(gallery.largest_losses(scores, n=3, **given)) == 3
+
+
 def test_a_segmenter_without_a_pair_is_named(scores):
     with pytest.raises(InputError, match="No pair of absent in session petct"):
-        finding.headline(scores, "petct", segmenter="absent")
+        finding.headline(scores, "petct", "absent")

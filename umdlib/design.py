@@ -13,13 +13,13 @@ network that knows it; the transfer effect is what was only not learned.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from umdlib import resampling
-from umdlib.empty_rules import check_scores, with_empty_rule
+from umdlib.empty_rules import check_scores, score_limits, with_empty_rule
 from umdlib.errors import InputError
 from umdlib.labels import session as session_record
 
@@ -95,7 +95,7 @@ def design_scores(
     -------
     pandas.DataFrame
         `session, subject, structure, diet, side` (``structural`` or ``pet``), `score`, `n_seeds`;
-        empty where the table holds none of these networks.
+        empty where the table holds none of these networks. ``attrs["metric"]`` names the metric.
     """
     check_scores(scores, [metric])
     scores = scores.reset_index(drop=True)
@@ -110,7 +110,10 @@ def design_scores(
         training_seed=[p[1] for p in rows["parts"]],
         side=np.where(rows["modality"].eq("PET"), "pet", "structural"),
     )
-    return pd.concat([_complete(part) for _, part in rows.groupby("session", sort=False)])[_COLUMNS]
+    complete = [_complete(part) for _, part in rows.groupby("session", sort=False)]
+    table = pd.concat(complete)[_COLUMNS]
+    table.attrs["metric"] = metric
+    return table
 
 
 _COLUMNS = ["session", "subject", "structure", "diet", "side", "score", "n_seeds"]
@@ -167,7 +170,8 @@ def design_table(scores: pd.DataFrame, *, n_resamples: int = 10_000, seed: int =
     for name, part in scores.groupby("session", sort=False):
         matrix = cells(part)
         counts = resampling.resample_counts(len(matrix), n_resamples, np.random.default_rng(seed))
-        low, high = resampling.mean_interval(matrix.to_numpy(), counts)
+        limits = score_limits(scores.attrs.get("metric", "dice"))
+        low, high = resampling.mean_interval(matrix.to_numpy(), counts, bounds=limits)
         table = matrix.columns.to_frame(index=False)
         structural = session_record(name).structural
         tables.append(table.assign(
@@ -212,7 +216,7 @@ def contrast_table(
                 continue
             values = sum(w * matrix[cell].to_numpy() for cell, w in weights.items())[:, None]
             values = np.round(values, 12)  # equal differences are equal
-            low, high = resampling.mean_interval(values, counts)
+            low, high = resampling.mean_interval(values, counts, bounds=_limits(weights, scores))
             p_value, _ = resampling.sign_flip_p(values, n_resamples=n_resamples, rng=rng)
             rows.append({
                 "session": session, "contrast": name, "estimate": values.mean(),
@@ -222,6 +226,14 @@ def contrast_table(
     columns = ["session", "contrast", "estimate", "ci_low", "ci_high", "p_value", "n_subjects",
                "words"]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)
+
+
+def _limits(weights: Mapping, scores: pd.DataFrame) -> tuple[float, float] | None:
+    """Smallest and largest possible value of a contrast; None where the metric has no limits."""
+    if score_limits(scores.attrs.get("metric", "dice")) is None:
+        return None
+    signed = list(weights.values())
+    return float(sum(w for w in signed if w < 0)), float(sum(w for w in signed if w > 0))
 
 
 def learned_share(
@@ -248,7 +260,8 @@ def learned_share(
         if gap is None or transfer is None:
             continue
         counts = resampling.resample_counts(len(matrix), n_resamples, np.random.default_rng(seed))
-        low, high = resampling.mean_interval(gap[:, None], counts)
+        limits = _limits(CONTRASTS["gap"][0], scores)
+        low, high = resampling.mean_interval(gap[:, None], counts, bounds=limits)
         row = {"session": session, "estimate": np.nan, "ci_low": np.nan, "ci_high": np.nan}
         if max(abs(gap.mean()), 0) < smallest or not (high[0] < -smallest or low[0] > smallest):
             rows.append({**row, "note": "the gap may be zero: no share of it"})

@@ -15,7 +15,7 @@ CLICKLESS = ("box", "class", "text")
 
 
 def headline(
-    scores: pd.DataFrame, session: str, *, segmenter: str = "", metric: str = "dice", seed: int = 0
+    scores: pd.DataFrame, session: str, segmenter: str, *, metric: str = "dice", seed: int = 0
 ) -> pd.Series:
     """The comparison that the landing page shows.
 
@@ -26,8 +26,7 @@ def headline(
     session
         petct or petmr.
     segmenter
-        Name; by default the one with the highest mean on the structural image, among those that
-        are asked with a click if there are any: only they are given the same in both images.
+        Name.
     metric
         Column to compare.
     seed
@@ -41,25 +40,15 @@ def headline(
     Raises
     ------
     InputError
-        If no segmenter has a pair in this session.
+        If the segmenter has no pair in this session.
     """
     part = scores[scores["session"] == session]
     rows = paired.compare(part, by=("session", "segmenter"), metric=metric, seed=seed)
-    rows = rows[rows["estimate"].notna()]
-    if segmenter:
-        rows = rows[rows["segmenter"] == segmenter]
+    rows = rows[rows["estimate"].notna() & rows["segmenter"].eq(segmenter)]
     if rows.empty:
-        raise InputError(
-            f"No pair of {segmenter or 'any segmenter'} in session {session} has a {metric}."
-        )
-    prompts = condition(part).groupby("segmenter")["prompt"].first()
-    clicked = ~rows["segmenter"].map(prompts).str.startswith(CLICKLESS)
-    rows = rows[clicked] if clicked.any() else rows
-    structural = part[part["modality"] != "PET"].groupby("segmenter")[metric].mean()
-    best = structural.reindex(rows["segmenter"]).idxmax()
-    return pd.concat(
-        [rows[rows["segmenter"] == best].iloc[0], pd.Series({"prompt": prompts[best]})]
-    )
+        raise InputError(f"No pair of {segmenter} in session {session} has a {metric}.")
+    prompt = condition(part.query("segmenter == @segmenter"))["prompt"].iloc[0]
+    return pd.concat([rows.iloc[0], pd.Series({"prompt": prompt})])
 
 
 def typical_subject(

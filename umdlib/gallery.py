@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from umdlib import labels, runs
+from umdlib import labels, prompts, runs
 from umdlib.cohort import Cohort
 from umdlib.errors import InputError
 
@@ -93,6 +93,9 @@ def readable(table: pd.DataFrame, cohort: Cohort, session: str) -> pd.DataFrame:
 def best_segmenter(table: pd.DataFrame, *, session: str, metric: str = "dice") -> str:
     """The segmenter with the highest mean score on the structural images of a session.
 
+    Those that are asked with a click come first, whatever the others score: a subject's two images
+    share their clicks, and a specialist is another network in each.
+
     Raises
     ------
     InputError
@@ -100,10 +103,18 @@ def best_segmenter(table: pd.DataFrame, *, session: str, metric: str = "dice") -
     """
     rows = table[table["session"].eq(session) & table["step"].eq(0)]
     rows = rows[rows["modality"] == labels.session(session).structural]
-    means = rows.groupby("segmenter", sort=False)[metric].mean().dropna()
-    if means.empty:
-        raise InputError(f"No {metric} of session {session} in the score table.")
-    return str(means.idxmax())
+    clicked = rows["prompt"].map(lambda name: prompts.kind_given(name) == "click").astype(bool)
+    for part in (rows[clicked], rows):
+        means = part.groupby("segmenter", sort=False)[metric].mean().dropna()
+        if len(means):
+            return str(means.idxmax())
+    raise InputError(f"No {metric} of session {session} in the score table.")
+
+
+def first_prompt(table: pd.DataFrame, segmenter: str) -> str:
+    """Protocol of a segmenter's first predictions: ``centre`` if it has it, else its own first."""
+    given = table.loc[table["segmenter"].eq(segmenter), "prompt"]
+    return "centre" if given.eq("centre").any() or given.empty else str(given.iloc[0])
 
 
 def foci_found(
@@ -171,7 +182,7 @@ def foci_table(
         case = cohort.case(str(subject), session, "PET")
         labelled = case.read_reference()
         smallest = int(np.ceil(min_ml * 1000 / np.prod(labelled.spacing_mm)))
-        masks = runs.read_prediction(root, segmenter, case)
+        masks = runs.read_prediction(root, segmenter, case, prompt=first_prompt(table, segmenter))
         for row in scored.itertuples():
             wanted = labelled.data == cohort.structure(row.structure).value
             touched, parts = foci_found(wanted, masks[row.structure], smallest=smallest)
@@ -207,20 +218,30 @@ def foci_words(foci: pd.DataFrame) -> str:
     return said + "\n\n" + "\n".join(lines)
 
 
-def gallery_words(cohort: Cohort, *, segmenter: str, session: str) -> str:
-    """Which cohort, session and segmenter the gallery shows, as one Markdown sentence."""
+def gallery_words(cohort: Cohort, *, segmenter: str, session: str, prompt: str = "centre") -> str:
+    """Which cohort, session, segmenter and prompt the gallery shows, as one Markdown sentence."""
     title = labels.session(session).title
     count = len(cohort.subjects(session))
     return (
         f"Shown: segmenter `{segmenter}` on the {title} subjects of cohort `{cohort.name}` "
-        f"({count} subjects), prompted with one click in the centre of each structure."
+        f"({count} subjects), {_asked(prompt)}."
     )
+
+
+def _asked(prompt: str) -> str:
+    """How a protocol asks for a structure, in words."""
+    if prompt == "centre":
+        return "prompted with one click in the centre of each structure"
+    if prompts.kind_given(prompt) == "class":
+        return "asked for each structure by its name"
+    return f"prompted by the protocol `{prompt}`"
 
 
 def _first_predictions(
     table: pd.DataFrame, segmenter: str, session: str, metric: str
 ) -> pd.DataFrame:
-    """Scored centre-click predictions before any correction."""
+    """Scored predictions after the first prompt, before any correction."""
     keep = table["segmenter"].eq(segmenter) & table["session"].eq(session)
-    keep &= table["prompt"].eq("centre") & table["step"].eq(0) & table["seed"].eq(0)
+    keep &= table["prompt"].eq(first_prompt(table, segmenter))
+    keep &= table["step"].eq(0) & table["seed"].eq(0)
     return table[keep & table[metric].notna()]

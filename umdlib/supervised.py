@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from umdlib import resampling
-from umdlib.empty_rules import with_empty_rule
+from umdlib.empty_rules import difference_limits, score_limits, with_empty_rule
 from umdlib.errors import InputError
 from umdlib.labels import session as session_record
 from umdlib.pairs import condition, paired_differences, subject_means
@@ -69,7 +69,7 @@ def reference_means(
         ["segmenter", "session", "modality"], sort=False
     ):
         values = part.groupby("subject")["score"].mean().dropna().to_numpy()
-        low, high = _interval(values, n_resamples, seed)
+        low, high = _interval(values, n_resamples, seed, score_limits("dice"))
         found.append({
             "segmenter": segmenter, "session": name, "modality": modality,
             "estimate": values.mean() if len(values) else np.nan, "ci_low": low, "ci_high": high,
@@ -135,10 +135,12 @@ def excess_gap(
     if others.empty:
         return _empty(columns, reference, metric)
     others["excess"] = others["difference"] - others["reference_gap"]
+    one = difference_limits(metric)
+    limits = (2 * one[0], 2 * one[1]) if one else None  # of a difference of two differences
     found = []
     for key, part in others.groupby(list(by), sort=False):
         values = part.groupby("subject")[["difference", "reference_gap", "excess"]].mean()
-        low, high = _interval(values["excess"].to_numpy(), n_resamples, seed)
+        low, high = _interval(values["excess"].to_numpy(), n_resamples, seed, limits)
         gap, theirs, excess = values.mean()
         found.append([*key, gap, theirs, excess, low, high, len(values), len(part)])
     table = pd.DataFrame(found, columns=columns)
@@ -165,7 +167,7 @@ def supervised_gap(
     found = []
     for key, column in matrix.items():
         values = column.dropna().to_numpy()
-        low, high = _interval(values, n_resamples, seed)
+        low, high = _interval(values, n_resamples, seed, difference_limits(metric))
         found.append([*(key if isinstance(key, tuple) else (key,)),
                       values.mean(), low, high, len(values)])  # fmt: skip
     return pd.DataFrame(found, columns=columns)
@@ -228,12 +230,14 @@ def _scored(
     return rows.assign(score=with_empty_rule(rows, metric, empty))
 
 
-def _interval(values: np.ndarray, n_resamples: int, seed: int) -> tuple[float, float]:
+def _interval(
+    values: np.ndarray, n_resamples: int, seed: int, limits: tuple[float, float] | None
+) -> tuple[float, float]:
     """95 % interval of a mean over subjects; NaN below two."""
     if len(values) < 2:
         return np.nan, np.nan
     counts = resampling.resample_counts(len(values), n_resamples, np.random.default_rng(seed))
-    low, high = resampling.mean_interval(values[:, None], counts)
+    low, high = resampling.mean_interval(values[:, None], counts, bounds=limits)
     return float(low[0]), float(high[0])
 
 

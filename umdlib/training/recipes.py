@@ -73,8 +73,8 @@ class Recipe:
 RECIPES: dict[str, Recipe] = {
     "full": Recipe("full"),
     "small": Recipe(
-        "small", spacing_mm=(10.0, 10.0, 10.0), patch=(104, 32, 64), features=(12, 32, 64, 64),
-        convolutions=1, batch=1, epochs=40, iterations=10, learning_rate=5e-3, rotation_deg=10.0,
+        "small", spacing_mm=(7.0, 7.0, 7.0), patch=(72, 48, 80), features=(12, 32, 64, 64),
+        convolutions=1, batch=1, epochs=100, iterations=10, learning_rate=5e-3, rotation_deg=10.0,
         mirrored=False, balanced=True, precision="bfloat16", configuration="3d_small",
     ),
     "smoke": Recipe(
