@@ -140,8 +140,7 @@ KNOWN = ("THEBE_JS_URL", "reading 'classList'")
 
 # What a page may load before a viewer is opened, and what opening one may add (see README).
 PAGE_MB, VIEWER_MB = 5.0, 9.0
-# 0.1 is the limit of "good" in Core Web Vitals; the explorer's script builds its table after loading
-SHIFT = {"published_explorer": 0.25}
+SHIFT = 0.1  # the limit of "good" in Core Web Vitals
 SHIFTS = """new PerformanceObserver(list => { for (const e of list.getEntries())
   if (!e.hadRecentInput) self.umdShift = (self.umdShift || 0) + e.value; })
   .observe({ type: 'layout-shift', buffered: true });"""
@@ -165,7 +164,7 @@ def test_no_page_reports_an_error_moves_while_loading_or_scrolls_sideways(pages,
         if wide > 1:
             faults.append(f"{path.name}: {wide} px wider than the window of {width}")
         shift = page.evaluate("self.umdShift || 0")
-        if shift > SHIFT.get(path.stem, 0.1):
+        if shift > SHIFT:
             faults.append(f"{path.name}: layout shift {shift:.2f} at {width}")
         page.close()
     context.close()
