@@ -9,6 +9,7 @@ VENV     := .venv
 BIN      := $(VENV)/bin
 UV       := 0.13.9
 STAMP    := $(VENV)/.installed
+AXE      := tools/pages/node_modules/axe-core/axe.min.js
 SHELL    := /bin/bash
 
 # settings that were given on the command line go to the graph; the rest is the profile's
@@ -44,8 +45,13 @@ book: $(STAMP) ## cohort, inference, chapters, HTML (PROFILE=small|default COHOR
 	@$(BIN)/python workflow/unlock.py
 	@$(GRAPH)
 
-test: $(STAMP) lint ## all tests
+test: $(STAMP) lint $(AXE) ## all tests
 	@$(BIN)/python -m pytest
+
+# The accessibility rules of the page tests; where there is no npm those tests are skipped, and say so.
+$(AXE): tools/pages/package-lock.json
+	@command -v npm >/dev/null || { echo "== no npm: the accessibility tests will be skipped"; exit 0; }; \
+	  npm ci --silent --no-audit --no-fund --prefix tools/pages || echo "== npm failed: the accessibility tests will be skipped"
 
 lint: $(STAMP)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
