@@ -111,7 +111,7 @@ def _record(network: str, title: str, summary: str, paper: str, packages=()) -> 
         trained_on="10 synthetic subjects of the session and modality that it is asked about; "
         "none of them is scored",
         native="the same: no prompt",
-        grid="10 mm, nearly the whole body in one patch; class scores are interpolated to the image",
+        grid="7 mm, half a body in one patch; class scores are interpolated to the image",
         tiny=functools.partial(_tiny, network),
         structures=tuple(sorted(structures)),
         conditions=conditions,

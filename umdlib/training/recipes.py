@@ -124,7 +124,7 @@ def for_network(made: Recipe, network: str) -> Recipe:
     Examples
     --------
     >>> for_network(recipe("small"), "swinunetr").patch
-    (112, 32, 64)
+    (80, 48, 80)
 
     Raises
     ------
