@@ -133,9 +133,8 @@ def browser():
         started.close()
 
 
-# two errors of the theme itself, both harmless (see the theme's issues): a constant declared
-# twice, and a missing table of contents on pages without sections
-KNOWN = ("THEBE_JS_URL", "reading 'classList'")
+# a harmless error of the theme itself: a missing table of contents on pages without sections
+KNOWN = ("reading 'classList'",)
 
 
 # What a page may load before a viewer is opened, and what opening one may add (see README).

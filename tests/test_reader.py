@@ -3,8 +3,11 @@
 import re
 
 import pytest
+from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace
+
+from umdlib.reader import heads
 
 GLOSSARY = """# Glossary
 ```{glossary}
@@ -88,3 +91,22 @@ def test_a_viewer_is_a_numbered_figure_with_its_caption_once(built):
     assert "A &lt;b&gt; caption." in figure
     assert 'href="#fig-one"' in page
     assert re.search(r'<span class="caption-number">Fig. 1', figure)
+
+
+def test_a_page_describes_itself_and_declares_nothing_twice(built):
+    (words,) = re.findall(r'<meta name="description" content="([^"]*)"', built["page"])
+    assert words.startswith("Masks first, masks again")
+    assert words.endswith("of a label map. case")
+    long = nodes.section("", nodes.paragraph(text="word " * 60))
+    assert heads.description(long).endswith("word…") and len(heads.description(long)) <= 160
+
+
+def test_an_inline_script_is_kept_once():
+    class Script:
+        def __init__(self, body=None):
+            self.attributes = {"body": body}
+
+    first, file, other = Script("const A = 1"), Script(), Script("const B = 2")
+    assert heads.once([first, file, Script("const A = 1"), other, "plain"]) == [
+        first, file, other, "plain",
+    ]  # fmt: skip

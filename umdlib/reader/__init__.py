@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from umdlib.reader import figures, terms
+from umdlib.reader import figures, heads, terms
 
 
 def setup(app) -> dict:
@@ -10,4 +10,5 @@ def setup(app) -> dict:
     app.add_transform(figures.NumberViewers)
     app.connect("env-get-outdated", terms.pages_to_read)
     app.connect("doctree-resolved", terms.link_terms)
+    app.connect("html-page-context", heads.complete, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,49 @@
+"""The head of each page: a description for search engines, and no script twice."""
+
+from __future__ import annotations
+
+import html
+
+from docutils import nodes
+
+LONGEST = 160  # characters that search engines show
+
+
+def complete(app, page: str, template: str, context: dict, doctree: nodes.document | None) -> None:
+    """Handler of Sphinx's ``html-page-context``."""
+    if "script_files" in context:
+        context["script_files"] = once(context["script_files"])
+    if doctree is not None and (words := description(doctree)):
+        tag = f'<meta name="description" content="{html.escape(words)}"/>'
+        context["metatags"] = f"{context.get('metatags', '')}\n{tag}"
+
+
+def once(scripts: list) -> list:
+    """The scripts without repetitions of an inline one: a `const` cannot be declared twice."""
+    seen, kept = set(), []
+    for script in scripts:
+        body = getattr(script, "attributes", {}).get("body")
+        if body and body in seen:
+            continue
+        seen.add(body)
+        kept.append(script)
+    return kept
+
+
+def description(doctree: nodes.Element) -> str:
+    """First paragraph of the text, cut at a word.
+
+    Examples
+    --------
+    >>> page = nodes.section("", nodes.paragraph(text="What is seen."))
+    >>> description(page)
+    'What is seen.'
+    """
+    for paragraph in doctree.findall(nodes.paragraph):
+        if paragraph.parent is not None and "umd-byline" in paragraph.parent.get("classes", []):
+            continue
+        words = " ".join(paragraph.astext().split())
+        if len(words) <= LONGEST:
+            return words
+        return words[: LONGEST - 1].rsplit(" ", 1)[0] + "…"
+    return ""
