@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from umdlib import geometry, segmenters
 from umdlib.errors import InputError
 from umdlib.prompts import Box, Click, Prompt
+from umdlib.segmenters import region_growing
 from umdlib.segmenters.contract import Segmenter
 from umdlib.volume import Volume
 
@@ -113,6 +115,26 @@ def test_a_negative_click_cuts_what_is_nearer_to_it():
         assert mask[CENTRE]
         assert not mask[17, 27, 11]
         assert mask.sum() < 0.8 * segment(image, Prompt("liver", clicks[:1])).sum()
+
+
+def test_regions_of_earlier_clicks_are_kept_and_change_nothing(monkeypatch):
+    grown = []
+    grow = region_growing.grow
+    monkeypatch.setattr(region_growing, "grow", lambda *a: grown.append(a[1]) or grow(*a))
+    image, _ = phantom("SUV")
+    places = [CENTRE, (12, 21, 11), (22, 24, 10), (17, 27, 11)]
+    clicks = tuple(Click(world(p), positive=p != places[3]) for p in places)
+    kept, counts = segmenters.load("region_growing"), []
+    for n in (1, 2, 3, 4):
+        mask = kept(image, Prompt("liver", clicks[:n]))
+        counts.append(len(grown))
+        anew = segmenters.load("region_growing")(image, Prompt("liver", clicks[:n]))
+        assert (mask == anew).all()
+        grown.clear()
+    assert counts == [1, 1, 1, 3]  # a negative click changes where all of them may grow
+    other = replace(image, data=image.data + 1)
+    kept(other, Prompt("liver", clicks[:1]))
+    assert len(grown) == 1
 
 
 def test_a_click_outside_the_image_is_refused_with_both_named():

@@ -73,18 +73,49 @@ def _depth_mm(mask: np.ndarray, crop: Crop, reach_mm: float) -> np.ndarray:
     return depth_mm(padded, crop.spacing_mm)[inner]
 
 
-def load(device: str = "cpu") -> Segment:
-    """The call; there is nothing to load, and the device is not used."""
+class RegionGrowing:
+    """The call: what a click gave is kept until another first click or image comes.
 
-    def segment(image: Volume, prompt: Prompt, previous: np.ndarray | None = None) -> np.ndarray:
+    A positive click changes nothing about the regions of the clicks before it; a negative one
+    changes where all of them may grow.
+    """
+
+    def __init__(self) -> None:
+        self._image: Volume | None = None
+        self._first: tuple | None = None
+        self._crops: dict[tuple, Crop] = {}
+        self._regions: dict[tuple, np.ndarray] = {}
+
+    def __call__(
+        self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Boolean mask (I, J, K): the regions of all positive clicks."""
         mask = np.zeros(image.shape, bool)
-        for click in (c for c in prompt.clicks if c.positive):
-            crop = smoothed(image, click, SETTINGS)
-            allowed = crop.own_side(click, prompt.clicks)
-            mask |= crop.restore(grow(crop, click, allowed, image.unit, SETTINGS))
+        positive = [c for c in prompt.clicks if c.positive]
+        negative = tuple(_place(c) for c in prompt.clicks if not c.positive)
+        if positive and (self._image is not image or self._first != _place(positive[0])):
+            self._image, self._first = image, _place(positive[0])
+            self._crops, self._regions = {}, {}
+        for click in positive:
+            place = _place(click)
+            if place not in self._crops:
+                self._crops[place] = smoothed(image, click, SETTINGS)
+            crop = self._crops[place]
+            if (place, negative) not in self._regions:
+                allowed = crop.own_side(click, prompt.clicks)
+                self._regions[place, negative] = grow(crop, click, allowed, image.unit, SETTINGS)
+            mask |= crop.restore(self._regions[place, negative])
         return mask
 
-    return segment
+
+def _place(click: Click) -> tuple[float, ...]:
+    """World point of a click, as a key."""
+    return tuple(map(float, click.xyz_mm))
+
+
+def load(device: str = "cpu") -> Segment:
+    """The call; there is nothing to load, and the device is not used."""
+    return RegionGrowing()
 
 
 def smoothed(image: Volume, click: Click, settings: dict) -> Crop:
