@@ -31,7 +31,11 @@ class ClickNet:
     """
 
     def __init__(self, net, device: str, *, name: str) -> None:
-        self._net, self._device, self._name = net.to(device).eval(), device, name
+        import torch
+
+        # channels last, as it was trained: convolutions on a CPU are a third faster
+        net = net.to(device, memory_format=torch.channels_last_3d)
+        self._net, self._device, self._name = net.eval(), device, name
         self._data: np.ndarray | None = None
         self._known = None
         self._grid: Grid | None = None
