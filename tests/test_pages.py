@@ -145,6 +145,11 @@ SHIFTS = """new PerformanceObserver(list => { for (const e of list.getEntries())
   .observe({ type: 'layout-shift', buffered: true });"""
 
 
+def test_no_page_shows_an_object_instead_of_its_content(pages):
+    texts = {path.name: path.read_text("utf-8") for path in chapters(pages)}
+    assert [n for n, t in texts.items() if "IPython.core" in t or " object at 0x" in t] == []
+
+
 @pytest.mark.browser
 @pytest.mark.parametrize("width", [1440, 390])
 def test_no_page_reports_an_error_moves_while_loading_or_scrolls_sideways(pages, browser, width):

@@ -219,12 +219,12 @@ def foci_words(foci: pd.DataFrame) -> str:
 
 
 def gallery_words(cohort: Cohort, *, segmenter: str, session: str, prompt: str = "centre") -> str:
-    """Which cohort, session, segmenter and prompt the gallery shows, as one Markdown sentence."""
+    """Which segmenter, session and prompt the gallery shows, as one Markdown sentence."""
     title = labels.session(session).title
     count = len(cohort.subjects(session))
     return (
-        f"Shown: segmenter `{segmenter}` on the {title} subjects of cohort `{cohort.name}` "
-        f"({count} subjects), {_asked(prompt)}."
+        f"Shown: segmenter `{segmenter}` on the {count} {title} subjects of this run, "
+        f"{_asked(prompt)}."
     )
 
 
