@@ -132,7 +132,7 @@ def cost_markdown(path: str | Path) -> str:
         })  # fmt: skip
     except (ValueError, KeyError) as error:
         raise InputError(f"File {path} holds no times of systems: {error}.") from None
-    return markdown_table(shown)
+    return markdown_table(shown, {"Parameters (million)": ".1f"})
 
 
 def _kinds(record: Segmenter) -> str:
