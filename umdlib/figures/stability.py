@@ -140,7 +140,7 @@ def rule_plot(
         ax.plot(x, part["estimate"], ls="none", label=segmenter, **looks[segmenter])
     ax.set_xticks(range(len(rules)), rules)
     ax.set_xlabel("empty rule")
-    ax.set_ylabel(f"{metric_title(metric)}: PET minus structural")
+    ax.set_ylabel(f"{metric_title(metric)}\nPET − structural")
     if legend:
         legend_below(ax)
     return ax
