@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from umdlib import depth, geometry, prompts
+from umdlib import depth, geometry, prompts, scribbles
 from umdlib.errors import InputError
 from umdlib.labels import Structure
 from umdlib.volume import LabelMap
@@ -83,10 +83,67 @@ def test_a_structure_absent_from_the_partner_keeps_its_click_and_a_note(protocol
     assert prompt.note == prompts.OUTSIDE_PARTNER
 
 
-@pytest.mark.parametrize("protocol", [*PROTOCOLS, "box"])
+@pytest.mark.parametrize("protocol", [*PROTOCOLS, "box", "scribble"])
 def test_an_empty_reference_has_no_prompt(protocol):
     prompt = draw(protocol)["spleen"]
-    assert (prompt.clicks, prompt.box, prompt.note) == ((), None, prompts.REFERENCE_EMPTY)
+    assert (prompt.clicks, prompt.box, prompt.scribble) == ((), None, ())
+    assert prompt.note == prompts.REFERENCE_EMPTY
+
+
+def curved():
+    """A session of one structure: half a ring, 8 voxels thick, on an oblique grid."""
+    i, j, k = np.indices((60, 50, 20))
+    radius = np.hypot(i - 30, j - 8)
+    data = ((np.abs(radius - 24) < 4) & (j > 8) & (np.abs(k - 9) < 3)).astype(np.uint8)
+    return LabelMap(data, OBLIQUE)
+
+
+def test_a_scribble_follows_the_middle_of_a_curved_structure():
+    reference = curved()
+    prompt = draw("scribble", {"CT": reference}, [LIVER])["liver"]
+    voxels = np.array([prompts.click_voxel(prompts.Click(p), reference) for p in prompt.scribble])
+    radius = np.hypot(voxels[:, 0] - 30, voxels[:, 1] - 8)
+    assert np.abs(radius - 24).max() < 3
+    assert len(set(voxels[:, 2])) == 1
+    assert np.ptp(voxels[:, 0]) > 40  # from one end of the ring to the other
+    assert (np.abs(np.diff(voxels, axis=0)).max(axis=1) == 1).all()
+    assert (prompt.clicks, prompt.step, prompt.seed, prompt.note) == ((), 0, 0, "")
+
+
+def test_a_scribble_keeps_the_stretch_that_lies_in_both_images():
+    alone = draw("scribble", {"CT": curved()}, [LIVER])["liver"].scribble
+    partner = curved()
+    cut = prompts.click_voxel(prompts.Click(alone[len(alone) // 3]), partner)
+    partner.data[cut[0]] = 0
+    kept = draw("scribble", {"CT": curved(), "PET": partner}, [LIVER])["liver"]
+    assert kept.note == ""
+    assert 0 < len(kept.scribble) < len(alone)
+    assert kept.scribble == alone[-len(kept.scribble) :]
+    assert all(
+        partner.data[prompts.click_voxel(prompts.Click(p), partner)] == 1 for p in kept.scribble
+    )
+    partner.data[:] = 0
+    outside = draw("scribble", {"CT": curved(), "PET": partner}, [LIVER])["liver"]
+    assert (outside.scribble, outside.note) == (alone, prompts.OUTSIDE_PARTNER)
+
+
+def test_a_scribble_of_one_voxel_is_a_point():
+    reference = LabelMap(np.zeros((9, 9, 9), np.uint8), OBLIQUE)
+    reference.data[4, 5, 6] = 1
+    (point,) = draw("scribble", {"CT": reference}, [LIVER])["liver"].scribble
+    assert prompts.click_voxel(prompts.Click(point), reference) == (4, 5, 6)
+
+
+def test_a_drawn_scribble_joins_its_points_on_another_grid():
+    line = draw("scribble", {"CT": curved()}, [LIVER])["liver"].scribble
+    image = LabelMap(np.zeros((60, 60, 60), np.uint8), COARSE)
+    thin = scribbles.drawn(line, image, (1, 1, 1))
+    _, parts = ndimage.label(thin, np.ones((3, 3, 3)))
+    assert parts == 1
+    assert thin.sum() < scribbles.drawn(line, image, (2, 2, 2)).sum()
+    assert all(thin[prompts.click_voxel(prompts.Click(p), image)] for p in line)
+    with pytest.raises(InputError, match="outside"):
+        scribbles.drawn([*line, (900.0, 0.0, 0.0)], image, (1, 1, 1))
 
 
 # --- the draw -------------------------------------------------------------------------------------
@@ -230,7 +287,7 @@ def test_boxes_of_labels_and_differences(order):
 # --- replay and bad input -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("protocol", [*PROTOCOLS, "box", "text", "class"])
+@pytest.mark.parametrize("protocol", [*PROTOCOLS, "box", "scribble", "text", "class"])
 def test_a_stored_prompt_is_the_same_to_the_bit(protocol):
     for prompt in draw(protocol).values():
         prompt = prompt.with_click(prompts.Click((0.1, 1 / 3, -1e-9), positive=False))

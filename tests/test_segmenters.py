@@ -74,6 +74,14 @@ def test_contract(name):
     if "negative_click" in record.prompts:
         corrected = prompt.with_click(Click(world((17, 34, 11)), positive=False))
         assert segment(image, corrected, first).dtype == bool
+    if "scribble" in record.prompts:
+        line = tuple(world((i, 21, 11)) for i in range(12, 23))
+        drawn = segment(image, replace(prompt, clicks=(), scribble=line))
+        assert not np.array_equal(drawn, first)
+        np.testing.assert_array_equal(segment(image, prompt), first, err_msg="the line was kept")
+        np.testing.assert_array_equal(
+            segment(image, replace(prompt, clicks=(), scribble=line)), drawn
+        )
 
 
 @pytest.mark.parametrize("name", segmenters.names())
@@ -83,7 +91,7 @@ def test_record_is_complete(name):
     assert record.summary.endswith(".")
     for fact in ("title", "paper", "code_licence", "trained_on", "native", "grid"):
         assert getattr(record, fact), fact
-    assert record.prompts <= {"click", "negative_click", "box", "text", "class"}
+    assert record.prompts <= {"click", "negative_click", "box", "scribble", "text", "class"}
     for item in record.weights:
         assert item.where
         assert item.licence

@@ -182,7 +182,13 @@ def session_prompts(
 def taken_plans(record: Segmenter, settings: Settings) -> tuple[Plan, ...]:
     """The plans whose prompts a segmenter takes; where it takes none of them, its own kind alone."""
     taken = tuple(p for p in settings.plans if prompts.kind_given(p.protocol) in record.prompts)
-    kinds = {"click": "centre", "box": "box", "class": "class", "text": "text"}
+    kinds = {
+        "click": "centre",
+        "box": "box",
+        "scribble": "scribble",
+        "class": "class",
+        "text": "text",
+    }
     return taken or (Plan(next(p for k, p in kinds.items() if k in record.prompts)),)
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from umdlib import depth, geometry
+from umdlib import depth, geometry, scribbles
 from umdlib.errors import InputError, unknown_name
 from umdlib.labels import Structure
 from umdlib.volume import LabelMap, Volume
@@ -56,6 +56,8 @@ class Prompt:
     boxes
         Optional boxes of parts, e.g. a slab per axial slice and connected component; what a
         protocol for 2D systems discloses.
+    scribble
+        World points (RAS+, mm) of an open line drawn inside the structure, in order.
     text
         Optional text.
     protocol
@@ -76,11 +78,12 @@ class Prompt:
     seed: int = 0
     note: str = ""
     boxes: tuple[Box, ...] = ()
+    scribble: tuple[XYZ, ...] = ()
 
     @property
     def step(self) -> int:
         """Corrective clicks so far: clicks given after the first prompt."""
-        first = 0 if self.box or self.boxes or self.text else 1
+        first = 0 if self.box or self.boxes or self.text or self.scribble else 1
         return max(len(self.clicks) - first, 0)
 
     def with_click(self, click: Click) -> Prompt:
@@ -97,11 +100,15 @@ PROTOCOLS: dict[str, str] = {
     "box": "The smallest box around the structural reference.",
     "box_padded_{mm}mm": "The smallest box, each face moved outwards by {mm} mm.",
     "box_jittered_{mm}mm": "The smallest box, each face moved by a normal distance of SD {mm} mm.",
+    "scribble": "A line along the middle of the structural reference, in the slice of its centre.",
     "class": "The name of the structure alone.",
     "text": "The name of the structure as a phrase.",
     "official_random": "SAM-Med3D, SegAnyPET: random voxel of the reference, then of the error.",
     "ritm": "SAM-Med3D's other sampler: random voxel of the deeper half, then of the deeper error.",
 }
+
+# Protocols that draw nothing: their seed is 0.
+UNDRAWN = ("centre", "box", "box_padded", "scribble", "class", "text")
 
 # One generator for all structures of a case, drawn in ascending label value, as the scripts do.
 OFFICIAL = ("official_random", "ritm")
@@ -133,12 +140,12 @@ def protocol(name: str) -> tuple[str, float]:
 
 
 def kind_given(name: str) -> str:
-    """What a protocol gives first: ``click``, ``box``, ``class`` or ``text``.
+    """What a protocol gives first: ``click``, ``box``, ``scribble``, ``class`` or ``text``.
 
     Examples
     --------
-    >>> [kind_given(name) for name in ("jittered_5mm", "box_padded_5mm", "text")]
-    ['click', 'box', 'text']
+    >>> [kind_given(name) for name in ("jittered_5mm", "box_padded_5mm", "scribble", "text")]
+    ['click', 'box', 'scribble', 'text']
     """
     kind, _ = protocol(name)
     return "click" if kind in CLICKS else kind.split("_")[0]
@@ -158,8 +165,9 @@ def pair_prompts(
     A click is drawn on the grid of the structural reference. Where the voxel that contains it
     on a partner's grid is outside the structure there, the next candidate is taken: the next
     voxel by depth (`centre`, up to 1000), a new draw (the others, up to 100). If none lies inside
-    everywhere, the first is kept and the prompt's note is ``"outside_partner"``. The official
-    protocols know no partner: their first draw is kept.
+    everywhere, the first is kept and the prompt's note is ``"outside_partner"``. Of a scribble, the
+    longest stretch that lies inside everywhere is kept. The official protocols know no partner:
+    their first draw is kept.
 
     Parameters
     ----------
@@ -178,7 +186,7 @@ def pair_prompts(
     -------
     dict
         Structure name to `Prompt`. A structure that is absent from the structural reference
-        has a prompt without click or box whose note is ``"reference_empty"``.
+        has a prompt without click, box or scribble whose note is ``"reference_empty"``.
     """
     kind, length = _protocol(protocol)
     first = structural or next(iter(references))
@@ -192,7 +200,7 @@ def pair_prompts(
     for structure, box in zip(ordered, boxes, strict=True):
         rng = shared or _rng(seed, case, structure)
         drawn = _draw(kind, length, references[first], box, partners, structure, rng)
-        drawn_seed = 0 if kind in ("centre", "box", "box_padded", "class", "text") else seed
+        drawn_seed = 0 if kind in UNDRAWN else seed
         prompts[structure.name] = replace(drawn, protocol=protocol, seed=drawn_seed)
     return {s.name: prompts[s.name] for s in structures}
 
@@ -271,6 +279,7 @@ def to_record(prompt: Prompt) -> dict:
     record["clicks"] = [{"xyz_mm": list(c.xyz_mm), "positive": c.positive} for c in prompt.clicks]
     record["box"] = _box_record(prompt.box) if prompt.box else None
     record["boxes"] = [_box_record(b) for b in prompt.boxes]
+    record["scribble"] = [list(xyz) for xyz in prompt.scribble]
     return record
 
 
@@ -296,7 +305,10 @@ def from_record(record: Mapping) -> Prompt:
     clicks = [Click(tuple(c["xyz_mm"]), bool(c["positive"])) for c in record["clicks"]]
     box = _box(record["box"]) if record.get("box") else None
     boxes = tuple(_box(b) for b in record.get("boxes", ()))
-    return Prompt(**{**record, "clicks": tuple(clicks), "box": box, "boxes": boxes})
+    line = tuple(tuple(xyz) for xyz in record.get("scribble", ()))
+    return Prompt(
+        **{**record, "clicks": tuple(clicks), "box": box, "boxes": boxes, "scribble": line}
+    )
 
 
 def _rng(seed: int, case: str, structure: Structure) -> np.random.Generator:
@@ -321,6 +333,10 @@ def _draw(kind, length, reference, box, partners, structure, rng) -> Prompt:
     if kind.startswith("box"):
         return Prompt(structure.name, box=_world_box(kind, length, reference.affine, box, rng))
     inside = _inside(partners, structure.value)
+    if kind == "scribble":
+        line = scribbles.middle_line(reference, box, structure.value)
+        kept = scribbles.longest_stretch(line, inside)
+        return Prompt(structure.name, scribble=kept or line, note=_note(bool(kept)))
     points = CLICKS[kind](reference, box, structure.value, length, rng)
     first = next(points)
     if kind in OFFICIAL or inside(first):

@@ -276,8 +276,9 @@ def check_prompt(record: Segmenter, prompt: Prompt) -> None:
 
 
 def kinds_of(prompt: Prompt) -> set[str]:
-    """Kinds of prompt that `prompt` holds, of click, negative_click, box and text."""
+    """Kinds of prompt that `prompt` holds, of click, negative_click, box, scribble and text."""
     kinds = {"click" if c.positive else "negative_click" for c in prompt.clicks}
+    kinds |= {"scribble"} if prompt.scribble else set()
     kinds |= {"box"} if prompt.box is not None or prompt.boxes else set()
     return kinds | ({"text"} if prompt.text else set())
 

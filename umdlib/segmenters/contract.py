@@ -62,7 +62,7 @@ class Segmenter:
     load
         ``load(device) -> Segment``; imports late; raises InputError where something is missing.
     prompts
-        Kinds it takes: of ``click``, ``negative_click``, ``box``, ``text``, ``class``.
+        Kinds it takes: of ``click``, ``negative_click``, ``box``, ``scribble``, ``text``, ``class``.
     version
         Of the adapter: part of the content key of its predictions; raised when masks may change.
     settings

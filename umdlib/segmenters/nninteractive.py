@@ -8,7 +8,7 @@ import os
 
 import numpy as np
 
-from umdlib import geometry, weights
+from umdlib import geometry, scribbles, weights
 from umdlib.errors import InputError
 from umdlib.prompts import Click, Prompt
 from umdlib.segmenters import network
@@ -44,20 +44,22 @@ class NnInteractive:
         network.guard(session.network, "nninteractive")
         self._data: np.ndarray | None = None
         self._given: tuple[Click, ...] = ()
+        self._line: tuple = ()
         self._buffer: np.ndarray | None = None
 
     def __call__(
         self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None
     ) -> np.ndarray:
-        """Boolean mask (I, J, K) after all clicks; each click is predicted in its turn.
+        """Boolean mask (I, J, K) after the scribble and all clicks, each predicted in its turn.
 
         Only what is new is computed where the prompt goes on from the last call's.
         """
         voxels = [_voxel(image, c) for c in prompt.clicks]
         self._show(image)
         known = len(self._given)
-        if self._given != prompt.clicks[:known] or known > len(prompt.clicks):
+        if (self._line, self._given) != (prompt.scribble, prompt.clicks[:known]):
             self._start_over()
+            self._draw(image, prompt.scribble)
         for click, ijk in list(zip(prompt.clicks, voxels, strict=True))[len(self._given) :]:
             with contextlib.redirect_stdout(io.StringIO()):
                 self._session.add_point_interaction(ijk[::-1], click.positive)
@@ -73,12 +75,21 @@ class NnInteractive:
         self._data = image.data
         self._start_over()
 
+    def _draw(self, image: Volume, line: tuple) -> None:
+        """Give the session a scribble, as thick as it prefers."""
+        if line:
+            thickness = [int(n) for n in self._session.preferred_scribble_thickness[::-1]]
+            mask = scribbles.drawn(line, image, thickness)
+            with contextlib.redirect_stdout(io.StringIO()):
+                self._session.add_scribble_interaction(mask.T.astype(np.uint8), True)
+        self._line = line
+
     def _start_over(self) -> None:
-        """Forget the clicks."""
+        """Forget scribble and clicks."""
         self._buffer = np.zeros(self._data.shape[::-1], np.uint8)
         self._session.set_target_buffer(self._buffer)
         self._session.reset_interactions()
-        self._given = ()
+        self._given, self._line = (), ()
 
 
 def load(device: str = "cpu") -> Segment:
@@ -189,10 +200,10 @@ def _voxel(image: Volume, click: Click) -> tuple[int, int, int]:
 NNINTERACTIVE = Segmenter(
     name="nninteractive",
     title="nnInteractive",
-    summary="A residual U-Net (102 M parameters) with clicks as input channels; looks wider by "
+    summary="A residual U-Net (102 M parameters) with clicks and scribbles as input channels; looks wider by "
     "itself where the mask meets its border.",
     load=load,
-    prompts=frozenset({"click", "negative_click"}),
+    prompts=frozenset({"click", "negative_click", "scribble"}),
     settings={"autozoom": True, "model": FOLDER},
     packages=("nnInteractive", "nnunetv2", "torch"),
     extra="nninteractive",
