@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pandas as pd
+from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 
 from umdlib.prompts import Prompt
@@ -30,7 +31,9 @@ LEAK = 3.0
 TOUCHED = 0.1
 # A structure that never exceeds this in any subject, while others work, is dead,
 DEAD = 0.02
-# unless a system that misses as often as this one does elsewhere would show one by chance this often.
+# unless its masks lie within this many voxels of the references (a thin structure is easily missed), or
+NEAR = 2
+# a system that misses as often as this one does elsewhere would show one by chance this often.
 CHANCE = 0.01
 
 FAULTS: dict[str, str] = {
@@ -113,12 +116,14 @@ def check_wiring(
     modality: str = "",
     *,
     leaking: frozenset[str] = frozenset(),
+    near: Sequence[frozenset[str]] = (),
 ) -> list[Finding]:
     """Swapped structures and dead ones, from the wiring matrices of several subjects.
 
     The best one-to-one assignment of predictions to references (Hungarian method) is compared
     with the identity, on the mean matrix over subjects. Only structures present in some
-    reference take part; those in `leaking` are never called dead.
+    reference take part; those in `leaking` are never called dead. `near` holds, per subject,
+    structures whose masks lie beside their references: they are missed there, but not lost.
     """
     mean = _mean_matrix(matrices)
     if mean.empty:
@@ -127,7 +132,7 @@ def check_wiring(
     # what a swap explains is not dead as well
     rest = [n for n in mean.index if n not in moved | leaking]
     works = any(mean.loc[n, n] >= LEAST for n in mean.index)
-    return [*swaps, *(_dead(matrices, mean.loc[rest, rest], segmenter, modality) if works else [])]
+    return [*swaps, *(_dead(_hits(matrices, near), rest, segmenter, modality) if works else [])]
 
 
 def check_one_mask(
@@ -211,7 +216,7 @@ def swap_gain(matrices: Sequence[pd.DataFrame]) -> float:
     """
     values = np.nan_to_num(_mean_matrix(matrices).to_numpy())
     rows, columns = linear_sum_assignment(-values)
-    moved = rows != columns
+    moved = _moved_rows(values, rows, columns)
     if not moved.any() or values[rows, columns][moved].mean() < LEAST:
         return 0.0
     return float((values[rows, columns] - np.diag(values))[moved].mean())
@@ -311,8 +316,11 @@ def check_masks(
     found += [] if found else check_orientation(pairs, segmenter, modality)
     if not found:
         matrices = [wiring_matrix(p, r) for p, r in zip(predictions, references, strict=True)]
-        leaking = _leaking(predictions, references)
-        found += check_wiring(matrices, segmenter, modality, leaking=leaking)
+        near = [_near_misses(p, r, m)
+                for p, r, m in zip(predictions, references, matrices, strict=True)]  # fmt: skip
+        found += check_wiring(
+            matrices, segmenter, modality, leaking=_leaking(predictions, references), near=near
+        )
     return found
 
 
@@ -390,11 +398,16 @@ def _mean_matrix(matrices: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return mean.loc[both, both]
 
 
+def _moved_rows(values: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Which rows an assignment moves; what fits nothing either way (an empty mask) says nothing."""
+    return (rows != columns) & ((values[rows, columns] > 0) | (np.diag(values) > 0))
+
+
 def _swaps(mean: pd.DataFrame, segmenter: str, modality: str) -> tuple[set[str], list[Finding]]:
     """A clearly better assignment of predictions to references, and whom it moves."""
     values = np.nan_to_num(mean.to_numpy())
     rows, columns = linear_sum_assignment(-values)
-    moved = rows != columns
+    moved = _moved_rows(values, rows, columns)
     if not moved.any():
         return set(), []
     gain_of = values[rows, columns] - np.diag(values)
@@ -410,32 +423,60 @@ def _swaps(mean: pd.DataFrame, segmenter: str, modality: str) -> tuple[set[str],
     )]  # fmt: skip
 
 
+def _near_misses(predictions: Mapping, references: Mapping, matrix: pd.DataFrame) -> frozenset[str]:
+    """Structures whose mask misses the reference but comes within `NEAR` voxels of it."""
+    names = [n for n in references if n in predictions and matrix.loc[n, n] < DEAD]
+    return frozenset(n for n in names if _beside(predictions[n], references[n]))
+
+
+def _beside(prediction: np.ndarray, reference: np.ndarray) -> bool:
+    """Whether some voxel of a mask is within `NEAR` voxels of the reference, along each axis."""
+    where = np.nonzero(reference)
+    if not len(where[0]):
+        return False
+    box = tuple(slice(max(w.min() - NEAR, 0), w.max() + NEAR + 1) for w in where)
+    if not prediction[box].any():
+        return False
+    around = ndimage.maximum_filter(reference[box], 2 * NEAR + 1, mode="constant")
+    return bool((prediction[box] & around).any())
+
+
+def _hits(matrices: Sequence[pd.DataFrame], near: Sequence[frozenset[str]]) -> list[pd.Series]:
+    """Dice by structure of each subject, without what is undefined; a near miss counts as `LEAST`."""
+    found = []
+    for at, m in enumerate(matrices):
+        both = [n for n in m.index if n in m.columns]
+        values = pd.Series({n: m.loc[n, n] for n in both}, dtype=float).dropna()
+        if near:
+            values[values.index.isin(near[at])] = LEAST
+        found.append(values)
+    return found
+
+
 def _dead(
-    matrices: Sequence[pd.DataFrame], mean: pd.DataFrame, segmenter: str, modality: str
+    hits: Sequence[pd.Series], names: Sequence[str], segmenter: str, modality: str
 ) -> list[Finding]:
-    """Structures below `DEAD` in every subject."""
-    best = {n: max((m.loc[n, n] for m in matrices if n in m.index and n in m.columns
-                    and m.loc[n, n] == m.loc[n, n]), default=np.nan) for n in mean.index}  # fmt: skip
+    """Structures of `names` below `DEAD` in every subject."""
+    best = {n: max((h[n] for h in hits if n in h.index), default=np.nan) for n in names}
     dead = [n for n, v in best.items() if v < DEAD]
-    if not dead or _chance(matrices, dead, list(mean.index)) > CHANCE:
+    if not dead or _chance(hits, dead, names) > CHANCE:
         return []
     top = max(best[n] for n in dead)
     return [Finding(
         segmenter, "dead_structure", ", ".join(dead), modality, float(top), np.nan,
-        f"{', '.join(dead)}: never above {DEAD:g} in {len(matrices)} subjects, while others work.",
+        f"{', '.join(dead)}: never above {DEAD:g} in {len(hits)} subjects, while others work.",
     )]  # fmt: skip
 
 
-def _chance(matrices: Sequence[pd.DataFrame], dead: list[str], names: list[str]) -> float:
+def _chance(hits: Sequence[pd.Series], dead: list[str], names: Sequence[str]) -> float:
     """How many structures would be missed in every subject by chance alone, expected.
 
     The rate of misses is that of the other structures, one more miss and one more hit than seen.
     """
     others = [n for n in names if n not in dead]
-    values = np.array([m.loc[n, n] for m in matrices for n in others
-                       if n in m.index and n in m.columns and m.loc[n, n] == m.loc[n, n]])  # fmt: skip
+    values = np.array([h[n] for h in hits for n in others if n in h.index])
     rate = ((values < DEAD).sum() + 1) / (values.size + 2)
-    return float(len(names) * rate ** len(matrices))
+    return float(len(names) * rate ** len(hits))
 
 
 def _readings(pairs: list) -> dict[str, Callable[[np.ndarray], np.ndarray]]:

@@ -118,13 +118,19 @@ def tiny() -> Segment:
 
 def tiny_session(*, autozoom: bool = False):
     """The package's session around the tiny network."""
+    return random_session(tiny_plans(), autozoom=autozoom)
+
+
+def random_session(made: dict, *, autozoom: bool = False):
+    """The package's session around a network of the plans' only configuration, with random weights."""
     session = _session("cpu", autozoom=autozoom)
     from nnInteractive.interaction.point import PointInteraction_stub
     from nnInteractive.trainer.nnInteractiveTrainer import nnInteractiveTrainer_stub
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-    plans = PlansManager(tiny_plans())
-    configuration = plans.get_configuration("tiny")
+    plans = PlansManager(made)
+    (name,) = made["configurations"]
+    configuration = plans.get_configuration(name)
     dataset = {"channel_names": {"0": "image"}, "labels": {"background": 0, "object": 1}}
     with network.seeded(0):
         net = nnInteractiveTrainer_stub.build_network_architecture(
