@@ -280,7 +280,12 @@ def test_a_window_grows_until_the_mask_ends_inside_it():
                                   np.zeros((120, 48, 48), np.float32), "phantom")  # fmt: skip
     assert low[0] == 24
     assert low[0] + found.shape[0] == 120
-    assert segment._net.calls == 5  # 32, 48, 64, 80, 96 voxels
+    assert segment._net.calls == 4  # 32, 48, 80, 96 voxels
+    before = np.zeros((120, 48, 48), np.float32)
+    before[70:119, 20:22, 20:22] = 1  # the previous mask lies in the window from the start
+    segment._net.calls = 0
+    found, low = segment._decoded(np.array([[40, 20, 20, 1.0]], np.float32), before, "phantom")
+    assert (int(low[0]), int(low[0]) + found.shape[0], segment._net.calls) == (24, 120, 1)
 
 
 def test_a_prompt_without_a_positive_click_and_a_click_outside_are_refused():

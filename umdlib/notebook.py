@@ -160,7 +160,7 @@ def execute(
         execute_notebook(
             str(part), str(part), parameters=values, engine_name=engine, progress_bar=False,
             execution_timeout=cell_timeout, kernel_name="python3",
-            extra_arguments=["--IPKernelApp.log_level=40"],
+            extra_arguments=["--IPKernelApp.log_level=50"],  # its end logs an interrupt as an error
         )  # fmt: skip
     except PapermillExecutionError as error:
         part.replace(failed)

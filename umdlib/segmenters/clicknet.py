@@ -18,7 +18,9 @@ from umdlib.training.bodies import SPACING_MM, on_grid
 from umdlib.volume import Volume
 
 WINDOW = 32  # voxels: the edge of a training patch
-GROW = 16  # voxels by which a window grows where the mask reaches its face
+GROW = (
+    16  # voxels by which a window first grows where the mask reaches its face; then twice as many
+)
 ALIGN = 8  # windows start and end at multiples of this
 
 
@@ -26,8 +28,9 @@ class ClickNet:
     """The network with the last image that it has encoded.
 
     The encoder sees the whole image at once. The decoder sees a window of 256 mm around all
-    clicks; where the mask reaches a face of the window, the window grows by half of itself on that
-    side, until the mask ends inside it or the image does.
+    clicks, with the previous mask in it; where the mask reaches a face of the window, the window
+    grows on that side, by half of itself and then twice as much each time, until the mask ends
+    inside it or the image does.
     """
 
     def __init__(self, net, device: str, *, name: str) -> None:
@@ -74,7 +77,10 @@ class ClickNet:
         import torch
 
         shape = np.array(self._grid.shape)
-        low, high = window(given[:, :3], shape)
+        low, high, grow = *window(given[:, :3], shape), GROW
+        if (marked := np.argwhere(before)).size:
+            first, last = aligned(marked.min(axis=0) - 1, marked.max(axis=0) + 2, shape)
+            low, high = np.minimum(low, first), np.maximum(high, last)
         while True:
             box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
             inside = given - np.array([*low, 0], np.float32)
@@ -85,10 +91,10 @@ class ClickNet:
                 )  # fmt: skip
             network.finite(logits, self._name, image)
             found = logits[0, 0].cpu().numpy()
-            wider = grown(found > 0, low, high, shape)
+            wider = grown(found > 0, low, high, shape, grow)
             if wider is None:
                 return found, low
-            low, high = wider
+            (low, high), grow = wider, 2 * grow
 
 
 def places(click: Click, image: Volume, grid: Grid) -> tuple[float, float, float, float]:
@@ -116,22 +122,29 @@ def window(points: np.ndarray, shape: np.ndarray) -> tuple[np.ndarray, np.ndarra
     >>> low.tolist(), high.tolist()
     ([8, 0, 40], [48, 24, 80])
     """
-    low = (points.min(axis=0) - WINDOW // 2) // ALIGN * ALIGN
-    high = -(-(points.max(axis=0) + WINDOW // 2) // ALIGN) * ALIGN
+    return aligned(points.min(axis=0) - WINDOW // 2, points.max(axis=0) + WINDOW // 2, shape)
+
+
+def aligned(low: np.ndarray, high: np.ndarray, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The smallest aligned box around [low, high), within the grid."""
+    low, high = low // ALIGN * ALIGN, -(-high // ALIGN) * ALIGN
     return np.maximum(low, 0).astype(int), np.minimum(high, shape).astype(int)
 
 
 def grown(
-    mask: np.ndarray, low: np.ndarray, high: np.ndarray, shape: np.ndarray
+    mask: np.ndarray, low: np.ndarray, high: np.ndarray, shape: np.ndarray, by: int
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """The window, wider where the mask reaches a face of it that is not the image's; None if nowhere."""
+    """The window, wider by so many voxels where the mask reaches a face of it that is not the image's.
+
+    None where it reaches none.
+    """
     low, high, more = low.copy(), high.copy(), False
     for axis in range(3):
         planes = np.moveaxis(mask, axis, 0)
         if low[axis] > 0 and planes[0].any():
-            low[axis], more = max(low[axis] - GROW, 0), True
+            low[axis], more = max(low[axis] - by, 0), True
         if high[axis] < shape[axis] and planes[-1].any():
-            high[axis], more = min(high[axis] + GROW, shape[axis]), True
+            high[axis], more = min(high[axis] + by, shape[axis]), True
     return (low, high) if more else None
 
 
@@ -196,6 +209,7 @@ def _record(diet: str) -> Segmenter:
         summary="A small click-conditioned 3D U-Net that this project trained on synthetic bodies.",
         load=_loader(name),
         prompts=frozenset({"click", "negative_click"}),
+        version="2",
         settings={"spacing_mm": SPACING_MM, "window": WINDOW, "grow": GROW},
         packages=("torch", "safetensors"),
         extra="models",
