@@ -11,7 +11,7 @@ from umdlib.errors import InputError
 from umdlib.pairs import condition
 
 # How the protocols begin that give no click, see `umdlib.prompts.PROTOCOLS`.
-CLICKLESS = ("box", "class", "text")
+CLICKLESS = ("box", "scribble", "class", "text")
 
 
 def headline(

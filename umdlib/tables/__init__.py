@@ -35,6 +35,7 @@ from umdlib.tables.references import (
 from umdlib.tables.text import (
     comparison_table,
     interval,
+    laid_out,
     markdown_table,
     number,
     numbered_table,
@@ -87,6 +88,7 @@ __all__ = [
     "hurdle_layout",
     "interval",
     "interval_rows",
+    "laid_out",
     "mark_words",
     "markdown_table",
     "median_words",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -180,6 +180,19 @@ def said_table(sentence: str) -> str:
     | No specialist was scored. |
     """
     return markdown_table(pd.DataFrame({"": [sentence]})).replace("|  |", "| |", 1)
+
+
+def laid_out(table: pd.DataFrame, layout: Callable[[pd.DataFrame], pd.DataFrame], none: str) -> str:
+    """A table as ``layout`` arranges it, in Markdown; the sentence `none` where it has no rows.
+
+    Examples
+    --------
+    >>> print(laid_out(pd.DataFrame({"n": []}), lambda t: t, "No pairs."))
+    | |
+    |:--|
+    | No pairs. |
+    """
+    return markdown_table(layout(table)) if len(table) else said_table(none)
 
 
 def cell_text(cell: pd.Series, *, decimals: int = 3, form: str = "mean") -> str:

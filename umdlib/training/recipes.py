@@ -95,6 +95,9 @@ TRAINERS: dict[str, str] = {
 # What each network's small size must divide, where nnU-Net's strides do not see to it.
 MULTIPLES: dict[str, int] = {"segresnet": 8, "swinunetr": 16, "stunet": 8}
 
+# Epochs of the small recipe, where they are not given, as a multiple: what learns more slowly trains longer.
+LONGER: dict[str, float] = {"segresnet": 2.5}
+
 
 def recipe(name: str, **changes) -> Recipe:
     """A recipe by name, with `changes` that are not None.
@@ -119,12 +122,14 @@ def recipe(name: str, **changes) -> Recipe:
 
 
 def for_network(made: Recipe, network: str) -> Recipe:
-    """The recipe with a patch whose sizes the network divides.
+    """The recipe with a patch whose sizes the network divides, and its epochs.
 
     Examples
     --------
     >>> for_network(recipe("small"), "swinunetr").patch
     (80, 48, 80)
+    >>> for_network(recipe("small"), "segresnet").epochs
+    250
 
     Raises
     ------
@@ -132,7 +137,11 @@ def for_network(made: Recipe, network: str) -> Recipe:
         There is no such network.
     """
     factor = MULTIPLES.get(check_network(network), 1)
-    return replace(made, patch=tuple(-(-n // factor) * factor for n in made.patch))
+    epochs = made.epochs
+    if made.name == "small" and epochs == RECIPES["small"].epochs:
+        epochs = round(epochs * LONGER.get(network, 1))
+    patch = tuple(-(-n // factor) * factor for n in made.patch)
+    return replace(made, patch=patch, epochs=epochs)
 
 
 def check_network(name: str) -> str:
