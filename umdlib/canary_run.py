@@ -61,17 +61,17 @@ def check_run(
         for modality in sorted({c.modality for c in cohort.cases}):
             cases = [c for c in cohort.cases if c.modality == modality][:limit]
             protocol = prompt or _first_protocol(root, segmenter, cases)
-            stored = [m for c in cases if (m := _masks(root, segmenter, c, protocol, seed))]
-            if not stored:
+            read = {c: m for c in cases if (m := _masks(root, segmenter, c, protocol, seed))}
+            if not read:
                 continue
-            predictions, references = zip(*stored, strict=True)
+            predictions, references = zip(*read.values(), strict=True)
             found = canaries.check_masks(predictions, references, segmenter, modality)
             if device is not None:
                 if not control:
                     control, missed = _control(segmenter, device)
-                found += missed + replay(root, segmenter, cases[0], protocol, seed, device)
+                found += missed + replay(root, segmenter, next(iter(read)), protocol, seed, device)
             rows.append({
-                "segmenter": segmenter, "modality": modality, "n_cases": len(stored),
+                "segmenter": segmenter, "modality": modality, "n_cases": len(read),
                 "faults": ", ".join(f.fault for f in found),
                 "detail": " ".join(f.detail for f in found),
                 "control": control,
