@@ -7,6 +7,7 @@ import pytest
 
 from umdlib import cohort
 from umdlib.errors import InputError
+from umdlib.importers.subset import write_subset
 from umdlib.volume import LabelMap, Volume, write_label_map, write_volume
 
 
@@ -174,3 +175,24 @@ def test_pattern_without_match_is_an_error(tmp_path):
     with pytest.raises(InputError, match="No file in"):
         import_pattern(tmp_path, tmp_path / "m.tsv", image="{subject}-{modality}.nii.gz",
                        reference="{subject}.nii.gz")  # fmt: skip
+
+
+def test_a_subset_keeps_what_is_named_and_leaves_the_images_where_they_are(make_cohort, tmp_path):
+    whole = cohort.read_cohort(make_cohort(3))
+    kept = [whole.structures[0].name]
+    part = cohort.read_cohort(
+        write_subset(whole, tmp_path / "part", subjects=["sub-002"], structures=kept)
+    )
+    assert [s.name for s in part.structures] == kept
+    originals = [c for c in whole.cases if c.subject == "sub-002"]
+    assert [c.image.resolve() for c in part.cases] == [c.image.resolve() for c in originals]
+    value = whole.structures[0].value
+    for case, original in zip(part.cases, originals, strict=True):
+        before = original.read_reference().data
+        np.testing.assert_array_equal(
+            case.read_reference().data, np.where(before == value, value, 0)
+        )
+    for wrong, said in (({"subjects": ["sub-9"]}, "sub-9"), ({"structures": ["bal"]}, "'ball'"),
+                        ({"session": "petmr", "subjects": ["sub-001"]}, "Nothing of")):  # fmt: skip
+        with pytest.raises(InputError, match=said):
+            write_subset(whole, tmp_path / "wrong", **wrong)

@@ -92,6 +92,13 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--modality", action="append", default=[], metavar="NAME=CT",
                    help="layout pattern: what a name in the files means; repeat")  # fmt: skip
 
+    p = _command(commands, "subset", _subset, "a part of a cohort; the images stay where they are")
+    p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the cohort")
+    p.add_argument("out", metavar="OUT", help="folder of the part; OUT/manifest.tsv is written")
+    p.add_argument("--subjects", default="", metavar="a,b", help="these subjects only")
+    p.add_argument("--session", default="", metavar="SESSION", help="petct or petmr only")
+    p.add_argument("--structures", default="", metavar="a,b", help="these structures only")
+
     p = _command(commands, "segmenters", _segmenters, "list the systems and what each needs")
     p.add_argument(
         "--make", metavar="NAME", help="make the environment of a system that runs out of process"
@@ -313,6 +320,14 @@ def _import(a) -> None:
             a.folder, a.manifest, image=a.image, reference=a.reference, modalities=names or None
         )
     _say(f"Manifest: {manifest}")
+
+
+def _subset(a) -> None:
+    from umdlib.cohort import read_cohort
+    from umdlib.importers.subset import write_subset
+
+    named = {k: [n for n in getattr(a, k).split(",") if n] for k in ("subjects", "structures")}
+    _say(f"Manifest: {write_subset(read_cohort(a.manifest), a.out, session=a.session, **named)}")
 
 
 def _segmenters(a) -> None:

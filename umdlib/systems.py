@@ -10,8 +10,10 @@ import pandas as pd
 
 from umdlib import segmenters, weights
 from umdlib.errors import InputError
+from umdlib.scores import read_scores
 from umdlib.segmenters.contract import Segmenter
-from umdlib.tables.text import markdown_table
+from umdlib.tables.cells import structure_title
+from umdlib.tables.text import markdown_table, numbered_table
 
 
 def title(name: str) -> str:
@@ -133,6 +135,25 @@ def cost_markdown(path: str | Path) -> str:
     except (ValueError, KeyError) as error:
         raise InputError(f"File {path} holds no times of systems: {error}.") from None
     return markdown_table(shown, {"Parameters (million)": ".1f"})
+
+
+def live_markdown(path: str | Path) -> str:
+    """Scores of a system that ran with its published weights, a row per structure; or that none did."""
+    if not path or not Path(path).is_file():
+        return "Not part of this run: its profile names no subject for it."
+    table = read_scores(path)
+    wide = table.pivot_table(
+        index="structure", columns="modality", values=["dice", "seconds"], sort=False, observed=True
+    )
+    shown = pd.DataFrame({"Structure": [structure_title(s) for s in wide.index]})
+    formats = {}
+    for column, words, digits in (("dice", "DSC", ".3f"), ("seconds", "Seconds", ".0f")):
+        for modality in wide[column].columns:
+            shown[f"{words}, {modality}"] = wide[column, modality].to_numpy()
+            formats[f"{words}, {modality}"] = digits
+    who = f"{title(table['segmenter'].iloc[0])} on subject {table['subject'].iloc[0]}"
+    caption = f"{who}: one box in both images. One subject: no interval."
+    return numbered_table(shown, caption, "tab-live", formats)
 
 
 def _kinds(record: Segmenter) -> str:
