@@ -16,6 +16,7 @@ import pandas as pd
 from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 
+from umdlib import depth
 from umdlib.prompts import Prompt
 from umdlib.volume import Volume
 
@@ -431,10 +432,10 @@ def _near_misses(predictions: Mapping, references: Mapping, matrix: pd.DataFrame
 
 def _beside(prediction: np.ndarray, reference: np.ndarray) -> bool:
     """Whether some voxel of a mask is within `NEAR` voxels of the reference, along each axis."""
-    where = np.nonzero(reference)
-    if not len(where[0]):
+    (inner,) = depth.bounding_boxes(reference.view(np.uint8), [1])
+    if inner is None:
         return False
-    box = tuple(slice(max(w.min() - NEAR, 0), w.max() + NEAR + 1) for w in where)
+    box = tuple(slice(max(s.start - NEAR, 0), s.stop + NEAR) for s in inner)
     if not prediction[box].any():
         return False
     around = ndimage.maximum_filter(reference[box], 2 * NEAR + 1, mode="constant")

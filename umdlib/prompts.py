@@ -12,9 +12,8 @@ import numpy as np
 from umdlib import depth, geometry, scribbles
 from umdlib.errors import InputError, unknown_name
 from umdlib.labels import Structure
+from umdlib.scribbles import XYZ
 from umdlib.volume import LabelMap, Volume
-
-XYZ = tuple[float, float, float]
 
 # How often a draw is repeated, and how many voxels are tried by depth, before a click is kept
 # although it lies outside the structure on the partner's grid.

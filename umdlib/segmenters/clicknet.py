@@ -18,9 +18,7 @@ from umdlib.training.bodies import SPACING_MM, on_grid
 from umdlib.volume import Volume
 
 WINDOW = 32  # voxels: the edge of a training patch
-GROW = (
-    16  # voxels by which a window first grows where the mask reaches its face; then twice as many
-)
+GROW = 16  # voxels by which a window first grows where the mask reaches its face; it doubles
 ALIGN = 8  # windows start and end at multiples of this
 
 
