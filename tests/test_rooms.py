@@ -13,7 +13,8 @@ ROOT = Path(__file__).parent.parent / "umdlib"
 # Every room stands in one of these halves, in the order of the way from images to pages.
 GROUND = {"errors", "labels", "geometry", "nifti", "volume"}
 LEFT = {
-    "cohort", "importers", "synthetic", "prompts", "scribbles", "depth", "metrics", "surface", "detection",
+    "cohort", "importers", "synthetic", "prompts", "scribbles", "depth", "boxed", "metrics", "surface",
+    "detection",
     "segmenters", "weights", "inert", "ceilings", "training",
 }  # fmt: skip
 LOOP = {"benchmark", "runs", "canaries"}

@@ -10,13 +10,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
 from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 
-from umdlib import depth
+from umdlib.boxed import Boxed, boxed
 from umdlib.prompts import Prompt
 from umdlib.volume import Volume
 
@@ -105,10 +106,9 @@ def wiring_matrix(
     pandas.DataFrame
         Square where both hold the same structures; NaN where both masks are empty.
     """
-    cells = {
-        r: [dice(p, reference) for p in predictions.values()] for r, reference in references.items()
-    }
-    return pd.DataFrame(cells, index=list(predictions))
+    rows, columns = _boxed(predictions), _boxed(references)
+    cells = {n: [p.dice(reference) for p in rows.values()] for n, reference in columns.items()}
+    return pd.DataFrame(cells, index=list(rows))
 
 
 def check_wiring(
@@ -149,10 +149,11 @@ def check_one_mask(
     neighbours whose border a region grower does not see rightly give one mask: a pair whose mask
     reaches into both references counts only where *all* structures share it.
     """
+    predictions, references = ([_boxed(m) for m in side] for side in (predictions, references))
     names = sorted({n for masks in predictions for n in masks})
     alike, leaks = [], []
     for a, b in itertools.combinations(names, 2):
-        values = [dice(m[a], m[b]) for m in predictions if a in m and b in m]
+        values = [m[a].dice(m[b]) for m in predictions if a in m and b in m]
         values = [v for v in values if v == v]
         if values and min(values) >= SAME:
             covered = _covers_both(predictions, references, a, b)
@@ -187,7 +188,7 @@ def check_orientation(
     Structures near the middle of an image look alike under a flip: the mean over structures
     decides, and the gain must be `CLEARLY`.
     """
-    full = [(p, r) for p, r in pairs if p.any() and r.any()]
+    full = _full(pairs)
     if not full:
         return []
     observed, tried = _mean_dice(full), _tried(full)
@@ -204,7 +205,7 @@ def check_orientation(
 
 def readings(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float]:
     """Mean Dice of masks as they stand, and of the best flip, order of axes or shift; 0 without pairs."""
-    full = [(p, r) for p, r in pairs if p.any() and r.any()]
+    full = _full(pairs)
     if not full:
         return 0.0, 0.0
     return _mean_dice(full), max(_tried(full).values(), default=0.0)
@@ -229,10 +230,11 @@ def likeness(predictions: Sequence[Mapping[str, np.ndarray]],
 
     A pair whose masks reach into both references in every subject is a leak and left out.
     """
+    predictions, references = ([_boxed(m) for m in side] for side in (predictions, references))
     names = sorted({n for masks in predictions for n in masks})
     found = [0.0]
     for a, b in itertools.combinations(names, 2):
-        values = [v for m in predictions if a in m and b in m and (v := dice(m[a], m[b])) == v]
+        values = [v for m in predictions if a in m and b in m and (v := m[a].dice(m[b])) == v]
         if values and not _covers_both(predictions, references, a, b):
             found.append(min(values))
     return max(found)
@@ -305,7 +307,8 @@ def check_masks(
     Once a whole-volume fault explains the scores (orientation, one mask), the wiring matrix of
     the same masks says nothing and is not judged.
     """
-    if predictions and not any(m.any() for p in predictions for m in p.values()):
+    predictions, references = ([_boxed(m) for m in side] for side in (predictions, references))
+    if predictions and not any(m.size for p in predictions for m in p.values()):
         return [Finding(
             segmenter, "always_empty", "", modality, 0.0,
             detail=f"No voxel in {len(predictions)} subjects: were its weights loaded?",
@@ -357,35 +360,46 @@ def flagged(findings: Sequence[Finding] | pd.DataFrame) -> dict[str, tuple[str, 
     return {name: tuple(sorted(set(faults))) for name, faults in groups}
 
 
-def _share(prediction: np.ndarray, reference: np.ndarray) -> float:
-    """Share of a reference that a prediction covers."""
-    return np.count_nonzero(prediction & reference) / max(np.count_nonzero(reference), 1)
+def _boxed(masks: Mapping[str, np.ndarray | Boxed]) -> dict[str, Boxed]:
+    """Masks of a case as what lies in their boxes."""
+    return {name: boxed(mask) for name, mask in masks.items()}
 
 
-def _covers_both(predictions, references, a: str, b: str) -> bool:
+def _full(pairs: Sequence[tuple]) -> list[tuple[Boxed, Boxed]]:
+    """Pairs without an empty member, in their boxes."""
+    both = [(boxed(p), boxed(r)) for p, r in pairs]
+    return [(p, r) for p, r in both if p.size and r.size]
+
+
+def _covers_both(
+    predictions: Sequence[Mapping[str, Boxed]], references: Sequence[Mapping[str, Boxed]],
+    a: str, b: str,
+) -> bool:  # fmt: skip
     """Whether the masks of two structures reach into their references in every subject."""
     return all(
-        _share(m[n], r[n]) >= TOUCHED
+        m[n].share(r[n]) >= TOUCHED
         for m, r in zip(predictions, references, strict=True) for n in (a, b)
-        if n in m and n in r and r[n].any()
+        if n in m and n in r and r[n].size
     )  # fmt: skip
 
 
-def _tried(pairs: list) -> dict[str, float]:
+def _tried(pairs: list[tuple[Boxed, Boxed]]) -> dict[str, float]:
     """Mean Dice under every other reading of predictions."""
-    return {name: _mean_dice(_moved(pairs, move)) for name, move in _readings(pairs).items()}
+    return {
+        name: _mean_dice([(move(p), r) for p, r in pairs])
+        for name, move in _readings(pairs).items()
+    }
 
 
 def _leaking(
-    predictions: Sequence[Mapping[str, np.ndarray]], references: Sequence[Mapping[str, np.ndarray]]
+    predictions: Sequence[Mapping[str, Boxed]], references: Sequence[Mapping[str, Boxed]]
 ) -> frozenset[str]:
     """Structures whose predictions are over `LEAK` times as large as their references."""
     sizes: dict[str, list[float]] = {}
     for p, r in zip(predictions, references, strict=True):
         for n in r:
-            if n in p and r[n].any():
-                ratio = np.count_nonzero(p[n]) / np.count_nonzero(r[n])
-                sizes.setdefault(n, []).append(ratio)
+            if n in p and r[n].size:
+                sizes.setdefault(n, []).append(p[n].size / r[n].size)
     return frozenset(n for n, ratios in sizes.items() if np.mean(ratios) > LEAK)
 
 
@@ -430,16 +444,13 @@ def _near_misses(predictions: Mapping, references: Mapping, matrix: pd.DataFrame
     return frozenset(n for n in names if _beside(predictions[n], references[n]))
 
 
-def _beside(prediction: np.ndarray, reference: np.ndarray) -> bool:
+def _beside(prediction: Boxed, reference: Boxed) -> bool:
     """Whether some voxel of a mask is within `NEAR` voxels of the reference, along each axis."""
-    (inner,) = depth.bounding_boxes(reference.view(np.uint8), [1])
-    if inner is None:
+    if not reference.size:
         return False
-    box = tuple(slice(max(s.start - NEAR, 0), s.stop + NEAR) for s in inner)
-    if not prediction[box].any():
-        return False
-    around = ndimage.maximum_filter(reference[box], 2 * NEAR + 1, mode="constant")
-    return bool((prediction[box] & around).any())
+    wide = reference.padded(NEAR)
+    around = ndimage.maximum_filter(wide.part, 2 * NEAR + 1, mode="constant")
+    return prediction.common(replace(wide, part=around)) > 0
 
 
 def _hits(matrices: Sequence[pd.DataFrame], near: Sequence[frozenset[str]]) -> list[pd.Series]:
@@ -480,52 +491,37 @@ def _chance(hits: Sequence[pd.Series], dead: list[str], names: Sequence[str]) ->
     return float(len(names) * rate ** len(hits))
 
 
-def _readings(pairs: list) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+def _readings(pairs: list[tuple[Boxed, Boxed]]) -> dict[str, Callable[[Boxed], Boxed]]:
     """Other readings of a prediction: name -> what to do to it."""
-    moves: dict[str, Callable[[np.ndarray], np.ndarray]] = {}
+    moves: dict[str, Callable[[Boxed], Boxed]] = {}
     for axes in itertools.chain.from_iterable(
         itertools.combinations(range(3), k) for k in (1, 2, 3)
     ):
         label = ", ".join("IJK"[a] for a in axes)
-        moves[f"flipped axes {label} reversed"] = lambda mask, axes=axes: np.flip(mask, axes)
+        moves[f"flipped axes {label} reversed"] = partial(Boxed.flipped, axes=axes)
     for order in itertools.permutations(range(3)):
-        if order == (0, 1, 2) or any(p.transpose(order).shape != r.shape for p, r in pairs):
+        turned = [(tuple(p.shape[a] for a in order), r.shape) for p, r in pairs]
+        if order == (0, 1, 2) or any(shape != wanted for shape, wanted in turned):
             continue
         label = "".join("IJK"[a] for a in order)
-        moves[f"permuted_axes axes in the order {label}"] = lambda mask, order=order: (
-            mask.transpose(order)
-        )
+        moves[f"permuted_axes axes in the order {label}"] = partial(Boxed.permuted, order=order)
     shift = _common_shift(pairs)
     if np.abs(shift).max() >= 1:
-        moves[f"shifted a shift by {tuple(shift.tolist())} voxels"] = lambda mask, shift=shift: (
-            _shift(mask, shift)
+        moves[f"shifted a shift by {tuple(shift.tolist())} voxels"] = partial(
+            Boxed.shifted, by=shift
         )
     return moves
 
 
-def _common_shift(pairs: list) -> np.ndarray:
+def _common_shift(pairs: list[tuple[Boxed, Boxed]]) -> np.ndarray:
     """Median over pairs of the difference of the centres of mass, whole voxels."""
-    differences = [np.argwhere(r).mean(axis=0) - np.argwhere(p).mean(axis=0) for p, r in pairs]
+    differences = [r.centre() - p.centre() for p, r in pairs]
     return np.rint(np.median(differences, axis=0)).astype(int)
 
 
-def _shift(mask: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """A mask moved by whole voxels, without coming in again on the other side."""
-    out = np.zeros_like(mask)
-    source = tuple(slice(max(-s, 0), n - max(s, 0)) for s, n in zip(shift, mask.shape, strict=True))
-    target = tuple(slice(max(s, 0), n - max(-s, 0)) for s, n in zip(shift, mask.shape, strict=True))
-    out[target] = mask[source]
-    return out
-
-
-def _moved(pairs: list, move: Callable[[np.ndarray], np.ndarray]) -> list:
-    """Pairs whose predictions were moved."""
-    return [(move(p), r) for p, r in pairs]
-
-
-def _mean_dice(pairs: list) -> float:
+def _mean_dice(pairs: list[tuple[Boxed, Boxed]]) -> float:
     """Mean Dice of pairs without empty members."""
-    return float(np.mean([dice(p, r) for p, r in pairs]))
+    return float(np.mean([p.dice(r) for p, r in pairs]))
 
 
 def _alterations(reference: np.ndarray, keep: np.ndarray, rng: np.random.Generator):
