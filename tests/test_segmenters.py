@@ -13,7 +13,7 @@ import pytest
 from umdlib import geometry, segmenters
 from umdlib.errors import InputError
 from umdlib.prompts import Box, Click, Prompt
-from umdlib.segmenters import region_growing
+from umdlib.segmenters import network, region_growing
 from umdlib.segmenters.contract import Segmenter
 from umdlib.volume import Volume
 
@@ -210,3 +210,24 @@ def test_listing_imports_no_torch():
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_quick_convolutions_give_the_same_sums():
+    """Below 20,480 channels × I × J torch takes another way than oneDNN's."""
+    torch = pytest.importorskip("torch")
+    with network.seeded(1):
+        net = torch.nn.Sequential(
+            torch.nn.Conv3d(2, 8, 3, padding=1), torch.nn.Conv3d(8, 6, 2, stride=2),
+            torch.nn.Conv3d(6, 4, 3, padding="same"), torch.nn.ConvTranspose3d(4, 2, 2, stride=2),
+        )  # fmt: skip
+        x = torch.randn(1, 2, 12, 10, 14)
+    with torch.inference_mode():
+        plain = net(x)
+    wanted = torch.autograd.grad(net(x).sum(), net[0].weight)[0]
+    names = list(net.state_dict())
+    assert network.quick(net) is net
+    assert type(net[0]) is not torch.nn.Conv3d
+    assert list(net.state_dict()) == names
+    with torch.inference_mode():
+        torch.testing.assert_close(net(x), plain, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(torch.autograd.grad(net(x).sum(), net[0].weight)[0], wanted)
