@@ -60,7 +60,7 @@ def test_a_table_without_specialists_gives_empty_tables_that_say_so(scores):
     excess = supervised.excess_gap(alone)
     assert excess.empty
     assert "No other segmenter" in tables.excess_words(excess)
-    assert supervised.supervised_gap(alone).empty
+    assert supervised.supervised_gap(alone, published.read("umd_table3")).empty
     assert supervised.reference_means(alone, published.read("umd_table3")).empty
     with pytest.raises(InputError, match="Reference 'nnunet' is not in the score table"):
         supervised.excess_gap(alone, reference="nnunet")
@@ -83,9 +83,13 @@ def test_printed_row_of_nnunet_stands_beside_the_measured_one(scores):
 
 
 def test_the_specialists_own_gap(scores):
-    gap = supervised.supervised_gap(scores, n_resamples=99)
+    printed = published.read("umd_table3")
+    gap = supervised.supervised_gap(scores, printed, n_resamples=99)
     assert gap["segmenter"].tolist() == ["nnunet_small"]
     assert gap["estimate"].iloc[0] == pytest.approx(-0.125)
+    assert gap["printed"].iloc[0] == pytest.approx(0.605 - 0.686)
+    other = supervised.supervised_gap(scores, printed, metric="surface_dice_1mm", n_resamples=99)
+    assert other["printed"].isna().all()
 
 
 def test_quartiles_have_specialists_first_and_count_points(scores):

@@ -60,8 +60,8 @@ def reference_means(
     Returns
     -------
     pandas.DataFrame
-        `segmenter, session, modality, estimate, ci_low, ci_high, n_subjects`, and `printed`: UMD's
-        nnU-Net, trained on 10 patients. A subject's value is its mean over structures.
+        `segmenter, session, modality, estimate, ci_low, ci_high, n_subjects`, and for nnU-Net
+        `printed`: UMD's, trained on 10 patients. A subject's value is its mean over structures.
     """
     rows = _scored(scores, specialists(scores), "dice", empty)
     found = []
@@ -77,10 +77,15 @@ def reference_means(
         })  # fmt: skip
     columns = ["segmenter", "session", "modality", "estimate", "ci_low", "ci_high", "n_subjects"]
     table = pd.DataFrame(found, columns=columns)
-    paper = printed[printed["segmenter"].eq("nnunet") & printed["session"].ne("")]
-    paper = paper[["session", "modality", "value"]].rename(columns={"value": "printed"})
-    table = table.merge(paper, on=["session", "modality"], how="left", sort=False)
+    table = table.merge(_printed(printed), on=["session", "modality"], how="left", sort=False)
+    table["printed"] = table["printed"].where(table["segmenter"].str.startswith("nnunet"))
     return _in_order(table)
+
+
+def _printed(table: pd.DataFrame) -> pd.DataFrame:
+    """UMD's means of nnU-Net by session and modality, from its table 3."""
+    paper = table[table["segmenter"].eq("nnunet") & table["session"].ne("")]
+    return paper[["session", "modality", "value"]].rename(columns={"value": "printed"})
 
 
 def excess_gap(
@@ -149,28 +154,47 @@ def excess_gap(
 
 
 def supervised_gap(
-    scores: pd.DataFrame, *, metric: str = "dice", empty: str = "drop",
-    by: Sequence[str] = ("session", "segmenter"), n_resamples: int = 10_000, seed: int = 0,
+    scores: pd.DataFrame, printed: pd.DataFrame, *, metric: str = "dice", empty: str = "drop",
+    n_resamples: int = 10_000, seed: int = 0,
 ) -> pd.DataFrame:  # fmt: skip
-    """What each specialist loses on PET by itself, with its interval.
+    """What each specialist loses on PET by itself, with its interval, beside UMD's nnU-Net.
+
+    Parameters
+    ----------
+    scores
+        Score table.
+    printed
+        ``umdlib.published.read("umd_table3")``.
+    metric, empty
+        What is compared, and the empty rule.
+    n_resamples, seed
+        Of the bootstrap over subjects.
 
     Returns
     -------
     pandas.DataFrame
-        `by`, `estimate, ci_low, ci_high, n_subjects`; empty where no specialist has a pair.
+        `session, segmenter, estimate, ci_low, ci_high, n_subjects`, and `printed`: the difference
+        of UMD's printed means, where DSC is compared. Empty where no specialist has a pair.
     """
+    by = ["session", "segmenter"]
     chosen = condition(scores[scores["segmenter"].isin(specialists(scores))])
     columns = [*by, "estimate", "ci_low", "ci_high", "n_subjects"]
     if chosen.empty:
-        return pd.DataFrame(columns=columns)
-    matrix = subject_means(paired_differences(chosen, metric=metric, empty=empty), list(by))
+        return pd.DataFrame(columns=[*columns, "printed"])
+    matrix = subject_means(paired_differences(chosen, metric=metric, empty=empty), by)
     found = []
     for key, column in matrix.items():
         values = column.dropna().to_numpy()
         low, high = _interval(values, n_resamples, seed, difference_limits(metric))
-        found.append([*(key if isinstance(key, tuple) else (key,)),
-                      values.mean(), low, high, len(values)])  # fmt: skip
-    return pd.DataFrame(found, columns=columns)
+        found.append([*key, values.mean(), low, high, len(values)])
+    table = pd.DataFrame(found, columns=columns)
+    theirs = _printed(printed).pivot(index="session", columns="modality", values="printed")
+    lost = {
+        name: float(means["PET"] - means[session_record(name).structural])
+        for name, means in theirs.iterrows()
+    }
+    here = table["segmenter"].str.startswith("nnunet") & (metric == "dice")
+    return table.assign(printed=table["session"].map(lost).where(here))
 
 
 def quartiles(

@@ -20,15 +20,13 @@ def reference_layout(means: pd.DataFrame) -> pd.DataFrame:
     rows = means.assign(
         own=[_bounded(r.estimate, r.ci_low, r.ci_high) for r in means.itertuples()],
     )
-    shown = [r.printed if r.segmenter.startswith("nnunet") else float("nan")
-             for r in rows.itertuples()]  # fmt: skip
     return pd.DataFrame({
         "reference": rows["segmenter"].map(supervised.title),
         "session": rows["session"].map(session_title),
         "modality": rows["modality"],
         "mean DSC here [95 %]": rows["own"],
         "n": rows["n_subjects"],
-        "UMD printed": [number(v) for v in shown],
+        "UMD printed": [number(v) for v in rows["printed"]],
     })  # fmt: skip
 
 
@@ -70,6 +68,7 @@ def gap_layout(gaps: pd.DataFrame) -> pd.DataFrame:
         "PET − structural [95 %]": [interval(r.estimate, r.ci_low, r.ci_high)
                                     for r in gaps.itertuples()],
         "n": gaps["n_subjects"],
+        "UMD printed": [number(v, sign=True) for v in gaps["printed"]],
     })  # fmt: skip
 
 
@@ -123,6 +122,7 @@ def cost_layout(costs: pd.DataFrame) -> pd.DataFrame:
         "Network": costs["title"], "Trained on": costs["modalities"],
         "Examinations": costs["subjects"].map(str), "Data seed": costs["data_seed"].map(str),
         "Parameters": [f"{n:,}" for n in costs["parameters"]],
+        "Iterations": [f"{n:,}" for n in costs["iterations"]],
         "CPU minutes": [number(v, 1) for v in costs["cpu_minutes"]],
         "Wall minutes": [number(v, 1) for v in costs["wall_minutes"]],
         "Cores": costs["cores"].map(str), "Device": costs["device"],

@@ -219,18 +219,26 @@ def item(name: str) -> Weights:
 
 
 def cost_table(wanted: Iterable[str], *, folder: str | Path = FOLDER) -> pd.DataFrame:
-    """One row per network: name, title, parameters, subjects, seed, CPU minutes, cores, megabytes."""
+    """One row per network: name, title, parameters, subjects, seed, iterations, time, megabytes."""
     rows = []
     for name in wanted:
         card = read(name, folder=folder)
         rows.append({
             "name": name, "title": card.title, "parameters": card.parameters,
             "modalities": ", ".join(card.data["modalities"]), "subjects": card.data["subjects"],
-            "data_seed": card.data["seed"], "cpu_minutes": card.cost["cpu_seconds"] / 60,
+            "data_seed": card.data["seed"], "iterations": _iterations(card.settings),
+            "cpu_minutes": card.cost["cpu_seconds"] / 60,
             "wall_minutes": card.cost["wall_seconds"] / 60, "cores": card.cost["cores"],
             "device": card.cost["device"], "megabytes": card.size / 1e6,
         })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def _iterations(settings: dict) -> int:
+    """Steps of the optimiser: given as such, or as epochs of iterations; 0 where the card is silent."""
+    if "steps" in settings:
+        return int(settings["steps"])
+    return int(settings.get("epochs", 0)) * int(settings.get("iterations", 0))
 
 
 def _check_name(name: str) -> None:
