@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from umdlib import design
+from umdlib import design, tables, trained
 from umdlib.errors import InputError
 
 # mean of every cell: tested on (structural, pet) after training on ...
@@ -106,6 +106,41 @@ def test_a_seed_that_one_training_lacks_leaves_all_trainings():
     assert set(design.design_scores(scores)["n_seeds"]) == {1}
     seeds = design.by_training_seed(scores)
     assert set(seeds[seeds["training_seed"].eq(1)]["diet"]) == {"structural", "both"}
+
+
+def test_every_training_seed_has_its_own_contrasts():
+    scores = table()
+    second = scores["segmenter"].str.endswith("_1") & scores["modality"].eq("PET")
+    scores.loc[second, "dice"] -= 0.1
+    singly = design.contrasts_by_training_seed(scores, n_resamples=99)
+    gaps = singly[singly["contrast"].eq("gap")].set_index("training_seed")["estimate"]
+    assert gaps[0] == pytest.approx(-0.5, abs=0.02)
+    assert gaps[1] == pytest.approx(-0.6, abs=0.02)
+    both = contrasts(scores).loc["gap", "estimate"]
+    assert both == pytest.approx(gaps.mean())
+    layout = tables.seed_layout(singly)
+    assert list(layout.columns)[2:] == ["Training seed 0", "Training seed 1"]
+    assert layout["Contrast"].tolist() == list(design.CONTRASTS)
+    assert trained.seed_sentence(singly).startswith("The trainings lie furthest apart in the ")
+
+
+def test_one_training_seed_has_nothing_to_compare():
+    singly = design.contrasts_by_training_seed(table(seeds=(0,)), n_resamples=99)
+    assert tables.seed_layout(singly).empty
+    assert trained.seed_sentence(singly) == ""
+    none = design.contrasts_by_training_seed(table().query("segmenter == 'threshold'"))
+    assert tables.seed_layout(none).empty
+
+
+def test_further_trainings_stand_beside_the_runs_own_on_its_subjects():
+    scores = table()
+    run = scores[~scores["segmenter"].str.endswith("_1")]
+    other = scores.assign(subject=scores["subject"].replace("sub-003", "sub-103"), dice=0.0)
+    joined = trained.with_further(run, other)
+    assert set(joined["segmenter"]) == set(scores["segmenter"])
+    assert "sub-103" not in set(joined["subject"])
+    own = joined[joined["segmenter"].isin(run["segmenter"])]
+    pd.testing.assert_frame_equal(own.reset_index(drop=True), run.reset_index(drop=True))
 
 
 def test_a_table_without_these_networks_is_empty_and_says_nothing_wrong():

@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 
-from umdlib import geometry
+from umdlib import geometry, segmenters
 from umdlib.errors import InputError
 from umdlib.prompts import Click, Prompt
 from umdlib.training import bodies, card, clicks, patches
@@ -322,3 +322,28 @@ def test_the_command_trains_and_writes_three_files(make_cohort, tmp_path, capsys
     assert (done.data["subjects"], done.data["synthetic"]) == (2, False)
     assert len(card.read_log("clicknet_pet_0", folder=out)) == 2
     card.check("clicknet_pet_0", folder=out)
+
+
+def test_a_network_of_ones_own_is_named_by_its_card(tmp_path):
+    net, log, cost = train(tmp_path)
+    data = {"cohort": "c", "seed": 1, "subjects": 2, "spacing_mm": 4.0, "modalities": ["CT"]}
+    promptable.release(net, log, cost, SMALL, data, name="toy", title="Toy", folder=tmp_path)
+    record = segmenters.get(f"clicknet:{tmp_path / 'toy.json'}")
+    assert (record.name, record.title, record.modalities) == ("toy", "Toy (seed 3)", ("CT",))
+    assert list(segmenters.identity(record)["weights"]) == [f"{tmp_path.name}/toy.safetensors"]
+    image = Volume(np.random.default_rng(0).normal(size=(20, 22, 24)).astype(np.float32),
+                   np.diag([8.0, 8, 8, 1]), "HU")  # fmt: skip
+    prompt = Prompt("liver", clicks=(Click((80.0, 80.0, 80.0)),))
+    mask = segmenters.load(record)(image, prompt)
+    again = clicknet.ClickNet(net, "cpu", name="toy")(image, prompt)
+    assert np.mean(mask != again) < 0.01  # kept as float16
+    card.files("toy", tmp_path)["weights"].unlink()
+    assert not segmenters.availability(record).ok
+
+
+def test_a_card_that_is_none_is_refused_in_words(tmp_path):
+    with pytest.raises(InputError, match="none.json' does not exist. Give the card that"):
+        segmenters.get(f"clicknet:{tmp_path / 'none.json'}")
+    other = next(card.FOLDER.glob("nnunet_*.json"))
+    with pytest.raises(InputError, match="is a .* not a ClickNet"):
+        segmenters.get(f"clicknet:{other}")

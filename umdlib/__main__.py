@@ -124,7 +124,8 @@ def _parser() -> argparse.ArgumentParser:
     p = _command(commands, "score", _score, "predict and score a cohort; resumes where it stopped")
     p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the cohort")
     p.add_argument("--segmenters", required=True, metavar="a,b",
-                   help="names of `umdlib segmenters`, or module:attribute of your own")  # fmt: skip
+                   help="names of `umdlib segmenters`; module:attribute or file.py:attribute of your own; "
+                        "nnunet:FOLDER or clicknet:FOLDER/NAME.json of your own training")  # fmt: skip
     p.add_argument(
         "--out",
         required=True,

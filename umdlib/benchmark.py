@@ -127,6 +127,7 @@ def score_cohort(
         table = pd.concat([_blank_rows(c, record, settings, "unavailable", reason) for c in cases])
         return _stamped(table, stamp)
     loaded: dict[tuple[str, str] | None, Segment] = {}
+    examination, drawn = None, {}
     tables = []
     for number, case in enumerate(cases, start=1):
         started = time.perf_counter()
@@ -136,7 +137,9 @@ def score_cohort(
             tables.append(_blank_rows(case, record, settings, "unavailable", reason))
             continue
         folder = runs.case_folder(root, record.name, case)
-        drawn = session_prompts(cohort, case, record, settings)
+        if examination != (case.subject, case.session):  # its images come one after the other
+            examination = case.subject, case.session
+            drawn = session_prompts(cohort, case, record, settings)
         keys = _keys(case, record, drawn, settings)
         state = _state(folder, keys)
         if state == "rescore":

@@ -285,18 +285,41 @@ def by_training_seed(
         `session, diet, side, training_seed, score` (mean over subjects of means over structures).
     """
     tables = []
-    seeds = {p[1] for s in scores["segmenter"].unique() if (p := parts_of(s, family=family))}
-    for seed in sorted(seeds):
-        mine = {f"{family}_{d}" + (f"_{seed}" if seed else "") for d in DIETS}
-        rows = design_scores(
-            scores[scores["segmenter"].isin(mine)], metric=metric, empty=empty, prompt=prompt,
-            step=step, family=family,
-        )  # fmt: skip
+    options = {"metric": metric, "empty": empty, "prompt": prompt, "step": step, "family": family}
+    for seed, rows in _of_every_seed(scores, **options):
         means = rows.groupby(["session", "diet", "side", "subject"], sort=False)["score"].mean()
         means = means.groupby(["session", "diet", "side"], sort=False).mean().reset_index()
         tables.append(means.assign(training_seed=seed))
     columns = ["session", "diet", "side", "training_seed", "score"]
     return pd.concat(tables)[columns] if tables else pd.DataFrame(columns=columns)
+
+
+def contrasts_by_training_seed(
+    scores: pd.DataFrame, *, metric: str = "dice", empty: str = "drop", prompt: str = "centre",
+    step: int = 0, family: str = "clicknet", n_resamples: int = 10_000, seed: int = 0,
+) -> pd.DataFrame:  # fmt: skip
+    """`contrast_table` of every training seed by itself, with `training_seed`.
+
+    Intervals are over subjects; what lies between the seeds is what another draw of first weights,
+    patches and clicks changes.
+    """
+    options = {"metric": metric, "empty": empty, "prompt": prompt, "step": step, "family": family}
+    tables = [
+        contrast_table(rows, n_resamples=n_resamples, seed=seed).assign(training_seed=n)
+        for n, rows in _of_every_seed(scores, **options)
+    ]
+    if not tables:
+        return contrast_table(design_scores(scores, **options)).assign(training_seed=0)
+    return pd.concat(tables, ignore_index=True)
+
+
+def _of_every_seed(scores: pd.DataFrame, *, family: str, **options):
+    """Each training seed of a family, and the design's scores of the networks with that seed."""
+    seeds = {p[1] for s in scores["segmenter"].unique() if (p := parts_of(s, family=family))}
+    for seed in sorted(seeds):
+        mine = {f"{family}_{d}" + (f"_{seed}" if seed else "") for d in DIETS}
+        rows = scores[scores["segmenter"].isin(mine)]
+        yield seed, design_scores(rows, family=family, **options)
 
 
 def class_means(

@@ -24,6 +24,10 @@ NO_DOMAINS = (
     "This run holds no scores of shifted cohorts: they are computed where the segmenters of the run "
     "include the three networks."
 )
+ONE_SEED = (
+    "This run holds networks of one training seed per diet: nothing to compare. `umdlib train "
+    "promptable --seed N` makes others, and `clicknet:FOLDER/NAME.json` is such a network's name."
+)
 # Systems that take no clicks, in the order of SegAnyPET's figure 2.
 SPECIALISTS = (
     "nnunet", "stunet", "swinunetr", "segresnet",
@@ -64,6 +68,40 @@ def read(path: str | Path) -> pd.DataFrame:
         columns = [*score_tables.KEYS, "dice", "status", "reason", "seconds"]
         return pd.DataFrame(columns=columns)
     return score_tables.read_scores(path)
+
+
+def with_further(table: pd.DataFrame, further: pd.DataFrame) -> pd.DataFrame:
+    """The family's rows of a run's table and of a table of further trainings, on the same subjects.
+
+    A training that both tables hold is taken from the run's.
+    """
+    ours = table[table["segmenter"].map(lambda s: parts_of(s, family=FAMILY) is not None)]
+    new = further[~further["segmenter"].isin(set(ours["segmenter"]))]
+    new = new[new["subject"].isin(set(ours["subject"]))]
+    return pd.concat([ours, new], ignore_index=True) if len(new) else ours
+
+
+def seed_sentence(contrasts: pd.DataFrame) -> str:
+    """How far the trainings of several seeds lie apart, beside the largest of the effects.
+
+    Parameters
+    ----------
+    contrasts
+        From `umdlib.design.contrasts_by_training_seed`.
+    """
+    spread = contrasts.groupby(["session", "contrast"], sort=False)["estimate"].agg(
+        ["min", "max", "nunique"]
+    )
+    spread = spread[spread["nunique"].gt(1)]
+    if spread.empty:
+        return ""
+    width = spread["max"] - spread["min"]
+    session, contrast = width.idxmax()
+    gap = contrasts[contrasts["contrast"].eq("gap") & contrasts["session"].eq(session)]["estimate"]
+    return (
+        f"The trainings lie furthest apart in the {contrast}: by {number(width.max())}, where the gap "
+        f"is {number(gap.max(), sign=True)} to {number(gap.min(), sign=True)}."
+    )
 
 
 def domain_scores(

@@ -106,7 +106,8 @@ def register(segmenter: Segmenter) -> Segmenter:
 def get(name: str) -> Segmenter:
     """Record by name, or of a user's own by ``module:attribute`` or ``file.py:attribute``.
 
-    ``nnunet:FOLDER`` is a folder that nnU-Net's training wrote.
+    ``nnunet:FOLDER`` is a folder that nnU-Net's training wrote, ``clicknet:FOLDER/NAME.json`` the
+    card of a network that ``umdlib train promptable`` made.
 
     Raises
     ------
@@ -121,6 +122,10 @@ def get(name: str) -> Segmenter:
         from umdlib.segmenters.nnunet_folder import trained
 
         return register(trained(name.removeprefix("nnunet:")))
+    if name.startswith("clicknet:"):
+        from umdlib.segmenters.clicknet import trained
+
+        return register(trained(name.removeprefix("clicknet:")))
     if ":" in name:
         return register(_record(name))
     raise unknown_name("segmenter", name, names())
@@ -295,8 +300,13 @@ def identity(segmenter: Segmenter) -> dict:
         "version": segmenter.version,
         "settings": {k: str(v) for k, v in segmenter.settings.items()},
         "source": weights.sha256(source) if source else "",
-        "weights": {w.file: weights.known_hash(w) or "" for w in segmenter.weights},
+        "weights": {_within(w.file): weights.known_hash(w) or "" for w in segmenter.weights},
     }
+
+
+def _within(file: str) -> str:
+    """A weight file by a name that does not depend on where a training of one's own lies."""
+    return "/".join(Path(file).parts[-2:]) if Path(file).is_absolute() else file
 
 
 def table(device: str = "cpu") -> pd.DataFrame:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
@@ -11,7 +13,7 @@ from umdlib import geometry, weights
 from umdlib.errors import InputError
 from umdlib.prompts import Click, Prompt
 from umdlib.segmenters import network
-from umdlib.segmenters.contract import Segment, Segmenter
+from umdlib.segmenters.contract import Segment, Segmenter, Weights
 from umdlib.segmenters.patch import Grid, isotropic_ras
 from umdlib.training import card
 from umdlib.training.bodies import SPACING_MM, on_grid
@@ -35,7 +37,7 @@ class ClickNet:
         import torch
 
         # channels last, as it was trained: convolutions on a CPU are a third faster
-        net = net.to(device, memory_format=torch.channels_last_3d)
+        net = network.quick(net.to(device, memory_format=torch.channels_last_3d))
         self._net, self._device, self._name = net.eval(), device, name
         self._data: np.ndarray | None = None
         self._known = None
@@ -168,14 +170,14 @@ def restored(logits: np.ndarray, low: np.ndarray, grid: Grid, image: Volume) -> 
     return out
 
 
-def _loader(name: str) -> Callable[[str], Segment]:
-    """`load` of a released network."""
+def _loader(name: str, folder: Path = card.FOLDER) -> Callable[[str], Segment]:
+    """`load` of a trained network by its card."""
 
     def load(device: str = "cpu") -> Segment:
         from umdlib.training.network import build
 
-        net = build(card.read(name).architecture)
-        weights.fill(net, card.read_state(name), name)
+        net = build(card.read(name, folder=folder).architecture)
+        weights.fill(net, card.read_state(name, folder=folder), name)
         return ClickNet(net, device, name=name)
 
     return load
@@ -197,22 +199,22 @@ TITLES = {
 }
 
 
-def _record(diet: str) -> Segmenter:
+def _record(
+    name: str, title: str, modalities: Sequence[str], item: Weights, folder: Path = card.FOLDER
+) -> Segmenter:
     """Record of one training."""
-    name = f"clicknet_{diet}"
-    modalities = {"structural": ("CT", "MR"), "pet": ("PET",), "both": ("CT", "MR", "PET")}[diet]
     return Segmenter(
         name=name,
-        title=TITLES[diet],
+        title=title,
         summary="A small click-conditioned 3D U-Net that this project trained on synthetic bodies.",
-        load=_loader(name),
+        load=_loader(name, folder),
         prompts=frozenset({"click", "negative_click"}),
         version="2",
         settings={"spacing_mm": SPACING_MM, "window": WINDOW, "grow": GROW},
         packages=("torch", "safetensors"),
         extra="models",
-        weights=(card.item(name),),
-        modalities=modalities,
+        weights=(item,),
+        modalities=tuple(modalities),
         paper="this book; encoder, prompt and mask decoder as in arXiv:2310.15161, training as in "
         "arXiv:2603.11627",
         code_licence="Apache-2.0",
@@ -224,6 +226,47 @@ def _record(diet: str) -> Segmenter:
     )
 
 
-CLICKNET_STRUCTURAL = _record("structural")
-CLICKNET_PET = _record("pet")
-CLICKNET_BOTH = _record("both")
+def trained(path: str | Path) -> Segmenter:
+    """Record of a network that ``umdlib train promptable`` made.
+
+    On the command line ``clicknet:FOLDER/NAME.json``.
+
+    Parameters
+    ----------
+    path
+        Its card; weights and loss curve lie beside it.
+
+    Raises
+    ------
+    InputError
+        There is no such card, it is incomplete, or it is of another kind of network.
+    """
+    path = Path(path).expanduser().resolve()
+    if not path.is_file() or path.suffix != ".json":
+        raise InputError(
+            f"Network 'clicknet:{path}' does not exist. Give the card that 'umdlib train promptable "
+            "--out FOLDER' writes: clicknet:FOLDER/NAME.json."
+        )
+    known = card.read(path.stem, folder=path.parent)
+    if known.architecture.get("network") != "ClickNet":
+        raise InputError(
+            f"Network {path} is a {known.architecture.get('network')}, not a ClickNet."
+        )
+    item = Weights(
+        file=str(path.with_suffix(".safetensors")), where="your own training", licence="yours",
+        size=known.size, sha256=known.sha256,
+    )  # fmt: skip
+    title = f"{known.title} (seed {known.settings.get('seed', '?')})"
+    record = _record(known.name, title, known.data["modalities"], item, path.parent)
+    return replace(record, summary="A promptable network of your own training.")
+
+
+def _released(diet: str, modalities: tuple[str, ...]) -> Segmenter:
+    """Record of a network that the package ships."""
+    name = f"clicknet_{diet}"
+    return _record(name, TITLES[diet], modalities, card.item(name))
+
+
+CLICKNET_STRUCTURAL = _released("structural", ("CT", "MR"))
+CLICKNET_PET = _released("pet", ("PET",))
+CLICKNET_BOTH = _released("both", ("CT", "MR", "PET"))

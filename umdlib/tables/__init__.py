@@ -52,6 +52,7 @@ from umdlib.tables.trained import (
     contrast_layout,
     design_layout,
     domain_layout,
+    seed_layout,
 )
 from umdlib.tables.words import (
     alarm_words,
@@ -108,6 +109,7 @@ __all__ = [
     "reported_words",
     "rule_verdicts",
     "said_table",
+    "seed_layout",
     "sentences",
     "session_title",
     "state_counts",

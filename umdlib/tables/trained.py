@@ -28,9 +28,11 @@ def design_layout(table: pd.DataFrame) -> pd.DataFrame:
             for side, title in (("structural", "the structural image"), ("pet", "PET")):
                 row[f"Tested on {title}"] = _cell(at.loc[side]) if side in at.index else "–"
             row["n"] = str(int(cells["n_subjects"].max()))
+            row["Trainings"] = str(int(cells["n_seeds"].max()))
             row["Structural"] = structural
             rows.append(row)
-    columns = ["Session", "Trained on", "Tested on the structural image", "Tested on PET", "n"]
+    columns = ["Session", "Trained on", "Tested on the structural image", "Tested on PET", "n",
+               "Trainings"]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -46,6 +48,30 @@ def contrast_layout(contrasts: pd.DataFrame) -> pd.DataFrame:
         "p": [p_text(p) for p in contrasts["p_value"]],
         "n": [str(n) for n in contrasts["n_subjects"]],
     })  # fmt: skip
+
+
+def seed_layout(contrasts: pd.DataFrame) -> pd.DataFrame:
+    """Contrasts of every training seed side by side, in sessions that have several.
+
+    Parameters
+    ----------
+    contrasts
+        From `umdlib.design.contrasts_by_training_seed`.
+    """
+    counts = contrasts.groupby("session")["training_seed"].nunique()
+    rows = contrasts[contrasts["session"].isin(counts.index[counts.gt(1)])]
+    cells = [interval(r.estimate, r.ci_low, r.ci_high) for r in rows.itertuples()]
+    wide = rows.assign(cell=cells).pivot_table(
+        index=["session", "contrast"], columns="training_seed", values="cell", aggfunc="first",
+        sort=False,
+    )  # fmt: skip
+    table = pd.DataFrame({
+        "Session": [session_title(s) for s in wide.index.get_level_values("session")],
+        "Contrast": wide.index.get_level_values("contrast"),
+    })  # fmt: skip
+    for n in wide.columns:
+        table[f"Training seed {n}"] = wide[n].fillna("–").to_numpy()
+    return table
 
 
 def answer(contrasts: pd.DataFrame, shares: pd.DataFrame) -> str:
