@@ -85,18 +85,17 @@ def count_labels(reference, prediction, shape, index, r_chunks, p_chunks, r_used
                 if not (r_full | p_full):
                     continue
                 count = min(LANES, nx - at)
-                r0, p0 = r[i], p[j]
-                r_mixed, p_mixed = unlike(r, i, r0) & valid, unlike(p, j, p0) & valid
+                changes, later = types.uint64(0), valid & ~types.uint64(1)
                 if r_full:
+                    r_changes = unequal(r, i, r, i - 1) & later
                     r_any |= r_full
-                    r_chunks[z + 1, y + 1, c] = _summary(r_mixed, r0, count)
+                    r_chunks[z + 1, y + 1, c] = _summary(r_changes, r[i], count)
+                    changes |= r_changes
                 if p_full:
+                    p_changes = unequal(p, j, p, j - 1) & later
                     p_any |= p_full
-                    p_chunks[z + 1, y + 1, c] = _summary(p_mixed, p0, count)
-                changes = types.uint64(0)
-                if r_mixed | p_mixed:
-                    changes = unequal(r, i, r, i - 1) | unequal(p, j, p, j - 1)
-                    changes &= valid & ~types.uint64(1)
+                    p_chunks[z + 1, y + 1, c] = _summary(p_changes, p[j], count)
+                    changes |= p_changes
                 run = 0
                 while changes:
                     t = lowest(changes)
