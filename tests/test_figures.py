@@ -140,6 +140,19 @@ def test_segmenters_keep_colour_and_marker_in_every_figure():
     assert one == two
     looks = figures.segmenter_style([f"s{i}" for i in range(9)])
     assert len({look["marker"] for look in looks.values()}) == 9
+    assert len({look["color"] for look in looks.values()}) == 9
+
+
+def test_a_segmenter_looks_the_same_beside_fewer_others():
+    figures.use_style(["a", "b", "c", "b"])
+    try:
+        everyone = figures.segmenter_style(["a", "b", "c"])
+        assert figures.segmenter_style(["c"]) == {"c": everyone["c"]}
+        assert figures.segmenter_style(["d", "c"])["c"] == everyone["c"]
+        assert figures.segmenter_style(["d"])["d"] not in everyone.values()
+    finally:
+        figures.use_style()
+    assert figures.segmenter_style(["c"])["c"] != everyone["c"]
 
 
 def test_a_figure_of_pairs_shows_one_session():

@@ -4,6 +4,7 @@ import re
 
 import pytest
 from docutils import nodes
+from PIL import Image
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace
 
@@ -35,6 +36,9 @@ map. {term}`case`
 ```
 
 See {numref}`fig-one`.
+
+![a chart](chart.png)
+![a picture](picture.png)
 """
 
 
@@ -48,6 +52,10 @@ def built(tmp_path_factory):
     )
     (source / "page.md").write_text(PAGE + "\n```{toctree}\nglossary\n```\n")
     (source / "glossary.md").write_text(GLOSSARY)
+    for name, dark in (("chart", 40), ("picture", 60)):
+        image = Image.new("RGB", (10, 10), "white")
+        image.paste((90, 90, 90), (0, 0, 10, dark // 10))
+        image.save(source / f"{name}.png")
     out = source / "out"
     with docutils_namespace():
         app = Sphinx(
@@ -110,3 +118,9 @@ def test_an_inline_script_is_kept_once():
     assert heads.once([first, file, Script("const A = 1"), other, "plain"]) == [
         first, file, other, "plain",
     ]  # fmt: skip
+
+
+def test_charts_have_a_class_and_pictures_none(built):
+    images = dict(re.findall(r'<img alt="a (chart|picture)"([^>]*)>', built["page"]))
+    assert "umd-chart" in images["chart"]
+    assert "umd-chart" not in images["picture"]

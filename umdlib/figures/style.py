@@ -10,7 +10,9 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 # Okabe & Ito (2008) and two of Tol's (2021), none of them a modality's; the marker tells the rest.
-SEGMENTER_COLOURS = ("#000000", "#cc79a7", "#56b4e9", "#e69f00", "#882255", "#666666", "#999933")
+SEGMENTER_COLOURS = (
+    "#000000", "#cc79a7", "#56b4e9", "#e69f00", "#882255", "#666666", "#999933", "#332288", "#661100",
+)  # fmt: skip
 SEGMENTER_MARKERS = "osD^vPX<>"
 GREY = "#8a8a8a"
 
@@ -20,27 +22,40 @@ def style_sheet() -> str:
     return str(resources.files("umdlib") / "style.mplstyle")
 
 
-def use_style() -> None:
-    """Make the book's look the default of matplotlib in this process."""
+_known: list[str] = []
+
+
+def use_style(segmenters: Iterable[str] = ()) -> None:
+    """Make the book's look the default of matplotlib in this process.
+
+    Parameters
+    ----------
+    segmenters
+        All of a run: each looks the same in every figure from here on, whichever of them it shows.
+    """
     mpl.style.use(style_sheet())
+    _known[:] = sorted(set(segmenters))
 
 
 def segmenter_style(segmenters: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Colour and marker of each segmenter; the marker alone tells up to nine of them apart.
+    """Colour and marker of each segmenter, different for up to nine of them.
+
+    Those that `use_style` was told have the look that they have there.
 
     Examples
     --------
     >>> segmenter_style(["b", "a"])["a"]
     {'color': '#000000', 'marker': 'o'}
     """
-    names = sorted(set(segmenters))
+    wanted = set(segmenters)
+    names = [*_known, *sorted(wanted.difference(_known))]
     return {
         name: {
             "color": SEGMENTER_COLOURS[i % len(SEGMENTER_COLOURS)],
             "marker": SEGMENTER_MARKERS[i % len(SEGMENTER_MARKERS)],
         }
-        for i, name in enumerate(names)
-    }
+        for i, name in enumerate(names) if name in wanted
+    }  # fmt: skip
 
 
 def axes(ax: Axes | None, **figure: object) -> Axes:

@@ -1,8 +1,8 @@
-"""Sphinx extension of the book: glossary terms with their definition, viewers as numbered figures."""
+"""Sphinx extension of the book: terms with their definition, numbered viewers, charts in the dark."""
 
 from __future__ import annotations
 
-from umdlib.reader import figures, heads, terms
+from umdlib.reader import charts, figures, heads, terms
 
 
 def setup(app) -> dict:
@@ -10,5 +10,6 @@ def setup(app) -> dict:
     app.add_transform(figures.NumberViewers)
     app.connect("env-get-outdated", terms.pages_to_read)
     app.connect("doctree-resolved", terms.link_terms)
+    app.connect("doctree-resolved", charts.mark)
     app.connect("html-page-context", heads.complete, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
