@@ -243,3 +243,10 @@ def test_unpaired_subjects_are_counted_per_comparison(table):
     result = compare(lone, **QUICK)
     assert result["n_unpaired"].eq(1).all()
     assert result["n_pairs"].eq(11).all()
+
+
+def test_a_segmenter_that_knows_one_modality_says_why_it_has_no_pair():
+    scores = score_table(n_subjects=3, structures=["liver"], gap={"b": -0.2}, seed=1)
+    scores["status"] = scores["status"].mask(scores["modality"].eq("CT"), "unavailable")
+    scores["reason"] = "Not trained for CT of petct."
+    assert compare(scores, n_resamples=99)["note"].eq("no pairs (structural: unavailable)").all()

@@ -114,6 +114,7 @@ def paired_differences(
     rows = rows[rows["role"].ne("")]
     sides = [_side(rows, role) for role in ("structural", "pet")]
     seeds = sides[0].merge(sides[1], on=[*PAIR_KEYS, "seed"], how="outer", sort=False)
+    seeds = _with_unavailable(seeds, scores[scores["status"].eq("unavailable")])
     table = in_order(_averaged_over_seeds(seeds), list(scores["segmenter"].unique()))
     table.attrs = {"metric": metric, "empty": empty}
     return table
@@ -155,6 +156,18 @@ def _side(rows: pd.DataFrame, role: str) -> pd.DataFrame:
     """Scores and states of one side of the pairs."""
     side = rows.loc[rows["role"].eq(role), [*PAIR_KEYS, "seed", "score", "status"]]
     return side.rename(columns={"score": role, "status": f"{role}_status"})
+
+
+def _with_unavailable(seeds: pd.DataFrame, gone: pd.DataFrame) -> pd.DataFrame:
+    """A side without a row says so where its segmenter could not be asked about that modality."""
+    pet = gone["modality"].eq("PET")
+    for side, rows in (("structural", gone[~pet]), ("pet", gone[pet])):
+        asked = set(zip(rows["session"], rows["segmenter"], strict=True))
+        keys = zip(seeds["session"], seeds["segmenter"], strict=True)
+        could_not = np.array([k in asked for k in keys], bool)
+        status = f"{side}_status"
+        seeds[status] = seeds[status].mask(seeds[status].isna() & could_not, "unavailable")
+    return seeds
 
 
 def _averaged_over_seeds(seeds: pd.DataFrame) -> pd.DataFrame:
