@@ -84,7 +84,6 @@ def predictor_of(
     configuration = manager.get_configuration(state["init_args"]["configuration"])
     channels, heads = len(dataset["channel_names"]), len(dataset["labels"])
     net = build(channels, heads) if build else planned_network(configuration, channels, heads)
-    net = network.quick(net)
     weights.fill(net, state["network_weights"], "checkpoint_final.pth")
     predictor = nnUNetPredictor(
         use_mirroring=mirror, perform_everything_on_device=device != "cpu",

@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 
 from umdlib.segmenters.contract import Segment, Segmenter
-from umdlib.segmenters.network import seeded
+from umdlib.segmenters.network import quick, seeded
 from umdlib.segmenters.nnunet import NnUNet, planned_network, predictor_of, tiny_model
 from umdlib.training import card, release
 from umdlib.training.networks import BUILD
@@ -49,7 +49,7 @@ def specialist(architecture: dict, state: dict, device: str = "cpu") -> Segment:
     """The call of a card's architecture with a state in float32."""
     plans, dataset = architecture["plans"], architecture["dataset"]
     (configuration,) = plans["configurations"]
-    net = _network(architecture, configuration)
+    net = quick(_network(architecture, configuration))
     weights = {
         "network_weights": release.every_name(net, state), "trainer_name": architecture["trainer"],
         "init_args": {"configuration": configuration}, "inference_allowed_mirroring_axes": None,
