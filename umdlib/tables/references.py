@@ -118,8 +118,10 @@ def cost_layout(costs: pd.DataFrame) -> pd.DataFrame:
     costs
         From `umdlib.training.card.cost_table`.
     """
+    images = [m + (f" of {session_title(s)}" if s else "")
+              for m, s in zip(costs["modalities"], costs["session"], strict=True)]  # fmt: skip
     return pd.DataFrame({
-        "Network": costs["title"], "Trained on": costs["modalities"],
+        "Network": costs["title"], "Trained on": images,
         "Examinations": costs["subjects"].map(str), "Data seed": costs["data_seed"].map(str),
         "Parameters": [f"{n:,}" for n in costs["parameters"]],
         "Iterations": [f"{n:,}" for n in costs["iterations"]],

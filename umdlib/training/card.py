@@ -225,7 +225,8 @@ def cost_table(wanted: Iterable[str], *, folder: str | Path = FOLDER) -> pd.Data
         card = read(name, folder=folder)
         rows.append({
             "name": name, "title": card.title, "parameters": card.parameters,
-            "modalities": ", ".join(card.data["modalities"]), "subjects": card.data["subjects"],
+            "modalities": ", ".join(card.data["modalities"]),
+            "session": card.data.get("session", ""), "subjects": card.data["subjects"],
             "data_seed": card.data["seed"], "iterations": _iterations(card.settings),
             "cpu_minutes": card.cost["cpu_seconds"] / 60,
             "wall_minutes": card.cost["wall_seconds"] / 60, "cores": card.cost["cores"],
