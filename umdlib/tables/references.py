@@ -122,7 +122,10 @@ def cost_layout(costs: pd.DataFrame) -> pd.DataFrame:
               for m, s in zip(costs["modalities"], costs["session"], strict=True)]  # fmt: skip
     return pd.DataFrame({
         "Network": costs["title"], "Trained on": images,
-        "Examinations": costs["subjects"].map(str), "Data seed": costs["data_seed"].map(str),
+        "Examinations": costs["subjects"].map(str),
+        "Seeds of data, training": [
+            f"{a}, {b}" for a, b in zip(costs["data_seed"], costs["training_seed"], strict=True)
+        ],
         "Parameters": [f"{n:,}" for n in costs["parameters"]],
         "Iterations": [f"{n:,}" for n in costs["iterations"]],
         "CPU minutes": [number(v, 1) for v in costs["cpu_minutes"]],
