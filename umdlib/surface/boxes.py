@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from umdlib.surface.cells import _guarded_rows, _row
+from umdlib.surface.cells import _empty_row, _guarded_rows, _row
 from umdlib.surface.lanes import LANES, first_bits, leading, lowest, unequal, unlike
 
 
@@ -24,6 +24,8 @@ def label_boxes(volume, shape, index, boxes):
     zero = volume[0] ^ volume[0]
     for z in range(nz):
         for y in range(ny):
+            if _empty_row(volume, volume, z, y, nz, ny, nx):
+                continue
             row, start = _row(volume, rows, z, y, nz, ny, nx)
             for at in range(0, nx, LANES):
                 valid = first_bits(nx - at)

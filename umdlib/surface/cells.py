@@ -59,6 +59,22 @@ def _place(index, r, p, wide):
     return types.uint64(index[r]) * wide + types.uint64(index[p])
 
 
+@njit(inline="always")
+def _empty_row(r, p, z, y, nz, ny, nx):
+    """Whether a row of two volumes is known to hold nothing; of the first and the last it is not.
+
+    No array is chosen here, as `_row` does: choosing one costs more than reading a row.
+    """
+    n = z * ny + y
+    if n == 0 or n == nz * ny - 1:
+        return False
+    zero, found = r[0] ^ r[0], types.uint64(0)
+    for at in range(0, nx, LANES):
+        i = n * nx + at
+        found |= (unlike(r, i, zero) | unlike(p, i, zero)) & first_bits(nx - at)
+    return found == 0
+
+
 @njit(cache=True, nogil=True)
 def count_labels(reference, prediction, shape, index, r_chunks, p_chunks, r_used, p_used, counts):
     """Voxels by (reference, prediction) structure; fills chunk maps (Z+2, Y+2, C) and row maps.
@@ -71,12 +87,15 @@ def count_labels(reference, prediction, shape, index, r_chunks, p_chunks, r_used
     counted = 0
     for z in range(nz):
         for y in range(ny):
-            r, r_start = _row(reference, r_rows, z, y, nz, ny, nx)
-            p, p_start = _row(prediction, p_rows, z, y, nz, ny, nx)
             if r_used[z + 1, y + 1]:
                 r_chunks[z + 1, y + 1] = 0
             if p_used[z + 1, y + 1]:
                 p_chunks[z + 1, y + 1] = 0
+            if _empty_row(reference, prediction, z, y, nz, ny, nx):
+                r_used[z + 1, y + 1] = p_used[z + 1, y + 1] = False
+                continue
+            r, r_start = _row(reference, r_rows, z, y, nz, ny, nx)
+            p, p_start = _row(prediction, p_rows, z, y, nz, ny, nx)
             r_any, p_any = types.uint64(0), types.uint64(0)
             for at in range(0, nx, LANES):
                 i, j, c = r_start + at, p_start + at, at // LANES
@@ -119,12 +138,15 @@ def count_bits(reference, prediction, shape, index, r_chunks, p_chunks, r_used, 
     zero = reference[0] ^ reference[0]
     for z in range(nz):
         for y in range(ny):
-            r, r_start = _row(reference, r_rows, z, y, nz, ny, nx)
-            p, p_start = _row(prediction, p_rows, z, y, nz, ny, nx)
             if r_used[z + 1, y + 1]:
                 r_chunks[z + 1, y + 1] = 0
             if p_used[z + 1, y + 1]:
                 p_chunks[z + 1, y + 1] = 0
+            if _empty_row(reference, prediction, z, y, nz, ny, nx):
+                r_used[z + 1, y + 1] = p_used[z + 1, y + 1] = False
+                continue
+            r, r_start = _row(reference, r_rows, z, y, nz, ny, nx)
+            p, p_start = _row(prediction, p_rows, z, y, nz, ny, nx)
             r_any, p_any = False, False
             for c in range((nx + LANES - 1) // LANES):
                 i, j = r_start + c * LANES, p_start + c * LANES
