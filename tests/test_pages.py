@@ -234,6 +234,26 @@ def test_search_finds_pages_in_a_book_opened_as_a_file(pages, browser):
 
 
 @pytest.mark.browser
+def test_a_page_read_in_the_dark_is_printed_light_and_whole(pages, browser):
+    context = browser.new_context(viewport={"width": 720, "height": 1000}, color_scheme="dark")
+    page = context.new_page()
+    page.goto((pages / "results" / "modality_gap_petct.html").as_uri())
+    theme = "document.documentElement.dataset.theme"
+    assert page.evaluate(theme) == "dark"
+    chart = page.locator("img.umd-chart").first
+    assert "invert" in chart.evaluate("node => getComputedStyle(node).filter")
+    page.emulate_media(media="print")
+    page.wait_for_function(f"{theme} === 'light'")
+    assert chart.evaluate("node => getComputedStyle(node).filter") == "none"
+    tables = page.locator("table.table")
+    over = tables.evaluate_all("nodes => nodes.map(n => n.getBoundingClientRect().right)")
+    assert max(over) <= 721
+    page.emulate_media(media="screen")
+    page.wait_for_function(f"{theme} === 'dark'")
+    context.close()
+
+
+@pytest.mark.browser
 def test_a_term_shows_its_definition_to_mouse_and_keyboard(pages, browser):
     page = browser.new_page()
     page.goto((pages / "results" / "modality_gap_petct.html").as_uri())

@@ -48,8 +48,22 @@
     for (const node of document.querySelectorAll(".citation-list, .citation-list > [role]")) node.removeAttribute("role");
   }
 
+  // paper is white: a page that is read in the dark is printed light
+  function printLight() {
+    const root = document.documentElement;
+    let before = null;
+    const change = (printing) => {
+      if (printing && before === null) { before = root.dataset.theme || "light"; root.dataset.theme = "light"; }
+      if (!printing && before !== null) { root.dataset.theme = before; before = null; }
+    };
+    window.addEventListener("beforeprint", () => change(true));
+    window.addEventListener("afterprint", () => change(false));
+    window.matchMedia("print").addEventListener("change", (event) => change(event.matches));
+  }
+
   function start() {
     plainBibliography();
+    printLight();
     openFigures();
     document.body.append(box);
     for (const link of document.querySelectorAll("a.umd-term[title], a.reference.internal[title][href*='bibliography']")) {
