@@ -230,4 +230,5 @@ def test_quick_convolutions_give_the_same_sums():
     assert list(net.state_dict()) == names
     with torch.inference_mode():
         torch.testing.assert_close(net(x), plain, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(net(x[0]), plain[0], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(torch.autograd.grad(net(x).sum(), net[0].weight)[0], wanted)
