@@ -68,7 +68,8 @@ def _quick_convolution():
         def _conv_forward(self, x, weight, bias):
             given = (self.padding, self.stride, self.dilation, self.groups)
             plain = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32
-            if plain and x.dim() == 5 and not torch.is_grad_enabled() and not isinstance(self.padding, str):
+            batch = x.dim() == 5 and not isinstance(self.padding, str)
+            if plain and batch and not torch.is_grad_enabled():
                 return torch.mkldnn_convolution(x, weight, bias, *given)
             return super()._conv_forward(x, weight, bias)
 
