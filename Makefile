@@ -4,6 +4,7 @@ PROFILE  ?= default
 COHORT   ?=
 SEGMENTERS ?=
 DEVICE   ?=
+ORGAN_MAPS ?=
 CORES    ?= all
 VENV     := .venv
 BIN      := $(VENV)/bin
@@ -14,7 +15,7 @@ SHELL    := /bin/bash
 
 # settings that were given on the command line go to the graph; the rest is the profile's
 CONFIG := $(if $(COHORT),cohort="$(abspath $(COHORT))") $(if $(SEGMENTERS),segmenters="$(SEGMENTERS)") \
-          $(if $(DEVICE),device="$(DEVICE)")
+          $(if $(DEVICE),device="$(DEVICE)") $(if $(ORGAN_MAPS),organ_maps="$(abspath $(ORGAN_MAPS))")
 GRAPH  := $(BIN)/python -m snakemake book --snakefile workflow/Snakefile --cores $(CORES) \
           --configfile workflow/$(PROFILE).yaml $(if $(strip $(CONFIG)),--config $(CONFIG)) \
           --rerun-incomplete --keep-going --quiet rules host progress
@@ -28,6 +29,7 @@ help: ## this list
 	@echo "  make book PROFILE=small                                  the whole path in minutes"
 	@echo "  make book COHORT=my/manifest.tsv SEGMENTERS=threshold    your own images"
 	@echo "  make book COHORT=my/manifest.tsv DEVICE=cuda CORES=4     with a GPU, four jobs at once"
+	@echo "  make book ORGAN_MAPS=my/folder                           label maps of people as a further domain"
 
 env: $(STAMP) ## make .venv with the locked packages
 
