@@ -144,13 +144,12 @@ def test_segmenters_keep_colour_and_marker_in_every_figure():
 
 
 def test_a_segmenter_looks_the_same_beside_fewer_others():
-    figures.use_style(["a", "b", "c", "b"])
-    try:
+    with mpl.rc_context():
+        figures.use_style(["a", "b", "c", "b"])
         everyone = figures.segmenter_style(["a", "b", "c"])
         assert figures.segmenter_style(["c"]) == {"c": everyone["c"]}
         assert figures.segmenter_style(["d", "c"])["c"] == everyone["c"]
         assert figures.segmenter_style(["d"])["d"] not in everyone.values()
-    finally:
         figures.use_style()
     assert figures.segmenter_style(["c"])["c"] != everyone["c"]
 
