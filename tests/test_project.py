@@ -85,3 +85,8 @@ def test_profiles_know_the_same_settings():
         yaml.safe_load((ROOT / "workflow" / f"{n}.yaml").read_text()) for n in ("small", "default")
     )
     assert small.keys() == default.keys()
+
+
+def test_the_graph_runs_again_what_a_changed_setting_concerns():
+    """Snakemake compares a job's parameters, not the settings that its command reads by itself."""
+    assert re.findall(r"\{config\[\w+", (ROOT / "workflow" / "Snakefile").read_text()) == []
