@@ -22,8 +22,10 @@ except ImportError:  # pragma: no cover - isal has no wheel for this platform
 # Level of isal (the best that is fast) and a fast one of zlib; a gzip header and checksum.
 LEVEL, GZIP = 2, zlib.MAX_WBITS + 16
 
-# A piece of this size stays in the processor's cache from one step to the next.
+# A piece of this size stays in the processor's cache from one step to the next; what is inflated is
+# best a quarter of it, beside the inflater's own tables.
 PIECE = 1 << 20
+INFLATED = 1 << 18
 
 # Memory of arrays that are gone, at most this many; only of arrays of this size or larger.
 SPARE_BLOCKS = 2
@@ -153,7 +155,7 @@ def _fill(data: np.ndarray, stream) -> None:
     reader = getattr(stream, "_buffer", stream)
     view, filled = memoryview(data.ravel("K").view(np.uint8)), 0
     while filled < len(view):
-        got = reader.readinto(view[filled : filled + PIECE])
+        got = reader.readinto(view[filled : filled + INFLATED])
         if not got:
             raise EOFError
         filled += got
