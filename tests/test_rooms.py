@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "umdlib"
 
 # Every room stands in one of these halves, in the order of the way from images to pages.
-GROUND = {"errors", "labels", "geometry", "nifti", "volume"}
+GROUND = {"errors", "atomic", "labels", "geometry", "nifti", "volume"}
 LEFT = {
     "cohort", "importers", "synthetic", "prompts", "scribbles", "depth", "boxed", "metrics", "surface",
     "detection",
@@ -22,6 +22,7 @@ STATISTICS = {
     "scores", "pairs", "paired", "resampling", "mean_bounds", "rank_tests", "multiplicity",
     "equivalence", "failures", "empty_rules", "hurdle", "ranking", "variance", "simulated",
     "operating", "effort", "reported", "published", "finding", "design", "supervised",
+    "withheld",
 }  # fmt: skip
 SHOWN = {"tables", "figures", "interactive"}
 PICTURES = {
@@ -31,7 +32,7 @@ PICTURES = {
 # what one page of the book shows of the left half
 PAGES = {
     "systems", "plausibility", "toy_masks", "canary_run", "timings", "planted", "controls", "flags",
-    "lesionwise", "lesion_pictures", "trained",
+    "lesionwise", "lesion_pictures", "trained", "shifts",
     "margins",
 }  # fmt: skip
 ENDS = {"__main__", "book", "notebook", "reader"}
@@ -44,7 +45,7 @@ KNOWS = {
     "ground": set(),
     "left": GROUND,
     "loop": GROUND | LEFT | {"scores", "panes"},
-    "statistics": {"errors", "labels"},
+    "statistics": {"errors", "atomic", "labels"},
     "shown": {"errors", "labels"} | STATISTICS,
     "pictures": GROUND | {"cohort", "prompts", "runs"},
     "pages": GROUND | LEFT | LOOP | STATISTICS | SHOWN | PICTURES,

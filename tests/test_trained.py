@@ -10,7 +10,7 @@ import pytest
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
-from umdlib import design, figures, tables, trained
+from umdlib import design, figures, shifts, tables, trained, withheld
 from umdlib.simulated import score_table
 
 GAPS = {"clicknet_structural": -0.3, "clicknet_pet": 0.1, "clicknet_both": -0.1, "nnunet": -0.05}
@@ -30,21 +30,21 @@ def test_domains_are_compared_on_the_structures_that_all_hold():
     table = shifted(drop=0.1)
     gone = table["subject"].str.startswith("scanner") & table["structure"].eq("aorta")
     table.loc[gone, ["dice", "status"]] = [np.nan, "failed"]
-    means = trained.domain_scores(table)
+    means = shifts.domain_scores(table)
     assert set(means["diet"]) == {"structural", "pet", "both"}
     liver = table[table["structure"].eq("liver") & table["segmenter"].eq("clicknet_pet")]
-    row = means[means["subject"].eq("same-001") & means["diet"].eq("pet")].iloc[0]
+    row = means[means["number"].eq("001") & means["diet"].eq("pet")].iloc[0]
     wanted = liver[liver["subject"].eq("same-001") & liver["modality"].eq(row["modality"])]
     assert row["score"] == pytest.approx(wanted["dice"].iloc[0])
 
 
 def test_the_sentence_on_domains_names_the_largest_loss():
-    text = trained.domain_sentence(trained.domain_scores(shifted(drop=0.2)))
+    text = shifts.domain_sentence(shifts.domain_changes(shifts.domain_scores(shifted(drop=0.2))))
     assert "other scanner" in text
     assert "n = 2 subjects" in text
-    assert trained.domain_sentence(trained.domain_scores(trained.read("none.parquet"))) == (
-        trained.NO_DOMAINS
-    )
+    assert shifts.domain_sentence(
+        shifts.domain_changes(shifts.domain_scores(trained.read("none.parquet")))
+    ) == (shifts.NO_DOMAINS)
 
 
 def test_a_run_without_the_networks_says_so():
@@ -93,7 +93,7 @@ def test_figures_hold_what_the_tables_hold():
     assert [t.get_text() for t in ax.get_yticklabels()] == contrasts["contrast"].tolist()
     ax = figures.class_boxes(design.class_means(table, trained.compared(table, {})))
     assert ax.get_yticklabels()[0].get_text() == "nnunet, 1 click"
-    ax = figures.domain_plot(trained.domain_scores(shifted()), trained.domain_titles())
+    ax = figures.domain_plot(shifts.domain_scores(shifted()), shifts.TITLES)
     assert [t.get_text() for t in ax.get_xticklabels()] == ["Same simulator", "Other scanner"]
     log = pd.DataFrame({"step": [1, 2, 3], "loss": [3.0, 2.0, 1.0]})
     ax = figures.diet_curves({"pet": log})
@@ -110,7 +110,59 @@ def test_layouts_hold_means_intervals_and_n():
     first = cells.iloc[0]
     assert layout.iloc[0, 2].startswith(f"{first['estimate']:.3f} [{first['ci_low']:.3f}, ")
     out = tables.domain_layout(
-        trained.domain_scores(shifted(drop=0.2)), trained.domain_titles(), trained.domain_words()
+        shifts.domain_changes(shifts.domain_scores(shifted(drop=0.2))), shifts.TITLES, shifts.WORDS
     )
-    assert out["Domain"].tolist() == ["Same simulator", "Other scanner"]
-    assert "(−0.2" in out.iloc[1]["PET only, on PET"]
+    assert out["Domain"].tolist() == ["Same simulator", "", "", "Other scanner", "", ""]
+    pet = out[out["Trained on"].eq("PET only")]
+    assert pet["PET: change"].tolist()[0] == "–"
+    assert pet["PET: change"].tolist()[1].startswith("−0.200 [")
+
+
+def withheld_scores(lost: float = 0.2) -> pd.DataFrame:
+    """The PET training twice; the second loses `lost` on two structures and nothing elsewhere."""
+    full = score_table(n_subjects=6, gap={trained.FULL: -0.1}, seed=2)
+    full["dice"] = full["dice"].clip(lower=0.3)
+    fewer = full.assign(segmenter=trained.FEWER)
+    fewer["dice"] = fewer["dice"] - lost * fewer["structure"].isin(["brain", "stomach"])
+    return pd.concat([full, fewer], ignore_index=True)
+
+
+def test_withholding_costs_what_was_taken_from_the_withheld_structures():
+    pairs = withheld.paired_scores(
+        withheld_scores(0.2), trained.FULL, trained.FEWER, ["brain", "stomach"]
+    )
+    assert pairs["withheld"].sum() == 2 * pairs["subject"].nunique() * pairs["session"].nunique()
+    costs = withheld.cost_of_withholding(pairs, n_resamples=200)
+    change = costs.set_index(["session", "group"])["estimate"].unstack()
+    np.testing.assert_allclose(change["withheld"], -0.2)
+    np.testing.assert_allclose(change["trained"], 0, atol=1e-12)
+    np.testing.assert_allclose(change["withheld minus trained"], -0.2)
+    counts = costs.set_index(["session", "group"])["n_structures"].unstack()
+    assert (counts["withheld"] == 2).all() and (counts["trained"] == 11).all()
+    layout = tables.withheld_layout(costs)
+    assert list(layout["Structures"])[:2] == ["2 withheld", "11 trained"]
+    assert "what a network was trained to find matters" in tables.withheld_words(costs)
+    same = withheld.cost_of_withholding(withheld.paired_scores(
+        withheld_scores(0), trained.FULL, trained.FEWER, ["brain", "stomach"]), n_resamples=200)  # fmt: skip
+    assert "an interval that holds 0" in tables.withheld_words(same)
+
+
+def test_without_the_second_training_there_is_nothing_to_compare():
+    scores = withheld_scores()
+    one = scores[scores["segmenter"].eq(trained.FULL)]
+    pairs = withheld.paired_scores(one, trained.FULL, trained.FEWER, ["brain"])
+    costs = withheld.cost_of_withholding(pairs)
+    assert pairs.empty and costs.empty
+    assert tables.laid_out(costs, tables.withheld_layout, trained.NO_FEWER).count("--without") == 1
+
+
+def test_the_withheld_structures_stand_on_top_of_their_figure():
+    pairs = withheld.paired_scores(
+        withheld_scores(), trained.FULL, trained.FEWER, ["brain", "stomach"]
+    )
+    ax = figures.withheld_plot(pairs[pairs["session"].eq("petct")])
+    names = [t.get_text() for t in ax.get_yticklabels()]
+    assert [n.endswith(", withheld") for n in names] == [True, True] + [False] * 11
+    full, fewer = (line.get_xdata() for line in ax.lines[:2])
+    np.testing.assert_allclose(full - fewer, [0.2, 0.2] + [0] * 11, atol=1e-9)
+    plt.close("all")

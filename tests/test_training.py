@@ -324,6 +324,22 @@ def test_the_command_trains_and_writes_three_files(make_cohort, tmp_path, capsys
     card.check("clicknet_pet_0", folder=out)
 
 
+def test_structures_can_be_withheld_from_a_training(make_cohort, tmp_path, capsys):
+    from umdlib.__main__ import main
+
+    manifest, out = str(make_cohort(2)), tmp_path / "net"
+    call = ["train", "promptable", manifest, "--out", str(out), "--smoke", "--least", "2",
+            "--threads", "1", "--name", "fewer"]  # fmt: skip
+    assert main([*call, "--without", "bal"]) == 2
+    assert "Did you mean 'ball'" in capsys.readouterr().err
+    assert main([*call, "--without", "ball"]) == 0
+    done = card.read("fewer", folder=out)
+    assert done.data["withheld"] == done.data["absent"] == ["ball"]
+    assert done.title.endswith("1 structure withheld")
+    assert main(call) == 2  # the checkpoint is of another training
+    assert "bodies was" in capsys.readouterr().err
+
+
 def test_a_network_of_ones_own_is_named_by_its_card(tmp_path):
     net, log, cost = train(tmp_path)
     data = {"cohort": "c", "seed": 1, "subjects": 2, "spacing_mm": 4.0, "modalities": ["CT"]}

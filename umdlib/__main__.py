@@ -242,6 +242,7 @@ def _train_parser(commands) -> None:
     p.add_argument("--steps", type=_positive, metavar="N", help="updates (default 300)")
     p.add_argument("--seed", type=int, default=0, metavar="S", help="of weights and draws")
     p.add_argument("--name", help="of the network (default clicknet_DIET_SEED)")
+    p.add_argument("--without", default="", metavar="A,B", help="structures never to ask for")
     p.add_argument("--precision", default="float32", help="float32 (default) or bfloat16")
     p.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     p.add_argument("--threads", type=_positive, metavar="N", help="CPU threads (default all)")
@@ -433,8 +434,8 @@ def _train_promptable(a) -> None:
 
     card = sessions.train_cohort(
         read_cohort(a.manifest), a.out, diet=a.diet, seed=a.seed, steps=a.steps, name=a.name or "",
-        precision=a.precision, device=a.device, threads=a.threads, least_subjects=a.least,
-        smoke=a.smoke, say=_say,
+        without=[n for n in a.without.split(",") if n], precision=a.precision, device=a.device,
+        threads=a.threads, least_subjects=a.least, smoke=a.smoke, say=_say,
     )  # fmt: skip
     _say(f"Network: {card.name} in {a.out}, {card.parameters:,} parameters, sha256 {card.sha256}")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from umdlib import labels, volume
+from umdlib.atomic import replaced
 from umdlib.errors import InputError, unknown_name
 from umdlib.labels import Structure
 from umdlib.volume import LabelMap, Volume
@@ -296,14 +297,9 @@ def file_hash(path: str | Path) -> str:
 
 
 def _write_tsv(path: Path, table: pd.DataFrame) -> None:
-    """Tab-separated UTF-8, written beside and then renamed."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    """Tab-separated UTF-8, whole or not at all."""
+    with replaced(path) as part:
         table.to_csv(part, sep="\t", index=False, lineterminator="\n")
-        part.replace(path)
-    except OSError as error:
-        raise InputError(f"Cannot write {path}: {error.strerror}.") from None
 
 
 def _read_tsv(path: Path, columns: Iterable[str]) -> pd.DataFrame:

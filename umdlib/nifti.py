@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 import zlib
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import nibabel as nib
 import numpy as np
 
 from umdlib import geometry
+from umdlib.atomic import replaced
 from umdlib.errors import InputError
 
 try:  # several times as fast as zlib on label maps, in the same format
@@ -175,18 +175,10 @@ def write(path: str | Path, data: np.ndarray, affine: np.ndarray, description: s
     path = Path(path)
     if data.dtype == np.float64:
         data = data.astype(np.float32)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(part, "wb") as file:
-            parts = _parts(data, affine, description)
-            for piece in _compressed(parts) if path.suffix.lower() == ".gz" else parts:
-                file.write(piece)
-        os.replace(part, path)
-    except OSError as error:
-        raise InputError(f"Cannot write {path}: {error.strerror}.") from None
-    finally:
-        part.unlink(missing_ok=True)
+    with replaced(path) as part, open(part, "wb") as file:
+        parts = _parts(data, affine, description)
+        for piece in _compressed(parts) if path.suffix.lower() == ".gz" else parts:
+            file.write(piece)
 
 
 def _parts(data: np.ndarray, affine: np.ndarray, description: str):

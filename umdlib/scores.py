@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import platform
 import subprocess
 from collections.abc import Iterable
@@ -17,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import umdlib
+from umdlib.atomic import replaced
 from umdlib.errors import InputError, unknown_name
 
 SCHEMA_VERSION = "1"
@@ -142,15 +142,8 @@ def write_scores(path: str | Path, table: pd.DataFrame, *, stamp: dict | None = 
     arrow = arrow.replace_schema_metadata(
         {**(arrow.schema.metadata or {}), _STAMP: json.dumps(stamp, sort_keys=True).encode()}
     )
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with replaced(path) as part:
         pq.write_table(arrow, part)
-        part.replace(path)
-    except OSError as error:
-        raise InputError(f"Cannot write {path}: {error.strerror or error}.") from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def read_scores(path: str | Path) -> pd.DataFrame:

@@ -9,20 +9,20 @@ import pandas as pd
 
 from umdlib import scores as score_tables
 from umdlib.design import DIETS, parts_of
-from umdlib.empty_rules import with_empty_rule
 from umdlib.tables.text import number
 from umdlib.training import card
-from umdlib.training.domains import DOMAINS
 
 FAMILY = "clicknet"
+# The same training as that of FULL, with structures withheld (its card says which).
+FULL, FEWER = "clicknet_pet", "clicknet_pet_visible"
 NO_WEIGHTS = "This installation holds no released network of this family."
 NO_CURVE = (
     "This run holds no scores of one to ten clicks: they are computed where the segmenters of the "
     "run include `clicknet_both`."
 )
-NO_DOMAINS = (
-    "This run holds no scores of shifted cohorts: they are computed where the segmenters of the run "
-    "include the three networks."
+NO_FEWER = (
+    "This run holds no scores of a network whose training withheld structures. `umdlib train "
+    "promptable --without A,B` makes one."
 )
 ONE_SEED = (
     "This run holds networks of one training seed per diet: nothing to compare. `umdlib train "
@@ -53,7 +53,7 @@ def released() -> list[str]:
 
 def costs() -> pd.DataFrame:
     """What each released network was trained on and what that cost."""
-    return card.cost_table(released())
+    return card.cost_table([*released(), *(n for n in (FEWER,) if n in card.names())])
 
 
 def logs(seed: int = 0) -> dict[str, pd.DataFrame]:
@@ -81,6 +81,11 @@ def with_further(table: pd.DataFrame, further: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([ours, new], ignore_index=True) if len(new) else ours
 
 
+def withheld_structures() -> list[str]:
+    """Structures that the training of `FEWER` never asked for; none where it is not released."""
+    return list(card.read(FEWER).data["withheld"]) if FEWER in card.names() else []
+
+
 def seed_sentence(contrasts: pd.DataFrame) -> str:
     """How far the trainings of several seeds lie apart, beside the largest of the effects.
 
@@ -102,75 +107,6 @@ def seed_sentence(contrasts: pd.DataFrame) -> str:
         f"The trainings lie furthest apart in the {contrast}: by {number(width.max())}, where the gap "
         f"is {number(gap.max(), sign=True)} to {number(gap.min(), sign=True)}."
     )
-
-
-def domain_scores(
-    table: pd.DataFrame, *, metric: str = "dice", empty: str = "drop"
-) -> pd.DataFrame:
-    """Mean score of each subject of the shifted cohorts, on the structures that all domains hold.
-
-    Returns
-    -------
-    pandas.DataFrame
-        `domain, subject, diet, modality, score`; the domain is in the subject's name.
-    """
-    columns = ["domain", "subject", "diet", "modality", "score"]
-    parts = table["segmenter"].map(lambda s: parts_of(s, family=FAMILY))
-    rows = table[parts.notna() & table["status"].ne("unavailable") & table["step"].eq(0)]
-    if rows.empty:
-        return pd.DataFrame(columns=columns)
-    rows = rows.reset_index(drop=True)
-    rows = rows.assign(
-        score=with_empty_rule(rows, metric, empty),
-        diet=[parts_of(s, family=FAMILY)[0] for s in rows["segmenter"]],
-        domain=rows["subject"].str.rpartition("-")[0],
-    ).dropna(subset=["score"])
-    held = rows.groupby("structure")["domain"].nunique()
-    rows = rows[rows["structure"].isin(held.index[held.eq(rows["domain"].nunique())])]
-    return rows.groupby(columns[:-1], sort=False)["score"].mean().reset_index()
-
-
-def domain_titles() -> dict[str, str]:
-    """Name shown of every domain."""
-    return {name: d.title for name, d in DOMAINS.items()}
-
-
-def domain_words() -> dict[str, str]:
-    """What every domain differs in."""
-    return {name: d.words for name, d in DOMAINS.items()}
-
-
-def domain_sentence(table: pd.DataFrame) -> str:
-    """The largest loss outside the domain, and the spread inside it, in a sentence."""
-    if table.empty:
-        return NO_DOMAINS
-    means = table.groupby(["domain", "diet", "modality"])["score"].mean()
-    home = {diet: _home(diet) for diet in DIETS}
-    rows = [
-        (value - means[("same", diet, modality)], domain, diet, modality)
-        for (domain, diet, modality), value in means.items()
-        if domain != "same" and ("same", diet, modality) in means and home[diet](modality)
-    ]
-    if not rows:
-        return "No network was tested both inside and outside its domain."
-    change, domain, diet, modality = min(rows)
-    n = table.groupby("domain")["subject"].nunique().min()
-    best = max(rows)
-    return (
-        f"On a modality that a network was trained on, leaving the training's own simulator changes "
-        f"its mean DSC by {number(change, sign=True)} ({DOMAINS[domain].title.lower()}, trained on "
-        f"{DIETS[diet]}, tested on {modality}) to {number(best[0], sign=True)} "
-        f"({DOMAINS[best[1]].title.lower()}, trained on {DIETS[best[2]]}, tested on {best[3]}), with "
-        f"n = {n} subjects per domain: too few for an interval, enough to see that *unseen "
-        f"subjects* and *unseen conditions* are two questions."
-    )
-
-
-def _home(diet: str):
-    """Whether a modality was seen in a training."""
-    return {
-        "structural": lambda m: m != "PET", "pet": lambda m: m == "PET", "both": lambda m: True,
-    }[diet]  # fmt: skip
 
 
 def compared(table: pd.DataFrame, titles: Mapping[str, str]) -> list[tuple[str, str, int]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from umdlib import geometry
+from umdlib.atomic import replaced
 from umdlib.errors import InputError
 from umdlib.volume import Volume
 
@@ -296,15 +296,8 @@ def write_once(path: Path, content: bytes) -> Path:
     """
     if path.is_file():
         return path
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")  # chapters may run at one time
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with replaced(path) as part:
         part.write_bytes(content)
-        part.replace(path)
-    except OSError as error:
-        raise InputError(f"Cannot write {path}: {error.strerror}.") from None
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from umdlib.atomic import replaced
 from umdlib.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
@@ -238,10 +239,8 @@ def _record(file: str, digest: str) -> None:
     path = folder() / HASHES
     content = json.loads(path.read_text("utf-8")) if path.is_file() else {}
     content[file] = {"sha256": digest, "first_used": time.strftime("%Y-%m-%d")}
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", "utf-8")
-    os.replace(part, path)
+    with replaced(path) as part:
+        part.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", "utf-8")
 
 
 def table() -> pd.DataFrame:

@@ -23,6 +23,7 @@ from umdlib.figures.trained import (
     diet_curves,
     domain_plot,
     effect_plot,
+    withheld_plot,
 )
 
 __all__ = [
@@ -50,4 +51,5 @@ __all__ = [
     "slope_chart",
     "use_style",
     "variance_bars",
+    "withheld_plot",
 ]

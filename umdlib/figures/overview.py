@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from umdlib.failures import QUADRANTS
-from umdlib.figures.style import axes, legend_below, nothing, segmenter_style
+from umdlib.figures.style import axes, legend_below, nothing, rows_down, segmenter_style
 from umdlib.labels import session
 from umdlib.tables import metric_title, structure_title
 
@@ -20,14 +20,6 @@ _QUADRANT_LOOK = {
     "pet_only": ("#d55e00", "\\\\\\"),
     "neither": ("#4d4d4d", ""),
 }
-
-
-def _structure_rows(ax: Axes, structures: list[str]) -> None:
-    """Structures down the y axis, first one on top."""
-    ax.set_yticks(range(len(structures)), [structure_title(s) for s in structures])
-    ax.set_ylim(len(structures) - 0.5, -0.5)
-    ax.grid(visible=False, axis="y")
-    ax.grid(visible=True, axis="x")
 
 
 def forest(
@@ -70,7 +62,7 @@ def forest(
         shift = (i - (len(shown) - 1) / 2) * 0.7 / max(len(shown), 1)
         y = np.array([structures.index(s) for s in part["structure"]]) + shift
         _intervals(ax, part, y, looks[segmenter], part[p_value].lt(0.05).to_numpy())
-    _structure_rows(ax, structures)
+    rows_down(ax, map(structure_title, structures))
     for edge in np.arange(0.5, len(structures) - 1):
         ax.axhline(edge, color="#eeeeee", lw=0.8, zorder=0)
     names = " and ".join(session(s).structural for s in comparisons["session"].unique())
@@ -219,11 +211,8 @@ def reported_beside_measured(table: pd.DataFrame, *, ax: Axes | None = None) -> 
                 zorder=3,
             )
     names = rows["title"] + ", " + rows["session"].map(lambda s: session(s).title) + ": "
-    ax.set_yticks(range(len(rows)), names + rows["modality"])
-    ax.set_ylim(len(rows) - 0.5, -0.5)
+    rows_down(ax, names + rows["modality"])
     ax.set_xlim(-0.02, 1.0)
-    ax.grid(visible=False, axis="y")
-    ax.grid(visible=True, axis="x")
     ax.set_xlabel("mean DSC")
     legend_below(ax, columns=2)
     return ax

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from umdlib import resampling
 from umdlib.empty_rules import difference_limits, score_limits
 from umdlib.errors import InputError
-from umdlib.figures.style import GREY, axes, legend_below, nothing
+from umdlib.figures.style import GREY, axes, legend_below, nothing, rows_down
 from umdlib.labels import MODALITIES, Modality, session
 from umdlib.tables import metric_title, structure_title
 
@@ -207,10 +207,7 @@ def distributions(
         for place, values in zip(places, groups, strict=True):
             ax.scatter(values, place + _spread(values, 0.08), s=8, color=modality.colour,
                        marker=marker, lw=0, zorder=3)  # fmt: skip
-    ax.set_yticks(range(len(structures)), [structure_title(s) for s in structures])
-    ax.set_ylim(len(structures) - 0.5, -0.5)
-    ax.grid(visible=False, axis="y")
-    ax.grid(visible=True, axis="x")
+    rows_down(ax, map(structure_title, structures))
     ax.set_xlabel(metric_title(differences.attrs.get("metric", "dice")))
     if legend:
         pet = MODALITIES["PET"].colour

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from umdlib import supervised
-from umdlib.figures.style import axes, legend_below, segmenter_style
+from umdlib.figures.style import axes, legend_below, rows_down, segmenter_style
 from umdlib.labels import MODALITIES
 from umdlib.tables import metric_title, structure_title
 
@@ -67,10 +67,7 @@ def excess_plot(excess: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ax.scatter(part["estimate"], y, s=34, zorder=3, label=supervised.title(segmenter),
                    **looks[segmenter])  # fmt: skip
     written = structure_title if by == "structure" else supervised.title
-    ax.set_yticks(range(len(names)), [written(n) for n in names])
-    ax.set_ylim(len(names) - 0.5, -0.5)
-    ax.grid(visible=False, axis="y")
-    ax.grid(visible=True, axis="x")
+    rows_down(ax, map(written, names))
     metric = metric_title(excess.attrs.get("metric", "dice"))
     reference = supervised.title(excess.attrs.get("reference", "the reference"))
     ax.set_xlabel(f"{metric}: gap minus that of {reference}")

@@ -76,6 +76,15 @@ def _subplots(**options: object) -> object:
     return new
 
 
+def rows_down(ax: Axes, labels: Iterable[str]) -> None:
+    """Label rows 0, 1, … of the y axis, the first on top, with a grid across them."""
+    labels = list(labels)
+    ax.set_yticks(range(len(labels)), labels)
+    ax.set_ylim(len(labels) - 0.5, -0.5)
+    ax.grid(visible=False, axis="y")
+    ax.grid(visible=True, axis="x")
+
+
 def legend_below(ax: Axes, *, columns: int = 4, handles: list | None = None) -> None:
     """A legend under the axes, where it hides nothing; none without an entry."""
     if handles is None:

@@ -1,4 +1,4 @@
-"""Figures of trained networks: loss curves, the 3 × 2 design, class boxes, domains."""
+"""Figures of trained networks: loss curves, the 3 × 2 design, class boxes, domains, new targets."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from umdlib.design import DIETS
-from umdlib.figures.style import GREY, axes, legend_below
+from umdlib.figures.style import GREY, axes, legend_below, rows_down
 from umdlib.labels import MODALITIES, session
-from umdlib.tables import metric_title
+from umdlib.tables import metric_title, structure_title
 
 # A training has the colour of what it saw.
 DIET_LOOKS: dict[str, dict[str, str]] = {
@@ -132,10 +132,7 @@ def effect_plot(
         ax.hlines(y, part["ci_low"], part["ci_high"], color=colour, lw=1.8)
         ax.plot(part["estimate"], y, ls="none", marker=marker, color=colour,
                 label=session(name).title)  # fmt: skip
-    ax.set_yticks(range(len(names)), names)
-    ax.set_ylim(len(names) - 0.5, -0.5)
-    ax.grid(visible=False, axis="y")
-    ax.grid(visible=True, axis="x")
+    rows_down(ax, names)
     ax.set_xlabel("difference in DSC, 95 % interval over subjects")
     legend_below(ax)
     return ax
@@ -174,11 +171,8 @@ def class_boxes(
                    medianprops={"color": "black", "lw": 1.6},
                    flierprops={"marker": "o", "ms": 4, "mfc": modality.colour, "mec": "none"},
                    boxprops={"facecolor": modality.colour, "alpha": 0.35, "lw": 0.8})  # fmt: skip
-    ax.set_yticks(range(len(labels)), labels)
-    ax.set_ylim(len(labels) - 0.5, -0.5)
+    rows_down(ax, labels)
     ax.set_xlim(0, 1)
-    ax.grid(visible=False, axis="y")
-    ax.grid(visible=True, axis="x")
     ax.set_xlabel(f"{metric_title(metric)}, mean over subjects of each structure")
     if legend:
         handles = [Line2D([], [], lw=7, alpha=0.45, color=m.colour, label=m.title)
@@ -225,4 +219,40 @@ def domain_plot(table: pd.DataFrame, titles: Mapping[str, str], *, ax: Axes | No
                 Line2D([], [], ls="none", marker="o", mec=GREY, mfc="white", color=GREY,
                        label="tested on PET")]  # fmt: skip
     legend_below(ax, handles=handles, columns=3)
+    return ax
+
+
+def withheld_plot(pairs: pd.DataFrame, *, legend: bool = True, ax: Axes | None = None) -> Axes:
+    """Each structure's mean score with and without it in the training; the withheld ones on top.
+
+    Parameters
+    ----------
+    pairs
+        From `umdlib.withheld.paired_scores`, of one session.
+    legend
+        Whether to put one under the figure.
+    ax
+        Axes to draw on; None makes them.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Filled: the network trained on all structures; open: the one whose training withheld those
+        above the line.
+    """
+    means = pairs.groupby("structure", sort=False)[["withheld", "full", "fewer"]].mean()
+    means = means.sort_values(["withheld", "full"], ascending=[False, True], kind="stable")
+    ax = axes(ax, figsize=(7.0, 1.2 + 0.32 * len(means)))
+    y, look = np.arange(len(means)), DIET_LOOKS["pet"]
+    ax.hlines(y, means["full"], means["fewer"], color=GREY, lw=1.4)
+    ax.plot(means["full"], y, ls="none", ms=7, label="trained on all structures", **look)
+    ax.plot(means["fewer"], y, ls="none", ms=7, mfc="white", label="trained without the withheld",
+            marker=look["marker"], color=look["color"])  # fmt: skip
+    ax.axhline(means["withheld"].sum() - 0.5, color="#444444", lw=0.9, ls=":")
+    rows_down(ax, (structure_title(s) + (", withheld" if w else "")
+                   for s, w in means["withheld"].items()))  # fmt: skip
+    ax.set_xlim(0, 1)
+    ax.set_xlabel(f"{metric_title(pairs.attrs.get('metric', 'dice'))} on PET, mean over subjects")
+    if legend:
+        legend_below(ax)
     return ax

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from umdlib import __version__
+from umdlib.atomic import replaced
 from umdlib.errors import InputError
 from umdlib.labels import ORGANS, SESSIONS
 from umdlib.labels import session as session_record
@@ -312,12 +313,5 @@ def read_record(path: Path, key: str) -> dict | None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with replaced(path) as part:
         part.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(part, path)
-    except OSError as error:
-        raise InputError(f"Cannot write {path}: {error.strerror}.") from None
-    finally:
-        part.unlink(missing_ok=True)

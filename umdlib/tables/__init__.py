@@ -53,6 +53,8 @@ from umdlib.tables.trained import (
     design_layout,
     domain_layout,
     seed_layout,
+    withheld_layout,
+    withheld_words,
 )
 from umdlib.tables.words import (
     alarm_words,
@@ -120,4 +122,6 @@ __all__ = [
     "verdict_counts",
     "winners",
     "with_footnotes",
+    "withheld_layout",
+    "withheld_words",
 ]

@@ -1,4 +1,4 @@
-"""Tables and sentences on trained networks: costs, the 3 × 2 design, its contrasts, domains."""
+"""Tables and sentences on trained networks: the 3 × 2 design, its contrasts, domains, new targets."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from umdlib.design import DIETS
 from umdlib.labels import session
 from umdlib.tables.cells import session_title
 from umdlib.tables.text import interval, number, p_text
+from umdlib.withheld import GROUPS
 
 ABSENT = (
     "This run's score table holds none of the three networks, so there is nothing to show here. "
@@ -111,24 +112,73 @@ def answer(contrasts: pd.DataFrame, shares: pd.DataFrame) -> str:
 
 
 def domain_layout(
-    table: pd.DataFrame, titles: dict[str, str], words: dict[str, str]
+    changes: pd.DataFrame, titles: dict[str, str], words: dict[str, str]
 ) -> pd.DataFrame:
-    """Mean DSC per domain, training and modality, and the drop against the training's own domain."""
-    means = table.groupby(["domain", "diet", "modality"], sort=False)["score"].mean()
-    counts = table.groupby("domain")["subject"].nunique()
+    """Mean DSC per domain and training on each image, and the change against the training's domain.
+
+    Parameters
+    ----------
+    changes
+        From `umdlib.shifts.domain_changes`.
+    titles, words
+        Of the domains.
+    """
     rows = []
-    for domain in (d for d in titles if d in counts.index):
-        row = {"Domain": titles[domain], "Differs in": words[domain]}
-        for diet in DIETS:
-            for modality in dict.fromkeys(table["modality"]):
-                here = means.get((domain, diet, modality), np.nan)
-                home = means.get(("same", diet, modality), np.nan)
-                text = number(here)
-                if domain != "same" and np.isfinite(here - home):
-                    text += f" ({number(here - home, sign=True)})"
-                row[f"{DIETS[diet]}, on {modality}"] = text
-        rows.append(row | {"n": str(counts[domain])})
+    for domain in (d for d in titles if d in set(changes["domain"])):
+        at = changes[changes["domain"].eq(domain)].set_index(["diet", "modality"])
+        for n, diet in enumerate(d for d in DIETS if d in at.index.get_level_values("diet")):
+            row = {"Domain": titles[domain], "Differs in": words[domain]}
+            row = row if n == 0 else dict.fromkeys(row, "")
+            row["Trained on"] = DIETS[diet]
+            for modality in dict.fromkeys(changes["modality"]):
+                if (diet, modality) not in at.index:
+                    row |= {f"{modality}: DSC": "–", f"{modality}: change": "–"}
+                    continue
+                here = at.loc[(diet, modality)]
+                told = np.isfinite(here["change"])
+                row[f"{modality}: DSC"] = number(here["score"])
+                row[f"{modality}: change"] = (
+                    interval(here["change"], here["ci_low"], here["ci_high"]) if told else "–"
+                )
+            row["n"] = str(int(at["n_subjects"].max()))
+            rows.append(row)
     return pd.DataFrame(rows)
+
+
+def withheld_layout(costs: pd.DataFrame) -> pd.DataFrame:
+    """What withholding structures from a training changed, by session and group of structures.
+
+    Parameters
+    ----------
+    costs
+        From `umdlib.withheld.cost_of_withholding`.
+    """
+    rows = costs[costs["group"].ne(GROUPS[-1])]
+    return pd.DataFrame({
+        "Session": [session_title(s) for s in rows["session"]],
+        "Structures": [f"{r.n_structures} {r.group}" for r in rows.itertuples()],
+        "Trained on all": [number(v) for v in rows["full"]],
+        "Trained without the withheld": [number(v) for v in rows["fewer"]],
+        "Difference": [interval(r.estimate, r.ci_low, r.ci_high) for r in rows.itertuples()],
+        "n": [str(n) for n in rows["n_subjects"]],
+    })  # fmt: skip
+
+
+def withheld_words(costs: pd.DataFrame) -> str:
+    """Whether a network finds what it was never trained to find, session by session."""
+    said = []
+    for name, part in costs.groupby("session", sort=False):
+        hidden, shown, extra = (part.set_index("group").loc[g] for g in GROUPS)
+        sure = extra["ci_high"] < 0 or extra["ci_low"] > 0
+        said.append(
+            f"**{session_title(name)}**: on structures that its training withheld the network "
+            f"reaches a mean DSC of {number(hidden['fewer'])} on PET, where the one that was trained "
+            f"on them reaches {number(hidden['full'])}: {_change(hidden)}. On the structures that both "
+            f"were trained on the change is {_change(shown)}. The difference of the two is "
+            f"{_change(extra)}"
+            + (": what a network was trained to find matters." if sure else ", an interval that holds 0.")
+        )  # fmt: skip
+    return "\n\n".join(said)
 
 
 def _cell(row: pd.Series) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
 
 from umdlib import geometry
+from umdlib.atomic import replaced
 from umdlib.cohort import Case, Cohort
 from umdlib.segmenters.patch import Grid, isotropic_ras
 from umdlib.volume import Volume
@@ -154,13 +154,23 @@ def read_bodies(
     return found
 
 
+def withheld(body: Body, values: Sequence[int]) -> Body:
+    """A body whose structures of these label values are background: never prompted in a training.
+
+    Examples
+    --------
+    >>> body = Body("a", "petct", {}, np.arange(4, dtype=np.uint8).reshape(1, 2, 2))
+    >>> withheld(body, [2]).present
+    [1, 3]
+    """
+    hidden = np.isin(body.labels, list(values))
+    return replace(body, labels=np.where(hidden, 0, body.labels).astype(body.labels.dtype))
+
+
 def _keep(path: Path, body: Body, key: str) -> None:
     """Write a body to the cache, atomically: several trainings may share it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with open(part, "wb") as file:
+    with replaced(path) as part, open(part, "wb") as file:
         np.savez_compressed(file, key=key, labels=body.labels, **body.images)
-    os.replace(part, path)
 
 
 def _kept(path: Path, pair: Sequence[Case], key: str) -> Body | None:

@@ -13,7 +13,6 @@ A network called NAME is three files in `FOLDER`, which is part of the package:
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -22,6 +21,7 @@ from pathlib import Path
 import pandas as pd
 
 from umdlib import weights
+from umdlib.atomic import replaced
 from umdlib.errors import InputError, unknown_name
 from umdlib.segmenters.contract import Weights
 
@@ -112,11 +112,14 @@ def write(
         )
     folder = Path(folder)
     paths = files(card.name, folder)
-    _write(paths["log"], log.to_csv(sep="\t", index=False, lineterminator="\n").encode())
-    _write(paths["weights"], raw)
+    with replaced(paths["log"]) as part:
+        log.to_csv(part, sep="\t", index=False, lineterminator="\n")
+    with replaced(paths["weights"]) as part:
+        part.write_bytes(raw)
     done = Card(**{**asdict(card), "sha256": weights.sha256(paths["weights"]), "size": len(raw)})
     text = json.dumps(asdict(done), indent=1, sort_keys=False, ensure_ascii=False) + "\n"
-    _write(paths["card"], text.encode())
+    with replaced(paths["card"]) as part:
+        part.write_text(text, "utf-8")
     return done
 
 
@@ -267,16 +270,3 @@ def _stored(tensor, key: str, name: str, half: bool):
         if not bool(tensor.isfinite().all()):
             raise InputError(f"Tensor {key} of '{name}' holds NaN or infinity. Not released.")
     return tensor.detach().cpu().contiguous()
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file atomically."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
-        os.replace(part, path)
-    except OSError as error:
-        raise InputError(f"Cannot write {path}: {error.strerror}.") from None
-    finally:
-        part.unlink(missing_ok=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -16,6 +15,7 @@ import pandas as pd
 import psutil
 
 from umdlib import __version__
+from umdlib.atomic import replaced
 from umdlib.errors import InputError, unknown_name
 from umdlib.training import card as cards
 from umdlib.training.bodies import SPACING_MM, Body
@@ -289,14 +289,8 @@ def save(path: Path, loop, settings, bodies, step: int, rows: list[dict], cost: 
         "step": step, "net": loop.net.state_dict(), "optimiser": loop.optimiser.state_dict(),
         "rows": rows, "cost": cost, "of": json.dumps(fingerprint(settings, bodies)),
     }  # fmt: skip
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with replaced(path) as part:
         torch.save(content, part)
-        os.replace(part, path)
-    except OSError as error:
-        raise InputError(f"Cannot write {path}: {error.strerror}.") from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def resumed(path: Path, loop, settings: Settings, bodies: Sequence[Body]):
@@ -326,9 +320,8 @@ def resumed(path: Path, loop, settings: Settings, bodies: Sequence[Body]):
 
 def write_log(path: Path, rows: list[dict]) -> None:
     """The loss curve so far, for `tail -f` and for a plot while the training runs."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    pd.DataFrame(rows, columns=COLUMNS).to_csv(part, sep="\t", index=False, lineterminator="\n")
-    os.replace(part, path)
+    with replaced(path) as part:
+        pd.DataFrame(rows, columns=COLUMNS).to_csv(part, sep="\t", index=False, lineterminator="\n")
 
 
 def smaller(settings: Settings) -> Settings:

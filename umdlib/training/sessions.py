@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from umdlib import labels
 from umdlib.cohort import Cohort
-from umdlib.errors import InputError
+from umdlib.errors import InputError, unknown_name
 from umdlib.training import card as cards
 from umdlib.training import promptable
-from umdlib.training.bodies import read_bodies
+from umdlib.training.bodies import read_bodies, withheld
 from umdlib.training.patches import modalities
 from umdlib.training.promptable import Settings
 
@@ -31,6 +31,7 @@ def train_cohort(
     seed: int = 0,
     steps: int | None = None,
     name: str = "",
+    without: Sequence[str] = (),
     precision: str = "float32",
     device: str = "cpu",
     threads: int | None = None,
@@ -51,6 +52,9 @@ def train_cohort(
         See `umdlib.training.promptable.Settings`.
     name
         Of the network; by default ``clicknet_<diet>_<seed>``.
+    without
+        Structures that are never prompted: what the network makes of them later is what it makes
+        of a new target.
     device, least_subjects
         See `umdlib.training.promptable.train`.
     threads
@@ -67,7 +71,7 @@ def train_cohort(
     Raises
     ------
     InputError
-        torch is missing; otherwise as `umdlib.training.promptable.train`.
+        torch is missing; an unknown structure; otherwise as `umdlib.training.promptable.train`.
     """
     try:
         import torch
@@ -82,7 +86,9 @@ def train_cohort(
     settings = replace(settings, steps=steps) if steps else settings
     settings.check()
     name = name or f"clicknet_{diet}_{seed}"
+    hidden = values_of(cohort, without)
     bodies = read_bodies(cohort, cache=Path(folder) / "bodies", say=say)
+    bodies = [withheld(b, hidden) for b in bodies] if hidden else bodies
     gone = promptable.absent(bodies, {s.value: s.name for s in cohort.structures})
     if gone:
         say(f"absent from every training subject, never prompted: {', '.join(gone)}")
@@ -90,10 +96,25 @@ def train_cohort(
         bodies, settings, folder, name=name, device=device, least_subjects=least_subjects,
         report_every=2 if smoke else 10, say=say,
     )  # fmt: skip
-    data = data_record(cohort, diet) | {"absent": gone}
-    return promptable.release(
-        net, log, cost, settings, data, name=name, title=TITLES[diet], folder=folder
-    )
+    data = data_record(cohort, diet) | {"absent": gone, "withheld": list(without)}
+    count = f"{len(without)} structure{'s' * (len(without) != 1)}"
+    title = f"{TITLES[diet]}, {count} withheld" if without else TITLES[diet]
+    return promptable.release(net, log, cost, settings, data, name=name, title=title, folder=folder)
+
+
+def values_of(cohort: Cohort, names: Sequence[str]) -> list[int]:
+    """Label values of structures that a cohort's label maps have.
+
+    Raises
+    ------
+    InputError
+        A name that is none of them.
+    """
+    known = {s.name: s.value for s in cohort.structures}
+    for name in names:
+        if name not in known:
+            raise unknown_name("structure", name, known)
+    return [known[n] for n in names]
 
 
 def data_record(cohort: Cohort, diet: str) -> dict:

@@ -15,6 +15,8 @@ import torch
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
+from umdlib.atomic import replaced
+
 CUDA = torch.device("cuda")
 LOG = "log.tsv"
 COLUMNS = ("epoch", "train_loss", "val_loss", "pseudo_dice", "learning_rate", "cpu_s", "wall_s")
@@ -150,9 +152,8 @@ def write_line(path: Path, values: list) -> None:
     lines = path.read_text("utf-8").splitlines()[1:] if path.is_file() else []
     lines = [line for line in lines if int(line.split("\t")[0]) < values[0]]
     lines.append("\t".join([str(values[0]), *(f"{float(v):.6g}" for v in values[1:])]))
-    part = path.with_name(f".{path.name}.part")
-    part.write_text("\n".join(["\t".join(COLUMNS), *lines]) + "\n", "utf-8")
-    os.replace(part, path)
+    with replaced(path) as part:
+        part.write_text("\n".join(["\t".join(COLUMNS), *lines]) + "\n", "utf-8")
 
 
 class _Flat(NnUNetTrainer):
