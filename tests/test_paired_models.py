@@ -96,6 +96,14 @@ def test_failures_on_one_side_only_give_a_risk_difference(scores):
     row = hurdle(scores).query("part == 'failure'").iloc[0]
     assert (row["estimate"], row["scale"]) == (0.5, "risk difference")
     assert row["p_value"] == pytest.approx(2 / 64)
+    assert np.isfinite([row["ci_low"], row["ci_high"]]).all()
+
+
+def test_two_subjects_that_fail_give_no_interval(scores):
+    scores.loc[scores["modality"].eq("PET") & scores["subject"].lt("s02"), "dice"] = 0.0
+    row = hurdle(scores).query("part == 'failure'").iloc[0]
+    assert row["estimate"] > 0 and np.isnan(row["ci_low"])
+    assert "the rates differ in 2 of 12 subjects alone" in row["note"]
 
 
 def test_mixed_model_falls_back_where_it_cannot_be_trusted(scores):

@@ -152,5 +152,5 @@ def test_three_unlike_subjects_are_the_lightest_the_heaviest_and_one_between():
 def test_every_source_is_cited_and_used():
     table = source_table()
     assert set(table["source"]) == set(SOURCES)
-    assert (table["used_for"] != "").all()
+    assert (table["used for"] != "").all()
     assert table["source"].iloc[-1] == "assumed"

@@ -17,6 +17,7 @@ from umdlib.failures import failure_table
 from umdlib.pairs import condition, paired_differences
 
 METHODS = ("gee", "mixed")
+DIFFERING = 5  # subjects whose failure rates differ, for an interval of the difference
 FEWEST = 6  # clusters of a joint model; a sandwich of fewer says nothing
 _SMALL = 50  # clusters; below, the sandwich variance is corrected (Mancl & DeRouen 2001)
 
@@ -149,11 +150,15 @@ def _risk_difference(
     means = gap.groupby(rows["subject"]).mean().to_numpy()[:, None]
     counts = resampling.resample_counts(len(means), n_resamples, rng)
     low, high = resampling.mean_interval(means, counts, bounds=(-1.0, 1.0))
+    note = "no finite odds ratio: one modality never fails, or the model did not fit"
+    if 0 < (n_differ := int(np.count_nonzero(means))) < DIFFERING:
+        low, high = [np.nan], [np.nan]
+        note += f"; no interval: the rates differ in {n_differ} of {len(means)} subjects alone"
     p_value, _ = resampling.sign_flip_p(means, n_resamples=n_resamples, rng=rng)
     return {
         "estimate": float(means.mean()), "ci_low": float(low[0]), "ci_high": float(high[0]),
         "p_value": float(p_value[0]), "scale": "risk difference", "method": "subject bootstrap",
-        "note": "no finite odds ratio: one modality never fails, or the model did not fit",
+        "note": note,
     }  # fmt: skip
 
 

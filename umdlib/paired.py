@@ -106,8 +106,7 @@ def compare(
     differences = paired_differences(
         chosen, metric=metric, reference_modality=reference_modality, empty=empty
     )
-    rng = np.random.default_rng(seed)
-    table = _estimates(differences, by, n_resamples, rng, confidence, margin)
+    table = _estimates(differences, by, n_resamples, seed, confidence, margin)
     table["p_value"] = table[f"p_{test}"]
     table = table.merge(
         quadrants(chosen, by=by, below=failure_below).drop(columns=["n_pairs", "n_subjects"]),
@@ -127,11 +126,11 @@ def _estimates(
     differences: pd.DataFrame,
     by: list[str],
     n_resamples: int,
-    rng: np.random.Generator,
+    seed: int,
     confidence: float,
     margin: float,
 ) -> pd.DataFrame:
-    """Every statistic of every comparison."""
+    """Every statistic of every comparison; each session draws as if it were alone."""
     blocks = []
     sessions = differences["session"].unique() if "session" in by and len(differences) else [None]
     for session in sessions:
@@ -139,6 +138,7 @@ def _estimates(
         every = rows.groupby(by, sort=False).size().index
         matrix = subject_means(rows, by) if len(rows) else pd.DataFrame(columns=every)
         matrix = matrix.reindex(columns=every)
+        rng = np.random.default_rng(seed)
         blocks.append(_block(matrix, rows, by, n_resamples, rng, confidence, margin))
     return pd.concat(blocks, ignore_index=True)
 
@@ -247,7 +247,8 @@ def _with_unavailable(table: pd.DataFrame, scores: pd.DataFrame, by: list[str]) 
         return table
     reasons = gone.groupby(keys, sort=False, dropna=False)["reason"].first().reset_index()
     reasons = reasons.rename(columns={"reason": "note"})
-    reasons["note"] = "unavailable: " + reasons["note"].fillna("no reason given")
+    said = reasons["note"].fillna("no reason given").str.removesuffix(".")
+    reasons["note"] = "unavailable: " + said
     known = table[keys].apply(tuple, axis=1) if len(table) else []
     reasons = reasons[~reasons[keys].apply(tuple, axis=1).isin(list(known))]
     counts = dict.fromkeys(("n_subjects", "n_pairs", "n_unpaired", "n_holm", "n_bh"), 0)

@@ -95,7 +95,7 @@ def limit_table(report: dict) -> pd.DataFrame:
     for name in (f"{OWN}, Dice and volumes", OWN):
         title = "all metrics" if name == OWN else "Dice and volumes"
         shown[f"{title}, ms"] = (1000 * wide[name]).round(1)
-        shown[f"{title}, ×"] = (wide[name] / wide[LIMIT]).round(1)
+        shown[f"{title}, ×"] = (wide[name] / wide[LIMIT]).map(three_digits)
     return shown.reset_index()
 
 
@@ -137,7 +137,7 @@ def size_table(report: dict) -> pd.DataFrame:
     table = pd.DataFrame([r for r in report["scaling"] if "voxels" in r], columns=keys)
     return pd.DataFrame({
         "grid": table["grid"], "prediction": table["quality"],
-        "million voxels": (table["voxels"] / 1e6).round(1),
+        "million voxels": (table["voxels"] / 1e6).map(three_digits),
         "thousand surface cells": (table["cells"] / 1e3).round(0).astype(int),
         "CPU ms": (1000 * table["seconds"]).round(0).astype(int),
         "ns a cell": (1e9 * table["seconds"] / table["cells"]).round(0).astype(int),

@@ -226,18 +226,16 @@ def _segvol_ct(tables: Tables) -> Outcome:
 
 def _negligible_pet(tables: Tables) -> Outcome:
     training = read_training().query("segmenter in @SYSTEMS")
-    known = training.query("modality != 'unknown'")
     parts, unknown = [], []
     for system, group in training.groupby("system", sort=False):
-        if (group["modality"] == "unknown").any() or group["volumes"].isna().any():
+        pet = group[group["modality"] == "PET"]["volumes"]
+        if pet.empty or group["volumes"].isna().any():
             unknown.append(system)
-            continue
-        own = known[known["system"] == system]
-        pet = own[own["modality"] == "PET"]["volumes"].sum()
-        parts.append((pet / own["volumes"].sum(), system))
+        else:
+            parts.append((pet.sum() / group["volumes"].sum(), system))
     text = ", ".join(f"{s} {v:.1%}" for v, s in parts)
     if unknown and max(v for v, _ in parts) < 0.05:
-        return cannot(f"PET share: {text}; split not published for {', '.join(unknown)}.")
+        return cannot(f"PET share: {text}; numbers not published for {', '.join(unknown)}.")
     return decide(max(v for v, _ in parts) < 0.05, f"PET share: {text}.")
 
 

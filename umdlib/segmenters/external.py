@@ -104,11 +104,11 @@ def unready(name: str) -> str | None:
     home = environment(name)
     if not (home / "ready.json").exists():
         return (
-            f"Its environment is not in {weights.shown(home)}: 'umdlib segmenters --make {name}'."
+            f"Its environment is not in {weights.shown(home)}: `umdlib segmenters --make {name}`."
         )
     checkout = json.loads((home / "ready.json").read_text("utf-8"))["checkout"]
     if not (Path(checkout) / _pins(name)["holds"]).is_file():
-        return f"Its checkout {checkout} is gone: 'umdlib segmenters --make {name}'."
+        return f"Its checkout {checkout} is gone: `umdlib segmenters --make {name}`."
     return None
 
 

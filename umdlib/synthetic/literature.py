@@ -282,14 +282,25 @@ def ranges_table():
     return pd.DataFrame(rows, columns=["quantity", "structure", "low", "high", "source"])
 
 
+def said(name: str) -> str:
+    """A tissue's or structure's name in the book's spelling.
+
+    Examples
+    --------
+    >>> said("esophagus"), said("bowel_wall")
+    ('oesophagus', 'bowel wall')
+    """
+    return name.replace("_", " ").replace("esophagus", "oesophagus")
+
+
 def source_table():
-    """What each source gave, as a DataFrame: source, used_for, citation; ``assumed`` last."""
+    """What each source gave, as a DataFrame: source, used for, citation; ``assumed`` last."""
     import pandas as pd
 
     used: dict[str, list[str]] = {name: [] for name in SOURCES}
     for kind, table in (("volume", VOLUMES), ("uptake", UPTAKE), ("CT number", TISSUE)):
         for name, record in table.items():
-            used[record.source].append(f"{kind} of {name.replace('_', ' ')}")
+            used[record.source].append(f"{kind} of {said(name)}")
     used["debazelaire2004"].append("MR signal of " + ", ".join(t.replace("_", " ") for t in T1_MS))
     used["furst2011"].append("point spread of PET")
     used["martinez2009"].append("bias of bone in PET/MR")
@@ -297,4 +308,4 @@ def source_table():
     used["pritchard2014"].append("range of the colon's volume")
     rows = [(name, "; ".join(what), SOURCES[name]) for name, what in used.items()]
     rows.sort(key=lambda row: row[0] == "assumed")
-    return pd.DataFrame(rows, columns=["source", "used_for", "citation"])
+    return pd.DataFrame(rows, columns=["source", "used for", "citation"])

@@ -86,7 +86,7 @@ def hurdle_layout(model: pd.DataFrame) -> pd.DataFrame:
             ],
             "scale": rows["scale"].map(metric_title),
             "p": rows["p_value"].map(p_text),
-            "p (same everywhere)": rows["p_interaction"].map(p_text),
+            "p (same in every structure)": rows["p_interaction"].map(p_text),
             "subjects": rows["n_subjects"],
             "rows": rows["n_rows"],
             "fitted by": rows["method"].replace("", "–"),
@@ -129,12 +129,16 @@ def verdict_counts(comparisons: pd.DataFrame) -> str:
         f"Of {len(known)} comparisons of a segmenter on a structure, {int(differ.sum())} differ "
         f"(p < 0.05 after Holm), {int(same.sum())} are equivalent within ±{margin:g} (p < 0.05), "
         f"and {int((~differ & ~same).sum())} are undecided: too few subjects for either claim. "
-        f"Families: {'; '.join(families)}." + _reachable(known)
+        f"Families: {'; '.join(families)}." + reachable_words(known)
     )
 
 
-def _reachable(known: pd.DataFrame) -> str:
-    """Whether the sign-flip test can give a p-value that Holm's correction leaves under 0.05."""
+def reachable_words(comparisons: pd.DataFrame) -> str:
+    """Whether the sign-flip test can give a p-value that Holm's correction leaves under 0.05.
+
+    A sentence that begins with a space where it cannot, nothing where it can.
+    """
+    known = comparisons[comparisons["estimate"].notna()]
     smallest = 2.0 ** (1 - known["n_subjects"])
     barred = known[(smallest * known["n_holm"]).ge(0.05)]
     if barred.empty:
@@ -143,7 +147,7 @@ def _reachable(known: pd.DataFrame) -> str:
     family = int(barred.loc[barred["n_subjects"].eq(n), "n_holm"].max())
     return (
         f" With {n} subjects the smallest p-value that a sign-flip test can give is "
-        f"2/2^{n}^ = {p_text(2.0 ** (1 - n))}; times a family of {family} that is "
+        f"2 in {2**n:,}, {p_text(2.0 ** (1 - n))}; times a family of {family} that is "
         f"{p_text(min(family * 2.0 ** (1 - n), 1.0))}. So in {len(barred)} of the {len(known)} "
         "comparisons no difference, however large, could have been called one after Holm."
     )

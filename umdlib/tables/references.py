@@ -93,18 +93,18 @@ def excess_layout(excess: pd.DataFrame) -> pd.DataFrame:
 
 def excess_words(excess: pd.DataFrame) -> str:
     """One Markdown item per segmenter: what is left of its gap beside the reference's."""
-    lines = []
+    lines, name = [], supervised.title(excess.attrs.get("reference") or "the reference")
     for r in excess.itertuples():
         if r.ci_high < 0:
-            verdict = "loses more on PET than the reference"
+            verdict = "worse off on PET than the reference"
         elif r.ci_low > 0:
-            verdict = "loses less on PET than the reference"
+            verdict = "better off on PET than the reference"
         else:
             verdict = "cannot be told from the reference" if r.ci_low == r.ci_low else "too few"
         lines.append(
             f"- {session_title(r.session)}, {supervised.title(r.segmenter)}: gap "
-            f"{number(r.gap, sign=True)}, of which {number(r.reference_gap, sign=True)} is the "
-            f"reference's too; excess {interval(r.estimate, r.ci_low, r.ci_high)}, "
+            f"{number(r.gap, sign=True)}, that of {name} {number(r.reference_gap, sign=True)}; "
+            f"excess {interval(r.estimate, r.ci_low, r.ci_high)}, "
             f"n = {r.n_subjects}: {verdict}."
         )
     return "\n".join(lines) or "No other segmenter has pairs beside a supervised reference."
