@@ -10,6 +10,7 @@ import pytest
 
 from umdlib import design, tables, trained
 from umdlib.errors import InputError
+from umdlib.simulated import score_table
 
 # mean of every cell: tested on (structural, pet) after training on ...
 CELLS = {"structural": (0.8, 0.3), "pet": (0.4, 0.6), "both": (0.75, 0.55)}
@@ -158,3 +159,21 @@ def test_cells_of_two_sessions_are_refused():
     rows = design.design_scores(table(subjects=2, sessions=("petct", "petmr")))
     with pytest.raises(InputError, match="Cells of one session, not of petct, petmr"):
         design.cells(rows)
+
+
+def test_the_share_of_the_gap_agrees_with_the_modality_effect():
+    """100 % is in the share's interval exactly where 0 is in the modality effect's."""
+    agreed = 0
+    for seed in range(12):
+        gap = {"clicknet_structural": -0.3, "clicknet_pet": 0.06 * (seed % 3)}
+        table = score_table(n_subjects=8, structures=["liver", "spleen"], gap=gap, seed=seed)
+        rows = design.design_scores(table)
+        share = design.learned_share(rows, n_resamples=400)
+        effect = design.contrast_table(rows, names=["modality effect"], n_resamples=400)
+        if share["estimate"].isna().all():
+            continue
+        agreed += 1
+        whole = share["ci_low"].iloc[0] <= 1 <= share["ci_high"].iloc[0]
+        none = effect["ci_low"].iloc[0] <= 0 <= effect["ci_high"].iloc[0]
+        assert whole == none
+    assert agreed > 6

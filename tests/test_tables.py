@@ -296,3 +296,49 @@ def test_steps_compare_the_same_structures():
     curves = click_curves(table[~missing], n_resamples=50)
     alone = click_curves(table[table["structure"].eq("liver")], n_resamples=50)
     pd.testing.assert_frame_equal(curves, alone)
+
+
+def test_one_side_that_failed_is_told_from_the_other(scores):
+    lost = scores["segmenter"].eq("even") & scores["modality"].eq("PET")
+    scores = scores.copy()
+    scores.loc[lost, ["dice", "status"]] = [np.nan, "failed"]
+    cells = tables.modality_table(compare(scores, n_resamples=99), "petct")
+    state = cells[cells["segmenter"].eq("even")].groupby("modality")["state"].unique()
+    assert list(state["PET"]) == ["failed"] and list(state["CT"]) == ["no pairs"]
+
+
+def test_the_row_of_all_structures_is_corrected_over_segmenters(scores):
+    quick = {"n_resamples": 99}
+    overall = compare(scores, by=("session", "segmenter"), **quick)
+    cells = tables.modality_table(compare(scores, **quick), "petct", overall=overall)
+    given = cells[cells["structure"].eq("all")].set_index("segmenter")["p"]
+    for row in overall[overall["session"].eq("petct") & overall["estimate"].notna()].itertuples():
+        assert (given[row.segmenter] == row.p_bh).all()
+    assert "over 2 segmenters" in cells.attrs["legend"]
+
+
+def test_a_comparison_that_only_one_rule_has_depends_on_the_rule():
+    rows = pd.DataFrame({
+        "session": "petct", "segmenter": "a", "metric": "dice", "empty": ["drop", "worst"],
+        "estimate": [np.nan, -0.2], "p_value": [np.nan, 0.01],
+    })  # fmt: skip
+    assert tables.rule_verdicts(rows)["verdict"].tolist() == ["**depends on the rule**"]
+
+
+def test_a_ranking_says_where_a_segmenter_is_missing():
+    ranks = pd.DataFrame({
+        "session": ["petct", "petmr", "petmr"], "modality": ["PET", "MR", "PET"],
+        "segmenter": "a", "note": ["", "no score", "no score"], "kendall_tau": 1.0,
+        "n_subjects": 3, "n_cases": 3, "n_dropped": 0,
+    })  # fmt: skip
+    assert "a is not ranked on PET/MR (MR, PET): no score" in tables.ranking_notes(ranks)
+
+
+def test_click_curves_pair_structures_as_the_comparison_does():
+    table = score_table(n_subjects=6, structures=["liver", "spleen", "aorta"], gap={"a": -0.2})
+    lost = table["structure"].eq("liver") & table["modality"].eq("CT")
+    table.loc[lost, ["dice", "status"]] = [np.nan, "ok"]
+    curve = click_curves(table, n_resamples=99)
+    step = curve[curve["modality"].eq("difference") & curve["session"].eq("petct")].iloc[0]
+    one = compare(table, by=("session", "segmenter"), n_resamples=99).iloc[0]
+    assert step["estimate"] == pytest.approx(one["estimate"])

@@ -220,12 +220,15 @@ def contrast_table(
             p_value, _ = resampling.sign_flip_p(values, n_resamples=n_resamples, rng=rng)
             rows.append({
                 "session": session, "contrast": name, "estimate": values.mean(),
-                "ci_low": low[0], "ci_high": high[0], "p_value": p_value[0],
+                "ci_low": low[0], "ci_high": high[0],
+                "p_value": p_value[0] if len(values) > 1 else np.nan,
                 "n_subjects": len(values), "words": words,
             })  # fmt: skip
     columns = ["session", "contrast", "estimate", "ci_low", "ci_high", "p_value", "n_subjects",
                "words"]  # fmt: skip
-    return pd.DataFrame(rows, columns=columns)
+    table = pd.DataFrame(rows, columns=columns)
+    table.attrs["metric"] = scores.attrs.get("metric", "dice")
+    return table
 
 
 def _limits(weights: Mapping, scores: pd.DataFrame) -> tuple[float, float] | None:
@@ -239,10 +242,12 @@ def _limits(weights: Mapping, scores: pd.DataFrame) -> tuple[float, float] | Non
 def learned_share(
     scores: pd.DataFrame, *, n_resamples: int = 10_000, seed: int = 0, smallest: float = 0.02
 ) -> pd.DataFrame:
-    """The share of the gap that is the transfer effect, with a percentile bootstrap interval.
+    """The share of the gap that is the transfer effect, with its interval.
 
-    A ratio of two means is undefined where its denominator may be 0: the interval is left out
-    where the gap's own interval comes nearer to 0 than `smallest`.
+    The interval holds every share s for which the interval of ``transfer - s gap`` holds 0, as
+    Fieller's does for normal values: 100 % is in it where the modality effect's interval holds 0.
+    A ratio of two means is undefined where its denominator may be 0: share and interval are left
+    out where the gap's own interval comes nearer to 0 than `smallest`.
 
     Returns
     -------
@@ -263,14 +268,43 @@ def learned_share(
         limits = _limits(CONTRASTS["gap"][0], scores)
         low, high = resampling.mean_interval(gap[:, None], counts, bounds=limits)
         row = {"session": session, "estimate": np.nan, "ci_low": np.nan, "ci_high": np.nan}
-        if max(abs(gap.mean()), 0) < smallest or not (high[0] < -smallest or low[0] > smallest):
+        if len(matrix) < 2:
+            rows.append({**row, "note": "one subject: no share of the gap"})
+            continue
+        if abs(gap.mean()) < smallest or not (high[0] < -smallest or low[0] > smallest):
             rows.append({**row, "note": "the gap may be zero: no share of it"})
             continue
-        shares = (counts @ transfer) / (counts @ gap)
-        ends = np.quantile(shares, [0.025, 0.975])
-        rows.append({**row, "estimate": transfer.mean() / gap.mean(), "ci_low": ends[0],
-                     "ci_high": ends[1], "note": ""})  # fmt: skip
+        share = transfer.mean() / gap.mean()
+        ends = [_share_end(transfer, gap, counts, share, side) for side in (-1, 1)]
+        rows.append({**row, "estimate": share, "ci_low": ends[0], "ci_high": ends[1], "note": ""})
     return pd.DataFrame(rows, columns=["session", "estimate", "ci_low", "ci_high", "note"])
+
+
+def _share_end(
+    part: np.ndarray, whole: np.ndarray, counts: np.ndarray, share: float, side: int
+) -> float:
+    """The share farthest from the estimate on one side for which part - share whole may be 0.
+
+    NaN where there is none within 100 times the whole.
+    """
+
+    def inside(s: float) -> bool:
+        values = np.round(part - s * whole, 12)[:, None]
+        low, high = resampling.mean_interval(values, counts)
+        return bool(low[0] <= 0 <= high[0])
+
+    if len(part) < 2:
+        return float("nan")
+    near, step = share, 0.01
+    while inside(share + side * step):
+        near, step = share + side * step, 2 * step
+        if step > 100:
+            return float("nan")
+    far = share + side * step
+    for _ in range(20):
+        middle = (near + far) / 2
+        near, far = (middle, far) if inside(middle) else (near, middle)
+    return float(near)
 
 
 def by_training_seed(

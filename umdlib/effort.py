@@ -45,6 +45,15 @@ def subject_scores(
     pandas.DataFrame
         `subject, session, segmenter, prompt, step, modality, score, seconds, n_structures`.
     """
+    rows = _whole_cases(scores, metric, empty)
+    grouped = rows.groupby([*_KEYS, "subject"], sort=False)
+    table = grouped[["score", "seconds"]].mean()
+    table["n_structures"] = grouped.size()
+    return table.reset_index()
+
+
+def _whole_cases(scores: pd.DataFrame, metric: str, empty: str) -> pd.DataFrame:
+    """Scores averaged over seeds, of the structures of an image that are scored at every step."""
     check_scores(scores, [metric])
     rows = scores[scores["status"].ne("unavailable")].reset_index(drop=True)
     rows = rows.assign(score=with_empty_rule(rows, metric, empty))
@@ -53,11 +62,7 @@ def subject_scores(
     case = ["session", "segmenter", "prompt", "modality", "subject", "structure"]
     rows = rows.groupby([*case, "step"], sort=False)[["score", "seconds"]].mean().reset_index()
     steps = rows.groupby(["session", "segmenter", "prompt"])["step"].transform("nunique")
-    rows = rows[rows.groupby(case)["score"].transform("count").eq(steps)]
-    grouped = rows.groupby([*_KEYS, "subject"], sort=False)
-    table = grouped[["score", "seconds"]].mean()
-    table["n_structures"] = grouped.size()
-    return table.reset_index()
+    return rows[rows.groupby(case)["score"].transform("count").eq(steps)]
 
 
 def effort_table(
@@ -108,14 +113,17 @@ def click_curves(
     pandas.DataFrame
         `session, segmenter, prompt, step, modality, coordinates, estimate, ci_low, ci_high`,
         `gain, gain_low, gain_high` (paired within the subject; NaN at the first step),
-        `n_subjects`. Rows with modality ``difference`` hold PET minus structural: a gain there
-        above 0 means that the click helps PET more.
+        `n_subjects`. Rows with modality ``difference`` hold PET minus structural, on the structures
+        of a subject that both images have: a gain there says which image the click changes more.
     """
-    subjects = subject_scores(scores, metric=metric, empty=empty)
+    rows = _whole_cases(scores, metric, empty)
     tables = []
-    for (name, segmenter, prompt), part in subjects.groupby(_KEYS[:3], sort=False):
-        matrix = part.pivot_table(index="subject", columns=["modality", "step"], values="score")
-        matrix = _with_difference(matrix, session(name).structural)
+    for (name, segmenter, prompt), part in rows.groupby(_KEYS[:3], sort=False):
+        cases = part.pivot_table(
+            index=["subject", "structure"], columns=["modality", "step"], values="score"
+        )
+        matrix = cases.groupby("subject").mean()
+        matrix = matrix.join(_differences(cases, session(name).structural))
         rng = np.random.default_rng(seed)
         table = _curve(matrix, metric, n_resamples, rng)
         tables.append(table.assign(session=name, segmenter=segmenter, prompt=prompt))
@@ -132,13 +140,19 @@ _CURVE = [
 ]  # fmt: skip
 
 
-def _with_difference(matrix: pd.DataFrame, structural: str) -> pd.DataFrame:
-    """Add PET minus structural per step, where both exist."""
-    matrix = matrix.copy()
-    for step in matrix.columns.get_level_values("step").unique():
-        if (structural, step) in matrix and ("PET", step) in matrix:
-            matrix["difference", step] = matrix["PET", step] - matrix[structural, step]
-    return matrix
+def _differences(cases: pd.DataFrame, structural: str) -> pd.DataFrame:
+    """PET minus structural per subject and step, over the structures that both images have."""
+    both = cases.dropna()
+    steps = both.columns.get_level_values("step").unique()
+    columns = {
+        ("difference", step): both["PET", step] - both[structural, step]
+        for step in steps if (structural, step) in both and ("PET", step) in both
+    }  # fmt: skip
+    if not columns:
+        return pd.DataFrame(index=cases.index.unique("subject"))
+    table = pd.DataFrame(columns).groupby("subject").mean()
+    table.columns = pd.MultiIndex.from_tuples(table.columns, names=cases.columns.names)
+    return table
 
 
 def _curve(

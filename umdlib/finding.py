@@ -62,8 +62,8 @@ def typical_subject(
         If there is no pair.
     """
     part = scores[(scores["session"] == session) & (scores["segmenter"] == segmenter)
-                  & (scores["structure"] == structure) & (scores["step"] == 0)]  # fmt: skip
-    pairs = paired.paired_differences(part, metric=metric).dropna(subset=["difference"])
+                  & (scores["structure"] == structure)]  # fmt: skip
+    pairs = paired.paired_differences(condition(part), metric=metric).dropna(subset=["difference"])
     if pairs.empty:
         raise InputError(f"No pair of {structure} by {segmenter} in session {session}.")
     ordered = pairs.sort_values(["difference", "subject"])

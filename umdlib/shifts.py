@@ -7,8 +7,8 @@ import pandas as pd
 
 from umdlib import resampling
 from umdlib.design import DIETS, parts_of
-from umdlib.empty_rules import difference_limits, with_empty_rule
-from umdlib.tables.text import interval
+from umdlib.empty_rules import difference_limits, higher_is_better, with_empty_rule
+from umdlib.tables import interval, metric_title
 from umdlib.training.domains import DOMAINS
 
 FAMILY, HOME = "clicknet", "same"
@@ -87,7 +87,9 @@ def domain_changes(
             low, high = resampling.mean_interval(values[:, None], counts, bounds=limits)
             row |= {"change": values.mean(), "ci_low": low[0], "ci_high": high[0]}
         found.append(row)
-    return pd.DataFrame(found, columns=COLUMNS)
+    table = pd.DataFrame(found, columns=COLUMNS)
+    table.attrs["metric"] = scores.attrs.get("metric", "dice")
+    return table
 
 
 def domain_sentence(changes: pd.DataFrame) -> str:
@@ -104,10 +106,13 @@ def domain_sentence(changes: pd.DataFrame) -> str:
     seen = changes[changes["change"].notna() & home]
     if seen.empty:
         return "No network was tested both inside and outside its domain."
+    metric = changes.attrs.get("metric", "dice")
     worst, best = seen.loc[seen["change"].idxmin()], seen.loc[seen["change"].idxmax()]
+    if not higher_is_better(metric):
+        worst, best = best, worst
     return (
         f"On a modality that a network was trained on, leaving the training's own simulator changes "
-        f"its mean DSC by {_said(worst)} at worst and by {_said(best)} at best (n = "
+        f"its mean {metric_title(metric)} by {_said(worst)} at worst and by {_said(best)} at best (n = "
         f"{int(changes['n_subjects'].min())} subjects per domain, 95 % intervals): *unseen subjects* "
         f"and *unseen conditions* are two questions."
     )

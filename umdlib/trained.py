@@ -75,10 +75,15 @@ def with_further(table: pd.DataFrame, further: pd.DataFrame) -> pd.DataFrame:
 
     A training that both tables hold is taken from the run's.
     """
-    ours = table[table["segmenter"].map(lambda s: parts_of(s, family=FAMILY) is not None)]
-    new = further[~further["segmenter"].isin(set(ours["segmenter"]))]
-    new = new[new["subject"].isin(set(ours["subject"]))]
-    return pd.concat([ours, new], ignore_index=True) if len(new) else ours
+    both = beside(table, further)
+    return both[both["segmenter"].map(lambda s: parts_of(s, family=FAMILY) is not None)]
+
+
+def beside(table: pd.DataFrame, further: pd.DataFrame) -> pd.DataFrame:
+    """A run's table and a table of further networks on its subjects; the run's where both have one."""
+    new = further[~further["segmenter"].isin(set(table["segmenter"]))]
+    new = new[new["subject"].isin(set(table["subject"]))]
+    return pd.concat([table, new], ignore_index=True) if len(new) else table
 
 
 def withheld_structures() -> list[str]:

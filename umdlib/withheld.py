@@ -102,4 +102,6 @@ def cost_of_withholding(
             })  # fmt: skip
     columns = ["session", "group", "full", "fewer", "estimate", "ci_low", "ci_high",
                "n_structures", "n_subjects"]  # fmt: skip
-    return pd.DataFrame(found, columns=columns)
+    table = pd.DataFrame(found, columns=columns)
+    table.attrs["metric"] = pairs.attrs.get("metric", "dice")
+    return table

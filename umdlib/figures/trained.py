@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from umdlib.design import DIETS
+from umdlib.empty_rules import score_limits
 from umdlib.figures.style import GREY, axes, legend_below, rows_down
 from umdlib.labels import MODALITIES, session
 from umdlib.tables import metric_title, structure_title
@@ -95,7 +96,7 @@ def design_plot(
     structural = session(table["session"].iloc[0]).structural
     ax.set_xticks([0, 1], [f"tested on {structural}", "tested on PET"])
     ax.set_xlim(-0.3, 1.3)
-    ax.set_ylim(0, 1)
+    ax.set_ylim(score_limits(metric))
     ax.set_ylabel(f"mean {metric_title(metric)}")
     if legend:
         legend_below(ax)
@@ -133,7 +134,8 @@ def effect_plot(
         ax.plot(part["estimate"], y, ls="none", marker=marker, color=colour,
                 label=session(name).title)  # fmt: skip
     rows_down(ax, names)
-    ax.set_xlabel("difference in DSC, 95 % interval over subjects")
+    metric = metric_title(contrasts.attrs.get("metric", "dice"))
+    ax.set_xlabel(f"difference in {metric}, 95 % interval over subjects")
     legend_below(ax)
     return ax
 
@@ -172,7 +174,7 @@ def class_boxes(
                    flierprops={"marker": "o", "ms": 4, "mfc": modality.colour, "mec": "none"},
                    boxprops={"facecolor": modality.colour, "alpha": 0.35, "lw": 0.8})  # fmt: skip
     rows_down(ax, labels)
-    ax.set_xlim(0, 1)
+    ax.set_xlim(score_limits(metric))
     ax.set_xlabel(f"{metric_title(metric)}, mean over subjects of each structure")
     if legend:
         handles = [Line2D([], [], lw=7, alpha=0.45, color=m.colour, label=m.title)
@@ -211,8 +213,9 @@ def domain_plot(table: pd.DataFrame, titles: Mapping[str, str], *, ax: Axes | No
             ax.plot(x + dx, values.mean(), marker=look["marker"], mec=look["color"], mfc=face,
                     ms=8, zorder=3)  # fmt: skip
     ax.set_xticks(range(len(shown)), [titles[d] for d in shown])
-    ax.set_ylim(0, 1)
-    ax.set_ylabel("mean DSC over structures")
+    metric = table.attrs.get("metric", "dice")
+    ax.set_ylim(score_limits(metric))
+    ax.set_ylabel(f"mean {metric_title(metric)} over structures")
     handles = [Line2D([], [], ls="none", label=f"trained on {DIETS[d]}", **DIET_LOOKS[d])
                for d in DIETS]  # fmt: skip
     handles += [Line2D([], [], ls="none", marker="o", color=GREY, label="tested on structure"),
@@ -251,8 +254,9 @@ def withheld_plot(pairs: pd.DataFrame, *, legend: bool = True, ax: Axes | None =
     ax.axhline(means["withheld"].sum() - 0.5, color="#444444", lw=0.9, ls=":")
     rows_down(ax, (structure_title(s) + (", withheld" if w else "")
                    for s, w in means["withheld"].items()))  # fmt: skip
-    ax.set_xlim(0, 1)
-    ax.set_xlabel(f"{metric_title(pairs.attrs.get('metric', 'dice'))} on PET, mean over subjects")
+    metric = pairs.attrs.get("metric", "dice")
+    ax.set_xlim(score_limits(metric))
+    ax.set_xlabel(f"{metric_title(metric)} on PET, mean over subjects")
     if legend:
         legend_below(ax)
     return ax

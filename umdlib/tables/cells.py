@@ -114,6 +114,8 @@ def modality_table(
         raise InputError(f"No comparison of session '{session_name}' in the table.")
     if overall is not None:
         extra = overall[overall["session"].eq(session_name)].assign(structure="all")
+        if correction == "holm":  # over structures, of which this row has one: over segmenters here
+            extra = extra.assign(p_holm=extra["p_bh"])
         rows = pd.concat([rows, extra], ignore_index=True)
     metric = comparisons.attrs.get("metric", "dice")
     p_column = CORRECTIONS[correction][0]
@@ -127,7 +129,8 @@ def modality_table(
     table.attrs = {**comparisons.attrs, "form": form, "correction": correction}
     family = {"holm": "n_holm", "bh": "n_bh"}.get(correction)
     sizes = sorted(set(rows.loc[rows["structure"].ne("all"), family])) if family else []
-    table.attrs["legend"] = _legend(table.attrs, structural, [int(n) for n in sizes if n])
+    across = int(overall["n_bh"].max()) if overall is not None and correction == "holm" else 0
+    table.attrs["legend"] = _legend(table.attrs, structural, [int(n) for n in sizes if n], across)
     return table
 
 
@@ -140,10 +143,11 @@ def _cell(
     better = larger is not None and side == favoured and row["estimate"] != 0
     marks = [_mark(row[name]) if better else "" for name in (p_column, "p_value")]
     alone = {"structural": "pet_only", "pet": "structural_only"}[side]
-    state = "" if np.isfinite(value) else _state(str(row.get("note", "")))
+    modality = structural if side == "structural" else "PET"
+    state = "" if np.isfinite(value) else _state(str(row.get("note", "")), side)
     return {
         "structure": row["structure"],
-        "modality": structural if side == "structural" else "PET",
+        "modality": modality,
         "segmenter": row["segmenter"],
         "value": value, "low": low, "high": high,
         "n_subjects": int(row["n_subjects"]), "n_pairs": int(row["n_pairs"]),
@@ -166,11 +170,12 @@ def _summary(row: pd.Series, side: str, form: str) -> tuple[float, float, float]
     return mean, mean - sd, mean + sd
 
 
-def _state(note: str) -> str:
-    """The word that stands in a cell without a value."""
+def _state(note: str, side: str) -> str:
+    """The word that stands in a cell without a value: of the structural image or of PET."""
     if note.startswith("unavailable"):
         return "unavailable"
-    return "failed" if "failed" in note else "no pairs"
+    title = "PET" if side == "pet" else "structural"  # as `umdlib.pairs` says it
+    return "failed" if f"{title}: failed" in note else "no pairs"
 
 
 def _with_best(cells: pd.DataFrame, larger: bool | None) -> pd.DataFrame:
@@ -188,12 +193,17 @@ def _with_best(cells: pd.DataFrame, larger: bool | None) -> pd.DataFrame:
     return cells.assign(best=rounded.eq(best) & several)
 
 
-def _legend(attrs: dict, structural: str, sizes: list[int]) -> str:
-    """What the cells and marks mean, in one paragraph; `sizes` of the families of p-values."""
+def _legend(attrs: dict, structural: str, sizes: list[int], across: int) -> str:
+    """What the cells and marks mean, in one paragraph.
+
+    `sizes` of the families of p-values; `across` how many segmenters the last row is corrected for.
+    """
     form = "mean (SD)" if attrs["form"] == "mean" else "median (Q1–Q3)"
     test, correction = TESTS[attrs.get("test", "permutation")], CORRECTIONS[attrs["correction"]][1]
     if sizes:
         correction += f" (families of {' or '.join(map(str, sizes))} structures)"
+    if across > 1:
+        correction += f", in the row of all structures Benjamini–Hochberg over {across} segmenters"
     if attrs["correction"] != "none":
         correction += "; in brackets what the uncorrected p-value would give"
     metric, empty = metric_title(attrs.get("metric", "dice")), attrs.get("empty", "drop")

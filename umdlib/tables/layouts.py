@@ -169,8 +169,14 @@ def ranking_notes(ranks: pd.DataFrame) -> str:
             f"{row['n_cases']} common cases, {row['n_dropped']} left out because "
             "a segmenter lacks them"
         )
-    gone = ranks.loc[ranks["note"].ne(""), ["segmenter", "note"]].drop_duplicates()
-    lines += [f"- {r.segmenter} is not ranked: {r.note}" for r in gone.itertuples()]
+    for (name, note), gone in ranks[ranks["note"].ne("")].groupby(
+        ["segmenter", "note"], sort=False
+    ):
+        places = [
+            f"{session_title(s)} ({', '.join(part['modality'])})"
+            for s, part in gone.groupby("session", sort=False)
+        ]
+        lines.append(f"- {name} is not ranked on {', '.join(places)}: {note}")
     return "\n".join(lines)
 
 
@@ -202,9 +208,12 @@ def rule_verdicts(summaries: pd.DataFrame) -> pd.DataFrame:
         Rows of `umdlib.paired.compare` by session and segmenter, for several rules and metrics,
         with columns `empty` and `metric`.
     """
-    known = summaries[summaries["estimate"].notna()]
+    keys = ["session", "segmenter", "metric"]
+    some = summaries["estimate"].notna().groupby([summaries[k] for k in keys]).transform("any")
+    known = summaries[some]
     sign = known["estimate"].gt(0).map({True: 1, False: -1})
-    known = known.assign(verdict=known["p_value"].lt(0.05) * sign)
+    verdict = (known["p_value"].lt(0.05) * sign).where(known["estimate"].notna(), "no pairs")
+    known = known.assign(verdict=verdict.astype(str))
     grouped = known.groupby(["session", "segmenter", "metric"], sort=False)
     table = grouped["estimate"].agg(["min", "max"]).reset_index()
     changes = grouped["verdict"].nunique().gt(1).to_numpy()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from umdlib import supervised
+from umdlib.empty_rules import higher_is_better
 from umdlib.tables.cells import session_title, structure_title
 from umdlib.tables.text import interval, number
 
@@ -94,11 +95,13 @@ def excess_layout(excess: pd.DataFrame) -> pd.DataFrame:
 def excess_words(excess: pd.DataFrame) -> str:
     """One Markdown item per segmenter: what is left of its gap beside the reference's."""
     lines, name = [], supervised.title(excess.attrs.get("reference") or "the reference")
+    words = ["worse off on PET than the reference", "better off on PET than the reference"]
+    worse, better = words if higher_is_better(excess.attrs.get("metric", "dice")) else words[::-1]
     for r in excess.itertuples():
         if r.ci_high < 0:
-            verdict = "worse off on PET than the reference"
+            verdict = worse
         elif r.ci_low > 0:
-            verdict = "better off on PET than the reference"
+            verdict = better
         else:
             verdict = "cannot be told from the reference" if r.ci_low == r.ci_low else "too few"
         lines.append(

@@ -7,7 +7,7 @@ import pandas as pd
 
 from umdlib.design import DIETS
 from umdlib.labels import session
-from umdlib.tables.cells import session_title
+from umdlib.tables.cells import metric_title, session_title
 from umdlib.tables.text import interval, number, p_text
 from umdlib.withheld import GROUPS
 
@@ -43,7 +43,7 @@ def contrast_layout(contrasts: pd.DataFrame) -> pd.DataFrame:
         "Session": [session_title(s) for s in contrasts["session"]],
         "Contrast": contrasts["contrast"],
         "Means": contrasts["words"],
-        "Difference in DSC": [
+        f"Difference in {_metric(contrasts)}": [
             interval(r.estimate, r.ci_low, r.ci_high) for r in contrasts.itertuples()
         ],
         "p": [p_text(p) for p in contrasts["p_value"]],
@@ -80,12 +80,13 @@ def answer(contrasts: pd.DataFrame, shares: pd.DataFrame) -> str:
     said = []
     for name, part in contrasts.groupby("session", sort=False):
         at = part.set_index("contrast")
-        if not {"gap", "modality effect", "transfer effect", "interaction"} <= set(at.index):
+        if not {"gap", "modality effect", "transfer effect", "interaction",
+                "reverse gap"} <= set(at.index):  # fmt: skip
             said.append(f"**{session_title(name)}**: not all of the three networks were run.")
             continue
         gap, modality, transfer = (at.loc[n] for n in ("gap", "modality effect", "transfer effect"))
         text = (
-            f"**{session_title(name)}**: the network that was trained on structure changes its DSC by "
+            f"**{session_title(name)}**: the network that was trained on structure changes its {_metric(contrasts)} by "
             f"{_change(gap)} from the structural image to PET. {_change(modality)} are left when each "
             f"image is given to the network that was trained on it (modality effect); "
             f"{_change(transfer)} are the price of not having been trained on PET (transfer "
@@ -101,14 +102,21 @@ def answer(contrasts: pd.DataFrame, shares: pd.DataFrame) -> str:
         elif len(share):
             text += share["note"].iloc[0].capitalize() + ". "
         cross = at.loc["interaction"]
-        sure = cross["ci_high"] < 0 or cross["ci_low"] > 0
-        text += (
-            f"The interaction of training and test modality is {_change(cross)}: "
-            + ("the training decides which image is the hard one." if sure else
-               "its interval holds 0.")
-        )  # fmt: skip
-        said.append(text)
+        text += f"The interaction of training and test modality is {_change(cross)}: "
+        said.append(text + _verdict(cross, gap, at.loc["reverse gap"]))
     return "\n\n".join(said) or ABSENT
+
+
+def _verdict(cross: pd.Series, gap: pd.Series, reverse: pd.Series) -> str:
+    """What an interaction says of a gap and of the gap of the network trained on PET."""
+    if not np.isfinite(cross["ci_low"]):
+        return "one subject, so no interval."
+    if cross["ci_low"] <= 0 <= cross["ci_high"]:
+        return "its interval holds 0."
+    opposite = (gap["ci_high"] < 0 < reverse["ci_low"]) or (reverse["ci_high"] < 0 < gap["ci_low"])
+    if opposite:
+        return "the training decides which image is the hard one."
+    return "the size of the gap depends on the training."
 
 
 def domain_layout(
@@ -132,11 +140,11 @@ def domain_layout(
             row["Trained on"] = DIETS[diet]
             for modality in dict.fromkeys(changes["modality"]):
                 if (diet, modality) not in at.index:
-                    row |= {f"{modality}: DSC": "–", f"{modality}: change": "–"}
+                    row |= {f"{modality}: {_metric(changes)}": "–", f"{modality}: change": "–"}
                     continue
                 here = at.loc[(diet, modality)]
                 told = np.isfinite(here["change"])
-                row[f"{modality}: DSC"] = number(here["score"])
+                row[f"{modality}: {_metric(changes)}"] = number(here["score"])
                 row[f"{modality}: change"] = (
                     interval(here["change"], here["ci_low"], here["ci_high"]) if told else "–"
                 )
@@ -172,13 +180,18 @@ def withheld_words(costs: pd.DataFrame) -> str:
         sure = extra["ci_high"] < 0 or extra["ci_low"] > 0
         said.append(
             f"**{session_title(name)}**: on structures that its training withheld the network "
-            f"reaches a mean DSC of {number(hidden['fewer'])} on PET, where the one that was trained "
+            f"reaches a mean {_metric(costs)} of {number(hidden['fewer'])} on PET, where the one that was trained "
             f"on them reaches {number(hidden['full'])}: {_change(hidden)}. On the structures that both "
             f"were trained on the change is {_change(shown)}. The difference of the two is "
             f"{_change(extra)}"
             + (": what a network was trained to find matters." if sure else ", an interval that holds 0.")
         )  # fmt: skip
     return "\n\n".join(said)
+
+
+def _metric(table: pd.DataFrame) -> str:
+    """Title of the metric that a table holds."""
+    return metric_title(table.attrs.get("metric", "dice"))
 
 
 def _cell(row: pd.Series) -> str:
