@@ -73,6 +73,17 @@ def test_a_mask_that_is_drawn_by_chance_is_not_repeatable(run):
     assert found["faults"].str.contains("not_repeatable").all()
 
 
+def test_a_prompt_that_fails_does_not_stop_the_others(run):
+    def segment(image, prompt, previous=None):
+        if prompt.structure == "ball":
+            raise ValueError("never on this one")
+        return ball(image, prompt)
+
+    cohort, root = run(segment)
+    found = canary_run.check_run(cohort, root, ["canary_of_test"], device="cpu")
+    assert len(found) == 2 and not found["faults"].str.contains("reads_reference").any()
+
+
 def test_the_command_stores_the_findings_beside_the_scores(run, capsys):
     cohort, root = run(lambda image, prompt, previous=None: np.zeros(image.shape, bool))
     manifest = cohort.cases[0].image.parent / "manifest.tsv"
@@ -85,10 +96,15 @@ def test_the_command_stores_the_findings_beside_the_scores(run, capsys):
     assert "always_empty" in shown and "Positive control" in shown
 
 
-@pytest.mark.parametrize("name", ["threshold", "region_growing"])
+@pytest.mark.parametrize("name", ["threshold", "region_growing", "clicknet_pet", "stunet_small"])
 def test_a_recorded_control_is_reproduced(name):
     words, found = controls.check(name)
     assert words.endswith("reproduced") and found == []
+
+
+def test_every_network_trained_here_has_a_recorded_control():
+    own = {n for n in segmenters.BUILT_IN if controls.trained_here(segmenters.get(n))}
+    assert own and own <= set(controls.known())
 
 
 def test_a_control_that_is_missed_is_a_finding(monkeypatch):

@@ -277,3 +277,52 @@ def test_a_checkpoint_that_does_not_fit_is_refused_with_its_keys():
     torch.testing.assert_close(net.weight, good["module.weight"])
     with pytest.raises(RuntimeError, match=r"matched fraction 0.333 .* Missing: \['bias'\]"):
         file_contract.fill(net, {"weight": net.weight, "b": net.bias})
+
+
+def test_sats_file_may_hold_the_heads_of_its_training():
+    state = {"module.a": 1, "module.mid_mask_embed_proj.0.0.weight": 2}
+    assert sat_pro.for_inference(state) == {"module.a": 1}
+
+
+def test_sats_one_process_moves_what_the_official_code_leaves_on_the_cpu(monkeypatch):
+    torch = pytest.importorskip("torch")
+    kept = torch.nn.parallel.DistributedDataParallel
+    monkeypatch.setenv("RANK", "")
+    try:
+        sat_pro._one_process()
+        wrapped = torch.nn.parallel.DistributedDataParallel(
+            torch.nn.Embedding(4, 2, device="meta"), device_ids=[0]
+        )
+        assert wrapped(torch.tensor([1, 2])).shape == (2, 2)
+        assert wrapped(input=torch.tensor([1])).device.type == "meta"
+    finally:
+        torch.nn.parallel.DistributedDataParallel = kept
+
+
+def test_nan_of_a_worker_is_no_empty_mask():
+    torch = pytest.importorskip("torch")
+    net = torch.nn.Linear(2, 1)
+    net.register_forward_hook(file_contract.no_nan)
+    net(torch.tensor([[1e38, 0.0]]))  # a large answer is one
+    with pytest.raises(RuntimeError, match="answered NaN"):
+        net(torch.tensor([[torch.nan, 0.0]]))
+
+
+def test_only_vetted_checkpoints_are_read_without_restriction(tmp_path):
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "net.pth"
+    torch.save({"lr": np.float64(1)}, path)
+    with pytest.raises(Exception, match="weights_only|Weights only"):
+        file_contract.read_checkpoint({"path": str(path)})
+    assert file_contract.read_checkpoint({"path": str(path), "vetted": True})["lr"] == 1
+
+
+def test_a_gpu_that_the_pinned_torch_does_not_know_is_named(monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_70", "sm_86"])
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda n: (9, 0))
+    with pytest.raises(RuntimeError, match=r"no kernels for this GPU \(sm_90; it has sm_70, sm_86"):
+        file_contract.only_gpu("cuda:1")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda n: (8, 9))
+    assert str(file_contract.only_gpu("cuda:1")) == "cuda"
+    assert file_contract.only_gpu("cpu").type == "cpu"

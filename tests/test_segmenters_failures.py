@@ -165,3 +165,28 @@ def test_a_class_that_a_system_does_not_know_is_refused():
     segment = segmenters.checked(record, lambda *given: pytest.fail("it was called"))
     with pytest.raises(InputError, match=r"structure for 'vista3d'.*'livre'.*Did you mean 'liver'"):
         segment(image, Prompt("livre"))
+
+
+def test_a_click_that_failed_is_forgotten_by_nninteractive(monkeypatch):
+    """The session keeps what a failed call had drawn; the next structure must not see it."""
+    nninteractive = pytest.importorskip("umdlib.segmenters.nninteractive")
+    pytest.importorskip("nnInteractive")
+    data = np.random.default_rng(0).normal(size=(40, 36, 32)).astype(np.float32)
+    image = Volume(data, np.diag([2.0, 2, 2, 1]), "HU", "noise")
+    first, second = (Prompt(n, (Click(xyz),)) for n, xyz in
+                     (("liver", (20.0, 20, 20)), ("spleen", (50.0, 40, 40))))  # fmt: skip
+    fresh = nninteractive.tiny()(image, second)
+    one = nninteractive.tiny()
+    network, calls = type(one._session.network), []
+    real = network.forward
+
+    def once(self, *args, **kwargs):
+        calls.append(1)
+        if len(calls) == 1:
+            raise RuntimeError("out of memory")
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(network, "forward", once)
+    with pytest.raises(Exception, match="out of memory"):
+        one(image, first)
+    assert np.array_equal(one(image, second), fresh)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import http.server
 import threading
+import zipfile
 
+import numpy as np
 import pytest
 
 from umdlib import inert, segmenters, weights
@@ -76,6 +78,43 @@ def test_code_in_a_file_is_refused_and_not_run(folder, capsys):
     ):
         weights.read_state(folder / "net.pth")
     assert "never be printed" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+def test_numbers_of_numpy_run_no_code_and_are_read(folder, mmap):
+    content = {"network_weights": net().state_dict(), "lr": np.float64(0.01), "epoch": np.int64(3)}
+    torch.save(content, folder / "net.pth")
+    state = weights.read_state(folder / "net.pth", mmap=mmap)
+    assert (float(state["lr"]), int(state["epoch"])) == (0.01, 3)
+    weights.vet(folder / "net.pth")
+
+
+def test_a_numpy_1_file_is_read_too(folder):
+    torch.save({"lr": np.float64(0.5)}, folder / "new.pth")
+    with (
+        zipfile.ZipFile(folder / "new.pth") as source,
+        zipfile.ZipFile(folder / "old.pth", "w") as old,
+    ):
+        for name in source.namelist():
+            content = source.read(name)
+            old.writestr(
+                name.replace("new/", "old/"), content.replace(b"numpy._core", b"numpy.core")
+            )
+    assert float(weights.read_state(folder / "old.pth")["lr"]) == 0.5
+
+
+def test_vetting_refuses_what_reading_refuses(folder):
+    torch.save({"model_state_dict": net().state_dict(), "args": Evil()}, folder / "net.pth")
+    with pytest.raises(InputError, match="the pickle asks for"):
+        weights.vet(folder / "net.pth")
+
+
+def test_a_system_that_reads_its_published_file_refuses_a_converted_one(folder):
+    torch.save({"model_state_dict": net().state_dict()}, folder / "net.pth")
+    assert weights.as_published(ITEM, "x") == folder / "net.pth"
+    inert.convert(folder / "net.pth", folder / "net.safetensors")
+    with pytest.raises(InputError, match="'x' reads torch files"):
+        weights.as_published(ITEM, "x")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a pickle at all", b"PK\x03\x04 half a zip"])

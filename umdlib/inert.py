@@ -103,8 +103,8 @@ def convert(source: str | Path, target: str | Path) -> str:
     """`umdlib weights convert SOURCE TARGET`: a file that loads restricted; no code is run.
 
     A target that ends in ``.safetensors`` gets the tensors of `model_state_dict`, `state_dict`,
-    `network_weights` or the file itself. One that ends in ``.pth`` keeps plain values beside
-    them, as nnU-Net's and nnInteractive's checkpoints need.
+    `network_weights` or the file itself. One that ends in ``.pth`` or ``.bin`` keeps plain values
+    beside them, as nnU-Net's and nnInteractive's checkpoints need.
 
     Raises
     ------
@@ -115,11 +115,11 @@ def convert(source: str | Path, target: str | Path) -> str:
 
     source, target = Path(source), Path(target)
     content = read_inert(source)
-    if target.suffix == ".pth":
+    if target.suffix in (".pth", ".bin"):
         torch.save(content, target)
         return f"Tensors and plain values of {source} are in {target}."
     if target.suffix != ".safetensors":
-        raise InputError(f"Target {target} must end in .safetensors or .pth.")
+        raise InputError(f"Target {target} must end in .safetensors, .pth or .bin.")
     from safetensors.torch import save_file
 
     inner = next((content[k] for k in INNER if isinstance(content, dict) and k in content), content)

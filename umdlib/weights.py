@@ -61,6 +61,23 @@ def converted(item: Weights) -> bool:
     return path.suffix == ".safetensors" and path.suffix != Path(item.file).suffix
 
 
+def as_published(item: Weights, segmenter: str) -> Path:
+    """`verified`, of a system that reads its published file and no safetensors file.
+
+    Raises
+    ------
+    InputError
+        As `verified`; a converted file lies in its place, with the way to one that is read.
+    """
+    path = verified(item, segmenter)
+    if converted(item):
+        raise InputError(
+            f"Weights {path}: '{segmenter}' reads torch files. Remove it, and if the published file "
+            f"is refused: 'umdlib weights convert SOURCE {folder() / item.file}'."
+        )
+    return path
+
+
 def missing(item: Weights, segmenter: str) -> str | None:
     """Why a weight file cannot be used, as a sentence; None if it can. The file is not read."""
     path = path_of(item)
@@ -122,10 +139,31 @@ def _key(item: Weights) -> str:
     return str(Path(item.file).with_suffix(".safetensors")) if converted(item) else item.file
 
 
-def read_state(path: str | Path) -> dict:
+def plain_numbers() -> list:
+    """NumPy's scalars, by the names that NumPy 1 and 2 give them in a pickle; they run no code.
+
+    nnU-Net keeps its log of them in a checkpoint, and a learning rate is often one.
+    """
+    import numpy as np
+
+    scalar = np._core.multiarray.scalar
+    kinds = {type(np.dtype(t)) for t in (np.float64, np.float32, np.int64, np.int32, np.bool_)}
+    named = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
+    return [*named, np.dtype, *kinds]
+
+
+def vet(path: str | Path) -> None:
+    """Refuse a torch file that would run code, as `read_state` does, without holding its tensors."""
+    import zipfile
+
+    read_state(path, mmap=zipfile.is_zipfile(path))
+
+
+def read_state(path: str | Path, *, mmap: bool = False) -> dict:
     """Content of a weight file, read without running any code from it.
 
-    Safetensors files, and torch files that hold only tensors and plain containers.
+    Safetensors files, and torch files that hold only tensors, numbers and plain containers. With
+    `mmap` the tensors stay in the file until they are used.
 
     Raises
     ------
@@ -141,7 +179,8 @@ def read_state(path: str | Path) -> dict:
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(plain_numbers()):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
         text = str(error)
         if "GLOBAL" not in text:

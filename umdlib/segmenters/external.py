@@ -256,7 +256,7 @@ class External:
             environ.pop("PYTHONPATH", None)
             device = self._given.get("device", "cpu")
             if device.startswith("cuda:"):  # the official code knows GPU 0 alone
-                environ["CUDA_VISIBLE_DEVICES"] = device.partition(":")[2]
+                environ["CUDA_VISIBLE_DEVICES"] = _visible(environ, int(device.partition(":")[2]))
             with open(self._home / "worker.log", "ab") as log:
                 try:
                     self._process = subprocess.Popen(
@@ -282,6 +282,18 @@ class External:
         """The worker's log from a byte on."""
         content = (self._home / "worker.log").read_bytes()
         return content[start:].decode("utf-8", "replace")
+
+
+def _visible(environ: dict, number: int) -> str:
+    """What makes GPU `number` of those that this process sees the only one of a worker.
+
+    Examples
+    --------
+    >>> _visible({}, 1), _visible({"CUDA_VISIBLE_DEVICES": "3,5"}, 1)
+    ('1', '5')
+    """
+    seen = [v for v in environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if v]
+    return seen[number] if number < len(seen) else str(number)
 
 
 def read_result(
@@ -321,13 +333,11 @@ def _loader(name: str, files: dict[str, Weights], **options) -> Callable[[str], 
             raise InputError(sentence)
         checkpoints = {}
         for role, item in files.items():
-            path = weights.verified(item, name)
-            if weights.converted(item):
-                raise InputError(
-                    f"Weights {path}: the worker of '{name}' reads torch files. Convert to "
-                    f"{Path(item.file).name} instead: 'umdlib weights convert SOURCE {weights.folder() / item.file}'."
-                )
-            checkpoints[role] = {"path": str(path), "sha256": weights.known_hash(item)}
+            path = weights.as_published(item, name)
+            weights.vet(path)  # its own torch is too old to read numbers of NumPy restricted
+            checkpoints[role] = {
+                "path": str(path), "sha256": weights.known_hash(item), "vetted": True,
+            }  # fmt: skip
         return worker_of(name, checkpoints, device, **options)
 
     return load

@@ -57,13 +57,17 @@ class NnInteractive:
         voxels = [_voxel(image, c) for c in prompt.clicks]
         self._show(image)
         known = len(self._given)
-        if (self._line, self._given) != (prompt.scribble, prompt.clicks[:known]):
-            self._start_over()
-            self._draw(image, prompt.scribble)
-        for click, ijk in list(zip(prompt.clicks, voxels, strict=True))[len(self._given) :]:
-            with contextlib.redirect_stdout(io.StringIO()):
-                self._session.add_point_interaction(ijk[::-1], click.positive)
-            self._given = (*self._given, click)
+        try:
+            if (self._line, self._given) != (prompt.scribble, prompt.clicks[:known]):
+                self._start_over()
+                self._draw(image, prompt.scribble)
+            for click, ijk in list(zip(prompt.clicks, voxels, strict=True))[len(self._given) :]:
+                with contextlib.redirect_stdout(io.StringIO()):
+                    self._session.add_point_interaction(ijk[::-1], click.positive)
+                self._given = (*self._given, click)
+        except BaseException:  # the session keeps a click that failed
+            self._data = None
+            raise
         return self._buffer.T.astype(bool)
 
     def _show(self, image: Volume) -> None:
@@ -89,6 +93,9 @@ class NnInteractive:
         self._buffer = np.zeros(self._data.shape[::-1], np.uint8)
         self._session.set_target_buffer(self._buffer)
         self._session.reset_interactions()
+        # without undo, what a failed call has queued stays
+        self._session.new_interaction_centers = []
+        self._session.new_interaction_zoom_out_factors = []
         self._given, self._line = (), ()
 
 
@@ -101,7 +108,7 @@ def load(device: str = "cpu") -> Segment:
     """
     for item in (PLANS, DATASET, INFO):
         weights.verified(item, "nninteractive")
-    weights.read_state(weights.verified(CHECKPOINT, "nninteractive"))
+    weights.vet(weights.as_published(CHECKPOINT, "nninteractive"))
     session = _session(device, autozoom=True)
     with contextlib.redirect_stdout(io.StringIO()):
         session.initialize_from_trained_model_folder(str(weights.folder() / FOLDER))

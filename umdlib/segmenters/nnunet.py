@@ -54,7 +54,7 @@ def _loader(folder: str, build: Callable | None = None) -> Callable[[str], Segme
     def load(device: str = "cpu") -> Segment:
         root = weights.folder() / folder
         checkpoint = _checkpoint(folder)
-        state = weights.read_state(weights.verified(checkpoint, "nnunet"))
+        state = weights.read_state(weights.as_published(checkpoint, "nnunet"))
         plans = json.loads((root / "plans.json").read_text("utf-8"))
         dataset = json.loads((root / "dataset.json").read_text("utf-8"))
         return NnUNet(

@@ -68,7 +68,7 @@ def trained(
     title = f"nnU-Net, {plans.get('dataset_name', root.parent.name)}"
 
     def load(device: str = "cpu") -> Segment:
-        states = [weights.read_state(weights.verified(item, title)) for item in files]
+        states = [weights.read_state(weights.as_published(item, title)) for item in files]
         kind = TurnedNnUNet if plans.get("image_reader_writer") == REORIENTS else NnUNet
         return kind(ensemble(plans, dataset, states, device, mirror=mirror), labels)
 

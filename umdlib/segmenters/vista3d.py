@@ -91,6 +91,7 @@ class Vista3D:
             sw_batch_size=1,
             with_coord=True,
             overlap=OVERLAP,
+            padding_mode="replicate",  # since bundle 0.5.7: what lies beyond is like the edge
             device=self._stitch,
         )
         logits = window(
@@ -228,7 +229,7 @@ VISTA3D_CLASS = Segmenter(
     summary="Segments by class number (218 M parameters); the lung is the union of five lobes.",
     load=_load("class"),
     prompts=frozenset({"class"}),
-    version="2",
+    version="3",
     settings={"spacing_mm": SPACING_MM, "side": SIDE, "overlap": OVERLAP},
     structures=tuple(CLASSES),
     native="the same: class numbers, one at a time here, argmax where several are asked together",

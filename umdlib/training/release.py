@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
-
 import umdlib
+from umdlib import weights
 from umdlib.cohort import Cohort
 from umdlib.errors import InputError
 from umdlib.training import card, nnunet_train
@@ -64,7 +63,7 @@ def release(
     plans = json.loads((root / "plans.json").read_text("utf-8"))
     about = json.loads((root / "dataset.json").read_text("utf-8"))
     final = root / f"fold_{nnunet_train.FOLD}" / "checkpoint_final.pth"
-    with torch.serialization.safe_globals(_numbers()):
+    with torch.serialization.safe_globals(weights.plain_numbers()):
         state = torch.load(final, map_location="cpu", weights_only=True)["network_weights"]
     kept = once(state)
     prepared = json.loads((Path(work) / "preprocessed.json").read_text("utf-8"))
@@ -92,12 +91,6 @@ def release(
     )  # fmt: skip
     curve = log.rename(columns={"train_loss": "loss"})
     return card.write(made, kept, curve, folder=folder)
-
-
-def _numbers() -> list:
-    """NumPy's scalar types, which nnU-Net's log in a checkpoint is made of; they run no code."""
-    kinds = {type(np.dtype(t)) for t in (np.float64, np.float32, np.int64, np.bool_)}
-    return [np._core.multiarray.scalar, np.dtype, *kinds]
 
 
 def once(state: dict) -> dict:

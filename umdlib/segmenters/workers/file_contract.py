@@ -78,11 +78,46 @@ def without_gpu() -> None:
     torch.cuda.empty_cache = lambda: None
 
 
-def read_checkpoint(path: str) -> dict:
-    """Content of a checkpoint, read without running any code from it."""
+def read_checkpoint(given: dict) -> dict:
+    """Content of a checkpoint, read without running any code from it.
+
+    One that the other side has vetted is read without restriction: the torch of this environment
+    may know no numbers of NumPy in a restricted file.
+    """
     import torch
 
-    return torch.load(path, map_location="cpu", weights_only=True)
+    return torch.load(given["path"], map_location="cpu", weights_only=not given.get("vetted"))
+
+
+def only_gpu(device: str):
+    """The worker's device: the one GPU that it sees, or the CPU.
+
+    Raises
+    ------
+    RuntimeError
+        A GPU that the torch of this environment was not built for.
+    """
+    import torch
+
+    if device == "cpu":
+        return torch.device("cpu")
+    major, minor = torch.cuda.get_device_capability(0)
+    built = [int(a[3:]) for a in torch.cuda.get_arch_list() if a[3:].isdigit()]
+    if built and 10 * major + minor > max(built) and major > max(built) // 10:
+        raise RuntimeError(
+            f"torch {torch.__version__} of this environment has no kernels for this GPU (sm_{major}{minor}; "
+            f"it has {', '.join(torch.cuda.get_arch_list())}). Take an older GPU or the CPU."
+        )
+    return torch.device("cuda")
+
+
+def no_nan(module, inputs, output) -> None:
+    """A forward hook: NaN is no answer (the official threshold would make it an empty mask)."""
+    import torch
+
+    parts = output if isinstance(output, (list, tuple)) else [output]
+    if any(bool(torch.isnan(p).any()) for p in parts if torch.is_tensor(p)):
+        raise RuntimeError("the network answered NaN")
 
 
 def fill(net, state: dict, prefixes: Iterable[str] = ("",)) -> float:

@@ -23,6 +23,7 @@ else:  # in its own environment, as a script
     import file_contract as contract
 
 PATCH = (288, 288, 96)
+TRAINING = "mid_mask_embed_proj"  # heads that the released file has from its training
 IGNORED = ("atlas_tower", "temperature")  # of the text encoder's file, as the official code does
 
 
@@ -57,14 +58,13 @@ class SatWorker:
 
     def _build(self, job: dict, settings: dict, patch: tuple) -> None:
         """Text encoder and network with their weights, unless they are the ones that are there."""
-        import torch
         from model import text_encoder
         from model.build_model import build_maskformer
 
         wanted = (job["checkpoints"], settings, patch)
         if self._loaded == wanted:
             return
-        device = torch.device(job["device"])
+        device = contract.only_gpu(job["device"])
         # tokenizer and configuration come from a hub, or from a folder beside the weights
         local = Path(job["checkpoints"]["text_encoder"]["path"]).parent / "biolord"
         if local.is_dir():
@@ -80,12 +80,13 @@ class SatWorker:
             deep_supervision=False,
         )  # fmt: skip
         net = build_maskformer(options, device, 0)
-        state = contract.read_checkpoint(job["checkpoints"]["text_encoder"]["path"])
+        state = contract.read_checkpoint(job["checkpoints"]["text_encoder"])
         named = {k: v for k, v in state["model_state_dict"].items()
                  if not any(word in k for word in IGNORED)}  # fmt: skip
         fractions = [contract.fill(words.model, named)]
-        state = contract.read_checkpoint(job["checkpoints"]["model"]["path"])
-        fractions.append(contract.fill(net, state["model_state_dict"]))
+        state = contract.read_checkpoint(job["checkpoints"]["model"])
+        fractions.append(contract.fill(net, for_inference(state["model_state_dict"])))
+        net.register_forward_hook(contract.no_nan)
         self._fraction = min(fractions)
         self._nets, self._loaded = (net, words, device), wanted
 
@@ -130,10 +131,23 @@ def _one_process() -> None:
             self.module = module
 
         def forward(self, *args, **kwargs):
-            return self.module(*args, **kwargs)
+            # as the original does: the official text encoder leaves its codes on the CPU
+            device = next(self.module.parameters()).device
+            return self.module(*(_moved(a, device) for a in args),
+                               **{k: _moved(v, device) for k, v in kwargs.items()})  # fmt: skip
 
     os.environ["RANK"] = "0"
     torch.nn.parallel.DistributedDataParallel = Alone
+
+
+def _moved(value, device):
+    """A tensor on a device; anything else as it is."""
+    return value.to(device) if hasattr(value, "to") else value
+
+
+def for_inference(state: dict) -> dict:
+    """A checkpoint's tensors without the heads of deep supervision, which inference has not."""
+    return {k: v for k, v in state.items() if TRAINING not in k}
 
 
 def _original(module, name: str):

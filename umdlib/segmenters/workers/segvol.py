@@ -103,7 +103,8 @@ class SegVolWorker:
             prompt_encoder=sam.prompt_encoder, clip_ckpt=settings.clip_ckpt,
             roi_size=settings.spatial_size, patch_size=settings.patch_size, test_mode=True,
         )  # fmt: skip
-        state = contract.read_checkpoint(job["checkpoints"]["model"]["path"])
+        contract.only_gpu(job["device"])
+        state = contract.read_checkpoint(job["checkpoints"]["model"])
         self._fraction = contract.fill(net, state.get("model", state), PREFIXES)
         self._net = torch.nn.DataParallel(net.cuda(), device_ids=[0]).eval()
         self._loaded = wanted
