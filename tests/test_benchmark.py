@@ -329,3 +329,116 @@ def test_prompts_on_disk_are_replayed_to_the_bit(make_cohort, register, tmp_path
 def test_plan_that_is_none_is_refused(text):
     with pytest.raises(InputError):
         benchmark.parse_plans(text)
+
+
+def by_name(image, prompt):
+    """A segmenter of named structures that knows their intensity, and asks the cohort nothing."""
+    return image.data > 40 if prompt.structure == "ball" else image.data > 75
+
+
+def test_predictions_are_read_by_the_names_they_were_kept_under(make_cohort, register, tmp_path):
+    manifest = make_cohort(1)
+    cohort = read_cohort(manifest)
+    name = register(Counting(by_name), prompts=("class",))
+    first = benchmark.score_cohort(cohort, name, tmp_path / "run", settings=ONE)
+    swapped = {"ball": "rod", "rod": "ball"}
+    lines = (manifest.parent / "dseg.tsv").read_text().splitlines()
+    fields = [line.split("\t") for line in lines]
+    for row in fields[1:]:
+        row[1] = swapped[row[1]]
+    (manifest.parent / "dseg.tsv").write_text("\n".join("\t".join(r) for r in fields) + "\n")
+    other = read_cohort(manifest)
+    assert [s.name for s in other.structures] == [swapped[s.name] for s in cohort.structures]
+    case = other.cases[0]
+    again = runs.read_prediction(tmp_path / "run", name, case, prompt="class")
+    before = runs.read_prediction(tmp_path / "run", name, cohort.cases[0], prompt="class")
+    assert all(np.array_equal(again[n], before[n]) for n in again)
+    anew = benchmark.rescore(other, tmp_path / "run")
+    fresh = benchmark.score_cohort(other, name, tmp_path / "other", settings=ONE)
+    key = ["subject", "modality", "structure"]
+    pd.testing.assert_series_equal(
+        anew.set_index(key)["dice"].sort_index(), fresh.set_index(key)["dice"].sort_index()
+    )
+    assert not np.allclose(first["dice"], anew.set_index(key)["dice"].reindex(
+        pd.MultiIndex.from_frame(first[key])))  # fmt: skip
+
+
+def test_predictions_of_other_structures_are_refused(make_cohort, register, tmp_path):
+    manifest = make_cohort(1)
+    benchmark.score_cohort(read_cohort(manifest), register(Counting()), tmp_path, settings=ONE)
+    table = (manifest.parent / "dseg.tsv").read_text()
+    (manifest.parent / "dseg.tsv").write_text(table.replace("rod", "stick"))
+    with pytest.raises(InputError, match="are of ball, rod; the cohort has ball, stick now"):
+        benchmark.rescore(read_cohort(manifest), tmp_path)
+
+
+def test_a_structure_that_only_pet_has_is_not_asked_and_no_failure(make_cohort, register, tmp_path):
+    cohort = read_cohort(make_cohort(1))
+    ct = next(c for c in cohort.cases if c.modality == "CT")
+    reference = ct.read_reference()
+    rod = next(s.value for s in cohort.structures if s.name == "rod")
+    data = np.where(reference.data == rod, 0, reference.data).astype(np.uint8)
+    write_label_map(ct.reference, LabelMap(data, reference.affine))
+    table = benchmark.score_cohort(cohort, register(Counting()), tmp_path / "run", settings=ONE)
+    rows = table[table["structure"].eq("rod")].set_index("modality")
+    assert rows["status"].to_dict() == {"CT": "both_empty", "PET": "unavailable"}
+    assert np.isnan(rows.loc["PET", "dice"]) and "not asked" in rows.loc["PET", "reason"]
+    anew = benchmark.rescore(cohort, tmp_path / "run")
+    pd.testing.assert_frame_equal(
+        anew[["structure", "modality", "status", "reason"]].sort_values(["structure", "modality"],
+        ignore_index=True),
+        table[["structure", "modality", "status", "reason"]].sort_values(
+            ["structure", "modality"], ignore_index=True),
+    )  # fmt: skip
+
+
+def test_the_half_written_folder_of_a_living_process_is_left_alone(make_cohort, register, tmp_path):
+    cohort = read_cohort(make_cohort(1))
+    folder = runs.case_folder(tmp_path, "counting", cohort.cases[0])
+    living = folder.with_name(f".{folder.name}.{os.getppid()}.part")
+    dead = folder.with_name(f".{folder.name}.999999999.part")
+    for part in (living, dead):
+        part.mkdir(parents=True)
+    benchmark.score_cohort(cohort, register(Counting()), tmp_path, settings=ONE)
+    assert living.is_dir() and not dead.exists()
+
+
+def test_a_case_whose_prediction_is_gone_is_predicted_again(make_cohort, register, tmp_path):
+    call = Counting()
+    cohort = read_cohort(make_cohort(1))
+    name = register(call)
+    benchmark.score_cohort(cohort, name, tmp_path, settings=ONE)
+    asked = call.calls
+    (
+        runs.case_folder(tmp_path, name, cohort.cases[0]) / runs.prediction_file("centre", 0, 0)
+    ).unlink()
+    benchmark.score_cohort(cohort, name, tmp_path, settings=ONE)
+    assert call.calls == asked + 2
+
+
+def test_a_segmenter_that_cannot_be_loaded_has_rows_with_the_reason(make_cohort, tmp_path):
+    def load(device):
+        raise RuntimeError("3 missing keys")
+
+    segmenters.register(Segmenter("broken", "B", "B.", load, frozenset({"click"})))
+    try:
+        table = benchmark.score_cohort(read_cohort(make_cohort(1)), "broken", tmp_path)
+    finally:
+        segmenters._registered.pop("broken")
+    assert table["status"].eq("unavailable").all()
+    assert table["reason"].eq("RuntimeError: 3 missing keys").all()
+
+
+def test_scoring_a_part_keeps_the_rows_of_the_rest(make_cohort, tmp_path):
+    from umdlib.__main__ import main
+
+    call = ["score", str(make_cohort(2)), "--segmenters", "threshold", "--out", str(tmp_path / "r"),
+            "--prompts", "centre:1:0"]  # fmt: skip
+    assert main(call) == 0
+    whole = scores.read_scores(tmp_path / "r" / "scores.parquet")
+    assert main([*call, "--subjects", "sub-001"]) == 0
+    after = scores.read_scores(tmp_path / "r" / "scores.parquet")
+    key = ["subject", "modality", "structure"]
+    pd.testing.assert_frame_equal(
+        whole.sort_values(key, ignore_index=True), after.sort_values(key, ignore_index=True)
+    )

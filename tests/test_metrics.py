@@ -580,3 +580,8 @@ def test_bits_are_unsigned():
         metrics.score_bits(EMPTY.astype(int), EMPTY, spacing_mm=UNIT, bits=1)
     with pytest.raises(InputError, match="1 to 64"):
         metrics.pack_bits([])
+
+
+def test_more_structures_than_bits_are_refused_in_words():
+    with pytest.raises(InputError, match="65 structures do not fit in one volume of 64 bits"):
+        metrics.label_bits(np.zeros((2, 2, 2), np.uint8), list(range(1, 66)))

@@ -122,3 +122,11 @@ def test_no_notebook_is_a_clear_error(tmp_path):
     for path in (tmp_path / "absent.ipynb", tmp_path / "x.ipynb"):
         with pytest.raises(InputError, match=r"does not exist|is no notebook"):
             notebook.parameters(path)
+
+
+@pytest.mark.parametrize(("text", "value"), [("1,5", [1, 5]), ("5", [5]), ("[2]", [2])])
+def test_a_list_on_the_command_line(text, value):
+    from umdlib.notebook import Parameter, _parse
+
+    given = Parameter("tolerances_mm", "list", "[1.0]", "")
+    assert _parse("chapter", given, text) == value

@@ -329,3 +329,8 @@ def test_masks_on_two_grids_are_named():
 def test_a_modality_that_is_not_there_is_named():
     with pytest.raises(InputError, match="Unknown modality 'MR'"):
         draw(structural="MR")
+
+
+def test_a_length_with_two_points_is_no_protocol():
+    with pytest.raises(InputError, match="jittered_1.2.3mm"):
+        prompts.protocol("jittered_1.2.3mm")

@@ -252,3 +252,25 @@ def test_grids_are_compared_in_millimetres():
     assert volume.same_grid(a, label_map())
     assert volume.grid_difference(a, LabelMap(a.data, moved)) == "a corner lies 0.5 mm apart"
     assert "shape" in volume.grid_difference(a, LabelMap(a.data[1:], AFFINE))
+
+
+def test_a_scale_without_a_number_is_named(tmp_path):
+    header = nib.Nifti1Header()
+    header.set_data_shape((4, 4, 4))
+    header.set_data_dtype(np.int16)
+    header.set_sform(np.eye(4), 1)
+    header["scl_slope"], header["scl_inter"] = 1, np.nan
+    header["magic"], header["vox_offset"] = header.single_magic, header.single_vox_offset
+    path = tmp_path / "scaled.nii"
+    path.write_bytes(header.binaryblock + bytes(4) + bytes(128))
+    with pytest.raises(InputError, match="scaled.nii cannot be read as NIfTI"):
+        volume.read_volume(path, unit="HU")
+
+
+def test_a_folder_that_is_a_file_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="Cannot write"):
+        volume.write_label_map(
+            tmp_path / "file" / "x.nii.gz",
+            volume.LabelMap(np.zeros((2, 2, 2), np.uint8), np.eye(4)),
+        )

@@ -399,6 +399,7 @@ def _score(a) -> int:
             cohort, name, a.out, cases=cases, settings=settings, device=a.device, report=_say
         )
         part = Path(a.out) / "parts" / f"{table['segmenter'].iloc[0]}.parquet"
+        table = scores.with_other_cases(table, part)
         scores.write_scores(part, table, stamp=table.attrs["stamp"])
         parts.append(part)
     merged = scores.combine(parts)

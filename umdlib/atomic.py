@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from umdlib.errors import InputError
@@ -40,4 +40,5 @@ def replaced(path: str | Path) -> Iterator[Path]:
     except OSError as error:
         raise InputError(f"Cannot write {path}: {error.strerror or error}.") from None
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pyarrow.parquet as pq
 
 from umdlib import metrics, prompts, runs, scores, segmenters, volume, weights
@@ -26,7 +27,9 @@ from umdlib.segmenters.contract import Segment, Segmenter
 from umdlib.volume import LabelMap, Volume
 
 # raised when a metric's value may change: scores on disk are then made anew from the predictions
-METRICS_VERSION = "1"
+METRICS_VERSION = "2"
+
+UNASKED = "not asked: the structural reference lacks the structure"
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,8 @@ def score_cohort(
     pandas.DataFrame
         Score rows of all the cases, `attrs["stamp"]` holds the provenance. A segmenter that
         cannot be loaded gives rows with status ``unavailable``; one that stops with an error
-        gives rows with status ``failed`` and the reason.
+        gives rows with status ``failed`` and the reason. Where the structural reference lacks a
+        structure that PET's has, there is no click: PET's row is ``unavailable``, not asked.
 
     Raises
     ------
@@ -126,7 +130,7 @@ def score_cohort(
         report(f"{record.name}: unavailable. {reason}")
         table = pd.concat([_blank_rows(c, record, settings, "unavailable", reason) for c in cases])
         return _stamped(table, stamp)
-    loaded: dict[tuple[str, str] | None, Segment] = {}
+    loaded: dict[tuple[str, str] | None, Segment | str] = {}
     examination, drawn = None, {}
     tables = []
     for number, case in enumerate(cases, start=1):
@@ -147,13 +151,27 @@ def score_cohort(
         elif state == "new":
             which = condition if record.conditions else None
             if which not in loaded:
-                loaded[which] = segmenters.load(record, device, which)
+                loaded[which] = _loaded(record, device, which)
+            if isinstance(loaded[which], str):
+                report(f"{record.name} {case.name}: unavailable. {loaded[which]}")
+                tables.append(_blank_rows(case, record, settings, "unavailable", loaded[which]))
+                continue
             _score_case(folder, case, record, loaded[which], drawn, settings, keys)
         tables.append(scores.read_scores(folder / "scores.parquet"))
         word = {"done": "kept", "rescore": "scored anew", "new": "scored"}[state]
         seconds = time.perf_counter() - started
         report(f"{record.name} {case.name} {word} ({number}/{len(cases)}, {seconds:.1f} s)")
     return _stamped(pd.concat(tables, ignore_index=True), stamp)
+
+
+def _loaded(record: Segmenter, device: str, condition: tuple[str, str] | None) -> Segment | str:
+    """The call of a segmenter, or why it cannot be loaded: the others of a run go on."""
+    try:
+        return segmenters.load(record, device, condition)
+    except InputError as error:
+        return str(error)
+    except Exception as error:  # whatever a model's code does
+        return f"{type(error).__name__}: {error}"[:500]
 
 
 def session_prompts(
@@ -205,7 +223,8 @@ def _score_case(
     part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:
         for stale in folder.parent.glob(f".{folder.name}.*.part"):
-            shutil.rmtree(stale)
+            if not _alive(stale.suffixes[-2]):  # of a process that was killed
+                shutil.rmtree(stale)
         part.mkdir(parents=True)
     except OSError as error:
         raise InputError(f"Cannot write {folder}: {error.strerror}.") from None
@@ -234,6 +253,12 @@ def _score_case(
         raise InputError(f"Cannot write {folder}: {error.strerror}.") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _alive(suffix: str) -> bool:
+    """Whether the process that writes a folder ``.NAME.PID.part`` still runs; this one does not count."""
+    pid = suffix.removeprefix(".")
+    return pid.isdigit() and int(pid) != os.getpid() and psutil.pid_exists(int(pid))
 
 
 @dataclass
@@ -324,10 +349,15 @@ def _with_metrics(
         truth, bits, spacing_mm=spacing_mm, bits=len(rows), tolerances_mm=settings.tolerances_mm
     ).drop(columns="bit")
     numbers = [c for c in table if c != "status"]
-    failed = rows["reason"].to_numpy() != ""
+    rows = rows.reset_index(drop=True)
+    # where the structural reference lacks a structure there was nothing to click: no failure of PET
+    unasked = rows["note"].eq(prompts.REFERENCE_EMPTY) & table["status"].eq("prediction_empty")
+    rows["reason"] = rows["reason"].mask(unasked, UNASKED)
+    failed = rows["reason"].ne("").to_numpy()
     table.loc[failed, numbers] = np.nan
     table.loc[failed, "status"] = "failed"
-    return pd.concat([rows.reset_index(drop=True), table.reset_index(drop=True)], axis=1)
+    table.loc[unasked.to_numpy(), "status"] = "unavailable"
+    return pd.concat([rows, table.reset_index(drop=True)], axis=1)
 
 
 def rescore(
@@ -395,10 +425,14 @@ def _rescore(folder: Path, case: Case, settings: Settings, keys: dict) -> None:
     keep = ["subject", "session", "modality", "structure", "segmenter", "prompt", "step", "seed",
             "seconds", "peak_mb", "reason", "note"]  # fmt: skip
     order = {s.name: n for n, s in enumerate(case.structures)}
+    places = runs.bit_places(folder, case)
+    old["reason"] = old["reason"].replace(UNASKED, "")
     tables = []
     for (protocol, seed, step), rows in old.groupby(["prompt", "seed", "step"]):
         rows = rows[keep].sort_values("structure", key=lambda names: names.map(order))
         bits = volume.read_bits(folder / runs.prediction_file(protocol, seed, step))
+        if places != list(range(len(places))):
+            bits = metrics.pack_bits([metrics.unpack_bit(bits, n) for n in places])
         tables.append(_with_metrics(rows, truth, bits, reference.spacing_mm, settings))
     scores.write_scores(folder / "scores.parquet", pd.concat(tables, ignore_index=True), stamp=keys)
 
@@ -430,8 +464,13 @@ def _keys(case: Case, record: Segmenter, drawn: dict, settings: Settings) -> dic
 
 def _score_keys(prediction_key: str, case: Case, settings: Settings) -> dict[str, str]:
     """Both content keys, of predictions whose own key is known."""
-    score = [prediction_key, file_hash(case.reference), settings.tolerances_mm, METRICS_VERSION]
-    return {"prediction_key": prediction_key, "score_key": _digest(score)}
+    structures = [[s.value, s.name] for s in case.structures]
+    score = [prediction_key, file_hash(case.reference), settings.tolerances_mm, METRICS_VERSION,
+             structures]  # fmt: skip
+    return {
+        "prediction_key": prediction_key, "score_key": _digest(score),
+        "structures": [name for _, name in structures],  # in the order of the predictions' bits
+    }  # fmt: skip
 
 
 def _state(folder: Path, keys: dict[str, str]) -> str:
@@ -443,7 +482,11 @@ def _state(folder: Path, keys: dict[str, str]) -> str:
         return "new"
     if stamp.get("prediction_key") != keys["prediction_key"]:
         return "new"
-    if (pq.read_table(path, columns=["status"])["status"].to_numpy() == "failed").any():
+    rows = pq.read_table(path, columns=["status", "prompt", "seed", "step"]).to_pandas()
+    if rows["status"].eq("failed").any():
+        return "new"
+    kept = rows[["prompt", "seed", "step"]].drop_duplicates().itertuples(index=False)
+    if not all((folder / runs.prediction_file(*row)).is_file() for row in kept):
         return "new"
     return "done" if stamp.get("score_key") == keys["score_key"] else "rescore"
 

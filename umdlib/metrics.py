@@ -234,6 +234,11 @@ def _zeros(like: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, str]:
 
 def _bits_dtype(count: int) -> np.dtype:
     """Smallest unsigned type with `count` bits."""
+    if count > 64:
+        raise InputError(
+            f"{count} structures do not fit in one volume of 64 bits. Take a part of them, e.g. by "
+            "'umdlib subset MANIFEST OUT --structures A,B'."
+        )
     return next(np.dtype(f"u{size}") for size in (1, 2, 4, 8) if count <= 8 * size)
 
 

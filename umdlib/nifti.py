@@ -98,6 +98,7 @@ def read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
             data = empty(header.get_data_shape()[:3], header.get_data_dtype())
             _fill(data, stream)
             stream.read(1)  # at the end of a gzip stream its checksum is verified
+            slope, intercept = header.get_slope_inter()
     except EOFError:
         raise InputError(f"File {path} is truncated: it ends before its last voxel.") from None
     except MemoryError:
@@ -113,7 +114,6 @@ def read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
             raise InputError(f"File {path} cannot be read as NIfTI: {error}.") from None
         raise
     data = data.astype(data.dtype.newbyteorder("="), copy=False)
-    slope, intercept = header.get_slope_inter()
     if slope is not None and (slope, intercept) != (1.0, 0.0):
         data = data * np.float32(slope) + np.float32(intercept or 0)
     return data, affine

@@ -231,6 +231,8 @@ def _parse(stem: str, parameter: Parameter, text: str) -> Any:
         value = ast.literal_eval(literal)
     except (ValueError, SyntaxError):
         value = text.split(",") if parameter.type.startswith("list") else text
+    if parameter.type.startswith("list") and not isinstance(value, list | None):
+        value = list(value) if isinstance(value, tuple) else [value]
     if not _fits(parameter.type, value):
         raise InputError(
             f"Parameter {parameter.name} of {stem} is '{text}'. Must be {parameter.type}."

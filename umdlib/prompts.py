@@ -128,7 +128,7 @@ def protocol(name: str) -> tuple[str, float]:
     InputError
         If there is no such protocol, or its length is missing or not positive.
     """
-    found = re.fullmatch(r"(.+)_([0-9.]+)mm", name)
+    found = re.fullmatch(r"(.+)_([0-9]+(?:\.[0-9]+)?)mm", name)
     kind, length = (found[1], float(found[2])) if found else (name, 0.0)
     key = f"{kind}_{{mm}}mm" if found else kind
     if key not in PROTOCOLS:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
 from umdlib import metrics, prompts, volume
 from umdlib.cohort import Case, Cohort
@@ -32,9 +33,34 @@ def read_prediction(
     InputError
         If there is no such prediction.
     """
-    path = case_folder(root, segmenter, case) / prediction_file(prompt, seed, step)
-    bits = volume.read_bits(path)
-    return {s.name: metrics.unpack_bit(bits, b) for b, s in enumerate(case.structures)}
+    folder = case_folder(root, segmenter, case)
+    bits = volume.read_bits(folder / prediction_file(prompt, seed, step))
+    places = bit_places(folder, case)
+    return {
+        s.name: metrics.unpack_bit(bits, b) for s, b in zip(case.structures, places, strict=True)
+    }
+
+
+def bit_places(folder: Path, case: Case) -> list[int]:
+    """Which bit of a case's predictions each of its structures has, by the names kept with them.
+
+    Raises
+    ------
+    InputError
+        The predictions are of other structures than the case has now.
+    """
+    names = [s.name for s in case.structures]
+    try:
+        stamp = json.loads(pq.read_schema(folder / "scores.parquet").metadata[b"umdlib"])
+    except (OSError, KeyError, ValueError):
+        return list(range(len(names)))
+    kept = stamp.get("structures", names)
+    if set(kept) != set(names):
+        raise InputError(
+            f"Predictions in {folder} are of {', '.join(kept)}; the cohort has {', '.join(names)} now. "
+            "Score it again."
+        )
+    return [kept.index(n) for n in names]
 
 
 def read_prompts(root: str | Path, segmenter: str, case: Case) -> list[Prompt]:

@@ -31,7 +31,7 @@ STATUSES: dict[str, str] = {
     "prediction_empty": "the structure is in the reference; the prediction is empty",
     "both_empty": "neither holds a voxel: nothing to score",
     "failed": "the segmenter stopped with an error; see reason",
-    "unavailable": "the segmenter could not be loaded here (weights, package); see reason",
+    "unavailable": "the segmenter could not be loaded here (weights, package) or was not asked; see reason",
 }
 
 _NUMBERS = ("hausdorff", "hausdorff_95", "assd", "reference_ml", "prediction_ml", "rvd",
@@ -170,6 +170,26 @@ def read_scores(path: str | Path) -> pd.DataFrame:
     table = check_scores(arrow.to_pandas(), source=str(path))
     table.attrs["stamp"] = stamp
     return table
+
+
+def with_other_cases(table: pd.DataFrame, path: str | Path) -> pd.DataFrame:
+    """A table and the rows of an earlier one, at `path`, of cases that it does not hold.
+
+    Only of the same segmenters, settings and cohort; otherwise the earlier one is out of date.
+    """
+    if not Path(path).is_file():
+        return table
+    earlier, stamp = read_scores(path), table.attrs["stamp"]
+    given = json.loads(json.dumps(stamp))  # as it is read back
+    same = ("cohort_hash", "segmenters", "tolerances_mm", "metrics", "plans")
+    if any(earlier.attrs["stamp"].get(k) != given.get(k) for k in same):
+        return table
+    case = ["subject", "session", "modality"]
+    scored = pd.MultiIndex.from_frame(table[case])
+    others = earlier[~pd.MultiIndex.from_frame(earlier[case]).isin(scored)]
+    both = check_scores(pd.concat([table, others], ignore_index=True)) if len(others) else table
+    both.attrs["stamp"] = stamp
+    return both
 
 
 def combine(paths: Iterable[str | Path]) -> pd.DataFrame:

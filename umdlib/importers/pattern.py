@@ -91,7 +91,13 @@ def _find(folder: Path, pattern: str, modalities: Mapping[str, str]):
     for file in sorted(folder.rglob("*")):
         if match := re.fullmatch(expression, file.relative_to(folder).as_posix()):
             modality = labels.modality(modalities[match["modality"]]).name
-            found.setdefault(match["subject"], {})[modality] = (file, match["modality"])
+            known = found.setdefault(match["subject"], {})
+            if modality in known:
+                raise InputError(
+                    f"Subject {match['subject']} has two images of {modality}: {known[modality][0]} and "
+                    f"{file}. Name one of them in the pattern's modalities."
+                )
+            known[modality] = (file, match["modality"])
     return found
 
 
@@ -100,7 +106,12 @@ def _row(
     image: Path, raw_modality: str, reference: str,
 ) -> dict:  # fmt: skip
     """One manifest row; the reference must exist."""
-    mask = folder / reference.format(subject=subject, modality=raw_modality)
+    name = reference.replace("{subject}", subject).replace("{modality}", raw_modality)
+    if "{" in name:
+        raise InputError(
+            f"Reference '{reference}' has another field than {{subject}}, {{modality}}."
+        )
+    mask = folder / name
     if not mask.is_file():
         raise InputError(f"Image {image} has no reference: {mask} does not exist.")
     start = manifest.resolve().parent

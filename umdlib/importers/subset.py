@@ -48,7 +48,10 @@ def write_subset(
     if session:
         labels.session(session)
     kept = [s for s in cohort.structures if not structures or s.name in structures]
-    keep = np.zeros(1 + max(s.value for s in cohort.structures), np.uint8)
+    if folder.resolve() == cohort.manifest.parent.resolve():
+        raise InputError(f"{folder} holds the cohort itself. Name another folder.")
+    top = max(s.value for s in cohort.structures)
+    keep = np.zeros(1 + top, np.uint8 if top < 256 else np.uint16)
     keep[[s.value for s in kept]] = [s.value for s in kept]
     rows = []
     for case, row in zip(cohort.cases, cohort.table.to_dict("records"), strict=True):
