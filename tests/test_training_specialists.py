@@ -222,6 +222,10 @@ def test_released_specialist_is_what_its_card_says(name):
     assert about.data["subjects"] >= 10
     assert about.data["seed"] != 20260207  # the book's cohort: no subject is shared
     assert about.architecture["plans"]["configurations"]
+    network = about.architecture["network"]
+    made = recipes.for_network(recipes.recipe(about.settings["name"]), network).record()
+    assert {k: about.settings[k] for k in made} == made
+    assert about.settings["recipe_of_the_code"]
     log = card.read_log(name, folder=card.FOLDER)
     assert len(log) == about.settings["epochs"]
     assert log["loss"].iloc[-1] < log["loss"].iloc[0]
@@ -258,6 +262,7 @@ def test_a_killed_training_goes_on_and_its_release_predicts(make_cohort, tmp_pat
     (name,) = card.names(folder=folder)
     about, log = card.read(name, folder=folder), card.read_log(name, folder=folder)
     assert log["epoch"].tolist() == list(range(60))
+    assert not about.settings["recipe_of_the_code"]  # the recipe's own number of epochs is another
     assert log["loss"].tail(5).mean() < log["loss"].head(5).mean()
     from umdlib.segmenters.specialists import specialist
 

@@ -10,7 +10,7 @@ from umdlib import weights
 from umdlib.cohort import Cohort
 from umdlib.errors import InputError
 from umdlib.training import card, nnunet_train
-from umdlib.training.recipes import RECIPES, TRAINERS
+from umdlib.training.recipes import RECIPES, TRAINERS, for_network
 
 TITLES = {"nnunet": "nnU-Net v2", "segresnet": "SegResNet", "swinunetr": "SwinUNETR",
           "stunet": "STU-Net"}  # fmt: skip
@@ -80,8 +80,8 @@ def release(
               "files": request["files"], "structures": request["structures"],
               **drawn(cohort)},
         settings={"seed": request["seed"], **request["recipe"], "precision_stored": "float16",
-                  "recipe_of_the_code": RECIPES[request["recipe"]["name"]].record()
-                  == request["recipe"]},
+                  "recipe_of_the_code": for_network(RECIPES[request["recipe"]["name"]],
+                                                    network).record() == request["recipe"]},
         cost={"cpu_seconds": round(float(log["cpu_s"].sum()), 1),
               "wall_seconds": round(float(log["wall_s"].sum()), 1),
               "planning_cpu_seconds": round(prepared["cpu_s"], 1),
