@@ -66,6 +66,13 @@ def test_a_table_without_specialists_gives_empty_tables_that_say_so(scores):
         supervised.excess_gap(alone, reference="nnunet")
 
 
+def test_the_words_on_an_excess_follow_the_metric(scores):
+    excess = supervised.excess_gap(scores, n_resamples=99)
+    assert "PET costs it more than the reference" in tables.excess_words(excess)
+    excess.attrs["metric"] = "rvd"
+    assert "its gap lies below the reference's" in tables.excess_words(excess)
+
+
 def test_an_unavailable_specialist_is_no_reference(scores):
     scores.loc[scores["segmenter"].eq("nnunet_small"), "status"] = "unavailable"
     assert supervised.specialists(scores) == []

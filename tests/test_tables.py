@@ -342,3 +342,19 @@ def test_click_curves_pair_structures_as_the_comparison_does():
     step = curve[curve["modality"].eq("difference") & curve["session"].eq("petct")].iloc[0]
     one = compare(table, by=("session", "segmenter"), n_resamples=99).iloc[0]
     assert step["estimate"] == pytest.approx(one["estimate"])
+
+
+def test_a_segmenter_with_scores_on_one_image_has_a_curve_there():
+    table = score_table(n_subjects=4, structures=["liver"], gap={"a": -0.2}, steps=(0, 1))
+    curve = click_curves(table[table["modality"].eq("PET")], n_resamples=99)
+    assert set(curve["modality"]) == {"PET"}
+    assert curve["estimate"].notna().all()
+
+
+def test_what_no_p_value_can_reach_depends_on_the_level(scores):
+    comparisons = compare(scores, n_resamples=99)
+    n, family = comparisons["n_subjects"].max(), comparisons["n_holm"].max()
+    least = family * 2.0 ** (1 - n)
+    assert tables.reachable_words(comparisons, level=least * 2) == ""
+    said = tables.reachable_words(comparisons, level=least)
+    assert f"could have had p < {least:g} after Holm" in said

@@ -38,6 +38,26 @@ def test_domains_are_compared_on_the_structures_that_all_hold():
     assert row["score"] == pytest.approx(wanted["dice"].iloc[0])
 
 
+def test_a_structure_that_one_domain_lacks_for_one_subject_does_not_move_the_change():
+    table = shifted(drop=0.0)
+    liver = table["structure"].eq("liver")
+    table.loc[liver, "dice"], table.loc[~liver, "dice"] = 0.9, 0.3
+    gone = table["subject"].eq("scanner-001") & table["structure"].eq("aorta")
+    table.loc[gone, ["dice", "status"]] = [np.nan, "failed"]
+    changes = shifts.domain_changes(shifts.domain_scores(table))
+    out = changes[changes["domain"].eq("scanner")]
+    assert (out["change"] == 0).all() and (out["n_subjects"] == 2).all()
+
+
+def test_no_conclusion_where_every_interval_of_a_domain_holds_0():
+    said = shifts.domain_sentence(shifts.domain_changes(shifts.domain_scores(shifted(drop=0.0))))
+    assert "two questions" not in said
+    moved = shifts.domain_changes(shifts.domain_scores(shifted(drop=0.2)))
+    assert "two questions" in shifts.domain_sentence(moved)
+    moved.attrs["metric"] = "rvd"  # no end of it is the better one
+    assert "at its lowest" in shifts.domain_sentence(moved)
+
+
 def test_the_sentence_on_domains_names_the_largest_loss():
     text = shifts.domain_sentence(shifts.domain_changes(shifts.domain_scores(shifted(drop=0.2))))
     assert "other scanner" in text
@@ -145,6 +165,45 @@ def test_withholding_costs_what_was_taken_from_the_withheld_structures():
     same = withheld.cost_of_withholding(withheld.paired_scores(
         withheld_scores(0), trained.FULL, trained.FEWER, ["brain", "stomach"]), n_resamples=200)  # fmt: skip
     assert "an interval that holds 0" in tables.withheld_words(same)
+
+
+def test_new_targets_are_those_of_the_training_alone():
+    scores = withheld_scores(0.2)
+    extra = scores[scores["structure"].eq("liver")].assign(structure="lesion")
+    extra.loc[extra["segmenter"].eq(trained.FEWER), "dice"] = 0.0
+    pairs = [
+        withheld.paired_scores(t, trained.FULL, trained.FEWER, ["brain"])
+        for t in (scores, pd.concat([scores, extra], ignore_index=True))
+    ]
+    pd.testing.assert_frame_equal(*pairs)
+
+
+def test_a_network_that_failed_everywhere_leaves_no_pairs():
+    scores = withheld_scores()
+    lost = scores["segmenter"].eq(trained.FEWER)
+    scores.loc[lost, ["dice", "status"]] = [np.nan, "failed"]
+    assert withheld.paired_scores(scores, trained.FULL, trained.FEWER, ["brain"]).empty
+
+
+@pytest.mark.parametrize(
+    ("metric", "ends", "words"),
+    [
+        ("dice", (-0.3, -0.1), "what a network was trained to find matters"),
+        ("dice", (0.1, 0.3), "do not pay for it here"),
+        ("hausdorff_95", (1.0, 3.0), "what a network was trained to find matters"),
+        ("rvd", (0.1, 0.3), "an interval without 0"),
+        ("dice", (-0.1, 0.1), "an interval that holds 0"),
+        ("dice", (np.nan, np.nan), "too few subjects for an interval"),
+    ],
+)
+def test_the_words_on_withholding_follow_the_interval(metric, ends, words):
+    pairs = withheld.paired_scores(
+        withheld_scores(), trained.FULL, trained.FEWER, ["brain", "stomach"]
+    )
+    costs = withheld.cost_of_withholding(pairs, n_resamples=99)
+    costs.loc[costs["group"].eq(withheld.GROUPS[-1]), ["ci_low", "ci_high"]] = ends
+    costs.attrs["metric"] = metric
+    assert words in tables.withheld_words(costs)
 
 
 def test_without_the_second_training_there_is_nothing_to_compare():

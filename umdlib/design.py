@@ -244,8 +244,9 @@ def learned_share(
 ) -> pd.DataFrame:
     """The share of the gap that is the transfer effect, with its interval.
 
-    The interval holds every share s for which the interval of ``transfer - s gap`` holds 0, as
-    Fieller's does for normal values: 100 % is in it where the modality effect's interval holds 0.
+    The interval holds the shares s for which the interval of ``transfer - s gap`` holds 0, as
+    Fieller's does for normal values. Where the modality effect's interval holds 0, so does it hold
+    100 %, but for a search that starts at the estimate and ends at the first s that is outside.
     A ratio of two means is undefined where its denominator may be 0: share and interval are left
     out where the gap's own interval comes nearer to 0 than `smallest`.
 

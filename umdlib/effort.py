@@ -123,7 +123,8 @@ def click_curves(
             index=["subject", "structure"], columns=["modality", "step"], values="score"
         )
         matrix = cases.groupby("subject").mean()
-        matrix = matrix.join(_differences(cases, session(name).structural))
+        change = _differences(cases, session(name).structural)
+        matrix = matrix.join(change) if len(change.columns) else matrix
         rng = np.random.default_rng(seed)
         table = _curve(matrix, metric, n_resamples, rng)
         tables.append(table.assign(session=name, segmenter=segmenter, prompt=prompt))

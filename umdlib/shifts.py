@@ -7,7 +7,7 @@ import pandas as pd
 
 from umdlib import resampling
 from umdlib.design import DIETS, parts_of
-from umdlib.empty_rules import difference_limits, higher_is_better, with_empty_rule
+from umdlib.empty_rules import difference_limits, higher_is_better, is_directed, with_empty_rule
 from umdlib.tables import interval, metric_title
 from umdlib.training.domains import DOMAINS
 
@@ -24,15 +24,16 @@ COLUMNS = ["domain", "diet", "modality", "score", "change", "ci_low", "ci_high",
 def domain_scores(
     table: pd.DataFrame, *, metric: str = "dice", empty: str = "drop"
 ) -> pd.DataFrame:
-    """Mean score of each subject of the shifted cohorts, on the structures that all domains hold.
+    """Score of each structure of each subject of the shifted cohorts.
 
     Returns
     -------
     pandas.DataFrame
-        `domain, number, diet, modality, score`. The subject's name is its domain and its number;
-        subjects of one number are drawn alike in all domains, but for what the domain fixes.
+        `domain, number, diet, modality, structure, score`, of the structures that all domains hold.
+        The subject's name is its domain and its number; subjects of one number are drawn alike in
+        all domains, but for what the domain fixes.
     """
-    columns = ["domain", "number", "diet", "modality", "score"]
+    columns = ["domain", "number", "diet", "modality", "structure", "score"]
     parts = table["segmenter"].map(lambda s: parts_of(s, family=FAMILY))
     rows = table[parts.notna() & table["status"].ne("unavailable") & table["step"].eq(0)]
     if rows.empty:
@@ -46,9 +47,9 @@ def domain_scores(
     ).dropna(subset=["score"])  # fmt: skip
     held = rows.groupby("structure")["domain"].nunique()
     rows = rows[rows["structure"].isin(held.index[held.eq(rows["domain"].nunique())])]
-    means = rows.groupby(columns[:-1], sort=False)["score"].mean().reset_index()
-    means.attrs["metric"] = metric
-    return means
+    rows = rows[columns].reset_index(drop=True)
+    rows.attrs["metric"] = metric
+    return rows
 
 
 def domain_changes(
@@ -66,21 +67,26 @@ def domain_changes(
     Returns
     -------
     pandas.DataFrame
-        `COLUMNS`. The change is within subjects of one number; NaN at home.
+        `COLUMNS`. The change is within subjects of one number, on the structures that a subject
+        has in both domains; NaN at home. `n_subjects` are those of the change, at home all.
     """
     found = []
     limits = difference_limits(scores.attrs.get("metric", "dice"))
+    one = ["number", "structure"]
     for (domain, diet, modality), part in scores.groupby(
         ["domain", "diet", "modality"], sort=False
     ):
         home = scores[scores["domain"].eq(HOME) & scores["diet"].eq(diet)
                       & scores["modality"].eq(modality)]  # fmt: skip
-        both = part.set_index("number")["score"] - home.set_index("number")["score"]
-        values = both.dropna().to_numpy() if domain != HOME else np.empty(0)
-        row = {"domain": domain, "diet": diet, "modality": modality,
-               "score": part["score"].mean(), "change": np.nan, "ci_low": np.nan,
-               "ci_high": np.nan, "n_subjects": len(part)}  # fmt: skip
-        if len(values):
+        means = part.groupby("number")["score"].mean()
+        row = {"domain": domain, "diet": diet, "modality": modality, "score": means.mean(),
+               "change": np.nan, "ci_low": np.nan, "ci_high": np.nan,
+               "n_subjects": len(means)}  # fmt: skip
+        if domain != HOME:
+            both = (part.set_index(one)["score"] - home.set_index(one)["score"]).dropna()
+            values = both.groupby("number").mean().to_numpy()
+            row["n_subjects"] = len(values)
+        if domain != HOME and len(values):
             counts = resampling.resample_counts(
                 len(values), n_resamples, np.random.default_rng(seed)
             )
@@ -93,7 +99,7 @@ def domain_changes(
 
 
 def domain_sentence(changes: pd.DataFrame) -> str:
-    """The largest loss and the smallest outside the domain, with their intervals.
+    """The lowest change and the highest outside the domain, with their intervals.
 
     Parameters
     ----------
@@ -107,15 +113,22 @@ def domain_sentence(changes: pd.DataFrame) -> str:
     if seen.empty:
         return "No network was tested both inside and outside its domain."
     metric = changes.attrs.get("metric", "dice")
-    worst, best = seen.loc[seen["change"].idxmin()], seen.loc[seen["change"].idxmax()]
-    if not higher_is_better(metric):
-        worst, best = best, worst
-    return (
+    lowest, highest = seen.loc[seen["change"].idxmin()], seen.loc[seen["change"].idxmax()]
+    ends = [(lowest, "at its lowest"), (highest, "at its highest")]
+    if is_directed(metric):
+        words = ("at worst", "at best") if higher_is_better(metric) else ("at best", "at worst")
+        ends = sorted(
+            zip((lowest, highest), words, strict=True), key=lambda end: end[1] != "at worst"
+        )
+    said = " and ".join(f"{_said(row)} {word}" for row, word in ends[: min(2, len(seen))])
+    text = (
         f"On a modality that a network was trained on, leaving the training's own simulator changes "
-        f"its mean {metric_title(metric)} by {_said(worst)} at worst and by {_said(best)} at best (n = "
-        f"{int(changes['n_subjects'].min())} subjects per domain, 95 % intervals): *unseen subjects* "
-        f"and *unseen conditions* are two questions."
+        f"its mean {metric_title(metric)} by {said} (the ends of {len(seen)} changes, n = "
+        f"{int(seen['n_subjects'].min())} subjects; 95 % intervals of each alone, not corrected for "
+        "their number)."
     )
+    moved = (lowest["ci_high"] < 0) or (highest["ci_low"] > 0)
+    return text + (" *Unseen subjects* and *unseen conditions* are two questions." if moved else "")
 
 
 def _said(row: pd.Series) -> str:

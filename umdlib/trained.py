@@ -24,6 +24,10 @@ NO_FEWER = (
     "This run holds no scores of a network whose training withheld structures. `umdlib train "
     "promptable --without A,B` makes one."
 )
+ONE_GROUP = (
+    "The structures of this cohort were all withheld from that training, or none was: there are no two "
+    "groups to compare."
+)
 ONE_SEED = (
     "This run holds networks of one training seed per diet: nothing to compare. `umdlib train "
     "promptable --seed N` makes others, and `clicknet:FOLDER/NAME.json` is such a network's name."

@@ -9,13 +9,15 @@ import pandas as pd
 
 from umdlib import resampling
 from umdlib.empty_rules import check_scores, difference_limits, with_empty_rule
+from umdlib.labels import ORGANS
 
 GROUPS = ("withheld", "trained", "withheld minus trained")
 COLUMNS = ["session", "subject", "structure", "withheld", "full", "fewer", "difference"]
 
 
 def paired_scores(
-    scores: pd.DataFrame, full: str, fewer: str, withheld: Sequence[str], *, metric: str = "dice",
+    scores: pd.DataFrame, full: str, fewer: str, withheld: Sequence[str], *,
+    taught: Sequence[str] = tuple(s.name for s in ORGANS), metric: str = "dice",
     empty: str = "drop", prompt: str = "centre", step: int = 0, modality: str = "PET",
 ) -> pd.DataFrame:  # fmt: skip
     """Scores of two trainings of one network on the same image and click.
@@ -28,6 +30,9 @@ def paired_scores(
         Network trained on all structures, and the one whose training withheld some.
     withheld
         Names of those structures.
+    taught
+        Names of all structures of the full training (the released one's: the 13 organs). Others of
+        a cohort, which neither training showed, are left out.
     metric, empty, prompt, step, modality
         What is compared.
 
@@ -41,6 +46,7 @@ def paired_scores(
     rows = scores[
         scores["segmenter"].isin([full, fewer]) & scores["status"].ne("unavailable")
         & scores["prompt"].eq(prompt) & scores["step"].eq(step) & scores["modality"].eq(modality)
+        & scores["structure"].isin(set(taught))
     ].reset_index(drop=True)  # fmt: skip
     if set(rows["segmenter"]) != {full, fewer}:
         return pd.DataFrame(columns=COLUMNS)
@@ -48,11 +54,11 @@ def paired_scores(
     wide = rows.pivot_table(
         index=["session", "subject", "structure"], columns="segmenter", values="score", sort=False
     )
-    table = wide.rename(columns={full: "full", fewer: "fewer"}).dropna().reset_index()
+    wide = wide.reindex(columns=[full, fewer]).set_axis(["full", "fewer"], axis=1)
+    table = wide.dropna().reset_index()
     table = table.assign(
         withheld=table["structure"].isin(set(withheld)), difference=table["fewer"] - table["full"]
     )[COLUMNS]
-    table.columns.name = None
     table.attrs["metric"] = metric
     return table
 

@@ -189,7 +189,7 @@ def domain_plot(table: pd.DataFrame, titles: Mapping[str, str], *, ax: Axes | No
     Parameters
     ----------
     table
-        Columns `domain, diet, modality, subject, score` (one row per subject).
+        From `umdlib.shifts.domain_scores`.
     titles
         Domain -> name shown, in the order of the figure.
     ax
@@ -201,6 +201,8 @@ def domain_plot(table: pd.DataFrame, titles: Mapping[str, str], *, ax: Axes | No
         Large marks are means, small ones subjects; filled on the structural image, open on PET.
     """
     ax = axes(ax, figsize=(7.2, 4.0))
+    metric = table.attrs.get("metric", "dice")
+    table = table.groupby(["domain", "diet", "modality", "number"])["score"].mean().reset_index()
     shown = [d for d in titles if d in set(table["domain"])]
     groups = [(d, pet) for d in DIETS for pet in (False, True)]
     for n, (diet, pet) in enumerate(groups):
@@ -213,7 +215,6 @@ def domain_plot(table: pd.DataFrame, titles: Mapping[str, str], *, ax: Axes | No
             ax.plot(x + dx, values.mean(), marker=look["marker"], mec=look["color"], mfc=face,
                     ms=8, zorder=3)  # fmt: skip
     ax.set_xticks(range(len(shown)), [titles[d] for d in shown])
-    metric = table.attrs.get("metric", "dice")
     ax.set_ylim(score_limits(metric))
     ax.set_ylabel(f"mean {metric_title(metric)} over structures")
     handles = [Line2D([], [], ls="none", label=f"trained on {DIETS[d]}", **DIET_LOOKS[d])

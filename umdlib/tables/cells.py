@@ -112,10 +112,12 @@ def modality_table(
     rows = comparisons[comparisons["session"].eq(session_name)]
     if rows.empty:
         raise InputError(f"No comparison of session '{session_name}' in the table.")
+    across = 0
     if overall is not None:
         extra = overall[overall["session"].eq(session_name)].assign(structure="all")
         if correction == "holm":  # over structures, of which this row has one: over segmenters here
             extra = extra.assign(p_holm=extra["p_bh"])
+            across = int(extra["n_bh"].max()) if len(extra) else 0
         rows = pd.concat([rows, extra], ignore_index=True)
     metric = comparisons.attrs.get("metric", "dice")
     p_column = CORRECTIONS[correction][0]
@@ -129,7 +131,6 @@ def modality_table(
     table.attrs = {**comparisons.attrs, "form": form, "correction": correction}
     family = {"holm": "n_holm", "bh": "n_bh"}.get(correction)
     sizes = sorted(set(rows.loc[rows["structure"].ne("all"), family])) if family else []
-    across = int(overall["n_bh"].max()) if overall is not None and correction == "holm" else 0
     table.attrs["legend"] = _legend(table.attrs, structural, [int(n) for n in sizes if n], across)
     return table
 

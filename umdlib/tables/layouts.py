@@ -133,14 +133,14 @@ def verdict_counts(comparisons: pd.DataFrame) -> str:
     )
 
 
-def reachable_words(comparisons: pd.DataFrame) -> str:
-    """Whether the sign-flip test can give a p-value that Holm's correction leaves under 0.05.
+def reachable_words(comparisons: pd.DataFrame, *, level: float = 0.05) -> str:
+    """Whether the sign-flip test can give a p-value that Holm's correction leaves under `level`.
 
     A sentence that begins with a space where it cannot, nothing where it can.
     """
     known = comparisons[comparisons["estimate"].notna()]
     smallest = 2.0 ** (1 - known["n_subjects"])
-    barred = known[(smallest * known["n_holm"]).ge(0.05)]
+    barred = known[(smallest * known["n_holm"]).ge(level)]
     if barred.empty:
         return ""
     n = int(barred["n_subjects"].max())
@@ -149,7 +149,7 @@ def reachable_words(comparisons: pd.DataFrame) -> str:
         f" With {n} subjects the smallest p-value that a sign-flip test can give is "
         f"2 in {2**n:,}, {p_text(2.0 ** (1 - n))}; times a family of {family} that is "
         f"{p_text(min(family * 2.0 ** (1 - n), 1.0))}. So in {len(barred)} of the {len(known)} "
-        "comparisons no difference, however large, could have been called one after Holm."
+        f"comparisons no difference, however large, could have had p < {level:g} after Holm."
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from umdlib import supervised
-from umdlib.empty_rules import higher_is_better
+from umdlib.empty_rules import higher_is_better, is_directed
 from umdlib.tables.cells import session_title, structure_title
 from umdlib.tables.text import interval, number
 
@@ -95,13 +95,17 @@ def excess_layout(excess: pd.DataFrame) -> pd.DataFrame:
 def excess_words(excess: pd.DataFrame) -> str:
     """One Markdown item per segmenter: what is left of its gap beside the reference's."""
     lines, name = [], supervised.title(excess.attrs.get("reference") or "the reference")
-    words = ["worse off on PET than the reference", "better off on PET than the reference"]
-    worse, better = words if higher_is_better(excess.attrs.get("metric", "dice")) else words[::-1]
+    metric = excess.attrs.get("metric", "dice")
+    below, above = "PET costs it more than the reference", "PET costs it less than the reference"
+    if not is_directed(metric):
+        below, above = "its gap lies below the reference's", "its gap lies above the reference's"
+    elif not higher_is_better(metric):
+        below, above = above, below
     for r in excess.itertuples():
         if r.ci_high < 0:
-            verdict = worse
+            verdict = below
         elif r.ci_low > 0:
-            verdict = better
+            verdict = above
         else:
             verdict = "cannot be told from the reference" if r.ci_low == r.ci_low else "too few"
         lines.append(

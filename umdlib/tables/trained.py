@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from umdlib.design import DIETS
+from umdlib.empty_rules import higher_is_better, is_directed
 from umdlib.labels import session
 from umdlib.tables.cells import metric_title, session_title
 from umdlib.tables.text import interval, number, p_text
@@ -174,19 +175,31 @@ def withheld_layout(costs: pd.DataFrame) -> pd.DataFrame:
 
 def withheld_words(costs: pd.DataFrame) -> str:
     """Whether a network finds what it was never trained to find, session by session."""
-    said = []
+    said, metric = [], costs.attrs.get("metric", "dice")
     for name, part in costs.groupby("session", sort=False):
         hidden, shown, extra = (part.set_index("group").loc[g] for g in GROUPS)
-        sure = extra["ci_high"] < 0 or extra["ci_low"] > 0
         said.append(
             f"**{session_title(name)}**: on structures that its training withheld the network "
             f"reaches a mean {_metric(costs)} of {number(hidden['fewer'])} on PET, where the one that was trained "
             f"on them reaches {number(hidden['full'])}: {_change(hidden)}. On the structures that both "
             f"were trained on the change is {_change(shown)}. The difference of the two is "
-            f"{_change(extra)}"
-            + (": what a network was trained to find matters." if sure else ", an interval that holds 0.")
-        )  # fmt: skip
+            f"{_change(extra)}{_withheld_verdict(extra, metric)}"
+        )
     return "\n\n".join(said)
+
+
+def _withheld_verdict(extra: pd.Series, metric: str) -> str:
+    """What the interval of the difference between the two groups says."""
+    low, high = extra["ci_low"], extra["ci_high"]
+    if not np.isfinite([low, high]).all():
+        return " (too few subjects for an interval)."
+    if low <= 0 <= high:
+        return ", an interval that holds 0."
+    if is_directed(metric) and (high < 0) == higher_is_better(metric):
+        return ": what a network was trained to find matters."
+    if is_directed(metric):
+        return ": the withheld structures do not pay for it here."
+    return ", an interval without 0."
 
 
 def _metric(table: pd.DataFrame) -> str:
