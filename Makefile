@@ -14,10 +14,8 @@ AXE      := tools/pages/node_modules/axe-core/axe.min.js
 SHELL    := /bin/bash
 
 # settings that were given on the command line go to the graph; the rest is the profile's
-# make's own abspath takes a path with spaces apart
-whole = $(shell $(PYTHON) -c 'import os, sys; print(os.path.abspath(sys.argv[1]))' "$(1)")
-CONFIG := $(if $(COHORT),cohort="$(call whole,$(COHORT))") $(if $(SEGMENTERS),segmenters="$(SEGMENTERS)") \
-          $(if $(DEVICE),device="$(DEVICE)") $(if $(ORGAN_MAPS),organ_maps="$(call whole,$(ORGAN_MAPS))")
+CONFIG := $(if $(COHORT),cohort="$(COHORT)") $(if $(SEGMENTERS),segmenters="$(SEGMENTERS)") \
+          $(if $(DEVICE),device="$(DEVICE)") $(if $(ORGAN_MAPS),organ_maps="$(ORGAN_MAPS)")
 GRAPH  := $(BIN)/python -m snakemake book --snakefile workflow/Snakefile --cores $(CORES) \
           --configfile workflow/$(PROFILE).yaml $(if $(strip $(CONFIG)),--config $(CONFIG)) \
           --rerun-incomplete --keep-going --quiet rules host progress

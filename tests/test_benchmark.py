@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -395,12 +397,17 @@ def test_a_structure_that_only_pet_has_is_not_asked_and_no_failure(make_cohort, 
 def test_the_half_written_folder_of_a_living_process_is_left_alone(make_cohort, register, tmp_path):
     cohort = read_cohort(make_cohort(1))
     folder = runs.case_folder(tmp_path, "counting", cohort.cases[0])
-    living = folder.with_name(f".{folder.name}.{os.getppid()}.part")
-    dead = folder.with_name(f".{folder.name}.999999999.part")
-    for part in (living, dead):
-        part.mkdir(parents=True)
-    benchmark.score_cohort(cohort, register(Counting()), tmp_path, settings=ONE)
-    assert living.is_dir() and not dead.exists()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        living, dead = (
+            folder.with_name(f".{folder.name}.{benchmark._HOST}.{pid}.part")
+            for pid in (other.pid, 999999999)
+        )
+        elsewhere = folder.with_name(f".{folder.name}.other-host.999999999.part")
+        for part in (living, dead, elsewhere):
+            part.mkdir(parents=True)
+        benchmark.score_cohort(cohort, register(Counting()), tmp_path, settings=ONE)
+        other.communicate(b"\n")
+    assert living.is_dir() and elsewhere.is_dir() and not dead.exists()
 
 
 def test_a_case_whose_prediction_is_gone_is_predicted_again(make_cohort, register, tmp_path):
@@ -442,3 +449,95 @@ def test_scoring_a_part_keeps_the_rows_of_the_rest(make_cohort, tmp_path):
     pd.testing.assert_frame_equal(
         whole.sort_values(key, ignore_index=True), after.sort_values(key, ignore_index=True)
     )
+
+
+def test_cases_added_by_several_processes_are_all_kept(make_cohort, register, tmp_path):
+    cohort = read_cohort(make_cohort(4))
+    table = benchmark.score_cohort(cohort, register(Counting()), tmp_path / "run", settings=ONE)
+    parts = []
+    for _, part in table.groupby("subject"):
+        part.attrs = dict(table.attrs)
+        parts.append(part.reset_index(drop=True))
+    path = tmp_path / "parts" / "counting.parquet"
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda part: scores.add_cases(path, part), parts))
+    assert set(scores.read_scores(path)["subject"]) == set(table["subject"])
+
+
+def test_cases_prompted_otherwise_are_not_kept(make_cohort, register, tmp_path):
+    cohort = read_cohort(make_cohort(2))
+    table = benchmark.score_cohort(cohort, register(Counting()), tmp_path / "run", settings=ONE)
+    path = tmp_path / "counting.parquet"
+    scores.write_scores(path, table, stamp={**table.attrs["stamp"], "prompts": "of an older code"})
+    one = table[table["subject"].eq("sub-001")].reset_index(drop=True)
+    one.attrs = dict(table.attrs)
+    scores.add_cases(path, one)
+    assert set(scores.read_scores(path)["subject"]) == {"sub-001"}
+
+
+def test_no_memory_to_load_a_segmenter_ends_the_command(make_cohort, tmp_path):
+    def load(device):
+        raise RuntimeError("CUDA out of memory. Tried to allocate 3 GiB")
+
+    segmenters.register(Segmenter("large", "L", "L.", load, frozenset({"click"})))
+    try:
+        with pytest.raises(InputError, match="ran out of memory on cpu while it was loaded"):
+            benchmark.score_cohort(read_cohort(make_cohort(1)), "large", tmp_path)
+    finally:
+        segmenters._registered.pop("large")
+
+
+def test_rescoring_keeps_the_rows_of_images_that_a_segmenter_has_no_weights_for(
+    make_cohort, tmp_path
+):
+    def load(device, condition):
+        return lambda image, prompt, previous=None: image.data > 40
+
+    segmenters.register(Segmenter("half", "H", "H.", load, frozenset({"click"}),
+                                  conditions=(("petct", "CT"),)))  # fmt: skip
+    try:
+        cohort = read_cohort(make_cohort(1))
+        table = benchmark.score_cohort(cohort, "half", tmp_path, settings=ONE)
+    finally:
+        segmenters._registered.pop("half")
+    scores.write_scores(tmp_path / "scores.parquet", table, stamp=table.attrs["stamp"])
+    anew = benchmark.rescore(cohort, tmp_path)
+    key = ["subject", "modality", "structure"]
+    columns = [*key, "status", "reason", "dice"]
+    pd.testing.assert_frame_equal(
+        anew[columns].sort_values(key, ignore_index=True),
+        table[columns].sort_values(key, ignore_index=True),
+    )
+    assert anew["status"].value_counts().to_dict() == {"unavailable": 2, "ok": 2}
+
+
+def test_predictions_without_the_names_of_their_bits_are_read_in_the_order_asked(
+    make_cohort, register, tmp_path
+):
+    cohort = read_cohort(make_cohort(1))
+    name = register(Counting(by_name), prompts=("class",))
+    benchmark.score_cohort(cohort, name, tmp_path, settings=ONE)
+    case = cohort.cases[0]
+    before = runs.read_prediction(tmp_path, name, case, prompt="class")
+    path = runs.case_folder(tmp_path, name, case) / "scores.parquet"
+    table = scores.read_scores(path)
+    stamp = {k: v for k, v in table.attrs["stamp"].items() if k != "structures"}
+    scores.write_scores(path, table, stamp=stamp)
+    turned = replace(case, structures=case.structures[::-1])
+    after = runs.read_prediction(tmp_path, name, turned, prompt="class")
+    assert all(np.array_equal(after[n], before[n]) for n in before)
+
+
+def test_a_case_stays_where_the_new_one_cannot_take_its_place(tmp_path):
+    folder = tmp_path / "case"
+    folder.mkdir()
+    (folder / "scores.parquet").write_text("old")
+    with pytest.raises(FileNotFoundError):
+        benchmark._put(tmp_path / ".case.host.1.part", folder)
+    assert (folder / "scores.parquet").read_text() == "old"
+    part = tmp_path / ".case.host.2.part"
+    part.mkdir()
+    (part / "scores.parquet").write_text("new")
+    benchmark._put(part, folder)
+    assert (folder / "scores.parquet").read_text() == "new"
+    assert [p.name for p in tmp_path.iterdir()] == ["case"]

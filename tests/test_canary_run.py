@@ -84,6 +84,58 @@ def test_a_prompt_that_fails_does_not_stop_the_others(run):
     assert len(found) == 2 and not found["faults"].str.contains("reads_reference").any()
 
 
+def test_a_structure_that_failed_in_the_run_is_not_compared(run):
+    failing = {"ball"}
+
+    def segment(image, prompt, previous=None):
+        if prompt.structure in failing:
+            raise ValueError("not today")
+        return ball(image, prompt)
+
+    cohort, root = run(segment)
+    failing.clear()
+    found = canary_run.check_run(cohort, root, ["canary_of_test"], device="cpu")
+    assert not found["faults"].str.contains("reads_reference").any()
+
+
+def test_a_segmenter_that_does_not_load_any_more_is_checked_by_its_masks(run, monkeypatch):
+    cohort, root = run(ball)
+
+    def load(device):
+        raise RuntimeError("the driver is gone")
+
+    segmenters.register(Segmenter("canary_of_test", "C", "C.", load, frozenset({"click"})))
+    monkeypatch.setattr(controls, "known", lambda: {"canary_of_test": 0.9})
+    found = canary_run.check_run(cohort, root, ["canary_of_test"], device="cpu")
+    assert found["faults"].eq("").all()
+    assert found["control"].eq("failed: RuntimeError: the driver is gone").all()
+
+
+MODEL = """
+from umdlib.segmenters import Segmenter
+
+def load(device):
+    return lambda image, prompt, previous=None: image.data > 40
+
+MINE = Segmenter("canary_of_test", "Mine", "Above 40.", load, frozenset({"click"}))
+"""
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_the_command_takes_segmenters_as_the_run_was_given_them(make_cohort, tmp_path, told):
+    manifest, root, file = make_cohort(1), tmp_path / "run", tmp_path / "model.py"
+    file.write_text(MODEL)
+    named = ["--segmenters", f"{file}:MINE"]
+    assert main(["score", str(manifest), *named, "--out", str(root), "--prompts", "centre"]) == 0
+    segmenters._registered.pop("canary_of_test")  # as in another process
+    try:
+        assert main(["canaries", str(manifest), str(root), *(named if told else [])]) == 0
+    finally:
+        segmenters._registered.pop("canary_of_test", None)
+    control = flags.read(root)["control"]
+    assert control.eq("unverified adapter" if told else "not run here").all()
+
+
 def test_the_command_stores_the_findings_beside_the_scores(run, capsys):
     cohort, root = run(lambda image, prompt, previous=None: np.zeros(image.shape, bool))
     manifest = cohort.cases[0].image.parent / "manifest.tsv"

@@ -314,7 +314,11 @@ def test_only_vetted_checkpoints_are_read_without_restriction(tmp_path):
     torch.save({"lr": np.float64(1)}, path)
     with pytest.raises(Exception, match="weights_only|Weights only"):
         file_contract.read_checkpoint({"path": str(path)})
-    assert file_contract.read_checkpoint({"path": str(path), "vetted": True})["lr"] == 1
+    given = {"path": str(path), "vetted": True, "sha256": file_contract.sha256(str(path))}
+    assert file_contract.read_checkpoint(given)["lr"] == 1
+    torch.save({"lr": np.float64(2)}, path)
+    with pytest.raises(RuntimeError, match="was changed since it was checked"):
+        file_contract.read_checkpoint(given)
 
 
 def test_a_gpu_that_the_pinned_torch_does_not_know_is_named(monkeypatch):

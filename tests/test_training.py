@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -363,3 +365,22 @@ def test_a_card_that_is_none_is_refused_in_words(tmp_path):
     other = next(card.FOLDER.glob("nnunet_*.json"))
     with pytest.raises(InputError, match="is a .* not a ClickNet"):
         segmenters.get(f"clicknet:{other}")
+
+
+def test_a_full_disk_is_a_sentence_and_the_checkpoint_before_stays(tmp_path):
+    """torch's writer meets it as a RuntimeError; a limit on the size of files stands for the disk."""
+    path = tmp_path / "latest.pth"
+    path.write_text("before")
+    code = (
+        "import resource, signal, sys, torch\n"
+        "from umdlib.atomic import replaced\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))\n"
+        "with replaced(sys.argv[1]) as part:\n"
+        "    torch.save({'w': torch.zeros(100_000)}, part)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False
+    )
+    assert "InputError: Cannot write" in done.stderr.splitlines()[-1]
+    assert path.read_text() == "before" and len(list(tmp_path.iterdir())) == 1

@@ -189,6 +189,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the cohort")
     p.add_argument("root", metavar="RUN", help="folder of the run; gets canaries.tsv")
+    p.add_argument("--segmenters", default="", metavar="A,B",
+                   help="as the run was given them, where some are your own")  # fmt: skip
     p.add_argument("--device", default="cpu", help="cpu (default) or cuda")
 
     p = _command(commands, "render", _render, "lay a run's chapters together and render the book")
@@ -393,14 +395,14 @@ def _score(a) -> int:
             f"No case of {a.manifest} is {a.session or ''} {wanted or ''}.".replace("  ", " ")
         )
     settings = benchmark.Settings(benchmark.parse_plans(a.prompts), _tolerances(a.tolerances))
-    parts = []
+    parts, failed = [], 0
     for name in dict.fromkeys(filter(None, a.segmenters.split(","))):
         table = benchmark.score_cohort(
             cohort, name, a.out, cases=cases, settings=settings, device=a.device, report=_say
         )
         part = Path(a.out) / "parts" / f"{table['segmenter'].iloc[0]}.parquet"
-        table = scores.with_other_cases(table, part)
-        scores.write_scores(part, table, stamp=table.attrs["stamp"])
+        failed += int((table["status"] == "failed").sum())
+        scores.add_cases(part, table)
         parts.append(part)
     merged = scores.combine(parts)
     out = Path(a.out) / "scores.parquet"
@@ -412,7 +414,6 @@ def _score(a) -> int:
         .describe()[["count", "mean", "std"]]
         .to_string()
     )
-    failed = int((merged["status"] == "failed").sum())
     _say(f"Scores: {out} ({len(merged)} rows, {failed} failed)")
     return 1 if failed else 0
 
@@ -488,8 +489,9 @@ def _canaries(a) -> None:
 
     names = read_scores(Path(a.root) / "scores.parquet")["segmenter"].unique()
     found = canary_run.check_run(
-        read_cohort(a.manifest), a.root, names, device=a.device, report=_say
-    )
+        read_cohort(a.manifest), a.root, names, given=[s for s in a.segmenters.split(",") if s],
+        device=a.device, report=_say,
+    )  # fmt: skip
     _say(f"Canaries: {flags.write(a.root, found)}, {len(flags.flagged(found))} segmenters flagged")
 
 

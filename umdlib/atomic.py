@@ -39,6 +39,10 @@ def replaced(path: str | Path) -> Iterator[Path]:
         os.replace(part, path)
     except OSError as error:
         raise InputError(f"Cannot write {path}: {error.strerror or error}.") from None
+    except RuntimeError as error:  # torch's writer, when the disk is full
+        if "PytorchStreamWriter" not in str(error) and "unexpected pos" not in str(error):
+            raise
+        raise InputError(f"Cannot write {path}: {error}".rstrip(".")[:200] + ".") from None
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)

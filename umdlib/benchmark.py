@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
+import re
 import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -18,7 +20,7 @@ import pandas as pd
 import psutil
 import pyarrow.parquet as pq
 
-from umdlib import metrics, prompts, runs, scores, segmenters, volume, weights
+from umdlib import depth, metrics, prompts, runs, scores, scribbles, segmenters, volume, weights
 from umdlib.cohort import Case, Cohort, file_hash
 from umdlib.errors import InputError
 from umdlib.labels import Structure
@@ -116,7 +118,7 @@ def score_cohort(
     Raises
     ------
     InputError
-        Unknown segmenter, unreadable case, folder that cannot be written.
+        Unknown segmenter, unreadable case, folder that cannot be written, no memory to load it.
     """
     record = segmenters.get(segmenter)
     cases = list(cohort.cases if cases is None else cases)
@@ -171,6 +173,13 @@ def _loaded(record: Segmenter, device: str, condition: tuple[str, str] | None) -
     except InputError as error:
         return str(error)
     except Exception as error:  # whatever a model's code does
+        if segmenters.out_of_memory(
+            error
+        ):  # passes: the case is not done, and the next run tries it
+            raise InputError(
+                f"Segmenter '{record.name}' ran out of memory on {device} while it was loaded. Free it "
+                "and give the same command again; what was finished is kept."
+            ) from None
         return f"{type(error).__name__}: {error}"[:500]
 
 
@@ -220,11 +229,11 @@ def _score_case(
     """Predict all prompts and steps of a case and write its folder in one move."""
     image, reference = case.read()
     steps = {p.protocol: p.steps for p in settings.plans if "negative_click" in record.prompts}
-    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    part = folder.with_name(f".{folder.name}.{_HOST}.{os.getpid()}.part")
     try:
-        for stale in folder.parent.glob(f".{folder.name}.*.part"):
-            if not _alive(stale.suffixes[-2]):  # of a process that was killed
-                shutil.rmtree(stale)
+        for stale in folder.parent.glob(f".{folder.name}.{_HOST}.*"):
+            if not _alive(stale):
+                shutil.rmtree(stale, ignore_errors=True)
         part.mkdir(parents=True)
     except OSError as error:
         raise InputError(f"Cannot write {folder}: {error.strerror}.") from None
@@ -247,18 +256,43 @@ def _score_case(
         (part / "prompts.json").write_text(json.dumps(given, indent=0))
         table = pd.concat(tables, ignore_index=True)
         scores.write_scores(part / "scores.parquet", table, stamp=keys)
-        shutil.rmtree(folder, ignore_errors=True)
-        part.replace(folder)
+        _put(part, folder)
     except OSError as error:
         raise InputError(f"Cannot write {folder}: {error.strerror}.") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _alive(suffix: str) -> bool:
-    """Whether the process that writes a folder ``.NAME.PID.part`` still runs; this one does not count."""
-    pid = suffix.removeprefix(".")
+# Of this machine, for names: process numbers are a machine's own, and several may share the disk.
+_HOST = re.sub(r"[^A-Za-z0-9-]+", "-", platform.node()) or "host"
+
+
+def _alive(folder: Path) -> bool:
+    """Whether the process that writes ``.NAME.HOST.PID.part`` still runs; this one does not count."""
+    pid = folder.name.split(".")[-2]
     return pid.isdigit() and int(pid) != os.getpid() and psutil.pid_exists(int(pid))
+
+
+def _put(part: Path, folder: Path) -> None:
+    """Move a whole folder to its place; what was there stays until the new one is.
+
+    Where another process puts the same case there at the same moment, one of the two stays.
+    """
+    old = part.with_suffix(".old")
+    for last in (False, False, True):
+        shutil.rmtree(old, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            folder.replace(old)
+        try:
+            part.replace(folder)
+        except OSError:
+            if folder.exists() and not last:
+                continue
+            if not folder.exists() and old.exists():
+                old.replace(folder)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+        return
 
 
 @dataclass
@@ -370,7 +404,7 @@ def rescore(
     """Score every prediction that a run has kept, against the cohort's references as they are now.
 
     No segmenter is loaded and nothing is predicted. Rows without a prediction (segmenters that
-    were unavailable) are kept from the run's score table.
+    were unavailable, for all images or some) are kept from the run's score table.
 
     Parameters
     ----------
@@ -409,12 +443,21 @@ def rescore(
     if (root / "scores.parquet").is_file():
         before = scores.read_scores(root / "scores.parquet")
         stamp = before.attrs["stamp"]
-        tables.append(before[~before["segmenter"].isin(names)])
+        tables.append(_without(before, pd.concat(tables), cohort))
     stamp |= {"cohort_hash": cohort.hash(), "tolerances_mm": list(tolerances_mm),
               "metrics": METRICS_VERSION}  # fmt: skip
     columns = tables[0].columns
     kept = [t.reindex(columns=columns) for t in tables if len(t)]
     return _stamped(pd.concat(kept, ignore_index=True), stamp)
+
+
+def _without(before: pd.DataFrame, anew: pd.DataFrame, cohort: Cohort) -> pd.DataFrame:
+    """Rows of an earlier table that were not scored anew, of cases that the cohort has."""
+    case = ["subject", "session", "modality"]
+    held = pd.MultiIndex.from_tuples([(c.subject, c.session, c.modality) for c in cohort.cases])
+    done = pd.MultiIndex.from_frame(anew[["segmenter", *case]])
+    kept = pd.MultiIndex.from_frame(before[case]).isin(held)
+    return before[kept & ~pd.MultiIndex.from_frame(before[["segmenter", *case]]).isin(done)]
 
 
 def _rescore(folder: Path, case: Case, settings: Settings, keys: dict) -> None:
@@ -498,6 +541,7 @@ def _stamp(cohort: Cohort, record: Segmenter, settings: Settings, device: str) -
         tolerances_mm=list(settings.tolerances_mm), metrics=METRICS_VERSION,
         plans=[asdict(p) for p in settings.plans],
         segmenters={record.name: segmenters.identity(record)},
+        prompts=_digest([weights.sha256(m.__file__) for m in (prompts, depth, scribbles)]),
     )  # fmt: skip
 
 

@@ -13,6 +13,8 @@ import pandas as pd
 from umdlib import canaries, controls, flags, prompts, runs, segmenters, volume
 from umdlib.cohort import Case, Cohort
 from umdlib.errors import InputError
+from umdlib.scores import read_scores
+from umdlib.segmenters import Segmenter
 from umdlib.tables.text import markdown_table
 
 
@@ -21,6 +23,7 @@ def check_run(
     root: str | Path,
     names: Sequence[str],
     *,
+    given: Sequence[str] = (),
     prompt: str | None = None,
     seed: int = 0,
     limit: int = 4,
@@ -40,6 +43,9 @@ def check_run(
         Folder of the run.
     names
         Of segmenters, as in the run's folder; one without stored predictions is left out.
+    given
+        How the run was given segmenters of the user's own (``my_model.py:MINE``, a card, a
+        folder): their names alone are not in the registry, and without this they do not run here.
     prompt
         Protocol of the masks; by default the first that the run gave.
     limit
@@ -55,7 +61,7 @@ def check_run(
         One row per segmenter and modality: segmenter, modality, n_cases, faults (joined by
         commas, empty for none), detail, control (in words).
     """
-    rows = []
+    rows, records = [], _records(names, given) if device is not None else {}
     for segmenter in names:
         control, missed = "", []
         for modality in sorted({c.modality for c in cohort.cases}):
@@ -67,9 +73,10 @@ def check_run(
             predictions, references = zip(*read.values(), strict=True)
             found = canaries.check_masks(predictions, references, segmenter, modality)
             if device is not None:
+                record = records.get(segmenter)
                 if not control:
-                    control, missed = _control(segmenter, device)
-                found += missed + replay(root, segmenter, next(iter(read)), protocol, seed, device)
+                    control, missed = _control(record, device)
+                found += missed + replay(root, record, next(iter(read)), protocol, seed, device)
             rows.append({
                 "segmenter": segmenter, "modality": modality, "n_cases": len(read),
                 "faults": ", ".join(f.fault for f in found),
@@ -91,7 +98,7 @@ def found(cohort: Cohort, root: str | Path, *, limit: int = 4) -> pd.DataFrame:
 
 
 def replay(
-    root: str | Path, segmenter: str, case: Case, prompt: str, seed: int, device: str,
+    root: str | Path, record: Segmenter | None, case: Case, prompt: str, seed: int, device: str,
     *, structures: int = 2,
 ) -> list[canaries.Finding]:  # fmt: skip
     """Whether stored masks come again from the image and the stored prompt alone.
@@ -99,18 +106,26 @@ def replay(
     The image is copied into an empty folder, so that no reference lies beside it; then the first
     `structures` of the case are asked for with the prompts that were stored. A mask that is
     another one, and the same twice, was made with something that is not there any more. One that
-    differs between two replays is not repeatable. A segmenter that cannot be loaded here is left
-    out.
+    differs between two replays is not repeatable. A segmenter that cannot be loaded here, and a
+    structure on which it failed in the run, are left out.
     """
-    record = segmenters.get(segmenter)
-    if not segmenters.availability(record, device).ok or not record.deterministic:
+    if record is None or not record.deterministic:
         return []
-    condition = ((case.session, case.modality),) if getattr(record, "conditions", ()) else ()
-    segment = segmenters.load(record, device, *condition)
+    if not segmenters.availability(record, device).ok:
+        return []
+    segmenter = record.name
+    condition = ((case.session, case.modality),) if record.conditions else ()
+    try:
+        segment = segmenters.load(record, device, *condition)
+    except Exception:  # whatever its code does: there is nothing to compare with
+        return []
     stored = runs.read_prediction(root, segmenter, case, prompt=prompt, seed=seed)
+    rows = read_scores(runs.case_folder(root, segmenter, case) / "scores.parquet")
+    rows = rows[rows["prompt"].eq(prompt) & rows["seed"].eq(seed) & rows["step"].eq(0)]
+    answered = set(rows.loc[~rows["status"].isin(["failed", "unavailable"]), "structure"])
     given = [p for p in runs.read_prompts(root, segmenter, case)
              if (p.protocol, p.seed, p.step) == (prompt, seed, 0)
-             and p.note != prompts.REFERENCE_EMPTY]  # fmt: skip
+             and p.note != prompts.REFERENCE_EMPTY and p.structure in answered]  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         alone = Path(shutil.copy(case.image, folder))
         image = volume.read_volume(alone, unit=case.unit)
@@ -147,11 +162,26 @@ def _first_protocol(root: str | Path, segmenter: str, cases: Sequence[Case]) -> 
     return "centre"
 
 
-def _control(segmenter: str, device: str) -> tuple[str, list[canaries.Finding]]:
+def _control(record: Segmenter | None, device: str) -> tuple[str, list[canaries.Finding]]:
     """The positive control in words, and its finding; only of a segmenter that can run here."""
-    if not segmenters.availability(segmenter, device).ok:
+    if record is None or not segmenters.availability(record, device).ok:
         return "not run here", []
-    return controls.check(segmenter, device)
+    try:
+        return controls.check(record.name, device)
+    except Exception as error:  # whatever a model's code does, the other canaries go on
+        return f"failed: {type(error).__name__}: {error}"[:200], []
+
+
+def _records(names: Sequence[str], given: Sequence[str]) -> dict[str, Segmenter]:
+    """The records of those names that can be found: as they were given, else in the registry."""
+    found = {}
+    for text in (*given, *names):
+        try:
+            record = segmenters.get(text)
+        except InputError:
+            continue
+        found.setdefault(record.name, record)
+    return found
 
 
 def checked_segmenters(findings: pd.DataFrame) -> list[str]:

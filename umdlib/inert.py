@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from umdlib.atomic import replaced
 from umdlib.errors import InputError
 
 DTYPES: dict[str, str] = {
@@ -109,14 +110,15 @@ def convert(source: str | Path, target: str | Path) -> str:
     Raises
     ------
     InputError
-        The source cannot be read or holds no tensors, or the target ends otherwise.
+        The source cannot be read or holds no tensors, the target ends otherwise or cannot be written.
     """
     import torch
 
     source, target = Path(source), Path(target)
     content = read_inert(source)
     if target.suffix in (".pth", ".bin"):
-        torch.save(content, target)
+        with replaced(target) as part:
+            torch.save(content, part)
         return f"Tensors and plain values of {source} are in {target}."
     if target.suffix != ".safetensors":
         raise InputError(f"Target {target} must end in .safetensors, .pth or .bin.")
@@ -126,7 +128,8 @@ def convert(source: str | Path, target: str | Path) -> str:
     tensors = {k: v.clone() for k, v in dict(inner or {}).items() if isinstance(v, torch.Tensor)}
     if not tensors:
         raise InputError(f"File {source} holds no tensors.")
-    save_file(tensors, target)
+    with replaced(target) as part:
+        save_file(tensors, part)
     return f"{len(tensors)} tensors of {source} are in {target}."
 
 

@@ -54,13 +54,22 @@ def bit_places(folder: Path, case: Case) -> list[int]:
         stamp = json.loads(pq.read_schema(folder / "scores.parquet").metadata[b"umdlib"])
     except (OSError, KeyError, ValueError):
         return list(range(len(names)))
-    kept = stamp.get("structures", names)
+    kept = stamp.get("structures") or _structures_asked(folder) or names
     if set(kept) != set(names):
         raise InputError(
             f"Predictions in {folder} are of {', '.join(kept)}; the cohort has {', '.join(names)} now. "
             "Score it again."
         )
     return [kept.index(n) for n in names]
+
+
+def _structures_asked(folder: Path) -> list[str]:
+    """Structures of a case in the order of its prompts, which is that of the bits."""
+    try:
+        given = json.loads((folder / "prompts.json").read_text())
+        return list(dict.fromkeys(p["structure"] for p in given))
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def read_prompts(root: str | Path, segmenter: str, case: Case) -> list[Prompt]:

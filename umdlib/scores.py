@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from filelock import FileLock
 
 import umdlib
 from umdlib.atomic import replaced
@@ -172,16 +173,37 @@ def read_scores(path: str | Path) -> pd.DataFrame:
     return table
 
 
-def with_other_cases(table: pd.DataFrame, path: str | Path) -> pd.DataFrame:
+def add_cases(path: str | Path, table: pd.DataFrame) -> None:
+    """Write a stamped table to `path`, with the rows that the table there has of other cases.
+
+    Those are kept where segmenters, settings, prompts and cohort are the same; otherwise the table
+    there is out of date. Several processes may add cases to one table: each waits for the other.
+
+    Raises
+    ------
+    InputError
+        As `read_scores` and `write_scores` do.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_name(f".{path.name}.lock")):
+            both = _with_other_cases(table, path)
+            write_scores(path, both, stamp=both.attrs["stamp"])
+    except OSError as error:
+        raise InputError(f"Cannot write {path}: {error.strerror or error}.") from None
+
+
+def _with_other_cases(table: pd.DataFrame, path: str | Path) -> pd.DataFrame:
     """A table and the rows of an earlier one, at `path`, of cases that it does not hold.
 
-    Only of the same segmenters, settings and cohort; otherwise the earlier one is out of date.
+    Only of the same segmenters, settings, prompts and cohort.
     """
     if not Path(path).is_file():
         return table
     earlier, stamp = read_scores(path), table.attrs["stamp"]
     given = json.loads(json.dumps(stamp))  # as it is read back
-    same = ("cohort_hash", "segmenters", "tolerances_mm", "metrics", "plans")
+    same = ("cohort_hash", "segmenters", "tolerances_mm", "metrics", "plans", "prompts")
     if any(earlier.attrs["stamp"].get(k) != given.get(k) for k in same):
         return table
     case = ["subject", "session", "modality"]

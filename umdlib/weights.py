@@ -73,7 +73,8 @@ def as_published(item: Weights, segmenter: str) -> Path:
     if converted(item):
         raise InputError(
             f"Weights {path}: '{segmenter}' reads torch files. Remove it, and if the published file "
-            f"is refused: 'umdlib weights convert SOURCE {folder() / item.file}'."
+            f"is refused: 'umdlib weights convert SOURCE {folder() / item.file}', then 'umdlib weights "
+            f"check --accept {item.file}' where its hash was recorded."
         )
     return path
 

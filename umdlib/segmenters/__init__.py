@@ -33,7 +33,7 @@ from umdlib.volume import Volume
 
 __all__ = [
     "Availability", "Segment", "Segmenter", "Weights", "availability", "get",
-    "identity", "load", "names", "register", "table", "untrained",
+    "identity", "load", "names", "out_of_memory", "register", "table", "untrained",
 ]  # fmt: skip
 
 # name -> where its record lies; imported when asked for, so that listing imports nothing heavy
@@ -209,7 +209,7 @@ def checked(record: Segmenter, segment: Segment) -> Segment:
         try:
             mask = _relieved(segment, image, prompt, previous)
         except (MemoryError, RuntimeError) as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise
             raise InputError(
                 f"Segmenter '{record.name}' ran out of memory on {image.name} {image.shape}, also "
@@ -238,14 +238,15 @@ def _relieved(segment: Segment, image: Volume, prompt: Prompt, previous) -> np.n
             return segment(image, prompt, previous)
         except (MemoryError, RuntimeError) as error:
             relieve = getattr(segment, "relieve", None)
-            if not _out_of_memory(error) or relieve is None or not relieve():
+            if not out_of_memory(error) or relieve is None or not relieve():
                 raise
         _free_gpu()
 
 
-def _out_of_memory(error: Exception) -> bool:
+def out_of_memory(error: Exception) -> bool:
     """Whether an error says that memory ran out, of the machine or of a GPU."""
-    return isinstance(error, MemoryError) or "out of memory" in str(error).lower()
+    words = "out of memory", "can't allocate memory", "not enough memory"
+    return isinstance(error, MemoryError) or any(w in str(error).lower() for w in words)
 
 
 def _free_gpu() -> None:

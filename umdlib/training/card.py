@@ -119,7 +119,7 @@ def write(
     done = Card(**{**asdict(card), "sha256": weights.sha256(paths["weights"]), "size": len(raw)})
     text = json.dumps(asdict(done), indent=1, sort_keys=False, ensure_ascii=False) + "\n"
     with replaced(paths["card"]) as part:
-        part.write_text(text, "utf-8")
+        part.write_text(text, "utf-8", newline="\n")
     return done
 
 

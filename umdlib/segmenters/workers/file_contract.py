@@ -6,6 +6,7 @@ for the other side.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import resource
@@ -78,14 +79,32 @@ def without_gpu() -> None:
     torch.cuda.empty_cache = lambda: None
 
 
+def sha256(path: str) -> str:
+    """Hash of a file, in pieces."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
 def read_checkpoint(given: dict) -> dict:
     """Content of a checkpoint, read without running any code from it.
 
     One that the other side has vetted is read without restriction: the torch of this environment
     may know no numbers of NumPy in a restricted file.
+
+    Raises
+    ------
+    RuntimeError
+        The file is another one than was vetted.
     """
     import torch
 
+    if given.get("vetted") and sha256(given["path"]) != given["sha256"]:
+        raise RuntimeError(
+            f"{given['path']} was changed since it was checked. Give the command again."
+        )
     return torch.load(given["path"], map_location="cpu", weights_only=not given.get("vetted"))
 
 
