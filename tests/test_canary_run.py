@@ -98,6 +98,17 @@ def test_a_structure_that_failed_in_the_run_is_not_compared(run):
     assert not found["faults"].str.contains("reads_reference").any()
 
 
+def test_a_segmenter_that_fails_everywhere_is_said_to_fail(run):
+    def segment(image, prompt, previous=None):
+        raise TypeError("missing 1 required argument")
+
+    cohort, root = run(segment)
+    found = canary_run.check_run(cohort, root, ["canary_of_test"], device="cpu")
+    assert found["faults"].eq("").all() and found["n_cases"].eq(0).all()
+    why = "It failed on every structure: TypeError: missing 1 required argument"
+    assert found["detail"].eq(why).all()
+
+
 def test_a_segmenter_that_does_not_load_any_more_is_checked_by_its_masks(run, monkeypatch):
     cohort, root = run(ball)
 

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -90,3 +92,28 @@ def test_profiles_know_the_same_settings():
 def test_the_graph_runs_again_what_a_changed_setting_concerns():
     """Snakemake compares a job's parameters, not the settings that its command reads by itself."""
     assert re.findall(r"\{config\[\w+", (ROOT / "workflow" / "Snakefile").read_text()) == []
+
+
+def graph_of(cohort: Path, segmenters: str) -> subprocess.CompletedProcess:
+    """The jobs and commands of a book of one's own, without running any."""
+    pytest.importorskip("snakemake")
+    return subprocess.run(
+        [sys.executable, "-m", "snakemake", "book", "--snakefile", "workflow/Snakefile", "--dry-run",
+         "--printshellcmds", "--cores", "1", "--configfile", "workflow/small.yaml", "--config",
+         f"cohort={cohort}", f"segmenters={segmenters}"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_the_graph_takes_a_cohort_and_a_segmenter_from_anywhere(make_cohort, tmp_path):
+    model = tmp_path / "model.py"
+    model.write_text("MINE = None")
+    done = graph_of(make_cohort(1, tmp_path / "my cohort"), f"{model}:MINE,threshold")
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert re.search(r"--name [^-\s]\S*-model\.py-MINE_petct_0 ", done.stdout)
+
+
+def test_two_segmenters_of_one_file_name_are_refused(make_cohort):
+    done = graph_of(make_cohort(1), "a/m.py:MINE,a-m.py:MINE")
+    assert done.returncode != 0
+    assert "differ in marks alone" in done.stdout + done.stderr

@@ -69,6 +69,12 @@ def check_run(
             protocol = prompt or _first_protocol(root, segmenter, cases)
             read = {c: m for c in cases if (m := _masks(root, segmenter, c, protocol, seed))}
             if not read:
+                if why := _why_none(root, segmenter, cases, protocol, seed):
+                    rows.append({
+                        "segmenter": segmenter, "modality": modality, "n_cases": 0, "faults": "",
+                        "detail": f"It failed on every structure: {why}", "control": "not run",
+                    })  # fmt: skip
+                    report(f"{segmenter} {modality}: {rows[-1]['detail']}")
                 continue
             predictions, references = zip(*read.values(), strict=True)
             found = canaries.check_masks(predictions, references, segmenter, modality)
@@ -120,9 +126,7 @@ def replay(
     except Exception:  # whatever its code does: there is nothing to compare with
         return []
     stored = runs.read_prediction(root, segmenter, case, prompt=prompt, seed=seed)
-    rows = read_scores(runs.case_folder(root, segmenter, case) / "scores.parquet")
-    rows = rows[rows["prompt"].eq(prompt) & rows["seed"].eq(seed) & rows["step"].eq(0)]
-    answered = set(rows.loc[~rows["status"].isin(["failed", "unavailable"]), "structure"])
+    answered, _ = _answered(root, segmenter, case, prompt, seed)
     given = [p for p in runs.read_prompts(root, segmenter, case)
              if (p.protocol, p.seed, p.step) == (prompt, seed, 0)
              and p.note != prompts.REFERENCE_EMPTY and p.structure in answered]  # fmt: skip
@@ -150,6 +154,18 @@ def _answer(segment: segmenters.Segment, image: volume.Volume, prompt: prompts.P
         return segment(image, prompt)
     except Exception:
         return None
+
+
+def _why_none(
+    root: str | Path, segmenter: str, cases: Sequence[Case], prompt: str, seed: int
+) -> str:
+    """The first failure of a segmenter on these cases; nothing where nothing was stored."""
+    for case in cases:
+        try:
+            return _answered(root, segmenter, case, prompt, seed)[1]
+        except InputError:
+            continue
+    return ""
 
 
 def _first_protocol(root: str | Path, segmenter: str, cases: Sequence[Case]) -> str:
@@ -240,10 +256,29 @@ def mean_wiring(
 def _masks(
     root: str | Path, segmenter: str, case: Case, prompt: str, seed: int
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]] | None:
-    """Predictions and references of a case by structure; None where nothing is stored."""
+    """Predictions and references of a case by structure; None where nothing is stored.
+
+    Structures on which the segmenter failed have no mask.
+    """
     try:
         predictions = runs.read_prediction(root, segmenter, case, prompt=prompt, seed=seed)
+        answered, _ = _answered(root, segmenter, case, prompt, seed)
     except InputError:
         return None
     reference = case.read_reference().data
-    return predictions, {s.name: reference == s.value for s in case.structures}
+    found = [s for s in case.structures if s.name in answered]
+    return (
+        {s.name: predictions[s.name] for s in found},
+        {s.name: reference == s.value for s in found},
+    ) if found else None  # fmt: skip
+
+
+def _answered(
+    root: str | Path, segmenter: str, case: Case, prompt: str, seed: int
+) -> tuple[set[str], str]:
+    """Structures of a case for which the run holds an answer, and the first reason of a failure."""
+    rows = read_scores(runs.case_folder(root, segmenter, case) / "scores.parquet")
+    rows = rows[rows["prompt"].eq(prompt) & rows["seed"].eq(seed) & rows["step"].eq(0)]
+    silent = rows["status"].isin(["failed", "unavailable"])
+    reasons = rows.loc[rows["status"].eq("failed"), "reason"]
+    return set(rows.loc[~silent, "structure"]), next(iter(reasons), "")
