@@ -84,10 +84,11 @@ def test_a_damaged_card_is_refused(folder):
         ({"cost": {"cores": 1}}, {}, "lacks cpu_seconds, wall_seconds, device in 'cost'"),
         ({}, {"w": [float("nan")]}, "Tensor w of 'toy' holds NaN"),
         ({}, {"w": [1e6]}, "Tensor w of 'toy' holds NaN or infinity"),  # above float16
-        ({}, {"w": [0.0] * 1_000_001}, r"take \d+ bytes. At most 2000000"),
+        ({}, {"w": [0.0] * 1_000_001}, r"take \d+ bytes. The package takes 2000000"),
     ],
 )
-def test_what_must_not_be_released_is_refused(tmp_path, changes, state, message):
+def test_what_must_not_be_released_is_refused(tmp_path, monkeypatch, changes, state, message):
+    monkeypatch.setattr(card, "FOLDER", tmp_path)
     with pytest.raises(InputError, match=message):
         card.write(a_card(**changes), {k: torch.tensor(v) for k, v in state.items()}, LOG,
                    folder=tmp_path)  # fmt: skip

@@ -271,6 +271,36 @@ def test_a_killed_training_goes_on_and_its_release_predicts(make_cohort, tmp_pat
     ball = call(image, Prompt("ball"))
     assert ball.shape == image.shape
     np.testing.assert_array_equal(ball, call(image, Prompt("ball")))
+    again = segmenters.load(f"specialist:{folder}/nnunet_smoke", "cpu", ("petct", "CT"))
+    np.testing.assert_array_equal(ball, again(image, Prompt("ball")))
+    own = segmenters.load(f"nnunet:{nnunet_train.model_folder(out)}")  # weights in float32 there
+    assert np.mean(ball != own(image, Prompt("ball"))) < 0.01
+    with pytest.raises(InputError, match=r"In .*released: nnunet_smoke"):
+        segmenters.get(f"specialist:{folder}/stunet_smoke")
+
+
+def test_weights_of_any_size_are_written_but_to_the_package(tmp_path, monkeypatch):
+    about = card.read("stunet_small_petct_ct")
+    state, log = card.read_state(about.name), card.read_log(about.name)
+    monkeypatch.setattr(card, "MAX_BYTES", 1000)
+    assert card.write(about, state, log, folder=tmp_path).size > 1000
+    monkeypatch.setattr(card, "FOLDER", tmp_path)
+    with pytest.raises(InputError, match="The package takes 1000"):
+        card.write(about, state, log, folder=tmp_path)
+
+
+def test_a_card_of_full_size_builds_the_full_network_with_its_mirroring():
+    from umdlib.segmenters import specialists
+    from umdlib.segmenters.nnunet import tiny_model
+
+    plans, dataset = tiny_model()
+    architecture = {"network": "stunet", "trainer": "STUNetTrainer", "plans": plans,
+                    "dataset": dataset, "full_size": True, "mirroring_axes": [0, 1, 2]}  # fmt: skip
+    net = specialists._network(architecture, "tiny")
+    assert 14e6 < sum(p.numel() for p in net.parameters()) < 15e6
+    call = specialists.specialist(architecture, net.state_dict())
+    assert call._predictor.use_mirroring
+    assert call._predictor.allowed_mirroring_axes == (0, 1, 2)
 
 
 def test_command_line_refuses_too_few_subjects_in_one_sentence(make_cohort, tmp_path, capsys):

@@ -469,6 +469,8 @@ def _train_specialist(a) -> None:
     if a.release:
         made = release.release(a.out, cohort, a.network, folder=a.release, cores=recipe.threads)
         _say(f"Released: {made.name} ({made.parameters} parameters, {made.size / 1e6:.2f} MB)")
+        where = Path(a.release) / f"{a.network}_{a.recipe}"
+        _say(f"Score it: umdlib score MANIFEST --segmenters specialist:{where} --out RUN")
 
 
 def _collect(a) -> None:

@@ -107,7 +107,8 @@ def get(name: str) -> Segmenter:
     """Record by name, or of a user's own by ``module:attribute`` or ``file.py:attribute``.
 
     ``nnunet:FOLDER`` is a folder that nnU-Net's training wrote, ``clicknet:FOLDER/NAME.json`` the
-    card of a network that ``umdlib train promptable`` made.
+    card of a network that ``umdlib train promptable`` made, ``specialist:FOLDER/nnunet_small`` the
+    cards that ``umdlib train specialist --release FOLDER`` wrote.
 
     Raises
     ------
@@ -126,6 +127,10 @@ def get(name: str) -> Segmenter:
         from umdlib.segmenters.clicknet import trained
 
         return register(trained(name.removeprefix("clicknet:")))
+    if name.startswith("specialist:"):
+        from umdlib.segmenters.specialists import trained
+
+        return register(trained(name.removeprefix("specialist:")))
     if ":" in name:
         return register(_record(name))
     raise unknown_name("segmenter", name, names())

@@ -14,6 +14,7 @@ from umdlib.errors import InputError
 from umdlib.segmenters.contract import Segment, Segmenter, Weights
 from umdlib.segmenters.nnunet import NnUNet
 from umdlib.segmenters.slices import oriented
+from umdlib.training.recipes import TRAINERS
 from umdlib.volume import Volume
 
 REORIENTS = "NibabelIOWithReorient"  # the reader of plans that turns images to RAS first
@@ -69,7 +70,9 @@ def trained(
 
     def load(device: str = "cpu") -> Segment:
         states = [weights.read_state(weights.as_published(item, title)) for item in files]
-        kind = TurnedNnUNet if plans.get("image_reader_writer") == REORIENTS else NnUNet
+        turned = plans.get("image_reader_writer") == REORIENTS
+        turned = turned or states[0]["trainer_name"] in TRAINERS.values()  # trained in RAS
+        kind = TurnedNnUNet if turned else NnUNet
         return kind(ensemble(plans, dataset, states, device, mirror=mirror), labels)
 
     return Segmenter(
@@ -138,7 +141,7 @@ def ensemble(plans: dict, dataset: dict, states: list[dict], device: str, *, mir
 
 
 def trainer_class(name: str):
-    """The trainer that built a network: of the package, or of the folder ``nnUNet_extTrainer``.
+    """The trainer that built a network: of nnU-Net, of this package, or of ``nnUNet_extTrainer``.
 
     Raises
     ------
@@ -151,6 +154,10 @@ def trainer_class(name: str):
 
     if name == "nnUNetTrainer":
         return nnUNetTrainer
+    if name in TRAINERS.values():
+        from umdlib.training.trainers import specialists
+
+        return getattr(specialists, name)
     outside = os.environ.get("nnUNet_extTrainer")  # noqa: SIM112 - nnU-Net's own name
     for file in sorted(Path(outside).glob("*.py")) if outside else ():
         spec = importlib.util.spec_from_file_location(f"nnunet_trainer_{file.stem}", file)

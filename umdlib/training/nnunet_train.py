@@ -16,7 +16,7 @@ import pandas as pd
 from umdlib.cohort import Cohort, file_hash
 from umdlib.errors import InputError
 from umdlib.training import nnunet_raw
-from umdlib.training.recipes import TRAINERS, Recipe, for_network
+from umdlib.training.recipes import TRAINERS, Recipe, divisible, for_network
 
 REQUEST = "request.json"
 RAW_DONE = "raw.done"
@@ -237,6 +237,9 @@ def _fit(work: Path, dataset: str, request: dict, recipe: Recipe, network: str) 
     for seeded in (random.seed, np.random.seed, torch.manual_seed):  # what nnU-Net draws from
         seeded(request["seed"])
     plans["continue_training"] = True
+    if not recipe.patch:  # nnU-Net planned it for its own network
+        made = plans["configurations"][recipe.configuration]
+        made["patch_size"] = list(divisible(made["patch_size"], network, small=False))
     trainer = getattr(specialists, TRAINERS[network])(
         plans, recipe.configuration, FOLD, about, torch.device(request["device"])
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 from umdlib.errors import InputError, unknown_name
@@ -92,8 +93,10 @@ TRAINERS: dict[str, str] = {
     "stunet": "STUNetTrainer",
 }
 
-# What each network's small size must divide, where nnU-Net's strides do not see to it.
+# What sizes of a patch must be multiples of, where nnU-Net's strides do not see to it: for the small
+# size of each network and for the full one.
 MULTIPLES: dict[str, int] = {"segresnet": 8, "swinunetr": 16, "stunet": 8}
+FULL_MULTIPLES: dict[str, int] = {"segresnet": 8, "swinunetr": 32, "stunet": 32}
 
 # Epochs of the small recipe, where they are not given, as a multiple: what learns more slowly trains longer.
 LONGER: dict[str, float] = {"segresnet": 2.5}
@@ -136,12 +139,23 @@ def for_network(made: Recipe, network: str) -> Recipe:
     InputError
         There is no such network.
     """
-    factor = MULTIPLES.get(check_network(network), 1)
+    check_network(network)
     epochs = made.epochs
     if made.name == "small" and epochs == RECIPES["small"].epochs:
         epochs = round(epochs * LONGER.get(network, 1))
-    patch = tuple(-(-n // factor) * factor for n in made.patch)
-    return replace(made, patch=patch, epochs=epochs)
+    return replace(made, patch=divisible(made.patch, network), epochs=epochs)
+
+
+def divisible(patch: Sequence[int], network: str, *, small: bool = True) -> tuple[int, ...]:
+    """The next larger patch whose sizes a network divides.
+
+    Examples
+    --------
+    >>> divisible((80, 112, 256), "stunet", small=False)
+    (96, 128, 256)
+    """
+    factor = (MULTIPLES if small else FULL_MULTIPLES).get(network, 1)
+    return tuple(-(-int(n) // factor) * factor for n in patch)
 
 
 def check_network(name: str) -> str:

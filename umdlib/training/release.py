@@ -53,7 +53,7 @@ def release(
     Raises
     ------
     InputError
-        The training is not finished; weights that are not finite or above the size limit.
+        The training is not finished; weights that are not finite, or too large for the package.
     """
     import torch
 
@@ -64,8 +64,9 @@ def release(
     about = json.loads((root / "dataset.json").read_text("utf-8"))
     final = root / f"fold_{nnunet_train.FOLD}" / "checkpoint_final.pth"
     with torch.serialization.safe_globals(weights.plain_numbers()):
-        state = torch.load(final, map_location="cpu", weights_only=True)["network_weights"]
-    kept = once(state)
+        content = torch.load(final, map_location="cpu", weights_only=True)
+    kept, axes = once(content["network_weights"]), content["inference_allowed_mirroring_axes"]
+    full = request["recipe"]["name"] == "full"
     prepared = json.loads((Path(work) / "preprocessed.json").read_text("utf-8"))
     made = card.Card(
         name=name_of(network, request["recipe"]["name"], request["session"],
@@ -73,13 +74,14 @@ def release(
         title=f"{TITLES[network]}, {request['recipe']['name']}: {request['modality']}",
         architecture={"network": network, "trainer": TRAINERS[network],
                       "plans": small_plans(plans, request["recipe"]["configuration"]),
-                      "dataset": about},
+                      "dataset": about, "full_size": full,
+                      "mirroring_axes": list(axes) if axes else []},
         parameters=sum(v.numel() for v in kept.values()),
         data={"cohort": cohort.name, "session": request["session"],
               "modalities": [request["modality"]], "subjects": len(request["subjects"]),
               "files": request["files"], "structures": request["structures"],
               **drawn(cohort)},
-        settings={"seed": request["seed"], **request["recipe"], "precision_stored": "float16",
+        settings={"seed": request["seed"], **request["recipe"], "precision_stored": "float32" if full else "float16",
                   "recipe_of_the_code": for_network(RECIPES[request["recipe"]["name"]],
                                                     network).record() == request["recipe"]},
         cost={"cpu_seconds": round(float(log["cpu_s"].sum()), 1),
@@ -90,7 +92,7 @@ def release(
         note="The losses and the pseudo Dice of the log are of training subjects.",
     )  # fmt: skip
     curve = log.rename(columns={"train_loss": "loss"})
-    return card.write(made, kept, curve, folder=folder)
+    return card.write(made, kept, curve, folder=folder, half=not full)
 
 
 def once(state: dict) -> dict:
