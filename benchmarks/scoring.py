@@ -3,9 +3,11 @@
     python benchmarks/scoring.py --quick                        # about a minute
     python benchmarks/scoring.py --checkout PATH [PATH ...]     # PATH: a checkout to import from
 
-Single-threaded CPU seconds, rounds in random order, medians. Writes results/scoring.json beside
-this file, or what --out names. The exit status is 1 where a value differs from surface-distance
-or from the plain definitions (`plain.py`), or where a point differs from SciPy's.
+Single-threaded CPU seconds, rounds in random order, medians. A full run beside surface-distance
+writes results/scoring.json beside this file, of which the book's page is made; a quick one, or one
+without surface-distance, results/partial.json; --out names another. The exit status is 1 where a
+value differs from surface-distance or from the plain definitions (`plain.py`), or where a point
+differs from SciPy's.
 """
 
 from __future__ import annotations
@@ -206,9 +208,17 @@ def main() -> int:
         "--checkout", type=Path, nargs="+", default=[],
         help="folders to import peers from, e.g. a checkout of surface-distance",
     )  # fmt: skip
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path, default=None)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")  # of the peers: deprecations, and empties
+    judged = "surface-distance" in peers.installed(arguments.checkout)[0]
+    if arguments.out is None:
+        whole = judged and not arguments.quick
+        arguments.out = RESULTS if whole else RESULTS.with_name("partial.json")
+    if not judged:
+        print("surface-distance is not here (--checkout): values are compared with the plain "
+              "definitions alone", flush=True)  # fmt: skip
+    print(f"Report: {arguments.out}", flush=True)
     report = run(arguments)
     for key in ("files", "prompts", "scaling", "goals"):
         for row in report[key]:

@@ -196,3 +196,36 @@ def test_a_subset_keeps_what_is_named_and_leaves_the_images_where_they_are(make_
                         ({"session": "petmr", "subjects": ["sub-001"]}, "Nothing of")):  # fmt: skip
         with pytest.raises(InputError, match=said):
             write_subset(whole, tmp_path / "wrong", **wrong)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('moved "a bit', None),
+        ('"moved', "Line 4 of .* quotation mark"),
+        ('"a" b', "quotation mark"),
+    ],
+)
+def test_a_quotation_mark_takes_no_line_away(make_cohort, line, message):
+    manifest = make_cohort(2)
+    lines = manifest.read_text().splitlines()
+    notes = ["note", "", line, *[""] * (len(lines) - 3)]
+    text = [f"{a}\t{b}" for a, b in zip(lines, notes, strict=True)]
+    manifest.write_text("\n".join([text[0], "", *text[1:]]) + "\n")  # a blank line counts
+    if message is None:
+        assert len(cohort.read_cohort(manifest).cases) == 4
+        return
+    with pytest.raises(InputError, match=message):
+        cohort.read_cohort(manifest)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [("ball", "../ball", "Invalid structure name"), ("ball", " ", "Invalid structure name"),
+     ("#", "red", "Invalid colour")],
+)  # fmt: skip
+def test_names_and_colours_of_structures_are_checked(make_cohort, old, new, message):
+    table = make_cohort(1).parent / "dseg.tsv"
+    table.write_text(table.read_text().replace(old, new, 1))
+    with pytest.raises(InputError, match=message):
+        cohort.read_cohort(table.with_name("manifest.tsv"))

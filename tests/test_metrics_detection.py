@@ -21,12 +21,6 @@ def test_lesions_found_missed_and_invented():
     assert found == detection.Detection(2, 2, 1, 1, pytest.approx(0.03), pytest.approx(0.04))
 
 
-def test_lesions_that_touch_at_a_corner_are_one():
-    mask = np.zeros((4, 4, 4), bool)
-    mask[0, 0, 0] = mask[1, 1, 1] = True
-    assert detection.detect(mask, mask, spacing_mm=(1, 1, 1)).reference == 1
-
-
 def test_empty_masks_have_no_lesions():
     reference, prediction = masks()
     none = np.zeros_like(reference)
@@ -49,3 +43,20 @@ def test_masks_on_two_grids_are_named():
 def test_a_spacing_is_positive(spacing_mm):
     with pytest.raises(InputError, match="Invalid spacing"):
         detection.detect(*masks(), spacing_mm=spacing_mm)
+
+
+def test_lesions_that_touch_by_an_edge_are_one_and_by_a_corner_two():
+    mask = np.zeros((3, 3, 3), bool)
+    mask[0, 0, 0] = mask[1, 1, 0] = mask[2, 2, 1] = True
+    counted = {n: detection.detect(mask, mask, spacing_mm=(1, 1, 1), connectivity=n).reference
+               for n in (6, 18, 26)}  # fmt: skip
+    assert counted == {6: 3, 18: 2, 26: 1}
+    assert detection.detect(mask, mask, spacing_mm=(1, 1, 1)).reference == 2
+
+
+def test_flat_masks_and_unknown_neighbourhoods_are_refused():
+    flat, full = np.ones((3, 3), bool), np.ones((2, 2, 2), bool)
+    with pytest.raises(InputError, match="counted in volumes"):
+        detection.detect(flat, flat, spacing_mm=(1, 1, 1))
+    with pytest.raises(InputError, match="Must be 6, 18 or 26"):
+        detection.detect(full, full, spacing_mm=(1, 1, 1), connectivity=8)

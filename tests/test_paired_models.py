@@ -267,3 +267,28 @@ def test_case_matrix_is_averaged_over_seeds(many):
     part = many[many["modality"].eq("PET")]
     twice = pd.concat([part, part.assign(seed=1, dice=part["dice"] + 0.02)], ignore_index=True)
     np.testing.assert_allclose(case_matrix(twice), case_matrix(part) + 0.01)
+
+
+def test_scores_without_failure_hold_no_failed_seed():
+    table = score_table(n_subjects=12, structures=["liver", "spleen"], gap={"a": 0.0}, seed=1)
+    seeds = pd.concat([table.assign(seed=s) for s in range(3)], ignore_index=True)
+    lost = seeds["seed"].eq(0) & seeds["modality"].eq("PET")
+    seeds.loc[lost, ["dice", "status"]] = [0.0, "prediction_empty"]
+    with_lost, without = (
+        hurdle(t).query("part == 'score'") for t in (seeds, seeds[~seeds["seed"].eq(0)])
+    )
+    pd.testing.assert_frame_equal(with_lost, without)
+
+
+def test_a_hurdle_of_several_steps_at_once_is_refused():
+    table = score_table(n_subjects=6, structures=["liver"], gap={"a": 0.0}, steps=(0, 1))
+    with pytest.raises(InputError, match="is of one step"):
+        hurdle(table, step=None)
+
+
+def test_a_ranking_without_common_cases_says_so():
+    table = score_table(n_subjects=4, structures=["liver"], gap={"a": 0.0, "b": 0.0})
+    first = table["subject"].isin(sorted(set(table["subject"]))[:2])
+    table = table[first.eq(table["segmenter"].eq("a"))]
+    ranks = rank_segmenters(table, n_resamples=9)
+    assert ranks["note"].eq("no case that all segmenters have").all()

@@ -103,13 +103,17 @@ def test_the_loss_curve_is_there_while_the_training_runs(tmp_path):
 
 
 def test_bad_input_is_refused_in_words(tmp_path):
-    with pytest.raises(InputError, match=r"2 examinations to train on. At least 10 are needed"):
+    with pytest.raises(
+        InputError, match=r"2 subjects with complete pairs to train on. At least 10 are needed"
+    ):
         promptable.train(two(), SMALL, tmp_path)
     with pytest.raises(InputError, match="Did you mean 'structural'"):
         train(tmp_path, promptable.replace(SMALL, diet="structurl"))
     with pytest.raises(InputError, match="Invalid patch 20. Must be a multiple of 8"):
         train(tmp_path, promptable.replace(SMALL, patch=20))
-    with pytest.raises(InputError, match=r"needs about \d+ MB, \d+ MB are free. Make the patch"):
+    with pytest.raises(
+        InputError, match=r"needs about \d+ MB, \d+ MB are free on cpu. Make the patch"
+    ):
         train(tmp_path, promptable.replace(SMALL, patch=8000))
     empty = bodies.Body("sub-009", "petct", body().images, np.zeros((30, 28, 40), np.uint8))
     with pytest.raises(InputError, match="sub-009 petct holds no structure"):
@@ -315,7 +319,7 @@ def test_the_command_trains_and_writes_three_files(make_cohort, tmp_path, capsys
     out = tmp_path / "net"
     call = ["train", "promptable", manifest, "--out", str(out), "--diet", "pet", "--smoke"]
     assert main([*call, "--threads", "1"]) == 2
-    assert "2 examinations to train on. At least 10" in capsys.readouterr().err
+    assert "subjects with complete pairs to train on. At least 10" in capsys.readouterr().err
     assert main([*call, "--threads", "1", "--least", "2"]) == 0
     said = capsys.readouterr().out
     assert "step 4/4" in said

@@ -256,3 +256,11 @@ def test_a_misspelt_option_names_the_nearest(option, message):
 def test_more_structures_than_bits_are_refused():
     with pytest.raises(InputError, match="33 structures"):
         webvolumes.bit_type(33)
+
+
+@pytest.mark.parametrize(("spacing_mm", "n"), [(1.5, 25), (0.88, 97), (3.0, 7), (1.02, 33)])
+def test_a_mask_in_the_last_slice_stays_on_the_page(spacing_mm, n):
+    grid = webvolumes.reduction((spacing_mm,) * 3, 4.0)
+    mask = np.zeros((n, n, n), bool)
+    mask[-1, -1, -1] = True
+    assert grid.mask(mask)[-1, -1, -1]

@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from umdlib import nifti, volume
+from umdlib import geometry, nifti, volume
 from umdlib.errors import InputError
 from umdlib.volume import LabelMap, Volume
 
@@ -274,3 +274,15 @@ def test_a_folder_that_is_a_file_is_named(tmp_path):
             tmp_path / "file" / "x.nii.gz",
             volume.LabelMap(np.zeros((2, 2, 2), np.uint8), np.eye(4)),
         )
+
+
+def test_labels_on_their_own_oblique_grid_stay_as_they_are_up_to_the_border():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, (9, 8, 7)).astype(np.uint8)
+    for _ in range(30):
+        turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+        affine = np.eye(4)
+        affine[:3, :3] = turn * rng.uniform(0.5, 5, 3)
+        affine[:3, 3] = rng.uniform(-300, 300, 3)
+        same = geometry.resample(labels, affine, affine, labels.shape, order=0)
+        np.testing.assert_array_equal(same, labels)

@@ -249,7 +249,7 @@ def _train_parser(commands) -> None:
     p.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     p.add_argument("--threads", type=_positive, metavar="N", help="CPU threads (default all)")
     p.add_argument("--least", type=_positive, default=10, metavar="N",
-                   help="examinations below which a training is refused (default 10)")  # fmt: skip
+                   help="subjects below which a training is refused (default 10)")  # fmt: skip
     p.add_argument("--smoke", action="store_true", help="a few steps of a tiny network")
 
 

@@ -313,24 +313,40 @@ def _read_tsv(path: Path, columns: Iterable[str]) -> pd.DataFrame:
             f"File {path} is not UTF-8: byte {error.start} is 0x{error.object[error.start]:02x}. "
             "Save it as UTF-8."
         ) from None
-    lines = [line for line in text.splitlines() if line.strip()]
+    numbered = [(n, line.removesuffix("\r")) for n, line in enumerate(text.split("\n"), start=1)]
+    numbered = [(n, line) for n, line in numbered if line.strip()]
+    lines = [line for _, line in numbered]
     if not lines:
         raise InputError(f"File {path} is empty.")
     if "\t" not in lines[0] and any(mark in lines[0] for mark in ",; "):
         raise InputError(f"File {path} is not tab-separated: its header is '{lines[0][:60]}'.")
-    rows = list(csv.reader(lines, delimiter="\t"))
+    rows = [_fields(path, *line) for line in numbered]
     header = [name.strip() for name in rows[0]]
+    twice = [name for name in header if header.count(name) > 1]
+    if twice:
+        raise InputError(f"Column '{twice[0]}' of {path} is there twice.")
     for column in columns:
         if column not in header:
             raise InputError(
                 f"Column '{column}' is missing in {path}. It has: {', '.join(header)}."
             )
-    for number, row in enumerate(rows[1:], start=2):
+    for (number, _), row in zip(numbered[1:], rows[1:], strict=True):
         if len(row) != len(header):
             raise InputError(
                 f"Line {number} of {path} has {len(row)} fields. The header has {len(header)}."
             )
     return pd.DataFrame(rows[1:], columns=header, dtype=str)
+
+
+def _fields(path: Path, number: int, line: str) -> list[str]:
+    """The fields of one line; a quoted field ends where its line does."""
+    try:
+        (row,) = csv.reader([line], delimiter="\t", strict=True)
+    except (csv.Error, ValueError):
+        raise InputError(
+            f"Line {number} of {path} has a quotation mark that does not enclose a whole field. Remove it."
+        ) from None
+    return row
 
 
 def _read_structures(path: Path) -> tuple[Structure, ...]:
@@ -340,7 +356,7 @@ def _read_structures(path: Path) -> tuple[Structure, ...]:
     known = {s.name: s for s in labels.ORGANS}
     structures = []
     for row in _read_tsv(path, ("index", "name")).to_dict("records"):
-        if not row["index"].isdigit():
+        if not row["index"].isdecimal():
             raise InputError(f"Index '{row['index']}' in {path} is no whole number.")
         name = row["name"]
         twin = known.get(name)

@@ -5,14 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
-from umdlib import depth, geometry
+from umdlib import geometry
 from umdlib.errors import InputError
+
+# connectivity -> axes along which two voxels of a component may differ
+NEIGHBOURS: dict[int, int] = {6: 1, 18: 2, 26: 3}
 
 
 @dataclass(frozen=True)
 class Detection:
-    """Lesions of one pair of masks; a lesion is a component of voxels that touch (26 neighbours).
+    """Lesions of one pair of masks; a lesion is a connected component.
 
     Attributes
     ----------
@@ -37,8 +41,9 @@ class Detection:
 
 
 def detect(
-    reference: np.ndarray, prediction: np.ndarray, *, spacing_mm: tuple[float, float, float]
-) -> Detection:
+    reference: np.ndarray, prediction: np.ndarray, *, spacing_mm: tuple[float, float, float],
+    connectivity: int = 18,
+) -> Detection:  # fmt: skip
     """Lesion-wise counts and volumes of two masks, as in autoPET (doi:10.1038/s41597-022-01718-3).
 
     Parameters
@@ -47,11 +52,14 @@ def detect(
         Boolean masks (I, J, K) on one grid. Empty ones have no lesions and no volume.
     spacing_mm
         Voxel size along I, J, K.
+    connectivity
+        Neighbours that make a component: 6 (faces), 18 (and edges, as autoPET counts) or 26 (and
+        corners).
 
     Raises
     ------
     InputError
-        If the shapes differ, or a spacing is not positive.
+        If the shapes differ, are not 3D, or a spacing is not positive; another connectivity.
 
     Examples
     --------
@@ -65,9 +73,17 @@ def detect(
             f"The prediction has shape {prediction.shape}, its reference {reference.shape}. "
             "Both must be on one grid."
         )
+    if reference.ndim != 3:
+        raise InputError(
+            f"Masks of shape {reference.shape}. Lesions are counted in volumes (I, J, K)."
+        )
+    if connectivity not in NEIGHBOURS:
+        raise InputError(f"Invalid connectivity {connectivity}. Must be 6, 18 or 26.")
+    touching = ndimage.generate_binary_structure(3, NEIGHBOURS[connectivity])
     sides = []
     for mask, other in ((reference, prediction), (prediction, reference)):
-        labelled, sizes = depth.components(mask)
+        labelled, count = ndimage.label(np.asarray(mask, bool), touching)
+        sizes = np.bincount(labelled.ravel(), minlength=count + 1)
         hit = np.zeros(len(sizes), bool)
         hit[labelled[other.astype(bool)]] = True
         sides.append((sizes[1:], hit[1:]))

@@ -12,8 +12,8 @@ import statsmodels.api as sm
 from scipy import stats
 
 from umdlib import resampling
-from umdlib.errors import unknown_name
-from umdlib.failures import failure_table
+from umdlib.errors import InputError, unknown_name
+from umdlib.failures import failed, failure_table
 from umdlib.pairs import condition, paired_differences
 
 METHODS = ("gee", "mixed")
@@ -54,7 +54,8 @@ def hurdle(
     metric
         Score of the second part.
     below
-        What counts as a failure, see `umdlib.failures.failed`.
+        What counts as a failure, see `umdlib.failures.failed`. With several seeds a subject fails
+        where most of them do; its score is the mean of those that do not.
     method
         Second part: ``gee`` (exchangeable) or ``mixed`` (random intercept and modality effect per
         subject, with a guard that falls back to GEE).
@@ -81,10 +82,16 @@ def hurdle(
     if method not in METHODS:
         raise unknown_name("method", method, METHODS)
     chosen = condition(scores, prompt=prompt, step=step)
-    pairs = paired_differences(chosen, metric=metric, empty=empty)
-    fails = failure_table(chosen, below=below).add_prefix("fails_")
+    asked = chosen[chosen["status"].ne("unavailable")]
+    if step is None and asked.groupby("segmenter")["step"].nunique().gt(1).any():
+        raise InputError("A hurdle model is of one step: give it where the table holds several.")
     keys = ["subject", "session", "structure", "segmenter"]
-    pairs = pairs.merge(fails.rename(columns={f"fails_{k}": k for k in keys}), on=keys)
+    fails = failure_table(chosen, below=below).set_index(keys).add_prefix("fails_").reset_index()
+    pairs = paired_differences(chosen, metric=metric, empty=empty)[keys].merge(fails, on=keys)
+    # of several seeds, those that did not fail are scores, also where most did
+    works = chosen[~failed(chosen, below=below).fillna(False).to_numpy(bool)]
+    scored = paired_differences(works, metric=metric, empty=empty)[[*keys, "structural", "pet"]]
+    pairs = pairs.merge(scored, on=keys, how="left")
     parts = []
     for (session, segmenter), rows in pairs.groupby(["session", "segmenter"], sort=False):
         rng = np.random.default_rng(seed)
@@ -110,9 +117,6 @@ def _long(rows: pd.DataFrame, value: str) -> pd.DataFrame:
         rows[["subject", "structure"]].assign(y=rows[name].astype(float), pet=float(i))
         for i, name in enumerate(names)
     ]
-    if value == "score":
-        failed = [rows["fails_structural"], rows["fails_pet"]]
-        sides = [s[~f.to_numpy(bool)] for s, f in zip(sides, failed, strict=True)]
     return pd.concat(sides).dropna(subset="y").sort_values("subject", kind="stable")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -140,7 +141,7 @@ def structure(name: str, structures: Iterable[Structure] = ORGANS) -> Structure:
 
 
 def check_structures(structures: Iterable[Structure], *, source: str) -> tuple[Structure, ...]:
-    """The structures as a tuple, checked: at least one, values 1-65535, no value or name twice.
+    """The structures as a tuple, checked: values 1-65535, names, colours; no value or name twice.
 
     Raises
     ------
@@ -154,6 +155,15 @@ def check_structures(structures: Iterable[Structure], *, source: str) -> tuple[S
         if not 1 <= s.value <= 65535:
             raise InputError(
                 f"Invalid label value {s.value} of '{s.name}' in {source}. Must be 1 to 65535."
+            )
+        if not re.fullmatch(r"[^\W_][\w .()+-]*", s.name):
+            raise InputError(
+                f"Invalid structure name '{s.name}' in {source}. Letters, digits, '_', '-', '.' and "
+                "spaces; it begins with a letter or digit."
+            )
+        if not re.fullmatch(r"#[0-9A-Fa-f]{6}", s.colour):
+            raise InputError(
+                f"Invalid colour '{s.colour}' of '{s.name}' in {source}. Write it as #rrggbb."
             )
     for field in ("value", "name"):
         seen: set = set()

@@ -121,8 +121,15 @@ def by_size(mask: np.ndarray) -> np.ndarray:
     --------
     >>> by_size(np.array([[[1, 0, 1, 1, 0, 1]]], bool)).tolist()
     [[[2, 0, 1, 1, 0, 3]]]
+
+    Raises
+    ------
+    InputError
+        More than 65,535 components.
     """
     numbers, sizes = depth.components(mask)
+    if len(sizes) > 65536:
+        raise InputError(f"{len(sizes) - 1} components are no lesions. At most 65535 are numbered.")
     order = np.argsort(-sizes[1:], kind="stable") + 1
     rank = np.zeros(len(sizes), np.uint16)
     rank[order] = np.arange(1, len(sizes))

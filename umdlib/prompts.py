@@ -456,7 +456,7 @@ def _random_error(missed, added, spacing_mm, rng):
 def _ritm_error(missed, added, spacing_mm, rng):
     """Any voxel of the deeper error's deeper half."""
     depths = [depth.depth_mm(m, spacing_mm) for m in (missed, added)]
-    positive = bool(depths[0].max() >= depths[1].max())
+    positive = bool(depths[0].max() > depths[1].max())  # as officially, a tie is negative
     chosen = depths[0 if positive else 1]
     candidates = np.argwhere(chosen > chosen.max() / 2)
     return tuple(candidates[rng.integers(len(candidates))].tolist()), positive

@@ -97,6 +97,9 @@ def rank_segmenters(
         loose = case_matrix(part, metric=metric, empty=empty, common=False)
         matrix = case_matrix(part, metric=metric, empty=empty, common=common)
         table = _ranks(matrix, higher_is_better(metric), n_resamples, seed)
+        scored = [c for c in loose if loose[c].notna().any()]
+        lost = table["note"].ne("") & table["segmenter"].isin(scored)
+        table.loc[lost, "note"] = "no case that all segmenters have"
         table["n_dropped"] = len(loose) - len(matrix)
         tables.append(table.assign(session=name, modality=MODALITIES[modality].name))
     if not tables:

@@ -34,6 +34,35 @@ def read_timings(path: str | Path) -> dict:
     return report
 
 
+def read_fuzz(path: str | Path) -> dict[str, float]:
+    """The file that `benchmarks/fuzz.py` writes, as one number per name.
+
+    Returns
+    -------
+    dict
+        ``fuzz_volumes``, ``fuzz_pairs`` and the largest difference ``fuzz_<metric>`` of the search;
+        ``ties_pairs``, the numbers of pairs that differ ``ties_<metric>`` and the largest difference
+        ``ties_hausdorff_mm`` of HD and HD95 in the search at ties.
+
+    Raises
+    ------
+    InputError
+        If it does not exist.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"No search for differences at {path}. Make one with benchmarks/fuzz.py.")
+    report = json.loads(path.read_text(encoding="utf-8"))
+    search, ties = report["search"], report["ties"]
+    found = {f"fuzz_{metric}": value for metric, value in search["differences"].items()}
+    found |= {f"ties_{metric}": ties["differing"].get(metric, 0) for metric in ties["differences"]}
+    found |= {"fuzz_volumes": search["volumes"], "fuzz_pairs": search["pairs"]}
+    return found | {
+        "ties_pairs": ties["pairs"],
+        "ties_hausdorff_mm": max(ties["differences"][m] for m in ("hausdorff", "hausdorff_95")),
+    }  # fmt: skip
+
+
 def ratio_table(report: dict, grid: str) -> pd.DataFrame:
     """Seconds and ratios to our time by system, of the good and the poor prediction of a grid."""
     rows = pd.DataFrame(report["scoring"]).query("grid == @grid")

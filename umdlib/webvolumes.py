@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,9 @@ class Reduction:
     def shape(self, shape: Sequence[int]) -> tuple[int, int, int]:
         """Shape of the page's grid."""
         blocks = [-(-n // b) for n, b in zip(shape, self.blocks, strict=True)]
-        return tuple(max(1, int(n / s)) for n, s in zip(blocks, self.stretch, strict=True))
+        return tuple(
+            max(1, math.ceil(n / s - 1e-9)) for n, s in zip(blocks, self.stretch, strict=True)
+        )
 
     def mean(self, data: np.ndarray) -> np.ndarray:
         """Intensities (I, J, K) on the page's grid, float32."""

@@ -36,7 +36,8 @@ def import_pattern(
     modalities
         Name in the file names -> CT, MR or PET. None takes CT, MR, PET as they are.
     structures
-        What the label values mean; None for the 13 organs.
+        What the label values mean; None leaves it to a `dseg.tsv` beside the manifest, without one to
+        the 13 organs.
 
     Returns
     -------

@@ -56,7 +56,7 @@ DOMAINS: dict[str, Domain] = {
     "same": Domain("Same simulator", "new subjects, everything as in training"),
     "scanner": Domain(
         "Other scanner",
-        "PET noise × 2, PET point spread × 1.5, CT and MR noise × 2.5, bias field × 2",
+        "PET noise × 2, PET point spread × 1.5, noise of CT or MR × 2.5, MR's bias field × 2",
         factors={"noise": 2.0, "resolution": 1.5, "structural_noise": 2.5, "bias_field": 2.0},
     ),
     "bodies": Domain(

@@ -115,6 +115,18 @@ def mixed(precision: str, device: str):
     return torch.autocast(device.partition(":")[0], dtype=torch.bfloat16)
 
 
+def own_device(device: str) -> str:
+    """The device of this process: under torchrun each has a GPU of its own.
+
+    Examples
+    --------
+    >>> own_device("cpu")
+    'cpu'
+    """
+    rank = os.environ.get("LOCAL_RANK")
+    return f"cuda:{rank}" if device == "cuda" and rank is not None else device
+
+
 def distributed() -> tuple[int, int]:
     """Rank and number of processes; joins the group when started by torchrun."""
     if "WORLD_SIZE" not in os.environ or not torch.distributed.is_available():

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import psutil
 
 from umdlib import __version__
 from umdlib.atomic import replaced
 from umdlib.errors import InputError, unknown_name
 from umdlib.training import card as cards
 from umdlib.training.bodies import SPACING_MM, Body
+from umdlib.training.nnunet_plan import available_bytes
 from umdlib.training.patches import DIETS
 
 LEAST_SUBJECTS = 10
@@ -133,11 +133,12 @@ def train(
     import torch
 
     from umdlib.training import network
-    from umdlib.training.loop import LAST, Loop, distributed
+    from umdlib.training.loop import LAST, Loop, distributed, own_device
 
     settings.check()
     check_bodies(bodies, settings, least_subjects)
-    check_memory(settings)
+    device = own_device(device)
+    check_memory(settings, device)
     name = name or f"clicknet_{settings.diet}_{settings.seed}"
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -166,6 +167,8 @@ def train(
             save(path, loop, settings, bodies, step, rows, cost)
             write_log(log_path, rows)
         say(f"{name} " + words(rows[-1], settings))
+    if world > 1:
+        torch.distributed.barrier()  # the first process writes the checkpoint
     done, rows, spent = resumed(path, loop, settings, bodies)
     cost = {**spent, "cores": torch.get_num_threads() * world, "device": device}
     return net, pd.DataFrame(rows, columns=COLUMNS), cost
@@ -219,10 +222,11 @@ def check_bodies(bodies: Sequence[Body], settings: Settings, least: int) -> None
     """Refuse too few subjects, and examinations without a structure or without the images asked for."""
     from umdlib.training.patches import modalities
 
-    if len(bodies) < least:
+    subjects = {body.subject for body in bodies}
+    if len(subjects) < least:
         raise InputError(
-            f"{len(bodies)} examinations to train on. At least {least} are needed; a trial with "
-            f"fewer says so by its own parameter (least_subjects)."
+            f"{len(subjects)} subjects with complete pairs to train on. At least {least} are needed; "
+            f"a trial with fewer says so by its own parameter (least_subjects)."
         )
     for body in bodies:
         if not body.present:
@@ -246,12 +250,12 @@ def memory_mb(settings: Settings) -> float:
     return settings.patch**3 * per_voxel / 1e6
 
 
-def check_memory(settings: Settings) -> None:
-    """Refuse settings whose steps do not fit in the memory that is free."""
-    need, free = memory_mb(settings), psutil.virtual_memory().available / 1e6
+def check_memory(settings: Settings, device: str = "cpu") -> None:
+    """Refuse settings whose steps do not fit in the memory that is free on a device."""
+    need, free = memory_mb(settings), available_bytes(device) / 1e6
     if need > free:
         raise InputError(
-            f"A step needs about {need:.0f} MB, {free:.0f} MB are free. Make the patch "
+            f"A step needs about {need:.0f} MB, {free:.0f} MB are free on {device}. Make the patch "
             f"({settings.patch}), the prompts ({settings.prompts}) or the rounds smaller."
         )
 

@@ -413,15 +413,19 @@
         this.panes = this.config.panes.map((p) => new Pane(this, p));
         this.build();
         open.push(this);
-        for (const pane of this.panes) await pane.load(this.root, library);
+        for (const pane of this.panes) {
+          await pane.load(this.root, library);
+          if (!this.panes) { this.note(""); return; } // closed meanwhile
+        }
         await this.show(false);
         this.go(this.state.xyz);
         this.note("");
         this.figure.dataset.umdReady = Math.round(performance.now() - begun); // milliseconds
         this.figure.dataset.state = "ready";
       } catch (error) {
+        const closed = !this.panes;
         this.close();
-        this.note("The viewer could not be opened: " + error.message);
+        this.note(closed ? "" : "The viewer could not be opened: " + error.message);
       } finally {
         this.button.disabled = false;
       }
@@ -487,7 +491,15 @@
 
     async set(change) {
       Object.assign(this.state, change);
-      await this.show();
+      try {
+        await this.show();
+        if (this.failed) { this.failed = false; this.note(""); }
+      } catch (error) {
+        if (!this.panes) return;
+        this.failed = true;
+        this.panes.forEach((pane) => { pane.quiet = false; });
+        this.note("This could not be shown: " + error.message);
+      }
     }
 
     async show(draw = true) {
