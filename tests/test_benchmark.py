@@ -541,3 +541,22 @@ def test_a_case_stays_where_the_new_one_cannot_take_its_place(tmp_path):
     benchmark._put(part, folder)
     assert (folder / "scores.parquet").read_text() == "new"
     assert [p.name for p in tmp_path.iterdir()] == ["case"]
+
+
+def test_two_models_of_one_name_are_refused_before_anything_runs(make_cohort, tmp_path, capsys):
+    from umdlib.__main__ import main
+
+    text = (
+        "from umdlib.segmenters import Segmenter\n"
+        "MINE = Segmenter('twin', 'T', 'T.', lambda device: None, frozenset({'click'}))\n"
+    )
+    for name in ("one.py", "two.py"):
+        (tmp_path / name).write_text(text)
+    named = ",".join(f"{tmp_path / name}:MINE" for name in ("one.py", "two.py"))
+    try:
+        call = ["score", str(make_cohort(1)), "--segmenters", named, "--out", str(tmp_path / "run")]
+        assert main(call) == 2
+    finally:
+        segmenters._registered.pop("twin", None)
+    assert "have one name" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

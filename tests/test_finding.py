@@ -1,5 +1,6 @@
 """The one line of the landing page."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -45,3 +46,31 @@ def test_a_segmenter_without_clicks_still_has_its_extremes(scores):
 def test_a_segmenter_without_a_pair_is_named(scores):
     with pytest.raises(InputError, match="No pair of absent in session petct"):
         finding.headline(scores, "petct", "absent")
+
+
+def test_the_landing_page_opens_with_the_first_pair_that_there_is():
+    table = score_table(n_subjects=4, structures=["liver", "spleen"], gap={"a": -0.1, "b": 0.1})
+    other = table.assign(session="petmr", modality=table["modality"].replace("CT", "MR"))
+    table = pd.concat([table[table["session"].eq("petct")], other[table["session"].eq("petct")]],
+                      ignore_index=True)  # fmt: skip
+    lost = table["structure"].eq("liver") & table["modality"].eq("PET")
+    lost |= table["session"].eq("petct") & table["modality"].eq("PET")
+    table.loc[lost, ["dice", "status"]] = [np.nan, "failed"]
+    shown = finding.opening(table, ["petct", "petmr"], ["liver", "spleen"])
+    assert (shown.session, shown.structure) == ("petmr", "spleen")
+    assert shown.subject in set(table["subject"])
+    assert finding.opening(table, ["petct"], ["liver"]) is None
+    assert finding.opening(table, ["petmr"], ["spleen"], segmenter="b").segmenter == "b"
+
+
+def test_of_a_distance_the_best_is_the_smallest():
+    table = score_table(n_subjects=4, structures=["liver"], gap={"a": -0.1, "b": -0.2})
+    table["hausdorff_95"] = 100 * (1 - table["dice"])
+    found = []
+    for metric in ("dice", "hausdorff_95"):
+        given = {"segmenter": "a", "session": "petct", "metric": metric}
+        losses = gallery.largest_losses(table, n=1, **given)
+        ends = gallery.success_and_failure(table, modality="CT", **given)
+        best = gallery.best_segmenter(table, session="petct", metric=metric)
+        found.append((losses["subject"].item(), *ends["subject"], best))
+    assert found[0] == found[1]

@@ -47,7 +47,7 @@ KNOWS = {
     "loop": GROUND | LEFT | {"scores", "panes"},
     "statistics": {"errors", "atomic", "labels"},
     "shown": {"errors", "labels"} | STATISTICS,
-    "pictures": GROUND | {"cohort", "prompts", "runs"},
+    "pictures": GROUND | {"cohort", "prompts", "runs", "empty_rules"},
     "pages": GROUND | LEFT | LOOP | STATISTICS | SHOWN | PICTURES,
     "ends": GROUND | LEFT | LOOP | STATISTICS | SHOWN | PICTURES | {"canary_run", "flags"},
 }

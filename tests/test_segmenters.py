@@ -232,3 +232,55 @@ def test_quick_convolutions_give_the_same_sums():
         torch.testing.assert_close(net(x), plain, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(net(x[0]), plain[0], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(torch.autograd.grad(net(x).sum(), net[0].weight)[0], wanted)
+
+
+MODEL = """
+from umdlib.segmenters import Segmenter
+
+def load(device):
+    return lambda image, prompt, previous=None: image.data > 40
+
+MINE = Segmenter("users_own", "Mine", "Above 40.", load=load, prompts=frozenset({"click"}))
+"""
+USERS = {
+    "sibling.py": "VALUE = 40",
+    "beside.py": "import sibling\n" + MODEL.replace("40", "sibling.VALUE"),
+    "partial.py": MODEL.replace("load=load", "load=functools.partial(load)").replace(
+        "import Segmenter", "import Segmenter\nimport functools"),
+    "absent.py": "import no_such_package\n" + MODEL,
+    "typo.py": MODEL + "\nthis is no Python",
+    "kind.py": MODEL.replace('"click"', '"point"'),
+    "slash.py": MODEL.replace('"users_own"', '"users/own"'),
+}  # fmt: skip
+
+
+@pytest.fixture
+def users(tmp_path):
+    for name, text in USERS.items():
+        (tmp_path / name).write_text(text)
+    yield tmp_path
+    segmenters._registered.pop("users_own", None)
+    sys.modules.pop("sibling", None)
+    if str(tmp_path) in sys.path:
+        sys.path.remove(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["beside", "partial"])
+def test_a_users_file_is_loaded_with_what_lies_beside_it(users, name):
+    record = segmenters.get(f"{users / name}.py:MINE")
+    assert len(segmenters.identity(record)["source"]) == 64
+    assert segmenters.load(record) is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("absent", "ModuleNotFoundError: No module named 'no_such_package' .*line 1"),
+        ("typo", "SyntaxError"),
+        ("kind", "Unknown kind of prompt of segmenter 'users_own' 'point'"),
+        ("slash", "Invalid segmenter name 'users/own'"),
+    ],
+)
+def test_a_users_file_that_cannot_be_used_is_a_sentence(users, name, message):
+    with pytest.raises(InputError, match=message):
+        segmenters.get(f"{users / name}.py:MINE")

@@ -264,3 +264,32 @@ def test_a_mask_in_the_last_slice_stays_on_the_page(spacing_mm, n):
     mask = np.zeros((n, n, n), bool)
     mask[-1, -1, -1] = True
     assert grid.mask(mask)[-1, -1, -1]
+
+
+def test_a_click_in_an_oblique_slice_is_drawn_in_the_middle_of_its_voxel():
+    """What is drawn dark must lie under the mark and within the contour."""
+    import matplotlib.pyplot as plt
+    from scipy.spatial.transform import Rotation
+
+    from umdlib import geometry, pictures
+
+    affine = np.eye(4)
+    affine[:3, :3] = Rotation.from_euler("xyz", (12, 5, 3), degrees=True).as_matrix() * (2, 3, 4)
+    affine[:3, 3] = (-100, 40, 70)
+    data = np.zeros((30, 25, 20), np.float32)
+    data[20, 6, 11] = 7
+    click = Click(tuple(geometry.to_world(affine, (20, 6, 11))))
+    image = Volume(data, affine, "SUV")
+    for plane in pictures.PLANES:
+        ax = pictures.slice_picture(
+            image, click.xyz_mm, plane=plane, masks={"#ff0000": data > 0}, clicks=[click]
+        )
+        x, y = (v[0] for v in ax.lines[0].get_data())
+        left, end, bottom, top = ax.images[0].get_extent()
+        shown = ax.images[0].get_array()
+        column = int((x - left) / (end - left) * shown.shape[1])
+        row = int((y - bottom) / (top - bottom) * shown.shape[0])
+        assert shown[row, column] == 7
+        outline = ax.collections[0].get_paths()[0].vertices
+        assert abs(outline.mean(axis=0) - (x, y)).max() < 1
+        plt.close("all")

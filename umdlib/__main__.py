@@ -306,6 +306,8 @@ def _check(a) -> int:
     for row in faults.itertuples():
         _say(f"FAULT {row.subject} {row.session} {row.modality}: {row.fault}")
     _say(f"{len(report)} cases, {len(faults)} with a fault")
+    if not found.pairs():
+        _say("No subject has both a structural image and PET: the book needs at least one pair.")
     return 1 if len(faults) else 0
 
 
@@ -376,7 +378,7 @@ def _weights(a) -> None:
 
 
 def _score(a) -> int:
-    from umdlib import benchmark, labels, scores
+    from umdlib import benchmark, labels, scores, segmenters
     from umdlib.cohort import read_cohort
 
     cohort = read_cohort(a.manifest)
@@ -396,7 +398,13 @@ def _score(a) -> int:
         )
     settings = benchmark.Settings(benchmark.parse_plans(a.prompts), _tolerances(a.tolerances))
     parts, failed = [], 0
-    for name in dict.fromkeys(filter(None, a.segmenters.split(","))):
+    asked = list(dict.fromkeys(filter(None, a.segmenters.split(","))))
+    records: dict[str, str] = {}
+    for name in asked:
+        other = records.setdefault(segmenters.get(name).name, name)
+        if other != name:
+            raise InputError(f"Segmenters {other} and {name} have one name. Rename a record.")
+    for name in asked:
         table = benchmark.score_cohort(
             cohort, name, a.out, cases=cases, settings=settings, device=a.device, report=_say
         )

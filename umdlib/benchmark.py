@@ -31,6 +31,7 @@ from umdlib.volume import LabelMap, Volume
 # raised when a metric's value may change: scores on disk are then made anew from the predictions
 METRICS_VERSION = "2"
 
+UNTAUGHT = "not asked: the segmenter does not know the structure"
 UNASKED = "not asked: the structural reference lacks the structure"
 
 
@@ -113,7 +114,8 @@ def score_cohort(
         Score rows of all the cases, `attrs["stamp"]` holds the provenance. A segmenter that
         cannot be loaded gives rows with status ``unavailable``; one that stops with an error
         gives rows with status ``failed`` and the reason. Where the structural reference lacks a
-        structure that PET's has, there is no click: PET's row is ``unavailable``, not asked.
+        structure that PET's has, there is no click: PET's row is ``unavailable``, not asked. So are
+        those of structures that the segmenter's record does not name, where it names any.
 
     Raises
     ------
@@ -243,7 +245,7 @@ def _score_case(
         for (protocol, seed), first in drawn.items():
             rounds = _rounds(
                 image, reference, case.structures, first, segment, steps.get(protocol, 0),
-                Plan(protocol, (seed,)),
+                Plan(protocol, (seed,)), record.structures,
             )  # fmt: skip
             for step, answers in enumerate(rounds):
                 rows = _rows(case, record, protocol, seed, step, answers)
@@ -308,14 +310,18 @@ class _Answer:
 
 def _rounds(
     image: Volume, reference: LabelMap, structures: tuple[Structure, ...],
-    first: dict[str, Prompt], segment: Segment, steps: int, plan: Plan,
+    first: dict[str, Prompt], segment: Segment, steps: int, plan: Plan, known: tuple[str, ...] = (),
 ) -> Iterator[list[_Answer]]:  # fmt: skip
     """Answers of all structures at step 0, 1, … `steps`; each corrects the one before.
 
     Corrective clicks that are drawn come from one generator for all structures of the case.
     """
     rng = np.random.default_rng([*plan.seeds, 1])
-    answers = [_ask(image, first[s.name], segment, None) for s in structures]
+    answers = [
+        _ask(image, first[s.name], segment, None) if not known or s.name in known
+        else _Answer(first[s.name], np.zeros(image.shape, bool), fault=UNTAUGHT)
+        for s in structures
+    ]  # fmt: skip
     yield answers
     for _ in range(steps):
         later = []
@@ -390,7 +396,7 @@ def _with_metrics(
     failed = rows["reason"].ne("").to_numpy()
     table.loc[failed, numbers] = np.nan
     table.loc[failed, "status"] = "failed"
-    table.loc[unasked.to_numpy(), "status"] = "unavailable"
+    table.loc[unasked.to_numpy() | rows["reason"].eq(UNTAUGHT).to_numpy(), "status"] = "unavailable"
     return pd.concat([rows, table.reset_index(drop=True)], axis=1)
 
 

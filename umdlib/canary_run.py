@@ -253,6 +253,20 @@ def mean_wiring(
     return pd.concat(matrices).groupby(level=0, sort=False).mean()
 
 
+def example_wiring(
+    cohort: Cohort, root: str | Path, names: Sequence[str], modality: str, *, limit: int = 4
+) -> pd.DataFrame | None:
+    """`mean_wiring` of the first segmenter that has masks of a modality; None where none has."""
+    cases = [c for c in cohort.cases if c.modality == modality][:limit]
+    for name in names:
+        prompt = _first_protocol(root, name, cases)
+        try:
+            return mean_wiring(cohort, root, name, modality, prompt=prompt, limit=limit)
+        except InputError:
+            continue
+    return None
+
+
 def _masks(
     root: str | Path, segmenter: str, case: Case, prompt: str, seed: int
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]] | None:

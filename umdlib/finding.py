@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -68,6 +70,64 @@ def typical_subject(
         raise InputError(f"No pair of {structure} by {segmenter} in session {session}.")
     ordered = pairs.sort_values(["difference", "subject"])
     return ordered["subject"].iloc[(len(ordered) - 1) // 2]
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What the landing page shows: `row` of `headline`, and a typical pair of one structure."""
+
+    session: str
+    segmenter: str
+    row: pd.Series
+    structure: str
+    subject: str
+
+
+NOTHING = (
+    "No segmenter of this run has a score on both images of a subject: there is nothing to compare yet. "
+    "The page on the run lists what failed, and why."
+)
+
+
+def opening(
+    scores: pd.DataFrame, sessions: Sequence[str], structures: Sequence[str], *,
+    segmenter: str = "", metric: str = "dice",
+) -> Opening | None:  # fmt: skip
+    """The first session and structure in which the best segmenter with pairs has one.
+
+    Parameters
+    ----------
+    scores
+        Score table.
+    sessions, structures
+        Names, in the order in which they are tried.
+    segmenter
+        Name; if empty the best on the structural image, of those that take clicks before others.
+    metric
+        Column of the table, larger is better.
+
+    Returns
+    -------
+    Opening or None
+        None where no pair has a score.
+    """
+    for session in sessions:
+        rows = scores[scores["session"].eq(session) & scores["step"].eq(0)]
+        rows = rows[rows["modality"].eq(labels.session(session).structural)]
+        means = rows.groupby("segmenter", sort=False).agg(
+            clickless=("prompt", lambda names: names.iloc[0].startswith(CLICKLESS)),
+            score=(metric, "mean"),
+        )  # fmt: skip
+        order = means.dropna().sort_values(["clickless", "score"], ascending=[True, False])
+        for name in [segmenter] if segmenter else order.index:
+            for structure in structures:
+                try:
+                    subject = typical_subject(scores, session, name, structure, metric=metric)
+                    row = headline(scores, session, name, metric=metric)
+                except InputError:
+                    continue
+                return Opening(session, str(name), row, structure, subject)
+    return None
 
 
 def finding_html(row: pd.Series, *, title: str, n_structures: int) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from umdlib import systems
+from umdlib.atomic import replaced
 from umdlib.canaries import FAULTS
 from umdlib.errors import InputError
 
@@ -24,7 +25,8 @@ TAG = re.compile(r"<[^>]+>")
 def write(root: str | Path, findings: pd.DataFrame) -> Path:
     """Store what `canary_run.check_run` found beside the scores of a run."""
     path = Path(root) / FILE
-    findings.to_csv(path, sep="\t", index=False)
+    with replaced(path) as part:
+        findings.to_csv(part, sep="\t", index=False, lineterminator="\n")
     return path
 
 

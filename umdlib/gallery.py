@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from umdlib import labels, prompts, runs
 from umdlib.cohort import Cohort
+from umdlib.empty_rules import higher_is_better
 from umdlib.errors import InputError
 
 
@@ -48,7 +49,8 @@ def success_and_failure(
     by_structure = rows.groupby("structure", sort=False)[metric]
     widest = (by_structure.max() - by_structure.min()).idxmax()
     rows = rows[rows["structure"] == widest]
-    return rows.loc[[rows[metric].idxmax(), rows[metric].idxmin()]]
+    ends = [rows[metric].idxmax(), rows[metric].idxmin()]
+    return rows.loc[ends if higher_is_better(metric) else ends[::-1]]
 
 
 def largest_losses(
@@ -79,7 +81,8 @@ def largest_losses(
     wide = wide.rename(columns={structural: "structural", "PET": "pet"}).dropna()
     wide["difference"] = wide["pet"] - wide["structural"]
     wide.columns.name = None
-    return wide.sort_values("difference", kind="stable").head(n).reset_index()
+    ascending = higher_is_better(metric)
+    return wide.sort_values("difference", ascending=ascending, kind="stable").head(n).reset_index()
 
 
 def readable(table: pd.DataFrame, cohort: Cohort, session: str) -> pd.DataFrame:
@@ -91,7 +94,7 @@ def readable(table: pd.DataFrame, cohort: Cohort, session: str) -> pd.DataFrame:
 
 
 def best_segmenter(table: pd.DataFrame, *, session: str, metric: str = "dice") -> str:
-    """The segmenter with the highest mean score on the structural images of a session.
+    """The segmenter with the best mean score on the structural images of a session.
 
     Those that are asked with a click come first, whatever the others score: a subject's two images
     share their clicks, and a specialist is another network in each.
@@ -107,7 +110,7 @@ def best_segmenter(table: pd.DataFrame, *, session: str, metric: str = "dice") -
     for part in (rows[clicked], rows):
         means = part.groupby("segmenter", sort=False)[metric].mean().dropna()
         if len(means):
-            return str(means.idxmax())
+            return str(means.idxmax() if higher_is_better(metric) else means.idxmin())
     raise InputError(f"No {metric} of session {session} in the score table.")
 
 

@@ -71,6 +71,7 @@ def slice_picture(
     index = int(np.floor(geometry.to_voxel(affine, xyz_mm)[cut] + 0.5))
     low, high = WINDOWS.get(image.unit) or (0.0, float(np.percentile(data[::2, ::2, ::2], 99.5)))
     extent = _extent(affine, data.shape, right, up)
+    xyz_mm = _place(affine, xyz_mm)
     ax.imshow(
         data.take(index, axis=cut).T, origin="lower", extent=extent, vmin=low, vmax=high,
         cmap="gray_r" if image.unit == "SUV" else "gray", interpolation="nearest", aspect="equal",
@@ -81,8 +82,9 @@ def slice_picture(
             _contour(ax, drawn, affine, right, up, colour)
     depth = geometry.spacing_mm(affine)[cut] / 2
     for click in clicks:
-        if abs(click.xyz_mm[cut] - xyz_mm[cut]) <= depth + 1e-6:
-            ax.plot(click.xyz_mm[right], click.xyz_mm[up], "P" if click.positive else "X",
+        at = _place(affine, click.xyz_mm)
+        if abs(at[cut] - xyz_mm[cut]) <= depth + 1e-6:
+            ax.plot(at[right], at[up], "P" if click.positive else "X",
                     ms=9, mfc="#f0e442", mec="black", mew=1)  # fmt: skip
     if width_mm:
         for centre, limits in ((xyz_mm[right], ax.set_xlim), (xyz_mm[up], ax.set_ylim)):
@@ -100,10 +102,20 @@ def _canonical(data: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.nda
     return nib.orientations.apply_orientation(data, turn), affine @ back
 
 
+def _place(affine: np.ndarray, xyz_mm) -> np.ndarray:
+    """Where a world point is drawn: mm along the grid's own axes, which an oblique image has turned.
+
+    For a grid along the world's axes these are the world coordinates.
+    """
+    turn = affine[:3, :3] / geometry.spacing_mm(affine)
+    return turn.T @ (np.asarray(xyz_mm, float) - affine[:3, 3]) + affine[:3, 3]
+
+
 def _extent(affine, shape, right: int, up: int) -> tuple[float, float, float, float]:
-    """World coordinates of the outer faces of a slice, mm."""
-    first = geometry.to_world(affine, (-0.5, -0.5, -0.5))
-    last = geometry.to_world(affine, np.asarray(shape) - 0.5)
+    """Where the outer faces of a slice are drawn, mm."""
+    spacing, origin = geometry.spacing_mm(affine), affine[:3, 3]
+    first = origin - 0.5 * np.asarray(spacing)
+    last = origin + (np.asarray(shape) - 0.5) * spacing
     return first[right], last[right], first[up], last[up]
 
 

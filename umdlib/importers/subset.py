@@ -47,6 +47,7 @@ def write_subset(
         labels.structure(name, cohort.structures)
     if session:
         labels.session(session)
+    folder = folder.resolve()  # paths that go up do not lead through a link
     kept = [s for s in cohort.structures if not structures or s.name in structures]
     if folder.resolve() == cohort.manifest.parent.resolve():
         raise InputError(f"{folder} holds the cohort itself. Name another folder.")

@@ -16,10 +16,17 @@ On the command line the same record is named ``my_module:MINE`` or ``path/to/my_
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import inspect
+import os
+import re
 import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,6 +42,9 @@ __all__ = [
     "Availability", "Segment", "Segmenter", "Weights", "availability", "get",
     "identity", "load", "names", "out_of_memory", "register", "table", "untrained",
 ]  # fmt: skip
+
+# What a record may say that it takes.
+KINDS = ("click", "negative_click", "box", "scribble", "class", "text")
 
 # name -> where its record lies; imported when asked for, so that listing imports nothing heavy
 BUILT_IN: dict[str, str] = {
@@ -93,12 +103,25 @@ def register(segmenter: Segmenter) -> Segmenter:
     Raises
     ------
     InputError
-        The name belongs to a built-in segmenter, or the record takes no kind of prompt.
+        The name belongs to a built-in segmenter or cannot be a folder's, or the record takes no
+        kind of prompt, or one that does not exist.
     """
     if segmenter.name in BUILT_IN:
         raise InputError(f"Segmenter '{segmenter.name}' is built in. Give yours another name.")
-    if not segmenter.prompts:
-        raise InputError(f"Segmenter '{segmenter.name}' takes no prompt. At least one is needed.")
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", segmenter.name):
+        raise InputError(
+            f"Invalid segmenter name '{segmenter.name}'. Letters, digits, '_', '-' and '.'; it begins "
+            "with a letter or digit."
+        )
+    if isinstance(segmenter.prompts, str) or not segmenter.prompts:
+        raise InputError(
+            f"Segmenter '{segmenter.name}' takes no prompt. Give a set of one or more of "
+            f"{', '.join(KINDS)}."
+        )
+    for kind in segmenter.prompts:
+        if kind not in KINDS:
+            raise unknown_name(f"kind of prompt of segmenter '{segmenter.name}'", kind, KINDS)
+    segmenter = replace(segmenter, prompts=frozenset(segmenter.prompts))
     _registered[segmenter.name] = segmenter
     return segmenter
 
@@ -299,13 +322,25 @@ def identity(segmenter: Segmenter) -> dict:
 
     Weights by their published hash, else the one recorded at first use, else ``""``.
     """
+    from hashlib import sha256
+
     from umdlib import weights
 
-    source = inspect.getsourcefile(inspect.unwrap(segmenter.load))
+    load = segmenter.load
+    while isinstance(load, functools.partial):
+        load = load.func
+    load = inspect.unwrap(load)
+    try:
+        file = Path(inspect.getsourcefile(load) or "")
+        # a cell of a notebook has no file, but its text
+        text = file.read_bytes() if file.is_file() else inspect.getsource(load).encode()
+        source = sha256(text).hexdigest()
+    except (TypeError, OSError):
+        source = ""
     return {
         "version": segmenter.version,
         "settings": {k: str(v) for k, v in segmenter.settings.items()},
-        "source": weights.sha256(source) if source else "",
+        "source": source,
         "weights": {_within(w.file): weights.known_hash(w) or "" for w in segmenter.weights},
     }
 
@@ -339,12 +374,11 @@ def _record(path: str) -> Segmenter:
     if module_name.endswith(".py"):
         module = _module_from_file(Path(module_name))
     else:
-        try:
+        here = os.getcwd()
+        if here not in sys.path:
+            sys.path.append(here)
+        with _told(path):
             module = importlib.import_module(module_name)
-        except ModuleNotFoundError as error:
-            raise InputError(
-                f"Cannot import '{module_name}' for segmenter '{path}': {error}."
-            ) from None
     record = getattr(module, attribute, None)
     if not isinstance(record, Segmenter):
         known = [k for k, v in vars(module).items() if isinstance(v, Segmenter)]
@@ -361,9 +395,32 @@ def _module_from_file(path: Path):
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path.resolve())
     module = importlib.util.module_from_spec(spec)
+    beside = str(path.resolve().parent)
+    if beside not in sys.path:
+        sys.path.append(beside)  # what lies beside the file can be imported by it
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    try:
+        with _told(str(path)):
+            spec.loader.exec_module(module)
+    except InputError:
+        del sys.modules[name]
+        raise
     return module
+
+
+@contextmanager
+def _told(path: str) -> Iterator[None]:
+    """Whatever the import of a user's code raises, as one sentence."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        line = f" ({Path(where.filename).name}, line {where.lineno})"
+        raise InputError(
+            f"Cannot import '{path}' for a segmenter: {type(error).__name__}: {error}{line}."
+        ) from None
 
 
 def _device(device: str) -> Availability:
