@@ -560,3 +560,15 @@ def test_two_models_of_one_name_are_refused_before_anything_runs(make_cohort, tm
         segmenters._registered.pop("twin", None)
     assert "have one name" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_predictions_of_another_grid_are_not_scored_anew(make_cohort, register, tmp_path):
+    cohort = read_cohort(make_cohort(1))
+    benchmark.score_cohort(cohort, register(Counting()), tmp_path, settings=ONE)
+    case = cohort.cases[0]
+    reference = case.read_reference()
+    moved = reference.affine.copy()
+    moved[0, 3] += 5
+    write_label_map(case.reference, LabelMap(reference.data, moved))
+    with pytest.raises(InputError, match="not on the grid of .* a corner lies 5 mm apart"):
+        benchmark.rescore(cohort, tmp_path)

@@ -229,3 +229,22 @@ def test_names_and_colours_of_structures_are_checked(make_cohort, old, new, mess
     table.write_text(table.read_text().replace(old, new, 1))
     with pytest.raises(InputError, match=message):
         cohort.read_cohort(table.with_name("manifest.tsv"))
+
+
+@pytest.mark.parametrize(
+    ("modality", "change", "message"),
+    [
+        ("PET", lambda d: d * 5000, "is it activity"),
+        ("CT", lambda d: d + 1024, "is an offset still"),
+    ],
+)
+def test_images_of_another_unit_than_the_manifest_says_are_faults(
+    make_cohort, modality, change, message
+):
+    manifest = make_cohort(1)
+    case = next(c for c in cohort.read_cohort(manifest).cases if c.modality == modality)
+    image = case.read_image()
+    write_volume(case.image, Volume(change(image.data), image.affine, image.unit))
+    report = cohort.check_cohort(cohort.read_cohort(manifest)).set_index("modality")["fault"]
+    assert message in report[modality]
+    assert report.drop(modality).eq("").all()

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
+from scipy.spatial.transform import Rotation
 
 from umdlib import depth, geometry, prompts, scribbles
 from umdlib.errors import InputError
@@ -62,6 +63,19 @@ def test_the_world_point_is_one_to_a_millionth_of_a_millimetre():
         there = geometry.to_voxel(reference.affine, click.xyz_mm)
         back = geometry.to_world(reference.affine, there)
         np.testing.assert_allclose(back, click.xyz_mm, rtol=0, atol=1e-6)
+
+
+@given(
+    st.tuples(*[st.floats(-3, 3)] * 3), st.tuples(*[st.floats(0.3, 8)] * 3),
+    st.tuples(*[st.floats(-900, 900)] * 3), st.tuples(*[st.floats(-400, 400)] * 3),
+)  # fmt: skip
+@settings(max_examples=60, deadline=None)
+def test_any_affine_keeps_a_world_point_to_a_millionth_of_a_millimetre(turn, edges, shift, point):
+    affine = np.eye(4)
+    affine[:3, :3] = Rotation.from_euler("xyz", turn).as_matrix() * edges
+    affine[:3, 3] = shift
+    back = geometry.to_world(affine, geometry.to_voxel(affine, point))
+    np.testing.assert_allclose(back, point, rtol=0, atol=1e-6)
 
 
 def test_a_point_outside_the_partner_goes_to_the_next_deepest():

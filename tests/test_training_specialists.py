@@ -12,14 +12,15 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from umdlib import benchmark, segmenters
+from umdlib import benchmark, canaries, segmenters
 from umdlib.__main__ import main
 from umdlib.benchmark import Plan, Settings
 from umdlib.cohort import read_cohort, write_structures
 from umdlib.errors import InputError
-from umdlib.labels import Structure
+from umdlib.labels import ORGANS, Structure
 from umdlib.prompts import Prompt
 from umdlib.segmenters.contract import Segmenter
+from umdlib.synthetic.cohort import make_pair
 from umdlib.training import card, nnunet_plan, nnunet_raw, nnunet_train, recipes, release
 from umdlib.volume import Volume
 
@@ -236,6 +237,16 @@ def test_released_specialist_is_what_its_card_says(name):
     assert len(log) == about.settings["epochs"]
     assert log["loss"].iloc[-1] < log["loss"].iloc[0]
     assert about.cost["cpu_seconds"] == pytest.approx(log["cpu_s"].sum(), abs=0.1)
+
+
+@pytest.mark.slow
+def test_the_small_nnunet_finds_the_organs_of_an_unseen_body():
+    pair = make_pair("unseen", "petct", 8, 6.0)
+    segment = segmenters.load("nnunet_small", "cpu", ("petct", "CT"))
+    reference = pair.structural_reference.data
+    dice = [canaries.dice(segment(pair.structural, Prompt(s.name)), reference == s.value)
+            for s in ORGANS]  # fmt: skip
+    assert np.mean(dice) > 0.8 and min(dice) > 0.5
 
 
 def command(manifest, out, *more):

@@ -479,7 +479,7 @@ def _rescore(folder: Path, case: Case, settings: Settings, keys: dict) -> None:
     tables = []
     for (protocol, seed, step), rows in old.groupby(["prompt", "seed", "step"]):
         rows = rows[keep].sort_values("structure", key=lambda names: names.map(order))
-        bits = volume.read_bits(folder / runs.prediction_file(protocol, seed, step))
+        bits = volume.read_bits(folder / runs.prediction_file(protocol, seed, step), on=reference)
         if places != list(range(len(places))):
             bits = metrics.pack_bits([metrics.unpack_bit(bits, n) for n in places])
         tables.append(_with_metrics(rows, truth, bits, reference.spacing_mm, settings))

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from umdlib import labels, volume
@@ -235,13 +236,22 @@ def check_cohort(cohort: Cohort) -> pd.DataFrame:
             image, reference = c.read()
             present = set(pd.unique(reference.data.ravel("K"))) - {0}
             row |= {"shape": image.shape, "spacing_mm": image.spacing_mm,
-                    "structures": len(present), "fault": ""}  # fmt: skip
+                    "structures": len(present), "fault": _other_unit(image)}  # fmt: skip
             if not present:
                 row["fault"] = f"Reference {c.reference} holds no structure."
         except InputError as error:
             row |= {"shape": None, "spacing_mm": None, "structures": 0, "fault": str(error)}
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _other_unit(image: Volume) -> str:
+    """Why the intensities cannot be of the unit that the manifest gives; empty where they can."""
+    if image.unit == "SUV" and (top := float(np.percentile(image.data[::2, ::2, ::2], 99.9))) > 500:
+        return f"Image {image.name} reaches {top:.0f} in SUV: is it activity (Bq/ml)?"
+    if image.unit == "HU" and (least := float(image.data.min())) >= 0:
+        return f"Image {image.name} has no value below {least:.0f} HU: is an offset still in it?"
+    return ""
 
 
 def inclusion_table(cohort: Cohort) -> pd.DataFrame:

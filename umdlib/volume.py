@@ -204,9 +204,21 @@ def write_bits(path: str | Path, bits: np.ndarray, affine: np.ndarray) -> None:
     nifti.write(path, bits, affine, "bit masks")
 
 
-def read_bits(path: str | Path) -> np.ndarray:
-    """Read a bit-mask volume (I, J, K), unsigned. Raises InputError as `read_volume` does."""
-    data, _ = nifti.read(path)
+def read_bits(path: str | Path, *, on: LabelMap | None = None) -> np.ndarray:
+    """Read a bit-mask volume (I, J, K), unsigned.
+
+    Raises
+    ------
+    InputError
+        As `read_volume` does; other than unsigned integers; another grid than that of `on`.
+    """
+    data, affine = nifti.read(path)
     if data.dtype.kind != "u":
         raise InputError(f"File {path} holds {data.dtype}. Bit masks are unsigned integers.")
+    if on is not None:
+        difference = grid_difference(LabelMap(data, affine, str(path)), on)
+        if difference is not None:
+            raise InputError(
+                f"Masks {path} are not on the grid of {on.name}: {difference}. Score it again."
+            )
     return data

@@ -85,10 +85,11 @@ def predictor_of(
     channels, heads = len(dataset["channel_names"]), len(dataset["labels"])
     net = build(channels, heads) if build else planned_network(configuration, channels, heads)
     weights.fill(net, state["network_weights"], "checkpoint_final.pth")
-    predictor = nnUNetPredictor(
-        use_mirroring=mirror, perform_everything_on_device=device != "cpu",
-        device=torch.device(device), allow_tqdm=False, verbose=False,
-    )  # fmt: skip
+    with contextlib.redirect_stdout(io.StringIO()):  # it names a setting that is not given
+        predictor = nnUNetPredictor(
+            use_mirroring=mirror, perform_everything_on_device=device != "cpu",
+            device=torch.device(device), allow_tqdm=False, verbose=False,
+        )  # fmt: skip
     predictor.manual_initialization(
         net, manager, configuration, [state["network_weights"]], dataset,
         state.get("trainer_name", "nnUNetTrainer"),
