@@ -173,7 +173,7 @@ def test_a_chapter_is_a_template(path):
     assert all(f["image"]["alt"] and f["figure"]["caption"] for f in figures_)
 
 
-PAGE = """<!doctype html><html><body><table class="table umd-live" id="tab-x"><caption>C</caption>
+PAGE = """<!doctype html><html><meta charset="utf-8"><body><table class="table umd-live" id="tab-x"><caption>C</caption>
 <thead><tr><th>Organ</th><th> </th><th>A</th></tr></thead><tbody>
 <tr><td>Liver</td><td><span class="umd-ct">CT</span> <span class="umd-pet">PET</span></td>
 <td><span class="umd-ct">0.2 (0.1)</span> <span class="umd-pet">0.9 (0.1)‡</span></td></tr>
@@ -225,7 +225,7 @@ def test_a_live_table_sorts_filters_and_exports(browser, tmp_path):
 def test_the_explorer_compares_what_is_chosen(browser, tmp_path):
     path = tmp_path / "page.html"
     html = interactive.live_tables() + interactive.explorer(explorer.explorer_data(), fallback="")
-    path.write_text(f"<!doctype html><body>{html}</body>", encoding="utf-8")
+    path.write_text(f"<!doctype html><meta charset=utf-8><body>{html}</body>", encoding="utf-8")
     page = browser.new_page()
     errors = []
     page.on("pageerror", lambda e: errors.append(str(e)))
