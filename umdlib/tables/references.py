@@ -135,10 +135,10 @@ def cost_layout(costs: pd.DataFrame) -> pd.DataFrame:
         ],
         "Parameters": [f"{n:,}" for n in costs["parameters"]],
         "Iterations": [f"{n:,}" for n in costs["iterations"]],
-        "CPU minutes": [number(v, 1) for v in costs["cpu_minutes"]],
-        "Wall minutes": [number(v, 1) for v in costs["wall_minutes"]],
-        "Cores": costs["cores"].map(str), "Device": costs["device"],
-        "File (MB)": [number(v, 2) for v in costs["megabytes"]],
+        "CPU (wall) minutes": [f"{number(a, 1)} ({number(b, 1)})" for a, b in zip(
+            costs["cpu_minutes"], costs["wall_minutes"], strict=True)],
+        "Cores": [f"{n} × {d}" for n, d in zip(costs["cores"], costs["device"], strict=True)],
+        "MB": [number(v, 1) for v in costs["megabytes"]],
     })  # fmt: skip
 
 
