@@ -15,7 +15,7 @@ from umdlib.tables import metric_title, structure_title
 
 
 def loss_curves(logs: Mapping[str, pd.DataFrame], modalities: Mapping[str, str],
-                *, ax: Axes | None = None) -> Axes:  # fmt: skip
+                *, legend: bool = True, ax: Axes | None = None) -> Axes:  # fmt: skip
     """Training loss of each network against CPU minutes.
 
     Parameters
@@ -24,6 +24,8 @@ def loss_curves(logs: Mapping[str, pd.DataFrame], modalities: Mapping[str, str],
         Name -> log with columns ``loss`` and ``cpu_s`` (per epoch).
     modalities
         Name -> modality, whose colour the line has; lines of one modality differ by dashes.
+    legend
+        Whether it is drawn, below the figure: of several panels one has it.
     ax
         Axes to draw on; None makes them.
     """
@@ -37,7 +39,8 @@ def loss_curves(logs: Mapping[str, pd.DataFrame], modalities: Mapping[str, str],
                 color=MODALITIES[modality].colour)  # fmt: skip
     ax.set_xlabel("CPU minutes")
     ax.set_ylabel("loss of the training batches")
-    legend_below(ax, columns=2)
+    if legend:
+        legend_below(ax, columns=2)
     return ax
 
 
