@@ -76,7 +76,7 @@ DOMAINS: dict[str, Domain] = {
     ),
     "organ_maps": Domain(
         "Real organs",
-        "label maps of real people, the simulator's physics; of the organs, those that are labelled",
+        "label maps of other, real people, the simulator's physics; of the organs, those that are labelled",
         maps=True,
     ),
 }  # fmt: skip
