@@ -175,9 +175,7 @@ def _loaded(record: Segmenter, device: str, condition: tuple[str, str] | None) -
     except InputError as error:
         return str(error)
     except Exception as error:  # whatever a model's code does
-        if segmenters.out_of_memory(
-            error
-        ):  # passes: the case is not done, and the next run tries it
+        if segmenters.out_of_memory(error):  # no row: the next run tries the case again
             raise InputError(
                 f"Segmenter '{record.name}' ran out of memory on {device} while it was loaded. Free it "
                 "and give the same command again; what was finished is kept."

@@ -123,9 +123,9 @@ def opening(
             for structure in structures:
                 try:
                     subject = typical_subject(scores, session, name, structure, metric=metric)
-                    row = headline(scores, session, name, metric=metric)
                 except InputError:
                     continue
+                row = headline(scores, session, name, metric=metric)  # a pair has one
                 return Opening(session, str(name), row, structure, subject)
     return None
 

@@ -49,7 +49,7 @@ def write_subset(
         labels.session(session)
     folder = folder.resolve()  # paths that go up do not lead through a link
     kept = [s for s in cohort.structures if not structures or s.name in structures]
-    if folder.resolve() == cohort.manifest.parent.resolve():
+    if folder == cohort.manifest.parent.resolve():
         raise InputError(f"{folder} holds the cohort itself. Name another folder.")
     top = max(s.value for s in cohort.structures)
     keep = np.zeros(1 + top, np.uint8 if top < 256 else np.uint16)
