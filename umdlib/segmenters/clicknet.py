@@ -252,10 +252,7 @@ def trained(path: str | Path) -> Segmenter:
         raise InputError(
             f"Network {path} is a {known.architecture.get('network')}, not a ClickNet."
         )
-    item = Weights(
-        file=str(path.with_suffix(".safetensors")), where="your own training", licence="yours",
-        size=known.size, sha256=known.sha256,
-    )  # fmt: skip
+    item = card.item(path.stem, folder=path.parent)
     title = f"{known.title} (seed {known.settings.get('seed', '?')})"
     record = _record(known.name, title, known.data["modalities"], item, path.parent)
     return replace(record, summary="A promptable network of your own training.")

@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 
 from umdlib.errors import InputError
-from umdlib.segmenters.contract import Segment, Segmenter, Weights
+from umdlib.segmenters.contract import Segment, Segmenter
 from umdlib.segmenters.network import quick, seeded
 from umdlib.segmenters.nnunet import NnUNet, planned_network, predictor_of, tiny_model
 from umdlib.training import card, release
@@ -115,7 +115,7 @@ def _record(
         settings={n: _digest(c) for n, c in cards.items()} | {"mirroring": axes},
         packages=("nnunetv2", "torch", *packages),
         extra="nnunet",
-        weights=tuple(_own(folder, n, cards[n]) if own else card.item(n) for n in names),
+        weights=tuple(card.item(n, folder=folder) for n in names),
         modalities=tuple(dict.fromkeys(m for _, m in wanted)),
         paper=paper,
         code_licence="Apache-2.0",
@@ -128,14 +128,6 @@ def _record(
         tiny=functools.partial(_tiny, network),
         structures=tuple(sorted(structures)),
         conditions=conditions,
-    )  # fmt: skip
-
-
-def _own(folder: Path, name: str, about: card.Card) -> Weights:
-    """The weight file of a card that lies anywhere."""
-    return Weights(
-        file=str(card.files(name, folder)["weights"]), where="your own training", licence="yours",
-        size=about.size, sha256=about.sha256,
     )  # fmt: skip
 
 

@@ -206,11 +206,22 @@ def files(name: str, folder: str | Path = FOLDER) -> dict[str, Path]:
     return {key: folder / f"{name}{ending}" for key, ending in endings.items()}
 
 
-def item(name: str) -> Weights:
-    """The released file as a segmenter's record wants it, with its published hash.
+def item(name: str, *, folder: str | Path = FOLDER) -> Weights:
+    """A network's file as a segmenter's record wants it, with the hash of its card.
 
-    A network that was not released yet gives a record without hash, whose file is missing.
+    One that the package has not released yet gives a record without hash, whose file is missing.
+
+    Raises
+    ------
+    InputError
+        As `read` does, of a network in another folder.
     """
+    if Path(folder) != FOLDER:
+        own = read(name, folder=folder)
+        return Weights(
+            file=str(files(name, folder)["weights"]), where="your own training", licence="yours",
+            size=own.size, sha256=own.sha256,
+        )  # fmt: skip
     known = read(name) if name in names() else None
     return Weights(
         file=f"released/{name}.safetensors",
