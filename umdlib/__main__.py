@@ -238,12 +238,15 @@ def _train_parser(commands) -> None:
     p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the training cohort")
     p.add_argument("--out", required=True, metavar="DIR",
                    help="gets checkpoint, loss curve, and at the end weights and card")  # fmt: skip
+    p.add_argument("--network", default="clicknet", metavar="NAME",
+                   help="clicknet (default) or sam_med3d_small")  # fmt: skip
     p.add_argument(
         "--diet", default="both", metavar="NAME", help="structural, pet or both (default both)"
     )
-    p.add_argument("--steps", type=_positive, metavar="N", help="updates (default 300)")
+    p.add_argument("--steps", type=_positive, metavar="N",
+                   help="updates (default: 300 of clicknet, 2000 of sam_med3d_small)")  # fmt: skip
     p.add_argument("--seed", type=int, default=0, metavar="S", help="of weights and draws")
-    p.add_argument("--name", help="of the network (default clicknet_DIET_SEED)")
+    p.add_argument("--name", help="of the network (default NETWORK_DIET_SEED)")
     p.add_argument("--without", default="", metavar="A,B", help="structures never to ask for")
     p.add_argument("--precision", default="float32", help="float32 (default) or bfloat16")
     p.add_argument("--device", default="cpu", help="cpu (default) or cuda")
@@ -443,7 +446,7 @@ def _train_promptable(a) -> None:
     from umdlib.training import sessions
 
     card = sessions.train_cohort(
-        read_cohort(a.manifest), a.out, diet=a.diet, seed=a.seed, steps=a.steps, name=a.name or "",
+        read_cohort(a.manifest), a.out, network=a.network, diet=a.diet, seed=a.seed, steps=a.steps, name=a.name or "",
         without=[n for n in a.without.split(",") if n], precision=a.precision, device=a.device,
         threads=a.threads, least_subjects=a.least, smoke=a.smoke, say=_say,
     )  # fmt: skip

@@ -8,11 +8,13 @@ from pathlib import Path
 import pandas as pd
 
 from umdlib import scores as score_tables
-from umdlib.design import DIETS, parts_of
+from umdlib.design import DIETS, contrast_table, parts_of
 from umdlib.tables.text import number
 from umdlib.training import card
 
 FAMILY = "clicknet"
+# Networks of which there are three trainings each: name -> name shown to a reader.
+ARCHITECTURES = {"clicknet": "ClickNet", "sam_med3d_small": "SAM-Med3D, small"}
 # The same training as that of FULL, with structures withheld (its card says which).
 FULL, FEWER = "clicknet_pet", "clicknet_pet_visible"
 NO_WEIGHTS = "This installation holds no released network of this family."
@@ -28,6 +30,10 @@ ONE_GROUP = (
     "The structures of this cohort were all withheld from that training, or none was: there are no two "
     "groups to compare."
 )
+ONE_ARCHITECTURE = (
+    "This run holds scores of one architecture: nothing to compare. The three trainings of the other are "
+    "the segmenters `sam_med3d_small_structural`, `sam_med3d_small_pet` and `sam_med3d_small_both`."
+)
 ONE_SEED = (
     "This run holds networks of one training seed per diet: nothing to compare. `umdlib train "
     "promptable --seed N` makes others, and `clicknet:FOLDER/NAME.json` is such a network's name."
@@ -40,8 +46,8 @@ SPECIALISTS = (
 CLICKS = (1, 3, 5)
 
 
-def released() -> list[str]:
-    """Released networks of the family, first seeds first.
+def released(family: str = FAMILY) -> list[str]:
+    """Released networks of a family, first seeds first.
 
     Examples
     --------
@@ -49,7 +55,7 @@ def released() -> list[str]:
     True
     """
     order = {diet: n for n, diet in enumerate(DIETS)}
-    found = [(parts_of(n, family=FAMILY), n) for n in card.names()]
+    found = [(parts_of(n, family=family), n) for n in card.names()]
     return [
         n for p, n in sorted((f for f in found if f[0]), key=lambda f: (f[0][1], order[f[0][0]]))
     ]
@@ -57,12 +63,15 @@ def released() -> list[str]:
 
 def costs() -> pd.DataFrame:
     """What each released network was trained on and what that cost."""
-    return card.cost_table([*released(), *(n for n in (FEWER,) if n in card.names())])
+    further = [FEWER] if FEWER in card.names() else []
+    names = {family: released(family) for family in ARCHITECTURES}
+    names[FAMILY] += further
+    return card.cost_table([n for family in names.values() for n in family])
 
 
-def logs(seed: int = 0) -> dict[str, pd.DataFrame]:
-    """Loss curves of one seed, by training."""
-    parts = {n: parts_of(n, family=FAMILY) for n in released()}
+def logs(seed: int = 0, family: str = FAMILY) -> dict[str, pd.DataFrame]:
+    """Loss curves of one seed of a family, by training."""
+    parts = {n: parts_of(n, family=family) for n in released(family)}
     return {p[0]: card.read_log(n) for n, p in parts.items() if p[1] == seed}
 
 
@@ -74,13 +83,33 @@ def read(path: str | Path) -> pd.DataFrame:
     return score_tables.read_scores(path)
 
 
-def with_further(table: pd.DataFrame, further: pd.DataFrame) -> pd.DataFrame:
-    """The family's rows of a run's table and of a table of further trainings, on the same subjects.
+def with_further(table: pd.DataFrame, further: pd.DataFrame, family: str = FAMILY) -> pd.DataFrame:
+    """A family's rows of a run's table and of a table of further trainings, on the same subjects.
 
     A training that both tables hold is taken from the run's.
     """
     both = beside(table, further)
-    return both[both["segmenter"].map(lambda s: parts_of(s, family=FAMILY) is not None)]
+    return both[both["segmenter"].map(lambda s: parts_of(s, family=family) is not None)]
+
+
+def by_architecture(trainings: Mapping[str, pd.DataFrame], **options) -> pd.DataFrame:
+    """`umdlib.design.contrast_table` of each architecture, with its title in `network`.
+
+    Parameters
+    ----------
+    trainings
+        Family -> its rows of the design, see `umdlib.design.design_scores`.
+    options
+        Of `umdlib.design.contrast_table`.
+    """
+    tables = [
+        contrast_table(rows, **options).assign(network=ARCHITECTURES[family])
+        for family, rows in trainings.items()
+    ]
+    metrics = {t.attrs.get("metric", "dice") for t in tables}
+    table = pd.concat(tables, ignore_index=True)
+    table.attrs["metric"] = metrics.pop()
+    return table
 
 
 def beside(table: pd.DataFrame, further: pd.DataFrame) -> pd.DataFrame:

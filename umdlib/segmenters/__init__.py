@@ -53,6 +53,9 @@ BUILT_IN: dict[str, str] = {
     "clicknet_structural": "umdlib.segmenters.clicknet:CLICKNET_STRUCTURAL",
     "clicknet_pet": "umdlib.segmenters.clicknet:CLICKNET_PET",
     "clicknet_both": "umdlib.segmenters.clicknet:CLICKNET_BOTH",
+    "sam_med3d_small_structural": "umdlib.segmenters.sam_med3d_small:SAM_MED3D_SMALL_STRUCTURAL",
+    "sam_med3d_small_pet": "umdlib.segmenters.sam_med3d_small:SAM_MED3D_SMALL_PET",
+    "sam_med3d_small_both": "umdlib.segmenters.sam_med3d_small:SAM_MED3D_SMALL_BOTH",
     "litemedsam": "umdlib.segmenters.litemedsam:LITEMEDSAM",
     "sam_med3d_turbo": "umdlib.segmenters.sam_med3d:SAM_MED3D",
     "segvol": "umdlib.segmenters.external:SEGVOL",
@@ -129,9 +132,10 @@ def register(segmenter: Segmenter) -> Segmenter:
 def get(name: str) -> Segmenter:
     """Record by name, or of a user's own by ``module:attribute`` or ``file.py:attribute``.
 
-    ``nnunet:FOLDER`` is a folder that nnU-Net's training wrote, ``clicknet:FOLDER/NAME.json`` the
-    card of a network that ``umdlib train promptable`` made, ``specialist:FOLDER/nnunet_small`` the
-    cards that ``umdlib train specialist --release FOLDER`` wrote.
+    ``nnunet:FOLDER`` is a folder that nnU-Net's training wrote, ``clicknet:FOLDER/NAME.json`` and
+    ``sam_med3d_small:FOLDER/NAME.json`` the card of a network that ``umdlib train promptable`` made,
+    ``specialist:FOLDER/nnunet_small`` the cards that ``umdlib train specialist --release FOLDER``
+    wrote.
 
     Raises
     ------
@@ -150,6 +154,10 @@ def get(name: str) -> Segmenter:
         from umdlib.segmenters.clicknet import trained
 
         return register(trained(name.removeprefix("clicknet:")))
+    if name.startswith("sam_med3d_small:"):
+        from umdlib.segmenters.sam_med3d_small import trained
+
+        return register(trained(name.removeprefix("sam_med3d_small:")))
     if name.startswith("specialist:"):
         from umdlib.segmenters.specialists import trained
 

@@ -239,22 +239,12 @@ def trained(path: str | Path) -> Segmenter:
     Raises
     ------
     InputError
-        There is no such card, it is incomplete, or it is of another kind of network.
+        As `umdlib.training.card.own` does.
     """
-    path = Path(path).expanduser().resolve()
-    if not path.is_file() or path.suffix != ".json":
-        raise InputError(
-            f"Network 'clicknet:{path}' does not exist. Give the card that 'umdlib train promptable "
-            "--out FOLDER' writes: clicknet:FOLDER/NAME.json."
-        )
-    known = card.read(path.stem, folder=path.parent)
-    if known.architecture.get("network") != "ClickNet":
-        raise InputError(
-            f"Network {path} is a {known.architecture.get('network')}, not a ClickNet."
-        )
-    item = card.item(path.stem, folder=path.parent)
+    known, item = card.own(path, "clicknet", "ClickNet")
     title = f"{known.title} (seed {known.settings.get('seed', '?')})"
-    record = _record(known.name, title, known.data["modalities"], item, path.parent)
+    folder = Path(path).expanduser().resolve().parent
+    record = _record(known.name, title, known.data["modalities"], item, folder)
     return replace(record, summary="A promptable network of your own training.")
 
 

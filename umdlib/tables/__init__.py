@@ -50,6 +50,8 @@ from umdlib.tables.text import (
 from umdlib.tables.trained import (
     ABSENT,
     answer,
+    architecture_layout,
+    architecture_words,
     contrast_layout,
     design_layout,
     domain_layout,
@@ -75,6 +77,8 @@ __all__ = [
     "MARKS",
     "alarm_words",
     "answer",
+    "architecture_layout",
+    "architecture_words",
     "comparison_table",
     "contrast_layout",
     "cost_layout",

@@ -60,19 +60,64 @@ def seed_layout(contrasts: pd.DataFrame) -> pd.DataFrame:
     contrasts
         From `umdlib.design.contrasts_by_training_seed`.
     """
-    counts = contrasts.groupby("session")["training_seed"].nunique()
+    table = _side_by_side(contrasts, "training_seed")
+    return table.rename(
+        columns={n: f"Training seed {n}" for n in contrasts["training_seed"].unique()}
+    )
+
+
+def architecture_layout(contrasts: pd.DataFrame) -> pd.DataFrame:
+    """Contrasts of every architecture side by side, in sessions that have several.
+
+    Parameters
+    ----------
+    contrasts
+        From `umdlib.trained.by_architecture`.
+    """
+    return _side_by_side(contrasts, "network")
+
+
+def architecture_words(contrasts: pd.DataFrame) -> str:
+    """Whether the architectures agree on the interaction of training and test modality.
+
+    Parameters
+    ----------
+    contrasts
+        From `umdlib.trained.by_architecture`.
+    """
+    said = []
+    rows = contrasts[contrasts["contrast"].eq("interaction")]
+    for name, part in rows.groupby("session", sort=False):
+        if len(part) < 2:
+            continue
+        each = " and ".join(f"{_change(r)} with {r['network']}" for _, r in part.iterrows())
+        clear = (part["ci_low"].gt(0) | part["ci_high"].lt(0)).all()
+        if not np.isfinite(part[["ci_low", "ci_high"]].to_numpy(float)).all():
+            verdict = "too few subjects for an interval"
+        elif clear and (part["estimate"].gt(0).all() or part["estimate"].lt(0).all()):
+            verdict = "the architectures agree that the training decides"
+        elif clear:
+            verdict = "the architectures disagree"
+        else:
+            verdict = "an interval that holds 0 decides nothing"
+        said.append(f"**{session_title(name)}**: the interaction is {each}: {verdict}.")
+    return "\n\n".join(said)
+
+
+def _side_by_side(contrasts: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Contrasts with their intervals, a column for each value of `by`."""
+    counts = contrasts.groupby("session")[by].nunique()
     rows = contrasts[contrasts["session"].isin(counts.index[counts.gt(1)])]
     cells = [interval(r.estimate, r.ci_low, r.ci_high) for r in rows.itertuples()]
     wide = rows.assign(cell=cells).pivot_table(
-        index=["session", "contrast"], columns="training_seed", values="cell", aggfunc="first",
-        sort=False,
-    )  # fmt: skip
+        index=["session", "contrast"], columns=by, values="cell", aggfunc="first", sort=False
+    )
     table = pd.DataFrame({
         "Session": [session_title(s) for s in wide.index.get_level_values("session")],
         "Contrast": wide.index.get_level_values("contrast"),
     })  # fmt: skip
-    for n in wide.columns:
-        table[f"Training seed {n}"] = wide[n].fillna("–").to_numpy()
+    for value in wide.columns:
+        table[value] = wide[value].fillna("–").to_numpy()
     return table
 
 

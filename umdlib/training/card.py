@@ -233,6 +233,36 @@ def item(name: str, *, folder: str | Path = FOLDER) -> Weights:
     )
 
 
+def own(path: str | Path, prefix: str, network: str) -> tuple[Card, Weights]:
+    """Card and weights of a promptable network that a user has trained.
+
+    Parameters
+    ----------
+    path
+        Its card; weights and loss curve lie beside it.
+    prefix
+        Of the name on the command line, ``prefix:FOLDER/NAME.json``.
+    network
+        The class that its card must name.
+
+    Raises
+    ------
+    InputError
+        There is no such card, it is incomplete, or it is of another kind of network.
+    """
+    path = Path(path).expanduser().resolve()
+    if not path.is_file() or path.suffix != ".json":
+        raise InputError(
+            f"Network '{prefix}:{path}' does not exist. Give the card that 'umdlib train promptable "
+            f"--out FOLDER' writes: {prefix}:FOLDER/NAME.json."
+        )
+    known = read(path.stem, folder=path.parent)
+    kind = known.architecture.get("network")
+    if kind != network:
+        raise InputError(f"Network {path} is a {kind}, not a {network}.")
+    return known, item(path.stem, folder=path.parent)
+
+
 def cost_table(wanted: Iterable[str], *, folder: str | Path = FOLDER) -> pd.DataFrame:
     """One row per network: name, title, parameters, subjects, seed, iterations, time, megabytes."""
     rows = []

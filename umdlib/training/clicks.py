@@ -2,8 +2,9 @@
 
 SegAnyPET ("Training protocol", arXiv 2603.11627) draws 1 to 20 clicks per iteration: the first in
 the structure, the next where the prediction is wrong, positive in `Y \\ Y'`, negative in
-`Y' \\ Y`, with the previous mask fed back. Here the clicks come in at most `rounds` batches instead
-of one by one: the decoder then runs two or three times per iteration and not twenty.
+`Y' \\ Y`, with the previous mask fed back. Here the clicks come in at most `rounds` batches: one by
+one where there are as many rounds as clicks; with two or three rounds the decoder runs two or three
+times per iteration and not twenty.
 """
 
 from __future__ import annotations
@@ -18,14 +19,37 @@ def totals(rng: np.random.Generator, *, most: int = 20, rounds: int = 3) -> list
     --------
     >>> totals(np.random.default_rng(0))
     [1, 3, 18]
+    >>> totals(np.random.default_rng(0), most=5, rounds=5)
+    [1, 2, 3, 4, 5]
     """
     n = int(rng.integers(1, most + 1))
+    if rounds >= most:
+        return list(range(1, n + 1))
     given = [1]
     while len(given) < rounds and given[-1] < n:
         left = n - given[-1]
         last = len(given) == rounds - 1
         given.append(n if last else given[-1] + int(rng.integers(1, min(3, left) + 1)))
     return given
+
+
+def graded(rng: np.random.Generator, rounds: int, most: int) -> set[int]:
+    """Rounds that enter the loss: the first, the last, and others at random up to `most`; 0 for all.
+
+    Examples
+    --------
+    >>> sorted(graded(np.random.default_rng(0), 9, 3)), graded(np.random.default_rng(0), 2, 0)
+    ([0, 6, 8], {0, 1})
+    """
+    if not most or most >= rounds:
+        return set(range(rounds))
+    between = rng.choice(np.arange(1, rounds - 1), max(most - 2, 0), replace=False)
+    return {0, *map(int, between), rounds - 1} if most > 1 else {rounds - 1}
+
+
+def click_at(voxel: tuple[int, int, int]) -> np.ndarray:
+    """(1, 4) int: a voxel of the structure, and sign 1."""
+    return _rows(np.array([voxel]), 1)
 
 
 def first_click(target: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""One step of the training of ClickNet: rounds of clicks, loss, update. Imports torch."""
+"""One step of the training of a promptable network: rounds of clicks, loss, update. Imports torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from torch.nn import functional
 from umdlib.errors import InputError
 from umdlib.training import clicks as drawing
 from umdlib.training.bodies import Body
-from umdlib.training.network import ClickNet
 from umdlib.training.patches import Patch, draw_patch
 
 LAST = torch.channels_last_3d  # a tenth faster on a CPU; the values are the same
@@ -26,31 +25,47 @@ class Rounds(nn.Module):
     A module, so that DistributedDataParallel sees one forward pass per update.
     """
 
-    def __init__(self, net: ClickNet, rounds: int, most: int) -> None:
+    def __init__(self, net: nn.Module, settings) -> None:
         super().__init__()
-        self.net, self.rounds, self.most = net, rounds, most
+        self.net, self._settings = net, settings
 
-    def forward(self, patch: Patch, rng: np.random.Generator, device: str) -> tuple[Tensor, dict]:
-        """Mean loss over the rounds, and what is logged."""
-        image = torch.from_numpy(patch.image)[None].to(device)
-        targets = torch.from_numpy(patch.targets)[:, None].to(device)
+    def forward(
+        self, patches: Sequence[Patch], rng: np.random.Generator, device: str
+    ) -> tuple[Tensor, dict]:
+        """Mean loss over the graded rounds, and what is logged.
+
+        Parameters
+        ----------
+        patches
+            One with any number of targets, or several with one each.
+        """
+        s = self._settings
+        masks = np.concatenate([p.targets for p in patches])
+        image = torch.from_numpy(np.stack([p.image for p in patches])).to(device)
+        targets = torch.from_numpy(masks)[:, None].to(device)
         known = self.net.encode(image)
-        given = [drawing.first_click(t, rng) for t in patch.targets]
+        if s.centred:
+            given = [drawing.click_at(p.middle) for p in patches]
+        else:
+            given = [drawing.first_click(t, rng) for t in masks]
         previous = torch.zeros_like(targets, dtype=torch.float32)
-        plan = drawing.totals(rng, most=self.most, rounds=self.rounds)
+        plan = drawing.totals(rng, most=s.clicks, rounds=s.rounds)
+        graded = drawing.graded(rng, len(plan), s.graded)
         losses, dice = [], []
         for number, total in enumerate(plan):
             points = [torch.from_numpy(c).to(device, torch.float32) for c in given]
-            logits = self.net.decode(known, points, previous)
-            losses.append(loss(logits, targets))
+            with torch.set_grad_enabled(torch.is_grad_enabled() and number in graded):
+                logits = self.net.decode(known, points, previous)
+                if number in graded:
+                    losses.append(loss(logits, targets))
             found = logits.detach() > 0
             dice.append(float(overlap(found, targets).mean()))
             previous = found.float()
             if number + 1 < len(plan):
-                masks = found[:, 0].cpu().numpy()
+                now = found[:, 0].cpu().numpy()
                 given = [
                     np.concatenate([c, drawing.error_clicks(t, m, plan[number + 1] - total, rng)])
-                    for c, t, m in zip(given, patch.targets, masks, strict=True)
+                    for c, t, m in zip(given, masks, now, strict=True)
                 ]
         return torch.stack(losses).mean(), {
             "dice_first": dice[0], "dice_last": dice[-1], "clicks": plan[-1],
@@ -60,25 +75,27 @@ class Rounds(nn.Module):
 class Loop:
     """Network, optimiser and one update."""
 
-    def __init__(self, net: ClickNet, settings, device: str) -> None:
+    def __init__(self, net: nn.Module, settings, device: str) -> None:
         self.net, self._settings, self._device = net, settings, device
-        rounds = Rounds(net, settings.rounds, settings.clicks)
-        self._rounds = parallel(rounds, device)
+        self._rounds = parallel(Rounds(net, settings), device)
         self.optimiser = torch.optim.AdamW(
             net.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
 
     def step(self, bodies: Sequence[Body], rng: np.random.Generator, rate: float) -> dict:
-        """Draw a patch, run the rounds, update; returns what is logged."""
+        """Draw patches, run the rounds, update; returns what is logged."""
         s = self._settings
-        patch = draw_patch(bodies, s.diet, rng, size=s.patch, prompts=s.prompts)
+        patches = [
+            draw_patch(bodies, s.diet, rng, size=s.patch, prompts=s.prompts, centred=s.centred)
+            for _ in range(s.batch)
+        ]
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         with mixed(s.precision, self._device):
-            value, seen = self._rounds(patch, rng, self._device)
+            value, seen = self._rounds(patches, rng, self._device)
         if not bool(value.isfinite()):
             raise InputError(
-                f"The loss is {float(value.detach())} on a {patch.modality} patch. Lower the learning rate "
+                f"The loss is {float(value.detach())} on a {patches[0].modality} patch. Lower the learning rate "
                 f"({s.learning_rate}) and start anew from the last checkpoint."
             )
         self.optimiser.zero_grad(set_to_none=True)

@@ -261,8 +261,15 @@ def parameters(net: nn.Module) -> int:
     return sum(p.numel() for p in net.parameters() if p.requires_grad)
 
 
-def build(architecture: dict) -> ClickNet:
-    """The network of a card, with random weights."""
+def build(architecture: dict) -> nn.Module:
+    """The network of a card, with random weights: a `ClickNet` or a `SamMed3DSmall`."""
+    if architecture.get("network") == "SamMed3DSmall":
+        from umdlib.training.sam_med3d_small import SamMed3DSmall
+
+        return SamMed3DSmall(
+            tuple(architecture["widths"]), heads=architecture["heads"],
+            depth=architecture["depth"], size=architecture["size"],
+        )  # fmt: skip
     return ClickNet(
         tuple(architecture["widths"]), heads=architecture["heads"], depth=architecture["depth"]
     )

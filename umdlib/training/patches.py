@@ -34,12 +34,15 @@ class Patch:
         (P,) their label values.
     modality
         Of the image.
+    middle
+        Voxel of the patch that was drawn: it lies in the first of the targets.
     """
 
     image: np.ndarray
     targets: np.ndarray
     values: tuple[int, ...]
     modality: str
+    middle: tuple[int, int, int]
 
 
 def modalities(diet: str, session: str) -> tuple[str, ...]:
@@ -62,6 +65,7 @@ def draw_patch(
     size: int = 32,
     prompts: int = 4,
     gain: float = 0.1,
+    centred: bool = False,
 ) -> Patch:
     """A cube that holds part of a randomly chosen structure of a randomly chosen body.
 
@@ -80,6 +84,8 @@ def draw_patch(
         Structures at most; the chosen one is the first.
     gain
         Half range of the factor, and of the offset, that each channel is changed by.
+    centred
+        The drawn voxel is the middle of the cube, not anywhere in it.
 
     Raises
     ------
@@ -92,7 +98,9 @@ def draw_patch(
     value = int(rng.choice(body.present))
     places = np.flatnonzero(body.labels == value)
     middle = np.unravel_index(int(rng.choice(places)), body.labels.shape)
-    start = np.array(middle) - rng.integers(size // 6, size - size // 6, 3)
+    inside = rng.integers(size // 6, size - size // 6, 3)
+    inside = np.full(3, size // 2) if centred else inside
+    start = np.array(middle) - inside
     picked = rng.random(len(SESSIONS))[0]
     flip = bool(rng.random() < 0.5)
     change = rng.uniform(-gain, gain, (2, 2, 1, 1, 1)).astype(np.float32)
@@ -103,12 +111,13 @@ def draw_patch(
     image = cut(body.images[modality].astype(np.float32), start, size, OUTSIDE)
     if flip:  # left and right: a body that lies the other way round is a body
         labels, image = labels[::-1], image[:, ::-1]
+        inside[0] = size - 1 - inside[0]
     image = np.clip(image * (1 + change[0]) + change[1], -1, 1)
     counts = np.bincount(labels.ravel(), minlength=max(body.present) + 1)
     others = [v for v in order if v != value and counts[v] >= LEAST_VOXELS]
     values = (value, *map(int, others[: prompts - 1]))
     targets = np.stack([labels == v for v in values])
-    return Patch(np.ascontiguousarray(image), targets, values, modality)
+    return Patch(np.ascontiguousarray(image), targets, values, modality, tuple(map(int, inside)))
 
 
 def cut(data: np.ndarray, start: np.ndarray, size: int, fill: float) -> np.ndarray:

@@ -23,6 +23,24 @@ from umdlib.training.patches import DIETS
 
 LEAST_SUBJECTS = 10
 COLUMNS = ("step", "loss", "dice_first", "dice_last", "clicks", "learning_rate", "cpu_seconds")
+# Networks by name -> their classes, and the settings in which they differ from ClickNet's.
+NETWORKS = {"clicknet": "ClickNet", "sam_med3d_small": "SamMed3DSmall"}
+OWN: dict[str, dict] = {
+    # a structure per cube, clicks one by one, as in the papers
+    "sam_med3d_small": {
+        "steps": 4000,
+        "patch": 24,
+        "prompts": 1,
+        "rounds": 20,
+        "batch": 4,
+        "graded": 3,
+        "centred": True,
+        "learning_rate": 1e-3,
+        "widths": (96, 64),
+        "heads": 6,
+        "depth": 3,
+    },
+}
 # bytes of activations per voxel of a patch: of the encoder, and of each prompt and round
 ENCODER_BYTES, PROMPT_BYTES = 1200, 700
 
@@ -33,6 +51,8 @@ class Settings:
 
     Attributes
     ----------
+    network
+        A name of `NETWORKS`; `settings_of` gives its settings.
     diet
         A name of `umdlib.training.patches.DIETS`: which images it sees.
     seed
@@ -41,14 +61,21 @@ class Settings:
         Updates of the weights.
     patch, prompts, rounds, clicks
         Edge of a patch in voxels, structures per patch, rounds of clicks, clicks at most.
+    batch
+        Patches per update; more than one where each has one prompt.
+    graded
+        Rounds whose masks enter the loss: the first, the last, and others at random; 0 for all.
+    centred
+        The first click is the middle of its patch, as where a cube is cut around the click.
     learning_rate, weight_decay
         Of AdamW; the rate rises over the first 5 % of the steps and falls as a cosine to 0.
     precision
         ``float32``, or ``bfloat16`` for mixed precision.
     widths, heads, depth
-        Of the network.
+        Of the network, see `umdlib.training.network` and `umdlib.training.sam_med3d_small`.
     """
 
+    network: str = "clicknet"
     diet: str = "both"
     seed: int = 0
     steps: int = 300
@@ -56,6 +83,9 @@ class Settings:
     prompts: int = 4
     rounds: int = 2
     clicks: int = 20
+    batch: int = 1
+    graded: int = 0
+    centred: bool = False
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.05
     precision: str = "float32"
@@ -65,21 +95,49 @@ class Settings:
 
     def check(self) -> Settings:
         """These settings, or InputError with the first that is out of range."""
+        if self.network not in NETWORKS:
+            raise unknown_name("network", self.network, NETWORKS)
         if self.diet not in DIETS:
             raise unknown_name("training", self.diet, DIETS)
         if self.precision not in ("float32", "bfloat16"):
             raise unknown_name("precision", self.precision, ("float32", "bfloat16"))
-        for name in ("steps", "prompts", "rounds", "clicks"):
+        for name in ("steps", "prompts", "rounds", "clicks", "batch"):
             if getattr(self, name) < 1:
                 raise InputError(f"Invalid {name} {getattr(self, name)}. Must be 1 or more.")
+        if self.graded < 0:
+            raise InputError(f"Invalid graded {self.graded}. Must be 0 or more.")
+        if self.prompts > 1 and (self.batch > 1 or self.centred):
+            raise InputError(
+                f"Invalid prompts {self.prompts}. Must be 1 where a batch has several patches or "
+                "the click is the middle of its patch."
+            )
         if self.patch < 16 or self.patch % 8:
             raise InputError(f"Invalid patch {self.patch}. Must be a multiple of 8, 16 or more.")
         return self
 
     def architecture(self) -> dict:
         """What builds the network again."""
-        return {"network": "ClickNet", "widths": list(self.widths), "heads": self.heads,
-                "depth": self.depth, "spacing_mm": SPACING_MM}  # fmt: skip
+        parts = {"network": NETWORKS[self.network], "widths": list(self.widths), "heads": self.heads,
+                 "depth": self.depth, "spacing_mm": SPACING_MM}  # fmt: skip
+        return parts if self.network == "clicknet" else parts | {"size": self.patch}
+
+
+def settings_of(network: str, **changes) -> Settings:
+    """Settings of a network, with changes.
+
+    Raises
+    ------
+    InputError
+        An unknown network.
+
+    Examples
+    --------
+    >>> settings_of("sam_med3d_small", steps=100).rounds
+    20
+    """
+    if network not in NETWORKS:
+        raise unknown_name("network", network, NETWORKS)
+    return replace(Settings(network=network), **(OWN.get(network, {}) | changes))
 
 
 def train(
@@ -106,7 +164,7 @@ def train(
         Gets ``NAME.checkpoint.pt`` (written atomically) and ``NAME.log.tsv``, which grows while the
         training runs.
     name
-        Of the network; by default ``clicknet_<diet>_<seed>``.
+        Of the network; by default ``<network>_<diet>_<seed>``.
     device
         ``cpu`` or ``cuda``. Started by ``torchrun``, each process trains on patches of its own and
         the gradients are averaged (DistributedDataParallel); only the first writes files.
@@ -139,7 +197,7 @@ def train(
     check_bodies(bodies, settings, least_subjects)
     device = own_device(device)
     check_memory(settings, device)
-    name = name or f"clicknet_{settings.diet}_{settings.seed}"
+    name = name or f"{settings.network}_{settings.diet}_{settings.seed}"
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng(devices=[]):
@@ -197,7 +255,7 @@ def release(
 def code_version() -> str:
     """Version of the package and hash of the source that trains."""
     here = Path(__file__).parent
-    files = ("bodies", "clicks", "loop", "network", "patches", "promptable")
+    files = ("bodies", "clicks", "loop", "network", "patches", "promptable", "sam_med3d_small")
     digest = sha256(b"".join((here / f"{f}.py").read_bytes() for f in files)).hexdigest()
     return f"umdlib {__version__}, training source {digest[:12]}"
 
@@ -246,8 +304,9 @@ def absent(bodies: Sequence[Body], values: dict[int, str]) -> list[str]:
 
 def memory_mb(settings: Settings) -> float:
     """Memory that a step needs, roughly, in MB."""
-    per_voxel = ENCODER_BYTES + PROMPT_BYTES * settings.prompts * settings.rounds
-    return settings.patch**3 * per_voxel / 1e6
+    rounds = min(settings.graded or settings.rounds, settings.rounds)
+    per_voxel = ENCODER_BYTES + PROMPT_BYTES * settings.prompts * rounds
+    return settings.batch * settings.patch**3 * per_voxel / 1e6
 
 
 def check_memory(settings: Settings, device: str = "cpu") -> None:
@@ -330,5 +389,7 @@ def write_log(path: Path, rows: list[dict]) -> None:
 
 def smaller(settings: Settings) -> Settings:
     """The same training at the size of a smoke test: seconds, and of no use."""
-    return replace(settings, steps=4, patch=24, prompts=2, rounds=2, widths=(4, 8, 8, 8), heads=2,
-                   depth=4)  # fmt: skip
+    sizes = {"widths": (4, 8, 8, 8), "heads": 2, "depth": 4}
+    if settings.network == "sam_med3d_small":
+        sizes = {"widths": (8, 16), "heads": 2, "depth": 1, "prompts": 1, "rounds": 4, "clicks": 4}
+    return replace(settings, **({"steps": 4, "patch": 24, "prompts": 2, "rounds": 2} | sizes))

@@ -14,19 +14,16 @@ from umdlib.training import card as cards
 from umdlib.training import promptable
 from umdlib.training.bodies import read_bodies, withheld
 from umdlib.training.patches import modalities
-from umdlib.training.promptable import Settings
 
-TITLES = {
-    "structural": "ClickNet, trained on structure",
-    "pet": "ClickNet, trained on PET",
-    "both": "ClickNet, trained on both",
-}
+NETWORKS = {"clicknet": "ClickNet", "sam_med3d_small": "SAM-Med3D, small"}
+DIETS = {"structural": "trained on structure", "pet": "trained on PET", "both": "trained on both"}
 
 
 def train_cohort(
     cohort: Cohort,
     folder: str | Path,
     *,
+    network: str = "clicknet",
     diet: str = "both",
     seed: int = 0,
     steps: int | None = None,
@@ -48,10 +45,10 @@ def train_cohort(
         ``folder/bodies``.
     folder
         Gets checkpoint, loss curve, weights and card.
-    diet, seed, steps, precision
+    network, diet, seed, steps, precision
         See `umdlib.training.promptable.Settings`.
     name
-        Of the network; by default ``clicknet_<diet>_<seed>``.
+        Of the network; by default ``<network>_<diet>_<seed>``.
     without
         Structures that are never prompted: what the network makes of them later is what it makes
         of a new target.
@@ -81,11 +78,11 @@ def train_cohort(
         raise InputError(f"Device '{device}' is not here: torch sees no GPU.")
     if threads:
         torch.set_num_threads(threads)
-    settings = Settings(diet=diet, seed=seed, precision=precision)
+    settings = promptable.settings_of(network, diet=diet, seed=seed, precision=precision)
     settings = promptable.smaller(settings) if smoke else settings
     settings = replace(settings, steps=steps) if steps else settings
     settings.check()
-    name = name or f"clicknet_{diet}_{seed}"
+    name = name or f"{network}_{diet}_{seed}"
     hidden = values_of(cohort, without)
     bodies = read_bodies(cohort, cache=Path(folder) / "bodies", say=say)
     bodies = [withheld(b, hidden) for b in bodies] if hidden else bodies
@@ -98,7 +95,8 @@ def train_cohort(
     )  # fmt: skip
     data = data_record(cohort, diet) | {"absent": gone, "withheld": list(without)}
     count = f"{len(without)} structure{'s' * (len(without) != 1)}"
-    title = f"{TITLES[diet]}, {count} withheld" if without else TITLES[diet]
+    title = f"{NETWORKS[network]}, {DIETS[diet]}"
+    title = f"{title}, {count} withheld" if without else title
     return promptable.release(net, log, cost, settings, data, name=name, title=title, folder=folder)
 
 
