@@ -125,7 +125,8 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the cohort")
     p.add_argument("--segmenters", required=True, metavar="a,b",
                    help="names of `umdlib segmenters`; module:attribute or file.py:attribute of your own; "
-                        "nnunet:FOLDER or clicknet:FOLDER/NAME.json of your own training")  # fmt: skip
+                        "nnunet:FOLDER, clicknet:FOLDER/NAME.json or sam_med3d_small:FOLDER/NAME.json of "
+                        "your own training")  # fmt: skip
     p.add_argument(
         "--out",
         required=True,
@@ -244,7 +245,7 @@ def _train_parser(commands) -> None:
         "--diet", default="both", metavar="NAME", help="structural, pet or both (default both)"
     )
     p.add_argument("--steps", type=_positive, metavar="N",
-                   help="updates (default: 300 of clicknet, 2000 of sam_med3d_small)")  # fmt: skip
+                   help="updates (default: 300 of clicknet, 4000 of sam_med3d_small)")  # fmt: skip
     p.add_argument("--seed", type=int, default=0, metavar="S", help="of weights and draws")
     p.add_argument("--name", help="of the network (default NETWORK_DIET_SEED)")
     p.add_argument("--without", default="", metavar="A,B", help="structures never to ask for")

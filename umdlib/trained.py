@@ -30,9 +30,13 @@ ONE_GROUP = (
     "The structures of this cohort were all withheld from that training, or none was: there are no two "
     "groups to compare."
 )
+NO_SMALL = (
+    "This run holds no scores of these networks: the segmenters `sam_med3d_small_structural`, "
+    "`sam_med3d_small_pet` and `sam_med3d_small_both`."
+)
 ONE_ARCHITECTURE = (
-    "This run holds scores of one architecture: nothing to compare. The three trainings of the other are "
-    "the segmenters `sam_med3d_small_structural`, `sam_med3d_small_pet` and `sam_med3d_small_both`."
+    "This run holds scores of fewer than two architectures, so there is nothing to compare: `clicknet_*` is "
+    "one, `sam_med3d_small_*` the other."
 )
 ONE_SEED = (
     "This run holds networks of one training seed per diet: nothing to compare. `umdlib train "

@@ -38,7 +38,7 @@ def use_style(segmenters: Iterable[str] = ()) -> None:
 
 
 def segmenter_style(segmenters: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Colour and marker of each segmenter, different for up to nine of them.
+    """Colour and marker of each segmenter: nine colours, then the same with other markers.
 
     Those that `use_style` was told have the look that they have there.
 
@@ -52,7 +52,8 @@ def segmenter_style(segmenters: Iterable[str]) -> dict[str, dict[str, str]]:
     return {
         name: {
             "color": SEGMENTER_COLOURS[i % len(SEGMENTER_COLOURS)],
-            "marker": SEGMENTER_MARKERS[i % len(SEGMENTER_MARKERS)],
+            # a colour that comes again has another marker
+            "marker": SEGMENTER_MARKERS[(i + i // len(SEGMENTER_COLOURS)) % len(SEGMENTER_MARKERS)],
         }
         for i, name in enumerate(names) if name in wanted
     }  # fmt: skip

@@ -60,7 +60,8 @@ class SamMed3DSmall:
                 torch.from_numpy(cut(before, low, size, 0.0))[None, None].to(self._device),
             )
         network.finite(logits, self._name, image.name)
-        mask = restored(closed(logits[0, 0].cpu().numpy()), low - 1, grid, image)
+        mask = restored(logits[0, 0].cpu().numpy(), low, grid, image)
+        mask ^= beyond(mask, image, grid, low, size)
         if previous is not None:
             mask |= beyond(previous, image, grid, low, size)
         return mask
@@ -104,24 +105,9 @@ def cube(clicks: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     return low, clicks[within]
 
 
-def closed(logits: np.ndarray) -> np.ndarray:
-    """Logits with a layer of negative ones around: a mask ends half a voxel beyond its last one.
-
-    Examples
-    --------
-    >>> closed(np.full((1, 1, 1), 2.0))[0:2, 1, 1].tolist()
-    [-2.0, 2.0]
-    """
-    out = -np.abs(np.pad(logits, 1, mode="edge"))
-    out[1:-1, 1:-1, 1:-1] = logits
-    return out
-
-
-def beyond(
-    previous: np.ndarray, image: Volume, grid: Grid, low: np.ndarray, size: int
-) -> np.ndarray:
+def beyond(mask: np.ndarray, image: Volume, grid: Grid, low: np.ndarray, size: int) -> np.ndarray:
     """The part of a mask on the image's grid that lies outside a cube of the working grid."""
-    voxels = np.argwhere(previous)
+    voxels = np.argwhere(mask)
     ijk = geometry.to_voxel(grid.affine, geometry.to_world(image.affine, voxels))
     out = ((ijk < low - 0.5) | (ijk >= low + size - 0.5)).any(axis=1)
     rest = np.zeros(image.shape, bool)

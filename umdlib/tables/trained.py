@@ -95,9 +95,9 @@ def architecture_words(contrasts: pd.DataFrame) -> str:
         if not np.isfinite(part[["ci_low", "ci_high"]].to_numpy(float)).all():
             verdict = "too few subjects for an interval"
         elif clear and (part["estimate"].gt(0).all() or part["estimate"].lt(0).all()):
-            verdict = "the architectures agree that the training decides"
+            verdict = "in both the gap depends on the training, in the same direction"
         elif clear:
-            verdict = "the architectures disagree"
+            verdict = "in both the gap depends on the training, in opposite directions"
         else:
             verdict = "an interval that holds 0 decides nothing"
         said.append(f"**{session_title(name)}**: the interaction is {each}: {verdict}.")

@@ -26,7 +26,7 @@ COLUMNS = ("step", "loss", "dice_first", "dice_last", "clicks", "learning_rate",
 # Networks by name -> their classes, and the settings in which they differ from ClickNet's.
 NETWORKS = {"clicknet": "ClickNet", "sam_med3d_small": "SamMed3DSmall"}
 OWN: dict[str, dict] = {
-    # a structure per cube, clicks one by one, as in the papers
+    # a structure per cube, clicks one by one
     "sam_med3d_small": {
         "steps": 4000,
         "patch": 24,

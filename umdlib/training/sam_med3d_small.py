@@ -1,10 +1,10 @@
-"""SAM-Med3D at a size that two CPU cores train: the published architecture, each number smaller.
+"""SAM-Med3D at a size that two CPU cores train: the published architecture with smaller numbers.
 
 SAM-Med3D (arXiv:2310.15161) cuts a cube of 192 mm around the structure into 8³ patches. A
 transformer turns these tokens into features, clicks and previous mask become embeddings, two
 layers of attention go back and forth between clicks and image, and two transposed convolutions
 and a small perceptron make a mask from the tokens, four voxels of it for each token along an axis.
-Here the cube is as large, its voxels are 8 mm, and the numbers are smaller:
+Here the cube is as large, its voxels are 8 mm, and most numbers are smaller:
 
 =====================================  ==============  ==========
 \\                                      SAM-Med3D       here
@@ -18,9 +18,16 @@ decoder: layers, heads                 2, 8            2, 4
 =====================================  ==============  ==========
 
 Left out: the three further masks and the head that predicts their quality, which the published
-training does not use, and attention in windows, which at so few tokens is attention to all. The
-blocks are MONAI's, whose places are half sines and half cosines (there: sines, cosines, sines). This
-module imports torch and MONAI; nothing imports it before a network is needed.
+training does not use, and attention in windows (of 14 tokens, more than there are: there it is
+attention to all and to a margin of zeros). Different: places are half sines and half cosines (there
+sines, cosines, sines), the image has two channels (there one), and the previous mask comes as 0 and 1
+at the cube's voxels, which is what a user can give (there as the decoder's own logits). The blocks are
+MONAI's. This module imports torch and MONAI; nothing imports it before a network is needed.
+
+The training (`umdlib.training.promptable`) also differs from the released script of SAM-Med3D: the
+cube lies around the first click (there around the structure, with the click anywhere in it), 1 to 20
+clicks are drawn and all of them given (there 11, of which by default the newest is given), and the
+loss is taken at three of them.
 """
 
 from __future__ import annotations
