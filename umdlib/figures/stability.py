@@ -64,13 +64,17 @@ def click_plot(
     ax.set_xlabel({"step": "corrective clicks", "coordinates": "coordinates given"}[against])
     ax.set_ylabel(f"mean {metric_title(metric)}")
     handles = [Line2D([], [], label=s, **looks[s]) for s in dict.fromkeys(rows["segmenter"])]
-    handles += [
+    if legend:
+        legend_below(ax, handles=[*handles, *line_handles()])
+    return ax
+
+
+def line_handles() -> list[Line2D]:
+    """What the two lines of `click_plot` are, for a legend under panels of one segmenter each."""
+    return [
         Line2D([], [], color="#444444", label="structural"),
         Line2D([], [], color="#444444", ls="--", label="PET"),
     ]
-    if legend:
-        legend_below(ax, handles=handles)
-    return ax
 
 
 def ranking_stability(ranks: pd.DataFrame, *, ax: Axes | None = None) -> Axes:

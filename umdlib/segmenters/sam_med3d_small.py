@@ -25,8 +25,8 @@ class SamMed3DSmall:
     """The network with the last image on the working grid and the last cube that it has encoded.
 
     The cube lies around the first click, as in the training. A later click may lie outside it: then
-    the cube lies around the last click, the clicks inside it are given, and the mask outside it stays
-    as it was.
+    the cube lies around the last click, or around the positive click nearest to it where it is
+    negative; the clicks inside it are given, and the mask outside it stays as it was.
     """
 
     def __init__(self, net, device: str, *, name: str) -> None:
@@ -86,18 +86,23 @@ class SamMed3DSmall:
 
 
 def cube(clicks: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """First voxel of the cube for clicks (N, 4), and the clicks in it.
+    """First voxel of the cube for clicks (N, 4), at least one positive, and the clicks in it.
 
     Examples
     --------
     >>> low, inside = cube(np.array([[50, 50, 50, 1], [55, 50, 50, 0]]), 24)
     >>> low.tolist(), len(inside)
     ([38, 38, 38], 2)
-    >>> low, inside = cube(np.array([[50, 50, 50, 1], [70, 50, 50, 0]]), 24)
+    >>> low, inside = cube(np.array([[50, 50, 50, 1], [70, 50, 50, 1]]), 24)
     >>> low.tolist(), inside.tolist()
-    ([58, 38, 38], [[70, 50, 50, 0]])
+    ([58, 38, 38], [[70, 50, 50, 1]])
+    >>> low, inside = cube(np.array([[50, 50, 50, 1], [70, 50, 50, 1], [75, 50, 50, 0]]), 24)
+    >>> low.tolist(), inside.tolist()
+    ([58, 38, 38], [[70, 50, 50, 1], [75, 50, 50, 0]])
     """
-    for middle in (clicks[0], clicks[-1]):
+    positive = clicks[clicks[:, 3] > 0.5]
+    away = np.abs(positive[:, :3] - clicks[-1, :3]).max(axis=1)
+    for middle in (positive[0], positive[np.argmin(away)]):
         low = middle[:3].astype(int) - size // 2
         within = ((clicks[:, :3] >= low) & (clicks[:, :3] < low + size)).all(axis=1)
         if within.all():
@@ -164,8 +169,8 @@ def _record(
         code_licence="Apache-2.0",
         trained_on=f"synthetic bodies of this project, {', '.join(modalities)} only; see its card",
         native="the same: a cube around the first click, clicks in order, the previous mask fed back",
-        grid="8 mm, RAS; a cube of 192 mm around the first click, or around the last where one lies "
-        "outside",
+        grid="8 mm, RAS; a cube of 192 mm around the first click, or around the positive click "
+        "nearest to the last where one lies outside",
         tiny=tiny,
     )
 
