@@ -133,12 +133,13 @@ def cost_layout(costs: pd.DataFrame) -> pd.DataFrame:
         "Seeds of data, training": [
             f"{a}, {b}" for a, b in zip(costs["data_seed"], costs["training_seed"], strict=True)
         ],
-        "Parameters": [f"{n:,}" for n in costs["parameters"]],
+        "Parameters (MB)": [f"{n:,} ({number(mb, 1)})" for n, mb in zip(
+            costs["parameters"], costs["megabytes"], strict=True)],
         "Iterations": [f"{n:,}" for n in costs["iterations"]],
-        "CPU (wall) minutes": [f"{number(a, 1)} ({number(b, 1)})" for a, b in zip(
-            costs["cpu_minutes"], costs["wall_minutes"], strict=True)],
-        "Cores": [f"{n} × {d}" for n, d in zip(costs["cores"], costs["device"], strict=True)],
-        "MB": [number(v, 1) for v in costs["megabytes"]],
+        "CPU (wall) minutes, cores": [
+            f"{number(r.cpu_minutes, 1)} ({number(r.wall_minutes, 1)}), {r.cores} × {r.device}"
+            for r in costs.itertuples()
+        ],
     })  # fmt: skip
 
 
