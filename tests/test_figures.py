@@ -136,11 +136,14 @@ def test_quadrant_bars_fill_the_width(inputs):
 
 
 def test_segmenters_keep_colour_and_marker_in_every_figure():
+    figures.use_style()
     one, two = figures.segmenter_style(["b", "a"]), figures.segmenter_style(["a", "b"])
     assert one == two
     looks = figures.segmenter_style([f"s{i}" for i in range(9)])
     assert len({look["marker"] for look in looks.values()}) == 9
     assert len({look["color"] for look in looks.values()}) == 9
+    many = figures.segmenter_style([f"s{i:02d}" for i in range(30)]).values()
+    assert len({(look["marker"], look["color"]) for look in many}) == 30
 
 
 def test_a_segmenter_looks_the_same_beside_fewer_others():

@@ -12,12 +12,11 @@ from umdlib.figures.stability import (
     click_plot,
     coverage_plot,
     error_rates,
-    line_handles,
     ranking_stability,
     rule_plot,
     variance_bars,
 )
-from umdlib.figures.style import legend_below, panels, segmenter_style, use_style
+from umdlib.figures.style import legend_below, line_handles, panels, segmenter_style, use_style
 from umdlib.figures.trained import (
     class_boxes,
     design_plot,

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from umdlib.figures.style import axes, legend_below, nothing, segmenter_style
+from umdlib.figures.style import axes, legend_below, line_handles, nothing, segmenter_style
 from umdlib.labels import MODALITIES
 from umdlib.operating import INTERVALS
 from umdlib.tables import metric_title
@@ -67,14 +67,6 @@ def click_plot(
     if legend:
         legend_below(ax, handles=[*handles, *line_handles()])
     return ax
-
-
-def line_handles() -> list[Line2D]:
-    """What the two lines of `click_plot` are, for a legend under panels of one segmenter each."""
-    return [
-        Line2D([], [], color="#444444", label="structural"),
-        Line2D([], [], color="#444444", ls="--", label="PET"),
-    ]
 
 
 def ranking_stability(ranks: pd.DataFrame, *, ax: Axes | None = None) -> Axes:

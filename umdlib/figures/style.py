@@ -8,6 +8,7 @@ from importlib import resources
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 # Okabe & Ito (2008) and two of Tol's (2021), none of them a modality's; the marker tells the rest.
 SEGMENTER_COLOURS = (
@@ -125,3 +126,11 @@ def nothing(ax: Axes, words: str = "nothing was scored that this figure could sh
     ax.text(0.5, 0.5, words, ha="center", va="center", transform=ax.transAxes, style="italic")
     ax.set_axis_off()
     return ax
+
+
+def line_handles() -> list[Line2D]:
+    """What the two lines of `click_plot` are, for a legend under panels of one segmenter each."""
+    return [
+        Line2D([], [], color="#444444", label="structural"),
+        Line2D([], [], color="#444444", ls="--", label="PET"),
+    ]
