@@ -447,7 +447,8 @@ def _train_promptable(a) -> None:
     from umdlib.training import sessions
 
     card = sessions.train_cohort(
-        read_cohort(a.manifest), a.out, network=a.network, diet=a.diet, seed=a.seed, steps=a.steps, name=a.name or "",
+        read_cohort(a.manifest), a.out, network=a.network, diet=a.diet, seed=a.seed, steps=a.steps,
+        name=a.name or "",
         without=[n for n in a.without.split(",") if n], precision=a.precision, device=a.device,
         threads=a.threads, least_subjects=a.least, smoke=a.smoke, say=_say,
     )  # fmt: skip

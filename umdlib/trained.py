@@ -11,10 +11,11 @@ from umdlib import scores as score_tables
 from umdlib.design import DIETS, contrast_table, parts_of
 from umdlib.tables.text import number
 from umdlib.training import card
+from umdlib.training.sessions import NETWORKS
 
 FAMILY = "clicknet"
 # Networks of which there are three trainings each: name -> name shown to a reader.
-ARCHITECTURES = {"clicknet": "ClickNet", "sam_med3d_small": "SAM-Med3D, small"}
+ARCHITECTURES = NETWORKS
 # The same training as that of FULL, with structures withheld (its card says which).
 FULL, FEWER = "clicknet_pet", "clicknet_pet_visible"
 NO_WEIGHTS = "This installation holds no released network of this family."

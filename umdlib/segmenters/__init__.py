@@ -79,6 +79,9 @@ BUILT_IN: dict[str, str] = {
     "swinunetr_small": "umdlib.segmenters.specialists:SWINUNETR_SMALL",
     "stunet_small": "umdlib.segmenters.specialists:STUNET_SMALL",
 }
+# PREFIX:PATH of a user's own training -> the module whose `trained` makes its record
+OWN = {"nnunet": "nnunet_folder", "clicknet": "clicknet", "sam_med3d_small": "sam_med3d_small",
+       "specialist": "specialists"}  # fmt: skip
 _registered: dict[str, Segmenter] = {}
 
 
@@ -146,22 +149,10 @@ def get(name: str) -> Segmenter:
         return _registered[name]
     if name in BUILT_IN:
         return _record(BUILT_IN[name])
-    if name.startswith("nnunet:"):
-        from umdlib.segmenters.nnunet_folder import trained
-
-        return register(trained(name.removeprefix("nnunet:")))
-    if name.startswith("clicknet:"):
-        from umdlib.segmenters.clicknet import trained
-
-        return register(trained(name.removeprefix("clicknet:")))
-    if name.startswith("sam_med3d_small:"):
-        from umdlib.segmenters.sam_med3d_small import trained
-
-        return register(trained(name.removeprefix("sam_med3d_small:")))
-    if name.startswith("specialist:"):
-        from umdlib.segmenters.specialists import trained
-
-        return register(trained(name.removeprefix("specialist:")))
+    prefix, colon, path = name.partition(":")
+    if colon and prefix in OWN:
+        module = importlib.import_module(f"umdlib.segmenters.{OWN[prefix]}")
+        return register(module.trained(path))
     if ":" in name:
         return register(_record(name))
     raise unknown_name("segmenter", name, names())

@@ -48,14 +48,7 @@ class ClickNet:
     ) -> np.ndarray:
         """Boolean mask (I, J, K); positive clicks are needed, negative ones are taken."""
         grid = self._encoded(image)
-        given = np.array([places(c, image, grid) for c in prompt.clicks], np.float32).reshape(-1, 4)
-        if not (given[:, 3] > 0.5).any():
-            raise InputError(f"The prompt for '{prompt.structure}' holds no positive click.")
-        before = np.zeros(grid.shape, np.float32)
-        if previous is not None:
-            before = geometry.resample(
-                previous.astype(np.uint8), image.affine, grid.affine, grid.shape, order=0
-            ).astype(np.float32)
+        given, before = asked(prompt, previous, image, grid)
         return restored(*self._decoded(given, before, image.name), grid, image)
 
     def _encoded(self, image: Volume) -> Grid:
@@ -95,6 +88,27 @@ class ClickNet:
             if wider is None:
                 return found, low
             (low, high), grow = wider, 2 * grow
+
+
+def asked(
+    prompt: Prompt, previous: np.ndarray | None, image: Volume, grid: Grid
+) -> tuple[np.ndarray, np.ndarray]:
+    """Clicks (N, 4), see `places`, and the previous mask (0 or 1, float32) on the working grid.
+
+    Raises
+    ------
+    InputError
+        No click is positive, or one lies outside the image.
+    """
+    given = np.array([places(c, image, grid) for c in prompt.clicks], np.float32).reshape(-1, 4)
+    if not (given[:, 3] > 0.5).any():
+        raise InputError(f"The prompt for '{prompt.structure}' holds no positive click.")
+    if previous is None:
+        return given, np.zeros(grid.shape, np.float32)
+    before = geometry.resample(
+        previous.astype(np.uint8), image.affine, grid.affine, grid.shape, order=0
+    )
+    return given, before.astype(np.float32)
 
 
 def places(click: Click, image: Volume, grid: Grid) -> tuple[float, float, float, float]:
@@ -170,15 +184,17 @@ def restored(logits: np.ndarray, low: np.ndarray, grid: Grid, image: Volume) -> 
     return out
 
 
-def _loader(name: str, folder: Path = card.FOLDER) -> Callable[[str], Segment]:
-    """`load` of a trained network by its card."""
+def loader(
+    name: str, segment: Callable[..., Segment], folder: Path = card.FOLDER
+) -> Callable[[str], Segment]:
+    """`load` of a trained network by its card; `segment` puts the network behind the contract."""
 
     def load(device: str = "cpu") -> Segment:
         from umdlib.training.network import build
 
         net = build(card.read(name, folder=folder).architecture)
         weights.fill(net, card.read_state(name, folder=folder), name)
-        return ClickNet(net, device, name=name)
+        return segment(net, device, name=name)
 
     return load
 
@@ -207,7 +223,7 @@ def _record(
         name=name,
         title=title,
         summary="A small click-conditioned 3D U-Net that this project trained on synthetic bodies.",
-        load=_loader(name, folder),
+        load=loader(name, ClickNet, folder),
         prompts=frozenset({"click", "negative_click"}),
         version="2",
         settings={"spacing_mm": SPACING_MM, "window": WINDOW, "grow": GROW},
@@ -241,11 +257,16 @@ def trained(path: str | Path) -> Segmenter:
     InputError
         As `umdlib.training.card.own` does.
     """
-    known, item = card.own(path, "clicknet", "ClickNet")
+    return own(path, "clicknet", "ClickNet", _record)
+
+
+def own(path: str | Path, prefix: str, kind: str, record: Callable[..., Segmenter]) -> Segmenter:
+    """Record of a user's own network by its card; see `umdlib.training.card.own`."""
+    known, item = card.own(path, prefix, kind)
     title = f"{known.title} (seed {known.settings.get('seed', '?')})"
     folder = Path(path).expanduser().resolve().parent
-    record = _record(known.name, title, known.data["modalities"], item, folder)
-    return replace(record, summary="A promptable network of your own training.")
+    made = record(known.name, title, known.data["modalities"], item, folder)
+    return replace(made, summary="A promptable network of your own training.")
 
 
 def _released(diet: str, modalities: tuple[str, ...]) -> Segmenter:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from umdlib import geometry, weights
-from umdlib.errors import InputError
+from umdlib import geometry
 from umdlib.prompts import Prompt
 from umdlib.segmenters import network
-from umdlib.segmenters.clicknet import places, restored
+from umdlib.segmenters.clicknet import asked, loader, own, restored
 from umdlib.segmenters.contract import Segment, Segmenter, Weights
 from umdlib.segmenters.patch import Grid, isotropic_ras
 from umdlib.training import card
@@ -43,16 +41,9 @@ class SamMed3DSmall:
         import torch
 
         grid = self._on_grid(image)
-        given = np.array([places(c, image, grid) for c in prompt.clicks], np.float32).reshape(-1, 4)
-        if not (given[:, 3] > 0.5).any():
-            raise InputError(f"The prompt for '{prompt.structure}' holds no positive click.")
+        given, before = asked(prompt, previous, image, grid)
         size = self._net.size
         low, inside = cube(given, size)
-        before = np.zeros(grid.shape, np.float32)
-        if previous is not None:
-            before = geometry.resample(
-                previous.astype(np.uint8), image.affine, grid.affine, grid.shape, order=0
-            ).astype(np.float32)
         with torch.inference_mode():
             logits = self._net.decode(
                 self._encoded(low),
@@ -120,19 +111,6 @@ def beyond(mask: np.ndarray, image: Volume, grid: Grid, low: np.ndarray, size: i
     return rest
 
 
-def _loader(name: str, folder: Path = card.FOLDER) -> Callable[[str], Segment]:
-    """`load` of a trained network by its card."""
-
-    def load(device: str = "cpu") -> Segment:
-        from umdlib.training.network import build
-
-        net = build(card.read(name, folder=folder).architecture)
-        weights.fill(net, card.read_state(name, folder=folder), name)
-        return SamMed3DSmall(net, device, name=name)
-
-    return load
-
-
 def tiny() -> Segment:
     """A network of a few thousand random parameters."""
     from umdlib.training.sam_med3d_small import SamMed3DSmall as Net
@@ -157,7 +135,7 @@ def _record(
         title=title,
         summary="SAM-Med3D's architecture at 0.6 M parameters, trained here on synthetic bodies; none "
         "of the published weights.",
-        load=_loader(name, folder),
+        load=loader(name, SamMed3DSmall, folder),
         prompts=frozenset({"click", "negative_click"}),
         version="1",
         settings={"spacing_mm": SPACING_MM},
@@ -185,11 +163,7 @@ def trained(path: str | Path) -> Segmenter:
     InputError
         As `umdlib.training.card.own` does.
     """
-    known, item = card.own(path, "sam_med3d_small", "SamMed3DSmall")
-    title = f"{known.title} (seed {known.settings.get('seed', '?')})"
-    folder = Path(path).expanduser().resolve().parent
-    record = _record(known.name, title, known.data["modalities"], item, folder)
-    return replace(record, summary="A promptable network of your own training.")
+    return own(path, "sam_med3d_small", "SamMed3DSmall", _record)
 
 
 def _released(diet: str, modalities: tuple[str, ...]) -> Segmenter:
