@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 
@@ -31,6 +32,13 @@ def drawn_labels(affine, shape, shift=0.0):
     data[(x + 20 - shift) ** 2 + y**2 + z**2 < 18**2] = BALL.value
     data[((x - 25) ** 2 + y**2 < 8**2) & (abs(z) < 25)] = ROD.value
     return data
+
+
+@pytest.fixture(autouse=True)
+def matplotlib_as_before():
+    """The style that a test sets ends with the test."""
+    with mpl.rc_context():
+        yield
 
 
 @pytest.fixture

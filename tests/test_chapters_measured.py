@@ -99,14 +99,13 @@ def test_chapter_runs(scores, chapter, capsys):
     session = pd.read_parquet(scores)["session"].iloc[0]
     given = {"scores": str(scores), "session": session, **QUICK}
     space: dict = {}
-    with mpl.rc_context():
-        for cell in document["cells"]:
-            if cell["cell_type"] == "code":
-                exec("".join(cell["source"]), space)
-                if "parameters" in cell["metadata"].get("tags", []):
-                    space |= {k: v for k, v in given.items() if k in space}
-        for number in plt.get_fignums():
-            plt.figure(number).canvas.draw()
+    for cell in document["cells"]:
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), space)
+            if "parameters" in cell["metadata"].get("tags", []):
+                space |= {k: v for k, v in given.items() if k in space}
+    for number in plt.get_fignums():
+        plt.figure(number).canvas.draw()
     plt.close("all")
 
 

@@ -147,13 +147,12 @@ def test_segmenters_keep_colour_and_marker_in_every_figure():
 
 
 def test_a_segmenter_looks_the_same_beside_fewer_others():
-    with mpl.rc_context():
-        figures.use_style(["a", "b", "c", "b"])
-        everyone = figures.segmenter_style(["a", "b", "c"])
-        assert figures.segmenter_style(["c"]) == {"c": everyone["c"]}
-        assert figures.segmenter_style(["d", "c"])["c"] == everyone["c"]
-        assert figures.segmenter_style(["d"])["d"] not in everyone.values()
-        figures.use_style()
+    figures.use_style(["a", "b", "c", "b"])
+    everyone = figures.segmenter_style(["a", "b", "c"])
+    assert figures.segmenter_style(["c"]) == {"c": everyone["c"]}
+    assert figures.segmenter_style(["d", "c"])["c"] == everyone["c"]
+    assert figures.segmenter_style(["d"])["d"] not in everyone.values()
+    figures.use_style()
     assert figures.segmenter_style(["c"])["c"] != everyone["c"]
 
 

@@ -112,13 +112,17 @@ def test_report_of_a_flipped_grid_is_the_same_picture():
     assert extent[:2] == (10.0, 0.0)
 
 
-def test_report_draws_six_panels():
+def test_report_draws_six_panels_in_the_style_of_the_book():
+    import matplotlib as mpl
     import matplotlib.pyplot as plt
+
+    from umdlib.figures.style import style_sheet
 
     volume = Volume(
         np.random.default_rng(0).random((10, 8, 20)).astype(np.float32), np.eye(4), "SUV"
     )
-    figure = report(volume, volume, title="sub-001")
+    with mpl.style.context(style_sheet()):
+        figure = report(volume, volume, title="sub-001")
     assert len(figure.subfigs[0].axes) == 6
     plt.close(figure)
 

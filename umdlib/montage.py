@@ -105,7 +105,8 @@ def reports(subjects):
 
     rows = [(panels(structural, pet), title) for structural, pet, title in subjects]
     heights = [11.8 * tall(row) / sum(wide(row)) for row, _ in rows]
-    figure = plt.figure(figsize=(12.0, sum(heights) + 0.45 * len(rows)), facecolor="white")
+    size = (12.0, sum(heights) + 0.45 * len(rows))
+    figure = plt.figure(figsize=size, facecolor="white", layout="none")  # draw_row places the axes
     parts = figure.subfigures(
         len(rows), 1, height_ratios=[h + 0.45 for h in heights], squeeze=False
     )
