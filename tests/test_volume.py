@@ -195,15 +195,36 @@ def broken(tmp_path, kind):
     if kind == "text":
         path.write_bytes(gzip.compress(b"not an image at all" * 40))
         return path, "no NIfTI file"
+    if kind == "changed":
+        data = bytearray(path.read_bytes())
+        data[-7] ^= 1  # of the checksum
+        path.write_bytes(data)
+        return path, "cannot be read"
+    if kind == "empty":
+        path.write_bytes(b"")
+        return path, "truncated|header is missing"
     path.write_bytes(b"no gzip" * 200)
     return path, "cannot be read"
 
 
-@pytest.mark.parametrize("kind", ["missing", "short", "cut", "text", "plain"])
-def test_a_broken_file_says_why(tmp_path, kind):
+@pytest.mark.parametrize("runs", [0, 1 << 40], ids=["zlib-ng", "isal"])
+@pytest.mark.parametrize("kind", ["missing", "short", "cut", "changed", "empty", "text", "plain"])
+def test_a_broken_file_says_why(tmp_path, monkeypatch, kind, runs):
+    monkeypatch.setattr(nifti, "RUNS", runs)
     path, words = broken(tmp_path, kind)
     with pytest.raises(InputError, match=words):
         volume.read_label_map(path)
+
+
+def test_runs_and_noise_are_inflated_by_what_is_fastest_for_them(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (40, 30, 20)).astype(np.uint8)
+    kinds = []
+    for data in (np.repeat(noise[::40], 400, axis=0), noise):
+        volume.write_label_map(tmp_path / "labels.nii.gz", LabelMap(data, AFFINE))
+        with nifti._open(tmp_path / "labels.nii.gz") as stream:
+            kinds.append(type(stream).__module__)
+        assert (volume.read_label_map(tmp_path / "labels.nii.gz").data == data).all()
+    assert kinds == ["zlib_ng.gzip_ng", "isal.igzip"]
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (4, 4, 4, 2), (4, 4, 1)])
