@@ -44,7 +44,12 @@ def _scoring(report: dict):
             if "SimpleITK overlap" in rows:
                 yield _goal(f"{grid}, {quality}: Dice, times faster than SimpleITK overlap",
                             rows["SimpleITK overlap"]["seconds"] / dice, least=40)  # fmt: skip
+            if "MONAI Dice" in rows:
+                yield _goal(f"{grid}, {quality}: Dice, times faster than MONAI Dice",
+                            rows["MONAI Dice"]["seconds"] / dice, least=1000)  # fmt: skip
             if grid == "PET":
+                yield _goal(f"{grid}, {quality}: surface Dice alone, × reading both volumes once",
+                            rows["umdlib, surface Dice"]["seconds"] / once, most=10)  # fmt: skip
                 yield _goal(f"{grid}, {quality}: all metrics, × reading both volumes once",
                             rows["umdlib"]["seconds"] / once, most=(14, 50)[at])  # fmt: skip
 
@@ -91,6 +96,11 @@ def _others(report: dict):
         times = {r["structures"]: r["seconds"] for r in counted if r["quality"] == quality}
         if times:
             yield _goal(f"{quality}: 13 structures, × one", times[13] / times[1], most=most)
+    paces = [r["seconds"] / r["cells"] for r in report["scaling"]
+             if "cells" in r and r["quality"] == "good"]  # fmt: skip
+    if len(paces) > 1:
+        yield _goal("good: time a surface cell, the slowest grid × the fastest",
+                    max(paces) / min(paces), most=1.5)  # fmt: skip
     blobs = {r["blob"]: r["seconds"] for r in report["scaling"] if "blob" in r}
     if blobs:
         yield _goal("a far blob, × a near one", blobs["far"] / blobs["near"], most=1.1)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import plain
+import psutil
 from scipy import ndimage
 
 TOLERANCE_MM = 3.0
@@ -114,6 +115,37 @@ def monai(subvoxels: bool) -> Callable:
         return {"dice": mm.compute_dice(*pair), **distances}
 
     return compare
+
+
+def monai_dice(a, b, spacing_mm) -> dict:
+    import torch
+    from monai.metrics import compute_dice
+
+    torch.set_num_threads(1)
+    return {"dice": compute_dice(*(torch.from_numpy(m)[None, None] for m in (b, a)))}
+
+
+def monai_one_hot(reference, prediction, spacing_mm, values) -> dict:
+    """A channel for each structure and the background, as in MONAI's tutorials."""
+    import torch
+    from monai import metrics as mm
+    from monai.networks.utils import one_hot
+
+    torch.set_num_threads(1)
+    pair = [
+        one_hot(torch.from_numpy(v)[None, None], max(values) + 1, dtype=torch.uint8)
+        for v in (prediction, reference)
+    ]
+    shared = {"include_background": False, "spacing": list(spacing_mm)}
+    found = {
+        "dice": mm.compute_dice(*pair, include_background=False),
+        "surface_dice": mm.compute_surface_dice(
+            *pair, [TOLERANCE_MM] * max(values), use_subvoxels=True, **shared
+        ),
+        "hausdorff_95": mm.compute_hausdorff_distance(*pair, percentile=95, **shared),
+        "assd": mm.compute_average_surface_distance(*pair, symmetric=True, **shared),
+    }
+    return {m: {v: float(numbers[0, v - 1]) for v in values} for m, numbers in found.items()}
 
 
 def simpleitk_overlap(reference, prediction, spacing_mm, values):
@@ -278,6 +310,8 @@ PEERS = {
     ),
     "mikan-rs": Peer("mikan-rs", by_structure(whole, mikan), NO_NSD, SHIPPED, 1),
     "MONAI": Peer("monai", by_structure(whole, monai(True)), "all", SHIPPED, 1, 1.3),
+    "MONAI, one-hot": Peer("monai", monai_one_hot, "all", SHIPPED, None, 10.0),
+    "MONAI Dice": Peer("monai", by_structure(whole, monai_dice), DICE, SHIPPED, 1),
     "pymia": Peer("pymia", by_structure(whole, pymia), "no ASSD", SHIPPED, 1, 1.4),
     "panoptica": Peer("panoptica", by_structure(whole, panoptica), NO_NSD, SHIPPED, 1, 0.5),
     "SimpleITK maps": Peer(
@@ -314,7 +348,6 @@ MODULES = {
 # Programs of this kind that no run includes, and why.
 LEFT_OUT = {
     "seg-metrics": "sums over image objects voxel by voxel: minutes for one structure",
-    "MONAI, one-hot": "14 channels of a whole body take 8 GB and more",
     "distorch": "not on PyPI; made for CUDA",
     "MeshMetrics": "not on PyPI",
     "plastimatch": "a program of its own, no Python package",
@@ -332,7 +365,13 @@ def installed(checkouts: list[Path]) -> tuple[dict[str, Peer], dict[str, str]]:
             importlib.import_module(module)
         except ImportError as error:
             absent[package] = f"not installed ({error})"
-    return {n: p for n, p in PEERS.items() if p.package not in absent}, absent | LEFT_OUT
+    free_gb = psutil.virtual_memory().available / 2**30
+    able = {n: p for n, p in PEERS.items() if p.package not in absent}
+    small = {
+        n: f"needs {p.least_gb:g} GB of memory, {free_gb:.0f} were free"
+        for n, p in able.items() if p.least_gb > free_gb
+    }  # fmt: skip
+    return {n: p for n, p in able.items() if n not in small}, absent | small | LEFT_OUT
 
 
 def versions(systems: dict[str, Peer]) -> dict[str, str]:

@@ -37,7 +37,9 @@ TOLERANCE_MM = peers.TOLERANCE_MM
 FEW = (6, 1, 2)
 
 # On the larger grid these would only repeat, in many minutes, what the PET grid shows.
-PET_ONLY = ("NumPy and SciPy, in boxes", "MONAI in boxes", "MONAI in boxes, default surface")
+PET_ONLY = (
+    "NumPy and SciPy, in boxes", "MONAI in boxes", "MONAI in boxes, default surface", "MONAI, one-hot",
+)  # fmt: skip
 
 RESULTS = Path(__file__).parent / "results" / "scoring.json"
 
@@ -77,6 +79,9 @@ def compare_scoring(
     few = {n: FEW[: s.structures] if s.structures else VALUES for n, s in systems.items()}
     calls = {
         "umdlib": lambda: own_scores(*pair, spacing_mm, VALUES),
+        "umdlib, surface Dice": lambda: metrics.surface_dice(
+            *pair, spacing_mm=spacing_mm, values=VALUES, tolerances_mm=(TOLERANCE_MM,)
+        ),
         "umdlib, Dice and volumes": lambda: metrics.joint_counts(*pair, VALUES),
         "reading both volumes once": lambda: [w.max() for w in words],
     }

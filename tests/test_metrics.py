@@ -165,6 +165,35 @@ def test_tolerances_need_no_order():
         assert rows[0][f"surface_dice_{tau}mm"] == rows[1][f"surface_dice_{tau}mm"]
 
 
+# --- the surface Dice alone -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_surface_dice_alone_is_the_one_among_all_metrics(seed):
+    rng = np.random.default_rng(seed)
+    shape = tuple(rng.integers(12, 90, 3).tolist())
+    spacing = tuple(rng.choice([0.98, 1.0, 1.5, 3.0, 5.0], 3).tolist())
+    order = "CF"[seed % 2]
+    pair = [np.zeros(shape, np.uint8, order) for _ in range(2)]
+    for label_map in pair:
+        for value in (1, 2, 3, 3, 2):
+            at, size = rng.integers(0, shape), rng.integers(1, 20, 3)
+            label_map[tuple(slice(a, a + s) for a, s in zip(at, size, strict=True))] = value
+    # a tolerance that is a distance, one beyond what is looked for nearby, one beyond the volume
+    for tolerances in [(2 * spacing[0],), (40.0, 0.5, 3.0), (1000.0,)]:
+        options = {"spacing_mm": spacing, "values": [1, 2, 3, 4], "tolerances_mm": tolerances}
+        alone, every = metrics.surface_dice(*pair, **options), metrics.score(*pair, **options)
+        assert list(alone) == ["value", "status", *(f"surface_dice_{t:g}mm" for t in tolerances)]
+        pd.testing.assert_frame_equal(alone, every[list(alone)])
+
+
+def test_surface_dice_alone_refuses_what_score_refuses():
+    with pytest.raises(InputError, match="tolerance"):
+        metrics.surface_dice(
+            *[np.zeros((4, 4, 4), np.uint8)] * 2, spacing_mm=UNIT, values=[1], tolerances_mm=[0]
+        )
+
+
 # --- brute force ----------------------------------------------------------------------------------
 
 

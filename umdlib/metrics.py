@@ -60,17 +60,38 @@ def score(
     InputError
         Different shapes, non-integer labels, a spacing or tolerance that is not positive.
     """
-    reference, prediction = _checked_pair(reference, prediction)
-    spacing_mm = geometry.checked_spacing(spacing_mm)
-    tolerances_mm = _checked_tolerances(tolerances_mm)
-    values = _checked_values(values, 1, 65535, "label value")
-    reference, prediction = _as_labels(reference), _as_labels(prediction)
-    index = np.zeros(65536, np.int64)
-    index[values] = np.arange(1, len(values) + 1)
-    counts, distances = _compare(
-        reference, prediction, spacing_mm, index, values, tolerances_mm, overlapping=False
+    return _score_labels(reference, prediction, spacing_mm, values, tolerances_mm)
+
+
+def surface_dice(
+    reference: np.ndarray,
+    prediction: np.ndarray,
+    *,
+    spacing_mm: tuple[float, float, float],
+    values: Sequence[int],
+    tolerances_mm: Sequence[float] = TOLERANCES_MM,
+) -> pd.DataFrame:
+    """The surface Dice alone: as in `score`, but nothing is searched for beyond the tolerances.
+
+    Parameters
+    ----------
+    reference, prediction, spacing_mm, values, tolerances_mm
+        As in `score`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``value, status`` and a column ``surface_dice_…mm`` for each tolerance.
+
+    Raises
+    ------
+    InputError
+        As `score`.
+    """
+    table = _score_labels(
+        reference, prediction, spacing_mm, values, tolerances_mm, only_within=True
     )
-    return _table("value", values, counts, distances, spacing_mm, tolerances_mm)
+    return table[["value", "status", *(c for c in table if c.startswith("surface_dice"))]]
 
 
 def score_bits(
@@ -142,6 +163,24 @@ def joint_counts(
     return _kernels().count_labels(pair, index, len(values))
 
 
+def _score_labels(
+    reference, prediction, spacing_mm, values, tolerances_mm, *, only_within=False
+) -> pd.DataFrame:
+    """Table of two label maps; `only_within` leaves out what needs distances beyond a tolerance."""
+    reference, prediction = _checked_pair(reference, prediction)
+    spacing_mm = geometry.checked_spacing(spacing_mm)
+    tolerances_mm = _checked_tolerances(tolerances_mm)
+    values = _checked_values(values, 1, 65535, "label value")
+    reference, prediction = _as_labels(reference), _as_labels(prediction)
+    index = np.zeros(65536, np.int64)
+    index[values] = np.arange(1, len(values) + 1)
+    counts, distances = _compare(
+        reference, prediction, spacing_mm, index, values, tolerances_mm,
+        overlapping=False, only_within=only_within,
+    )  # fmt: skip
+    return _table("value", values, counts, distances, spacing_mm, tolerances_mm)
+
+
 def _kernels():
     """The compiled part; it takes a second to import and is not needed to read scores."""
     from umdlib.surface import pair
@@ -156,7 +195,17 @@ def _pair(reference, prediction, spacing_mm):
     return _kernels().in_memory_order(*volumes, spacing_mm)
 
 
-def _compare(reference, prediction, spacing_mm, index, names, tolerances_mm, *, overlapping):
+def _compare(
+    reference,
+    prediction,
+    spacing_mm,
+    index,
+    names,
+    tolerances_mm,
+    *,
+    overlapping,
+    only_within=False,
+):
     """(reference, prediction, common) voxels of each structure, and distances where defined."""
     pair = _pair(reference, prediction, spacing_mm)
     if overlapping:
@@ -170,7 +219,7 @@ def _compare(reference, prediction, spacing_mm, index, names, tolerances_mm, *, 
     found = {}
     if both:
         found = _kernels().surface_distances(
-            pair, index, both, tolerances_mm, overlapping=overlapping
+            pair, index, both, tolerances_mm, overlapping=overlapping, only_within=only_within
         )
     return rows.tolist(), [found.get(n) for n in numbers]
 

@@ -188,12 +188,16 @@ def _squared(cell, target, spacing, flipped):
 
 
 @njit(cache=True, nogil=True)
-def directed_squared(query, target, low, high, spacing, flipped, rows, squared, limit, bits, out):
+def directed_squared(
+    query, target, low, high, spacing, flipped, rows, squared, limit, bits, most, out
+):
     """Squared distance in mm² of each query cell to the nearest target cell.
 
     `query` and `target` are what `sort_into_bricks` returns for one common box; `bits` must be
-    zero and is left so.
+    zero and is left so. Where no target lies within `most` (squared, mm²), `out` is the squared
+    distance of any target.
     """
+    over = np.nextafter(most, np.inf)
     cells, starts, bricks, points, boxes = query
     t_cells, t_starts, t_bricks, t_points, t_boxes = target
     size = ((high - low) >> BRICK_SHIFT) + 1
@@ -226,7 +230,7 @@ def directed_squared(query, target, low, high, spacing, flipped, rows, squared, 
             cz, cy, cx = _z(cell), _y(cell), _x(cell)
             dz, dy, dx = cz - _z(guess), cy - _y(guess), cx - _x(guess)
             a, b, c = dz * spacing[0], dy * spacing[1], dx * spacing[2]
-            best = a * a + b * b + c * c
+            best = min(a * a + b * b + c * c, over)
             if near or best <= limit:
                 s = cx - low[2] + 64 - HALF_WINDOW
                 row = (cz - low[0] + REACH) * deep + cy - low[1] + REACH

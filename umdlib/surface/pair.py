@@ -22,7 +22,7 @@ class Distances:
     """Surface distances of one structure, reference to prediction and back, in mm.
 
     `inside` is the area of both surfaces (mm²) within each tolerance, `area` the area of both,
-    `moment` the sum of area times distance over both.
+    `moment` the sum of area times distance over both. NaN is what was not searched for.
     """
 
     inside: tuple[float, ...]
@@ -80,9 +80,18 @@ def count_bits(pair: Pair, index: np.ndarray) -> np.ndarray:
 
 
 def surface_distances(
-    pair: Pair, index: np.ndarray, structures: list[int], tolerances_mm, *, overlapping: bool
+    pair: Pair,
+    index: np.ndarray,
+    structures: list[int],
+    tolerances_mm,
+    *,
+    overlapping: bool,
+    only_within: bool = False,
 ) -> dict[int, Distances]:
-    """Distances of each structure that has a surface in both; counts must have been made before."""
+    """Distances of each structure that has a surface in both; counts must have been made before.
+
+    With `only_within`, nothing is searched for beyond the largest tolerance.
+    """
     r_chunks, p_chunks, r_used, p_used = _maps(pair)
     sides = [
         _cells(v, pair, index, overlapping, *maps)
@@ -96,7 +105,7 @@ def surface_distances(
     area = area[REVERSED] if pair.flipped else area
     rows = nearest.near_rows(pair.spacing)
     return {
-        s: _distances(*(side[s] for side in sides), pair, area, rows, tolerances_mm)
+        s: _distances(*(side[s] for side in sides), pair, area, rows, tolerances_mm, only_within)
         for s in structures
     }
 
@@ -139,21 +148,25 @@ def _cells(volume, pair, index, overlapping, chunks, used) -> list[np.ndarray]:
     return [grouped[a:b] for a, b in itertools.pairwise(starts)]
 
 
-def _distances(reference, prediction, pair, area, rows, tolerances_mm) -> Distances:
+def _distances(reference, prediction, pair, area, rows, tolerances_mm, only_within) -> Distances:
     """Distances of one structure from its surface cells in both volumes."""
     low, high = nearest.bounds(reference, prediction)
     sides = [nearest.sort_into_bricks(c, low, high, pair.spacing) for c in (reference, prediction)]
     order = np.argsort(tolerances_mm, kind="stable")
     limits = distribution.squared_limits(np.asarray(tolerances_mm, float)[order])
+    farthest = limits.max(initial=0.0) if only_within else np.inf
     inside = np.zeros(len(limits))
     bits = _buffer("bits", nearest.bits_needed(low, high), np.uint64)
     parts = []
     for query, target in (sides, sides[::-1]):
         distances = np.empty(len(query[0]))
         nearest.directed_squared(
-            query, target, low, high, pair.spacing, pair.flipped, *rows, bits, distances
+            query, target, low, high, pair.spacing, pair.flipped, *rows, bits, farthest, distances
         )
         total, moment, most = distribution.accumulate(distances, query[0], area, limits, inside)
+        if only_within:
+            parts.append((total, np.nan, np.nan, np.nan))
+            continue
         robust, tied = distribution.percentile(
             distances, query[0], area, HAUSDORFF_SHARE, total, most
         )
