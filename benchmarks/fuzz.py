@@ -33,9 +33,10 @@ def draw(rng: np.random.Generator, *, cubic: bool = False):
     """Reference, prediction (I, J, K) uint8 and spacing."""
     shape = tuple(rng.integers(1 if not cubic else 3, 13, 3))
     edge = float(rng.choice(EDGES_MM))
-    # a spacing with more decimals is rounded, as no header holds it to the last bit
-    free = np.round(rng.uniform(0.2, 6, 3), geometry.SPACING_DECIMALS)
-    spacing = (edge,) * 3 if cubic else tuple(free.tolist())
+    # of any digits, of five decimals, and as of a field of view divided by 512 voxels
+    free = rng.uniform(0.2, 6, 3)
+    free = (free, np.round(free, 5), np.round(free * 512) / 512)[rng.integers(3)]
+    spacing = (edge,) * 3 if cubic else tuple(geometry.as_written(s) for s in free.tolist())
     return _labels(shape, rng), _labels(shape, rng), spacing
 
 
@@ -93,6 +94,9 @@ def compare(reference, prediction, spacing, tolerances) -> tuple[dict[str, float
         if (status == "ok") != bool(a.any() and b.any()):
             raise SystemExit(f"Status '{status}' of masks with {a.sum()} and {b.sum()} voxels.")
         if status != "ok":
+            overlap = table.loc[value].filter(regex="dice")
+            if status != "both_empty" and overlap.ne(0).any():
+                raise SystemExit(f"Status '{status}' with {overlap.to_dict()}.")
             continue
         held += 1
         for name, value_theirs in theirs(a, b, spacing, tolerances).items():
@@ -100,7 +104,9 @@ def compare(reference, prediction, spacing, tolerances) -> tuple[dict[str, float
             column = f"surface_dice_{float(tolerance):g}mm" if tolerance else metric
             scale = max(abs(value_theirs), 1e-300) if metric == "assd" else 1.0
             found = abs(table.loc[value, column] - value_theirs) / scale
-            worst[metric] = max(worst.get(metric, 0.0), float(found))
+            # a number that is none is infinitely far away
+            found = np.inf if np.isnan(found) else float(found)
+            worst[metric] = max(worst.get(metric, 0.0), found)
     return worst, held
 
 

@@ -96,11 +96,12 @@ def _others(report: dict):
         times = {r["structures"]: r["seconds"] for r in counted if r["quality"] == quality}
         if times:
             yield _goal(f"{quality}: 13 structures, × one", times[13] / times[1], most=most)
-    paces = [r["seconds"] / r["cells"] for r in report["scaling"]
-             if "cells" in r and r["quality"] == "good"]  # fmt: skip
-    if len(paces) > 1:
-        yield _goal("good: time a surface cell, the slowest grid × the fastest",
-                    max(paces) / min(paces), most=1.5)  # fmt: skip
+    sizes = [r for r in report["scaling"] if "cells" in r]
+    for quality in dict.fromkeys(r["quality"] for r in sizes):
+        paces = [r["seconds"] / r["cells"] for r in sizes if r["quality"] == quality]
+        if len(paces) > 1:
+            yield _goal(f"{quality}: time a surface cell, the slowest grid × the fastest",
+                        max(paces) / min(paces), most=1.5)  # fmt: skip
     blobs = {r["blob"]: r["seconds"] for r in report["scaling"] if "blob" in r}
     if blobs:
         yield _goal("a far blob, × a near one", blobs["far"] / blobs["near"], most=1.1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -358,7 +359,7 @@ LEFT_OUT = {
 
 def installed(checkouts: list[Path]) -> tuple[dict[str, Peer], dict[str, str]]:
     """The peers that can be imported, and why the others are not run."""
-    sys.path[:0] = [str(c) for c in checkouts]
+    sys.path[:0] = [str(c.resolve()) for c in checkouts]
     absent = {}
     for package, module in MODULES.items():
         try:
@@ -374,12 +375,21 @@ def installed(checkouts: list[Path]) -> tuple[dict[str, Peer], dict[str, str]]:
     return {n: p for n, p in able.items() if n not in small}, absent | small | LEFT_OUT
 
 
-def versions(systems: dict[str, Peer]) -> dict[str, str]:
-    """Version of each package; a checkout has none."""
+def versions(systems: dict[str, Peer], checkouts: list[Path]) -> dict[str, str]:
+    """Version of each package, the commit of a checkout."""
     found = {}
     for package in sorted({p.package for p in systems.values()}):
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = "checkout"
+        module = sys.modules.get(MODULES.get(package, package))
+        file = Path(getattr(module, "__file__", None) or "/")
+        checkout = next((c for c in checkouts if file.is_relative_to(c.resolve())), None)
+        found[package] = commit(checkout) if checkout else importlib.metadata.version(package)
     return found
+
+
+def commit(checkout: Path) -> str:
+    """The commit that a checkout is at."""
+    done = subprocess.run(
+        ["git", "-C", str(checkout), "rev-parse", "--short=7", "HEAD"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    return f"commit {done.stdout.strip()}" if done.returncode == 0 else "a checkout"

@@ -14,8 +14,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import sys
+import time
 import warnings
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import clicks
@@ -48,6 +51,11 @@ ALLOWED = {"dice": 0.0, "surface_dice": 1e-12, "hausdorff_95": 0.0, "assd": 1e-1
 JUDGES = ("surface-distance", "surface-distance in boxes", "NumPy and SciPy, in boxes")
 
 
+# A program that takes more than so much memory runs in a process of its own: what it leaves behind
+# is memory in pieces, which slows what comes after it.
+ROOM_GB = 2
+
+
 def own_scores(reference, prediction, spacing_mm, values) -> dict:
     """Our metrics in the peers' form."""
     table = metrics.score(
@@ -59,16 +67,33 @@ def own_scores(reference, prediction, spacing_mm, values) -> dict:
 
 
 def difference(metric: str, ours: dict, theirs: dict) -> float | None:
-    """Largest difference over structures that both define."""
+    """Largest difference over structures that both define; infinite where one has no number."""
     pairs = [(ours[v], t) for v, t in theirs.items() if v in ours and np.isfinite(t)]
     if not pairs:
         return None
     scale = (lambda t: max(abs(t), 1e-300)) if metric == "assd" else (lambda t: 1.0)
-    return float(max(abs(o - t) / scale(t) for o, t in pairs))
+    found = [abs(o - t) / scale(t) for o, t in pairs]
+    return float(max(np.inf if np.isnan(f) else f for f in found))
+
+
+def scored_apart(name: str, grid: str, quality: str, values, checkouts: list[Path]):
+    """What a system finds on a pair of the phantom, and its CPU seconds, in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(_scored, name, grid, quality, values, checkouts).result()
+
+
+def _scored(name: str, grid: str, quality: str, values, checkouts: list[Path]):
+    warnings.simplefilter("ignore")
+    peer = peers.installed(checkouts)[0][name]
+    pair = phantom.reference(grid), phantom.prediction(grid, quality)
+    start = time.process_time()
+    found = peer.score(*pair, phantom.GRIDS[grid][1], values)
+    return found, time.process_time() - start
 
 
 def compare_scoring(
-    grid: str, quality: str, systems: dict, repeats: int, rng, failed: dict
+    grid: str, quality: str, systems: dict, repeats: int, rng, failed: dict, checkouts: list[Path]
 ) -> list[dict]:
     """One row per system: time, ratio to ours, largest difference of each metric from ours."""
     pair, spacing_mm = (
@@ -87,8 +112,14 @@ def compare_scoring(
     }
     ours = calls["umdlib"]()
     for name, peer in systems.items():
-        calls[name] = lambda peer=peer, name=name: peer.score(*pair, spacing_mm, few[name])
+        if peer.least_gb <= ROOM_GB:
+            calls[name] = lambda peer=peer, name=name: peer.score(*pair, spacing_mm, few[name])
     found, seconds = timing.measure(calls, repeats, rng, stopped := {})
+    for name in (n for n, s in systems.items() if s.least_gb > ROOM_GB):
+        try:
+            found[name], seconds[name] = scored_apart(name, grid, quality, few[name], checkouts)
+        except Exception as error:
+            stopped[name] = f"stopped: {type(error).__name__}: {error}"[:200]
     failed |= {f"{name}, {quality} on the {grid} grid": why for name, why in stopped.items()}
     rows = []
     for name, s in seconds.items():
@@ -123,6 +154,11 @@ def judge(report: dict) -> list[str]:
     if not any(row["system"] in JUDGES for row in report["scoring"]):
         return ["nothing was compared: no judge could be run"]
     faults = [
+        f"{name} was to be compared and gave nothing: {why}"
+        for name, why in report["not_run"].items()
+        if name.startswith(JUDGES) and why.startswith("stopped")
+    ]
+    faults += [
         f"{row['grid']} {row['quality']}: {metric} differs from {row['system']} by {found}"
         for row in report["scoring"] if row["system"] in JUDGES
         for metric, found in row["differences"].items()
@@ -161,7 +197,7 @@ def chosen(systems: dict, grid: str, quality: str, not_run: dict) -> dict:
 def memory_systems(systems: dict, grid: str, quality: str) -> dict:
     """Whose memory is measured: all but the slowest once, two in boxes on the poor one too."""
     if (grid, quality) == ("PET", "good"):
-        return {n: s for n, s in systems.items() if s.least_gb < 2}
+        return {n: s for n, s in systems.items() if s.least_gb <= ROOM_GB}
     boxed = ("mikan-rs in boxes", "surface-distance in boxes") if grid == "PET" else ()
     return {n: s for n, s in systems.items() if n in boxed}
 
@@ -176,19 +212,20 @@ def run(arguments) -> dict:
     grids, wanted = ("PET",) if quick else ("PET", "CT"), fast if quick else systems
     repeats = 3 if quick else 7
     report = {"machine": timing.machine(), "quick": quick, "not_run": not_run,
-              "versions": {"numpy": np.__version__, **peers.versions(systems)},
+              "versions": {"numpy": np.__version__, **peers.versions(systems, arguments.checkout)},
               "tolerance_mm": TOLERANCE_MM}  # fmt: skip
     report |= {key: [] for key in ("scoring", "files", "prompts", "scaling", "memory")}
-    for grid in grids:
-        for quality in phantom.ERRORS:
-            able = chosen(wanted, grid, quality, not_run)
-            report["scoring"] += compare_scoring(grid, quality, able, repeats, rng, not_run)
-            write(report, arguments.out)
-        for quality in phantom.ERRORS:
-            report["files"] += files.compare_files(
-                grid, quality, own_scores, VALUES, systems, repeats, rng, tasks=quality == "good"
-            )
-            write(report, arguments.out)
+    pairs = [(grid, quality) for grid in grids for quality in phantom.ERRORS]
+    for grid, quality in pairs:
+        report["files"] += files.compare_files(
+            grid, quality, own_scores, VALUES, systems, repeats, rng, tasks=quality == "good"
+        )
+    for grid, quality in pairs:
+        able = chosen(wanted, grid, quality, not_run)
+        report["scoring"] += compare_scoring(
+            grid, quality, able, repeats, rng, not_run, arguments.checkout
+        )
+        write(report, arguments.out)
     report["prompts"] = clicks.compare_clicks("PET", repeats, rng)
     report["scaling"] = [
         *(r for q in phantom.ERRORS for r in scaling.by_structures("PET", q, repeats, rng)),

@@ -158,6 +158,18 @@ def test_a_float32_header_does_not_move_a_tie():
     pd.testing.assert_series_equal(exact, stored)
 
 
+@pytest.mark.parametrize("size", [0.859375, 0.9765625, 1.23456789, float(np.float32(4.07283))])
+def test_a_spacing_of_any_digits_is_a_tolerance_and_a_distance(size):
+    a, b = box((9, 9, 9), (2, 2, 2), (6, 6, 6)), box((9, 9, 9), (2, 2, 3), (6, 6, 7))
+    written = float(str(np.float32(size))) if float(np.float32(size)) == size else size
+    table = metrics.score(
+        a.astype(np.uint8), b.astype(np.uint8),
+        spacing_mm=(size,) * 3, values=[1], tolerances_mm=(written,),
+    )  # fmt: skip
+    assert table.iloc[0, 3] == 1
+    assert table["hausdorff"].item() == written
+
+
 def test_tolerances_need_no_order():
     a, b = box((9, 9, 9), (1, 1, 1), (6, 6, 6)), box((9, 9, 9), (2, 2, 4), (8, 7, 8))
     rows = [one(a, b, UNIT, t) for t in [(1.0, 2.0, 3.0), (3.0, 1.0, 2.0)]]
@@ -211,7 +223,7 @@ def blobs(rng, shape):
 def test_equal_to_brute_force(seed):
     rng = np.random.default_rng(seed)
     shape = tuple(rng.integers(1, 9, 3))
-    spacing = tuple(rng.choice([0.98, 1.0, 2.04, 3.0, 4.07], 3).tolist())
+    spacing = tuple(rng.choice([0.98, 1.0, 2.04, 3.0, 4.07, 0.9765625, 1.2345678901], 3).tolist())
     reference, prediction = blobs(rng, shape), blobs(rng, shape)
     tolerance = float(rng.choice([spacing[0], 2 * spacing[1], 3.0]))
     reference.flat[-1], prediction.flat[0] = True, True
@@ -594,6 +606,7 @@ EMPTY = np.zeros((3, 3, 3), np.uint8)
         ({"values": [0]}, "Invalid label value 0"),
         ({"values": [1, 1]}, "given twice"),
         ({"values": [1.5]}, "Invalid label value"),
+        ({"values": range(1, 8193)}, "At most 8191"),
         ({"reference": EMPTY.astype(int) - 1}, "Must be 0 to 65535"),
     ],
 )

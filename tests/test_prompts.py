@@ -340,6 +340,14 @@ def test_masks_on_two_grids_are_named():
         prompts.corrective_click(np.ones((2, 2, 2), bool), np.ones((2, 2, 3), bool), np.eye(4))
 
 
+def test_a_corrective_click_of_no_protocol_and_a_draw_without_a_generator_are_refused():
+    mask = np.ones((2, 2, 2), bool)
+    with pytest.raises(InputError, match="official_random"):
+        prompts.corrective_click(mask, ~mask, np.eye(4), protocol="official-random")
+    with pytest.raises(InputError, match="rng is needed"):
+        prompts.corrective_click(mask, ~mask, np.eye(4), protocol="ritm")
+
+
 def test_a_modality_that_is_not_there_is_named():
     with pytest.raises(InputError, match="Unknown modality 'MR'"):
         draw(structural="MR")

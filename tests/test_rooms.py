@@ -33,7 +33,7 @@ PICTURES = {
 PAGES = {
     "systems", "plausibility", "toy_masks", "canary_run", "timings", "planted", "controls", "flags",
     "lesionwise", "lesion_pictures", "trained", "shifts",
-    "margins",
+    "margins", "programs",
 }  # fmt: skip
 ENDS = {"__main__", "book", "notebook", "reader"}
 HALVES = {

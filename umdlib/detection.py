@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from umdlib import geometry
+from umdlib import depth, geometry
 from umdlib.errors import InputError
 
 # connectivity -> axes along which two voxels of a component may differ
@@ -49,7 +49,7 @@ def detect(
     Parameters
     ----------
     reference, prediction
-        Boolean masks (I, J, K) on one grid. Empty ones have no lesions and no volume.
+        Masks (I, J, K) on one grid, boolean or 0 and 1. Empty ones have no lesions and no volume.
     spacing_mm
         Voxel size along I, J, K.
     connectivity
@@ -59,7 +59,8 @@ def detect(
     Raises
     ------
     InputError
-        If the shapes differ, are not 3D, or a spacing is not positive; another connectivity.
+        If the shapes differ, are not 3D, or a spacing is not positive; another connectivity; values
+        other than 0 and 1.
 
     Examples
     --------
@@ -68,6 +69,7 @@ def detect(
     >>> detect(reference, prediction, spacing_mm=(10, 10, 10))
     Detection(reference=2, prediction=2, found=1, invented=1, missed_ml=1.0, invented_ml=1.0)
     """
+    voxel_ml = float(np.prod(geometry.checked_spacing(spacing_mm))) / 1000
     if reference.shape != prediction.shape:
         raise InputError(
             f"The prediction has shape {prediction.shape}, its reference {reference.shape}. "
@@ -79,16 +81,17 @@ def detect(
         )
     if connectivity not in NEIGHBOURS:
         raise InputError(f"Invalid connectivity {connectivity}. Must be 6, 18 or 26.")
+    reference, prediction = _mask(reference, "reference"), _mask(prediction, "prediction")
+    reference, prediction = _boxed(reference, prediction)
     touching = ndimage.generate_binary_structure(3, NEIGHBOURS[connectivity])
     sides = []
     for mask, other in ((reference, prediction), (prediction, reference)):
-        labelled, count = ndimage.label(np.asarray(mask, bool), touching)
+        labelled, count = ndimage.label(mask, touching)
         sizes = np.bincount(labelled.ravel(), minlength=count + 1)
         hit = np.zeros(len(sizes), bool)
-        hit[labelled[other.astype(bool)]] = True
+        hit[labelled[other]] = True
         sides.append((sizes[1:], hit[1:]))
     (sizes, found), (others, real) = sides
-    voxel_ml = float(np.prod(geometry.checked_spacing(spacing_mm))) / 1000
     return Detection(
         reference=len(sizes),
         prediction=len(others),
@@ -97,3 +100,23 @@ def detect(
         missed_ml=float(sizes[~found].sum() * voxel_ml),
         invented_ml=float(others[~real].sum() * voxel_ml),
     )
+
+
+def _mask(mask: np.ndarray, name: str) -> np.ndarray:
+    """A boolean mask; what holds other values than 0 and 1 is none."""
+    if mask.dtype != bool and ((mask != 0) & (mask != 1)).any():
+        found = np.unique(mask)[:4].tolist()
+        raise InputError(f"The {name} holds {found} and more. A mask of lesions holds 0 and 1.")
+    return mask.astype(bool, copy=False)
+
+
+def _boxed(*masks: np.ndarray) -> list[np.ndarray]:
+    """Masks in the smallest box around all of them: most of a body holds no lesion."""
+    boxes = [depth.bounding_boxes(m.view(np.uint8), [1])[0] for m in masks]
+    boxes = [b for b in boxes if b is not None]
+    if not boxes:
+        return [m[:0] for m in masks]
+    box = tuple(
+        slice(min(b[n].start for b in boxes), max(b[n].stop for b in boxes)) for n in range(3)
+    )
+    return [m[box] for m in masks]

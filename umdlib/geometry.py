@@ -7,9 +7,11 @@ from scipy import ndimage
 
 from umdlib.errors import InputError
 
-# Spacing is rounded to this many decimals (1e-5 mm) before any distance is compared with a
-# tolerance: a float32 header turns 0.98 into 0.98000002, and `d <= tau` then flips whole shells.
-SPACING_DECIMALS = 5
+# A spacing is taken as the decimal that was written: a float32 header turns 0.98 into 0.98000002,
+# and `distance <= tolerance` then flips whole shells. So near to a number of so many decimals is
+# that number; of an affine whose axes are turned, rounding leaves less.
+NEAR, DECIMALS = 1e-7, 2
+NEAR_TURNED, DECIMALS_TURNED = 2e-7, 5
 
 
 def spacing_mm(affine: np.ndarray) -> tuple[float, float, float]:
@@ -26,21 +28,45 @@ def spacing_mm(affine: np.ndarray) -> tuple[float, float, float]:
     (2.0, 3.0, 4.0)
     """
     size = np.sqrt((np.asarray(affine, float)[:3, :3] ** 2).sum(axis=0))
-    return tuple(float(s) for s in np.round(size, SPACING_DECIMALS))
+    return tuple(as_written(float(s), NEAR_TURNED, DECIMALS_TURNED) for s in size)
+
+
+def as_written(size: float, near: float = NEAR, decimals: int = DECIMALS) -> float:
+    """The decimal that a spacing was written as; any other number as it is.
+
+    Parameters
+    ----------
+    size
+        In mm.
+    near
+        Share of its size within which a number of `decimals` decimals is meant. What float32 holds
+        to the last bit is the shortest decimal that names it.
+
+    Examples
+    --------
+    >>> [as_written(s) for s in (0.9800000190734863, 0.98000002, 0.9765625, 1.23456789)]
+    [0.98, 0.98, 0.9765625, 1.23456789]
+    """
+    short = round(size, decimals)
+    if abs(size - short) <= near * abs(size):
+        return short
+    with np.errstate(over="ignore"):
+        single = np.float32(size)
+    return float(str(single)) if float(single) == size else size
 
 
 def checked_spacing(spacing_mm) -> tuple[float, float, float]:
-    """Three positive numbers, rounded so that a float32 header does not move a tie.
+    """Three positive numbers, each `as_written`, so that a float32 header does not move a tie.
 
     Raises
     ------
     InputError
-        Other than three numbers, or one that is not finite and positive after rounding.
+        Other than three numbers, or one that is not finite and positive.
     """
-    spacing = np.round(np.asarray(spacing_mm, float), SPACING_DECIMALS)
+    spacing = np.asarray(spacing_mm, float)
     if spacing.shape != (3,) or not np.isfinite(spacing).all() or (spacing <= 0).any():
         raise InputError(f"Invalid spacing {spacing_mm} mm. Must be three positive numbers.")
-    return tuple(spacing.tolist())
+    return tuple(as_written(s) for s in spacing.tolist())
 
 
 def to_world(affine: np.ndarray, ijk: np.ndarray) -> np.ndarray:

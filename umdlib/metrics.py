@@ -12,6 +12,9 @@ from umdlib.errors import InputError
 
 TOLERANCES_MM = (1.0, 5.0)
 
+# What the kernels number at once.
+MOST_STRUCTURES = 8191
+
 # The four states of a pair of masks; every other status of a score row is about the run.
 STATES = ("ok", "reference_empty", "prediction_empty", "both_empty")
 
@@ -44,7 +47,8 @@ def score(
     reference, prediction
         (I, J, K) integer label maps on one grid.
     spacing_mm
-        Voxel size along I, J, K; rounded to 1e-5 mm before use.
+        Voxel size along I, J, K; a number of a float32 header is the decimal that it was written
+        as (0.98000002 is 0.98).
     values
         The label values to score, one row each.
     tolerances_mm
@@ -325,6 +329,8 @@ def _checked_tolerances(tolerances_mm) -> tuple[float, ...]:
 def _checked_values(values, least: int, most: int, kind: str) -> np.ndarray:
     """Whole numbers in range, none twice."""
     values = list(values)
+    if len(values) > MOST_STRUCTURES:
+        raise InputError(f"{len(values)} structures. At most {MOST_STRUCTURES} are scored at once.")
     for v in values:
         if int(v) != v or not least <= v <= most:
             raise InputError(f"Invalid {kind} {v}. Must be a whole number, {least} to {most}.")

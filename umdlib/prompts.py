@@ -95,7 +95,8 @@ PROTOCOLS: dict[str, str] = {
     "centre": "One click at the deepest voxel of the structural reference.",
     "random": "One click at a voxel of the structural reference, all equally likely.",
     "boundary": "One click at a voxel of the structural reference that touches the outside.",
-    "jittered_{mm}mm": "The centre, moved by a normal distance of SD {mm} mm along each axis.",
+    "jittered_{mm}mm": "The centre, moved by a normal distance of SD {mm} mm along each axis; drawn "
+    "again where that leaves the structure (100 draws, then the centre).",
     "box": "The smallest box around the structural reference.",
     "box_padded_{mm}mm": "The smallest box, each face moved outwards by {mm} mm.",
     "box_jittered_{mm}mm": "The smallest box, each face moved by a normal distance of SD {mm} mm.",
@@ -236,7 +237,15 @@ def corrective_click(
     -------
     Click or None
         Positive in a false negative, negative in a false positive; None without an error.
+
+    Raises
+    ------
+    InputError
+        Different shapes; a protocol that is none; an official one without `rng`.
     """
+    kind, _ = _protocol(protocol)
+    if kind in OFFICIAL and rng is None:
+        raise InputError(f"Corrective clicks of '{protocol}' are drawn: rng is needed.")
     if reference.shape != prediction.shape:
         raise InputError(
             f"The prediction has shape {prediction.shape}, its reference {reference.shape}. "
@@ -248,7 +257,7 @@ def corrective_click(
         return None
     missed = reference[box] & ~prediction[box]
     added = prediction[box] & ~reference[box]
-    choose = {"official_random": _random_error, "ritm": _ritm_error}.get(protocol, _largest_error)
+    choose = {"official_random": _random_error, "ritm": _ritm_error}.get(kind, _largest_error)
     ijk, positive = choose(missed, added, geometry.spacing_mm(affine), rng)
     ijk = [v + b.start for v, b in zip(ijk, box, strict=True)]
     return Click(_world(affine, ijk), positive)
