@@ -115,7 +115,7 @@ def search(volumes: int, rng: np.random.Generator, *, ties: bool) -> dict:
     report = {"volumes": volumes, "pairs": 0, "differences": {}, "differing": {}}
     for _ in range(volumes):
         reference, prediction, spacing = pair(rng, cubic=ties)
-        tolerances = tuple(rng.uniform(0.1, 8, 2).round(3).tolist())
+        tolerances = tuple(dict.fromkeys(rng.uniform(0.1, 8, 2).round(3).tolist()))
         if ties:
             tolerances = tuple(dict.fromkeys(
                 float(f"{spacing[0] * np.sqrt(np.dot(t, t)):.12g}") for t in TIES
