@@ -366,13 +366,17 @@ def installed(checkouts: list[Path]) -> tuple[dict[str, Peer], dict[str, str]]:
             importlib.import_module(module)
         except ImportError as error:
             absent[package] = f"not installed ({error})"
+    return {n: p for n, p in PEERS.items() if p.package not in absent}, absent | LEFT_OUT
+
+
+def that_fit(systems: dict[str, Peer]) -> tuple[dict[str, Peer], dict[str, str]]:
+    """The peers that there is memory for on the PET grid, and why the others are not run."""
     free_gb = psutil.virtual_memory().available / 2**30
-    able = {n: p for n, p in PEERS.items() if p.package not in absent}
-    small = {
+    large = {
         n: f"needs {p.least_gb:g} GB of memory, {free_gb:.0f} were free"
-        for n, p in able.items() if p.least_gb > free_gb
+        for n, p in systems.items() if p.least_gb > free_gb
     }  # fmt: skip
-    return {n: p for n, p in able.items() if n not in small}, absent | small | LEFT_OUT
+    return {n: p for n, p in systems.items() if n not in large}, large
 
 
 def versions(systems: dict[str, Peer], checkouts: list[Path]) -> dict[str, str]:
@@ -382,7 +386,10 @@ def versions(systems: dict[str, Peer], checkouts: list[Path]) -> dict[str, str]:
         module = sys.modules.get(MODULES.get(package, package))
         file = Path(getattr(module, "__file__", None) or "/")
         checkout = next((c for c in checkouts if file.is_relative_to(c.resolve())), None)
-        found[package] = commit(checkout) if checkout else importlib.metadata.version(package)
+        try:
+            found[package] = commit(checkout) if checkout else importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "without a version"
     return found
 
 

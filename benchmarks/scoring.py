@@ -67,12 +67,12 @@ def own_scores(reference, prediction, spacing_mm, values) -> dict:
 
 
 def difference(metric: str, ours: dict, theirs: dict) -> float | None:
-    """Largest difference over structures that both define; infinite where one has no number."""
-    pairs = [(ours[v], t) for v, t in theirs.items() if v in ours and np.isfinite(t)]
+    """Largest difference over structures that both hold; infinite where one has no number."""
+    pairs = [(ours[v], t) for v, t in theirs.items() if v in ours]
     if not pairs:
         return None
     scale = (lambda t: max(abs(t), 1e-300)) if metric == "assd" else (lambda t: 1.0)
-    found = [abs(o - t) / scale(t) for o, t in pairs]
+    found = [abs(o - t) / scale(t) if np.isfinite(t) else np.inf for o, t in pairs]
     return float(max(np.inf if np.isnan(f) else f for f in found))
 
 
@@ -205,6 +205,8 @@ def memory_systems(systems: dict, grid: str, quality: str) -> dict:
 def run(arguments) -> dict:
     """All measurements, written as they come."""
     systems, not_run = peers.installed(arguments.checkout)
+    systems, large = peers.that_fit(systems)
+    not_run |= large
     fast = {n: s for n, s in systems.items() if not s.structures}
     quick, rng = arguments.quick, np.random.default_rng(0)
     if quick:

@@ -199,6 +199,26 @@ def test_surface_dice_alone_is_the_one_among_all_metrics(seed):
         pd.testing.assert_frame_equal(alone, every[list(alone)])
 
 
+@pytest.mark.parametrize(
+    ("spacing", "offset", "tolerance"),
+    [
+        ((0.8, 0.8, 1.0), (0, 5, 3), 5.0), ((0.6, 0.6, 1.0), (0, 5, 4), 5.0),
+        ((0.98, 0.98, 0.98), (0, 0, 6), 5.88), ((2.04, 2.04, 3.0), (0, 5, 0), 10.2),
+        ((2.04, 2.04, 3.0), (5, 0, 0), 10.2), ((0.7, 0.7, 0.7), (0, 0, 40), 28.0),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("at", range(0, 12, 2))
+def test_surface_dice_alone_keeps_what_lies_at_the_tolerance(spacing, offset, tolerance, order, at):
+    pair = np.zeros((2, 20, 24, 64), np.uint8)
+    pair[0, 4, at, 9] = 1
+    pair[1, 4 + offset[0], at + offset[1], 9 + offset[2]] = 1
+    pair = [np.asarray(v, order=order) for v in pair]
+    options = {"spacing_mm": spacing, "values": [1], "tolerances_mm": (tolerance,)}
+    alone, every = metrics.surface_dice(*pair, **options), metrics.score(*pair, **options)
+    assert alone.iloc[0, 2] == every.iloc[0, 3]
+
+
 def test_surface_dice_alone_refuses_what_score_refuses():
     with pytest.raises(InputError, match="tolerance"):
         metrics.surface_dice(

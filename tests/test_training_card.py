@@ -100,3 +100,13 @@ def test_every_released_network_is_the_one_its_card_describes():
         state = card.read_state(name)
         assert sum(v.numel() for v in state.values() if v.is_floating_point()) > 0
         assert len(card.read_log(name))
+
+
+@pytest.mark.parametrize("name", [n for n in card.names() if n.endswith("_1")])
+def test_a_second_training_differs_from_the_first_by_its_seed_alone(name):
+    again, first = card.read(name), card.read(name.removesuffix("_1"))
+    differ = {k for k in first.settings if first.settings[k] != again.settings.get(k)}
+    assert differ == {"seed"}
+    assert again.data["cohort_sha256"] == first.data["cohort_sha256"]
+    assert again.architecture == first.architecture
+    assert again.sha256 != first.sha256

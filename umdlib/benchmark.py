@@ -29,7 +29,10 @@ from umdlib.segmenters.contract import Segment, Segmenter
 from umdlib.volume import LabelMap, Volume
 
 # raised when a metric's value may change: scores on disk are then made anew from the predictions
-METRICS_VERSION = "2"
+METRICS_VERSION = "3"
+
+# raised when images may come to a segmenter on another grid: predictions are then made anew
+GRID_VERSION = "2"
 
 UNTAUGHT = "not asked: the segmenter does not know the structure"
 UNASKED = "not asked: the structural reference lacks the structure"
@@ -505,6 +508,7 @@ def _keys(case: Case, record: Segmenter, drawn: dict, settings: Settings) -> dic
     reference = file_hash(case.reference) if corrected else ""
     prediction = [
         file_hash(case.image), case.unit, given, record.name, segmenters.identity(record), reference,
+        GRID_VERSION,
     ]  # fmt: skip
     return _score_keys(_digest(prediction), case, settings)
 

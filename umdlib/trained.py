@@ -41,7 +41,8 @@ ONE_ARCHITECTURE = (
 )
 ONE_SEED = (
     "This run holds networks of one training seed per diet: nothing to compare. `umdlib train "
-    "promptable --seed N` makes others, and `clicknet:FOLDER/NAME.json` is such a network's name."
+    "promptable --seed N` makes others, and `clicknet:FOLDER/NAME.json` is such a network's name "
+    "(`sam_med3d_small:FOLDER/NAME.json` of the other architecture)."
 )
 # Systems that take no clicks, in the order of SegAnyPET's figure 2.
 SPECIALISTS = (

@@ -197,7 +197,8 @@ def directed_squared(
     zero and is left so. Where no target lies within `most` (squared, mm²), `out` is the squared
     distance of any target.
     """
-    over = np.nextafter(most, np.inf)
+    # a hair more: the searches sum in other orders than `_squared`
+    over = most * (1 + 1e-9) + 1e-9
     cells, starts, bricks, points, boxes = query
     t_cells, t_starts, t_bricks, t_points, t_boxes = target
     size = ((high - low) >> BRICK_SHIFT) + 1
