@@ -227,6 +227,28 @@ def test_runs_and_noise_are_inflated_by_what_is_fastest_for_them(tmp_path):
     assert kinds == ["zlib_ng.gzip_ng", "isal.igzip"]
 
 
+@pytest.mark.parametrize("shape", [(256, 256, 65), (257, 131, 129)])
+def test_a_large_volume_is_copied_past_the_cache_to_the_last_byte(tmp_path, shape):
+    from umdlib.surface import streams  # with it numba is loaded
+
+    assert streams.LINE == nifti.LINE
+    rng = np.random.default_rng(0)
+    data = np.repeat(rng.integers(0, 256, shape[1:]).astype(np.uint8)[None], shape[0], axis=0)
+    data[-1, -1, -3:] = 7, 8, 9
+    assert data.nbytes >= nifti.SPARE_LEAST
+    path = tmp_path / "large.nii.gz"
+    for moved in (data, np.roll(data, 1, axis=2)):  # the second into memory that held the first
+        volume.write_label_map(path, LabelMap(moved, AFFINE))
+        read = volume.read_label_map(path).data
+        assert (read == moved).all()
+        assert read.ctypes.data % nifti.LINE == 0
+        del read
+    raw = gzip.decompress(path.read_bytes())
+    path.write_bytes(gzip.compress(raw[:-1], 1))
+    with pytest.raises(InputError, match="truncated"):
+        volume.read_label_map(path)
+
+
 @pytest.mark.parametrize("shape", [(4, 4), (4, 4, 4, 2), (4, 4, 1)])
 def test_a_volume_has_three_axes(tmp_path, shape):
     nib.save(nib.Nifti1Image(np.ones(shape, np.uint8), np.eye(4)), tmp_path / "flat.nii")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import sys
 import zlib
 from pathlib import Path
 
@@ -38,6 +39,9 @@ INFLATED = 1 << 18
 SPARE_BLOCKS = 2
 SPARE_LEAST = 1 << 22
 
+# Arrays of that size begin at the start of a line of the cache.
+LINE = 64
+
 _spare: list[np.ndarray] = []
 
 
@@ -49,7 +53,8 @@ class _Block:
 
     def __init__(self, raw: np.ndarray, size: int):
         self.raw = raw
-        self.__array_interface__ = raw[:size].__array_interface__
+        start = -raw.ctypes.data % LINE
+        self.__array_interface__ = raw[start : start + size].__array_interface__
 
     def __del__(self, spare=_spare):
         spare.append(self.raw)
@@ -68,8 +73,8 @@ def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     if size < SPARE_LEAST:
         return np.empty(shape, dtype, order="F")
-    fitting = [n for n, raw in enumerate(_spare) if size <= len(raw) <= 2 * size]
-    raw = _spare.pop(fitting[-1]) if fitting else np.empty(size, np.uint8)
+    fitting = [n for n, raw in enumerate(_spare) if size + LINE <= len(raw) <= 2 * size]
+    raw = _spare.pop(fitting[-1]) if fitting else np.empty(size + LINE, np.uint8)
     return np.asarray(_Block(raw, size)).view(dtype).reshape(shape, order="F")
 
 
@@ -170,12 +175,36 @@ def _fill(data: np.ndarray, stream) -> None:
     """Read all voxels of an array, piece by piece."""
     # a gzip stream's own readinto makes bytes first and copies them; the reader inside it does not
     reader = getattr(stream, "_buffer", stream)
-    view, filled = memoryview(data.ravel("K").view(np.uint8)), 0
+    flat, filled = data.ravel("K").view(np.uint8), 0
+    if flat.size >= SPARE_LEAST and "numba" in sys.modules:
+        _stream(flat, reader)
+        return
+    view = memoryview(flat)
     while filled < len(view):
         got = reader.readinto(view[filled : filled + INFLATED])
         if not got:
             raise EOFError
         filled += got
+
+
+def _stream(flat: np.ndarray, reader) -> None:
+    """As `_fill`, but inflated into the cache and copied past it: a seventh less time.
+
+    Where numba is loaded already; loading it takes longer than this saves.
+    """
+    from umdlib.surface import streams
+
+    piece, filled = np.empty(INFLATED, np.uint8), 0
+    view = memoryview(piece)
+    while filled < len(flat):
+        wanted, there = min(INFLATED, len(flat) - filled), 0
+        while there < wanted:
+            got = reader.readinto(view[there:wanted])
+            if not got:
+                raise EOFError
+            there += got
+        streams.copy(flat, filled, piece, wanted)
+        filled += wanted
 
 
 def write(path: str | Path, data: np.ndarray, affine: np.ndarray, description: str) -> None:
