@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "umdlib"
 
 # Every room stands in one of these halves, in the order of the way from images to pages.
-GROUND = {"errors", "atomic", "labels", "geometry", "nifti", "volume"}
+GROUND = {"errors", "atomic", "labels", "geometry", "nifti", "streams", "volume"}
 LEFT = {
     "cohort", "importers", "synthetic", "prompts", "scribbles", "depth", "boxed", "metrics", "surface",
     "detection",

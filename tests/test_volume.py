@@ -229,7 +229,7 @@ def test_runs_and_noise_are_inflated_by_what_is_fastest_for_them(tmp_path):
 
 @pytest.mark.parametrize("shape", [(256, 256, 65), (257, 131, 129)])
 def test_a_large_volume_is_copied_past_the_cache_to_the_last_byte(tmp_path, shape):
-    from umdlib.surface import streams  # with it numba is loaded
+    from umdlib import streams  # with it numba is loaded
 
     assert streams.LINE == nifti.LINE
     rng = np.random.default_rng(0)

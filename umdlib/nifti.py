@@ -192,7 +192,7 @@ def _stream(flat: np.ndarray, reader) -> None:
 
     Where numba is loaded already; loading it takes longer than this saves.
     """
-    from umdlib.surface import streams
+    from umdlib import streams
 
     piece, filled = np.empty(INFLATED, np.uint8), 0
     view = memoryview(piece)
