@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import peers
+from checkouts import checkout_option
 
 from umdlib import toy_masks
 
@@ -25,49 +26,9 @@ METRICS = ("dice", "surface_dice", "hausdorff_95", "assd")
 RESULTS = Path(__file__).parent / "results" / "definitions.json"
 
 
-def surface_distance() -> dict[str, Callable]:
-    from surface_distance import metrics as sd
-
-    def distances(*pair):
-        return sd.compute_surface_distances(*pair)
-
-    def assd(*pair):
-        d = distances(*pair)
-        areas = d["surfel_areas_gt"], d["surfel_areas_pred"]
-        sums = [
-            (d[k] * area).sum()
-            for k, area in zip(("distances_gt_to_pred", "distances_pred_to_gt"), areas, strict=True)
-        ]
-        return sum(sums) / sum(area.sum() for area in areas)
-
-    return {
-        "dice": lambda a, b, _: sd.compute_dice_coefficient(a, b),
-        "surface_dice": lambda *pair: sd.compute_surface_dice_at_tolerance(
-            distances(*pair), peers.TOLERANCE_MM
-        ),
-        "hausdorff_95": lambda *pair: sd.compute_robust_hausdorff(distances(*pair), 95),
-        "assd": assd,
-    }
-
-
-def monai(**options) -> dict[str, Callable]:
-    import torch
-    from monai import metrics as mm
-
-    def masks(a, b):
-        return [torch.from_numpy(np.ascontiguousarray(m))[None, None] for m in (b, a)]
-
-    def distance(compute, *more, **named):
-        return lambda a, b, spacing_mm: compute(
-            *masks(a, b), *more, include_background=True, spacing=list(spacing_mm), **named
-        )
-
-    return {
-        "dice": lambda a, b, _: mm.compute_dice(*masks(a, b)),
-        "surface_dice": distance(mm.compute_surface_dice, [peers.TOLERANCE_MM], **options),
-        "hausdorff_95": distance(mm.compute_hausdorff_distance, percentile=95),
-        "assd": distance(mm.compute_average_surface_distance, symmetric=True),
-    }
+def at_once(compare: Callable, metrics: tuple[str, ...] = METRICS) -> dict[str, Callable]:
+    """A program that answers for any masks, empty ones too: one call may ask for all metrics."""
+    return {m: lambda *pair, m=m: compare(*pair)[m] for m in metrics}
 
 
 def medpy() -> dict[str, Callable]:
@@ -77,23 +38,6 @@ def medpy() -> dict[str, Callable]:
         "dice": lambda a, b, _: binary.dc(b, a),
         "hausdorff_95": lambda a, b, spacing_mm: binary.hd95(b, a, voxelspacing=spacing_mm),
         "assd": lambda a, b, spacing_mm: binary.assd(b, a, voxelspacing=spacing_mm),
-    }
-
-
-def metrics_reloaded() -> dict[str, Callable]:
-    from MetricsReloaded.metrics.pairwise_measures import BinaryPairwiseMeasures
-
-    def measures(a, b, spacing_mm):
-        return BinaryPairwiseMeasures(
-            b.astype(int), a.astype(int), pixdim=spacing_mm,
-            dict_args={"nsd": peers.TOLERANCE_MM, "hd_perc": 95},
-        )  # fmt: skip
-
-    return {
-        "dice": lambda *pair: measures(*pair).dsc(),
-        "surface_dice": lambda *pair: measures(*pair).normalised_surface_distance(),
-        "hausdorff_95": lambda *pair: measures(*pair).measured_distance()[2],
-        "assd": lambda *pair: measures(*pair).measured_distance()[1],
     }
 
 
@@ -115,29 +59,6 @@ def panoptica() -> dict[str, Callable]:
         return call
 
     return {"dice": one(Metric.DSC), "hausdorff_95": one(Metric.HD95), "assd": one(Metric.ASSD)}
-
-
-def pymia() -> dict[str, Callable]:
-    from pymia.evaluation import metric as pm
-
-    def surface(measure):
-        def call(a, b, spacing_mm):
-            measure.reference, measure.prediction = a, b
-            measure.distances = pm.Distances(a, b, spacing_mm)
-            return measure.calculate()
-
-        return call
-
-    def dice(a, b, _):
-        measure = pm.DiceCoefficient()
-        measure.confusion_matrix = pm.ConfusionMatrix(b, a)
-        return measure.calculate()
-
-    return {
-        "dice": dice,
-        "surface_dice": surface(pm.SurfaceDiceOverlap(tolerance=peers.TOLERANCE_MM)),
-        "hausdorff_95": surface(pm.HausdorffDistance(percentile=95)),
-    }
 
 
 def mikan() -> dict[str, Callable]:
@@ -177,23 +98,19 @@ def simpleitk() -> dict[str, Callable]:
     return {"dice": dice}
 
 
-def torchmetrics() -> dict[str, Callable]:
-    return {"dice": lambda *pair: peers.torchmetrics(*pair)["dice"]}
-
-
 # program: its package, and how each of its metrics is called
 PROGRAMS = {
-    "surface-distance": ("surface-distance", surface_distance),
-    "MONAI": ("monai", monai),
-    "MONAI, use_subvoxels": ("monai", lambda: monai(use_subvoxels=True)),
+    "surface-distance": ("surface-distance", lambda: at_once(peers.surface_distance)),
+    "MONAI": ("monai", lambda: at_once(peers.monai(False))),
+    "MONAI, use_subvoxels": ("monai", lambda: at_once(peers.monai(True))),
     "medpy": ("medpy", medpy),
-    "MetricsReloaded": ("MetricsReloaded", metrics_reloaded),
+    "MetricsReloaded": ("MetricsReloaded", lambda: at_once(peers.metrics_reloaded)),
     "panoptica": ("panoptica", panoptica),
-    "pymia": ("pymia", pymia),
+    "pymia": ("pymia", lambda: at_once(peers.pymia, METRICS[:3])),
     "mikan-rs": ("mikan-rs", mikan),
     "grand-challenge-metrics": ("grand-challenge-metrics", grand_challenge),
     "SimpleITK": ("SimpleITK", simpleitk),
-    "torchmetrics": ("torchmetrics", torchmetrics),
+    "torchmetrics": ("torchmetrics", lambda: at_once(peers.torchmetrics, METRICS[:1])),
 }
 
 
@@ -228,10 +145,7 @@ def said(calls: dict[str, Callable]) -> dict[str, dict]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--checkout", type=Path, nargs="+", default=[],
-        help="folders to import programs from, e.g. a checkout of surface-distance",
-    )  # fmt: skip
+    checkout_option(parser)
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")  # of the programs: empty slices, divisions by zero

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import timing
+from checkouts import checkout_option
 from scoring import ALLOWED
 
 from umdlib import geometry, metrics
@@ -133,8 +134,7 @@ def search(volumes: int, rng: np.random.Generator, *, ties: bool) -> dict:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--checkout", type=Path, nargs="+", default=[],
-                        help="folder to import surface-distance from")  # fmt: skip
+    checkout_option(parser)
     parser.add_argument("--volumes", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=RESULTS)

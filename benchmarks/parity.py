@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from checkouts import commit
 
 
 @dataclass(frozen=True)
@@ -101,14 +101,6 @@ def rows_of(name: str, checkouts: Path) -> list[dict]:
         print(f"{system.title:22} {found.grid:15} {found.prompts:45} differ {differing:5} of "
               f"{found.official.size}, in mask {rows[-1]['foreground']}", flush=True)  # fmt: skip
     return rows
-
-
-def commit(checkout: Path) -> str:
-    """Commit of a checkout: by git, else as its file ``COMMIT`` says."""
-    if (checkout / "COMMIT").is_file():
-        return (checkout / "COMMIT").read_text("utf-8").strip()
-    command = ["git", "-C", str(checkout), "rev-parse", "--short=7", "HEAD"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def versions(packages: tuple[str, ...]) -> str:

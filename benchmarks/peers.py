@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import plain
 import psutil
+from checkouts import commit
 from scipy import ndimage
 
 TOLERANCE_MM = 3.0
@@ -387,16 +388,9 @@ def versions(systems: dict[str, Peer], checkouts: list[Path]) -> dict[str, str]:
         file = Path(getattr(module, "__file__", None) or "/")
         checkout = next((c for c in checkouts if file.is_relative_to(c.resolve())), None)
         try:
-            found[package] = commit(checkout) if checkout else importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = "without a version"
+            found[package] = (
+                f"commit {commit(checkout)}" if checkout else importlib.metadata.version(package)
+            )
+        except (importlib.metadata.PackageNotFoundError, subprocess.CalledProcessError):
+            found[package] = "a checkout" if checkout else "without a version"
     return found
-
-
-def commit(checkout: Path) -> str:
-    """The commit that a checkout is at."""
-    done = subprocess.run(
-        ["git", "-C", str(checkout), "rev-parse", "--short=7", "HEAD"],
-        capture_output=True, text=True,
-    )  # fmt: skip
-    return f"commit {done.stdout.strip()}" if done.returncode == 0 else "a checkout"

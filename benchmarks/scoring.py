@@ -30,6 +30,7 @@ import peers
 import phantom
 import scaling
 import timing
+from checkouts import checkout_option
 
 from umdlib import metrics
 
@@ -248,10 +249,7 @@ def run(arguments) -> dict:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="PET grid, fast peers, few rounds")
-    parser.add_argument(
-        "--checkout", type=Path, nargs="+", default=[],
-        help="folders to import peers from, e.g. a checkout of surface-distance",
-    )  # fmt: skip
+    checkout_option(parser)
     parser.add_argument("--out", type=Path, default=None)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")  # of the peers: deprecations, and empties

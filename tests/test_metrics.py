@@ -13,6 +13,7 @@ from scipy import ndimage
 from umdlib import metrics
 from umdlib.errors import InputError
 from umdlib.surface.areas import REVERSED, cell_areas_mm2, triangles
+from umdlib.surface.cells import STRUCTURE_SHIFT
 
 UNIT = (1.0, 1.0, 1.0)
 METRICS = ["dice", "surface_dice_1mm", "surface_dice_5mm", "hausdorff", "hausdorff_95", "assd"]
@@ -635,6 +636,10 @@ def test_bad_input_is_named(change, match):
     arguments |= change
     with pytest.raises(InputError, match=match):
         metrics.score(arguments.pop("reference"), arguments.pop("prediction"), **arguments)
+
+
+def test_as_many_structures_are_scored_as_a_cell_has_numbers_for():
+    assert metrics.MOST_STRUCTURES == (1 << (63 - STRUCTURE_SHIFT)) - 1
 
 
 def test_bits_are_unsigned():

@@ -112,11 +112,5 @@ def _mask(mask: np.ndarray, name: str) -> np.ndarray:
 
 def _boxed(*masks: np.ndarray) -> list[np.ndarray]:
     """Masks in the smallest box around all of them: most of a body holds no lesion."""
-    boxes = [depth.bounding_boxes(m.view(np.uint8), [1])[0] for m in masks]
-    boxes = [b for b in boxes if b is not None]
-    if not boxes:
-        return [m[:0] for m in masks]
-    box = tuple(
-        slice(min(b[n].start for b in boxes), max(b[n].stop for b in boxes)) for n in range(3)
-    )
-    return [m[box] for m in masks]
+    box = depth.bounding_boxes(np.logical_or(*masks).view(np.uint8), [1])[0]
+    return [m[:0] if box is None else m[box] for m in masks]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from umdlib.errors import InputError
+from umdlib import timings
 
 METRICS = {"dice": "DSC", "surface_dice": "NSD", "hausdorff_95": "HD95", "assd": "ASSD"}
 EMPTY = ("both empty", "prediction empty", "reference empty")
@@ -28,10 +27,7 @@ def read_programs(path: str | Path) -> dict:
     InputError
         If it does not exist.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"No answers at {path}. Make them with benchmarks/definitions.py.")
-    return json.loads(path.read_text(encoding="utf-8"))
+    return timings.read_record(path, "record of answers", "definitions.py")
 
 
 def answer_table(report: dict) -> pd.DataFrame:

@@ -15,6 +15,20 @@ OWN = "umdlib"
 LIMIT = "reading both volumes once"
 
 
+def read_record(path: str | Path, what: str, script: str) -> dict:
+    """What a script in ``benchmarks/`` wrote.
+
+    Raises
+    ------
+    InputError
+        If it does not exist; the message names the script.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"No {what} at {path}. Make one with benchmarks/{script}.")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def read_timings(path: str | Path) -> dict:
     """The file that `benchmarks/scoring.py` writes.
 
@@ -23,10 +37,7 @@ def read_timings(path: str | Path) -> dict:
     InputError
         If it does not exist or holds no scoring times.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"No benchmark run at {path}. Make one with benchmarks/scoring.py.")
-    report = json.loads(path.read_text(encoding="utf-8"))
+    report = read_record(path, "benchmark run", "scoring.py")
     if not report.get("scoring"):
         raise InputError(f"The benchmark run {path} holds no scoring times.")
     if "goals" not in report:
@@ -49,10 +60,7 @@ def read_fuzz(path: str | Path) -> dict[str, float]:
     InputError
         If it does not exist.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"No search for differences at {path}. Make one with benchmarks/fuzz.py.")
-    report = json.loads(path.read_text(encoding="utf-8"))
+    report = read_record(path, "search for differences", "fuzz.py")
     search, ties = report["search"], report["ties"]
     found = {f"fuzz_{metric}": value for metric, value in search["differences"].items()}
     found |= {f"ties_{metric}": ties["differing"].get(metric, 0) for metric in ties["differences"]}
