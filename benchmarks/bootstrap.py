@@ -22,7 +22,16 @@ import numpy as np
 import scipy
 from scipy import stats
 
-from umdlib import paired, rank_tests, resampling, simulated
+from umdlib.scores import simulated
+from umdlib.statistics import (
+    bootstrap as resampling,
+)
+from umdlib.statistics import (
+    comparison as paired,
+)
+from umdlib.statistics import (
+    signed_rank as rank_tests,
+)
 
 RESULTS = Path(__file__).parent / "results" / "bootstrap.json"
 SUBJECTS, CELLS, RESAMPLES = 490, 78, 10_000

@@ -2,7 +2,7 @@
 
     python benchmarks/definitions.py [--checkout PATH [PATH ...]]
 
-The masks are those of the chapter on what is scored (`umdlib.toy_masks.pair`). Writes
+The masks are those of the chapter on what is scored (`umdbook.chapters.scoring.pair`). Writes
 results/definitions.json beside this file, of which that chapter's tables are made; programs that
 are not installed are named and keep what an earlier run wrote of them, with the version it had.
 """
@@ -19,8 +19,7 @@ from pathlib import Path
 import numpy as np
 import peers
 from checkouts import checkout_option
-
-from umdlib import toy_masks
+from umdbook.chapters import scoring as toy_masks
 
 METRICS = ("dice", "surface_dice", "hausdorff_95", "assd")
 RESULTS = Path(__file__).parent / "results" / "definitions.json"

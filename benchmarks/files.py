@@ -11,7 +11,7 @@ import numpy as np
 import phantom
 import timing
 
-from umdlib import volume
+from umdlib.images import volume
 
 
 def inflate_in_cache(path: Path, piece: bytearray) -> None:

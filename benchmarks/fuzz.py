@@ -21,7 +21,8 @@ import timing
 from checkouts import checkout_option
 from scoring import ALLOWED
 
-from umdlib import geometry, metrics
+from umdlib.images import geometry
+from umdlib.metrics import scoring as metrics
 
 RESULTS = Path(__file__).parent / "results" / "fuzz.json"
 VALUES = (1, 2, 3)

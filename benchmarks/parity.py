@@ -111,7 +111,9 @@ def versions(packages: tuple[str, ...]) -> str:
 def pinned(name: str) -> str:
     """The packages that decide, of a system's pinned list."""
     file = {"sat": "sat_pro"}.get(name, name)
-    text = (resources.files("umdlib") / "segmenters" / "pinned" / f"{file}.txt").read_text("utf-8")
+    text = (resources.files("umdlib.segmenters.external") / "pinned" / f"{file}.txt").read_text(
+        "utf-8"
+    )
     kept = [line.replace("==", " ") for line in text.splitlines()
             if line.partition("==")[0] in ("torch", "monai", "transformers")]  # fmt: skip
     return ", ".join(kept)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from umdlib.surface.areas import cell_areas_mm2
+from umdlib.kernels.areas import cell_areas_mm2
 
 SHARE = 0.95
 

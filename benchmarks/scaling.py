@@ -10,7 +10,7 @@ import phantom
 import plain
 import timing
 
-from umdlib import metrics
+from umdlib.metrics import scoring as metrics
 
 VALUES = tuple(range(1, len(phantom.ORGANS) + 1))
 COUNTS = (1, 2, 4, 8, 13)

@@ -32,7 +32,7 @@ import scaling
 import timing
 from checkouts import checkout_option
 
-from umdlib import metrics
+from umdlib.metrics import scoring as metrics
 
 VALUES = scaling.VALUES
 TOLERANCE_MM = peers.TOLERANCE_MM

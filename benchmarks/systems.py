@@ -48,7 +48,8 @@ BLOCKS = [1, 3, 4, 6, 6, 6]
 
 def adapter(name: str):
     """The adapter around its full-size network with random weights."""
-    from umdlib.segmenters import litemedsam, network, nninteractive, sam, sam_med3d, vista3d
+    from umdlib.segmenters.preparation import network
+    from umdlib.segmenters.systems import litemedsam, nninteractive, sam, sam_med3d, vista3d
 
     with network.seeded(0):
         if name == "litemedsam":
@@ -83,8 +84,8 @@ def patch_network(name: str):
     """A specialist's full-size network with random weights."""
     from torch import nn
 
-    from umdlib.segmenters.network import seeded
-    from umdlib.training.networks import BUILD
+    from umdlib.networks.specialists import BUILD
+    from umdlib.segmenters.preparation.network import seeded
 
     with seeded(0):
         if name in BUILD:
@@ -124,9 +125,9 @@ def millions(net) -> float:
 
 def question(name: str):
     """A volume that holds one unit of the system's work, and a prompt."""
-    from umdlib import geometry
-    from umdlib.prompts import Box, Click, Prompt
-    from umdlib.volume import Volume
+    from umdlib.images import geometry
+    from umdlib.images.volume import Volume
+    from umdlib.prompts.drawing import Box, Click, Prompt
 
     cube = {"nninteractive": 192}.get(name, 128 if name.startswith(("vista3d", "sam_med3d")) else 0)
     side = 1.5 if cube else 1.0

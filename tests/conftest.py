@@ -7,9 +7,9 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from umdlib.cohort import write_manifest, write_structures
+from umdlib.cohort.manifest import write_manifest, write_structures
+from umdlib.images.volume import LabelMap, Volume, write_label_map, write_volume
 from umdlib.labels import Structure
-from umdlib.volume import LabelMap, Volume, write_label_map, write_volume
 
 BALL = Structure(1, "ball", "Ball", "Ba", "#e69f00")
 ROD = Structure(4, "rod", "Rod", "Ro", "#56b4e9")

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from umdlib.published.cells import half_unit, parse_cell
+from umdlib.published.parsing import half_unit, parse_cell
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = {"UMD": "umd-paper.txt", "SegAnyPET": "seganypet-paper.txt"}

@@ -13,13 +13,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from umdlib import benchmark, runs, scores, segmenters
-from umdlib.benchmark import Plan, Settings
-from umdlib.cohort import read_cohort
+from umdlib.cohort.manifest import read_cohort
 from umdlib.errors import InputError
-from umdlib.geometry import nearest_voxel
+from umdlib.evaluation import run as benchmark
+from umdlib.evaluation import store as runs
+from umdlib.evaluation.run import Plan, Settings
+from umdlib.images.geometry import nearest_voxel
+from umdlib.images.volume import LabelMap, write_label_map
+from umdlib.scores import table as scores
+from umdlib.segmenters import registry as segmenters
 from umdlib.segmenters.contract import Segmenter
-from umdlib.volume import LabelMap, write_label_map
 
 ONE = Settings((Plan("centre", (0,), 0),))
 
@@ -182,7 +185,7 @@ def test_changed_image_is_predicted_again_and_the_other_is_not(make_cohort, regi
     benchmark.score_cohort(cohort, register(call), tmp_path, settings=ONE)
     calls = call.calls
     image = cohort.cases[0].read_image()
-    from umdlib.volume import Volume, write_volume
+    from umdlib.images.volume import Volume, write_volume
 
     write_volume(cohort.cases[0].image, Volume(image.data + 1, image.affine, "HU"))
     benchmark.score_cohort(cohort, "counting", tmp_path, settings=ONE)

@@ -5,8 +5,9 @@ import shlex
 
 import nbformat
 import pytest
+from umdbook import build as book
+from umdbook import notebook
 
-from umdlib import book, notebook
 from umdlib.errors import InputError
 
 STAMP = {

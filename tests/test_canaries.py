@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 from scipy import ndimage
 
-from umdlib import canaries, geometry, margins
-from umdlib.prompts import Click, Prompt
-from umdlib.volume import Volume
+from umdlib.canaries import checks as canaries
+from umdlib.canaries import margins
+from umdlib.images import geometry
+from umdlib.images.volume import Volume
+from umdlib.prompts.drawing import Click, Prompt
 
 SHAPE = (30, 24, 36)
 # asymmetric body: no flip of one organ lands on another

@@ -5,10 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from umdlib import benchmark, canary_run, controls, flags, scores, segmenters
 from umdlib.__main__ import main
-from umdlib.cohort import Case, read_cohort
-from umdlib.geometry import to_world
+from umdlib.canaries import controls
+from umdlib.canaries import findings as flags
+from umdlib.canaries import replay as canary_run
+from umdlib.cohort.manifest import Case, read_cohort
+from umdlib.evaluation import run as benchmark
+from umdlib.images.geometry import to_world
+from umdlib.scores import table as scores
+from umdlib.segmenters import registry as segmenters
 from umdlib.segmenters.contract import Segmenter
 
 SETTINGS = benchmark.Settings((benchmark.Plan("centre", (0,), 0),))

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from umdlib.scores import write_scores
-from umdlib.simulated import score_table
+from umdlib.scores.simulated import score_table
+from umdlib.scores.table import write_scores
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt

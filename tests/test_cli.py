@@ -3,7 +3,7 @@
 import pytest
 
 from umdlib.__main__ import main
-from umdlib.scores import read_scores
+from umdlib.scores.table import read_scores
 
 
 def run(capsys, *words):

@@ -5,10 +5,10 @@ import gzip
 import numpy as np
 import pytest
 
-from umdlib import cohort
+from umdlib.cohort import manifest as cohort
+from umdlib.cohort.subset import write_subset
 from umdlib.errors import InputError
-from umdlib.importers.subset import write_subset
-from umdlib.volume import LabelMap, Volume, write_label_map, write_volume
+from umdlib.images.volume import LabelMap, Volume, write_label_map, write_volume
 
 
 def edited(manifest, old, new, count=1):
@@ -157,7 +157,7 @@ def test_float_label_map_of_whole_numbers_is_read(make_cohort):
 
 
 def test_ibsi_manifest_pairs_six_patients_in_both_sessions(shared, tmp_path):
-    from umdlib.importers.ibsi import import_ibsi
+    from umdlib.cohort.ibsi import import_ibsi
 
     found = cohort.read_cohort(import_ibsi(shared / "real" / "ibsi_sts", tmp_path / "manifest.tsv"))
     assert [s.name for s in found.structures] == ["tumour"]
@@ -166,7 +166,7 @@ def test_ibsi_manifest_pairs_six_patients_in_both_sessions(shared, tmp_path):
 
 
 def test_pattern_without_match_is_an_error(tmp_path):
-    from umdlib.importers.pattern import import_pattern
+    from umdlib.cohort.pattern import import_pattern
 
     (tmp_path / "a_CT.nii.gz").touch()
     with pytest.raises(InputError, match="has no reference"):

@@ -7,10 +7,12 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from umdbook.chapters.learned_gap import runs as trained
 
-from umdlib import design, tables, trained
+from umdlib import tables
 from umdlib.errors import InputError
-from umdlib.simulated import score_table
+from umdlib.scores.simulated import score_table
+from umdlib.statistics import factorial as design
 
 # mean of every cell: tested on (structural, pet) after training on ...
 CELLS = {"structural": (0.8, 0.3), "pet": (0.4, 0.6), "both": (0.75, 0.55)}

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from umdlib.empty_rules import check_scores, with_empty_rule
 from umdlib.errors import InputError
-from umdlib.simulated import score_table
+from umdlib.scores.empty_rules import check_scores, with_empty_rule
+from umdlib.scores.simulated import score_table
 
 STATES = ["ok", "prediction_empty", "reference_empty", "both_empty", "failed", "unavailable"]
 

@@ -6,14 +6,14 @@ import pandas as pd
 import pytest
 
 from umdlib import figures, published
-from umdlib.effort import click_curves
 from umdlib.errors import InputError
-from umdlib.operating import coverage, type_one_error
-from umdlib.paired import compare, paired_differences
-from umdlib.ranking import rank_segmenters
-from umdlib.reported import reported_table
-from umdlib.simulated import score_table
-from umdlib.variance import variance_components
+from umdlib.scores.simulated import score_table
+from umdlib.statistics.click_curves import click_curves
+from umdlib.statistics.comparison import compare, paired_differences
+from umdlib.statistics.operating_characteristics import coverage, type_one_error
+from umdlib.statistics.ranking import rank_segmenters
+from umdlib.statistics.reported import reported_table
+from umdlib.statistics.variance_components import variance_components
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt

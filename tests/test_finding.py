@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from umdbook.chapters import gallery
+from umdbook.chapters import intro as finding
 
-from umdlib import finding, gallery
 from umdlib.errors import InputError
-from umdlib.simulated import score_table
+from umdlib.scores.simulated import score_table
 
 
 @pytest.fixture(scope="module")

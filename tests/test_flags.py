@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from umdlib import flags
+from umdlib.canaries import findings as flags
 from umdlib.errors import InputError
 
 DOWN = (

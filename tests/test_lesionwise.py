@@ -3,12 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+from umdbook.chapters.lesions import pictures as lesion_pictures
+from umdbook.chapters.lesions import trial as lesionwise
 
-from umdlib import lesion_pictures, lesionwise
-from umdlib.cohort import Case
+from umdlib.cohort.manifest import Case
 from umdlib.errors import InputError
+from umdlib.images.volume import LabelMap, Volume, write_label_map, write_volume
 from umdlib.labels import Structure
-from umdlib.volume import LabelMap, Volume, write_label_map, write_volume
 
 ORGAN = Structure(1, "liver", "Liver", "Li", "#b5543a")
 AFFINE = np.diag([4.0, 4.0, 4.0, 1.0])

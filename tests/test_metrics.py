@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from umdlib import metrics
 from umdlib.errors import InputError
-from umdlib.surface.areas import REVERSED, cell_areas_mm2, triangles
-from umdlib.surface.cells import STRUCTURE_SHIFT
+from umdlib.kernels.areas import REVERSED, cell_areas_mm2, triangles
+from umdlib.kernels.cells import STRUCTURE_SHIFT
+from umdlib.metrics import scoring as metrics
 
 UNIT = (1.0, 1.0, 1.0)
 METRICS = ["dice", "surface_dice_1mm", "surface_dice_5mm", "hausdorff", "hausdorff_95", "assd"]

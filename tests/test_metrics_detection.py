@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from umdlib import detection
 from umdlib.errors import InputError
+from umdlib.metrics import lesions as detection
 
 
 def masks():

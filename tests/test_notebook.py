@@ -4,8 +4,8 @@ import json
 
 import nbformat
 import pytest
+from umdbook import notebook
 
-from umdlib import notebook
 from umdlib.errors import InputError
 
 PARAMETERS = """session: str = "petct"  # petct or petmr
@@ -126,7 +126,7 @@ def test_no_notebook_is_a_clear_error(tmp_path):
 
 @pytest.mark.parametrize(("text", "value"), [("1,5", [1, 5]), ("5", [5]), ("[2]", [2])])
 def test_a_list_on_the_command_line(text, value):
-    from umdlib.notebook import Parameter, _parse
+    from umdbook.notebook import Parameter, _parse
 
     given = Parameter("tolerances_mm", "list", "[1.0]", "")
     assert _parse("chapter", given, text) == value

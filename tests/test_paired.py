@@ -5,8 +5,14 @@ import pandas as pd
 import pytest
 
 from umdlib.errors import InputError
-from umdlib.paired import compare, condition, paired_differences, subject_means, unpaired
-from umdlib.simulated import score_table
+from umdlib.scores.simulated import score_table
+from umdlib.statistics.comparison import (
+    compare,
+    condition,
+    paired_differences,
+    subject_means,
+    unpaired,
+)
 
 QUICK = {"n_resamples": 500}
 

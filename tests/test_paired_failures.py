@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from statsmodels.stats.contingency_tables import mcnemar as peer
 
-from umdlib.failures import failed, mcnemar, quadrants
-from umdlib.simulated import score_table
+from umdlib.scores.simulated import score_table
+from umdlib.statistics.failures import failed, mcnemar, quadrants
 
 
 @pytest.mark.parametrize(

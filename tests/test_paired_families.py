@@ -7,9 +7,9 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 from test_paired_ranks import D
 
-from umdlib.equivalence import detectable_effect, smallest_detectable, tost
 from umdlib.errors import InputError
-from umdlib.multiplicity import adjust, benjamini_hochberg, holm
+from umdlib.statistics.equivalence import detectable_effect, smallest_detectable, tost
+from umdlib.statistics.multiplicity import adjust, benjamini_hochberg, holm
 
 P = np.array([0.01, 0.04, 0.03, 0.002])
 

@@ -6,10 +6,10 @@ import pytest
 from scipy import stats
 
 from umdlib.errors import InputError
-from umdlib.hurdle import hurdle
-from umdlib.ranking import case_matrix, rank_segmenters, ranking_sensitivity
-from umdlib.simulated import score_table
-from umdlib.variance import variance_components
+from umdlib.scores.simulated import score_table
+from umdlib.statistics.hurdle import hurdle
+from umdlib.statistics.ranking import case_matrix, rank_segmenters, ranking_sensitivity
+from umdlib.statistics.variance_components import variance_components
 
 SCORES = {
     ("liver", "CT"): [775, 885, 893, 777, 775, 825, 914, 838, 858, 773, 957, 833],

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from test_paired_resampling import G
 
-from umdlib.rank_tests import hodges_lehmann, median_interval, rank_biserial, wilcoxon
+from umdlib.statistics.signed_rank import hodges_lehmann, median_interval, rank_biserial, wilcoxon
 
 D = [-0.112, -0.034, 0.021, -0.087, -0.154, 0.006, -0.061, -0.043, -0.198, 0.035, -0.072, -0.019]
 

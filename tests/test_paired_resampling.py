@@ -7,8 +7,7 @@ import pytest
 from scipy import stats
 
 from umdlib.errors import InputError
-from umdlib.mean_bounds import distribution_free_bounds
-from umdlib.resampling import (
+from umdlib.statistics.bootstrap import (
     bca_interval,
     mean_interval,
     resample_counts,
@@ -19,6 +18,7 @@ from umdlib.resampling import (
     student_interval,
     studentised_interval,
 )
+from umdlib.statistics.distribution_free import distribution_free_bounds
 
 # R: set.seed(1); round(rnorm(24, -30, 45))
 E = [-58, -22, -68, 42, -15, -67, -8, 3, -4, -44, 38, -12, -58, -130, 21]

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from umdlib.mean_bounds import distribution_free_bounds
-from umdlib.operating import SHAPES, coverage, draw, type_one_error
+from umdlib.statistics.distribution_free import distribution_free_bounds
+from umdlib.statistics.operating_characteristics import SHAPES, coverage, draw, type_one_error
 
 pytestmark = pytest.mark.slow
 

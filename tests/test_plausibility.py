@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from umdlib import plausibility
-from umdlib.cohort import read_cohort
-from umdlib.montage import canonical, plane, report
-from umdlib.plausibility import (
+from umdlib.cohort.manifest import read_cohort
+from umdlib.images.volume import LabelMap, Volume, write_label_map, write_volume
+from umdlib.synthetic import plausibility
+from umdlib.synthetic.literature import SOURCES, source_table
+from umdlib.synthetic.plausibility import (
     dome_shift_mm,
     edge_fwhm,
     interior,
@@ -18,9 +19,8 @@ from umdlib.plausibility import (
     range_table,
     unlike,
 )
-from umdlib.synthetic.literature import SOURCES, source_table
-from umdlib.synthetic.sampling import blur_to, grid_over, sample
-from umdlib.volume import LabelMap, Volume, write_label_map, write_volume
+from umdlib.synthetic.scanner.sampling import blur_to, grid_over, sample
+from umdlib.viewer.montage import canonical, plane, report
 
 
 @pytest.mark.parametrize("fwhm_mm", [5.0, 6.8, 8.0])

@@ -10,10 +10,13 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from umdlib import depth, geometry, prompts, scribbles
 from umdlib.errors import InputError
+from umdlib.images import geometry
+from umdlib.images import masks as depth
+from umdlib.images.volume import LabelMap
 from umdlib.labels import Structure
-from umdlib.volume import LabelMap
+from umdlib.prompts import drawing as prompts
+from umdlib.prompts import scribbles
 
 LIVER, KIDNEY, SPLEEN = (
     Structure(n + 1, name, name.title(), name[:2], "#000000")

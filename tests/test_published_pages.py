@@ -12,9 +12,10 @@ from published_help import ROOT
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
-from umdlib import interactive, published
+from umdlib import published
 from umdlib.errors import InputError
 from umdlib.published import explorer, figures, markup, pairing
+from umdlib.tables import interactive
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("published_*.ipynb"))
 
@@ -26,7 +27,7 @@ def _close():
 
 
 def test_the_room_never_imports_torch_or_matplotlib():
-    code = "import sys, umdlib.published, umdlib.interactive; print([m for m in ('torch', "
+    code = "import sys, umdlib.published, umdlib.tables.interactive; print([m for m in ('torch', "
     code += "'matplotlib') if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert run.stdout.strip() == "[]", run.stderr

@@ -11,7 +11,7 @@ from published_help import ROOT, paper, records
 from umdlib import published
 from umdlib.errors import InputError
 from umdlib.labels import MODALITIES, ORGANS, SESSIONS
-from umdlib.published import tables
+from umdlib.published import printed as tables
 from umdlib.published.names import MODELS, STRUCTURES
 
 # Lines of each printed table, counted in the papers; cells with a number; numbers.

@@ -7,8 +7,7 @@ from docutils import nodes
 from PIL import Image
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace
-
-from umdlib.reader import heads
+from umdbook.reader import heads
 
 GLOSSARY = """# Glossary
 ```{glossary}
@@ -47,7 +46,7 @@ def built(tmp_path_factory):
     """HTML of a page and of the glossary of a book of three pages."""
     source = tmp_path_factory.mktemp("book")
     (source / "conf.py").write_text(
-        "extensions = ['myst_parser', 'umdlib.reader']\nmyst_enable_extensions = ['colon_fence']\n"
+        "extensions = ['myst_parser', 'umdbook.reader']\nmyst_enable_extensions = ['colon_fence']\n"
         "numfig = True\nroot_doc = 'page'\nproject = 't'\n"
     )
     (source / "page.md").write_text(PAGE + "\n```{toctree}\nglossary\n```\n")

@@ -9,15 +9,22 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("monai")
 
-from umdlib import design, geometry, segmenters, tables, trained  # noqa: E402
+from umdbook.chapters.learned_gap import runs as trained  # noqa: E402
+
+from umdlib import tables  # noqa: E402
 from umdlib.errors import InputError  # noqa: E402
-from umdlib.prompts import Click, Prompt  # noqa: E402
-from umdlib.segmenters import clicknet, sam_med3d_small  # noqa: E402
-from umdlib.simulated import score_table  # noqa: E402
-from umdlib.training import bodies, card, loop, network, promptable  # noqa: E402
+from umdlib.images import geometry  # noqa: E402
+from umdlib.images.volume import Volume  # noqa: E402
+from umdlib.networks import clicknet as network  # noqa: E402
+from umdlib.networks.sam_med3d import SamMed3DSmall  # noqa: E402
+from umdlib.prompts.drawing import Click, Prompt  # noqa: E402
+from umdlib.scores.simulated import score_table  # noqa: E402
+from umdlib.segmenters import registry as segmenters  # noqa: E402
+from umdlib.segmenters.systems import clicknet, sam_med3d_small  # noqa: E402
+from umdlib.statistics import factorial as design  # noqa: E402
+from umdlib.training import bodies, loop, promptable  # noqa: E402
 from umdlib.training.patches import draw_patch  # noqa: E402
-from umdlib.training.sam_med3d_small import SamMed3DSmall  # noqa: E402
-from umdlib.volume import Volume  # noqa: E402
+from umdlib.weights import card  # noqa: E402
 
 SMALL = promptable.smaller(promptable.settings_of("sam_med3d_small", seed=3))
 FULL = promptable.settings_of("sam_med3d_small").architecture()

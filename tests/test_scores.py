@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from umdlib import scores
 from umdlib.errors import InputError
+from umdlib.scores import table as scores
 
 
 def table(**changes):

@@ -10,12 +10,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from umdlib import geometry, segmenters
 from umdlib.errors import InputError
-from umdlib.prompts import Box, Click, Prompt
-from umdlib.segmenters import network, region_growing
+from umdlib.images import geometry
+from umdlib.images.volume import Volume
+from umdlib.prompts.drawing import Box, Click, Prompt
+from umdlib.segmenters import registry as segmenters
 from umdlib.segmenters.contract import Segmenter
-from umdlib.volume import Volume
+from umdlib.segmenters.preparation import network
+from umdlib.segmenters.systems import region_growing
 
 # anisotropic, one axis flipped, axes permuted, far from the origin
 AFFINE = np.array([[0, -3.0, 0, 90], [4.0, 0, 0, -150], [0, 0, 5.0, 400], [0, 0, 0, 1]])

@@ -8,13 +8,14 @@ import sys
 import numpy as np
 import pytest
 
-from umdlib import geometry, segmenters
 from umdlib.__main__ import main
 from umdlib.errors import InputError
-from umdlib.prompts import Box, Click, Prompt
-from umdlib.segmenters import external
-from umdlib.segmenters.workers import file_contract, sat_pro, segvol
-from umdlib.volume import Volume
+from umdlib.images import geometry
+from umdlib.images.volume import Volume
+from umdlib.prompts.drawing import Box, Click, Prompt
+from umdlib.segmenters import registry as segmenters
+from umdlib.segmenters.external import worker as external
+from umdlib.segmenters.external.workers import file_contract, sat_pro, segvol
 
 AFFINE = np.array([[0, -2.5, 0, 90], [3.0, 0, 0, -150], [0, 0, 4.0, 400], [0, 0, 0, 1]])
 WORKER = """

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from test_segmenters import AFFINE, CENTRE, phantom, prompt_for, twin, world
 
-from umdlib import benchmark, segmenters
-from umdlib.cohort import read_cohort
+from umdlib.cohort.manifest import read_cohort
 from umdlib.errors import InputError
-from umdlib.prompts import Box, Click, Prompt
+from umdlib.evaluation import run as benchmark
+from umdlib.images.volume import Volume
+from umdlib.prompts.drawing import Box, Click, Prompt
+from umdlib.segmenters import registry as segmenters
 from umdlib.segmenters.contract import Segmenter
-from umdlib.volume import Volume
 
 TWINS = [n for n in segmenters.names() if segmenters.get(n).tiny is not None]
 
@@ -169,7 +170,7 @@ def test_a_class_that_a_system_does_not_know_is_refused():
 
 def test_a_click_that_failed_is_forgotten_by_nninteractive(monkeypatch):
     """The session keeps what a failed call had drawn; the next structure must not see it."""
-    nninteractive = pytest.importorskip("umdlib.segmenters.nninteractive")
+    nninteractive = pytest.importorskip("umdlib.segmenters.systems.nninteractive")
     pytest.importorskip("nnInteractive")
     data = np.random.default_rng(0).normal(size=(40, 36, 32)).astype(np.float32)
     image = Volume(data, np.diag([2.0, 2, 2, 1]), "HU", "noise")

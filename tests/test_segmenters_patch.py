@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from umdlib import geometry
 from umdlib.errors import InputError
-from umdlib.prompts import Box, Click, Prompt
-from umdlib.segmenters import patch, sam_med3d, slices
-from umdlib.segmenters.litemedsam import area_weights
-from umdlib.volume import Volume
+from umdlib.images import geometry
+from umdlib.images import grids as patch
+from umdlib.images.volume import Volume
+from umdlib.prompts.drawing import Box, Click, Prompt
+from umdlib.segmenters.preparation import slices
+from umdlib.segmenters.systems import sam_med3d
+from umdlib.segmenters.systems.litemedsam import area_weights
 
 AFFINE = np.array([[0, -2.2137, 0, 80], [1.9071, 0, 0, -120], [0, 0, -4.1033, 333], [0, 0, 0, 1.0]])
 SHAPE = (47, 52, 29)

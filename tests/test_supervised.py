@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from umdlib import figures, published, supervised, tables
+from umdlib import figures, published, tables
 from umdlib.errors import InputError
+from umdlib.statistics import reference_gap as supervised
 
 
 def rows(segmenter, session, structural, pet, prompt="class", step=0, structure="liver"):

@@ -7,14 +7,16 @@ import pytest
 from scipy import ndimage
 
 from umdlib.errors import InputError
-from umdlib.geometry import resample
+from umdlib.images.geometry import resample
+from umdlib.images.volume import same_grid
 from umdlib.labels import ORGANS
-from umdlib.synthetic import Factors, factors, image_pair, only
-from umdlib.synthetic.acquisition import Acquisition, draw_acquisition
-from umdlib.synthetic.anatomy import Anatomy, draw_anatomy
-from umdlib.synthetic.attenuation import line_mean
-from umdlib.synthetic.kernel import cell_borders
-from umdlib.synthetic.lesions import draw_lesions
+from umdlib.synthetic import Factors, image_pair, only
+from umdlib.synthetic.anatomy.drawing import Anatomy, draw_anatomy
+from umdlib.synthetic.anatomy.kernel import cell_borders
+from umdlib.synthetic.anatomy.lesions import draw_lesions
+from umdlib.synthetic.anatomy.noise import SplineField
+from umdlib.synthetic.anatomy.person import draw_person
+from umdlib.synthetic.anatomy.tissue import CODES, TISSUES
 from umdlib.synthetic.literature import (
     SOURCES,
     T1_MS,
@@ -23,10 +25,11 @@ from umdlib.synthetic.literature import (
     VOLUMES,
     spoiled_gradient_echo,
 )
-from umdlib.synthetic.motion import fill_bladder
-from umdlib.synthetic.noise import SplineField
-from umdlib.synthetic.person import draw_person
-from umdlib.synthetic.sampling import (
+from umdlib.synthetic.scanner import factors
+from umdlib.synthetic.scanner.acquisition import Acquisition, draw_acquisition
+from umdlib.synthetic.scanner.attenuation import line_mean
+from umdlib.synthetic.scanner.motion import fill_bladder
+from umdlib.synthetic.scanner.sampling import (
     FWHM_PER_SD,
     Grid,
     blur,
@@ -35,8 +38,6 @@ from umdlib.synthetic.sampling import (
     grid_over,
     sample,
 )
-from umdlib.synthetic.tissue import CODES, TISSUES
-from umdlib.volume import same_grid
 
 STILL = Acquisition(breathing_mm=0, misregistration_mm=0, bladder_ml=0)
 VALUE = {s.name: s.value for s in ORGANS}
@@ -471,7 +472,7 @@ def test_acquisitions_and_persons_are_drawn_within_bounds():
 def test_image_of_a_still_scan_does_not_move(anatomy):
     assert isinstance(anatomy, Anatomy)
     grid = Grid((4, 4, 4), np.eye(4))
-    from umdlib.synthetic.motion import pet_shifts
+    from umdlib.synthetic.scanner.motion import pet_shifts
 
     assert pet_shifts(anatomy, grid, STILL, factors({"breathing": 0, "misregistration": 0})) == [
         None

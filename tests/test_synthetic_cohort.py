@@ -16,19 +16,19 @@ import pytest
 from scipy import ndimage
 
 from umdlib.__main__ import main
-from umdlib.cohort import check_cohort, read_cohort
+from umdlib.cohort.manifest import check_cohort, read_cohort
 from umdlib.errors import InputError
+from umdlib.images.volume import LabelMap, read_label_map, read_volume, write_label_map
 from umdlib.labels import ORGANS
 from umdlib.synthetic import Factors, image_pair, read_names, simulate, synthesise
-from umdlib.synthetic.acquisition import draw_acquisition
-from umdlib.synthetic.anatomy import draw_anatomy
+from umdlib.synthetic.anatomy.drawing import draw_anatomy
+from umdlib.synthetic.anatomy.person import draw_person
+from umdlib.synthetic.anatomy.tissue import CODES
 from umdlib.synthetic.cohort import make_pair
-from umdlib.synthetic.contrast import table, uptake_table
-from umdlib.synthetic.labelled import tissue_named
+from umdlib.synthetic.from_labels import tissue_named
 from umdlib.synthetic.literature import READINGS, TISSUE, VOLUMES
-from umdlib.synthetic.person import draw_person
-from umdlib.synthetic.tissue import CODES
-from umdlib.volume import LabelMap, read_label_map, read_volume, write_label_map
+from umdlib.synthetic.scanner.acquisition import draw_acquisition
+from umdlib.synthetic.scanner.contrast import table, uptake_table
 
 COARSE = 8.0
 VALUES = {s.name: s.value for s in ORGANS}

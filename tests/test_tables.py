@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 
 from umdlib import published, tables
-from umdlib.effort import click_curves, coordinates_given, effort_table
 from umdlib.errors import InputError
-from umdlib.paired import compare
-from umdlib.ranking import ranking_sensitivity
-from umdlib.reported import reported_table
-from umdlib.simulated import score_table
+from umdlib.scores.simulated import score_table
+from umdlib.statistics.click_curves import click_curves, coordinates_given, effort_table
+from umdlib.statistics.comparison import compare
+from umdlib.statistics.ranking import ranking_sensitivity
+from umdlib.statistics.reported import reported_table
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,19 @@ import pytest
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
+from umdbook.chapters.learned_gap import runs as trained
 
-from umdlib import design, figures, shifts, tables, trained, withheld
-from umdlib.simulated import score_table
+from umdlib import figures, tables
+from umdlib.scores.simulated import score_table
+from umdlib.statistics import (
+    domain_shift as shifts,
+)
+from umdlib.statistics import (
+    factorial as design,
+)
+from umdlib.statistics import (
+    unseen_structures as withheld,
+)
 
 GAPS = {"clicknet_structural": -0.3, "clicknet_pet": 0.1, "clicknet_both": -0.1, "nnunet": -0.05}
 

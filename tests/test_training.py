@@ -9,16 +9,19 @@ import sys
 import numpy as np
 import pytest
 
-from umdlib import geometry, segmenters
 from umdlib.errors import InputError
-from umdlib.prompts import Click, Prompt
-from umdlib.training import bodies, card, clicks, patches
-from umdlib.volume import Volume
+from umdlib.images import geometry
+from umdlib.images.volume import Volume
+from umdlib.prompts.drawing import Click, Prompt
+from umdlib.segmenters import registry as segmenters
+from umdlib.training import bodies, clicks, patches
+from umdlib.weights import card
 
 torch = pytest.importorskip("torch")
 
-from umdlib.segmenters import clicknet  # noqa: E402
-from umdlib.training import loop, network, promptable  # noqa: E402
+from umdlib.networks import clicknet as network  # noqa: E402
+from umdlib.segmenters.systems import clicknet  # noqa: E402
+from umdlib.training import loop, promptable  # noqa: E402
 
 SMALL = promptable.smaller(promptable.Settings(diet="both", seed=3))
 
@@ -307,8 +310,8 @@ def test_importing_the_cards_loads_no_torch():
     import subprocess
     import sys
 
-    code = ("import sys, umdlib.training.card, umdlib.training.promptable, umdlib.training.bodies,"
-            "umdlib.segmenters.clicknet; sys.exit('torch' in sys.modules)")  # fmt: skip
+    code = ("import sys, umdlib.weights.card, umdlib.training.promptable, umdlib.training.bodies,"
+            "umdlib.segmenters.systems.clicknet; sys.exit('torch' in sys.modules)")  # fmt: skip
     assert subprocess.run([sys.executable, "-c", code], check=False, env=os.environ).returncode == 0
 
 
@@ -377,7 +380,7 @@ def test_a_full_disk_is_a_sentence_and_the_checkpoint_before_stays(tmp_path):
     path.write_text("before")
     code = (
         "import resource, signal, sys, torch\n"
-        "from umdlib.atomic import replaced\n"
+        "from umdlib.files import replaced\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))\n"
         "with replaced(sys.argv[1]) as part:\n"

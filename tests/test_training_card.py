@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from umdlib.errors import InputError
-from umdlib.training import card
+from umdlib.weights import card
 
 torch = pytest.importorskip("torch")
 LOG = pd.DataFrame({"step": [1, 2], "loss": [0.9, 0.5]})

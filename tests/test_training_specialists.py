@@ -12,17 +12,32 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from umdlib import benchmark, canaries, segmenters
 from umdlib.__main__ import main
-from umdlib.benchmark import Plan, Settings
-from umdlib.cohort import read_cohort, write_structures
+from umdlib.canaries import checks as canaries
+from umdlib.cohort.manifest import read_cohort, write_structures
 from umdlib.errors import InputError
+from umdlib.evaluation import run as benchmark
+from umdlib.evaluation.run import Plan, Settings
+from umdlib.images.volume import Volume
 from umdlib.labels import ORGANS, Structure
-from umdlib.prompts import Prompt
+from umdlib.prompts.drawing import Prompt
+from umdlib.segmenters import registry as segmenters
 from umdlib.segmenters.contract import Segmenter
 from umdlib.synthetic.cohort import make_pair
-from umdlib.training import card, nnunet_plan, nnunet_raw, nnunet_train, recipes, release
-from umdlib.volume import Volume
+from umdlib.training.nnunet import (
+    plan as nnunet_plan,
+)
+from umdlib.training.nnunet import (
+    raw as nnunet_raw,
+)
+from umdlib.training.nnunet import (
+    recipes,
+    release,
+)
+from umdlib.training.nnunet import (
+    train as nnunet_train,
+)
+from umdlib.weights import card
 
 ONE = Settings((Plan("centre", (0,), 0),))
 
@@ -114,9 +129,9 @@ def test_small_recipe_needs_no_more_than_stated():
 @pytest.mark.parametrize("network", ["nnunet", "segresnet", "swinunetr", "stunet"])
 def test_each_tensor_is_kept_once_and_found_under_all_names(network):
     torch = pytest.importorskip("torch")
-    from umdlib.segmenters.network import seeded
-    from umdlib.segmenters.nnunet import tiny_model
-    from umdlib.segmenters.specialists import _network
+    from umdlib.segmenters.preparation.network import seeded
+    from umdlib.segmenters.systems.nnunet import tiny_model
+    from umdlib.segmenters.systems.specialists import _network
 
     plans, dataset = tiny_model()
     architecture = {"network": network, "plans": plans, "dataset": dataset}
@@ -147,7 +162,7 @@ class Halves:
 
 @pytest.mark.parametrize("codes", ["RAS", "LPS", "SAR", "IPL"])
 def test_left_stays_left_whatever_the_axes_of_an_image(codes):
-    from umdlib.segmenters.specialists import Specialist
+    from umdlib.segmenters.systems.specialists import Specialist
 
     base = nib.Nifti1Image(np.zeros((9, 6, 5), np.float32), np.diag([2.0, 3, 4, 1]))
     turn = nib.orientations.ornt_transform(
@@ -281,7 +296,7 @@ def test_a_killed_training_goes_on_and_its_release_predicts(make_cohort, tmp_pat
     assert log["epoch"].tolist() == list(range(60))
     assert not about.settings["recipe_of_the_code"]  # the recipe's own number of epochs is another
     assert log["loss"].tail(5).mean() < log["loss"].head(5).mean()
-    from umdlib.segmenters.specialists import specialist
+    from umdlib.segmenters.systems.specialists import specialist
 
     call = specialist(about.architecture, card.read_state(name, folder=folder))
     image = read_cohort(manifest).cases[0].read_image()
@@ -307,8 +322,8 @@ def test_weights_of_any_size_are_written_but_to_the_package(tmp_path, monkeypatc
 
 
 def test_a_card_of_full_size_builds_the_full_network_with_its_mirroring():
-    from umdlib.segmenters import specialists
-    from umdlib.segmenters.nnunet import tiny_model
+    from umdlib.segmenters.systems import specialists
+    from umdlib.segmenters.systems.nnunet import tiny_model
 
     plans, dataset = tiny_model()
     architecture = {"network": "stunet", "trainer": "STUNetTrainer", "plans": plans,

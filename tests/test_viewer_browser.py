@@ -12,7 +12,7 @@ import pytest
 import viewer_phantom as phantom
 from PIL import Image
 
-from umdlib import viewers
+from umdlib.viewer import pair as viewers
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [

@@ -6,11 +6,13 @@ import types
 
 import numpy as np
 import pytest
+from umdbook.chapters import gallery
 
-from umdlib import exhibits, gallery, live
-from umdlib.cohort import read_cohort
+from umdlib.cohort.manifest import read_cohort
 from umdlib.errors import InputError
-from umdlib.simulated import score_table
+from umdlib.scores.simulated import score_table
+from umdlib.viewer import cases as exhibits
+from umdlib.viewer import live
 
 
 @pytest.fixture

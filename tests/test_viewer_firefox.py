@@ -11,7 +11,7 @@ from firefox import Firefox
 from PIL import Image
 from test_viewer_browser import HEAD
 
-from umdlib import viewers
+from umdlib.viewer import pair as viewers
 
 FIREFOX = shutil.which("firefox-esr") or shutil.which("firefox")
 pytestmark = [

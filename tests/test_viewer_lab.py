@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 import viewer_phantom as phantom
 
-from umdlib import benchmark, scores, viewers
-from umdlib.cohort import read_cohort
+from umdlib.cohort.manifest import read_cohort
+from umdlib.evaluation import run as benchmark
+from umdlib.scores import table as scores
+from umdlib.viewer import pair as viewers
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [

@@ -12,11 +12,13 @@ import pytest
 import viewer_phantom as phantom
 from PIL import Image
 
-from umdlib import overlays, panes, posters, viewers, webvolumes
 from umdlib.errors import InputError
-from umdlib.prompts import Click
-from umdlib.viewers import Pair, Pane, Prediction
-from umdlib.volume import LabelMap, Volume
+from umdlib.images.volume import LabelMap, Volume
+from umdlib.prompts.drawing import Click
+from umdlib.viewer import overlays, panes, posters
+from umdlib.viewer import pair as viewers
+from umdlib.viewer import web_volumes as webvolumes
+from umdlib.viewer.pair import Pair, Pane, Prediction
 
 
 @pytest.fixture(scope="module")
@@ -271,7 +273,8 @@ def test_a_click_in_an_oblique_slice_is_drawn_in_the_middle_of_its_voxel():
     import matplotlib.pyplot as plt
     from scipy.spatial.transform import Rotation
 
-    from umdlib import geometry, pictures
+    from umdlib.images import geometry
+    from umdlib.viewer import slices as pictures
 
     affine = np.eye(4)
     affine[:3, :3] = Rotation.from_euler("xyz", (12, 5, 3), degrees=True).as_matrix() * (2, 3, 4)

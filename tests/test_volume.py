@@ -6,9 +6,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from umdlib import geometry, nifti, volume
 from umdlib.errors import InputError
-from umdlib.volume import LabelMap, Volume
+from umdlib.images import geometry, nifti, volume
+from umdlib.images.volume import LabelMap, Volume
 
 AFFINE = np.array([[-2, 0.1, 0, 30], [0.1, 2, 0, -40], [0, 0, 3, 5], [0, 0, 0, 1]])
 
@@ -229,7 +229,7 @@ def test_runs_and_noise_are_inflated_by_what_is_fastest_for_them(tmp_path):
 
 @pytest.mark.parametrize("shape", [(256, 256, 65), (257, 131, 129)])
 def test_a_large_volume_is_copied_past_the_cache_to_the_last_byte(tmp_path, shape):
-    from umdlib import streams  # with it numba is loaded
+    from umdlib.kernels import streams  # with it numba is loaded
 
     assert streams.LINE == nifti.LINE
     rng = np.random.default_rng(0)

@@ -9,9 +9,11 @@ import zipfile
 import numpy as np
 import pytest
 
-from umdlib import inert, segmenters, weights
 from umdlib.errors import InputError
+from umdlib.segmenters import registry as segmenters
 from umdlib.segmenters.contract import Weights
+from umdlib.weights import convert as inert
+from umdlib.weights import reading as weights
 
 torch = pytest.importorskip("torch")
 ITEM = Weights("net.pth", "the attic", "CC0")

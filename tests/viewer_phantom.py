@@ -4,11 +4,11 @@ import functools
 
 import numpy as np
 
-from umdlib import geometry
+from umdlib.images import geometry
+from umdlib.images.volume import LabelMap, Volume
 from umdlib.labels import ORGANS
-from umdlib.prompts import Click
-from umdlib.viewers import Pair, Pane, Prediction
-from umdlib.volume import LabelMap, Volume
+from umdlib.prompts.drawing import Click
+from umdlib.viewer.pair import Pair, Pane, Prediction
 
 # name: centre (RAS+, mm), radii (mm), HU, SUV
 PARTS = {

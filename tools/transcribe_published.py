@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from umdlib.errors import InputError
-from umdlib.published.cells import parse_cell
+from umdlib.published.parsing import parse_cell
 
 FIELDS = [
     "paper",

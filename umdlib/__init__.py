@@ -6,7 +6,7 @@ __version__ = "0.1.0"
 def __getattr__(name: str):
     # late, so that `import umdlib` stays light
     if name == "view":
-        from umdlib.live import view
+        from umdlib.viewer.live import view
 
         return view
     raise AttributeError(f"module 'umdlib' has no attribute '{name}'")

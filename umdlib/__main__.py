@@ -300,7 +300,7 @@ def _simulate(a) -> None:
 
 
 def _check(a) -> int:
-    from umdlib import cohort
+    from umdlib.cohort import manifest as cohort
 
     found = cohort.read_cohort(a.manifest)
     report = cohort.check_cohort(found)
@@ -317,11 +317,11 @@ def _check(a) -> int:
 
 def _import(a) -> None:
     if a.layout == "ibsi":
-        from umdlib.importers.ibsi import import_ibsi
+        from umdlib.cohort.ibsi import import_ibsi
 
         manifest = import_ibsi(a.folder, a.manifest)
     else:
-        from umdlib.importers.pattern import import_pattern
+        from umdlib.cohort.pattern import import_pattern
 
         if not a.image or not a.reference:
             raise InputError("Layout pattern needs --image and --reference.")
@@ -333,18 +333,18 @@ def _import(a) -> None:
 
 
 def _subset(a) -> None:
-    from umdlib.cohort import read_cohort
-    from umdlib.importers.subset import write_subset
+    from umdlib.cohort.manifest import read_cohort
+    from umdlib.cohort.subset import write_subset
 
     named = {k: [n for n in getattr(a, k).split(",") if n] for k in ("subjects", "structures")}
     _say(f"Manifest: {write_subset(read_cohort(a.manifest), a.out, session=a.session, **named)}")
 
 
 def _segmenters(a) -> None:
-    from umdlib import segmenters
+    from umdlib.segmenters import registry as segmenters
 
     if a.make:
-        from umdlib.segmenters import external
+        from umdlib.segmenters.external import worker as external
 
         home = external.make(a.make, checkout=a.checkout, python=a.python, say=_say)
         _say(f"Environment: {home}")
@@ -363,7 +363,8 @@ def _segmenters(a) -> None:
 
 
 def _weights(a) -> None:
-    from umdlib import inert, weights
+    from umdlib.weights import convert as inert
+    from umdlib.weights import reading as weights
 
     wanted = {"list": 0, "where": 1, "fetch": 1, "convert": 2}.get(a.action)
     if wanted is not None and len(a.names) != wanted:
@@ -382,8 +383,11 @@ def _weights(a) -> None:
 
 
 def _score(a) -> int:
-    from umdlib import benchmark, labels, scores, segmenters
-    from umdlib.cohort import read_cohort
+    from umdlib import labels
+    from umdlib.cohort.manifest import read_cohort
+    from umdlib.evaluation import run as benchmark
+    from umdlib.scores import table as scores
+    from umdlib.segmenters import registry as segmenters
 
     cohort = read_cohort(a.manifest)
     if a.session:
@@ -431,8 +435,9 @@ def _score(a) -> int:
 
 
 def _rescore(a) -> None:
-    from umdlib import benchmark, scores
-    from umdlib.cohort import read_cohort
+    from umdlib.cohort.manifest import read_cohort
+    from umdlib.evaluation import run as benchmark
+    from umdlib.scores import table as scores
 
     table = benchmark.rescore(
         read_cohort(a.manifest), a.out, tolerances_mm=_tolerances(a.tolerances), report=_say
@@ -443,7 +448,7 @@ def _rescore(a) -> None:
 
 
 def _train_promptable(a) -> None:
-    from umdlib.cohort import read_cohort
+    from umdlib.cohort.manifest import read_cohort
     from umdlib.training import sessions
 
     card = sessions.train_cohort(
@@ -469,8 +474,9 @@ def _domains(a) -> None:
 
 def _train_specialist(a) -> None:
     from umdlib import labels
-    from umdlib.cohort import read_cohort
-    from umdlib.training import nnunet_train, recipes, release
+    from umdlib.cohort.manifest import read_cohort
+    from umdlib.training.nnunet import recipes, release
+    from umdlib.training.nnunet import train as nnunet_train
 
     cohort = read_cohort(a.manifest)
     recipe = recipes.recipe(a.recipe, epochs=a.epochs, batch=a.batch, threads=a.threads)
@@ -487,7 +493,7 @@ def _train_specialist(a) -> None:
 
 
 def _collect(a) -> None:
-    from umdlib import scores
+    from umdlib.scores import table as scores
 
     table = scores.combine(a.parts)
     scores.write_scores(a.out, table, stamp=table.attrs["stamp"])
@@ -498,9 +504,10 @@ def _collect(a) -> None:
 
 
 def _canaries(a) -> None:
-    from umdlib import canary_run, flags
-    from umdlib.cohort import read_cohort
-    from umdlib.scores import read_scores
+    from umdlib.canaries import findings as flags
+    from umdlib.canaries import replay as canary_run
+    from umdlib.cohort.manifest import read_cohort
+    from umdlib.scores.table import read_scores
 
     names = read_scores(Path(a.root) / "scores.parquet")["segmenter"].unique()
     found = canary_run.check_run(
@@ -511,7 +518,10 @@ def _canaries(a) -> None:
 
 
 def _render(a) -> None:
-    from umdlib import book, flags, viewers
+    from umdbook import build as book
+
+    from umdlib.canaries import findings as flags
+    from umdlib.viewer import pair as viewers
 
     staged = Path(a.run_folder) / "book"
     table = Path(a.run_folder) / "scores.parquet"
@@ -534,7 +544,7 @@ def _tolerances(text: str) -> tuple[float, ...]:
 
 
 def _run(a) -> None:
-    from umdlib import notebook
+    from umdbook import notebook
 
     folder = Path("notebooks")
     if not folder.is_dir() and not all(name.endswith(".ipynb") for name in a.notebook or [""]):

@@ -12,8 +12,8 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from umdlib import geometry, volume
-from umdlib.prompts import Box, Click
+from umdlib.images import geometry, volume
+from umdlib.prompts.drawing import Box, Click
 
 SHAPE = (47, 52, 29)
 # Axes permuted and flipped, off centre, anisotropic. Spacings share no divisor with 1.5 mm, so

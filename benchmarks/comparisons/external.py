@@ -18,8 +18,8 @@ import numpy as np
 from scipy import ndimage
 
 from comparisons import common
-from umdlib.prompts import Click, Prompt
-from umdlib.segmenters import external
+from umdlib.prompts.drawing import Click, Prompt
+from umdlib.segmenters.external import worker as external
 
 HERE = Path(__file__).parent
 SPATIAL = [32, 64, 64]

@@ -8,9 +8,9 @@ import numpy as np
 import SimpleITK as sitk
 
 from comparisons import common
-from umdlib import geometry
-from umdlib.prompts import Prompt
-from umdlib.segmenters import nninteractive
+from umdlib.images import geometry
+from umdlib.prompts.drawing import Prompt
+from umdlib.segmenters.systems import nninteractive
 
 NETWORK = "tiny, random, patch of 32, AutoZoom off"
 

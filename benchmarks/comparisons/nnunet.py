@@ -14,9 +14,10 @@ import numpy as np
 import torch
 
 from comparisons import common
-from umdlib.prompts import Prompt
-from umdlib.segmenters import network, nnunet
-from umdlib.segmenters.nnunet_folder import trained
+from umdlib.prompts.drawing import Prompt
+from umdlib.segmenters.preparation import network
+from umdlib.segmenters.systems import nnunet
+from umdlib.segmenters.systems.nnunet_folder import trained
 
 LABELS = {"liver": 1, "spleen": 2}
 

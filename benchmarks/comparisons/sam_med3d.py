@@ -10,9 +10,10 @@ import nibabel as nib
 import numpy as np
 
 from comparisons import common
-from umdlib import volume
-from umdlib.prompts import Click, Prompt
-from umdlib.segmenters import network, sam_med3d
+from umdlib.images import volume
+from umdlib.prompts.drawing import Click, Prompt
+from umdlib.segmenters.preparation import network
+from umdlib.segmenters.systems import sam_med3d
 
 CUT = (
     "ITK cuts interpolated integers towards 0 and rounds differently at exact whole numbers "

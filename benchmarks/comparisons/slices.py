@@ -9,9 +9,11 @@ import numpy as np
 import torch
 
 from comparisons import common
-from umdlib import volume, weights
-from umdlib.prompts import Click, Prompt
-from umdlib.segmenters import litemedsam, sam, slices
+from umdlib.images import volume
+from umdlib.prompts.drawing import Click, Prompt
+from umdlib.segmenters.preparation import slices
+from umdlib.segmenters.systems import litemedsam, sam
+from umdlib.weights import reading as weights
 
 FIXED_POINT = (
     "OpenCV enlarges 8-bit pictures in fixed point: single pixels differ by one grey level of 255"

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from comparisons import common
-from umdlib.prompts import Click, Prompt
-from umdlib.segmenters import network, vista3d
+from umdlib.prompts.drawing import Click, Prompt
+from umdlib.segmenters.preparation import network
+from umdlib.segmenters.systems import vista3d
 
 NETWORK = "tiny, random, windows of 64"
 

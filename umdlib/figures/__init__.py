@@ -1,11 +1,15 @@
 """Figures of the book, each a function from a table to axes."""
 
-from umdlib.figures.overview import (
-    failure_quadrants,
-    forest,
-    reported_beside_measured,
-    slope_chart,
+from umdbook.chapters.learned_gap.figures import (
+    class_boxes,
+    design_plot,
+    diet_curves,
+    domain_plot,
+    effect_plot,
+    withheld_plot,
 )
+
+from umdlib.figures.overview import failure_quadrants, forest, reported_beside_measured, slope_chart
 from umdlib.figures.pairs import bland_altman, distributions, paired_plot
 from umdlib.figures.references import excess_plot, loss_curves
 from umdlib.figures.stability import (
@@ -17,14 +21,6 @@ from umdlib.figures.stability import (
     variance_bars,
 )
 from umdlib.figures.style import legend_below, line_handles, panels, segmenter_style, use_style
-from umdlib.figures.trained import (
-    class_boxes,
-    design_plot,
-    diet_curves,
-    domain_plot,
-    effect_plot,
-    withheld_plot,
-)
 
 __all__ = [
     "bland_altman",

@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from umdlib.failures import QUADRANTS
 from umdlib.figures.style import axes, legend_below, nothing, rows_down, segmenter_style
 from umdlib.labels import session
+from umdlib.statistics.failures import QUADRANTS
 from umdlib.tables import metric_title, structure_title
 
 # Light to dark, and hatched where colour alone would have to tell.
@@ -34,7 +34,7 @@ def forest(
     Parameters
     ----------
     comparisons
-        From `umdlib.paired.compare`, of one session.
+        From `umdlib.statistics.comparison.compare`, of one session.
     margin
         Equivalence margin, drawn as a band; None takes the table's own.
     p_value
@@ -91,7 +91,7 @@ def slope_chart(overall: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     overall
-        From `umdlib.paired.compare` by session and segmenter, of one session.
+        From `umdlib.statistics.comparison.compare` by session and segmenter, of one session.
     ax
         Axes to draw on; None makes them.
 
@@ -134,8 +134,8 @@ def failure_quadrants(comparisons: pd.DataFrame, *, ax: Axes | None = None) -> A
     Parameters
     ----------
     comparisons
-        From `umdlib.paired.compare` or `umdlib.failures.quadrants`; with several segmenters, of one
-        structure or of all (then segmenters go down).
+        From `umdlib.statistics.comparison.compare` or `umdlib.statistics.failures.quadrants`;
+        with several segmenters, of one structure or of all (then segmenters go down).
     ax
         Axes to draw on; None makes them.
 
@@ -180,7 +180,7 @@ def reported_beside_measured(table: pd.DataFrame, *, ax: Axes | None = None) -> 
     Parameters
     ----------
     table
-        From `umdlib.reported.reported_table`.
+        From `umdlib.statistics.reported.reported_table`.
     ax
         Axes to draw on; None makes them.
 

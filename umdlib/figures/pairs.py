@@ -7,11 +7,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from umdlib import resampling
-from umdlib.empty_rules import difference_limits, score_limits
 from umdlib.errors import InputError
 from umdlib.figures.style import GREY, axes, legend_below, nothing, rows_down
 from umdlib.labels import MODALITIES, Modality, session
+from umdlib.scores.empty_rules import difference_limits, score_limits
+from umdlib.statistics import bootstrap as resampling
 from umdlib.tables import metric_title, structure_title
 
 
@@ -46,7 +46,7 @@ def paired_plot(
     Parameters
     ----------
     differences
-        Rows of `umdlib.paired.paired_differences` of one session, segmenter and structure (or of
+        Rows of `umdlib.statistics.comparison.paired_differences` of one session, segmenter and structure (or of
         several structures, which are averaged within subject).
     n_resamples, seed
         Of the bootstrap interval of the mean difference.
@@ -125,7 +125,7 @@ def bland_altman(
     Parameters
     ----------
     differences
-        Rows of `umdlib.paired.paired_differences` of one session; several structures are points of
+        Rows of `umdlib.statistics.comparison.paired_differences` of one session; several structures are points of
         their own.
     labels
         Axis labels, where the values are not scores; then no interval is drawn.
@@ -181,7 +181,7 @@ def distributions(
     Parameters
     ----------
     differences
-        Rows of `umdlib.paired.paired_differences` of one session and segmenter.
+        Rows of `umdlib.statistics.comparison.paired_differences` of one session and segmenter.
     legend
         Whether to put one under the figure; the panels of a figure need only one.
     ax

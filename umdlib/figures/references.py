@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from umdlib import supervised
 from umdlib.figures.style import axes, legend_below, rows_down, segmenter_style
 from umdlib.labels import MODALITIES
+from umdlib.statistics import reference_gap as supervised
 from umdlib.tables import metric_title, structure_title
 
 
@@ -50,7 +50,7 @@ def excess_plot(excess: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     excess
-        From `umdlib.supervised.excess_gap` of one session: by segmenter, or by segmenter and
+        From `umdlib.statistics.reference_gap.excess_gap` of one session: by segmenter, or by segmenter and
         structure (then structures go down).
     ax
         Axes to draw on; None makes them.

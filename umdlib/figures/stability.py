@@ -10,9 +10,9 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from umdlib.figures.style import axes, legend_below, line_handles, nothing, segmenter_style
 from umdlib.labels import MODALITIES
-from umdlib.operating import INTERVALS
+from umdlib.statistics.operating_characteristics import INTERVALS
+from umdlib.statistics.variance_components import SOURCES
 from umdlib.tables import metric_title
-from umdlib.variance import SOURCES
 
 
 def click_plot(
@@ -28,7 +28,7 @@ def click_plot(
     Parameters
     ----------
     curves
-        From `umdlib.effort.click_curves`, of one session and one protocol per segmenter.
+        From `umdlib.statistics.click_curves.click_curves`, of one session and one protocol per segmenter.
     metric
         Its name.
     against
@@ -75,7 +75,7 @@ def ranking_stability(ranks: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     ranks
-        From `umdlib.ranking.rank_segmenters`, of one session and modality.
+        From `umdlib.statistics.ranking.rank_segmenters`, of one session and modality.
     ax
         Axes to draw on; None makes them.
 
@@ -112,7 +112,7 @@ def rule_plot(
     Parameters
     ----------
     summaries
-        Rows of `umdlib.paired.compare` by session and segmenter, one set per rule, with `empty`.
+        Rows of `umdlib.statistics.comparison.compare` by session and segmenter, one set per rule, with `empty`.
     metric
         Its name.
     legend
@@ -148,7 +148,7 @@ def variance_bars(components: pd.DataFrame, *, legend: bool = True, ax: Axes | N
     Parameters
     ----------
     components
-        From `umdlib.variance.variance_components`, of one session.
+        From `umdlib.statistics.variance_components.variance_components`, of one session.
     legend
         Whether to put one under the figure; the panels of a figure need only one.
     ax
@@ -189,7 +189,7 @@ def error_rates(
     Parameters
     ----------
     rates
-        From `umdlib.operating.type_one_error`.
+        From `umdlib.statistics.operating_characteristics.type_one_error`.
     label
         Column that names the rows.
     nominal
@@ -228,7 +228,7 @@ def coverage_plot(covered: pd.DataFrame, *, legend: bool = True, ax: Axes | None
     Parameters
     ----------
     covered
-        From `umdlib.operating.coverage`, of one shape.
+        From `umdlib.statistics.operating_characteristics.coverage`, of one shape.
     legend
         Whether to put one under the figure; the panels of a figure need only one.
     ax

@@ -20,7 +20,7 @@ GREY = "#8a8a8a"
 
 def style_sheet() -> str:
     """Path of the book's matplotlib style."""
-    return str(resources.files("umdlib") / "style.mplstyle")
+    return str(resources.files("umdlib.figures") / "style.mplstyle")
 
 
 _known: list[str] = []

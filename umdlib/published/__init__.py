@@ -4,13 +4,12 @@ Nothing here computes a score, and nothing here corrects a printed number.
 """
 
 from umdlib.published.audit import audit_across, audit_papers, audit_table
-from umdlib.published.cells import Cell, half_unit, parse_cell
 from umdlib.published.checks import GRADES, INNOCENT
 from umdlib.published.claims import Claim, evaluate, load_tables
 from umdlib.published.claims_seganypet import SEGANYPET_CLAIMS
 from umdlib.published.claims_umd import UMD_CLAIMS
-from umdlib.published.significance import PRange, modality_ranges, p_range, paired_p
-from umdlib.published.tables import (
+from umdlib.published.parsing import Cell, half_unit, parse_cell
+from umdlib.published.printed import (
     SOURCES,
     Source,
     cells,
@@ -23,6 +22,7 @@ from umdlib.published.tables import (
     read_facts,
     read_training,
 )
+from umdlib.published.significance import PRange, modality_ranges, p_range, paired_p
 
 ALL_CLAIMS: tuple[Claim, ...] = UMD_CLAIMS + SEGANYPET_CLAIMS
 

@@ -10,7 +10,7 @@ import pandas as pd
 from umdlib.errors import InputError
 from umdlib.published import bounds, checks
 from umdlib.published.checks import outcome
-from umdlib.published.tables import SOURCES, cells, fact, n_scans, read
+from umdlib.published.printed import SOURCES, cells, fact, n_scans, read
 
 MOMENTS = ["umd_table1", "umd_table2"]
 JOIN = ["cohort", "modality", "structure", "segmenter"]

@@ -19,13 +19,13 @@ import pandas as pd
 
 from umdlib.errors import InputError
 from umdlib.published import bounds
-from umdlib.published.tables import STATISTICS
+from umdlib.published.printed import STATISTICS
 
 GRADES = ("impossible", "inconsistent", "suspect", "note", "not testable", "passed")
 COLUMNS = ("check", "grade", "table", "where", "printed", "arithmetic")
 GROUP = ["cohort", "modality", "model", "prompt", "metric"]
 AVERAGE = "average"
-Cell = Mapping[str, object]  # one row of `umdlib.published.cells`
+Cell = Mapping[str, object]  # one row of `umdlib.published.parsing`
 # What else could be behind a finding of each check.
 INNOCENT: dict[str, str] = {
     "range": "A per cent sign lost on the way, or a score that is not a fraction.",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from umdlib.errors import InputError
-from umdlib.published.tables import SOURCES, cells, read
+from umdlib.published.printed import SOURCES, cells, read
 
 SUPPORTED, CONTRADICTED, NOT_TESTABLE = "supported", "contradicted", "not testable"
 VERDICTS = (SUPPORTED, CONTRADICTED, NOT_TESTABLE)

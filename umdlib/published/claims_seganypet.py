@@ -6,7 +6,7 @@ import pandas as pd
 
 from umdlib.published.claims import Claim, Outcome, Tables, by_structure, cannot, decide, medians
 from umdlib.published.names import MODELS, STRUCTURES
-from umdlib.published.tables import fact
+from umdlib.published.printed import fact
 
 RIVALS = ["sam_med3d_turbo", "sat_pro", "vista3d", "segvol", "nninteractive"]
 SPECIALISTS = ["nnunet", "segresnet", "stunet", "swinunetr"]

@@ -7,8 +7,8 @@ import pandas as pd
 from umdlib.labels import SESSIONS
 from umdlib.published.claims import Claim, Outcome, Tables, cannot, decide, scores
 from umdlib.published.names import MODELS, STRUCTURES
+from umdlib.published.printed import fact, n_scans, read_training
 from umdlib.published.significance import p_range
-from umdlib.published.tables import fact, n_scans, read_training
 
 POINT_MODELS = ["sam_med3d_turbo", "nninteractive"]
 SEMANTIC_MODELS = ["vista3d", "sat_pro"]

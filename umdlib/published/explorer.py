@@ -8,7 +8,7 @@ import pandas as pd
 from umdlib.errors import unknown_name
 from umdlib.labels import SESSIONS
 from umdlib.published.names import MODELS, STRUCTURES
-from umdlib.published.tables import cells, read
+from umdlib.published.printed import cells, read
 
 
 def comparable_scores() -> pd.DataFrame:

@@ -9,8 +9,8 @@ import pandas as pd
 from umdlib.labels import MODALITIES, SESSIONS
 from umdlib.published.checks import GRADES, INNOCENT
 from umdlib.published.names import MODELS, STRUCTURES
+from umdlib.published.printed import cells, read
 from umdlib.published.significance import CERTAIN, DEPENDS, NEVER, modality_ranges
-from umdlib.published.tables import cells, read
 
 # Marks of a difference that is certain for every correlation, and the class that shades it.
 MARKS = ((1e-4, "‡", "umd-sig4"), (1e-2, "†", "umd-sig2"))

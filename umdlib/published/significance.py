@@ -10,7 +10,7 @@ from scipy import stats
 
 from umdlib.errors import InputError
 from umdlib.labels import SESSIONS
-from umdlib.published.tables import cells, n_scans
+from umdlib.published.printed import cells, n_scans
 
 CERTAIN, DEPENDS, NEVER = "for every ρ", "depends on ρ", "for no ρ"
 

@@ -8,8 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
-from umdlib.prompts import Prompt
-from umdlib.volume import Volume
+from umdlib.images.volume import Volume
+from umdlib.prompts.drawing import Prompt
 
 
 class Segment(Protocol):

@@ -16,18 +16,18 @@ from pathlib import Path
 import numpy as np
 
 from umdlib import __version__
-from umdlib.atomic import replaced
 from umdlib.errors import InputError
+from umdlib.files import replaced
+from umdlib.images.volume import LabelMap, write_label_map, write_volume
 from umdlib.labels import ORGANS, SESSIONS
 from umdlib.labels import session as session_record
-from umdlib.synthetic.acquisition import draw_acquisition
-from umdlib.synthetic.anatomy import draw_anatomy
-from umdlib.synthetic.factors import Factors
-from umdlib.synthetic.lesions import draw_lesions
-from umdlib.synthetic.person import draw_person
-from umdlib.synthetic.sampling import SCANNERS
-from umdlib.synthetic.simulation import Pair, image_pair, lesions_on
-from umdlib.volume import LabelMap, write_label_map, write_volume
+from umdlib.synthetic.anatomy.drawing import draw_anatomy
+from umdlib.synthetic.anatomy.lesions import draw_lesions
+from umdlib.synthetic.anatomy.person import draw_person
+from umdlib.synthetic.scanner.acquisition import draw_acquisition
+from umdlib.synthetic.scanner.factors import Factors
+from umdlib.synthetic.scanner.sampling import SCANNERS
+from umdlib.synthetic.scanner.simulation import Pair, image_pair, lesions_on
 
 VERSION = "2"  # of the synthesis: raised whenever a byte of an image may change
 FINEST_MM, COARSEST_MM = 2.0, 8.0
@@ -200,7 +200,7 @@ def write_subject(
 @functools.cache
 def source_digest() -> str:
     """sha256 over this package's source: a subject drawn by other code is drawn again."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
+    files = sorted(Path(__file__).parent.rglob("*.py"))
     return hashlib.sha256(b"".join(p.read_bytes() for p in files)).hexdigest()
 
 

@@ -1,13 +1,18 @@
 """Tables of the book: estimates laid out, marked, written."""
 
-from umdlib.tables.cells import (
-    CORRECTIONS,
-    MARKS,
-    metric_title,
-    modality_table,
-    session_title,
-    structure_title,
+from umdbook.chapters.learned_gap.tables import (
+    ABSENT,
+    answer,
+    architecture_layout,
+    architecture_words,
+    contrast_layout,
+    design_layout,
+    domain_layout,
+    seed_layout,
+    withheld_layout,
+    withheld_words,
 )
+
 from umdlib.tables.exports import export
 from umdlib.tables.layouts import (
     effort_layout,
@@ -25,15 +30,7 @@ from umdlib.tables.layouts import (
     verdict_counts,
     winners,
 )
-from umdlib.tables.references import (
-    cost_layout,
-    excess_layout,
-    excess_words,
-    gap_layout,
-    quartile_layout,
-    reference_layout,
-)
-from umdlib.tables.text import (
+from umdlib.tables.markdown import (
     comparison_table,
     interval,
     laid_out,
@@ -47,17 +44,21 @@ from umdlib.tables.text import (
     to_markdown,
     with_footnotes,
 )
-from umdlib.tables.trained import (
-    ABSENT,
-    answer,
-    architecture_layout,
-    architecture_words,
-    contrast_layout,
-    design_layout,
-    domain_layout,
-    seed_layout,
-    withheld_layout,
-    withheld_words,
+from umdlib.tables.modality_table import (
+    CORRECTIONS,
+    MARKS,
+    metric_title,
+    modality_table,
+    session_title,
+    structure_title,
+)
+from umdlib.tables.references import (
+    cost_layout,
+    excess_layout,
+    excess_words,
+    gap_layout,
+    quartile_layout,
+    reference_layout,
 )
 from umdlib.tables.words import (
     alarm_words,

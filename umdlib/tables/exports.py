@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from umdlib.errors import InputError, unknown_name
-from umdlib.tables.text import cell_text, grid, symbol
+from umdlib.tables.markdown import cell_text, grid, symbol
 
 _SHADES = {"sig-2": ("0.88", "E0E0E0"), "sig-4": ("0.70", "B3B3B3")}  # LaTeX grey, XLSX colour
 

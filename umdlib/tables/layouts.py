@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from umdlib.failures import rate_interval
 from umdlib.labels import SESSIONS
-from umdlib.tables.cells import metric_title, session_title, structure_title
-from umdlib.tables.text import interval, number, p_text
+from umdlib.statistics.failures import rate_interval
+from umdlib.tables.markdown import interval, number, p_text
+from umdlib.tables.modality_table import metric_title, session_title, structure_title
 
 _SETTING = ["session", "modality", "metric", "empty", "common"]
 
@@ -25,7 +25,7 @@ def failure_rows(comparisons: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     comparisons
-        From `umdlib.paired.compare`.
+        From `umdlib.statistics.comparison.compare`.
     """
     rows = comparisons[comparisons[["structural_only", "pet_only"]].sum(axis=1) > 0]
     table = rows[["segmenter", "structure"]].assign(
@@ -55,7 +55,7 @@ def interval_rows(overall: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     overall
-        From `umdlib.paired.compare`, rows without an estimate are left out.
+        From `umdlib.statistics.comparison.compare`, rows without an estimate are left out.
     """
     rows = overall[overall["estimate"].notna()]
     table = pd.DataFrame(
@@ -74,7 +74,7 @@ def interval_rows(overall: pd.DataFrame) -> pd.DataFrame:
 
 
 def hurdle_layout(model: pd.DataFrame) -> pd.DataFrame:
-    """The rows *all structures* of `umdlib.hurdle.hurdle`, with interval and tests."""
+    """The rows *all structures* of `umdlib.statistics.hurdle.hurdle`, with interval and tests."""
     rows = model[model["structure"].eq("all")]
     return pd.DataFrame(
         {
@@ -101,7 +101,7 @@ def modality_shares(components: pd.DataFrame) -> str:
     Parameters
     ----------
     components
-        From `umdlib.variance.variance_components`.
+        From `umdlib.statistics.variance_components.variance_components`.
     """
     known = components[components["share"].notna()]
     known = known[known["source"].str.contains("modality")]
@@ -159,7 +159,7 @@ def _sizes(family: pd.Series) -> str:
 
 
 def ranking_notes(ranks: pd.DataFrame) -> str:
-    """Stability of every ranking of `umdlib.ranking.rank_segmenters`, as a Markdown list."""
+    """Stability of every ranking of `umdlib.statistics.ranking.rank_segmenters`, as a Markdown list."""
     lines = []
     for (session, modality), part in ranks.groupby(["session", "modality"], sort=False):
         row = part.iloc[0]
@@ -205,7 +205,7 @@ def rule_verdicts(summaries: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     summaries
-        Rows of `umdlib.paired.compare` by session and segmenter, for several rules and metrics,
+        Rows of `umdlib.statistics.comparison.compare` by session and segmenter, for several rules and metrics,
         with columns `empty` and `metric`.
     """
     keys = ["session", "segmenter", "metric"]
@@ -237,7 +237,7 @@ def winners(ranks: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     ranks
-        From `umdlib.ranking.ranking_sensitivity`.
+        From `umdlib.statistics.ranking.ranking_sensitivity`.
     """
     best = ranks.groupby(_SETTING)["rank"].transform("min")
     rows = ranks[ranks["rank"].eq(best)].groupby(_SETTING, sort=False)
@@ -267,7 +267,7 @@ def gain_rows(curves: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     curves
-        From `umdlib.effort.click_curves`.
+        From `umdlib.statistics.click_curves.click_curves`.
     """
     later, rows = curves[curves["gain"].notna()], []
     keys = ["session", "segmenter", "prompt", "step"]
@@ -281,7 +281,7 @@ def gain_rows(curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def effort_layout(effort: pd.DataFrame) -> pd.DataFrame:
-    """Scores and seconds of `umdlib.effort.effort_table`, modalities side by side."""
+    """Scores and seconds of `umdlib.statistics.click_curves.effort_table`, modalities side by side."""
     if effort.empty:
         return pd.DataFrame(columns=["session", "segmenter", "prompt", "clicks", "coordinates"])
     rows = effort.assign(
@@ -301,7 +301,7 @@ def effort_layout(effort: pd.DataFrame) -> pd.DataFrame:
 
 
 def reported_layout(rows: pd.DataFrame) -> pd.DataFrame:
-    """Numbers and gaps of `umdlib.reported.reported_table`; a dash where there is none."""
+    """Numbers and gaps of `umdlib.statistics.reported.reported_table`; a dash where there is none."""
     table = rows[["title", "session", "modality"]].rename(columns={"title": "system"})
     for column, title in REPORTED_COLUMNS.items():
         table[title] = rows[column].map(number)
@@ -315,7 +315,7 @@ def reported_layout(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def missing_reasons(rows: pd.DataFrame) -> pd.DataFrame:
-    """Why numbers of `umdlib.reported.reported_table` are missing, with the systems they lack."""
+    """Why numbers of `umdlib.statistics.reported.reported_table` are missing, with the systems they lack."""
     names = {**REPORTED_COLUMNS, "harness": "this program on the reported data"}
     found = []
     for column, title in names.items():

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from umdlib import supervised
-from umdlib.empty_rules import higher_is_better, is_directed
-from umdlib.tables.cells import session_title, structure_title
-from umdlib.tables.text import interval, number
+from umdlib.scores.empty_rules import higher_is_better, is_directed
+from umdlib.statistics import reference_gap as supervised
+from umdlib.tables.markdown import interval, number
+from umdlib.tables.modality_table import session_title, structure_title
 
 
 def reference_layout(means: pd.DataFrame) -> pd.DataFrame:
@@ -16,7 +16,7 @@ def reference_layout(means: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     means
-        From `umdlib.supervised.reference_means`.
+        From `umdlib.statistics.reference_gap.reference_means`.
     """
     rows = means.assign(
         own=[_bounded(r.estimate, r.ci_low, r.ci_high) for r in means.itertuples()],
@@ -37,7 +37,7 @@ def quartile_layout(table: pd.DataFrame, session: str) -> pd.DataFrame:
     Parameters
     ----------
     table
-        From `umdlib.supervised.quartiles`.
+        From `umdlib.statistics.reference_gap.quartiles`.
     session
         Which session.
     """
@@ -61,7 +61,7 @@ def gap_layout(gaps: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     gaps
-        From `umdlib.supervised.supervised_gap`.
+        From `umdlib.statistics.reference_gap.supervised_gap`.
     """
     return pd.DataFrame({
         "reference": gaps["segmenter"].map(supervised.title),
@@ -79,7 +79,7 @@ def excess_layout(excess: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     excess
-        From `umdlib.supervised.excess_gap`.
+        From `umdlib.statistics.reference_gap.excess_gap`.
     """
     return pd.DataFrame({
         "session": excess["session"].map(session_title),
@@ -123,7 +123,7 @@ def cost_layout(costs: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     costs
-        From `umdlib.training.card.cost_table`.
+        From `umdlib.weights.card.cost_table`.
     """
     images = [m + (f" of {session_title(s)}" if s else "")
               for m, s in zip(costs["modalities"], costs["session"], strict=True)]  # fmt: skip

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from umdlib.tables.cells import metric_title, session_title, structure_title
-from umdlib.tables.text import count, interval, number
+from umdlib.tables.markdown import count, interval, number
+from umdlib.tables.modality_table import metric_title, session_title, structure_title
 
 
 def pair_words(row: pd.Series, metric: str = "dice") -> str:
-    """One comparison of `umdlib.paired.compare` in a sentence."""
+    """One comparison of `umdlib.statistics.comparison.compare` in a sentence."""
     if not np.isfinite(row["estimate"]):
         return f"{row['segmenter']}: {row['note']}."
     change = interval(row["estimate"], row["ci_low"], row["ci_high"])
@@ -37,7 +37,7 @@ def mark_words(uncorrected: pd.DataFrame, corrected: pd.DataFrame) -> str:
 
 
 def alarm_words(rates: pd.DataFrame, n_structures: int, correlation: float) -> str:
-    """What `umdlib.operating.type_one_error` found."""
+    """What `umdlib.statistics.operating_characteristics.type_one_error` found."""
     rate = {t: f"{100 * r:.1f} %" for t, r in zip(rates["test"], rates["rate"], strict=True)}
     return (
         f"Tested over subjects, {rate['sign-flip, subjects']} of {rates['n_cohorts'].iloc[0]} "
@@ -50,7 +50,7 @@ def alarm_words(rates: pd.DataFrame, n_structures: int, correlation: float) -> s
 
 
 def coverage_words(covered: pd.DataFrame) -> str:
-    """What `umdlib.operating.coverage` found for the mean, and what follows from it."""
+    """What `umdlib.statistics.operating_characteristics.coverage` found for the mean, and what follows from it."""
     fair = covered[covered["ceiling"].ge(0.95)]
     sizes = fair["n_subjects"]
 
@@ -78,7 +78,7 @@ def coverage_words(covered: pd.DataFrame) -> str:
 
 
 def median_words(covered: pd.DataFrame) -> str:
-    """What `umdlib.operating.coverage` found for the median."""
+    """What `umdlib.statistics.operating_characteristics.coverage` found for the median."""
     rates = 100 * covered.set_index("interval")["rate"]
     boot, order = rates["median bootstrap"], rates["order statistics"]
     return (
@@ -99,7 +99,7 @@ def unseen_words(n_subjects: int, low: float, high: float) -> str:
     n_subjects
         Of the cohort.
     low, high
-        From `umdlib.mean_bounds.distribution_free_bounds` of differences that are all zero.
+        From `umdlib.statistics.distribution_free.distribution_free_bounds` of differences that are all zero.
     """
     rate = 1 - 0.05 ** (1 / n_subjects)
     return (
@@ -132,7 +132,7 @@ def state_words(scores: pd.DataFrame) -> str:
 
 
 def gain_words(bad: pd.DataFrame) -> str:
-    """Clicks that made things worse, from rows of `umdlib.effort.click_curves`."""
+    """Clicks that made things worse, from rows of `umdlib.statistics.click_curves.click_curves`."""
     if bad.empty:
         return "No click lowers a mean score with an interval that leaves out 0."
     names = [
@@ -144,7 +144,7 @@ def gain_words(bad: pd.DataFrame) -> str:
 
 
 def reported_words(rows: pd.DataFrame) -> str:
-    """How far `umdlib.reported.reported_table` reaches."""
+    """How far `umdlib.statistics.reported.reported_table` reaches."""
     both = rows.dropna(subset=["reported", "printed"])
     here = rows.dropna(subset=["reported", "common"])
     gap = both["reported"] - both["printed"]

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from umdlib import geometry
-from umdlib.atomic import replaced
-from umdlib.cohort import Case, Cohort
-from umdlib.segmenters.patch import Grid, isotropic_ras
-from umdlib.volume import Volume
+from umdlib.cohort.manifest import Case, Cohort
+from umdlib.files import replaced
+from umdlib.images import geometry
+from umdlib.images.grids import Grid, isotropic_ras
+from umdlib.images.volume import Volume
 
 SPACING_MM = 8.0
 OUTSIDE = -1.0  # both channels where there is no image

@@ -13,17 +13,17 @@ from pathlib import Path
 
 import numpy as np
 
-from umdlib import cohort as cohorts
+from umdlib.cohort import manifest as cohorts
 from umdlib.errors import InputError, unknown_name
+from umdlib.images.volume import LabelMap, read_label_map, write_label_map, write_volume
 from umdlib.labels import ORGANS, SESSIONS
-from umdlib.synthetic.acquisition import draw_acquisition
-from umdlib.synthetic.anatomy import draw_anatomy
+from umdlib.synthetic.anatomy.drawing import draw_anatomy
+from umdlib.synthetic.anatomy.person import Person, draw_person
 from umdlib.synthetic.cohort import anatomy_spacing
-from umdlib.synthetic.factors import factors
-from umdlib.synthetic.labelled import anatomy_from_labels
-from umdlib.synthetic.person import Person, draw_person
-from umdlib.synthetic.simulation import Pair, image_pair
-from umdlib.volume import LabelMap, read_label_map, write_label_map, write_volume
+from umdlib.synthetic.from_labels import anatomy_from_labels
+from umdlib.synthetic.scanner.acquisition import draw_acquisition
+from umdlib.synthetic.scanner.factors import factors
+from umdlib.synthetic.scanner.simulation import Pair, image_pair
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Domain:
     title, words
         Name and description shown to a reader.
     factors
-        Strengths of the physics that differ from 1, see `umdlib.synthetic.factors.Factors`.
+        Strengths of the physics that differ from 1, see `umdlib.synthetic.scanner.factors.Factors`.
     persons
-        What is fixed about the persons, in turn, see `umdlib.synthetic.person.draw_person`.
+        What is fixed about the persons, in turn, see `umdlib.synthetic.anatomy.person.draw_person`.
     uptake
         Tissue -> factor on its uptake.
     maps

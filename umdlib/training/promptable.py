@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 
 from umdlib import __version__
-from umdlib.atomic import replaced
 from umdlib.errors import InputError, unknown_name
-from umdlib.training import card as cards
+from umdlib.files import replaced
 from umdlib.training.bodies import SPACING_MM, Body
-from umdlib.training.nnunet_plan import available_bytes
+from umdlib.training.nnunet.plan import available_bytes
 from umdlib.training.patches import DIETS
+from umdlib.weights import card as cards
 
 LEAST_SUBJECTS = 10
 COLUMNS = ("step", "loss", "dice_first", "dice_last", "clicks", "learning_rate", "cpu_seconds")
@@ -72,7 +72,7 @@ class Settings:
     precision
         ``float32``, or ``bfloat16`` for mixed precision.
     widths, heads, depth
-        Of the network, see `umdlib.training.network` and `umdlib.training.sam_med3d_small`.
+        Of the network, see `umdlib.networks.clicknet` and `umdlib.networks.sam_med3d`.
     """
 
     network: str = "clicknet"
@@ -190,7 +190,7 @@ def train(
     """
     import torch
 
-    from umdlib.training import network
+    from umdlib.networks import clicknet as network
     from umdlib.training.loop import LAST, Loop, distributed, own_device
 
     settings.check()
@@ -236,8 +236,8 @@ def release(
     net, log: pd.DataFrame, cost: dict, settings: Settings, data: dict, *,
     name: str, title: str, folder: str | Path = cards.FOLDER,
 ) -> cards.Card:  # fmt: skip
-    """Write a trained network with its card and log; see `umdlib.training.card.write`."""
-    from umdlib.training import network
+    """Write a trained network with its card and log; see `umdlib.weights.card.write`."""
+    from umdlib.networks import clicknet as network
 
     card = cards.Card(
         name=name,
@@ -254,8 +254,11 @@ def release(
 
 def code_version() -> str:
     """Version of the package and hash of the source that trains."""
-    here = Path(__file__).parent
-    files = ("bodies", "clicks", "loop", "network", "patches", "promptable", "sam_med3d_small")
+    here = Path(__file__).parents[1]
+    files = (
+        *(f"training/{f}" for f in ("bodies", "clicks", "loop", "patches", "promptable")),
+        *(f"networks/{f}" for f in ("clicknet", "sam_med3d")),
+    )
     digest = sha256(b"".join((here / f"{f}.py").read_bytes() for f in files)).hexdigest()
     return f"umdlib {__version__}, training source {digest[:12]}"
 

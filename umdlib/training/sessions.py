@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from umdlib import labels
-from umdlib.cohort import Cohort
+from umdlib.cohort.manifest import Cohort
 from umdlib.errors import InputError, unknown_name
-from umdlib.training import card as cards
 from umdlib.training import promptable
 from umdlib.training.bodies import read_bodies, withheld
 from umdlib.training.patches import modalities
+from umdlib.weights import card as cards
 
 NETWORKS = {"clicknet": "ClickNet", "sam_med3d_small": "SAM-Med3D, small"}
 DIETS = {"structural": "trained on structure", "pet": "trained on PET", "both": "trained on both"}
@@ -63,7 +63,7 @@ def train_cohort(
 
     Returns
     -------
-    umdlib.training.card.Card
+    umdlib.weights.card.Card
 
     Raises
     ------

@@ -1,0 +1,1 @@
+"""The Python of the book's pages."""

@@ -1,0 +1,324 @@
+"""The book of one run: sources and executed notebooks laid together, rendered to HTML."""
+
+from __future__ import annotations
+
+import io
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from umdbook import notebook
+from umdlib import labels, published
+from umdlib.errors import InputError
+from umdlib.scores import table as scores
+
+SIMULATED = frozenset({"published_pairing"})
+PARAMETER_CELLS = {
+    "parameters": "the parameters and what they mean",
+    "injected-parameters": "the parameters of this run",
+}
+
+
+def stage(
+    source: str | Path,
+    staged: str | Path,
+    executed: Iterable[str | Path],
+    *,
+    stamp: Mapping[str, Any],
+    template_folder: str = "notebooks",
+    data: Mapping[str, bytes] | None = None,
+) -> Path:
+    """Lay the book's sources and the executed notebooks of a run together.
+
+    Parameters
+    ----------
+    source
+        Folder with `_toc.yml` and the prose pages.
+    staged
+        Folder to fill; what does not belong there is removed, what is the same is left alone so
+        that Sphinx reads only what changed.
+    executed
+        Notebooks written by `notebook.execute`; they become ``results/<name>.ipynb`` with a
+        provenance section at their end.
+    stamp
+        Provenance of the score table, for that section.
+    template_folder
+        Where a reader finds the templates.
+    data
+        Files that pages offer for download: name -> content.
+
+    Returns
+    -------
+    pathlib.Path
+        The table of contents of this run: pages whose notebook did not run are left out.
+    """
+    source, staged = Path(source), Path(staged)
+    wanted: dict[Path, bytes] = {}
+    for path in sorted(source.rglob("*")):
+        if path.is_file() and "results" not in path.relative_to(source).parts[:1]:
+            wanted[path.relative_to(source)] = path.read_bytes()
+    wanted |= {Path("data") / name: content for name, content in (data or {}).items()}
+    toc = yaml.safe_load(wanted[Path("_toc.yml")])
+    for path in map(Path, executed):
+        document = json.loads(path.read_text(encoding="utf-8"))
+        template = _template(path, template_folder)
+        document["metadata"]["umd"] |= {"name": path.stem, "template": template}
+        file = Path(template_folder) / f"{template}.ipynb"
+        known = notebook.parameters(file) if file.is_file() else {}
+        landing = path.stem == toc["root"].rpartition("/")[2]
+        _fold_parameters(document, remove=landing)
+        if not landing:
+            _byline(document, stamp)
+        document["cells"].append(_provenance_cell(document, stamp, known, data or {}))
+        text = json.dumps(document, indent=1, ensure_ascii=False, sort_keys=True)
+        wanted[Path("results") / path.name] = (text + "\n").encode()
+    wanted[Path("_toc.yml")] = yaml.safe_dump(_pruned(toc, wanted), sort_keys=False).encode()
+    for path in sorted(staged.rglob("*"), reverse=True):
+        inner = path.relative_to(staged)
+        if path.is_file() and inner not in wanted and inner.parts[0] not in ("_extra", "_static"):
+            path.unlink()
+    for inner, content in wanted.items():
+        target = staged / inner
+        if not target.is_file() or target.read_bytes() != content:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+    return staged / "_toc.yml"
+
+
+def render(
+    staged: str | Path,
+    config: str | Path,
+    output: str | Path,
+    *,
+    report: Callable[[str], None] = print,
+) -> Path:
+    """Render a staged book with warnings as errors and put it at `output` in one move.
+
+    Returns
+    -------
+    pathlib.Path
+        `output`/index.html.
+
+    Raises
+    ------
+    InputError
+        With what Jupyter Book said, where it did not succeed.
+    """
+    staged, output = Path(staged).resolve(), Path(output)
+    started = time.perf_counter()
+    command = [
+        sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(staged),
+        "--config", str(Path(config).resolve()), "--toc", str(staged / "_toc.yml"),
+        "--path-output", str(staged.parent), "--warningiserror", "--nitpick", "--keep-going",
+    ]  # fmt: skip
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    html = staged.parent / "_build" / "html"
+    if run.returncode or not (html / "index.html").is_file():
+        said = [line for line in (run.stdout + run.stderr).splitlines() if line.strip()]
+        notable = [line for line in said if "WARNING" in line or "ERROR" in line]
+        raise InputError("The book was not rendered:\n" + "\n".join(notable or said[-20:]))
+    part, old = output.with_name(f".{output.name}.part"), output.with_name(f".{output.name}.old")
+    for folder in (part, old):
+        shutil.rmtree(folder, ignore_errors=True)
+    # source maps are for who develops the theme: three of sixty megabytes
+    shutil.copytree(
+        html, part, ignore=shutil.ignore_patterns(".buildinfo", "objects.inv.tmp", "*.map")
+    )
+    if output.exists():
+        output.replace(old)
+    part.replace(output)
+    shutil.rmtree(old, ignore_errors=True)
+    size = sum(f.stat().st_size for f in output.rglob("*") if f.is_file()) / 1e6
+    pages = len(list(output.glob("*.html"))) + len(list(output.glob("results/*.html")))
+    report(f"[book] {pages} pages, {size:.1f} MB in {time.perf_counter() - started:.1f} s")
+    return output / "index.html"
+
+
+def _pruned(toc: dict, present: Mapping[Path, bytes]) -> dict:
+    """The table of contents without pages that do not exist, and without emptied parts."""
+
+    def exists(entry: dict) -> bool:
+        stem = Path(entry["file"])
+        return any(stem.with_name(stem.name + end) in present for end in (".md", ".ipynb"))
+
+    parts = []
+    for part in toc.get("parts", []):
+        chapters = []
+        for chapter in part["chapters"]:
+            if "file" in chapter and not exists(chapter):
+                continue
+            if "sections" in chapter:
+                chapter = {**chapter, "sections": [s for s in chapter["sections"] if exists(s)]}
+            chapters.append(chapter)
+        if chapters:
+            parts.append({**part, "chapters": chapters})
+    return {**toc, "parts": parts}
+
+
+def _fold_parameters(document: dict, *, remove: bool = False) -> None:
+    """Fold the parameter cells: a reader sees the answer first, the command at the end has them all."""
+    for cell in document["cells"]:
+        tags = cell["metadata"].get("tags", [])
+        for tag, what in PARAMETER_CELLS.items():
+            if tag in tags:
+                cell["metadata"]["tags"] = [*tags, "remove-cell" if remove else "hide-cell"]
+                folds = {"code_prompt_show": f"Show {what}", "code_prompt_hide": f"Hide {what}"}
+                cell["metadata"]["mystnb"] = folds
+
+
+def _byline(document: dict, stamp: Mapping[str, Any]) -> None:
+    """A line below the title: whose numbers these are, and where it says how they were made."""
+    run = document["metadata"]["umd"]
+    parameters, name = run["parameters"], run["name"]
+    if {"scores", "manifest"} & parameters.keys() and stamp:
+        what = f"**Measured here** on cohort `{stamp.get('cohort')}`, {_subjects(stamp)}"
+    elif run["template"] in SIMULATED:
+        what = "**Simulated** with a known truth; neither printed in the papers nor measured here"
+    elif run["template"].startswith("published"):
+        what = "**Printed in the papers**; nothing on this page was measured here"
+    else:
+        return
+    title = document["cells"][0]
+    head, _, rest = "".join(title["source"]).partition("\n")
+    line = f":::{{div}} umd-byline\n{what} · [how this page was made](#made-{name})\n:::"
+    title["source"] = f"{head}\n\n{line}\n{rest}"
+
+
+def _provenance_cell(
+    document: Mapping, stamp: Mapping[str, Any], known: Mapping[str, notebook.Parameter],
+    data: Iterable[str],
+) -> dict:  # fmt: skip
+    """The last section of an executed chapter: what made it, its data, and how to make it again."""
+    run = document["metadata"]["umd"]
+    name, template = run["name"], run["template"]
+    measured = stamp and {"scores", "manifest"} & run["parameters"].keys()
+    words = []
+    if measured:
+        words += [f"cohort `{stamp.get('cohort')}` ({str(stamp.get('cohort_hash', ''))[:12]}), "
+                  f"{_subjects(stamp)}", _segmenters(stamp)]  # fmt: skip
+    words += [f"umdlib {run['umdlib']}" + (f" ({stamp['commit']})" if stamp.get("commit") else ""),
+              f"run on {run['date']} in {run['seconds']:.0f} s"]  # fmt: skip
+    prefixes = ("scores",) * bool(measured) + ("published",) * _is_published(template)
+    links = [f"{{download}}`{n} <../data/{n}>`" for n in data if n.startswith(prefixes)]
+    links.append(f"{{download}}`{name}.ipynb <{name}.ipynb>` (the notebook as it ran)")
+    values = {n: notebook.default(p) for n, p in known.items()} | run["parameters"]
+    text = (
+        f"(made-{name})=\n## How this page was made\n\n:::{{div}} umd-provenance\n"
+        f"{'; '.join(words)}.\n\nDownload: {', '.join(links)}.\n:::\n\n"
+        "To open this notebook with these parameters, or with others, run in the project's folder\n\n"
+        f"```bash\n{_papermill(name, template, values)}\n```\n\n"
+        "or, with every name and type checked before anything runs,\n\n"
+        f"```bash\n{_command(name, template, values)}\n```\n"
+    )
+    return {"cell_type": "markdown", "id": "provenance", "metadata": {}, "source": text}
+
+
+def _is_published(template: str) -> bool:
+    """Whether a page shows the papers' numbers."""
+    return template.startswith("published") or template == "reported"
+
+
+def _subjects(stamp: Mapping[str, Any]) -> str:
+    """``8 subjects in PET/CT and 8 in PET/MR``."""
+    parts = [f"{n} {'subjects in ' if not k else 'in '}{labels.session(s).title}"
+             for k, (s, n) in enumerate(stamp.get("subjects", {}).items())]  # fmt: skip
+    return " and ".join(parts) or "no subject"
+
+
+def _segmenters(stamp: Mapping[str, Any]) -> str:
+    """The segmenters with the hashes of their weights."""
+    parts = []
+    for name, identity in sorted(stamp.get("segmenters", {}).items()):
+        hashes = [h[:12] for h in identity.get("weights", {}).values() if h]
+        parts.append(f"{name} ({'weights ' + ', '.join(hashes) if hashes else 'no weights'})")
+    return "segmenters " + ", ".join(parts)
+
+
+def _command(name: str, template: str, values: Mapping[str, Any]) -> str:
+    """The command of this project that runs a template with these parameters."""
+    options = [f"-p {k} {_shell(v)}" for k, v in values.items()]
+    called = [] if name == template else [f"--name {name}"]
+    return " \\\n  ".join([f"umdlib run {template}", *called, *options])
+
+
+def _papermill(name: str, template: str, values: Mapping[str, Any]) -> str:
+    """The same as a call of papermill, and the call that opens the result."""
+    options = []
+    for k, v in values.items():
+        if isinstance(v, str):
+            options.append(f"-r {k} {_shell(v)}")  # -p would make a number of a text like 12
+        elif isinstance(v, (bool, int, float)):
+            options.append(f"-p {k} {v}")
+        else:
+            options.append(f"-y {shlex.quote(json.dumps({k: v}))}")
+    call = " \\\n  ".join([f"papermill notebooks/{template}.ipynb {name}.ipynb", *options])
+    return f"{call}\njupyter lab {name}.ipynb"
+
+
+def _template(path: Path, folder: str) -> str:
+    """Template of an executed notebook: ``modality_gap_petmr`` was made from ``modality_gap``."""
+    stem = path.stem
+    while stem and not (Path(folder) / f"{stem}.ipynb").is_file():
+        stem = stem.rpartition("_")[0]
+    return stem or path.stem
+
+
+def _shell(value: Any) -> str:
+    return shlex.quote(value if isinstance(value, str) else json.dumps(value))
+
+
+def job_table(folder: str | Path) -> pd.DataFrame:
+    """What each job of the graph cost, from Snakemake's benchmark files.
+
+    Returns
+    -------
+    pandas.DataFrame
+        job, seconds, peak MB (resident); the slowest first.
+    """
+    rows = []
+    for path in sorted(Path(folder).glob("*.tsv")):
+        last = pd.read_csv(path, sep="\t", na_values="-").iloc[-1]
+        rows.append([path.stem.replace("_", " ", 1), float(last["s"]), float(last["max_rss"])])
+    table = pd.DataFrame(rows, columns=["job", "seconds", "peak MB"])
+    return table.sort_values("seconds", ascending=False, ignore_index=True)
+
+
+def stamp_of(score_file: str | Path) -> dict[str, Any]:
+    """Provenance stamp of a score table, with its `subjects` per session; empty where there is none."""
+    if not Path(score_file).is_file():
+        return {}
+    table = scores.read_scores(score_file)
+    subjects = table.groupby("session", sort=False)["subject"].nunique()
+    stamp = {**table.attrs["stamp"], "subjects": {s: int(n) for s, n in subjects.items()}}
+    if stamp.get("cohort") == "cohort":  # the folder of the synthetic cohort: its run names it
+        stamp["cohort"] = Path(score_file).resolve().parent.name
+    return stamp
+
+
+def downloads(score_file: str | Path) -> dict[str, bytes]:
+    """What the pages offer: the score table in two formats, and the published tables in one archive.
+
+    Returns
+    -------
+    dict
+        File name -> content; the same input gives the same bytes.
+    """
+    files = {}
+    if Path(score_file).is_file():
+        files["scores.parquet"] = Path(score_file).read_bytes()
+        files["scores.csv"] = scores.read_scores(score_file).to_csv(index=False).encode()
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted((Path(published.__file__).parent / "data").glob("*.tsv")):
+            archive.writestr(zipfile.ZipInfo(path.name), path.read_bytes())
+    return files | {"published_tables.zip": stream.getvalue()}

@@ -1,0 +1,252 @@
+"""Gallery: single predictions picked by their score, and structures that lie in many parts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import ndimage
+
+from umdlib import labels
+from umdlib.cohort.manifest import Cohort
+from umdlib.errors import InputError
+from umdlib.evaluation import store as runs
+from umdlib.prompts import drawing as prompts
+from umdlib.scores.empty_rules import higher_is_better
+
+
+def scored_segmenters(table: pd.DataFrame, session: str) -> list[str]:
+    """Segmenters that have a prediction in a session, in the table's order."""
+    rows = table[table["session"].eq(session) & ~table["status"].isin(["unavailable", "failed"])]
+    return list(rows["segmenter"].unique())
+
+
+def success_and_failure(
+    table: pd.DataFrame, *, segmenter: str, modality: str, session: str, metric: str = "dice"
+) -> pd.DataFrame:
+    """The best and the worst prediction of the structure on which a segmenter varies most.
+
+    Picked by score among the first predictions (step 0, first seed), so that nobody chooses: the
+    structure with the widest range between subjects, its best and its worst subject; ties go to
+    the first in the table's order.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Two score rows, best first; empty where there is no scored prediction.
+
+    Examples
+    --------
+    >>> from umdlib.scores.simulated import score_table
+    >>> table = score_table(n_subjects=3, structures=["liver", "colon"])
+    >>> picked = success_and_failure(table, segmenter="a", modality="CT", session="petct")
+    >>> picked.structure.nunique(), bool(picked.dice.iloc[0] >= picked.dice.iloc[1])
+    (1, True)
+    """
+    rows = _first_predictions(table, segmenter, session, metric)
+    rows = rows[rows["modality"] == modality]
+    if rows.empty:
+        return rows
+    by_structure = rows.groupby("structure", sort=False)[metric]
+    widest = (by_structure.max() - by_structure.min()).idxmax()
+    rows = rows[rows["structure"] == widest]
+    ends = [rows[metric].idxmax(), rows[metric].idxmin()]
+    return rows.loc[ends if higher_is_better(metric) else ends[::-1]]
+
+
+def largest_losses(
+    table: pd.DataFrame, *, segmenter: str, session: str, metric: str = "dice", n: int = 1
+) -> pd.DataFrame:
+    """The pairs that lose most from the structural image to PET, picked by score.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `n` rows at most: subject, structure, structural, pet, difference (PET minus structural),
+        the largest loss first.
+
+    Examples
+    --------
+    >>> from umdlib.scores.simulated import score_table
+    >>> losses = largest_losses(score_table(n_subjects=3), segmenter="c", session="petct")
+    >>> bool(losses.difference.iloc[0] < 0)
+    True
+    """
+    rows = _first_predictions(table, segmenter, session, metric)
+    wide = rows.pivot_table(
+        index=["subject", "structure"], columns="modality", values=metric, sort=False
+    )
+    structural = labels.session(session).structural
+    if structural not in wide or "PET" not in wide:
+        return pd.DataFrame(columns=["subject", "structure", "structural", "pet", "difference"])
+    wide = wide.rename(columns={structural: "structural", "PET": "pet"}).dropna()
+    wide["difference"] = wide["pet"] - wide["structural"]
+    wide.columns.name = None
+    ascending = higher_is_better(metric)
+    return wide.sort_values("difference", ascending=ascending, kind="stable").head(n).reset_index()
+
+
+def readable(table: pd.DataFrame, cohort: Cohort, session: str) -> pd.DataFrame:
+    """A table of picked cases with the names that a reader knows, for its columns and structures."""
+    titles = {s.name: s.title for s in cohort.structures}
+    shown = table.assign(structure=table["structure"].map(titles))
+    structural = labels.session(session).structural
+    return shown.rename(columns={"structural": structural, "pet": "PET", "dice": "DSC"})
+
+
+def best_segmenter(table: pd.DataFrame, *, session: str, metric: str = "dice") -> str:
+    """The segmenter with the best mean score on the structural images of a session.
+
+    Those that are asked with a click come first, whatever the others score: a subject's two images
+    share their clicks, and a specialist is another network in each.
+
+    Raises
+    ------
+    InputError
+        If the table holds no score of that session.
+    """
+    rows = table[table["session"].eq(session) & table["step"].eq(0)]
+    rows = rows[rows["modality"] == labels.session(session).structural]
+    clicked = rows["prompt"].map(lambda name: prompts.kind_given(name) == "click").astype(bool)
+    for part in (rows[clicked], rows):
+        means = part.groupby("segmenter", sort=False)[metric].mean().dropna()
+        if len(means):
+            return str(means.idxmax() if higher_is_better(metric) else means.idxmin())
+    raise InputError(f"No {metric} of session {session} in the score table.")
+
+
+def first_prompt(table: pd.DataFrame, segmenter: str) -> str:
+    """Protocol of a segmenter's first predictions: ``centre`` if it has it, else its own first."""
+    given = table.loc[table["segmenter"].eq(segmenter), "prompt"]
+    return "centre" if given.eq("centre").any() or given.empty else str(given.iloc[0])
+
+
+def foci_found(
+    reference: np.ndarray, prediction: np.ndarray, *, smallest: int = 1
+) -> tuple[int, int]:
+    """How many separate parts of a reference a prediction touches, and how many there are.
+
+    Parameters
+    ----------
+    reference, prediction
+        (I, J, K) boolean. Parts are connected through faces, edges and corners.
+    smallest
+        Voxels that a part must have to be counted.
+
+    Examples
+    --------
+    >>> reference = np.array([[[1, 1, 0, 1, 0, 1]]], bool)
+    >>> prediction = np.array([[[0, 1, 1, 0, 0, 1]]], bool)
+    >>> foci_found(reference, prediction), foci_found(reference, prediction, smallest=2)
+    ((2, 3), (1, 1))
+    """
+    parts, count = ndimage.label(reference, np.ones((3, 3, 3)))
+    counted = np.bincount(parts.ravel(), minlength=count + 1) >= smallest
+    counted[0] = False
+    touched = np.zeros_like(counted)
+    touched[np.unique(parts[prediction])] = True
+    return int((touched & counted).sum()), int(counted.sum())
+
+
+def foci_table(
+    cohort: Cohort,
+    table: pd.DataFrame,
+    *,
+    root: str | Path,
+    segmenter: str,
+    session: str,
+    metric: str = "dice",
+    min_ml: float = 0.5,
+) -> pd.DataFrame:
+    """Structures whose PET reference lies in separate parts, and how many parts one click finds.
+
+    Parameters
+    ----------
+    cohort
+        Cases and references.
+    table
+        Score table of the run.
+    root
+        Folder of the run: the predictions after the first click are read from it.
+    segmenter, session, metric
+        Which predictions, and the score shown beside.
+    min_ml
+        Smaller parts are not counted: a few voxels cut off by the grid are no lesion.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per subject and structure with more than one part: subject, structure, parts,
+        found, and the metric.
+    """
+    rows = _first_predictions(table, segmenter, session, metric)
+    rows = rows[rows["modality"] == "PET"]
+    found = []
+    for subject, scored in rows.groupby("subject", sort=False):
+        case = cohort.case(str(subject), session, "PET")
+        labelled = case.read_reference()
+        smallest = int(np.ceil(min_ml * 1000 / np.prod(labelled.spacing_mm)))
+        masks = runs.read_prediction(root, segmenter, case, prompt=first_prompt(table, segmenter))
+        for row in scored.itertuples():
+            wanted = labelled.data == cohort.structure(row.structure).value
+            touched, parts = foci_found(wanted, masks[row.structure], smallest=smallest)
+            if parts > 1:
+                found.append([subject, row.structure, parts, touched, getattr(row, metric)])
+    return pd.DataFrame(found, columns=["subject", "structure", "parts", "found", metric])
+
+
+def foci_words(foci: pd.DataFrame) -> str:
+    """What `foci_table` says, as Markdown: a sentence, then one line per structure."""
+    if foci.empty:
+        return (
+            "Every structure of this cohort is one connected part in every subject, so this run "
+            "cannot show it: a cohort with lesions can."
+        )
+    by = foci.groupby("structure", sort=False).agg(
+        subjects=("subject", "nunique"), parts=("parts", "sum"), found=("found", "sum")
+    )
+    lines = [
+        "| structure | subjects | parts | found by one click | share |",
+        "|---|---|---|---|---|",
+    ]
+    for name, row in by.iterrows():
+        share = row["found"] / row["parts"]
+        lines.append(
+            f"| {name} | {row['subjects']} | {row['parts']} | {row['found']} | {share:.0%} |"
+        )
+    total, hit = int(by["parts"].sum()), int(by["found"].sum())
+    said = (
+        f"After one click each, the predictions touch {hit} of {total} parts "
+        f"({len(foci)} references of {foci['subject'].nunique()} subjects)."
+    )
+    return said + "\n\n" + "\n".join(lines)
+
+
+def gallery_words(cohort: Cohort, *, segmenter: str, session: str, prompt: str = "centre") -> str:
+    """Which segmenter, session and prompt the gallery shows, as one Markdown sentence."""
+    title = labels.session(session).title
+    count = len(cohort.subjects(session))
+    return (
+        f"Shown: segmenter `{segmenter}` on the {count} {title} subjects of this run, "
+        f"{_asked(prompt)}."
+    )
+
+
+def _asked(prompt: str) -> str:
+    """How a protocol asks for a structure, in words."""
+    if prompt == "centre":
+        return "prompted with one click in the centre of each structure"
+    if prompts.kind_given(prompt) == "class":
+        return "asked for each structure by its name"
+    return f"prompted by the protocol `{prompt}`"
+
+
+def _first_predictions(
+    table: pd.DataFrame, segmenter: str, session: str, metric: str
+) -> pd.DataFrame:
+    """Scored predictions after the first prompt, before any correction."""
+    keep = table["segmenter"].eq(segmenter) & table["session"].eq(session)
+    keep &= table["prompt"].eq(first_prompt(table, segmenter))
+    keep &= table["step"].eq(0) & table["seed"].eq(0)
+    return table[keep & table[metric].notna()]

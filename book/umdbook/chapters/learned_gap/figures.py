@@ -1,0 +1,263 @@
+"""Figures of trained networks: loss curves, the 3 × 2 design, class boxes, domains, new targets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from umdlib.figures.style import GREY, axes, legend_below, rows_down
+from umdlib.labels import MODALITIES, session
+from umdlib.scores.empty_rules import score_limits
+from umdlib.statistics.factorial import DIETS
+from umdlib.tables import metric_title, structure_title
+
+# A training has the colour of what it saw.
+DIET_LOOKS: dict[str, dict[str, str]] = {
+    "structural": {"color": "#0072b2", "marker": "o"},
+    "pet": {"color": "#d55e00", "marker": "D"},
+    "both": {"color": "#000000", "marker": "s"},
+}
+
+
+def diet_curves(
+    logs: Mapping[str, pd.DataFrame], *, y: str = "loss", ax: Axes | None = None
+) -> Axes:
+    """A column of each network's log against the step.
+
+    Parameters
+    ----------
+    logs
+        Diet -> log, see `umdlib.training.promptable.COLUMNS`.
+    y
+        Column: ``loss``, ``dice_first`` or ``dice_last``.
+    ax
+        Axes to draw on; None makes them.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The thin line is the log; the thick one its running mean over five reports.
+    """
+    ax = axes(ax, figsize=(5.6, 3.6))
+    for diet, log in logs.items():
+        look = DIET_LOOKS[diet]
+        ax.plot(log["step"], log[y], color=look["color"], lw=0.6, alpha=0.45)
+        mean = log[y].rolling(5, min_periods=1, center=True).mean()
+        ax.plot(log["step"], mean, color=look["color"], label=DIETS[diet])
+    ax.set_xlabel("step")
+    titles = {"loss": "loss", "dice_first": "DSC after the first click",
+              "dice_last": "DSC after the last click"}  # fmt: skip
+    ax.set_ylabel(titles.get(y, y))
+    return ax
+
+
+def design_plot(
+    table: pd.DataFrame,
+    *,
+    seeds: pd.DataFrame | None = None,
+    metric: str = "dice",
+    legend: bool = True,
+    ax: Axes | None = None,
+) -> Axes:
+    """Score on either image after each training: lines that cross are an interaction.
+
+    Parameters
+    ----------
+    table
+        From `umdlib.statistics.factorial.design_table`, of one session.
+    seeds
+        From `umdlib.statistics.factorial.by_training_seed`, of that session: small marks, one per seed.
+    metric
+        Its name.
+    legend
+        Whether to put one under the figure.
+    ax
+        Axes to draw on; None makes them.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    ax = axes(ax, figsize=(4.6, 3.9))
+    for n, diet in enumerate(d for d in DIETS if d in set(table["diet"])):
+        part = table[table["diet"].eq(diet)]
+        x = part["side"].eq("pet").to_numpy() + 0.05 * (n - 1)
+        look = DIET_LOOKS[diet]
+        ax.vlines(x, part["ci_low"], part["ci_high"], color=look["color"], lw=1.8)
+        ax.plot(x, part["estimate"], label=DIETS[diet], ms=7, **look)
+        if seeds is not None:
+            mine = seeds[seeds["diet"].eq(diet)]
+            spots = mine["side"].eq("pet") + 0.05 * (n - 1) + 0.07
+            ax.scatter(spots, mine["score"], s=14, marker="_", color=look["color"], lw=1.6)
+    structural = session(table["session"].iloc[0]).structural
+    ax.set_xticks([0, 1], [f"tested on {structural}", "tested on PET"])
+    ax.set_xlim(-0.3, 1.3)
+    ax.set_ylim(score_limits(metric))
+    ax.set_ylabel(f"mean {metric_title(metric)}")
+    if legend:
+        legend_below(ax)
+    return ax
+
+
+def effect_plot(
+    contrasts: pd.DataFrame, *, names: Sequence[str] | None = None, ax: Axes | None = None
+) -> Axes:
+    """Contrasts with their intervals, one row each; session told by colour and marker.
+
+    Parameters
+    ----------
+    contrasts
+        From `umdlib.statistics.factorial.contrast_table`.
+    names
+        Which, in this order; all by default.
+    ax
+        Axes to draw on; None makes them.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    names = list(names or dict.fromkeys(contrasts["contrast"]))
+    sessions = list(dict.fromkeys(contrasts["session"]))
+    ax = axes(ax, figsize=(6.4, 1.2 + 0.42 * len(names)))
+    ax.axvline(0, color="#444444", lw=0.9)
+    for n, name in enumerate(sessions):
+        structural = session(name).structural
+        colour, marker = MODALITIES[structural].colour, "oD"[n % 2]
+        part = contrasts[contrasts["session"].eq(name)].set_index("contrast").reindex(names)
+        y = np.arange(len(names)) + 0.22 * (n - (len(sessions) - 1) / 2)
+        ax.hlines(y, part["ci_low"], part["ci_high"], color=colour, lw=1.8)
+        ax.plot(part["estimate"], y, ls="none", marker=marker, color=colour,
+                label=session(name).title)  # fmt: skip
+    rows_down(ax, names)
+    metric = metric_title(contrasts.attrs.get("metric", "dice"))
+    ax.set_xlabel(f"difference in {metric}, 95 % interval over subjects")
+    legend_below(ax)
+    return ax
+
+
+def class_boxes(
+    classes: pd.DataFrame, *, metric: str = "dice", legend: bool = True, ax: Axes | None = None
+) -> Axes:
+    """One box per system over the structures' mean scores: the form of SegAnyPET's figure 2a.
+
+    Parameters
+    ----------
+    classes
+        From `umdlib.statistics.factorial.class_means`, of one session.
+    metric
+        Its name.
+    legend
+        Whether to put one under the figure.
+    ax
+        Axes to draw on; None makes them.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Line: median; box: quartiles; dots: structures beyond 1.5 box lengths.
+    """
+    labels = list(dict.fromkeys(classes["label"]))
+    structural = MODALITIES[session(classes["session"].iloc[0]).structural]
+    ax = axes(ax, figsize=(7.2, 1.2 + 0.5 * len(labels)))
+    sides = ((-0.18, structural), (0.18, MODALITIES["PET"]))
+    for shift, modality in sides:
+        rows = classes[classes["modality"].eq(modality.name)]
+        groups = [rows.loc[rows["label"].eq(label), "score"].dropna() for label in labels]
+        ax.boxplot(groups, positions=np.arange(len(labels)) + shift, orientation="horizontal",
+                   widths=0.3, manage_ticks=False, patch_artist=True,
+                   medianprops={"color": "black", "lw": 1.6},
+                   flierprops={"marker": "o", "ms": 4, "mfc": modality.colour, "mec": "none"},
+                   boxprops={"facecolor": modality.colour, "alpha": 0.35, "lw": 0.8})  # fmt: skip
+    rows_down(ax, labels)
+    ax.set_xlim(score_limits(metric))
+    ax.set_xlabel(f"{metric_title(metric)}, mean over subjects of each structure")
+    if legend:
+        handles = [Line2D([], [], lw=7, alpha=0.45, color=m.colour, label=m.title)
+                   for m in MODALITIES.values()]  # fmt: skip
+        legend_below(ax, handles=handles)
+    return ax
+
+
+def domain_plot(table: pd.DataFrame, titles: Mapping[str, str], *, ax: Axes | None = None) -> Axes:
+    """Score of each training in every domain, on its own modality and on the other.
+
+    Parameters
+    ----------
+    table
+        From `umdlib.statistics.domain_shift.domain_scores`.
+    titles
+        Domain -> name shown, in the order of the figure.
+    ax
+        Axes to draw on; None makes them.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Large marks are means, small ones subjects; filled on the structural image, open on PET.
+    """
+    ax = axes(ax, figsize=(7.2, 4.0))
+    metric = table.attrs.get("metric", "dice")
+    table = table.groupby(["domain", "diet", "modality", "number"])["score"].mean().reset_index()
+    shown = [d for d in titles if d in set(table["domain"])]
+    groups = [(d, pet) for d in DIETS for pet in (False, True)]
+    for n, (diet, pet) in enumerate(groups):
+        look, dx = DIET_LOOKS[diet], 0.12 * (n - (len(groups) - 1) / 2)
+        mine = table[table["diet"].eq(diet) & table["modality"].eq("PET").eq(pet)]
+        face = "white" if pet else look["color"]
+        for x, domain in enumerate(shown):
+            values = mine.loc[mine["domain"].eq(domain), "score"]
+            ax.scatter(np.full(len(values), x + dx), values, s=8, color=GREY, zorder=2)
+            ax.plot(x + dx, values.mean(), marker=look["marker"], mec=look["color"], mfc=face,
+                    ms=8, zorder=3)  # fmt: skip
+    ax.set_xticks(range(len(shown)), [titles[d] for d in shown])
+    ax.set_ylim(score_limits(metric))
+    ax.set_ylabel(f"mean {metric_title(metric)} over structures")
+    handles = [Line2D([], [], ls="none", label=f"trained on {DIETS[d]}", **DIET_LOOKS[d])
+               for d in DIETS]  # fmt: skip
+    handles += [Line2D([], [], ls="none", marker="o", color=GREY, label="tested on structure"),
+                Line2D([], [], ls="none", marker="o", mec=GREY, mfc="white", color=GREY,
+                       label="tested on PET")]  # fmt: skip
+    legend_below(ax, handles=handles, columns=3)
+    return ax
+
+
+def withheld_plot(pairs: pd.DataFrame, *, legend: bool = True, ax: Axes | None = None) -> Axes:
+    """Each structure's mean score with and without it in the training; the withheld ones on top.
+
+    Parameters
+    ----------
+    pairs
+        From `umdlib.statistics.unseen_structures.paired_scores`, of one session.
+    legend
+        Whether to put one under the figure.
+    ax
+        Axes to draw on; None makes them.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Filled: the network trained on all structures; open: the one whose training withheld those
+        above the line.
+    """
+    means = pairs.groupby("structure", sort=False)[["withheld", "full", "fewer"]].mean()
+    means = means.sort_values(["withheld", "full"], ascending=[False, True], kind="stable")
+    ax = axes(ax, figsize=(7.0, 1.2 + 0.32 * len(means)))
+    y, look = np.arange(len(means)), DIET_LOOKS["pet"]
+    ax.hlines(y, means["full"], means["fewer"], color=GREY, lw=1.4)
+    ax.plot(means["full"], y, ls="none", ms=7, label="trained on all structures", **look)
+    ax.plot(means["fewer"], y, ls="none", ms=7, mfc="white", label="trained without the withheld",
+            marker=look["marker"], color=look["color"])  # fmt: skip
+    ax.axhline(means["withheld"].sum() - 0.5, color="#444444", lw=0.9, ls=":")
+    rows_down(ax, (structure_title(s) + (", withheld" if w else "")
+                   for s, w in means["withheld"].items()))  # fmt: skip
+    metric = pairs.attrs.get("metric", "dice")
+    ax.set_xlim(score_limits(metric))
+    ax.set_xlabel(f"{metric_title(metric)} on PET, mean over subjects")
+    if legend:
+        legend_below(ax)
+    return ax

@@ -1,0 +1,179 @@
+"""What the chapter on the learned gap shows of released networks and of the runs beside the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from umdlib.scores import table as score_tables
+from umdlib.statistics.factorial import DIETS, contrast_table, parts_of
+from umdlib.tables.markdown import number
+from umdlib.training.sessions import NETWORKS
+from umdlib.weights import card
+
+FAMILY = "clicknet"
+# Networks of which there are three trainings each: name -> name shown to a reader.
+ARCHITECTURES = NETWORKS
+# The same training as that of FULL, with structures withheld (its card says which).
+FULL, FEWER = "clicknet_pet", "clicknet_pet_visible"
+NO_WEIGHTS = "This installation holds no released network of this family."
+NO_CURVE = (
+    "This run holds no scores of one to ten clicks: they are computed where the segmenters of the "
+    "run include `clicknet_both`."
+)
+NO_FEWER = (
+    "This run holds no scores of a network whose training withheld structures. `umdlib train "
+    "promptable --without A,B` makes one."
+)
+ONE_GROUP = (
+    "The structures of this cohort were all withheld from that training, or none was: there are no two "
+    "groups to compare."
+)
+NO_SMALL = (
+    "This run holds no scores of these networks: the segmenters `sam_med3d_small_structural`, "
+    "`sam_med3d_small_pet` and `sam_med3d_small_both`."
+)
+ONE_ARCHITECTURE = (
+    "This run holds scores of fewer than two architectures, so there is nothing to compare: `clicknet_*` is "
+    "one, `sam_med3d_small_*` the other."
+)
+ONE_SEED = (
+    "This run holds networks of one training seed per diet: nothing to compare. `umdlib train "
+    "promptable --seed N` makes others, and `clicknet:FOLDER/NAME.json` is such a network's name "
+    "(`sam_med3d_small:FOLDER/NAME.json` of the other architecture)."
+)
+# Systems that take no clicks, in the order of SegAnyPET's figure 2.
+SPECIALISTS = (
+    "nnunet", "stunet", "swinunetr", "segresnet",
+    "nnunet_small", "stunet_small", "swinunetr_small", "segresnet_small",
+)  # fmt: skip
+CLICKS = (1, 3, 5)
+
+
+def released(family: str = FAMILY) -> list[str]:
+    """Released networks of a family, first seeds first.
+
+    Examples
+    --------
+    >>> all(parts_of(name) for name in released())
+    True
+    """
+    order = {diet: n for n, diet in enumerate(DIETS)}
+    found = [(parts_of(n, family=family), n) for n in card.names()]
+    return [
+        n for p, n in sorted((f for f in found if f[0]), key=lambda f: (f[0][1], order[f[0][0]]))
+    ]
+
+
+def costs() -> pd.DataFrame:
+    """What each released network was trained on and what that cost."""
+    further = [FEWER] if FEWER in card.names() else []
+    names = {family: released(family) for family in ARCHITECTURES}
+    names[FAMILY] += further
+    return card.cost_table([n for family in names.values() for n in family])
+
+
+def logs(seed: int = 0, family: str = FAMILY) -> dict[str, pd.DataFrame]:
+    """Loss curves of one seed of a family, by training."""
+    parts = {n: parts_of(n, family=family) for n in released(family)}
+    return {p[0]: card.read_log(n) for n, p in parts.items() if p[1] == seed}
+
+
+def read(path: str | Path) -> pd.DataFrame:
+    """A score table beside the run's; an empty one where the file does not exist."""
+    if not Path(path).is_file():
+        columns = [*score_tables.KEYS, "dice", "status", "reason", "seconds"]
+        return pd.DataFrame(columns=columns)
+    return score_tables.read_scores(path)
+
+
+def with_further(table: pd.DataFrame, further: pd.DataFrame, family: str = FAMILY) -> pd.DataFrame:
+    """A family's rows of a run's table and of a table of further trainings, on the same subjects.
+
+    A training that both tables hold is taken from the run's.
+    """
+    both = beside(table, further)
+    return both[both["segmenter"].map(lambda s: parts_of(s, family=family) is not None)]
+
+
+def by_architecture(trainings: Mapping[str, pd.DataFrame], **options) -> pd.DataFrame:
+    """`umdlib.statistics.factorial.contrast_table` of each architecture, with its title in `network`.
+
+    Parameters
+    ----------
+    trainings
+        Family -> its rows of the design, see `umdlib.statistics.factorial.design_scores`.
+    options
+        Of `umdlib.statistics.factorial.contrast_table`.
+    """
+    tables = [
+        contrast_table(rows, **options).assign(network=ARCHITECTURES[family])
+        for family, rows in trainings.items()
+    ]
+    metrics = {t.attrs.get("metric", "dice") for t in tables}
+    table = pd.concat(tables, ignore_index=True)
+    table.attrs["metric"] = metrics.pop()
+    return table
+
+
+def beside(table: pd.DataFrame, further: pd.DataFrame) -> pd.DataFrame:
+    """A run's table and a table of further networks on its subjects; the run's where both have one."""
+    new = further[~further["segmenter"].isin(set(table["segmenter"]))]
+    new = new[new["subject"].isin(set(table["subject"]))]
+    return pd.concat([table, new], ignore_index=True) if len(new) else table
+
+
+def withheld_structures() -> list[str]:
+    """Structures that the training of `FEWER` never asked for; none where it is not released."""
+    return list(card.read(FEWER).data["withheld"]) if FEWER in card.names() else []
+
+
+def seed_sentence(contrasts: pd.DataFrame) -> str:
+    """How far the trainings of several seeds lie apart, beside the largest of the effects.
+
+    Parameters
+    ----------
+    contrasts
+        From `umdlib.statistics.factorial.contrasts_by_training_seed`.
+    """
+    spread = contrasts.groupby(["session", "contrast"], sort=False)["estimate"].agg(
+        ["min", "max", "nunique"]
+    )
+    spread = spread[spread["nunique"].gt(1)]
+    if spread.empty:
+        return ""
+    width = spread["max"] - spread["min"]
+    session, contrast = width.idxmax()
+    gap = contrasts[contrasts["contrast"].eq("gap") & contrasts["session"].eq(session)]["estimate"]
+    return (
+        f"The trainings lie furthest apart in the {contrast}: by {number(width.max())}, where the gap "
+        f"is {number(gap.max(), sign=True)} to {number(gap.min(), sign=True)}."
+    )
+
+
+def compared(table: pd.DataFrame, titles: Mapping[str, str]) -> list[tuple[str, str, int]]:
+    """Systems of a score table for the form of SegAnyPET's figure 2: (label, segmenter, step).
+
+    Specialists first, then every system that takes clicks, after 1, 3 and 5 of them where the run
+    goes that far, and after its last click otherwise.
+    """
+    here = table[table["status"].ne("unavailable")]
+    names = list(here["segmenter"].unique())
+    order = [n for n in SPECIALISTS if n in names] + [n for n in names if n not in SPECIALISTS]
+    systems = []
+    for name in order:
+        rows = here[here["segmenter"].eq(name)]
+        steps = set(rows["step"])
+        if steps == {0}:
+            systems.append((titles.get(name, name), name, 0))
+            continue
+        for clicks in CLICKS:
+            if clicks - 1 in steps:
+                word = "click" if clicks == 1 else "clicks"
+                systems.append((f"{titles.get(name, name)}, {clicks} {word}", name, clicks - 1))
+        if max(steps) < CLICKS[-1] - 1 and max(steps) + 1 not in CLICKS:
+            label = f"{titles.get(name, name)}, {max(steps) + 1} clicks"
+            systems.append((label, name, max(steps)))
+    return systems

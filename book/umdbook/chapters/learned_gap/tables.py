@@ -1,0 +1,262 @@
+"""Tables and sentences on trained networks: the 3 × 2 design, its contrasts, domains, new targets."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from umdlib.labels import session
+from umdlib.scores.empty_rules import higher_is_better, is_directed
+from umdlib.statistics.factorial import DIETS
+from umdlib.statistics.unseen_structures import GROUPS
+from umdlib.tables.markdown import interval, number, p_text
+from umdlib.tables.modality_table import metric_title, session_title
+
+ABSENT = (
+    "This run's score table holds none of the three networks, so there is nothing to show here. "
+    "They are segmenters like any other: name `clicknet_structural`, `clicknet_pet` and "
+    "`clicknet_both` among the segmenters of the run."
+)
+
+
+def design_layout(table: pd.DataFrame) -> pd.DataFrame:
+    """The 3 × 2 table of every session: rows are trainings, columns what they were tested on."""
+    rows = []
+    for name, part in table.groupby("session", sort=False):
+        structural = session(name).structural
+        for diet, cells in part.groupby("diet", sort=False):
+            at = cells.set_index("side")
+            row = {"Session": session_title(name), "Trained on": DIETS[diet]}
+            for side, title in (("structural", "the structural image"), ("pet", "PET")):
+                row[f"Tested on {title}"] = _cell(at.loc[side]) if side in at.index else "–"
+            row["n"] = str(int(cells["n_subjects"].max()))
+            row["Trainings"] = str(int(cells["n_seeds"].max()))
+            row["Structural"] = structural
+            rows.append(row)
+    columns = ["Session", "Trained on", "Tested on the structural image", "Tested on PET", "n",
+               "Trainings"]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns)
+
+
+def contrast_layout(contrasts: pd.DataFrame) -> pd.DataFrame:
+    """Contrasts with interval and p-value, in words."""
+    return pd.DataFrame({
+        "Session": [session_title(s) for s in contrasts["session"]],
+        "Contrast": contrasts["contrast"],
+        "Means": contrasts["words"],
+        f"Difference in {_metric(contrasts)}": [
+            interval(r.estimate, r.ci_low, r.ci_high) for r in contrasts.itertuples()
+        ],
+        "p": [p_text(p) for p in contrasts["p_value"]],
+        "n": [str(n) for n in contrasts["n_subjects"]],
+    })  # fmt: skip
+
+
+def seed_layout(contrasts: pd.DataFrame) -> pd.DataFrame:
+    """Contrasts of every training seed side by side, in sessions that have several.
+
+    Parameters
+    ----------
+    contrasts
+        From `umdlib.statistics.factorial.contrasts_by_training_seed`.
+    """
+    table = _side_by_side(contrasts, "training_seed")
+    return table.rename(
+        columns={n: f"Training seed {n}" for n in contrasts["training_seed"].unique()}
+    )
+
+
+def architecture_layout(contrasts: pd.DataFrame) -> pd.DataFrame:
+    """Contrasts of every architecture side by side, in sessions that have several.
+
+    Parameters
+    ----------
+    contrasts
+        From `umdbook.chapters.learned_gap.runs.by_architecture`.
+    """
+    return _side_by_side(contrasts, "network")
+
+
+def architecture_words(contrasts: pd.DataFrame) -> str:
+    """Whether the architectures agree on the interaction of training and test modality.
+
+    Parameters
+    ----------
+    contrasts
+        From `umdbook.chapters.learned_gap.runs.by_architecture`.
+    """
+    said = []
+    rows = contrasts[contrasts["contrast"].eq("interaction")]
+    for name, part in rows.groupby("session", sort=False):
+        if len(part) < 2:
+            continue
+        each = " and ".join(f"{_change(r)} with {r['network']}" for _, r in part.iterrows())
+        clear = (part["ci_low"].gt(0) | part["ci_high"].lt(0)).all()
+        if not np.isfinite(part[["ci_low", "ci_high"]].to_numpy(float)).all():
+            verdict = "too few subjects for an interval"
+        elif clear and (part["estimate"].gt(0).all() or part["estimate"].lt(0).all()):
+            verdict = "in both the gap depends on the training, in the same direction"
+        elif clear:
+            verdict = "in both the gap depends on the training, in opposite directions"
+        else:
+            verdict = "an interval that holds 0 decides nothing"
+        said.append(f"**{session_title(name)}**: the interaction is {each}: {verdict}.")
+    return "\n\n".join(said)
+
+
+def _side_by_side(contrasts: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Contrasts with their intervals, a column for each value of `by`."""
+    counts = contrasts.groupby("session")[by].nunique()
+    rows = contrasts[contrasts["session"].isin(counts.index[counts.gt(1)])]
+    cells = [interval(r.estimate, r.ci_low, r.ci_high) for r in rows.itertuples()]
+    wide = rows.assign(cell=cells).pivot_table(
+        index=["session", "contrast"], columns=by, values="cell", aggfunc="first", sort=False
+    )
+    table = pd.DataFrame({
+        "Session": [session_title(s) for s in wide.index.get_level_values("session")],
+        "Contrast": wide.index.get_level_values("contrast"),
+    })  # fmt: skip
+    for value in wide.columns:
+        table[value] = wide[value].fillna("–").to_numpy()
+    return table
+
+
+def answer(contrasts: pd.DataFrame, shares: pd.DataFrame) -> str:
+    """Whether the gap is learned, session by session, in a sentence that the numbers decide."""
+    said = []
+    for name, part in contrasts.groupby("session", sort=False):
+        at = part.set_index("contrast")
+        if not {"gap", "modality effect", "transfer effect", "interaction",
+                "reverse gap"} <= set(at.index):  # fmt: skip
+            said.append(f"**{session_title(name)}**: not all of the three networks were run.")
+            continue
+        gap, modality, transfer = (at.loc[n] for n in ("gap", "modality effect", "transfer effect"))
+        text = (
+            f"**{session_title(name)}**: the network that was trained on structure changes its {_metric(contrasts)} by "
+            f"{_change(gap)} from the structural image to PET. {_change(modality)} are left when each "
+            f"image is given to the network that was trained on it (modality effect); "
+            f"{_change(transfer)} are the price of not having been trained on PET (transfer "
+            f"effect). "
+        )
+        share = shares[shares["session"].eq(name)]
+        if len(share) and np.isfinite(share["estimate"].iloc[0]):
+            row = share.iloc[0]
+            text += (
+                f"So {100 * row['estimate']:.0f} % of the gap is learned "
+                f"(95 % interval {100 * row['ci_low']:.0f} to {100 * row['ci_high']:.0f} %). "
+            )
+        elif len(share):
+            text += share["note"].iloc[0].capitalize() + ". "
+        cross = at.loc["interaction"]
+        text += f"The interaction of training and test modality is {_change(cross)}: "
+        said.append(text + _verdict(cross, gap, at.loc["reverse gap"]))
+    return "\n\n".join(said) or ABSENT
+
+
+def _verdict(cross: pd.Series, gap: pd.Series, reverse: pd.Series) -> str:
+    """What an interaction says of a gap and of the gap of the network trained on PET."""
+    if not np.isfinite(cross["ci_low"]):
+        return "one subject, so no interval."
+    if cross["ci_low"] <= 0 <= cross["ci_high"]:
+        return "its interval holds 0."
+    opposite = (gap["ci_high"] < 0 < reverse["ci_low"]) or (reverse["ci_high"] < 0 < gap["ci_low"])
+    if opposite:
+        return "the training decides which image is the hard one."
+    return "the size of the gap depends on the training."
+
+
+def domain_layout(
+    changes: pd.DataFrame, titles: dict[str, str], words: dict[str, str]
+) -> pd.DataFrame:
+    """Mean DSC per domain and training on each image, and the change against the training's domain.
+
+    Parameters
+    ----------
+    changes
+        From `umdlib.statistics.domain_shift.domain_changes`.
+    titles, words
+        Of the domains.
+    """
+    rows = []
+    for domain in (d for d in titles if d in set(changes["domain"])):
+        at = changes[changes["domain"].eq(domain)].set_index(["diet", "modality"])
+        for n, diet in enumerate(d for d in DIETS if d in at.index.get_level_values("diet")):
+            row = {"Domain": titles[domain], "Differs in": words[domain]}
+            row = row if n == 0 else dict.fromkeys(row, "")
+            row["Trained on"] = DIETS[diet]
+            for modality in dict.fromkeys(changes["modality"]):
+                if (diet, modality) not in at.index:
+                    row |= {f"{modality}: {_metric(changes)}": "–", f"{modality}: change": "–"}
+                    continue
+                here = at.loc[(diet, modality)]
+                told = np.isfinite(here["change"])
+                row[f"{modality}: {_metric(changes)}"] = number(here["score"])
+                row[f"{modality}: change"] = (
+                    interval(here["change"], here["ci_low"], here["ci_high"]) if told else "–"
+                )
+            row["n"] = str(int(at["n_subjects"].max()))
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def withheld_layout(costs: pd.DataFrame) -> pd.DataFrame:
+    """What withholding structures from a training changed, by session and group of structures.
+
+    Parameters
+    ----------
+    costs
+        From `umdlib.statistics.unseen_structures.cost_of_withholding`.
+    """
+    rows = costs[costs["group"].ne(GROUPS[-1])]
+    return pd.DataFrame({
+        "Session": [session_title(s) for s in rows["session"]],
+        "Structures": [f"{r.n_structures} {r.group}" for r in rows.itertuples()],
+        "Trained on all": [number(v) for v in rows["full"]],
+        "Trained without the withheld": [number(v) for v in rows["fewer"]],
+        "Difference": [interval(r.estimate, r.ci_low, r.ci_high) for r in rows.itertuples()],
+        "n": [str(n) for n in rows["n_subjects"]],
+    })  # fmt: skip
+
+
+def withheld_words(costs: pd.DataFrame) -> str:
+    """Whether a network finds what it was never trained to find, session by session."""
+    said, metric = [], costs.attrs.get("metric", "dice")
+    for name, part in costs.groupby("session", sort=False):
+        hidden, shown, extra = (part.set_index("group").loc[g] for g in GROUPS)
+        said.append(
+            f"**{session_title(name)}**: on structures that its training withheld the network "
+            f"reaches a mean {_metric(costs)} of {number(hidden['fewer'])} on PET, where the one that was trained "
+            f"on them reaches {number(hidden['full'])}: {_change(hidden)}. On the structures that both "
+            f"were trained on the change is {_change(shown)}. The difference of the two is "
+            f"{_change(extra)}{_withheld_verdict(extra, metric)}"
+        )
+    return "\n\n".join(said)
+
+
+def _withheld_verdict(extra: pd.Series, metric: str) -> str:
+    """What the interval of the difference between the two groups says."""
+    low, high = extra["ci_low"], extra["ci_high"]
+    if not np.isfinite([low, high]).all():
+        return " (too few subjects for an interval)."
+    if low <= 0 <= high:
+        return ", an interval that holds 0."
+    if is_directed(metric) and (high < 0) == higher_is_better(metric):
+        return ": what a network was trained to find matters."
+    if is_directed(metric):
+        return ": the withheld structures do not pay for it here."
+    return ", an interval without 0."
+
+
+def _metric(table: pd.DataFrame) -> str:
+    """Title of the metric that a table holds."""
+    return metric_title(table.attrs.get("metric", "dice"))
+
+
+def _cell(row: pd.Series) -> str:
+    """Mean with its interval."""
+    ends = f"{number(row['ci_low'])}, {number(row['ci_high'])}"
+    return f"{number(row['estimate'])} [{ends}]"
+
+
+def _change(row: pd.Series) -> str:
+    return interval(row["estimate"], row["ci_low"], row["ci_high"])

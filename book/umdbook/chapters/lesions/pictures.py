@@ -1,0 +1,150 @@
+"""Pictures of a trial with lesions: projections of PET with what each click finds, and the viewer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from umdbook.chapters.lesions import trial as lesionwise
+from umdbook.chapters.lesions.trial import LESIONS, Trial
+from umdlib.images.volume import LabelMap, Volume
+from umdlib.prompts.drawing import Click
+from umdlib.viewer import montage
+from umdlib.viewer.pair import Pair
+from umdlib.viewer.panes import Pane, Prediction
+
+# Okabe & Ito (2008), apart from each other and from the grey of PET in the three common deficiencies.
+REFERENCE, PREDICTION = "#0072b2", "#d55e00"
+
+
+def three_ways(trial: Trial) -> Figure:
+    """Three projections of the same PET: organ, lesions by one click, lesions click by click.
+
+    The reference is an outline, the prediction a fill, a click a ring with a cross. Radiological
+    convention: the subject's right is on the left.
+    """
+    import matplotlib.pyplot as plt
+
+    lesions = trial.lesions.data > 0
+    count = len(trial.clicks)
+    ways = [
+        (f"(a) {trial.organ.title}: one click", trial.organ_reference, trial.organ_prediction,
+         [trial.organ_click]),
+        ("(b) Lesions: one click", lesions, trial.after(1), trial.clicks[:1]),
+        (f"(c) Lesions: {count} clicks, one each", lesions, trial.after(count), trial.clicks),
+    ]  # fmt: skip
+    figure, axes = plt.subplots(1, 3, figsize=(9.6, 7.2), layout="constrained")
+    for ax, (title, reference, prediction, clicks) in zip(axes, ways, strict=True):
+        projection(trial.image, reference, prediction, clicks, ax=ax)
+        ax.set_title(title, fontsize=11)
+    return figure
+
+
+def projection(
+    image: Volume,
+    reference: np.ndarray,
+    prediction: np.ndarray,
+    clicks: Iterable[Click],
+    *,
+    ax: Axes,
+) -> Axes:
+    """Maximum intensity projection from the front with a reference, a prediction and clicks.
+
+    Parameters
+    ----------
+    image
+        PET.
+    reference, prediction
+        (I, J, K) boolean on its grid.
+    clicks
+        Drawn wherever they lie in depth.
+    ax
+        Axes to draw on.
+    """
+    upright = montage.canonical(image)
+    montage.show(ax, *montage.projection(upright, "coronal"), upright)
+    shadows = [_shadow(mask, image) for mask in (reference, prediction)]
+    picture, extent = shadows[1]
+    fill = np.zeros((*picture.shape, 4))
+    fill[..., :3] = [int(PREDICTION[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    fill[..., 3] = 0.6 * picture
+    ax.imshow(fill, origin="lower", extent=extent, interpolation="nearest", aspect="equal")
+    picture, extent = shadows[0]
+    if picture.any():
+        x, z = (np.linspace(a, b, n) for a, b, n in (
+            (*extent[:2], picture.shape[1]), (*extent[2:], picture.shape[0]),
+        ))  # fmt: skip
+        ax.contour(x, z, picture.astype(float), levels=[0.5], colors=[REFERENCE], linewidths=1.1)
+    for click in clicks:
+        x, z = click.xyz_mm[0], click.xyz_mm[2]
+        ax.plot(x, z, "o", ms=9, mfc="none", mec="white", mew=2.4)
+        ax.plot(x, z, "o", ms=9, mfc="none", mec="black", mew=1.1)
+        ax.plot(x, z, "+", ms=6, mec="black", mew=1.1)
+    return ax
+
+
+def found_by_clicks(trial: Trial) -> Figure:
+    """Lesions found and DSC of all lesions against the number of clicks, largest lesion first."""
+    import matplotlib.pyplot as plt
+
+    table = lesionwise.click_table(trial)
+    figure, axes = plt.subplots(1, 2, figsize=(9.0, 3.4), layout="constrained")
+    axes[0].plot(table["clicks"], table["found"], "o-", color=PREDICTION)
+    axes[0].axhline(table["lesions"].iloc[0], color="0.4", ls="--", lw=1)
+    axes[0].set(xlabel="clicks, one on each lesion", ylabel="lesions touched", ylim=(0, None))
+    axes[1].plot(table["clicks"], table["dice"], "o-", color=PREDICTION)
+    axes[1].set(xlabel="clicks, one on each lesion", ylabel="DSC of all lesions", ylim=(0, 1))
+    for ax in axes:
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    return figure
+
+
+def viewer(trial: Trial, **options) -> Pair:
+    """Two panes of the same PET: what one click finds, and what one click on each lesion finds.
+
+    The slider of the right pane counts the lesions clicked after the first.
+
+    Parameters
+    ----------
+    **options
+        Of `Pair`.
+    """
+    reference = np.where(trial.lesions.data > 0, LESIONS.value, 0).astype(np.uint8)
+    organ = replace(trial.organ, value=1)
+    reference[trial.organ_reference & (reference == 0)] = organ.value
+    shown = LabelMap(reference, trial.image.affine, trial.lesions.name)
+    whole = {organ.name: trial.organ_prediction}
+    click = {organ.name: (trial.organ_click,)}
+    organ_dice = lesionwise.dice(trial.organ_reference, trial.organ_prediction)
+    table = lesionwise.click_table(trial)
+
+    def prediction(count: int, step: int) -> Prediction:
+        return Prediction(
+            trial.segmenter, whole | {LESIONS.name: trial.after(count)}, step,
+            {organ.name: organ_dice, LESIONS.name: table["dice"].iloc[count - 1]},
+            click | {LESIONS.name: trial.clicks[:count]},
+        )  # fmt: skip
+
+    steps = len(trial.clicks)
+    one = Pane("PET", trial.image, shown, (prediction(1, 0),), title="PET, one click")
+    many = Pane(
+        "PET", trial.image, shown, tuple(prediction(k + 1, k) for k in range(steps)),
+        title="PET, one click per lesion",
+    )  # fmt: skip
+    defaults = {
+        "structure": LESIONS.name, "overlay": "difference", "step": steps - 1,
+        "title": f"{trial.case.subject}: one click and one click per lesion",
+        "step_title": "Lesions clicked after the first",
+    }  # fmt: skip
+    return Pair((one, many), (organ, LESIONS), **(defaults | options))
+
+
+def _shadow(mask: np.ndarray, image: Volume) -> tuple[np.ndarray, tuple]:
+    """Projection of a mask from the front, and its extent in mm."""
+    upright = montage.canonical(Volume(mask.astype(np.uint8), image.affine, "a.u.", "mask"))
+    return montage.projection(upright, "coronal")

@@ -1,0 +1,234 @@
+"""Small masks that show what each metric means, and how other definitions see them."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from scipy import ndimage
+
+from umdlib.images import geometry
+from umdlib.kernels.areas import cell_areas_mm2
+from umdlib.metrics import scoring as metrics
+
+REFERENCE_COLOUR, PREDICTION_COLOUR = "#0072b2", "#d55e00"
+
+# mm: a solid organ, a small one, a flat one, a long thin tube; typical adult sizes.
+SHAPES = {
+    "liver (ball, 1.5 l)": (71.0, 71.0, 71.0),
+    "kidney (ellipsoid, 160 ml)": (28.0, 25.0, 55.0),
+    "pancreas (ellipsoid, 90 ml)": (75.0, 16.0, 18.0),
+    "oesophagus (tube, 18 mm wide)": (9.0, 9.0, 250.0),
+}
+
+
+def ellipsoid(shape: tuple, spacing_mm: tuple, centre_mm: tuple, half_mm: tuple) -> np.ndarray:
+    """Boolean mask (I, J, K) of an ellipsoid; centre from the middle of the volume.
+
+    Examples
+    --------
+    >>> int(ellipsoid((3, 3, 3), (1, 1, 1), (0, 0, 0), (1.1, 1.1, 1.1)).sum())
+    7
+    """
+    axes = np.ogrid[tuple(slice(0, n) for n in shape)]
+    parts = zip(axes, shape, spacing_mm, centre_mm, half_mm, strict=True)
+    return sum((((a - (n - 1) / 2) * s - c) / h) ** 2 for a, n, s, c, h in parts) <= 1
+
+
+def pair() -> tuple[np.ndarray, np.ndarray, tuple[float, float, float]]:
+    """Reference, prediction and spacing: a ball, the ball moved and cut, and a far spot."""
+    shape, spacing = (44, 30, 24), (2.0, 2.0, 2.0)
+    reference = ellipsoid(shape, spacing, (-14, 0, 0), (20, 20, 18))
+    prediction = ellipsoid(shape, spacing, (-11, 2, 0), (20, 20, 18))
+    prediction[:, :7] = False
+    return reference, prediction | ellipsoid(shape, spacing, (35, 0, 0), (6, 6, 6)), spacing
+
+
+def cell_distances(mask: np.ndarray, other: np.ndarray, spacing_mm: tuple) -> pd.DataFrame:
+    """Surface cells of a mask: place (voxel indices of their corners), area, distance to `other`."""
+    codes = [_codes(m) for m in (mask, other)]
+    surfaces = [(c > 0) & (c < 255) for c in codes]
+    distance = ndimage.distance_transform_edt(~surfaces[1], sampling=spacing_mm)
+    place = np.argwhere(surfaces[0]) - 0.5
+    table = pd.DataFrame(place, columns=["i", "j", "k"])
+    table["area_mm2"] = cell_areas_mm2(tuple(spacing_mm))[codes[0][surfaces[0]]]
+    table["distance_mm"] = distance[surfaces[0]]
+    return table
+
+
+def _codes(mask: np.ndarray) -> np.ndarray:
+    """8-bit code of each cell; outside is 0."""
+    padded = np.pad(mask, 1)
+    codes = np.zeros(np.add(mask.shape, 1), np.uint8)
+    for n, corner in enumerate(np.ndindex(2, 2, 2)):
+        part = tuple(slice(c, c + s + 1) for c, s in zip(corner, mask.shape, strict=True))
+        codes |= padded[part].astype(np.uint8) << np.uint8(7 - n)
+    return codes
+
+
+def _edges(mask: np.ndarray) -> np.ndarray:
+    """Voxels of a mask with a face neighbour outside."""
+    return mask & ~ndimage.binary_erosion(mask)
+
+
+def definitions(
+    reference: np.ndarray, prediction: np.ndarray, spacing_mm: tuple, tolerance_mm: float
+) -> pd.DataFrame:
+    """The same two masks under other definitions of surface Dice, HD95 and ASSD.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``metric, definition, used by, value``; the first of each metric is this project's.
+    """
+    own = metrics.score(
+        reference.astype(np.uint8), prediction.astype(np.uint8),
+        spacing_mm=spacing_mm, values=[1], tolerances_mm=(tolerance_mm,),
+    ).iloc[0]  # fmt: skip
+    there, back = _voxel_distances(reference, prediction, spacing_mm)
+    pooled = np.concatenate([there, back])
+    cells = [
+        cell_distances(*p, spacing_mm) for p in ((reference, prediction), (prediction, reference))
+    ]
+    means = [np.average(c["distance_mm"], weights=c["area_mm2"]) for c in cells]
+    rows = [
+        ("NSD", "share of surface area, cells between voxels", "this project, surface-distance",
+         own[f"surface_dice_{tolerance_mm:g}mm"]),
+        ("NSD", "share of edge voxels", "MONAI (default), MetricsReloaded",
+         (pooled <= tolerance_mm).mean()),
+        ("NSD", "mean of the two directions' shares", "panoptica",
+         ((there <= tolerance_mm).mean() + (back <= tolerance_mm).mean()) / 2),
+        ("HD95", "area-weighted, larger direction", "this project, surface-distance",
+         own["hausdorff_95"]),
+        ("HD95", "edge voxels, larger direction, interpolated", "MONAI, MetricsReloaded",
+         max(np.percentile(there, 95), np.percentile(back, 95))),
+        ("HD95", "edge voxels of both directions pooled", "medpy, panoptica",
+         np.percentile(pooled, 95)),
+        ("ASSD", "area-weighted, both surfaces pooled", "this project", own["assd"]),
+        ("ASSD", "area-weighted, mean of two directions", "from surface-distance's two numbers",
+         np.mean(means)),
+        ("ASSD", "edge voxels pooled", "MONAI, medpy, MetricsReloaded", pooled.mean()),
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["metric", "definition", "used by", "value"])
+
+
+def _voxel_distances(a: np.ndarray, b: np.ndarray, spacing_mm: tuple):
+    """Distances between edge voxels, there and back."""
+    edges = [_edges(m) for m in (a, b)]
+    maps = [ndimage.distance_transform_edt(~e, sampling=spacing_mm) for e in edges]
+    return maps[1][edges[0]], maps[0][edges[1]]
+
+
+def tolerance_curve(
+    reference: np.ndarray, prediction: np.ndarray, spacing_mm: tuple, tolerances_mm
+) -> pd.DataFrame:
+    """Surface Dice by tolerance: ``tolerance_mm, surface_dice``, and Dice in ``dice``."""
+    row = metrics.score(
+        reference.astype(np.uint8), prediction.astype(np.uint8),
+        spacing_mm=spacing_mm, values=[1], tolerances_mm=tolerances_mm,
+    ).iloc[0]  # fmt: skip
+    values = [row[f"surface_dice_{tau:g}mm"] for tau in tolerances_mm]
+    curve = pd.DataFrame({"tolerance_mm": tolerances_mm, "surface_dice": values})
+    return curve.assign(dice=row["dice"])
+
+
+def moved_kidney(voxel_mm: float, shift_mm: float) -> tuple[np.ndarray, np.ndarray, tuple]:
+    """A kidney on a grid of cubes, the same kidney moved along one axis, and the spacing."""
+    spacing, half = (voxel_mm,) * 3, SHAPES["kidney (ellipsoid, 160 ml)"]
+    shape = tuple(int(2 * (h + shift_mm) / voxel_mm) + 5 for h in half)
+    return (*(ellipsoid(shape, spacing, (x, 0, 0), half) for x in (0, shift_mm)), spacing)
+
+
+def grid_ceilings(fine_mm: tuple, coarse_mm: tuple, tolerances_mm=(1.0, 5.0)) -> pd.DataFrame:
+    """Best scores of a mask that has been on a coarser grid: resampled to it and back, nearest.
+
+    Parameters
+    ----------
+    fine_mm, coarse_mm
+        Spacing of the structural and of the PET grid.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``structure`` and the columns of `metrics.score`.
+    """
+    tables = []
+    for name, half in SHAPES.items():
+        extent = np.array(half) * 2 + 20
+        shape = tuple(int(v) for v in np.ceil(extent / fine_mm))
+        to_shape = tuple(int(v) for v in np.ceil(extent / coarse_mm))
+        fine, coarse = (np.diag([*s, 1.0]) for s in (fine_mm, coarse_mm))
+        # grids of two scanners do not share their origin
+        coarse[:3, 3] = np.array(coarse_mm) * 0.3
+        mask = ellipsoid(shape, fine_mm, (0, 0, 0), half).astype(np.uint8)
+        there = geometry.resample(mask, fine, coarse, to_shape, order=0)
+        back = geometry.resample(there, coarse, fine, shape, order=0)
+        score = metrics.score(
+            mask, back, spacing_mm=fine_mm, values=[1], tolerances_mm=tolerances_mm
+        )
+        tables.append(score.assign(structure=name))
+    table = pd.concat(tables, ignore_index=True)
+    return table[["structure", *table.columns.drop(["structure", "value"])]]
+
+
+def empty_states() -> pd.DataFrame:
+    """What is scored where the reference, the prediction or both are empty."""
+    full, none = np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8)
+    full[1:3, 1:3, 1:3] = 1
+    tables = [
+        metrics.score(a, b, spacing_mm=(1, 1, 1), values=[1], tolerances_mm=(1.0,))
+        for a, b in ((none, full), (full, none), (none, none))
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def mask_plot(reference, prediction, k: int, ax: plt.Axes | None = None) -> plt.Axes:
+    """One slice of two masks: what is shared, missed and added."""
+    ax = ax or plt.gca()
+    colours = np.ones((*reference.shape[:2], 3))
+    a, b = reference[:, :, k], prediction[:, :, k]
+    for where, colour in (
+        (a & b, "#bbbbbb"), (a & ~b, REFERENCE_COLOUR), (b & ~a, PREDICTION_COLOUR)
+    ):  # fmt: skip
+        colours[where] = plt.matplotlib.colors.to_rgb(colour)
+    ax.imshow(colours.transpose(1, 0, 2), origin="lower", interpolation="nearest")
+    for colour, text in (("#bbbbbb", "in both"), (REFERENCE_COLOUR, "missed"),
+                         (PREDICTION_COLOUR, "added")):  # fmt: skip
+        ax.plot([], [], "s", color=colour, label=text)
+    ax.legend(loc="upper right", frameon=False)
+    ax.set(xlabel="i (voxels)", ylabel="j (voxels)")
+    return ax
+
+
+def surface_plot(
+    reference, prediction, spacing_mm, k: float, tolerance_mm: float, ax: plt.Axes | None = None
+) -> plt.Axes:
+    """Surface cells near one slice: filled within the tolerance of the other surface, else open."""
+    ax = ax or plt.gca()
+    for mask, other, colour, name, marker in (
+        (reference, prediction, REFERENCE_COLOUR, "reference", "o"),
+        (prediction, reference, PREDICTION_COLOUR, "prediction", "s"),
+    ):
+        cells = cell_distances(mask, other, spacing_mm)
+        cells = cells[cells["k"] == k]
+        near = cells["distance_mm"] <= tolerance_mm
+        ax.plot("i", "j", marker, data=cells[near], color=colour, ms=4,
+                label=f"{name}, within {tolerance_mm:g} mm")  # fmt: skip
+        ax.plot("i", "j", marker, data=cells[~near], color=colour, ms=4, mfc="none",
+                label=f"{name}, farther")  # fmt: skip
+    ax.set(aspect="equal", xlabel="i (voxels)", ylabel="j (voxels)")
+    ax.legend(loc="upper right", frameon=False, fontsize=8)
+    return ax
+
+
+def tolerance_plot(curve: pd.DataFrame, voxel_mm: float, ax: plt.Axes | None = None) -> plt.Axes:
+    """Surface Dice against tolerance, with Dice, 1 mm and the voxel's edge marked."""
+    ax = ax or plt.gca()
+    ax.step(curve["tolerance_mm"], curve["surface_dice"], where="post", color="#009e73",
+            label="NSD")  # fmt: skip
+    ax.axhline(curve["dice"].iloc[0], color="#444444", ls="--", label="DSC")
+    ax.axvline(1, color=PREDICTION_COLOUR, lw=1, label="1 mm")
+    ax.axvline(voxel_mm, color=REFERENCE_COLOUR, lw=1, ls=":", label=f"voxel, {voxel_mm:g} mm")
+    ax.set(xlabel="tolerance τ (mm)", ylabel="score", ylim=(0, 1.02), xlim=(0, None))
+    ax.legend(loc="lower right")
+    return ax

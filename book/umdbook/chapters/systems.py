@@ -1,0 +1,170 @@
+"""What the book says of each system: its card, its state on this machine, its parity."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+
+import pandas as pd
+
+from umdlib.errors import InputError
+from umdlib.scores.table import read_scores
+from umdlib.segmenters import registry as segmenters
+from umdlib.segmenters.contract import Segmenter
+from umdlib.tables.markdown import markdown_table, numbered_table
+from umdlib.tables.modality_table import structure_title
+from umdlib.weights import reading as weights
+
+
+def title(name: str) -> str:
+    """Title of a system by the name that a score table has; that name where it is not known here.
+
+    Examples
+    --------
+    >>> title("threshold"), title("of_another_machine")
+    ('Threshold', 'of_another_machine')
+    """
+    return segmenters.get(name).title if name in segmenters.names() else name
+
+
+def state_table(device: str = "cpu") -> pd.DataFrame:
+    """One row per system: title, prompts, licence of the weights, whether it can run here."""
+    rows = []
+    for name in segmenters.names():
+        record = segmenters.get(name)
+        state = segmenters.availability(record, device)
+        rows.append({
+            "System": f"{record.title} (`{name}`)",
+            "Takes": _kinds(record),
+            "Runs": "in its own environment" if record.external else "in process",
+            "Here": "ready" if state.ok else "unavailable",
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def unavailable(device: str = "cpu") -> pd.DataFrame:
+    """Systems that cannot run here, and the sentence that says what would help."""
+    states = [(segmenters.get(n), segmenters.availability(n, device)) for n in segmenters.names()]
+    rows = [{"System": r.title, "What is missing": s.reason} for r, s in states if not s.ok]
+    return pd.DataFrame(rows, columns=["System", "What is missing"])
+
+
+def card(name: str) -> str:
+    """A system's card in Markdown: what it is, takes, was trained on, and what users report."""
+    record = segmenters.get(name)
+    facts = {
+        "Takes": _kinds(record),
+        "Computes on": record.grid,
+        "Native protocol": record.native,
+        "Trained on": record.trained_on,
+        "Made for": ", ".join(record.modalities),
+        "Users report": record.users,
+        "Paper": record.paper,
+        "Licence of the code": record.code_licence,
+        "Weights": "; ".join(_weights(w) for w in record.weights) or "none needed",
+        "Repeatable to the bit": "yes" if record.deterministic else "no",
+    }
+    lines = [f"- **{key}**: {value}" for key, value in facts.items() if value]
+    return "\n".join([f"### {record.title}", "", record.summary, "", *lines])
+
+
+def cards() -> str:
+    """All cards, in the order of the registry."""
+    return "\n\n".join(card(name) for name in segmenters.names())
+
+
+def parity() -> pd.DataFrame:
+    """Each adapter against the official code, on one phantom: the package's own record.
+
+    Columns: system, segmenters (names, by spaces), official code, commit, versions, network, grid
+    (of the phantom), prompts, voxels, foreground, differing, tolerance (voxels), why, command.
+    """
+    path = resources.files("umdlib") / "segmenters" / "parity.tsv"
+    with path.open(encoding="utf-8") as file:
+        return pd.read_csv(file, sep="\t", keep_default_na=False)
+
+
+def parity_markdown() -> str:
+    """The record of parity as a table: differing voxels of all, and of how many in the mask."""
+    table = parity()
+    shown = pd.DataFrame({
+        "System": table["system"],
+        "Prompt": table["prompts"],
+        "Phantom": table["grid"],
+        "In the mask": [f"{n:,}" for n in table["foreground"]],
+        "Differing": [f"{n:,}" for n in table["differing"]],
+    })  # fmt: skip
+    sides = {"In the mask": "right", "Differing": "right"}
+    return markdown_table(shown, align=sides)
+
+
+def parity_commands() -> str:
+    """How each system was compared: official code, commit, versions, network and command."""
+    table = parity()
+    lines = []
+    for name, rows in table.groupby("system", sort=False):
+        first = rows.iloc[0]
+        networks = "; ".join(dict.fromkeys(rows["network"]))
+        lines.append(
+            f"- **{name}**: {first['official code']}, {first['commit']}; {first['versions']}; "
+            f"network: {networks}. `python {first['command']}`"
+        )
+    return "\n".join(lines)
+
+
+def cost_markdown(path: str | Path) -> str:
+    """CPU seconds and memory of full-size systems, from what ``benchmarks/systems.py`` wrote.
+
+    Raises
+    ------
+    InputError
+        The file is no such result.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return "No full-size system was timed: `python benchmarks/systems.py` does it."
+    try:
+        table = pd.DataFrame(json.loads(path.read_text("utf-8"))["rows"])
+        shown = pd.DataFrame({
+            "System": [title(n) for n in table["segmenter"]],
+            "Unit of work": table["unit"],
+            "Parameters (million)": table["million parameters"],
+            "CPU seconds": table["CPU seconds"],
+            "Peak memory (MB)": table["peak MB"],
+        })  # fmt: skip
+    except (ValueError, KeyError) as error:
+        raise InputError(f"File {path} holds no times of systems: {error}.") from None
+    return markdown_table(shown, {"Parameters (million)": ".1f"})
+
+
+def live_markdown(path: str | Path) -> str:
+    """Scores of a system that ran with its published weights, a row per structure; or that none did."""
+    if not path or not Path(path).is_file():
+        return "Not part of this run: its profile names no subject for it."
+    table = read_scores(path)
+    wide = table.pivot_table(
+        index="structure", columns="modality", values=["dice", "seconds"], sort=False, observed=True
+    )
+    shown = pd.DataFrame({"Structure": [structure_title(s) for s in wide.index]})
+    formats = {}
+    for column, words, digits in (("dice", "DSC", ".3f"), ("seconds", "Seconds", ".0f")):
+        for modality in wide[column].columns:
+            shown[f"{words}, {modality}"] = wide[column, modality].to_numpy()
+            formats[f"{words}, {modality}"] = digits
+    who = f"{title(table['segmenter'].iloc[0])} on subject {table['subject'].iloc[0]}"
+    caption = f"{who}: one box in both images. One subject: no interval."
+    return numbered_table(shown, caption, "tab-live", formats)
+
+
+def _kinds(record: Segmenter) -> str:
+    """Kinds of prompt in words."""
+    return ", ".join(sorted(record.prompts)).replace("_", " ")
+
+
+def _weights(item) -> str:
+    """A weight file in words."""
+    size = f", {item.size / 1e6:.0f} MB" if item.size else ""
+    digest = weights.known_hash(item)
+    known = f", sha256 {digest[:12]}…" if digest else ""
+    return f"`{item.file}`{size}{known} from {item.where} ({item.licence})"

@@ -1,0 +1,15 @@
+"""Sphinx extension of the book: terms with their definition, numbered viewers, charts in the dark."""
+
+from __future__ import annotations
+
+from umdbook.reader import charts, figures, heads, terms
+
+
+def setup(app) -> dict:
+    """Register the extension with Sphinx."""
+    app.add_transform(figures.NumberViewers)
+    app.connect("env-get-outdated", terms.pages_to_read)
+    app.connect("doctree-resolved", terms.link_terms)
+    app.connect("doctree-resolved", charts.mark)
+    app.connect("html-page-context", heads.complete, priority=900)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

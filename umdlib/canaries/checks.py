@@ -1,0 +1,537 @@
+"""Canaries: checks that a segmenter is wired right, before any of its scores is believed.
+
+A collapsed score is first a suspected bug of the adapter. Each check is a pure function on arrays
+or score tables and returns findings, a `Finding` per suspicion; none means no alarm. A finding is
+a suspicion, not a proof.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from scipy import ndimage
+from scipy.optimize import linear_sum_assignment
+
+from umdlib.images.cropped import Boxed, boxed
+from umdlib.images.volume import Volume
+from umdlib.prompts.drawing import Prompt
+
+# How much better another reading must be before it counts, in mean Dice over structures.
+CLEARLY = 0.10
+# A best alternative below this says nothing: two poor numbers.
+LEAST = 0.30
+# Predictions of different structures this alike are one mask.
+SAME = 0.95
+# A prediction larger than this many references is a leak: poor, but not wired wrong.
+LEAK = 3.0
+# A mask that covers this share of a reference reaches into it.
+TOUCHED = 0.1
+# A structure that never exceeds this in any subject, while others work, is dead,
+DEAD = 0.02
+# unless its masks lie within this many voxels of the references (a thin structure is easily missed), or
+NEAR = 2
+# a system that misses as often as this one does elsewhere would show one by chance this often.
+CHANCE = 0.01
+
+FAULTS: dict[str, str] = {
+    "reads_reference": "the prediction changes when only the reference changes",
+    "not_repeatable": "the same call gives another mask",
+    "swapped_structures": "another order of the structures fits clearly better",
+    "one_mask": "the masks of different structures are one and the same",
+    "always_empty": "every mask of every subject is empty",
+    "dead_structure": "a structure is never found in any subject, while others are",
+    "flipped": "a flip of the prediction fits clearly better",
+    "permuted_axes": "another order of the prediction's axes fits clearly better",
+    "shifted": "a shift of the prediction fits clearly better",
+    "control_missed": "a known result was not reproduced",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One suspicion.
+
+    Attributes
+    ----------
+    segmenter, fault
+        Whose, and which of `FAULTS`.
+    structure
+        Where it is one structure's or a group's, in words; else empty.
+    modality
+        Where it was seen.
+    observed, alternative
+        Mean Dice as it stands, and under the reading that fits better; NaN where neither applies.
+    detail
+        One sentence.
+    """
+
+    segmenter: str
+    fault: str
+    structure: str = ""
+    modality: str = ""
+    observed: float = np.nan
+    alternative: float = np.nan
+    detail: str = ""
+
+
+def dice(a: np.ndarray, b: np.ndarray) -> float:
+    """Dice of two masks; NaN where both are empty.
+
+    Examples
+    --------
+    >>> dice(np.array([1, 1, 0], bool), np.array([0, 1, 1], bool))
+    0.5
+    """
+    total = int(np.count_nonzero(a)) + int(np.count_nonzero(b))
+    return float(2 * np.count_nonzero(a & b) / total) if total else float("nan")
+
+
+def wiring_matrix(
+    predictions: Mapping[str, np.ndarray], references: Mapping[str, np.ndarray]
+) -> pd.DataFrame:
+    """Dice of each prediction (rows) against every reference (columns) of one case.
+
+    Parameters
+    ----------
+    predictions, references
+        Boolean masks (I, J, K) by structure, on one grid.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Square where both hold the same structures; NaN where both masks are empty.
+    """
+    rows, columns = _boxed(predictions), _boxed(references)
+    cells = {n: [p.dice(reference) for p in rows.values()] for n, reference in columns.items()}
+    return pd.DataFrame(cells, index=list(rows))
+
+
+def check_wiring(
+    matrices: Sequence[pd.DataFrame],
+    segmenter: str,
+    modality: str = "",
+    *,
+    leaking: frozenset[str] = frozenset(),
+    near: Sequence[frozenset[str]] = (),
+) -> list[Finding]:
+    """Swapped structures and dead ones, from the wiring matrices of several subjects.
+
+    The best one-to-one assignment of predictions to references (Hungarian method) is compared
+    with the identity, on the mean matrix over subjects. Only structures present in some
+    reference take part; those in `leaking` are never called dead. `near` holds, per subject,
+    structures whose masks lie beside their references: they are missed there, but not lost.
+    """
+    mean = _mean_matrix(matrices)
+    if mean.empty:
+        return []
+    moved, swaps = _swaps(mean, segmenter, modality)
+    # what a swap explains is not dead as well
+    rest = [n for n in mean.index if n not in moved | leaking]
+    works = any(mean.loc[n, n] >= LEAST for n in mean.index)
+    return [*swaps, *(_dead(_hits(matrices, near), rest, segmenter, modality) if works else [])]
+
+
+def check_one_mask(
+    predictions: Sequence[Mapping[str, np.ndarray]],
+    references: Sequence[Mapping[str, np.ndarray]],
+    segmenter: str,
+    modality: str = "",
+) -> list[Finding]:
+    """One mask for several structures, in every subject.
+
+    `predictions` holds, per subject, boolean masks by structure. Two structures count as one mask
+    where their predictions' Dice is at least `SAME` in all subjects that have both. Clicks in
+    neighbours whose border a region grower does not see rightly give one mask: a pair whose mask
+    reaches into both references counts only where *all* structures share it.
+    """
+    predictions, references = ([_boxed(m) for m in side] for side in (predictions, references))
+    names = sorted({n for masks in predictions for n in masks})
+    alike, leaks = [], []
+    for a, b in itertools.combinations(names, 2):
+        values = [m[a].dice(m[b]) for m in predictions if a in m and b in m]
+        values = [v for v in values if v == v]
+        if values and min(values) >= SAME:
+            covered = _covers_both(predictions, references, a, b)
+            (leaks if covered else alike).append((a, b, float(np.mean(values))))
+    if len(alike) + len(leaks) == len(names) * (len(names) - 1) // 2 > 1:
+        alike += leaks
+    if not alike:
+        return []
+    involved = sorted({n for a, b, _ in alike for n in (a, b)})
+    mean = float(np.mean([v for *_, v in alike]))
+    return [Finding(
+        segmenter, "one_mask", ", ".join(involved), modality, alternative=mean,
+        detail=f"{', '.join(involved)} share one mask (mean Dice among them {mean:.2f}).",
+    )]  # fmt: skip
+
+
+def check_orientation(
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]], segmenter: str, modality: str = ""
+) -> list[Finding]:
+    """A flip, an order of axes or a shift under which predictions fit clearly better.
+
+    Parameters
+    ----------
+    pairs
+        (prediction, reference) boolean masks (I, J, K) of several structures and subjects; pairs
+        with an empty member are left out. Flips and orders of axes act on the whole volume; an
+        order of axes is only tried where it keeps the shape. A shift is the difference of the
+        centres of mass, common to all pairs.
+
+    Notes
+    -----
+    Structures near the middle of an image look alike under a flip: the mean over structures
+    decides, and the gain must be `CLEARLY`.
+    """
+    full = _full(pairs)
+    if not full:
+        return []
+    observed, tried = _mean_dice(full), _tried(full)
+    best = max(tried, key=tried.get, default=None)
+    if best is None or tried[best] < max(observed + CLEARLY, LEAST):
+        return []
+    fault = best.split()[0]
+    return [Finding(
+        segmenter, fault, "", modality, observed, tried[best],
+        f"Mean Dice {observed:.2f} over {len(full)} masks, {tried[best]:.2f} with "
+        f"{best[len(fault) + 1:]}.",
+    )]  # fmt: skip
+
+
+def readings(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float]:
+    """Mean Dice of masks as they stand, and of the best flip, order of axes or shift; 0 without pairs."""
+    full = _full(pairs)
+    if not full:
+        return 0.0, 0.0
+    return _mean_dice(full), max(_tried(full).values(), default=0.0)
+
+
+def swap_gain(matrices: Sequence[pd.DataFrame]) -> float:
+    """By how much (mean Dice over those it moves) the best assignment of structures exceeds the identity.
+
+    0 where the identity is the best, or where the best fits poorly.
+    """
+    values = np.nan_to_num(_mean_matrix(matrices).to_numpy())
+    rows, columns = linear_sum_assignment(-values)
+    moved = _moved_rows(values, rows, columns)
+    if not moved.any() or values[rows, columns][moved].mean() < LEAST:
+        return 0.0
+    return float((values[rows, columns] - np.diag(values))[moved].mean())
+
+
+def likeness(predictions: Sequence[Mapping[str, np.ndarray]],
+             references: Sequence[Mapping[str, np.ndarray]]) -> float:  # fmt: skip
+    """Dice of the two most alike masks of different structures, the smallest over subjects.
+
+    A pair whose masks reach into both references in every subject is a leak and left out.
+    """
+    predictions, references = ([_boxed(m) for m in side] for side in (predictions, references))
+    names = sorted({n for masks in predictions for n in masks})
+    found = [0.0]
+    for a, b in itertools.combinations(names, 2):
+        values = [v for m in predictions if a in m and b in m and (v := m[a].dice(m[b])) == v]
+        if values and not _covers_both(predictions, references, a, b):
+            found.append(min(values))
+    return max(found)
+
+
+def check_firewall(
+    predict: Callable[[np.ndarray], np.ndarray],
+    reference: np.ndarray,
+    keep: np.ndarray,
+    rng: np.random.Generator,
+    segmenter: str,
+    structure: str = "",
+    modality: str = "",
+) -> list[Finding]:
+    """Whether a prediction changes when the reference is altered away from the prompt.
+
+    Parameters
+    ----------
+    predict
+        ``predict(reference) -> mask``: the whole path from a reference to a mask, with the prompt
+        held fixed. A path that is wired right ignores its argument.
+    reference
+        Boolean (I, J, K).
+    keep
+        Boolean (I, J, K): voxels around the prompt that stay as they are.
+    rng
+        Draws which slabs are altered.
+    """
+    first = predict(reference)
+    if not np.array_equal(first, predict(reference)):
+        return [Finding(segmenter, "not_repeatable", structure, modality,
+                        detail="Two equal calls differ.")]  # fmt: skip
+    for altered in _alterations(reference, keep, rng):
+        other = predict(altered)
+        if not np.array_equal(first, other):
+            changed = int(np.count_nonzero(first ^ other))
+            return [Finding(
+                segmenter, "reads_reference", structure, modality, 1.0, dice(first, other),
+                f"{changed} voxels of the prediction changed with the reference alone.",
+            )]  # fmt: skip
+    return []
+
+
+def check_control(
+    value: float, expected: float, tolerance: float, segmenter: str, what: str
+) -> list[Finding]:
+    """Whether a known number was reproduced within a tolerance; NaN never is.
+
+    Examples
+    --------
+    >>> check_control(0.93, 0.94, 0.02, "litemedsam", "CT liver")
+    []
+    """
+    if abs(value - expected) <= tolerance:
+        return []
+    return [Finding(
+        segmenter, "control_missed", what, "", value, expected,
+        f"{what}: {value:.3f} instead of {expected:.3f} ± {tolerance:.3f}.",
+    )]  # fmt: skip
+
+
+def check_masks(
+    predictions: Sequence[Mapping[str, np.ndarray]],
+    references: Sequence[Mapping[str, np.ndarray]],
+    segmenter: str,
+    modality: str = "",
+) -> list[Finding]:
+    """Wiring, one mask and orientation, from the masks of several subjects on their own grids.
+
+    Once a whole-volume fault explains the scores (orientation, one mask), the wiring matrix of
+    the same masks says nothing and is not judged.
+    """
+    predictions, references = ([_boxed(m) for m in side] for side in (predictions, references))
+    if predictions and not any(m.size for p in predictions for m in p.values()):
+        return [Finding(
+            segmenter, "always_empty", "", modality, 0.0,
+            detail=f"No voxel in {len(predictions)} subjects: were its weights loaded?",
+        )]  # fmt: skip
+    pairs = [
+        (p[n], r[n]) for p, r in zip(predictions, references, strict=True) for n in r if n in p
+    ]
+    found = check_one_mask(predictions, references, segmenter, modality)
+    found += [] if found else check_orientation(pairs, segmenter, modality)
+    if not found:
+        matrices = [wiring_matrix(p, r) for p, r in zip(predictions, references, strict=True)]
+        near = [_near_misses(p, r, m)
+                for p, r, m in zip(predictions, references, matrices, strict=True)]  # fmt: skip
+        found += check_wiring(
+            matrices, segmenter, modality, leaking=_leaking(predictions, references), near=near
+        )
+    return found
+
+
+def check_prompt_shift(
+    segment: Callable[[Volume, Prompt], np.ndarray], image: Volume, prompt: Prompt
+) -> bool:
+    """Whether a prediction follows when image and prompt move together in the world.
+
+    A segmenter that confuses voxels with millimetres fails this without any reference.
+    """
+    shift = np.array([37.0, -58.0, 211.0])
+    affine = image.affine.copy()
+    affine[:3, 3] += shift
+    clicks = tuple(
+        replace(c, xyz_mm=tuple((np.asarray(c.xyz_mm) + shift).tolist())) for c in prompt.clicks
+    )
+    moved = segment(replace(image, affine=affine), replace(prompt, clicks=clicks))
+    return bool(np.array_equal(segment(image, prompt), moved))
+
+
+def to_table(findings: Sequence[Finding]) -> pd.DataFrame:
+    """Findings as a table, one row each, with the fault in words; columns also where empty."""
+    columns = [*Finding.__dataclass_fields__]
+    table = pd.DataFrame([asdict(f) for f in findings], columns=columns)
+    table.insert(2, "meaning", table["fault"].map(FAULTS).astype(object))
+    return table
+
+
+def flagged(findings: Sequence[Finding] | pd.DataFrame) -> dict[str, tuple[str, ...]]:
+    """Faults by segmenter: what every table shades."""
+    table = findings if isinstance(findings, pd.DataFrame) else to_table(findings)
+    groups = table.groupby("segmenter", sort=True)["fault"]
+    return {name: tuple(sorted(set(faults))) for name, faults in groups}
+
+
+def _boxed(masks: Mapping[str, np.ndarray | Boxed]) -> dict[str, Boxed]:
+    """Masks of a case as what lies in their boxes."""
+    return {name: boxed(mask) for name, mask in masks.items()}
+
+
+def _full(pairs: Sequence[tuple]) -> list[tuple[Boxed, Boxed]]:
+    """Pairs without an empty member, in their boxes."""
+    both = [(boxed(p), boxed(r)) for p, r in pairs]
+    return [(p, r) for p, r in both if p.size and r.size]
+
+
+def _covers_both(
+    predictions: Sequence[Mapping[str, Boxed]], references: Sequence[Mapping[str, Boxed]],
+    a: str, b: str,
+) -> bool:  # fmt: skip
+    """Whether the masks of two structures reach into their references in every subject."""
+    return all(
+        m[n].share(r[n]) >= TOUCHED
+        for m, r in zip(predictions, references, strict=True) for n in (a, b)
+        if n in m and n in r and r[n].size
+    )  # fmt: skip
+
+
+def _tried(pairs: list[tuple[Boxed, Boxed]]) -> dict[str, float]:
+    """Mean Dice under every other reading of predictions."""
+    return {
+        name: _mean_dice([(move(p), r) for p, r in pairs])
+        for name, move in _readings(pairs).items()
+    }
+
+
+def _leaking(
+    predictions: Sequence[Mapping[str, Boxed]], references: Sequence[Mapping[str, Boxed]]
+) -> frozenset[str]:
+    """Structures whose predictions are over `LEAK` times as large as their references."""
+    sizes: dict[str, list[float]] = {}
+    for p, r in zip(predictions, references, strict=True):
+        for n in r:
+            if n in p and r[n].size:
+                sizes.setdefault(n, []).append(p[n].size / r[n].size)
+    return frozenset(n for n, ratios in sizes.items() if np.mean(ratios) > LEAK)
+
+
+def _mean_matrix(matrices: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Mean over subjects of the structures that occur on both sides, NaN ignored."""
+    if not matrices:
+        return pd.DataFrame()
+    stacked = pd.concat(matrices, keys=range(len(matrices)))
+    mean = stacked.groupby(level=1, sort=False).mean()
+    both = [n for n in mean.index if n in mean.columns and mean[n].notna().any()]
+    return mean.loc[both, both]
+
+
+def _moved_rows(values: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Which rows an assignment moves; what fits nothing either way (an empty mask) says nothing."""
+    return (rows != columns) & ((values[rows, columns] > 0) | (np.diag(values) > 0))
+
+
+def _swaps(mean: pd.DataFrame, segmenter: str, modality: str) -> tuple[set[str], list[Finding]]:
+    """A clearly better assignment of predictions to references, and whom it moves."""
+    values = np.nan_to_num(mean.to_numpy())
+    rows, columns = linear_sum_assignment(-values)
+    moved = _moved_rows(values, rows, columns)
+    if not moved.any():
+        return set(), []
+    gain_of = values[rows, columns] - np.diag(values)
+    observed, best = np.diag(values)[moved].mean(), values[rows, columns][moved].mean()
+    if best < max(observed + CLEARLY, LEAST) or gain_of[moved].max() < CLEARLY:
+        return set(), []
+    names = list(mean.index)
+    said = [f"{names[r]} → {names[c]}" for r, c in zip(rows, columns, strict=True)
+            if r != c and values[r, c] >= LEAST]  # fmt: skip
+    return {names[r] for r in rows[moved]}, [Finding(
+        segmenter, "swapped_structures", ", ".join(said), modality, float(observed), float(best),
+        f"Asked for → fits: {', '.join(said)}.",
+    )]  # fmt: skip
+
+
+def _near_misses(predictions: Mapping, references: Mapping, matrix: pd.DataFrame) -> frozenset[str]:
+    """Structures whose mask misses the reference but comes within `NEAR` voxels of it."""
+    names = [n for n in references if n in predictions and matrix.loc[n, n] < DEAD]
+    return frozenset(n for n in names if _beside(predictions[n], references[n]))
+
+
+def _beside(prediction: Boxed, reference: Boxed) -> bool:
+    """Whether some voxel of a mask is within `NEAR` voxels of the reference, along each axis."""
+    if not reference.size:
+        return False
+    wide = reference.padded(NEAR)
+    around = ndimage.maximum_filter(wide.part, 2 * NEAR + 1, mode="constant")
+    return prediction.common(replace(wide, part=around)) > 0
+
+
+def _hits(matrices: Sequence[pd.DataFrame], near: Sequence[frozenset[str]]) -> list[pd.Series]:
+    """Dice by structure of each subject, without what is undefined; a near miss counts as `LEAST`."""
+    found = []
+    for at, m in enumerate(matrices):
+        both = [n for n in m.index if n in m.columns]
+        values = pd.Series({n: m.loc[n, n] for n in both}, dtype=float).dropna()
+        if near:
+            values[values.index.isin(near[at])] = LEAST
+        found.append(values)
+    return found
+
+
+def _dead(
+    hits: Sequence[pd.Series], names: Sequence[str], segmenter: str, modality: str
+) -> list[Finding]:
+    """Structures of `names` below `DEAD` in every subject."""
+    best = {n: max((h[n] for h in hits if n in h.index), default=np.nan) for n in names}
+    dead = [n for n, v in best.items() if v < DEAD]
+    if not dead or _chance(hits, dead, names) > CHANCE:
+        return []
+    top = max(best[n] for n in dead)
+    return [Finding(
+        segmenter, "dead_structure", ", ".join(dead), modality, float(top), np.nan,
+        f"{', '.join(dead)}: never above {DEAD:g} in {len(hits)} subjects, while others work.",
+    )]  # fmt: skip
+
+
+def _chance(hits: Sequence[pd.Series], dead: list[str], names: Sequence[str]) -> float:
+    """How many structures would be missed in every subject by chance alone, expected.
+
+    The rate of misses is that of the other structures, one more miss and one more hit than seen.
+    """
+    others = [n for n in names if n not in dead]
+    values = np.array([h[n] for h in hits for n in others if n in h.index])
+    rate = ((values < DEAD).sum() + 1) / (values.size + 2)
+    return float(len(names) * rate ** len(hits))
+
+
+def _readings(pairs: list[tuple[Boxed, Boxed]]) -> dict[str, Callable[[Boxed], Boxed]]:
+    """Other readings of a prediction: name -> what to do to it."""
+    moves: dict[str, Callable[[Boxed], Boxed]] = {}
+    for axes in itertools.chain.from_iterable(
+        itertools.combinations(range(3), k) for k in (1, 2, 3)
+    ):
+        label = ", ".join("IJK"[a] for a in axes)
+        moves[f"flipped axes {label} reversed"] = partial(Boxed.flipped, axes=axes)
+    for order in itertools.permutations(range(3)):
+        turned = [(tuple(p.shape[a] for a in order), r.shape) for p, r in pairs]
+        if order == (0, 1, 2) or any(shape != wanted for shape, wanted in turned):
+            continue
+        label = "".join("IJK"[a] for a in order)
+        moves[f"permuted_axes axes in the order {label}"] = partial(Boxed.permuted, order=order)
+    shift = _common_shift(pairs)
+    if np.abs(shift).max() >= 1:
+        moves[f"shifted a shift by {tuple(shift.tolist())} voxels"] = partial(
+            Boxed.shifted, by=shift
+        )
+    return moves
+
+
+def _common_shift(pairs: list[tuple[Boxed, Boxed]]) -> np.ndarray:
+    """Median over pairs of the difference of the centres of mass, whole voxels."""
+    differences = [r.centre() - p.centre() for p, r in pairs]
+    return np.rint(np.median(differences, axis=0)).astype(int)
+
+
+def _mean_dice(pairs: list[tuple[Boxed, Boxed]]) -> float:
+    """Mean Dice of pairs without empty members."""
+    return float(np.mean([p.dice(r) for p, r in pairs]))
+
+
+def _alterations(reference: np.ndarray, keep: np.ndarray, rng: np.random.Generator):
+    """References altered away from the prompt: all but it removed, and slabs turned over."""
+    yield reference & keep
+    yield reference | ~keep
+    for axis in range(3):
+        altered = reference.copy()
+        start = int(rng.integers(0, max(reference.shape[axis] // 2, 1)))
+        slab = [slice(None)] * 3
+        slab[axis] = slice(start, start + max(reference.shape[axis] // 4, 1))
+        altered[tuple(slab)] ^= True
+        yield np.where(keep, reference, altered)

@@ -1,0 +1,304 @@
+"""The canaries over the predictions that a run has stored."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from umdlib.canaries import checks as canaries
+from umdlib.canaries import controls
+from umdlib.canaries import findings as flags
+from umdlib.cohort.manifest import Case, Cohort
+from umdlib.errors import InputError
+from umdlib.evaluation import store as runs
+from umdlib.images import volume
+from umdlib.prompts import drawing as prompts
+from umdlib.scores.table import read_scores
+from umdlib.segmenters import registry as segmenters
+from umdlib.segmenters.registry import Segmenter
+from umdlib.tables.markdown import markdown_table
+
+
+def check_run(
+    cohort: Cohort,
+    root: str | Path,
+    names: Sequence[str],
+    *,
+    given: Sequence[str] = (),
+    prompt: str | None = None,
+    seed: int = 0,
+    limit: int = 4,
+    device: str | None = None,
+    report: Callable[[str], None] = lambda line: None,
+) -> pd.DataFrame:
+    """All canaries of each segmenter and modality, on stored first masks.
+
+    Wiring, one mask and orientation are read from the masks. The firewall replays a case without
+    its reference, and the positive control runs the segmenter on a phantom; both need a device.
+
+    Parameters
+    ----------
+    cohort
+        The cohort of the run.
+    root
+        Folder of the run.
+    names
+        Of segmenters, as in the run's folder; one without stored predictions is left out.
+    given
+        How the run was given segmenters of the user's own (``my_model.py:MINE``, a card, a
+        folder): their names alone are not in the registry, and without this they do not run here.
+    prompt
+        Protocol of the masks; by default the first that the run gave.
+    limit
+        Cases per modality: faults of wiring show in the first few.
+    device
+        Where firewall and control run; None leaves them out.
+    report
+        Called with one line per segmenter and modality.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per segmenter and modality: segmenter, modality, n_cases, faults (joined by
+        commas, empty for none), detail, control (in words).
+    """
+    rows, records = [], _records(names, given) if device is not None else {}
+    for segmenter in names:
+        control, missed = "", []
+        for modality in sorted({c.modality for c in cohort.cases}):
+            cases = [c for c in cohort.cases if c.modality == modality][:limit]
+            protocol = prompt or _first_protocol(root, segmenter, cases)
+            read = {c: m for c in cases if (m := _masks(root, segmenter, c, protocol, seed))}
+            if not read:
+                if why := _why_none(root, segmenter, cases, protocol, seed):
+                    rows.append({
+                        "segmenter": segmenter, "modality": modality, "n_cases": 0, "faults": "",
+                        "detail": f"It failed on every structure: {why}", "control": "not run",
+                    })  # fmt: skip
+                    report(f"{segmenter} {modality}: {rows[-1]['detail']}")
+                continue
+            predictions, references = zip(*read.values(), strict=True)
+            found = canaries.check_masks(predictions, references, segmenter, modality)
+            if device is not None:
+                record = records.get(segmenter)
+                if not control:
+                    control, missed = _control(record, device)
+                found += missed + replay(root, record, next(iter(read)), protocol, seed, device)
+            rows.append({
+                "segmenter": segmenter, "modality": modality, "n_cases": len(read),
+                "faults": ", ".join(f.fault for f in found),
+                "detail": " ".join(f.detail for f in found),
+                "control": control,
+            })  # fmt: skip
+            report(f"{segmenter} {modality}: {rows[-1]['faults'] or 'no alarm'}")
+    columns = ["segmenter", "modality", "n_cases", "faults", "detail", "control"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def found(cohort: Cohort, root: str | Path, *, limit: int = 4) -> pd.DataFrame:
+    """What the run's canaries found; where they did not run, what its stored masks say now."""
+    stored = flags.read(root)
+    if not stored.empty:
+        return stored
+    names = sorted(p.name for p in (Path(root) / "cases").glob("*") if p.is_dir())
+    return check_run(cohort, root, names, limit=limit)
+
+
+def replay(
+    root: str | Path, record: Segmenter | None, case: Case, prompt: str, seed: int, device: str,
+    *, structures: int = 2,
+) -> list[canaries.Finding]:  # fmt: skip
+    """Whether stored masks come again from the image and the stored prompt alone.
+
+    The image is copied into an empty folder, so that no reference lies beside it; then the first
+    `structures` of the case are asked for with the prompts that were stored. A mask that is
+    another one, and the same twice, was made with something that is not there any more. One that
+    differs between two replays is not repeatable. A segmenter that cannot be loaded here, and a
+    structure on which it failed in the run, are left out.
+    """
+    if record is None or not record.deterministic:
+        return []
+    if not segmenters.availability(record, device).ok:
+        return []
+    segmenter = record.name
+    condition = ((case.session, case.modality),) if record.conditions else ()
+    try:
+        segment = segmenters.load(record, device, *condition)
+    except Exception:  # whatever its code does: there is nothing to compare with
+        return []
+    stored = runs.read_prediction(root, segmenter, case, prompt=prompt, seed=seed)
+    answered, _ = _answered(root, segmenter, case, prompt, seed)
+    given = [p for p in runs.read_prompts(root, segmenter, case)
+             if (p.protocol, p.seed, p.step) == (prompt, seed, 0)
+             and p.note != prompts.REFERENCE_EMPTY and p.structure in answered]  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        alone = Path(shutil.copy(case.image, folder))
+        image = volume.read_volume(alone, unit=case.unit)
+        for one in given[:structures]:
+            first = _answer(segment, image, one)
+            if first is None or np.array_equal(first, stored[one.structure]):
+                continue
+            again = np.array_equal(first, _answer(segment, image, one))
+            fault = "reads_reference" if again else "not_repeatable"
+            changed = int(np.count_nonzero(first ^ stored[one.structure]))
+            return [canaries.Finding(
+                segmenter, fault, one.structure, case.modality,
+                alternative=canaries.dice(first, stored[one.structure]),
+                detail=f"{changed} voxels of {one.structure} differ when the image is alone.",
+            )]  # fmt: skip
+    return []
+
+
+def _answer(segment: segmenters.Segment, image: volume.Volume, prompt: prompts.Prompt):
+    """The mask of a prompt; None where the segmenter fails on it, which its row in the table says."""
+    try:
+        return segment(image, prompt)
+    except Exception:
+        return None
+
+
+def _why_none(
+    root: str | Path, segmenter: str, cases: Sequence[Case], prompt: str, seed: int
+) -> str:
+    """The first failure of a segmenter on these cases; nothing where nothing was stored."""
+    for case in cases:
+        try:
+            return _answered(root, segmenter, case, prompt, seed)[1]
+        except InputError:
+            continue
+    return ""
+
+
+def _first_protocol(root: str | Path, segmenter: str, cases: Sequence[Case]) -> str:
+    """Protocol of the first stored prompt of the cases; ``centre`` where nothing is stored."""
+    for case in cases:
+        try:
+            return runs.read_prompts(root, segmenter, case)[0].protocol
+        except (InputError, IndexError):
+            continue
+    return "centre"
+
+
+def _control(record: Segmenter | None, device: str) -> tuple[str, list[canaries.Finding]]:
+    """The positive control in words, and its finding; only of a segmenter that can run here."""
+    if record is None or not segmenters.availability(record, device).ok:
+        return "not run here", []
+    try:
+        return controls.check(record.name, device)
+    except Exception as error:  # whatever a model's code does, the other canaries go on
+        return f"failed: {type(error).__name__}: {error}"[:200], []
+
+
+def _records(names: Sequence[str], given: Sequence[str]) -> dict[str, Segmenter]:
+    """The records of those names that can be found: as they were given, else in the registry."""
+    found = {}
+    for text in (*given, *names):
+        try:
+            record = segmenters.get(text)
+        except InputError:
+            continue
+        found.setdefault(record.name, record)
+    return found
+
+
+def checked_segmenters(findings: pd.DataFrame) -> list[str]:
+    """Segmenters that had stored predictions."""
+    return list(findings["segmenter"].unique())
+
+
+def words(findings: pd.DataFrame) -> str:
+    """The result of `check_run` as a table in Markdown with a sentence before it."""
+    if findings.empty:
+        return "No stored prediction was found: nothing could be checked."
+    alarms = int((findings["faults"] != "").sum())
+    shown = pd.DataFrame({
+        "Segmenter": findings["segmenter"], "Modality": findings["modality"],
+        "Cases": findings["n_cases"], "Alarm": findings["faults"].replace("", "none"),
+        "In words": findings["detail"], "Positive control": findings["control"],
+    })  # fmt: skip
+    head = (
+        f"{len(findings)} combinations of segmenter and modality were checked, {alarms} raised an "
+        f"alarm."
+    )
+    return f"{head}\n\n{markdown_table(shown)}"
+
+
+def matrix_plot(matrix: pd.DataFrame, cohort: Cohort, ax=None):
+    """A wiring matrix in greys, short names on both axes; returns the axes."""
+    import matplotlib.pyplot as plt
+
+    ax = ax or plt.subplots(figsize=(5.2, 4.6), layout="constrained")[1]
+    names = [s.name for s in cohort.structures if s.name in matrix.index]
+    short = [s.short for s in cohort.structures if s.name in matrix.index]
+    values = matrix.loc[names, names].to_numpy(float)
+    image = ax.imshow(np.nan_to_num(values), vmin=0, vmax=1, cmap="cividis")
+    ax.set_xticks(range(len(names)), short)
+    ax.set_yticks(range(len(names)), short)
+    ax.grid(visible=False)
+    ax.set_xlabel("Reference")
+    ax.set_ylabel("Asked for")
+    ax.figure.colorbar(image, ax=ax, label="Mean DSC")
+    return ax
+
+
+def mean_wiring(
+    cohort: Cohort, root: str | Path, segmenter: str, modality: str,
+    *, prompt: str = "centre", seed: int = 0, limit: int = 4,
+) -> pd.DataFrame:  # fmt: skip
+    """Mean wiring matrix of a segmenter on one modality: asked for (rows), reference (columns)."""
+    cases = [c for c in cohort.cases if c.modality == modality][:limit]
+    stored = [m for c in cases if (m := _masks(root, segmenter, c, prompt, seed))]
+    matrices = [canaries.wiring_matrix(p, r) for p, r in stored]
+    if not matrices:
+        raise InputError(f"No stored prediction of '{segmenter}' on {modality} in {root}.")
+    return pd.concat(matrices).groupby(level=0, sort=False).mean()
+
+
+def example_wiring(
+    cohort: Cohort, root: str | Path, names: Sequence[str], modality: str, *, limit: int = 4
+) -> pd.DataFrame | None:
+    """`mean_wiring` of the first segmenter that has masks of a modality; None where none has."""
+    cases = [c for c in cohort.cases if c.modality == modality][:limit]
+    for name in names:
+        prompt = _first_protocol(root, name, cases)
+        try:
+            return mean_wiring(cohort, root, name, modality, prompt=prompt, limit=limit)
+        except InputError:
+            continue
+    return None
+
+
+def _masks(
+    root: str | Path, segmenter: str, case: Case, prompt: str, seed: int
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]] | None:
+    """Predictions and references of a case by structure; None where nothing is stored.
+
+    Structures on which the segmenter failed have no mask.
+    """
+    try:
+        predictions = runs.read_prediction(root, segmenter, case, prompt=prompt, seed=seed)
+        answered, _ = _answered(root, segmenter, case, prompt, seed)
+    except InputError:
+        return None
+    reference = case.read_reference().data
+    found = [s for s in case.structures if s.name in answered]
+    return (
+        {s.name: predictions[s.name] for s in found},
+        {s.name: reference == s.value for s in found},
+    ) if found else None  # fmt: skip
+
+
+def _answered(
+    root: str | Path, segmenter: str, case: Case, prompt: str, seed: int
+) -> tuple[set[str], str]:
+    """Structures of a case for which the run holds an answer, and the first reason of a failure."""
+    rows = read_scores(runs.case_folder(root, segmenter, case) / "scores.parquet")
+    rows = rows[rows["prompt"].eq(prompt) & rows["seed"].eq(seed) & rows["step"].eq(0)]
+    silent = rows["status"].isin(["failed", "unavailable"])
+    reasons = rows.loc[rows["status"].eq("failed"), "reason"]
+    return set(rows.loc[~silent, "structure"]), next(iter(reasons), "")

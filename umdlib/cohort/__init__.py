@@ -1,0 +1,20 @@
+"""Cohorts: subjects, sessions and cases of a manifest, and how one is made from files."""
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach(
+    __name__,
+    submod_attrs={
+        "manifest": [
+            "COLUMNS",
+            "Case",
+            "Cohort",
+            "check_cohort",
+            "file_hash",
+            "inclusion_table",
+            "read_cohort",
+            "write_manifest",
+            "write_structures",
+        ],
+    },
+)

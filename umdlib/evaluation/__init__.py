@@ -1,0 +1,1 @@
+"""Evaluation: a cohort through a segmenter, case by case."""

@@ -1,0 +1,224 @@
+"""Volumes and label maps: checked reading and writing of NIfTI files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from umdlib.errors import InputError
+from umdlib.images import geometry, nifti
+
+UNITS = ("HU", "SUV", "a.u.")
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A 3D image.
+
+    Attributes
+    ----------
+    data
+        (I, J, K), intensities in `unit`, finite.
+    affine
+        (4, 4) float64, voxel index to world (RAS+, mm).
+    unit
+        ``"HU"``, ``"SUV"`` or ``"a.u."``.
+    name
+        What errors call it: the file or the case.
+    """
+
+    data: np.ndarray
+    affine: np.ndarray
+    unit: str = "a.u."
+    name: str = field(default="volume", compare=False)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Grid size (I, J, K)."""
+        return self.data.shape
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Voxel size along I, J, K in mm."""
+        return geometry.spacing_mm(self.affine)
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """An integer volume, one value per structure, 0 elsewhere.
+
+    Attributes
+    ----------
+    data
+        (I, J, K), uint8 where the values allow it, else uint16.
+    affine
+        (4, 4) float64, voxel index to world (RAS+, mm).
+    name
+        What errors call it: the file or the case.
+    """
+
+    data: np.ndarray
+    affine: np.ndarray
+    name: str = field(default="label map", compare=False)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Grid size (I, J, K)."""
+        return self.data.shape
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Voxel size along I, J, K in mm."""
+        return geometry.spacing_mm(self.affine)
+
+
+def same_grid(a: Volume | LabelMap, b: Volume | LabelMap, *, tolerance_mm: float = 1e-3) -> bool:
+    """Whether two volumes have one shape and affines that place every corner within `tolerance_mm`."""
+    return grid_difference(a, b, tolerance_mm=tolerance_mm) is None
+
+
+def grid_difference(
+    a: Volume | LabelMap, b: Volume | LabelMap, *, tolerance_mm: float = 1e-3
+) -> str | None:
+    """How the grids of two volumes differ, as a phrase; None where they are the same."""
+    if a.shape != b.shape:
+        return f"shape {a.shape} against {b.shape}"
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in a.shape])).reshape(3, -1).T
+    distance = np.abs(geometry.to_world(a.affine, corners) - geometry.to_world(b.affine, corners))
+    if distance.max() > tolerance_mm:
+        return f"a corner lies {distance.max():.3g} mm apart"
+    return None
+
+
+def read_volume(path: str | Path, *, unit: str = "a.u.") -> Volume:
+    """Read an image.
+
+    Parameters
+    ----------
+    path
+        NIfTI file (`.nii` or `.nii.gz`).
+    unit
+        Unit of the intensities: HU, SUV or a.u.
+
+    Returns
+    -------
+    Volume
+        float32 unless the file stores unscaled integers, which keep their type.
+
+    Raises
+    ------
+    InputError
+        A missing, truncated or foreign file; 2D, 4D or RGB data; an affine that is not
+        invertible; NaN or infinite values; an image that is zero everywhere.
+    """
+    data, affine = nifti.read(path)
+    if not np.issubdtype(data.dtype, np.integer) and data.dtype != np.float32:
+        data = data.astype(np.float32)
+    # one pass: the sum is finite unless a value is not (an overflow to inf is checked in full)
+    if np.issubdtype(data.dtype, np.floating) and not np.isfinite(
+        np.dot(data.ravel("K"), data.ravel("K"))
+    ):
+        bad = int((~np.isfinite(data)).sum())
+        if bad:
+            raise InputError(f"{bad} voxels of {path} are NaN or infinite. All must be finite.")
+    if not data.any():
+        raise InputError(f"Every voxel of {path} is 0. An image with signal is needed.")
+    return Volume(data, affine, unit, str(path))
+
+
+def read_label_map(path: str | Path, *, values: tuple[int, ...] | None = None) -> LabelMap:
+    """Read a label map.
+
+    Parameters
+    ----------
+    path
+        NIfTI file. Floating-point files are accepted where every value is a whole number.
+    values
+        The values allowed beside 0; None allows all from 1 to 65535.
+
+    Returns
+    -------
+    LabelMap
+        uint8 or uint16.
+
+    Raises
+    ------
+    InputError
+        A missing, truncated or foreign file; 2D, 4D or RGB data; values that are not whole
+        numbers (2.9999), negative, above 65535, or outside `values`.
+    """
+    data, affine = nifti.read(path)
+    if data.dtype == np.uint8 and values is None:  # can hold no other values
+        return LabelMap(data, affine, str(path))
+    occurring = _occurring(data)
+    if data.dtype.kind == "f" and (np.rint(occurring) != occurring).any():
+        wrong = data[np.rint(data) != data]
+        raise InputError(
+            f"Label value {wrong.flat[0]:.6g} in {path} is not a whole number "
+            f"({wrong.size} voxels). A label map holds integers."
+        )
+    low, high = occurring.min(), occurring.max()
+    if low < 0 or high > 65535:
+        raise InputError(f"Label values of {path} run from {low} to {high}. Must be 0 to 65535.")
+    if values is not None:
+        counts = np.bincount(occurring.astype(np.uint16))
+        stray = set(np.flatnonzero(counts).tolist()) - {0, *values}
+        if stray:
+            raise InputError(
+                f"Label value {min(stray)} in {path} is no structure of the cohort. "
+                f"Known values: {', '.join(map(str, values))}."
+            )
+    data = data.astype(np.uint8 if high < 256 else np.uint16, copy=False)
+    return LabelMap(data, affine, str(path))
+
+
+def _occurring(data: np.ndarray) -> np.ndarray:
+    """All values of a volume, those in long runs only a few times.
+
+    Of the eight-byte words of the array, one that repeats the word before it is left out.
+    """
+    flat = data.ravel("K")
+    whole = flat.nbytes // 8 * (8 // data.itemsize)
+    words = flat[:whole].view(np.uint64)
+    found = [words[:1].view(data.dtype), flat[whole:]]
+    for start in range(1, len(words), nifti.PIECE):
+        here = words[start : start + nifti.PIECE]
+        found.append(here[here != words[start - 1 : start - 1 + len(here)]].view(data.dtype))
+    return np.concatenate(found)
+
+
+def write_volume(path: str | Path, volume: Volume) -> None:
+    """Write an image as float32 (or its integer type), atomically: a reader never sees half a file."""
+    nifti.write(path, volume.data, volume.affine, volume.unit)
+
+
+def write_label_map(path: str | Path, label_map: LabelMap) -> None:
+    """Write a label map in its integer type, unscaled, atomically."""
+    nifti.write(path, label_map.data, label_map.affine, "labels")
+
+
+def write_bits(path: str | Path, bits: np.ndarray, affine: np.ndarray) -> None:
+    """Write a bit-mask volume (unsigned; bit b of a voxel is mask b), atomically."""
+    nifti.write(path, bits, affine, "bit masks")
+
+
+def read_bits(path: str | Path, *, on: LabelMap | None = None) -> np.ndarray:
+    """Read a bit-mask volume (I, J, K), unsigned.
+
+    Raises
+    ------
+    InputError
+        As `read_volume` does; other than unsigned integers; another grid than that of `on`.
+    """
+    data, affine = nifti.read(path)
+    if data.dtype.kind != "u":
+        raise InputError(f"File {path} holds {data.dtype}. Bit masks are unsigned integers.")
+    if on is not None:
+        difference = grid_difference(LabelMap(data, affine, str(path)), on)
+        if difference is not None:
+            raise InputError(
+                f"Masks {path} are not on the grid of {on.name}: {difference}. Score it again."
+            )
+    return data

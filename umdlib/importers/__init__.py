@@ -1,1 +1,0 @@
-"""Importers: one module per layout found in the wild, each makes a `manifest.tsv`."""

@@ -1,0 +1,32 @@
+"""The score table: one row per prediction."""
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach(
+    __name__,
+    submod_attrs={
+        "table": [
+            "KEYS",
+            "SCHEMA_VERSION",
+            "STATUSES",
+            "add_cases",
+            "check_scores",
+            "combine",
+            "json_value",
+            "missing_pairs",
+            "provenance",
+            "read_scores",
+            "surface_dice_column",
+            "write_scores",
+        ],
+        "empty_rules": [
+            "EMPTY_RULES",
+            "check_scores",
+            "difference_limits",
+            "higher_is_better",
+            "is_directed",
+            "score_limits",
+            "with_empty_rule",
+        ],
+    },
+)

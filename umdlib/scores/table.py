@@ -1,0 +1,299 @@
+"""The score table: one row per prediction, as checked and stamped Parquet."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import subprocess
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock
+
+import umdlib
+from umdlib.errors import InputError, unknown_name
+from umdlib.files import replaced
+
+SCHEMA_VERSION = "1"
+
+KEYS: tuple[str, ...] = (
+    "subject", "session", "modality", "structure", "segmenter", "prompt", "step", "seed",
+)  # fmt: skip
+
+STATUSES: dict[str, str] = {
+    "ok": "reference and prediction both hold voxels",
+    "reference_empty": "the structure is not in the reference; the prediction holds voxels",
+    "prediction_empty": "the structure is in the reference; the prediction is empty",
+    "both_empty": "neither holds a voxel: nothing to score",
+    "failed": "the segmenter stopped with an error; see reason",
+    "unavailable": "the segmenter could not be loaded here (weights, package) or was not asked; see reason",
+}
+
+_NUMBERS = ("hausdorff", "hausdorff_95", "assd", "reference_ml", "prediction_ml", "rvd",
+            "seconds", "peak_mb")  # fmt: skip
+
+_STAMP = b"umdlib"
+
+
+def surface_dice_column(tolerance_mm: float) -> str:
+    """Name of the surface Dice column at a tolerance.
+
+    Examples
+    --------
+    >>> surface_dice_column(1.0), surface_dice_column(2.5)
+    ('surface_dice_1mm', 'surface_dice_2.5mm')
+    """
+    return f"surface_dice_{tolerance_mm:g}mm"
+
+
+def check_scores(table: pd.DataFrame, *, source: str = "the score table") -> pd.DataFrame:
+    """The table with its columns typed and ordered, or an error.
+
+    Parameters
+    ----------
+    table
+        Columns `KEYS`, ``dice``, ``status``, ``reason`` and any of the other metrics.
+    source
+        What errors call it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Sorted by `KEYS`, index reset.
+
+    Raises
+    ------
+    InputError
+        A missing column, an unknown status, a Dice or surface Dice outside [0, 1], a failed row
+        with a number, two rows with one key.
+    """
+    for column in (*KEYS, "dice", "status", "reason"):
+        if column not in table:
+            raise InputError(f"Column '{column}' is missing in {source}.")
+    table = table.copy()
+    for column in ("step", "seed"):
+        table[column] = table[column].astype("int64")
+    metrics = ["dice", *[c for c in table if c.startswith("surface_dice_")]]
+    for column in [*metrics, *[c for c in _NUMBERS if c in table]]:
+        table[column] = table[column].astype("float64")
+    for status in table["status"].unique():
+        if status not in STATUSES:
+            raise unknown_name(f"status in {source}", status, STATUSES)
+    for column in metrics:
+        wrong = table[(table[column] < 0) | (table[column] > 1)]
+        if len(wrong):
+            raise InputError(
+                f"{column} of {_name(wrong.iloc[0])} in {source} is {wrong.iloc[0][column]}. "
+                "Must lie in [0, 1]."
+            )
+    invented = table[table["status"].isin(["failed", "unavailable"]) & table["dice"].notna()]
+    if len(invented):
+        raise InputError(f"{_name(invented.iloc[0])} in {source} failed and yet has a Dice.")
+    double = table[table.duplicated(list(KEYS))]
+    if len(double):
+        raise InputError(f"{_name(double.iloc[0])} stands twice in {source}.")
+    order = [*KEYS, *metrics, *[c for c in _NUMBERS if c in table], "status", "reason"]
+    order += [c for c in table if c not in order]
+    return table[order].sort_values(list(KEYS), ignore_index=True)
+
+
+def missing_pairs(table: pd.DataFrame) -> list[str]:
+    """Examinations of which one modality was scored and the other was not, by name.
+
+    Returns
+    -------
+    list of str
+        ``"sub-003 petct spleen threshold centre step 0 seed 0: PET is missing"``, sorted.
+    """
+    keys = [k for k in KEYS if k != "modality"]
+    first = table[table["step"] == 0]
+    lines = []
+    for session, rows in first.groupby("session"):
+        modalities = sorted(rows["modality"].unique())
+        if len(modalities) < 2:
+            modalities = sorted(
+                {*modalities, "PET", {"petct": "CT", "petmr": "MR"}.get(session, "PET")}
+            )
+        for name, present in rows.groupby(keys)["modality"].agg(set).items():
+            for gap in sorted(set(modalities) - present):
+                subject, _, structure, segmenter, prompt, step, seed = name
+                lines.append(f"{subject} {session} {structure} {segmenter} {prompt} "
+                             f"step {step} seed {seed}: {gap} is missing")  # fmt: skip
+    return sorted(lines)
+
+
+def write_scores(path: str | Path, table: pd.DataFrame, *, stamp: dict | None = None) -> None:
+    """Check and write a score table, atomically, with its provenance in the file's metadata.
+
+    Raises
+    ------
+    InputError
+        As `check_scores`, and where the file cannot be written.
+    """
+    path = Path(path)
+    table = check_scores(table, source=str(path))
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    stamp = {"schema": SCHEMA_VERSION, **(stamp or {})}
+    arrow = arrow.replace_schema_metadata(
+        {**(arrow.schema.metadata or {}), _STAMP: json.dumps(stamp, sort_keys=True).encode()}
+    )
+    with replaced(path) as part:
+        pq.write_table(arrow, part)
+
+
+def read_scores(path: str | Path) -> pd.DataFrame:
+    """Read a score table; `table.attrs["stamp"]` is its provenance.
+
+    Raises
+    ------
+    InputError
+        A missing or foreign file, another schema version, and as `check_scores`.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"Score table {path} does not exist. `umdlib score` makes one.")
+    try:
+        arrow = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"File {path} is no Parquet table: {error}.") from None
+    stamp = json.loads((arrow.schema.metadata or {}).get(_STAMP, b"{}"))
+    if stamp.get("schema") != SCHEMA_VERSION:
+        raise InputError(
+            f"Score table {path} has schema version {stamp.get('schema')}. "
+            f"This umdlib reads version {SCHEMA_VERSION}."
+        )
+    table = check_scores(arrow.to_pandas(), source=str(path))
+    table.attrs["stamp"] = stamp
+    return table
+
+
+def add_cases(path: str | Path, table: pd.DataFrame) -> None:
+    """Write a stamped table to `path`, with the rows that the table there has of other cases.
+
+    Those are kept where segmenters, settings, prompts and cohort are the same; otherwise the table
+    there is out of date. Several processes may add cases to one table: each waits for the other.
+
+    Raises
+    ------
+    InputError
+        As `read_scores` and `write_scores` do.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_name(f".{path.name}.lock")):
+            both = _with_other_cases(table, path)
+            write_scores(path, both, stamp=both.attrs["stamp"])
+    except OSError as error:
+        raise InputError(f"Cannot write {path}: {error.strerror or error}.") from None
+
+
+def _with_other_cases(table: pd.DataFrame, path: str | Path) -> pd.DataFrame:
+    """A table and the rows of an earlier one, at `path`, of cases that it does not hold.
+
+    Only of the same segmenters, settings, prompts and cohort.
+    """
+    if not Path(path).is_file():
+        return table
+    earlier, stamp = read_scores(path), table.attrs["stamp"]
+    given = json.loads(json.dumps(stamp))  # as it is read back
+    same = ("cohort_hash", "segmenters", "tolerances_mm", "metrics", "plans", "prompts")
+    if any(earlier.attrs["stamp"].get(k) != given.get(k) for k in same):
+        return table
+    case = ["subject", "session", "modality"]
+    scored = pd.MultiIndex.from_frame(table[case])
+    others = earlier[~pd.MultiIndex.from_frame(earlier[case]).isin(scored)]
+    both = check_scores(pd.concat([table, others], ignore_index=True)) if len(others) else table
+    both.attrs["stamp"] = stamp
+    return both
+
+
+def combine(paths: Iterable[str | Path]) -> pd.DataFrame:
+    """Score tables one under the other, checked as one; their stamps merged.
+
+    Raises
+    ------
+    InputError
+        No table, two rows with one key, or tables of different cohorts.
+    """
+    tables = [read_scores(path) for path in paths]
+    if not tables:
+        raise InputError("No score table to combine.")
+    stamps = [t.attrs["stamp"] for t in tables]
+    cohorts = sorted({s.get("cohort_hash", "") for s in stamps} - {""})
+    if len(cohorts) > 1:
+        raise InputError(
+            f"The score tables come from {len(cohorts)} cohorts: {', '.join(c[:12] for c in cohorts)}."
+        )
+    for table in tables:
+        table.attrs = {}
+    merged = check_scores(pd.concat(tables, ignore_index=True), source="the combined tables")
+    merged.attrs["stamp"] = _merge(stamps)
+    return merged
+
+
+def provenance(**more) -> dict:
+    """Versions, commit and machine of this run, for a stamp; `more` is added."""
+    packages = ("numpy", "scipy", "scikit-image", "torch", "monai")
+    return {
+        "umdlib": umdlib.__version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "platform": f"{platform.system()}-{platform.machine()}",
+        "packages": {p: v for p in packages if (v := _version(p))},
+        **more,
+    }
+
+
+def json_value(value):
+    """Numpy scalars to plain Python, NaN to None: what JSON can hold."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _merge(stamps: list[dict]) -> dict:
+    """One stamp of many: mappings are united, the rest is taken from the first that has it."""
+    merged: dict = {}
+    for stamp in stamps:
+        for key, value in stamp.items():
+            if isinstance(value, dict):
+                merged[key] = {**merged.get(key, {}), **value}
+            else:
+                merged.setdefault(key, value)
+    return merged
+
+
+def _name(row: pd.Series) -> str:
+    """The key of a row in words."""
+    return " ".join(str(row[k]) for k in KEYS)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _commit() -> str:
+    """Commit of the checkout that holds this package, with '+' where it has changes; '' without git."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return ""
+    try:
+        out = subprocess.run(
+            ["git", "-C", str(root), "describe", "--always", "--dirty=+", "--abbrev=12", "--match="],
+            capture_output=True, text=True, timeout=10, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return out.stdout.strip()

@@ -1,0 +1,1 @@
+"""Systems that run in an environment of their own."""

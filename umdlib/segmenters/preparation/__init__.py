@@ -1,0 +1,1 @@
+"""What adapters share: crops, slices, checks of an output."""

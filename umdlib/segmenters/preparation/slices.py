@@ -1,0 +1,190 @@
+"""A volume as a stack of axial pictures for 2D systems: greys, boxes, points, and the way back."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from scipy import ndimage
+
+from umdlib.errors import InputError
+from umdlib.images import geometry
+from umdlib.images.volume import Volume
+from umdlib.prompts.drawing import Box, Prompt
+from umdlib.segmenters.systems.region_growing import REGION_GROWING
+
+Box2D = tuple[int, int, int, int]  # x0, y0, x1, y1, inclusive pixels
+WINDOW_HU = (-160.0, 240.0)  # level 40, width 400
+PERCENTILES = (0.5, 99.5)  # of the voxels above 0, where the unit is not HU
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Axial pictures as radiologists see them, and as SimpleITK gives an LPS image.
+
+    Attributes
+    ----------
+    data
+        (Z, Y, X): slices from feet to head, rows from front to back, columns from the subject's
+        right to left.
+    affine
+        (4, 4): index (x, y, z) to world (RAS+, mm).
+    back
+        Brings a (Z, Y, X) array onto the image's grid.
+    """
+
+    data: np.ndarray
+    affine: np.ndarray
+    back: Callable[[np.ndarray], np.ndarray]
+
+
+def axial(image: Volume) -> Stack:
+    """The image's axes permuted and flipped, never resampled."""
+    data, affine, back = oriented(image.data, image.affine, "LPS")
+    return Stack(data.T, affine, lambda mask: back(mask.T))
+
+
+def oriented(
+    data: np.ndarray, affine: np.ndarray, codes: str
+) -> tuple[np.ndarray, np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    """`data` with axes closest to `codes` such as ``"RAS"``, its affine, and the way back."""
+    own = nib.orientations.io_orientation(affine)
+    target = nib.orientations.axcodes2ornt(tuple(codes))
+    there = nib.orientations.ornt_transform(own, target)
+    home = nib.orientations.ornt_transform(target, own)
+    moved = nib.orientations.apply_orientation(data, there)
+    moved_affine = affine @ nib.orientations.inv_ornt_aff(there, data.shape)
+
+    def back(array: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(nib.orientations.apply_orientation(array, home))
+
+    return moved, moved_affine, back
+
+
+def grey(image: Volume) -> np.ndarray:
+    """(I, J, K) uint8: CT window 40/400, else the 0.5 to 99.5 percentiles of the positive voxels.
+
+    As in the MedSAM repository's ``pre_CT_MR.py``: voxels of exactly 0 stay black outside CT.
+    """
+    data = np.asarray(image.data, np.float32)
+    if image.unit == "HU":
+        low, high = WINDOW_HU
+    else:
+        positive = data[data > 0]
+        low, high = np.percentile(positive, PERCENTILES) if positive.size else (0.0, 1.0)
+    cut = np.clip(data, low, high)
+    bottom, top = cut.min(), cut.max()
+    scaled = (cut - bottom) / max(float(top - bottom), 1e-8) * 255.0
+    if image.unit != "HU":
+        scaled[data == 0] = 0
+    return scaled.astype(np.uint8)
+
+
+def boxes_of(mask: np.ndarray, *, least: int = 10) -> Iterator[tuple[int, Box2D]]:
+    """Slice and tight box of every connected component of at least `least` pixels.
+
+    `mask` is (Z, Y, X); components touch by an edge or a corner.
+    """
+    for z in np.flatnonzero(mask.any(axis=(1, 2))):
+        labels, _ = ndimage.label(mask[z], structure=np.ones((3, 3)))
+        sizes = np.bincount(labels.ravel())
+        for value, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1):
+            if sizes[value] >= least:
+                yield int(z), (columns.start, rows.start, columns.stop - 1, rows.stop - 1)
+
+
+def pixels_of(box: Box, stack: Stack) -> tuple[int, int, Box2D]:
+    """First and last slice and in-plane box, all inclusive, of a world box, cut to the stack.
+
+    Raises
+    ------
+    InputError
+        The box lies outside the image.
+    """
+    corners = np.array(np.meshgrid(*zip(box.low_mm, box.high_mm, strict=True))).reshape(3, -1).T
+    index = geometry.to_voxel(stack.affine, corners)
+    size = np.array(stack.data.shape[::-1])
+    low = np.maximum(np.rint(index.min(axis=0) + 0.5).astype(int), 0)
+    high = np.minimum(np.rint(index.max(axis=0) - 0.5).astype(int), size - 1)
+    if (high < low).any():
+        raise InputError(f"The box {box.low_mm} to {box.high_mm} mm lies outside the image.")
+    (x0, y0, z0), (x1, y1, z1) = low.tolist(), high.tolist()
+    return z0, z1, (x0, y0, x1, y1)
+
+
+def prompted_boxes(image: Volume, prompt: Prompt, stack: Stack) -> list[tuple[int, Box2D]]:
+    """Slice and box of every picture to be segmented.
+
+    Disclosed boxes (`prompt.boxes`, one slab per slice and component) are taken as they are.
+    Else the boxes come from the clicks by a stated rule that sees no reference: region growing
+    from the clicks, a tight box around each of its components in each slice.
+    """
+    if prompt.boxes:
+        return [(z, b) for z0, z1, b in (pixels_of(x, stack) for x in prompt.boxes)
+                for z in range(z0, z1 + 1)]  # fmt: skip
+    mask = REGION_GROWING.load("cpu")(image, prompt)
+    return list(boxes_of(oriented(mask, image.affine, "LPS")[0].T))
+
+
+def disclosed_boxes(reference: np.ndarray, affine: np.ndarray) -> tuple[Box, ...]:
+    """World boxes, one slab per axial slice and component: what the 2D papers disclose.
+
+    For protocols that tell a segmenter about the reference, by their name; never the default.
+    """
+    stack = axial(Volume(reference, affine))
+    return tuple(_world_box(stack.affine, z, box) for z, box in boxes_of(stack.data > 0, least=1))
+
+
+class Memory:
+    """The last pictures encoded of one image; forgotten when another image comes."""
+
+    def __init__(self, encode: Callable[[np.ndarray], Any], *, keep: int) -> None:
+        self._encode, self._keep = encode, keep
+        self._data: np.ndarray | None = None
+        self._stack: Stack | None = None
+        self._seen: OrderedDict[int, Any] = OrderedDict()
+
+    def stack(self, image: Volume) -> Stack:
+        """The image's greys as a stack, made once per image."""
+        if self._data is not image.data:
+            self._seen.clear()
+            self._stack = axial(Volume(grey(image), image.affine))
+            self._data = image.data
+        return self._stack
+
+    def relieve(self) -> bool:
+        """Forget what was encoded and keep one slice at a time from now on; False if it does so."""
+        had_more = self._keep > 1
+        self._seen.clear()
+        self._keep = 1
+        return had_more
+
+    def encoded(self, z: int) -> Any:
+        """What the encoder made of slice `z`; every structure of the slice shares it."""
+        if z not in self._seen:
+            self._seen[z] = self._encode(self._stack.data[z])
+        self._seen.move_to_end(z)
+        while len(self._seen) > self._keep:
+            self._seen.popitem(last=False)
+        return self._seen[z]
+
+
+def paint(stack: Stack, parts: Iterable[tuple[int, np.ndarray]]) -> np.ndarray:
+    """Boolean mask on the image's grid: the union of pictures' masks, slice by slice."""
+    mask = np.zeros(stack.data.shape, bool)
+    for z, part in parts:
+        mask[z] |= part
+    return stack.back(mask)
+
+
+def _world_box(affine: np.ndarray, z: int, box: Box2D) -> Box:
+    """Outer faces of pixels `box` in slice `z`, in world coordinates."""
+    x0, y0, x1, y1 = box
+    corners = geometry.to_world(
+        affine, [(x0 - 0.5, y0 - 0.5, z - 0.5), (x1 + 0.5, y1 + 0.5, z + 0.5)]
+    )
+    return Box(tuple(corners.min(axis=0).tolist()), tuple(corners.max(axis=0).tolist()))

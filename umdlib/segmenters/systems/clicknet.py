@@ -1,0 +1,281 @@
+"""ClickNet: the project's own promptable 3D network, with weights that the package ships."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+from umdlib.errors import InputError
+from umdlib.images import geometry
+from umdlib.images.grids import Grid, isotropic_ras
+from umdlib.images.volume import Volume
+from umdlib.prompts.drawing import Click, Prompt
+from umdlib.segmenters.contract import Segment, Segmenter, Weights
+from umdlib.segmenters.preparation import network
+from umdlib.training.bodies import SPACING_MM, on_grid
+from umdlib.weights import card
+from umdlib.weights import reading as weights
+
+WINDOW = 32  # voxels: the edge of a training patch
+GROW = 16  # voxels by which a window first grows where the mask reaches its face; it doubles
+ALIGN = 8  # windows start and end at multiples of this
+
+
+class ClickNet:
+    """The network with the last image that it has encoded.
+
+    The encoder sees the whole image at once. The decoder sees a window of 256 mm around all
+    clicks, with the previous mask in it; where the mask reaches a face of the window, the window
+    grows on that side, by half of itself and then twice as much each time, until the mask ends
+    inside it or the image does.
+    """
+
+    def __init__(self, net, device: str, *, name: str) -> None:
+        import torch
+
+        # channels last, as it was trained: convolutions on a CPU are a third faster
+        net = network.quick(net.to(device, memory_format=torch.channels_last_3d))
+        self._net, self._device, self._name = net.eval(), device, name
+        self._data: np.ndarray | None = None
+        self._known = None
+        self._grid: Grid | None = None
+
+    def __call__(
+        self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Boolean mask (I, J, K); positive clicks are needed, negative ones are taken."""
+        grid = self._encoded(image)
+        given, before = asked(prompt, previous, image, grid)
+        return restored(*self._decoded(given, before, image.name), grid, image)
+
+    def _encoded(self, image: Volume) -> Grid:
+        """Encode an image unless it is the last one; the working grid, padded."""
+        import torch
+
+        if self._data is not image.data:
+            grid = isotropic_ras(image, SPACING_MM)
+            shape = tuple(-(-n // ALIGN) * ALIGN for n in grid.shape)
+            self._grid = Grid(shape, grid.affine)
+            pair = torch.from_numpy(on_grid(image, self._grid))[None].to(self._device)
+            with torch.inference_mode():
+                self._known = self._net.encode(pair)
+            self._data = image.data
+        return self._grid
+
+    def _decoded(self, given: np.ndarray, before: np.ndarray, image: str):
+        """Logits in the last window, and its first voxel."""
+        import torch
+
+        shape = np.array(self._grid.shape)
+        low, high, grow = *window(given[:, :3], shape), GROW
+        if (marked := np.argwhere(before)).size:
+            first, last = aligned(marked.min(axis=0) - 1, marked.max(axis=0) + 2, shape)
+            low, high = np.minimum(low, first), np.maximum(high, last)
+        while True:
+            box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+            inside = given - np.array([*low, 0], np.float32)
+            with torch.inference_mode():
+                logits = self._net.decode(
+                    self._known.part(box), [torch.from_numpy(inside).to(self._device)],
+                    torch.from_numpy(before[box])[None, None].to(self._device),
+                )  # fmt: skip
+            network.finite(logits, self._name, image)
+            found = logits[0, 0].cpu().numpy()
+            wider = grown(found > 0, low, high, shape, grow)
+            if wider is None:
+                return found, low
+            (low, high), grow = wider, 2 * grow
+
+
+def asked(
+    prompt: Prompt, previous: np.ndarray | None, image: Volume, grid: Grid
+) -> tuple[np.ndarray, np.ndarray]:
+    """Clicks (N, 4), see `places`, and the previous mask (0 or 1, float32) on the working grid.
+
+    Raises
+    ------
+    InputError
+        No click is positive, or one lies outside the image.
+    """
+    given = np.array([places(c, image, grid) for c in prompt.clicks], np.float32).reshape(-1, 4)
+    if not (given[:, 3] > 0.5).any():
+        raise InputError(f"The prompt for '{prompt.structure}' holds no positive click.")
+    if previous is None:
+        return given, np.zeros(grid.shape, np.float32)
+    before = geometry.resample(
+        previous.astype(np.uint8), image.affine, grid.affine, grid.shape, order=0
+    )
+    return given, before.astype(np.float32)
+
+
+def places(click: Click, image: Volume, grid: Grid) -> tuple[float, float, float, float]:
+    """Voxel of the working grid that is nearest to a click, and its sign.
+
+    Raises
+    ------
+    InputError
+        The click lies outside the image.
+    """
+    if geometry.nearest_voxel(image.affine, click.xyz_mm, image.shape) is None:
+        point = tuple(round(float(v), 2) for v in click.xyz_mm)
+        raise InputError(f"The click at {point} mm lies outside {image.name} {image.shape}.")
+    ijk = np.floor(geometry.to_voxel(grid.affine, click.xyz_mm) + 0.5)
+    ijk = np.clip(ijk, 0, np.array(grid.shape) - 1)
+    return (*map(float, ijk), float(click.positive))
+
+
+def window(points: np.ndarray, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First and last-but-one voxel of the window around points (N, 3), aligned, in the grid.
+
+    Examples
+    --------
+    >>> low, high = window(np.array([[30, 3, 60]]), np.array([80, 56, 160]))
+    >>> low.tolist(), high.tolist()
+    ([8, 0, 40], [48, 24, 80])
+    """
+    return aligned(points.min(axis=0) - WINDOW // 2, points.max(axis=0) + WINDOW // 2, shape)
+
+
+def aligned(low: np.ndarray, high: np.ndarray, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The smallest aligned box around [low, high), within the grid."""
+    low, high = low // ALIGN * ALIGN, -(-high // ALIGN) * ALIGN
+    return np.maximum(low, 0).astype(int), np.minimum(high, shape).astype(int)
+
+
+def grown(
+    mask: np.ndarray, low: np.ndarray, high: np.ndarray, shape: np.ndarray, by: int
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """The window, wider by so many voxels where the mask reaches a face of it that is not the image's.
+
+    None where it reaches none.
+    """
+    low, high, more = low.copy(), high.copy(), False
+    for axis in range(3):
+        planes = np.moveaxis(mask, axis, 0)
+        if low[axis] > 0 and planes[0].any():
+            low[axis], more = max(low[axis] - by, 0), True
+        if high[axis] < shape[axis] and planes[-1].any():
+            high[axis], more = min(high[axis] + by, shape[axis]), True
+    return (low, high) if more else None
+
+
+def restored(logits: np.ndarray, low: np.ndarray, grid: Grid, image: Volume) -> np.ndarray:
+    """Boolean mask on the image's grid: logits interpolated linearly, above 0."""
+    out = np.zeros(image.shape, bool)
+    found = np.argwhere(logits > 0)
+    if not len(found):
+        return out
+    corners = np.array(np.meshgrid(*zip(found.min(0) - 1, found.max(0) + 1, strict=True)))
+    world = geometry.to_world(grid.affine, corners.reshape(3, -1).T + low)
+    ijk = geometry.to_voxel(image.affine, world)
+    first = np.maximum(np.floor(ijk.min(0)).astype(int), 0)
+    last = np.minimum(np.ceil(ijk.max(0)).astype(int) + 1, image.shape)
+    if (last <= first).any():
+        return out
+    mapping = np.linalg.inv(grid.affine) @ image.affine
+    offset = geometry.to_voxel(grid.affine, geometry.to_world(image.affine, first)) - low
+    part = ndimage.affine_transform(
+        logits, mapping[:3, :3], offset, tuple(last - first), order=1, mode="nearest"
+    )
+    out[tuple(slice(a, b) for a, b in zip(first, last, strict=True))] = part > 0
+    return out
+
+
+def loader(
+    name: str, segment: Callable[..., Segment], folder: Path = card.FOLDER
+) -> Callable[[str], Segment]:
+    """`load` of a trained network by its card; `segment` puts the network behind the contract."""
+
+    def load(device: str = "cpu") -> Segment:
+        from umdlib.networks.clicknet import build
+
+        net = build(card.read(name, folder=folder).architecture)
+        weights.fill(net, card.read_state(name, folder=folder), name)
+        return segment(net, device, name=name)
+
+    return load
+
+
+def tiny() -> Segment:
+    """A network of a few thousand random parameters."""
+    from umdlib.networks.clicknet import build
+
+    with network.seeded(0):
+        net = build({"widths": (4, 8, 8, 8), "heads": 2, "depth": 4})
+        return ClickNet(net, "cpu", name="tiny ClickNet")
+
+
+TITLES = {
+    "structural": "ClickNet, trained on CT and MR",
+    "pet": "ClickNet, trained on PET",
+    "both": "ClickNet, trained on CT, MR and PET",
+}
+
+
+def _record(
+    name: str, title: str, modalities: Sequence[str], item: Weights, folder: Path = card.FOLDER
+) -> Segmenter:
+    """Record of one training."""
+    return Segmenter(
+        name=name,
+        title=title,
+        summary="A small click-conditioned 3D U-Net that this project trained on synthetic bodies.",
+        load=loader(name, ClickNet, folder),
+        prompts=frozenset({"click", "negative_click"}),
+        version="2",
+        settings={"spacing_mm": SPACING_MM, "window": WINDOW, "grow": GROW},
+        packages=("torch", "safetensors"),
+        extra="models",
+        weights=(item,),
+        modalities=tuple(modalities),
+        paper="this book; encoder, prompt and mask decoder as in arXiv:2310.15161, training as in "
+        "arXiv:2603.11627",
+        code_licence="Apache-2.0",
+        trained_on=f"synthetic bodies of this project, {', '.join(modalities)} only; see its card",
+        native="the same: clicks in order, the previous mask fed back",
+        grid="8 mm, RAS; the encoder sees the whole image, the decoder 256 mm around the clicks and "
+        "more where the mask goes on",
+        tiny=tiny,
+    )
+
+
+def trained(path: str | Path) -> Segmenter:
+    """Record of a network that ``umdlib train promptable`` made.
+
+    On the command line ``clicknet:FOLDER/NAME.json``.
+
+    Parameters
+    ----------
+    path
+        Its card; weights and loss curve lie beside it.
+
+    Raises
+    ------
+    InputError
+        As `umdlib.weights.card.own` does.
+    """
+    return own(path, "clicknet", "ClickNet", _record)
+
+
+def own(path: str | Path, prefix: str, kind: str, record: Callable[..., Segmenter]) -> Segmenter:
+    """Record of a user's own network by its card; see `umdlib.weights.card.own`."""
+    known, item = card.own(path, prefix, kind)
+    title = f"{known.title} (seed {known.settings.get('seed', '?')})"
+    folder = Path(path).expanduser().resolve().parent
+    made = record(known.name, title, known.data["modalities"], item, folder)
+    return replace(made, summary="A promptable network of your own training.")
+
+
+def _released(diet: str, modalities: tuple[str, ...]) -> Segmenter:
+    """Record of a network that the package ships."""
+    name = f"clicknet_{diet}"
+    return _record(name, TITLES[diet], modalities, card.item(name))
+
+
+CLICKNET_STRUCTURAL = _released("structural", ("CT", "MR"))
+CLICKNET_PET = _released("pet", ("PET",))
+CLICKNET_BOTH = _released("both", ("CT", "MR", "PET"))

@@ -1,0 +1,236 @@
+"""nnInteractive by clicks, through its own package and in the file's own voxel order."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+
+import numpy as np
+
+from umdlib.errors import InputError
+from umdlib.images import geometry
+from umdlib.images.volume import Volume
+from umdlib.prompts import scribbles
+from umdlib.prompts.drawing import Click, Prompt
+from umdlib.segmenters.contract import Segment, Segmenter, Weights
+from umdlib.segmenters.preparation import network
+from umdlib.weights import reading as weights
+
+FOLDER = "nnInteractive_v1.0"
+CHECKPOINT = Weights(
+    file=f"{FOLDER}/fold_0/checkpoint_final.pth",
+    where="Hugging Face MIC-DKFZ/nnInteractive, the whole folder nnInteractive_v1.0",
+    licence="CC-BY-NC-SA-4.0",
+    repo="MIC-DKFZ/nnInteractive",
+)
+PLANS = Weights(
+    file=f"{FOLDER}/plans.json", where=CHECKPOINT.where, licence=CHECKPOINT.licence,
+    repo=CHECKPOINT.repo,
+)  # fmt: skip
+DATASET = Weights(
+    file=f"{FOLDER}/dataset.json", where=CHECKPOINT.where, licence=CHECKPOINT.licence,
+    repo=CHECKPOINT.repo,
+)  # fmt: skip
+INFO = Weights(
+    file=f"{FOLDER}/inference_session_class.json", where=CHECKPOINT.where,
+    licence=CHECKPOINT.licence, repo=CHECKPOINT.repo,
+)  # fmt: skip
+
+
+class NnInteractive:
+    """A session, the image it holds and the clicks it has been given."""
+
+    def __init__(self, session) -> None:
+        self._session = session
+        network.guard(session.network, "nninteractive")
+        self._data: np.ndarray | None = None
+        self._given: tuple[Click, ...] = ()
+        self._line: tuple = ()
+        self._buffer: np.ndarray | None = None
+
+    def __call__(
+        self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Boolean mask (I, J, K) after the scribble and all clicks, each predicted in its turn.
+
+        Only what is new is computed where the prompt goes on from the last call's.
+        """
+        voxels = [_voxel(image, c) for c in prompt.clicks]
+        self._show(image)
+        known = len(self._given)
+        try:
+            if (self._line, self._given) != (prompt.scribble, prompt.clicks[:known]):
+                self._start_over()
+                self._draw(image, prompt.scribble)
+            for click, ijk in list(zip(prompt.clicks, voxels, strict=True))[len(self._given) :]:
+                with contextlib.redirect_stdout(io.StringIO()):
+                    self._session.add_point_interaction(ijk[::-1], click.positive)
+                self._given = (*self._given, click)
+        except BaseException:  # the session keeps a click that failed
+            self._data = None
+            raise
+        return self._buffer.T.astype(bool)
+
+    def _show(self, image: Volume) -> None:
+        """Give the session an image, in SimpleITK's axis order (K, J, I), once."""
+        if self._data is image.data:
+            return
+        with contextlib.redirect_stdout(io.StringIO()):
+            self._session.set_image(np.ascontiguousarray(image.data.T[None], np.float32))
+        self._data = image.data
+        self._start_over()
+
+    def _draw(self, image: Volume, line: tuple) -> None:
+        """Give the session a scribble, as thick as it prefers."""
+        if line:
+            thickness = [int(n) for n in self._session.preferred_scribble_thickness[::-1]]
+            mask = scribbles.drawn(line, image, thickness)
+            with contextlib.redirect_stdout(io.StringIO()):
+                self._session.add_scribble_interaction(mask.T.astype(np.uint8), True)
+        self._line = line
+
+    def _start_over(self) -> None:
+        """Forget scribble and clicks."""
+        self._buffer = np.zeros(self._data.shape[::-1], np.uint8)
+        self._session.set_target_buffer(self._buffer)
+        self._session.reset_interactions()
+        # without undo, what a failed call has queued stays
+        self._session.new_interaction_centers = []
+        self._session.new_interaction_zoom_out_factors = []
+        self._given, self._line = (), ()
+
+
+def load(device: str = "cpu") -> Segment:
+    """The published folder, vetted file by file before the package reads it.
+
+    The package unpickles its checkpoint without restriction. The same file is read first with
+    torch's restricted reader, which refuses anything but tensors and plain containers, and its
+    hash is compared: what the package then reads can run no code.
+    """
+    for item in (PLANS, DATASET, INFO):
+        weights.verified(item, "nninteractive")
+    weights.vet(weights.as_published(CHECKPOINT, "nninteractive"))
+    session = _session(device, autozoom=True)
+    with contextlib.redirect_stdout(io.StringIO()):
+        session.initialize_from_trained_model_folder(str(weights.folder() / FOLDER))
+    return NnInteractive(session)
+
+
+def tiny() -> Segment:
+    """A residual encoder of 0.3 M random parameters on patches of 32 voxels, without AutoZoom.
+
+    With random weights AutoZoom refines the whole image in hundreds of patches.
+    """
+    return NnInteractive(tiny_session())
+
+
+def tiny_session(*, autozoom: bool = False):
+    """The package's session around the tiny network."""
+    return random_session(tiny_plans(), autozoom=autozoom)
+
+
+def random_session(made: dict, *, autozoom: bool = False):
+    """The package's session around a network of the plans' only configuration, with random weights."""
+    session = _session("cpu", autozoom=autozoom)
+    from nnInteractive.interaction.point import PointInteraction_stub
+    from nnInteractive.trainer.nnInteractiveTrainer import nnInteractiveTrainer_stub
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+    plans = PlansManager(made)
+    (name,) = made["configurations"]
+    configuration = plans.get_configuration(name)
+    dataset = {"channel_names": {"0": "image"}, "labels": {"background": 0, "object": 1}}
+    with network.seeded(0):
+        net = nnInteractiveTrainer_stub.build_network_architecture(
+            plans, configuration, 8, 2, enable_deep_supervision=False
+        )
+    session.initialize_from_loaded_artifacts({
+        "capability_content": {}, "point_interaction": PointInteraction_stub(4, True),
+        "preferred_scribble_thickness": [2, 2, 2], "interaction_decay": 0.9,
+        "pad_mode_data": "constant", "network": net.eval(), "plans_manager": plans,
+        "configuration_manager": configuration, "dataset_json": dataset,
+        "trainer_name": "nnInteractiveTrainer_stub",
+        "label_manager": plans.get_label_manager(dataset), "license": "random",
+    })  # fmt: skip
+    return session
+
+
+def tiny_plans() -> dict:
+    """nnU-Net plans of a three-stage network."""
+    return {
+        "dataset_name": "Dataset000_Tiny", "plans_name": "tiny",
+        "image_reader_writer": "SimpleITKIO", "label_manager": "LabelManager",
+        "transpose_forward": [0, 1, 2], "transpose_backward": [0, 1, 2],
+        "foreground_intensity_properties_per_channel": {},
+        "configurations": {"tiny": {
+            "data_identifier": "tiny", "preprocessor_name": "DefaultPreprocessor",
+            "batch_size": 1, "patch_size": [32, 32, 32], "spacing": [1, 1, 1],
+            "normalization_schemes": ["ZScoreNormalization"], "use_mask_for_norm": [False],
+            "architecture": {
+                "network_class_name":
+                    "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet",
+                "arch_kwargs": {
+                    "n_stages": 3, "features_per_stage": [8, 16, 32],
+                    "conv_op": "torch.nn.modules.conv.Conv3d",
+                    "kernel_sizes": [[3, 3, 3]] * 3,
+                    "strides": [[1, 1, 1], [2, 2, 2], [2, 2, 2]],
+                    "n_blocks_per_stage": [1, 1, 1], "n_conv_per_stage_decoder": [1, 1],
+                    "conv_bias": True,
+                    "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
+                    "norm_op_kwargs": {"eps": 1e-5, "affine": True},
+                    "dropout_op": None, "dropout_op_kwargs": None,
+                    "nonlin": "torch.nn.LeakyReLU", "nonlin_kwargs": {"inplace": True},
+                },
+                "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
+            },
+        }},
+    }  # fmt: skip
+
+
+def _session(device: str, *, autozoom: bool):
+    """An empty session that leaves torch's threads as they are and keeps no undo."""
+    import torch
+
+    # unset, nnU-Net prints three warnings at import; nothing here trains
+    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        os.environ.setdefault(name, os.devnull)
+    from nnInteractive.inference.inference_session import nnInteractiveInferenceSession
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        return nnInteractiveInferenceSession(
+            device=torch.device(device), use_torch_compile=False, do_autozoom=autozoom,
+            torch_n_threads=torch.get_num_threads(), enable_undo=False,
+        )  # fmt: skip
+
+
+def _voxel(image: Volume, click: Click) -> tuple[int, int, int]:
+    """Voxel (i, j, k) of a click."""
+    ijk = geometry.nearest_voxel(image.affine, click.xyz_mm, image.shape)
+    if ijk is None:
+        raise InputError(f"The click at {click.xyz_mm} mm lies outside {image.name} {image.shape}.")
+    return ijk
+
+
+NNINTERACTIVE = Segmenter(
+    name="nninteractive",
+    title="nnInteractive",
+    summary="A residual U-Net (102 M parameters) with clicks and scribbles as input channels; looks wider by "
+    "itself where the mask meets its border.",
+    load=load,
+    prompts=frozenset({"click", "negative_click", "scribble"}),
+    settings={"autozoom": True, "model": FOLDER},
+    packages=("nnInteractive", "nnunetv2", "torch"),
+    extra="nninteractive",
+    weights=(CHECKPOINT, PLANS, DATASET, INFO),
+    paper="arXiv:2503.08373",
+    code_licence="Apache-2.0",
+    trained_on="more than 120 sets (CT, MR, PET, 3D microscopy); the number of volumes and the "
+    "split by modality were not found",
+    native="no click simulator in the package; the challenge script gives a box first",
+    grid="192 x 192 x 192 voxels of the file's own spacing around the click, zoomed out up to "
+    "four times; z-scored over the box of non-zero voxels",
+    users="versions 1.x and 2.x infer differently; blocky masks before 1.1.0; torch 2.9 needs too "
+    "much memory",
+    tiny=tiny,
+)

@@ -1,0 +1,266 @@
+"""SAM and MedSAM on axial slices: one architecture, two ways to prepare a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from umdlib.images import geometry
+from umdlib.images.volume import Volume
+from umdlib.prompts.drawing import Prompt
+from umdlib.segmenters.contract import Segment, Segmenter, Weights
+from umdlib.segmenters.preparation import network, slices
+from umdlib.weights import reading as files
+
+SIDE = 1024
+KEEP = 64  # encoded slices kept, 4 MB each
+POINTS = "native_points_per_slice"  # protocol whose clicks lie in every slice of the reference
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One slice after the encoder: (H, W) before, and its size inside the network's square."""
+
+    embedding: object
+    size: tuple[int, int]
+    inner: tuple[int, int]
+
+
+class SliceSam:
+    """A SAM with the slices it has encoded of the last image."""
+
+    def __init__(self, net, device: str, *, name: str, medical: bool) -> None:
+        self._net = net.to(device).eval()
+        self._device, self._name, self._medical = device, name, medical
+        self._memory = slices.Memory(self._encode, keep=KEEP)
+
+    def __call__(
+        self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Boolean mask (I, J, K), slice by slice."""
+        stack = self._memory.stack(image)
+        if prompt.protocol == POINTS:
+            parts = points_by_slice(prompt, stack)
+        elif prompt.box is not None and not prompt.boxes:
+            first, last, box = slices.pixels_of(prompt.box, stack)
+            parts = [(z, None, box) for z in range(first, last + 1)]
+        else:
+            parts = [(z, None, b) for z, b in slices.prompted_boxes(image, prompt, stack)]
+        return slices.paint(
+            stack,
+            ((z, self._decode(self._memory.encoded(z), points, box, image.name))
+             for z, points, box in parts),
+        )  # fmt: skip
+
+    def relieve(self) -> bool:
+        """Keep one encoded slice at a time; False where that is so already."""
+        return self._memory.relieve()
+
+    def _encode(self, picture: np.ndarray) -> Encoded:
+        """Image embedding of one slice."""
+        import torch
+
+        tensor, inner = (medical_input if self._medical else natural_input)(
+            picture, self._net.image_encoder.img_size
+        )
+        with torch.inference_mode():
+            embedding = self._net.image_encoder(tensor.to(self._device))
+        return Encoded(embedding, picture.shape, inner)
+
+    def _decode(self, encoded: Encoded, points, box, image: str) -> np.ndarray:
+        """(H, W) boolean mask of one slice's points or box (x0, y0, x1, y1)."""
+        import torch
+
+        net, side = self._net, self._net.image_encoder.img_size
+        scale = np.array(encoded.inner[::-1]) / np.array(encoded.size[::-1])
+        with torch.inference_mode():
+            given = corners = None
+            if points is not None:
+                xy = torch.as_tensor(points[0] * scale, dtype=torch.float, device=self._device)
+                given = xy[None], torch.as_tensor(points[1][None], device=self._device)
+            if box is not None:
+                corners = torch.as_tensor(
+                    np.reshape(box, (1, 2, 2)) * scale, dtype=torch.float, device=self._device
+                ).reshape(1, 4)
+            sparse, dense = net.prompt_encoder(points=given, boxes=corners, masks=None)
+            logits, _ = net.mask_decoder(
+                image_embeddings=encoded.embedding, image_pe=net.prompt_encoder.get_dense_pe(),
+                sparse_prompt_embeddings=sparse, dense_prompt_embeddings=dense,
+                multimask_output=False,
+            )  # fmt: skip
+            network.finite(logits, self._name, image)
+            return network.numpy_mask(
+                medical_mask(logits, encoded.size) if self._medical
+                else natural_mask(logits, encoded, side)
+            )  # fmt: skip
+
+
+def natural_input(picture: np.ndarray, side: int):
+    """SAM's input: longest side resized, ImageNet's mean and spread, zero padding."""
+    import torch
+    from segment_anything.utils.transforms import ResizeLongestSide
+
+    small = ResizeLongestSide(side).apply_image(np.repeat(picture[:, :, None], 3, axis=2))
+    tensor = torch.as_tensor(small).permute(2, 0, 1)[None].float()
+    mean = torch.tensor([123.675, 116.28, 103.53]).reshape(1, 3, 1, 1)
+    spread = torch.tensor([58.395, 57.12, 57.375]).reshape(1, 3, 1, 1)
+    high, wide = small.shape[:2]
+    padded = torch.nn.functional.pad((tensor - mean) / spread, (0, side - wide, 0, side - high))
+    return padded, (high, wide)
+
+
+def natural_mask(logits, encoded: Encoded, side: int):
+    """SAM's way back: to the square, out of the padding, to the slice; above 0."""
+    import torch
+
+    resize = torch.nn.functional.interpolate
+    full = resize(logits, (side, side), mode="bilinear", align_corners=False)
+    full = full[..., : encoded.inner[0], : encoded.inner[1]]
+    return resize(full, encoded.size, mode="bilinear", align_corners=False)[0, 0] > 0
+
+
+def medical_input(picture: np.ndarray, side: int):
+    """MedSAM's input: a cubic resize to the square without keeping the aspect, then 0 to 1."""
+    import torch
+    from skimage.transform import resize
+
+    rgb = np.repeat(picture[:, :, None], 3, axis=2)
+    square = resize(rgb, (side, side), order=3, preserve_range=True, anti_aliasing=True)
+    square = square.astype(np.uint8)
+    low, high = int(square.min()), int(square.max())
+    unit = (square - low) / max(high - low, 1e-8)
+    return torch.tensor(unit).float().permute(2, 0, 1)[None], (side, side)
+
+
+def medical_mask(logits, size: tuple[int, int]):
+    """MedSAM's way back: probabilities, resized to the slice, above 0.5."""
+    import torch
+
+    probability = torch.nn.functional.interpolate(
+        torch.sigmoid(logits), size, mode="bilinear", align_corners=False
+    )
+    return probability[0, 0] > 0.5
+
+
+def points_by_slice(prompt: Prompt, stack: slices.Stack) -> list[tuple]:
+    """Slice, (xy (n, 2), signs (n,)), None: the clicks of a prompt, slice by slice."""
+    found: dict[int, list] = {}
+    for click in prompt.clicks:
+        x, y, z = np.floor(geometry.to_voxel(stack.affine, click.xyz_mm) + 0.5).astype(int)
+        if 0 <= z < len(stack.data):
+            found.setdefault(int(z), []).append((x, y, int(click.positive)))
+    return [
+        (z, (np.array(c, float)[:, :2], np.array(c, int)[:, 2]), None)
+        for z, c in sorted(found.items())
+    ]
+
+
+def build(kind: str):
+    """The network with random weights: ``vit_b``, ``vit_l``, ``vit_h``."""
+    from segment_anything import sam_model_registry
+
+    return sam_model_registry[kind]()
+
+
+def _tiny(medical: bool) -> Callable[[], Segment]:
+    """`tiny` of either: an encoder of one block, 64 pixels a side, random weights."""
+
+    def tiny() -> Segment:
+        from segment_anything.modeling import (
+            ImageEncoderViT,
+            MaskDecoder,
+            PromptEncoder,
+            Sam,
+            TwoWayTransformer,
+        )  # fmt: skip
+
+        with network.seeded(0):
+            encoder = ImageEncoderViT(
+                depth=1, embed_dim=32, img_size=64, mlp_ratio=2, num_heads=2, patch_size=16,
+                qkv_bias=True, use_rel_pos=True, global_attn_indexes=[0], window_size=2,
+                out_chans=32,
+            )  # fmt: skip
+            prompts = PromptEncoder(
+                embed_dim=32, image_embedding_size=(4, 4), input_image_size=(64, 64),
+                mask_in_chans=4,
+            )  # fmt: skip
+            decoder = MaskDecoder(
+                transformer_dim=32, transformer=TwoWayTransformer(1, 32, 2, 32),
+                num_multimask_outputs=3,
+            )  # fmt: skip
+            net = Sam(encoder, prompts, decoder)
+        return SliceSam(net, "cpu", name="tiny SAM", medical=medical)
+
+    return tiny
+
+
+def _loader(name: str, kind: str, item: Weights, medical: bool) -> Callable[[str], Segment]:
+    """`load` of one published file."""
+
+    def load(device: str = "cpu") -> Segment:
+        net = build(kind)
+        files.load_strict(net, item, name)
+        return SliceSam(net, device, name=name, medical=medical)
+
+    return load
+
+
+_COMMON = {
+    "prompts": frozenset({"click", "negative_click", "box"}),
+    "packages": ("segment_anything", "torch", "torchvision"),
+    "extra": "sam",
+    "grid": "axial slices, 1024 x 1024",
+}
+
+
+def _sam(letter: str, file: str, size: str, where: str) -> Segmenter:
+    """Record of one of SAM's three sizes."""
+    name = f"sam_vit_{letter}"
+    item = Weights(file=file, where=where, licence="Apache-2.0")
+    return Segmenter(
+        name=name,
+        title=f"SAM ViT-{letter.upper()}",
+        summary=f"Segment Anything ({size} parameters) on axial slices, a box per slice and "
+        "component; from clicks, the boxes of the region grown from them.",
+        load=_loader(name, f"vit_{letter}", item, medical=False),
+        settings={"side": SIDE, "box_rule": "region_growing-1", "multimask": False},
+        weights=(item,),
+        modalities=("CT", "MR", "PET"),
+        paper="arXiv:2304.02643",
+        code_licence="Apache-2.0",
+        trained_on="11 million natural pictures",
+        native="three or five points of the reference in each of its slices (protocol "
+        f"{POINTS}); the size used in the papers is not stated",
+        users="needs a prompt in every slice",
+        tiny=_tiny(medical=False),
+        **_COMMON,
+    )
+
+
+SAM_B = _sam("b", "sam_vit_b_01ec64.pth", "94 M", "dl.fbaipublicfiles.com/segment_anything")
+SAM_L = _sam("l", "sam_vit_l_0b3195.pth", "312 M", "dl.fbaipublicfiles.com/segment_anything")
+SAM_H = _sam("h", "sam_vit_h_4b8939.pth", "641 M", "dl.fbaipublicfiles.com/segment_anything")
+MEDSAM_FILE = Weights(
+    file="medsam_vit_b.pth",
+    where="the Google Drive folder named in bowang-lab/MedSAM's README",
+    licence="Apache-2.0",
+)
+MEDSAM = Segmenter(
+    name="medsam",
+    title="MedSAM",
+    summary="SAM ViT-B trained on medical pictures with boxes, a box per slice and component; "
+    "from clicks, the boxes of the region grown from them.",
+    load=_loader("medsam", "vit_b", MEDSAM_FILE, medical=True),
+    settings={"side": SIDE, "box_rule": "region_growing-1"},
+    weights=(MEDSAM_FILE,),
+    paper="doi:10.1038/s41467-024-44824-z",
+    code_licence="Apache-2.0",
+    trained_on="1,090,486 picture-mask pairs of 15 modalities (model card)",
+    native="boxes of the reference in each slice; the papers give it five points per slice, "
+    "which it was not trained for (bowang-lab/MedSAM#239)",
+    users="poor with points (bowang-lab/MedSAM#142, #251)",
+    tiny=_tiny(medical=True),
+    **_COMMON,
+)

@@ -1,0 +1,244 @@
+"""SAM-Med3D-turbo and SegAnyPET: one 3D SAM, prompted by points in a cube of 192 mm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from umdlib.errors import InputError
+from umdlib.images import geometry
+from umdlib.images.grids import Grid, centred_start, isotropic_ras, pull, push, window
+from umdlib.images.volume import Volume
+from umdlib.prompts.drawing import Click, Prompt
+from umdlib.segmenters.contract import Segment, Segmenter, Weights
+from umdlib.segmenters.preparation import network
+from umdlib.weights import reading as weights
+
+SPACING_MM = 1.5
+SIZE = 128
+
+
+class SamMed3D:
+    """The network with the last cube it has encoded.
+
+    The cube is centred on the first click, or, where the prompt carries a box, on the box: the
+    official script takes the reference's box, which a protocol may disclose by its name.
+    """
+
+    def __init__(self, net, device: str, *, name: str, size: int = SIZE) -> None:
+        self._net = net.to(device).eval()
+        self._device, self._name, self._size = device, name, size
+        self._key: tuple | None = None
+        self._data: np.ndarray | None = None
+        self._embedding = None
+
+    def __call__(
+        self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Boolean mask (I, J, K); empty outside the cube."""
+        grid = isotropic_ras(image, SPACING_MM)
+        start = cube_start(grid, image, prompt, self._size)
+        cube = window(grid, start, self._size)
+        embedding = self._encoded(image, grid, cube, start)
+        points, labels = points_in(cube, prompt.clicks)
+        if not points:
+            raise InputError(
+                f"No click for '{prompt.structure}' lies in the cube of "
+                f"{self._size * SPACING_MM:g} mm around the box of the prompt in {image.name}."
+            )
+        return push(self._decoded(embedding, points, labels, image.name), cube, image)
+
+    def relieve(self) -> bool:
+        """Forget the encoded cube; False where there is none."""
+        had = self._embedding is not None
+        self._embedding = self._data = self._key = None
+        return had
+
+    def _encoded(self, image: Volume, grid: Grid, cube: Grid, start: np.ndarray):
+        """Embedding of a cube, kept for the next click and for structures that share it."""
+        import torch
+
+        key = tuple(start.tolist())
+        if self._data is not image.data or self._key != key:
+            patch = standardised(pull(image, grid, cube, start), image.name)
+            with torch.inference_mode():
+                tensor = torch.from_numpy(patch)[None, None].to(self._device)
+                self._embedding = self._net.image_encoder(tensor)
+            self._data, self._key = image.data, key
+        return self._embedding
+
+    def _decoded(self, embedding, points: list, labels: list, image: str) -> np.ndarray:
+        """(N, N, N) boolean mask after all clicks, each round fed the last one's logits."""
+        import torch
+
+        side = self._size // 4
+        size = (self._size,) * 3
+        logits = torch.zeros(1, 1, side, side, side, device=self._device)
+        with torch.inference_mode():
+            for count in range(1, len(points) + 1):
+                given = torch.tensor([points[:count]], dtype=torch.float, device=self._device)
+                signs = torch.tensor([labels[:count]], dtype=torch.float, device=self._device)
+                sparse, dense = self._net.prompt_encoder(
+                    points=[given, signs], boxes=None, masks=logits
+                )
+                logits, _ = self._net.mask_decoder(
+                    image_embeddings=embedding,
+                    image_pe=self._net.prompt_encoder.get_dense_pe(),
+                    sparse_prompt_embeddings=sparse, dense_prompt_embeddings=dense,
+                    multimask_output=False,
+                )  # fmt: skip
+            network.finite(logits, self._name, image)
+            full = torch.nn.functional.interpolate(
+                logits, size=size, mode="trilinear", align_corners=False
+            )
+            return network.numpy_mask(torch.sigmoid(full)[0, 0] > 0.5)
+
+
+def cube_start(grid: Grid, image: Volume, prompt: Prompt, size: int) -> np.ndarray:
+    """First index in `grid` of the cube around the prompt's box, else around its first click.
+
+    Raises
+    ------
+    InputError
+        Neither is given, or the click lies outside the image.
+    """
+    if prompt.box is not None:
+        corners = np.array(np.meshgrid(*zip(prompt.box.low_mm, prompt.box.high_mm, strict=True)))
+        ijk = geometry.to_voxel(grid.affine, corners.reshape(3, -1).T)
+        # voxels whose centres lie in the box
+        low, high = np.ceil(ijk.min(axis=0) - 1e-6), np.floor(ijk.max(axis=0) + 1e-6) + 1
+        return centred_start(low, high, size)
+    click = next((c for c in prompt.clicks if c.positive), None)
+    if click is None:
+        raise InputError(f"The prompt for '{prompt.structure}' holds no positive click.")
+    if geometry.nearest_voxel(image.affine, click.xyz_mm, image.shape) is None:
+        raise InputError(f"The click at {click.xyz_mm} mm lies outside {image.name} {image.shape}.")
+    ijk = np.floor(geometry.to_voxel(grid.affine, click.xyz_mm) + 0.5)
+    return centred_start(ijk, ijk + 1, size)
+
+
+def points_in(cube: Grid, clicks: tuple[Click, ...]) -> tuple[list[list[int]], list[int]]:
+    """Voxel indices in the cube and signs of the clicks that lie in it."""
+    found = [(geometry.nearest_voxel(cube.affine, c.xyz_mm, cube.shape), c) for c in clicks]
+    inside = [(list(ijk), int(c.positive)) for ijk, c in found if ijk is not None]
+    return [p for p, _ in inside], [s for _, s in inside]
+
+
+def standardised(patch: np.ndarray, image: str) -> np.ndarray:
+    """Minus the mean, over the standard deviation, of the voxels above 0 (CT: above 0 HU).
+
+    Raises
+    ------
+    InputError
+        Fewer than two voxels are above 0, or all of them are equal.
+    """
+    import torch
+
+    tensor = torch.from_numpy(patch)
+    values = tensor[tensor > 0]
+    if values.numel() < 2 or not float(values.std()) > 0:
+        raise InputError(f"The cube of {image} holds no varying intensity above 0.")
+    return ((tensor - values.mean()) / values.std()).numpy()
+
+
+def build(**settings):
+    """The network with random weights; `settings` make it smaller."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=SyntaxWarning, module="medim")
+        from medim.models.sam_med3d import build_sam3D_vit_b_ori
+    return build_sam3D_vit_b_ori(pretrained=False, **settings)
+
+
+TINY = {
+    "encoder_embed_dim": 48, "encoder_depth": 2, "encoder_num_heads": 2,
+    "encoder_global_attn_indexes": [0, 1], "prompt_embed_dim": 96, "image_size": 64,
+}  # fmt: skip
+
+
+def tiny() -> Segment:
+    """A network of 1.7 M random parameters on a cube of 64 voxels."""
+    with network.seeded(0):
+        return SamMed3D(build(**TINY), "cpu", name="tiny SAM-Med3D", size=64)
+
+
+def _loader(name: str, item: Weights) -> Callable[[str], Segment]:
+    """`load` of one of the published files."""
+
+    def load(device: str = "cpu") -> Segment:
+        net = build()
+        weights.load_strict(net, item, name, inner=("model_state_dict",))
+        return SamMed3D(net, device, name=name)
+
+    return load
+
+
+_COMMON = {
+    "prompts": frozenset({"click", "negative_click"}),
+    "settings": {"spacing_mm": SPACING_MM, "size": SIZE, "crop": "first click, or disclosed box"},
+    "packages": ("medim", "torch"),
+    "extra": "sam_med3d",
+    "native": "cube centred on the reference's bounding box; random voxel of the reference, then "
+    "of the error; later labels overwrite earlier ones",
+    "grid": "128 x 128 x 128 voxels of 1.5 mm, RAS, intensities above 0 standardised per cube",
+    "tiny": tiny,
+}
+TURBO_FILE = Weights(
+    file="sam_med3d_turbo.pth",
+    where="Hugging Face blueyo0/SAM-Med3D",
+    licence="Apache-2.0",
+    repo="blueyo0/SAM-Med3D",
+)
+SAM_MED3D = Segmenter(
+    name="sam_med3d_turbo",
+    title="SAM-Med3D-turbo",
+    summary="A 3D SAM (100.5 M parameters) that takes clicks in a cube of 192 mm.",
+    load=_loader("sam_med3d_turbo", TURBO_FILE),
+    weights=(TURBO_FILE,),
+    modalities=("CT", "MR"),
+    paper="arXiv:2310.15161",
+    code_licence="Apache-2.0",
+    trained_on="21,729 images, 143,518 masks of 70 public and 24 private sets (CT, MR, "
+    "ultrasound in validation), then 44 of the sets; no PET set is listed; the split by modality "
+    "is not published",
+    users="straight cut edges where an organ exceeds the cube (uni-medical/SAM-Med3D#123, #13); "
+    "no box prompts (#71); rough edges at 1.5 mm (#119)",
+    **_COMMON,
+)
+
+
+def _seganypet(name: str, title: str, file: str, trained_on: str, paper: str) -> Segmenter:
+    """Record of one of SegAnyPET's three files."""
+    item = Weights(
+        file=file, where="Hugging Face YichiZhang98/SegAnyPET", repo="YichiZhang98/SegAnyPET",
+        licence="not stated in the repository",
+    )  # fmt: skip
+    return Segmenter(
+        name=name,
+        title=title,
+        summary="SAM-Med3D's network trained on whole-body PET.",
+        load=_loader(name, item),
+        weights=(item,),
+        modalities=("PET",),
+        paper=paper,
+        code_licence="none in the repository",
+        trained_on=trained_on,
+        users="three files; the paper's results are those of v2",
+        **_COMMON,
+    )
+
+
+SEGANYPET_V1 = _seganypet(
+    "seganypet_v1", "SegAnyPET v1", "seganypet_v1.pth", "more than 5,000 PET scans",
+    "arXiv:2502.14351",
+)  # fmt: skip
+SEGANYPET_V2 = _seganypet(
+    "seganypet_v2", "SegAnyPET v2", "seganypet_v2.pth",
+    "11,041 whole-body PET scans: liver, kidneys, heart, spleen, tumours", "arXiv:2603.11627",
+)  # fmt: skip
+SEGANYPET_LESION = _seganypet(
+    "seganypet_lesion", "SegAnyPET-Lesion", "seganypet_lesion.pth",
+    "as v2, then 200 epochs on AutoPET tumours", "arXiv:2603.11627",
+)  # fmt: skip

@@ -1,0 +1,253 @@
+"""VISTA3D by class or by points, with the constants of NVIDIA's MONAI bundle."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from umdlib.errors import InputError
+from umdlib.images import geometry
+from umdlib.images.grids import Grid, push
+from umdlib.images.volume import Volume
+from umdlib.prompts.drawing import Prompt
+from umdlib.segmenters.contract import Segment, Segmenter, Weights
+from umdlib.segmenters.preparation import network
+from umdlib.weights import reading as files
+
+SPACING_MM = 1.5
+WINDOW_HU = (-963.8247715525971, 1053.678477684517)
+SIDE = 128
+OVERLAP = 0.25  # the bundle builds its sliding window without its own setting, so MONAI's default
+POINT_OVERLAP = 0.3
+MARGIN = 10
+
+# ids of the bundle's label_dict.json. "lung" (20) is a super-class removed from training: its
+# five lobes stand for it, as the bundle's `subclass` does.
+CLASSES: dict[str, tuple[int, ...]] = {
+    "liver": (1,), "kidney_left": (14,), "kidney_right": (5,), "brain": (22,), "heart": (115,),
+    "spleen": (3,), "aorta": (6,), "lung": (28, 29, 30, 31, 32), "colon": (62,),
+    "urinary_bladder": (15,), "pancreas": (4,), "esophagus": (11,), "stomach": (12,),
+}  # fmt: skip
+
+
+class Vista3D:
+    """The network with the last image it has prepared."""
+
+    def __init__(self, net, device: str, *, by: str, side: int = SIDE) -> None:
+        self._net = network.guard(net.to(device).eval(), "vista3d")
+        self._device, self._by, self._side = device, by, side
+        self._data: np.ndarray | None = None
+        self._ready = None
+        self._spaced: Grid | None = None
+        self._stitch: str | None = None  # where windows are put together; None: on the device
+
+    def __call__(
+        self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Boolean mask (I, J, K)."""
+        import torch
+
+        ready = self._prepared(image)
+        kind = torch.device(self._device).type
+        with torch.inference_mode(), torch.autocast(kind, enabled=kind == "cuda"):
+            logits = (
+                self._by_class(ready, prompt.structure) if self._by == "class"
+                else self._by_points(ready, image, prompt)
+            )  # fmt: skip
+        mask = network.numpy_mask(torch.as_tensor(logits) > 0)
+        return home(mask, np.asarray(ready.affine.cpu(), float), self._spaced, image)
+
+    def relieve(self) -> bool:
+        """Put windows together in the machine's memory; False where that is so already."""
+        had_more, self._stitch = self._stitch is None, "cpu"
+        return had_more
+
+    def _prepared(self, image: Volume):
+        """MetaTensor (1, X, Y, Z) on the bundle's grid, made once per image."""
+        from monai.data import MetaTensor
+
+        if self._data is not image.data:
+            tensor = MetaTensor(
+                np.ascontiguousarray(image.data, np.float32)[None], affine=image.affine
+            )
+            spaced, rest = _preparation()
+            even = spaced({"image": tensor})
+            self._spaced = Grid(
+                tuple(even["image"].shape[1:]), np.array(even["image"].affine.tolist())
+            )
+            self._ready = rest(even)["image"].to(self._device)
+            self._data = image.data
+        return self._ready
+
+    def _by_class(self, ready, structure: str):
+        """Largest logit (X, Y, Z) over the classes that stand for a structure."""
+        import torch
+        from monai.inferers import SlidingWindowInfererAdapt
+
+        ids = torch.tensor(CLASSES[structure], device=self._device)[:, None]
+        window = SlidingWindowInfererAdapt(
+            roi_size=(self._side,) * 3,
+            sw_batch_size=1,
+            with_coord=True,
+            overlap=OVERLAP,
+            padding_mode="replicate",  # since bundle 0.5.7: what lies beyond is like the edge
+            device=self._stitch,
+        )
+        logits = window(
+            ready[None], self._net, transpose=True, point_coords=None, point_labels=None,
+            class_vector=ids, prompt_class=ids, prev_mask=None, labels=None, label_set=None,
+        )  # fmt: skip
+        return logits[0].amax(0)
+
+    def _by_points(self, ready, image: Volume, prompt: Prompt):
+        """Logits (X, Y, Z) of the components that hold a positive point; NaN far from points."""
+        import torch
+        from monai.apps.vista3d.inferer import point_based_window_inferer
+        from monai.transforms.utils import keep_components_with_positive_points
+
+        affine = np.asarray(ready.affine.cpu(), float)
+        clicks = [
+            (ijk, c) for ijk, c in
+            ((geometry.to_voxel(affine, c.xyz_mm), c) for c in prompt.clicks)
+            if ((ijk >= 0) & (ijk <= np.array(ready.shape[1:]) - 1)).all()
+        ]  # fmt: skip
+        if not any(c.positive for _, c in clicks):
+            raise InputError(
+                f"No positive click for '{prompt.structure}' lies in the part of {image.name} "
+                f"above 0, to which VISTA3D's preparation crops."
+            )
+        points = torch.from_numpy(np.array([ijk for ijk, _ in clicks]))[None].to(self._device)
+        signs = torch.tensor([[int(c.positive) for _, c in clicks]], device=self._device)
+        with warnings.catch_warnings():
+            # MONAI hands one affine to its own constructor twice
+            warnings.filterwarnings("ignore", message="Setting affine", category=UserWarning)
+            logits = point_based_window_inferer(
+                ready[None], roi_size=(self._side,) * 3, predictor=self._net,
+                point_coords=points, point_labels=signs, class_vector=None, prompt_class=None,
+                prev_mask=None, transpose=True, with_coord=True, sw_batch_size=1,
+                mode="gaussian", overlap=POINT_OVERLAP, labels=None, label_set=None,
+            )  # fmt: skip
+        kept = keep_components_with_positive_points(
+            logits.as_tensor(), point_coords=points.cpu(), point_labels=signs.cpu()
+        )
+        return torch.nan_to_num(kept, nan=-1.0)[0, 0]
+
+
+def home(mask: np.ndarray, affine: np.ndarray, spaced: Grid, image: Volume) -> np.ndarray:
+    """Boolean mask on the image's grid, as the bundle's inverted transforms bring it back.
+
+    `mask` is on `affine`, a crop of the `spaced` grid. That grid can end just before the image's
+    outermost voxels, which then take the mask of its edge; what was cropped away stays empty.
+    """
+    whole = np.pad(push(mask, Grid(mask.shape, affine), spaced), 1, mode="edge")
+    wider = spaced.affine.copy()
+    wider[:3, 3] = geometry.to_world(spaced.affine, (-1, -1, -1))
+    return push(whole, Grid(whole.shape, wider), image)
+
+
+def _preparation():
+    """The bundle's preprocessing: to 1.5 mm; then crop to the positive, CT window, RAS."""
+    from monai.transforms import (
+        Compose,
+        CropForegroundd,
+        Orientationd,
+        ScaleIntensityRanged,
+        Spacingd,
+    )
+
+    low, high = WINDOW_HU
+    return Spacingd("image", pixdim=(SPACING_MM,) * 3, mode="bilinear"), Compose([
+        CropForegroundd("image", source_key="image", allow_smaller=True, margin=MARGIN),
+        ScaleIntensityRanged("image", low, high, 0, 1, clip=True),
+        Orientationd("image", axcodes="RAS", labels=None),
+    ])  # fmt: skip
+
+
+def build(*, small: bool = False):
+    """The network with random weights, full or tiny."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module="monai")
+        from monai.networks.nets import SegResNetDS2, vista3d132
+        from monai.networks.nets.vista3d import VISTA3D, ClassMappingClassify, PointMappingSAM
+    if not small:
+        return vista3d132(in_channels=1)
+    encoder = SegResNetDS2(
+        spatial_dims=3, in_channels=1, init_filters=16, out_channels=16, blocks_down=(1, 1, 1),
+        norm="instance", dsdepth=1,
+    )  # fmt: skip
+    return VISTA3D(
+        encoder, ClassMappingClassify(512, 16, use_mlp=True),
+        PointMappingSAM(16, n_classes=512, last_supported=132),
+    )  # fmt: skip
+
+
+def _load(by: str):
+    """`load` of the published file, prompted by class or by points."""
+
+    def load(device: str = "cpu") -> Segment:
+        net = build()
+        files.load_strict(net, FILE, "vista3d")
+        return Vista3D(net, device, by=by)
+
+    return load
+
+
+def _tiny(by: str):
+    """`tiny` of either kind."""
+
+    def tiny() -> Segment:
+        with network.seeded(0):
+            return Vista3D(build(small=True), "cpu", by=by, side=32)
+
+    return tiny
+
+
+FILE = Weights(
+    file="vista3d/model.pt",
+    where="Hugging Face MONAI/vista3d, models/model.pt (the MONAI bundle's; the research "
+    "repository's file has other keys)",
+    licence="NVIDIA: the README's table and its licence section differ; read the file's own",
+    repo="MONAI/vista3d",
+    remote="models/model.pt",
+)
+_COMMON = {
+    "packages": ("monai", "torch", "einops"),
+    "extra": "monai",
+    "weights": (FILE,),
+    "modalities": ("CT",),
+    "paper": "arXiv:2406.05285",
+    "code_licence": "Apache-2.0",
+    "trained_on": "11,454 CT scans; the CT window is applied to any image: SUV 0 to 20 becomes "
+    "0.478 to 0.488",
+    "users": "black output for the super-classes 2, 20, 21 (Project-MONAI/VISTA#42, #41); a wrong "
+    "affine gives fuzzy masks (#45)",
+}
+VISTA3D_CLASS = Segmenter(
+    name="vista3d",
+    title="VISTA3D",
+    summary="Segments by class number (218 M parameters); the lung is the union of five lobes.",
+    load=_load("class"),
+    prompts=frozenset({"class"}),
+    version="3",
+    settings={"spacing_mm": SPACING_MM, "side": SIDE, "overlap": OVERLAP},
+    structures=tuple(CLASSES),
+    native="the same: class numbers, one at a time here, argmax where several are asked together",
+    grid="1.5 mm, RAS, CT window, windows of 128 voxels with overlap 0.25 over the whole image",
+    tiny=_tiny("class"),
+    **_COMMON,
+)
+VISTA3D_POINT = Segmenter(
+    name="vista3d_point",
+    title="VISTA3D, points",
+    summary="VISTA3D's interactive branch: one window around each click, no class.",
+    load=_load("click"),
+    prompts=frozenset({"click", "negative_click"}),
+    version="2",
+    settings={"spacing_mm": SPACING_MM, "side": SIDE, "overlap": POINT_OVERLAP},
+    native="in its validation a point at the centre of each window's reference; nothing is "
+    "predicted beyond the windows of the points",
+    grid="1.5 mm, RAS, CT window, one window of 128 voxels around each click",
+    tiny=_tiny("click"),
+    **_COMMON,
+)

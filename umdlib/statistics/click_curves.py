@@ -1,0 +1,199 @@
+"""What a segmenter was given, and what each corrective click brought, in score and seconds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from umdlib.labels import session
+from umdlib.scores.empty_rules import (
+    check_scores,
+    difference_limits,
+    higher_is_better,
+    score_limits,
+    with_empty_rule,
+)
+from umdlib.statistics import bootstrap as resampling
+
+_KEYS = ["session", "segmenter", "prompt", "step", "modality"]
+
+
+def coordinates_given(prompt: str, step: int) -> int:
+    """How many numbers a user has given after `step` corrective clicks.
+
+    A click gives three coordinates, a box six, a scribble six (its ends), the name of a structure
+    none. It puts a box and a click on one scale, which the number of prompts does not.
+
+    Examples
+    --------
+    >>> coordinates_given("centre", 0), coordinates_given("centre", 2), coordinates_given("box", 0)
+    (3, 9, 6)
+    """
+    first = 6 if prompt.startswith(("box", "scribble")) else 0 if prompt in ("class", "text") else 3
+    return first + 3 * int(step)
+
+
+def subject_scores(
+    scores: pd.DataFrame, *, metric: str = "dice", empty: str = "drop"
+) -> pd.DataFrame:
+    """Scores averaged over seeds and structures: one row per subject, condition and modality.
+
+    Only structures that are scored at every step enter, so that steps compare like with like.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `subject, session, segmenter, prompt, step, modality, score, seconds, n_structures`.
+    """
+    rows = _whole_cases(scores, metric, empty)
+    grouped = rows.groupby([*_KEYS, "subject"], sort=False)
+    table = grouped[["score", "seconds"]].mean()
+    table["n_structures"] = grouped.size()
+    return table.reset_index()
+
+
+def _whole_cases(scores: pd.DataFrame, metric: str, empty: str) -> pd.DataFrame:
+    """Scores averaged over seeds, of the structures of an image that are scored at every step."""
+    check_scores(scores, [metric])
+    rows = scores[scores["status"].ne("unavailable")].reset_index(drop=True)
+    rows = rows.assign(score=with_empty_rule(rows, metric, empty))
+    if "seconds" not in rows:
+        rows["seconds"] = np.nan
+    case = ["session", "segmenter", "prompt", "modality", "subject", "structure"]
+    rows = rows.groupby([*case, "step"], sort=False)[["score", "seconds"]].mean().reset_index()
+    steps = rows.groupby(["session", "segmenter", "prompt"])["step"].transform("nunique")
+    return rows[rows.groupby(case)["score"].transform("count").eq(steps)]
+
+
+def effort_table(
+    scores: pd.DataFrame, *, metric: str = "dice", empty: str = "drop"
+) -> pd.DataFrame:
+    """Score and seconds of every segmenter, prompt and step: the form of SegAnyPET's table S3.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `session, segmenter, prompt, step, modality`, `coordinates` (numbers given),
+        `median, q1, q3` of the subjects' scores, `seconds` (median per structure), `n_subjects`.
+    """
+    subjects = subject_scores(scores, metric=metric, empty=empty)
+    grouped = subjects.groupby(_KEYS, sort=False)
+    score = grouped["score"]
+    table = pd.DataFrame(
+        {"median": score.median(), "q1": score.quantile(0.25), "q3": score.quantile(0.75)}
+    )
+    table["seconds"] = grouped["seconds"].median()
+    table["n_subjects"] = grouped["subject"].nunique()
+    table = table.reset_index()
+    given = [coordinates_given(p, s) for p, s in zip(table["prompt"], table["step"], strict=True)]
+    return table.assign(coordinates=given)
+
+
+def click_curves(
+    scores: pd.DataFrame,
+    *,
+    metric: str = "dice",
+    empty: str = "drop",
+    n_resamples: int = 10_000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Mean score after each corrective click, and its gain over the click before.
+
+    Parameters
+    ----------
+    scores
+        Score table with several steps; segmenters with one step have one point.
+    metric, empty
+        What is averaged, and the empty rule.
+    n_resamples, seed
+        Of the subject bootstrap.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `session, segmenter, prompt, step, modality, coordinates, estimate, ci_low, ci_high`,
+        `gain, gain_low, gain_high` (paired within the subject; NaN at the first step),
+        `n_subjects`. Rows with modality ``difference`` hold PET minus structural, on the structures
+        of a subject that both images have: a gain there says which image the click changes more.
+    """
+    rows = _whole_cases(scores, metric, empty)
+    tables = []
+    for (name, segmenter, prompt), part in rows.groupby(_KEYS[:3], sort=False):
+        cases = part.pivot_table(
+            index=["subject", "structure"], columns=["modality", "step"], values="score"
+        )
+        matrix = cases.groupby("subject").mean()
+        change = _differences(cases, session(name).structural)
+        matrix = matrix.join(change) if len(change.columns) else matrix
+        rng = np.random.default_rng(seed)
+        table = _curve(matrix, metric, n_resamples, rng)
+        tables.append(table.assign(session=name, segmenter=segmenter, prompt=prompt))
+    if not tables:
+        return pd.DataFrame(columns=_CURVE)
+    table = pd.concat(tables, ignore_index=True)
+    given = [coordinates_given(p, s) for p, s in zip(table["prompt"], table["step"], strict=True)]
+    return table.assign(coordinates=given)[_CURVE]
+
+
+_CURVE = [
+    "session", "segmenter", "prompt", "step", "modality", "coordinates",
+    "estimate", "ci_low", "ci_high", "gain", "gain_low", "gain_high", "n_subjects",
+]  # fmt: skip
+
+
+def _differences(cases: pd.DataFrame, structural: str) -> pd.DataFrame:
+    """PET minus structural per subject and step, over the structures that both images have."""
+    both = cases.dropna()
+    steps = both.columns.get_level_values("step").unique()
+    columns = {
+        ("difference", step): both["PET", step] - both[structural, step]
+        for step in steps if (structural, step) in both and ("PET", step) in both
+    }  # fmt: skip
+    if not columns:
+        return pd.DataFrame(index=cases.index.unique("subject"))
+    table = pd.DataFrame(columns).groupby("subject").mean()
+    table.columns = pd.MultiIndex.from_tuples(table.columns, names=cases.columns.names)
+    return table
+
+
+def _curve(
+    matrix: pd.DataFrame, metric: str, n_resamples: int, rng: np.random.Generator
+) -> pd.DataFrame:
+    """Means and gains of every column (modality, step) with their intervals."""
+    counts = resampling.resample_counts(len(matrix), n_resamples, rng)
+    one, two = score_limits(metric), difference_limits(metric)
+    low, high = _intervals(matrix, counts, one, two)
+    gains = matrix * np.nan
+    for modality, step in matrix.columns:
+        before = [s for m, s in matrix.columns if m == modality and s < step]
+        if before:
+            gains[modality, step] = matrix[modality, step] - matrix[modality, max(before)]
+    gain_low, gain_high = _intervals(gains, counts, two, two and (2 * two[0], 2 * two[1]))
+    table = matrix.columns.to_frame(index=False, name=["modality", "step"])
+    table = table.assign(
+        estimate=matrix.mean().to_numpy(), ci_low=low, ci_high=high,
+        gain=gains.mean().to_numpy(), gain_low=gain_low, gain_high=gain_high,
+        n_subjects=matrix.notna().sum().to_numpy(),
+    )  # fmt: skip
+    return table.sort_values(["modality", "step"], ignore_index=True)
+
+
+def _intervals(
+    matrix: pd.DataFrame,
+    counts: np.ndarray,
+    limits: tuple[float, float] | None,
+    difference_limits: tuple[float, float] | None,
+) -> np.ndarray:
+    """Interval of every column's mean, (2, columns); `difference` columns have limits of their own."""
+    ends = np.empty((2, matrix.shape[1]))
+    change = matrix.columns.get_level_values("modality") == "difference"
+    for part, bounds in ((change, difference_limits), (~change, limits)):
+        ends[:, part] = resampling.mean_interval(matrix.to_numpy()[:, part], counts, bounds=bounds)
+    return ends
+
+
+def gain_is_worse(row: pd.Series, metric: str = "dice") -> bool:
+    """Whether a click made things worse beyond doubt: its interval lies on the bad side of 0."""
+    if higher_is_better(metric):
+        return bool(row["gain_high"] < 0)
+    return bool(row["gain_low"] > 0)

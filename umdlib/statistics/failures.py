@@ -1,0 +1,171 @@
+"""Failures on the pairs: rates per modality, the four quadrants, McNemar's test."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from scipy import stats
+
+from umdlib.labels import MODALITIES
+from umdlib.scores.empty_rules import check_scores
+
+QUADRANTS: dict[str, str] = {
+    "both": "both work",
+    "structural_only": "works on the structural image only",
+    "pet_only": "works on PET only",
+    "neither": "neither works",
+}
+
+
+def failed(scores: pd.DataFrame, *, below: float = 0.1, metric: str = "dice") -> pd.Series:
+    """Whether each prediction is a failure.
+
+    Parameters
+    ----------
+    scores
+        Score table.
+    below
+        A prediction with `metric` under this fails. The default, DSC 0.1, means that the structure
+        was practically not found.
+    metric
+        An overlap, larger is better.
+
+    Returns
+    -------
+    pandas.Series
+        ``boolean``; a failed run and an empty prediction are failures; NA where the reference is
+        empty (nothing to find) or the segmenter was not available.
+    """
+    result = scores[metric].lt(below) | scores["status"].isin(["failed", "prediction_empty"])
+    nothing = scores["status"].isin(["both_empty", "reference_empty", "unavailable"])
+    unknown = scores[metric].isna() & ~scores["status"].isin(["failed", "prediction_empty"])
+    return result.astype("boolean").mask(nothing | unknown)
+
+
+def mcnemar(structural_only: int, pet_only: int) -> float:
+    """Exact McNemar p-value from the two discordant counts.
+
+    Returns
+    -------
+    float
+        1 without a discordant pair: the data say nothing about a difference.
+
+    Notes
+    -----
+    McNemar (1947), https://doi.org/10.1007/BF02295996; two-sided binomial.
+
+    Examples
+    --------
+    >>> mcnemar(5, 0)
+    0.0625
+    """
+    discordant = int(structural_only + pet_only)
+    if discordant == 0:
+        return 1.0
+    return float(stats.binomtest(int(pet_only), discordant, 0.5).pvalue)
+
+
+def rate_interval(failed: int, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
+    """Exact interval of a failure rate, one pair per subject.
+
+    Returns
+    -------
+    low, high : float
+        NaN without a pair.
+
+    Notes
+    -----
+    Clopper and Pearson (1934), https://doi.org/10.1093/biomet/26.4.404; it covers at least as often
+    as it says, also where no failure was seen.
+
+    Examples
+    --------
+    >>> low, high = rate_interval(0, 8)
+    >>> low, round(high, 3)
+    (0.0, 0.369)
+    """
+    if n == 0:
+        return float("nan"), float("nan")
+    found = stats.binomtest(int(failed), int(n)).proportion_ci(confidence, method="exact")
+    return float(found.low), float(found.high)
+
+
+def quadrants(
+    scores: pd.DataFrame,
+    *,
+    by: Sequence[str] = ("session", "segmenter", "structure"),
+    below: float = 0.1,
+    metric: str = "dice",
+) -> pd.DataFrame:
+    """Count the pairs on which both, one, or neither modality works.
+
+    A subject with several seeds counts once: it fails where most of its seeds fail.
+
+    Parameters
+    ----------
+    scores
+        Score table of one prompt and one step (`umdlib.statistics.pairs.condition`).
+    by
+        Columns that make a comparison.
+    below, metric
+        See `failed`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `by`, the counts `both, structural_only, pet_only, neither`, their sum `n_pairs`,
+        `n_subjects`, `failure_structural` and `failure_pet` (shares), `p_mcnemar` (NaN where a
+        subject has more than one pair in a comparison: those pairs are not independent).
+    """
+    check_scores(scores, [metric])
+    pairs = failure_table(scores, below=below, metric=metric)
+    rows = [_quadrant_row(key, rows, by) for key, rows in pairs.groupby(list(by), sort=False)]
+    return pd.DataFrame(rows, columns=_columns(by))
+
+
+def _columns(by: Sequence[str]) -> list[str]:
+    """Columns of the quadrant table."""
+    counts = [*QUADRANTS, "n_pairs", "n_subjects", "failure_structural", "failure_pet"]
+    return [*by, *counts, "p_mcnemar"]
+
+
+def failure_table(
+    scores: pd.DataFrame, *, below: float = 0.1, metric: str = "dice"
+) -> pd.DataFrame:
+    """One row per pair: `subject, session, structure, segmenter`, `structural` and `pet` (bool).
+
+    A side with several seeds fails where most of them fail. Pairs without a reference on one side
+    are left out: there is nothing to fail at.
+    """
+    keys = ["subject", "session", "structure", "segmenter"]
+    role = scores["modality"].map(lambda m: "structural" if MODALITIES[m].structural else "pet")
+    share = failed(scores, below=below, metric=metric).astype("Float64")
+    table = scores[keys].assign(role=role, share=share).dropna(subset="share")
+    if table.empty:
+        return table[keys].assign(structural=False, pet=False)
+    wide = table.pivot_table(index=keys, columns="role", values="share", sort=False)
+    wide = wide.reindex(columns=["structural", "pet"]).dropna()
+    return wide.gt(0.5).astype(bool).reset_index()
+
+
+def _quadrant_row(key: tuple, rows: pd.DataFrame, by: Sequence[str]) -> dict:
+    """Counts and test of one comparison."""
+    structural, pet = rows["structural"], rows["pet"]
+    counts = {
+        "both": int((~structural & ~pet).sum()),
+        "structural_only": int((~structural & pet).sum()),
+        "pet_only": int((structural & ~pet).sum()),
+        "neither": int((structural & pet).sum()),
+    }
+    alone = not rows["subject"].duplicated().any()
+    p_value = mcnemar(counts["structural_only"], counts["pet_only"]) if alone else float("nan")
+    return {
+        **dict(zip(by, key, strict=True)),
+        **counts,
+        "n_pairs": len(rows),
+        "n_subjects": rows["subject"].nunique(),
+        "failure_structural": float(structural.mean()),
+        "failure_pet": float(pet.mean()),
+        "p_mcnemar": p_value,
+    }

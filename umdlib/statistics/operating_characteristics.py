@@ -1,0 +1,298 @@
+"""Operating characteristics: how often the tests err and the intervals cover, by simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from scipy.special import expit, ndtr
+
+from umdlib.errors import InputError, unknown_name
+from umdlib.statistics.bootstrap import (
+    bca_interval,
+    mean_interval,
+    resample_counts,
+    resampled_medians,
+    sign_flip_p,
+    student_interval,
+)
+from umdlib.statistics.signed_rank import median_interval
+
+# Shapes of paired differences, in DSC; `draw` makes them.
+SHAPES: dict[str, str] = {
+    "normal": "normal differences",
+    "two modalities": "either score logit-normal, correlated in the subject",
+    "structures": "mean of 13 correlated structures, each lost in a tenth of the cases",
+    "skewed": "most subjects lose little, some much (beta)",
+    "long tail": "exponential losses, cut at 1",
+    "unchanged or lower": "half of the subjects do not change at all",
+    "found or lost": "45 % of the subjects lose the structure",
+    "rare failures": "5 % of the subjects lose the structure",
+}
+INTERVALS: dict[str, str] = {
+    "studentised": "studentised bootstrap",
+    "bca": "BCa bootstrap",
+    "student": "Student's t",
+    "median bootstrap": "percentile bootstrap of the median",
+    "order statistics": "order statistics, median",
+}
+_LOST = {"found or lost": 0.45, "rare failures": 0.05}
+_BLOCK = 250  # cohorts that share their resamples
+
+
+def correlated_differences(
+    n_cohorts: int,
+    n_subjects: int,
+    n_structures: int,
+    *,
+    correlation: float,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Paired differences without a gap, correlated within the subject.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n_cohorts, n_subjects, n_structures), mean 0, variance 1, any two structures of a
+        subject with the given correlation.
+
+    Examples
+    --------
+    >>> x = correlated_differences(1, 20_000, 2, correlation=0.5, rng=np.random.default_rng(0))
+    >>> round(float(np.corrcoef(x[0].T)[0, 1]), 1)
+    0.5
+    """
+    shared = rng.normal(0, np.sqrt(correlation), (n_cohorts, n_subjects, 1))
+    return shared + rng.normal(0, np.sqrt(1 - correlation), (n_cohorts, n_subjects, n_structures))
+
+
+def type_one_error(
+    *,
+    n_subjects: int = 20,
+    n_structures: int = 13,
+    correlation: float = 0.08,
+    n_cohorts: int = 1000,
+    n_resamples: int = 999,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Share of cohorts without any gap in which each test finds one at 5 %.
+
+    Parameters
+    ----------
+    n_subjects, n_structures, correlation
+        Of each simulated cohort, see `correlated_differences`.
+    n_cohorts
+        Simulated cohorts; the Monte-Carlo error of a rate r is ``sqrt(r (1 - r) / n_cohorts)``.
+    n_resamples
+        Sign patterns of the permutation test.
+    seed
+        Of the generator.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `test`, `rate`, `error` (Monte-Carlo standard error), `n_cohorts`: tests over subjects, the
+        same with all structures pooled as if they were subjects, and the chance of any rejection
+        among the structures with and without Holm's correction.
+    """
+    rng = np.random.default_rng(seed)
+    x = correlated_differences(
+        n_cohorts, n_subjects, n_structures, correlation=correlation, rng=rng
+    )
+    means, pooled = x.mean(axis=2), x.reshape(n_cohorts, -1)
+    flips, _ = sign_flip_p(means.T, n_resamples=n_resamples, rng=rng)
+    each = np.sort(stats.ttest_1samp(x, 0, axis=1).pvalue, axis=1)
+    p_values = {
+        "sign-flip, subjects": flips,
+        "Wilcoxon, subjects": stats.wilcoxon(means, axis=1, method="exact").pvalue,
+        "t test, structures pooled": stats.ttest_1samp(pooled, 0, axis=1).pvalue,
+        "Wilcoxon, structures pooled": stats.wilcoxon(pooled, axis=1, method="asymptotic").pvalue,
+        "any structure, uncorrected": each[:, 0],
+        "any structure, Holm": each[:, 0] * n_structures,  # Holm's first step decides "any"
+    }
+    return _rates({name: p < 0.05 for name, p in p_values.items()}, "test")
+
+
+def _rates(hits: dict[str, np.ndarray], what: str) -> pd.DataFrame:
+    """Share of hits with its Monte-Carlo standard error."""
+    table = pd.DataFrame({what: list(hits), "rate": [float(h.mean()) for h in hits.values()]})
+    table["n_cohorts"] = [len(h) for h in hits.values()]
+    return table.assign(error=np.sqrt(table["rate"] * (1 - table["rate"]) / table["n_cohorts"]))
+
+
+def draw(shape: str, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Paired differences of DSC of a known shape, within [-1, 1].
+
+    Parameters
+    ----------
+    shape
+        Name in `SHAPES`.
+    size
+        (subjects, cohorts).
+    rng
+        Source of the draws.
+
+    Raises
+    ------
+    InputError
+        If there is no such shape.
+    """
+    if shape not in SHAPES:
+        raise unknown_name("shape", shape, SHAPES)
+    if shape == "normal":
+        return rng.normal(-0.05, 0.08, size)
+    if shape == "two modalities":
+        person = rng.normal(0, 0.5, size)
+        pet = expit(0.6 + person + rng.normal(0, 0.5, size))
+        return pet - expit(1.4 + person + rng.normal(0, 0.3, size))
+    if shape == "structures":
+        person = np.sqrt(0.2) * rng.normal(0, 1, (*size, 1))
+        rank = ndtr(person + np.sqrt(0.8) * rng.normal(0, 1, (*size, 13)))
+        return np.where(rank < 0.1, -0.75, -0.25 * (1 - rank)).mean(axis=-1)
+    if shape == "skewed":
+        return -rng.beta(0.8, 6, size)
+    if shape == "long tail":
+        return -np.minimum(rng.exponential(0.15, size), 1.0)
+    if shape == "unchanged or lower":
+        return np.where(rng.random(size) < 0.5, 0.0, -rng.beta(1, 4, size))
+    lost = np.where(rng.random(size) < _LOST[shape], -0.8, 0.0)
+    return lost + rng.normal(0, 0.03, size)
+
+
+def truth(shape: str) -> tuple[float, float]:
+    """Mean and median of `draw`; the median is NaN where it has no closed form or is not unique.
+
+    Examples
+    --------
+    >>> truth("normal")
+    (-0.05, -0.05)
+    """
+    if shape == "normal":
+        return -0.05, -0.05
+    if shape == "two modalities":
+        return _logit_normal_mean(0.6, 0.5) - _logit_normal_mean(1.4, 0.34), np.nan
+    if shape == "structures":
+        return -(0.1 * 0.75 + 0.25 * 0.9**2 / 2), np.nan
+    if shape == "skewed":
+        return -0.8 / 6.8, -float(stats.beta.median(0.8, 6))
+    if shape == "long tail":
+        return -0.15 * (1 - np.exp(-1 / 0.15)), -0.15 * float(np.log(2))
+    if shape == "unchanged or lower":
+        return -0.1, np.nan
+    # The lower hump holds less than half; the median is a quantile of the upper one.
+    lost = _LOST[shape]
+    return -0.8 * lost, float(0.03 * stats.norm.ppf((0.5 - lost) / (1 - lost)))
+
+
+def _logit_normal_mean(centre: float, variance: float) -> float:
+    """Mean of the logistic function of a normal variable, by Gauss-Hermite quadrature."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(80)
+    return float(weights @ expit(centre + np.sqrt(variance) * nodes) / weights.sum())
+
+
+def ceiling(shape: str, n_subjects: int) -> float:
+    """Share of cohorts that show both kinds of subject, where the shape has two kinds; else 1.
+
+    A cohort without any failure says nothing about failures: an interval that is made from its
+    values alone holds the mean only where that happens to lie near the other subjects.
+
+    Examples
+    --------
+    >>> round(ceiling("rare failures", 8), 2), ceiling("normal", 8)
+    (0.34, 1.0)
+    """
+    if shape not in _LOST:
+        return 1.0
+    lost = _LOST[shape]
+    return 1 - lost**n_subjects - (1 - lost) ** n_subjects
+
+
+def coverage(
+    *,
+    sizes: Sequence[int] = (5, 8, 12, 20, 50, 490),
+    shapes: Sequence[str] = tuple(SHAPES),
+    of: str = "mean",
+    n_cohorts: int = 500,
+    n_resamples: int = 999,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Share of simulated cohorts in which each nominal 95 % interval holds the truth.
+
+    Parameters
+    ----------
+    sizes
+        Numbers of subjects.
+    shapes
+        Names in `SHAPES`.
+    of
+        ``mean`` or ``median``: what the intervals are of.
+    n_cohorts
+        Simulated cohorts per size and shape.
+    n_resamples
+        Of every bootstrap.
+    seed
+        Of the generator.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `shape, n_subjects, interval` (key of `INTERVALS`), `rate`, `error` (Monte-Carlo standard
+        error), `width` (mean), `n_cohorts`, `ceiling` (see `ceiling`).
+
+    Raises
+    ------
+    InputError
+        If a shape is unknown, or has no known median where that is asked for.
+    """
+    if of == "median":
+        for shape in shapes:
+            if not np.isfinite(truth(shape)[1]):
+                raise InputError(f"No known median of '{shape}' to be covered.")
+    rng = np.random.default_rng(seed)
+    tables = []
+    for shape in shapes:
+        for n in sizes:
+            blocks = [
+                _covered(draw(shape, (n, size), rng), shape, of, n_resamples, rng)
+                for size in _blocks(n_cohorts)
+            ]
+            hits = {k: np.concatenate([b[k][0] for b in blocks]) for k in blocks[0]}
+            widths = [np.mean(np.concatenate([b[k][1] for b in blocks])) for k in hits]
+            rates = _rates(hits, "interval").assign(width=widths)
+            rates = rates.assign(shape=shape, n_subjects=n, ceiling=ceiling(shape, n))
+            tables.append(rates)
+    columns = ["shape", "n_subjects", "interval", "rate", "error", "width", "n_cohorts", "ceiling"]
+    return pd.concat(tables, ignore_index=True)[columns]
+
+
+def _blocks(n_cohorts: int) -> list[int]:
+    """Sizes of blocks of cohorts; each block has resamples of its own."""
+    full, rest = divmod(n_cohorts, _BLOCK)
+    return [_BLOCK] * full + [rest] * (rest > 0)
+
+
+def _covered(
+    values: np.ndarray, shape: str, of: str, n_resamples: int, rng: np.random.Generator
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Whether each interval of each column holds the known mean or median, and its width."""
+    counts = resample_counts(len(values), n_resamples, rng)
+    if of == "mean":
+        target = truth(shape)[0]
+        intervals = {
+            "studentised": mean_interval(values, counts, bounds=(-1.0, 1.0)),
+            "bca": bca_interval(values, counts),
+            "student": student_interval(values),
+        }
+    else:
+        target = truth(shape)[1]
+        medians = np.quantile(resampled_medians(values, counts), [0.025, 0.975], axis=0)
+        ordered = np.array([median_interval(column)[1:] for column in values.T]).T
+        # Fewer than six values bound no median with 95 %: the interval is the whole scale.
+        ordered = np.where(np.isfinite(ordered), ordered, [[-1.0], [1.0]])
+        intervals = {"median bootstrap": tuple(medians), "order statistics": tuple(ordered)}
+    return {
+        name: ((low <= target) & (target <= high), high - low)
+        for name, (low, high) in intervals.items()
+    }

@@ -1,0 +1,251 @@
+"""Paired differences of PET and structural scores, one row per subject and condition."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from umdlib.errors import InputError, unknown_name
+from umdlib.labels import MODALITIES, ORGANS, SESSIONS
+from umdlib.scores.empty_rules import check_scores, with_empty_rule
+
+PAIR_KEYS = ["subject", "session", "structure", "segmenter", "prompt", "step"]
+STATES = ("paired", "structural only", "PET only", "neither")
+
+
+def condition(
+    scores: pd.DataFrame, *, prompt: str | None = None, step: int | None = 0
+) -> pd.DataFrame:
+    """The rows of one prompt protocol and one number of corrective clicks per segmenter.
+
+    Parameters
+    ----------
+    scores
+        Score table.
+    prompt
+        Protocol; None takes ``centre``, or a segmenter's own one where it has no other.
+    step
+        Corrective clicks so far. A segmenter with one step only (it takes no clicks) keeps it;
+        None keeps every step.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A part of `scores`. Rows of unavailable segmenters are always kept.
+
+    Raises
+    ------
+    InputError
+        If a segmenter has several protocols or steps and none of them is the one asked for.
+    """
+    scores = scores.reset_index(drop=True)
+    here = scores["status"].ne("unavailable")
+    keep = ~here
+    for segmenter, rows in scores[here].groupby("segmenter", sort=False):
+        chosen = _chosen(rows["prompt"], prompt or "centre", f"prompt of {segmenter}")
+        rows = rows[rows["prompt"].eq(chosen)]
+        if step is not None:
+            rows = rows[rows["step"].eq(_chosen(rows["step"], step, f"step of {segmenter}"))]
+        keep[rows.index] = True
+    return scores[keep]
+
+
+def _chosen(values: pd.Series, wanted: object, what: str) -> object:
+    """The value that is wanted, else the only one."""
+    found = values.unique()
+    if wanted in found:
+        return wanted
+    if len(found) > 1:
+        raise unknown_name(what, str(wanted), map(str, found))
+    return found[0]
+
+
+def paired_differences(
+    scores: pd.DataFrame,
+    *,
+    metric: str = "dice",
+    reference_modality: str | None = None,
+    empty: str = "drop",
+) -> pd.DataFrame:
+    """PET minus structural score: same subject, session, structure, segmenter, prompt, step.
+
+    Seeds are paired seed by seed and then averaged, so that a subject counts once.
+
+    Parameters
+    ----------
+    scores
+        Score table, checked. Rows of unavailable segmenters are left out.
+    metric
+        Column of the table.
+    reference_modality
+        What PET is compared with; None takes each session's structural modality.
+    empty
+        Empty rule, see `umdlib.scores.empty_rules.EMPTY_RULES`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `subject, session, structure, segmenter, prompt, step`, then `structural`, `pet`,
+        `difference` (PET minus structural), `n_seeds` (pairs averaged), `state` and `why`.
+        `state` is one of `STATES`; a row that is not ``paired`` is kept with the side that exists,
+        difference NaN, and the reason in `why`. In a paired row both sides are averages over the
+        same seeds. ``attrs["metric"]`` and ``attrs["empty"]`` say what was computed.
+
+    Raises
+    ------
+    InputError
+        If a row occurs twice, a column is missing, a name is unknown, or a session's modality
+        is neither PET nor the reference.
+
+    Examples
+    --------
+    >>> from umdlib.scores.simulated import score_table
+    >>> table = score_table(n_subjects=3, structures=["liver"], gap={"b": -0.2}, seed=1)
+    >>> paired_differences(table).shape
+    (3, 12)
+    """
+    check_scores(scores, [metric])
+    scores = scores.reset_index(drop=True)
+    rows = scores.loc[scores["status"].ne("unavailable"), [*PAIR_KEYS, "seed", "status"]].copy()
+    rows["role"] = _roles(scores.loc[rows.index], reference_modality)
+    rows["score"] = with_empty_rule(scores, metric, empty)[rows.index]
+    rows = rows[rows["role"].ne("")]
+    sides = [_side(rows, role) for role in ("structural", "pet")]
+    seeds = sides[0].merge(sides[1], on=[*PAIR_KEYS, "seed"], how="outer", sort=False)
+    seeds = _with_unavailable(seeds, scores[scores["status"].eq("unavailable")])
+    table = in_order(_averaged_over_seeds(seeds), list(scores["segmenter"].unique()))
+    table.attrs = {"metric": metric, "empty": empty}
+    return table
+
+
+def in_order(table: pd.DataFrame, segmenters: Sequence[str]) -> pd.DataFrame:
+    """Rows by session, segmenter as listed, structure as in `umdlib.labels.ORGANS`, subject."""
+    organs = [s.name for s in ORGANS]
+    others = [s for s in table["structure"].unique() if s not in organs]
+    places = {
+        "session": list(SESSIONS),
+        "segmenter": list(segmenters),
+        "structure": organs + others,
+    }
+    order = table[["subject", "prompt", "step"]].copy()
+    for column, names in places.items():
+        order[column] = table[column].map({name: i for i, name in enumerate(names)})
+    by = ["session", "segmenter", "structure", "prompt", "step", "subject"]
+    return table.loc[order.sort_values(by, kind="stable").index].reset_index(drop=True)
+
+
+def _roles(rows: pd.DataFrame, reference_modality: str | None) -> pd.Series:
+    """``pet``, ``structural``, or empty for a structural modality that is not the reference."""
+    for column, known in (("session", SESSIONS), ("modality", MODALITIES)):
+        for name in rows[column].unique():
+            if name not in known:
+                raise unknown_name(column, name, known)
+    wanted = rows["session"].map(lambda s: reference_modality or SESSIONS[s].structural)
+    role = pd.Series("", index=rows.index).mask(rows["modality"].eq(wanted), "structural")
+    role = role.mask(rows["modality"].eq("PET"), "pet")
+    if len(rows) and role.eq("").all():
+        found = ", ".join(sorted(rows["modality"].unique()))
+        msg = f"No rows of PET or its reference in the score table, only {found}."
+        raise InputError(f"{msg} A paired difference needs both.")
+    return role
+
+
+def _side(rows: pd.DataFrame, role: str) -> pd.DataFrame:
+    """Scores and states of one side of the pairs."""
+    side = rows.loc[rows["role"].eq(role), [*PAIR_KEYS, "seed", "score", "status"]]
+    return side.rename(columns={"score": role, "status": f"{role}_status"})
+
+
+def _with_unavailable(seeds: pd.DataFrame, gone: pd.DataFrame) -> pd.DataFrame:
+    """A side without a row says so where its segmenter could not be asked about that modality."""
+    pet = gone["modality"].eq("PET")
+    for side, rows in (("structural", gone[~pet]), ("pet", gone[pet])):
+        asked = set(zip(rows["session"], rows["segmenter"], strict=True))
+        keys = zip(seeds["session"], seeds["segmenter"], strict=True)
+        could_not = np.array([k in asked for k in keys], bool)
+        status = f"{side}_status"
+        seeds[status] = seeds[status].mask(seeds[status].isna() & could_not, "unavailable")
+    return seeds
+
+
+def _averaged_over_seeds(seeds: pd.DataFrame) -> pd.DataFrame:
+    """One row per subject and condition, averaged over the seeds that have both sides."""
+    difference = seeds["pet"] - seeds["structural"]
+    both = difference.notna()
+    seeds = seeds.assign(difference=difference, n_seeds=both.astype(int))
+    any_pair = both.groupby([seeds[k] for k in PAIR_KEYS], dropna=False).transform("any")
+    for side in ("structural", "pet"):  # only common seeds, where there are any
+        seeds[side] = seeds[side].where(both | ~any_pair)
+    seeds["why"] = _reason(seeds)
+    grouped = seeds.groupby(PAIR_KEYS, dropna=False, sort=False)
+    table = grouped[["structural", "pet", "difference"]].mean()
+    table["n_seeds"] = grouped["n_seeds"].sum()
+    table["state"] = np.select(
+        [table["difference"].notna(), table["structural"].notna() & table["pet"].notna()],
+        ["paired", "neither"],
+        np.select(
+            [table["structural"].notna(), table["pet"].notna()],
+            ["structural only", "PET only"],
+            "neither",
+        ),
+    )
+    table["why"] = grouped["why"].first().where(table["state"].ne("paired"), "")
+    return table.reset_index()
+
+
+def _reason(seeds: pd.DataFrame) -> pd.Series:
+    """Why a side of each seed has no score; empty where both have one."""
+    parts = []
+    for side, title in (("structural", "structural"), ("pet", "PET")):
+        status = seeds[f"{side}_status"].fillna("no row").str.replace("_", " ")
+        parts.append((title + ": " + status).where(seeds[side].isna(), ""))
+    return (parts[0] + "; " + parts[1]).str.strip("; ")
+
+
+def unpaired(differences: pd.DataFrame) -> pd.DataFrame:
+    """Count the rows of `paired_differences` that are no pair, by comparison, state and reason.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `session, segmenter, structure, state, why, n`; empty where every row is a pair.
+    """
+    rows = differences[differences["state"].ne("paired")]
+    keys = ["session", "segmenter", "structure", "state", "why"]
+    return rows.groupby(keys, sort=False).size().rename("n").reset_index()
+
+
+def subject_means(
+    differences: pd.DataFrame,
+    by: Sequence[str],
+    *,
+    value: str = "difference",
+    common: bool = False,
+) -> pd.DataFrame:
+    """One value per subject and comparison, as a matrix.
+
+    Parameters
+    ----------
+    differences
+        From `paired_differences`.
+    by
+        Columns that make a comparison. What they leave out (structures, prompts) is averaged
+        within the subject first, because 13 structures of one subject are not 13 subjects.
+    value
+        Column to arrange.
+    common
+        Keep only subjects that have a value in every comparison.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index subject, columns `by`; NaN where a subject has no pair in a comparison.
+    """
+    for name in by:
+        if name not in differences.columns:
+            raise unknown_name("column", name, differences.columns)
+    rows = differences[differences["state"].eq("paired")]
+    matrix = rows.pivot_table(index="subject", columns=list(by), values=value, sort=False)
+    return matrix.dropna() if common else matrix

@@ -1,0 +1,282 @@
+"""What supervised references lose on PET, and what of another segmenter's gap is left beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from umdlib.errors import InputError
+from umdlib.labels import session as session_record
+from umdlib.scores.empty_rules import difference_limits, score_limits, with_empty_rule
+from umdlib.statistics import bootstrap as resampling
+from umdlib.statistics.pairs import condition, paired_differences, subject_means
+
+# Order of the book: the paper's reference first.
+SPECIALISTS = ("nnunet_small", "segresnet_small", "stunet_small", "swinunetr_small",
+               "nnunet", "segresnet", "stunet", "swinunetr")  # fmt: skip
+TITLES = {"nnunet": "nnU-Net", "segresnet": "SegResNet", "stunet": "STU-Net",
+          "swinunetr": "SwinUNETR"}  # fmt: skip
+
+
+def title(segmenter: str) -> str:
+    """A specialist's name for a reader; another segmenter keeps its own.
+
+    Examples
+    --------
+    >>> title("nnunet_small"), title("threshold")
+    ('nnU-Net (small)', 'threshold')
+    """
+    network, _, size = segmenter.partition("_")
+    if segmenter not in SPECIALISTS:
+        return segmenter
+    return f"{TITLES[network]} ({size})" if size else TITLES[network]
+
+
+def specialists(scores: pd.DataFrame) -> list[str]:
+    """Specialists that have a score in a table, in the order of `SPECIALISTS`."""
+    here = set(scores.loc[scores["status"].ne("unavailable"), "segmenter"])
+    return [name for name in SPECIALISTS if name in here]
+
+
+def reference_means(
+    scores: pd.DataFrame, printed: pd.DataFrame, *, empty: str = "drop",
+    n_resamples: int = 10_000, seed: int = 0,
+) -> pd.DataFrame:  # fmt: skip
+    """Mean DSC of each specialist by session and modality, beside UMD's nnU-Net row.
+
+    Parameters
+    ----------
+    scores
+        Score table.
+    printed
+        ``umdlib.published.read("umd_table3")``.
+    empty
+        Empty rule.
+    n_resamples, seed
+        Of the bootstrap over subjects.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `segmenter, session, modality, estimate, ci_low, ci_high, n_subjects`, and for nnU-Net
+        `printed`: UMD's, trained on 10 patients. A subject's value is its mean over structures.
+    """
+    rows = _scored(scores, specialists(scores), "dice", empty)
+    found = []
+    for (segmenter, name, modality), part in rows.groupby(
+        ["segmenter", "session", "modality"], sort=False
+    ):
+        values = part.groupby("subject")["score"].mean().dropna().to_numpy()
+        low, high = _interval(values, n_resamples, seed, score_limits("dice"))
+        found.append({
+            "segmenter": segmenter, "session": name, "modality": modality,
+            "estimate": values.mean() if len(values) else np.nan, "ci_low": low, "ci_high": high,
+            "n_subjects": len(values),
+        })  # fmt: skip
+    columns = ["segmenter", "session", "modality", "estimate", "ci_low", "ci_high", "n_subjects"]
+    table = pd.DataFrame(found, columns=columns)
+    table = table.merge(_printed(printed), on=["session", "modality"], how="left", sort=False)
+    table["printed"] = table["printed"].where(table["segmenter"].str.startswith("nnunet"))
+    return _in_order(table)
+
+
+def _printed(table: pd.DataFrame) -> pd.DataFrame:
+    """UMD's means of nnU-Net by session and modality, from its table 3."""
+    paper = table[table["segmenter"].eq("nnunet") & table["session"].ne("")]
+    return paper[["session", "modality", "value"]].rename(columns={"value": "printed"})
+
+
+def excess_gap(
+    scores: pd.DataFrame, *, reference: str | None = None, metric: str = "dice",
+    empty: str = "drop", by: Sequence[str] = ("session", "segmenter"),
+    n_resamples: int = 10_000, seed: int = 0,
+) -> pd.DataFrame:  # fmt: skip
+    """A segmenter's gap minus the supervised reference's, on the same subjects and structures.
+
+    A gap is PET minus the structural modality. What a network loses that was trained on PET is
+    what the image itself withholds from this network; what another loses beyond it is its own.
+
+    Parameters
+    ----------
+    scores
+        Score table.
+    reference
+        Specialist; None takes the first of `SPECIALISTS` that has pairs.
+    metric, empty
+        What is compared, and the empty rule.
+    by
+        Columns that make a comparison, with ``segmenter``.
+    n_resamples, seed
+        Of the bootstrap over subjects.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `by`, `gap`, `reference_gap`, `estimate` (the excess: their difference), `ci_low`,
+        `ci_high`, `n_subjects`, `n_pairs`; ``attrs["reference"]`` names the reference. Both gaps
+        are means over the same pairs. Empty where the reference has no pair.
+
+    Raises
+    ------
+    InputError
+        The reference is not in the table.
+    """
+    known = specialists(scores)
+    if reference is not None and reference not in set(scores["segmenter"]):
+        raise InputError(f"Reference '{reference}' is not in the score table.")
+    reference = reference or (known[0] if known else None)
+    keys = ["subject", "session", "structure"]
+    columns = [*by, "gap", "reference_gap", "estimate", "ci_low", "ci_high",
+               "n_subjects", "n_pairs"]  # fmt: skip
+    if reference is None:
+        return _empty(columns, reference, metric)
+    pairs = paired_differences(condition(scores), metric=metric, empty=empty)
+    pairs = pairs[pairs["state"].eq("paired")]
+    ours = pairs.loc[pairs["segmenter"].eq(reference), [*keys, "difference"]]
+    ours = ours.rename(columns={"difference": "reference_gap"})
+    others = pairs[pairs["segmenter"].ne(reference)].merge(ours, on=keys)
+    if others.empty:
+        return _empty(columns, reference, metric)
+    others["excess"] = others["difference"] - others["reference_gap"]
+    one = difference_limits(metric)
+    limits = (2 * one[0], 2 * one[1]) if one else None  # of a difference of two differences
+    found = []
+    for key, part in others.groupby(list(by), sort=False):
+        values = part.groupby("subject")[["difference", "reference_gap", "excess"]].mean()
+        low, high = _interval(values["excess"].to_numpy(), n_resamples, seed, limits)
+        gap, theirs, excess = values.mean()
+        found.append([*key, gap, theirs, excess, low, high, len(values), len(part)])
+    table = pd.DataFrame(found, columns=columns)
+    table.attrs = {"reference": reference, "metric": metric}
+    return table
+
+
+def supervised_gap(
+    scores: pd.DataFrame, printed: pd.DataFrame, *, metric: str = "dice", empty: str = "drop",
+    n_resamples: int = 10_000, seed: int = 0,
+) -> pd.DataFrame:  # fmt: skip
+    """What each specialist loses on PET by itself, with its interval, beside UMD's nnU-Net.
+
+    Parameters
+    ----------
+    scores
+        Score table.
+    printed
+        ``umdlib.published.read("umd_table3")``.
+    metric, empty
+        What is compared, and the empty rule.
+    n_resamples, seed
+        Of the bootstrap over subjects.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `session, segmenter, estimate, ci_low, ci_high, n_subjects`, and `printed`: the difference
+        of UMD's printed means, where DSC is compared. Empty where no specialist has a pair.
+    """
+    by = ["session", "segmenter"]
+    chosen = condition(scores[scores["segmenter"].isin(specialists(scores))])
+    columns = [*by, "estimate", "ci_low", "ci_high", "n_subjects"]
+    if chosen.empty:
+        return pd.DataFrame(columns=[*columns, "printed"])
+    matrix = subject_means(paired_differences(chosen, metric=metric, empty=empty), by)
+    found = []
+    for key, column in matrix.items():
+        values = column.dropna().to_numpy()
+        low, high = _interval(values, n_resamples, seed, difference_limits(metric))
+        found.append([*key, values.mean(), low, high, len(values)])
+    table = pd.DataFrame(found, columns=columns)
+    theirs = _printed(printed).pivot(index="session", columns="modality", values="printed")
+    lost = {
+        name: float(means["PET"] - means[session_record(name).structural])
+        for name, means in theirs.iterrows()
+    }
+    here = table["segmenter"].str.startswith("nnunet") & (metric == "dice")
+    return table.assign(printed=table["session"].map(lost).where(here))
+
+
+def quartiles(
+    scores: pd.DataFrame, *, metric: str = "dice", empty: str = "drop", modality: str = "PET",
+    points: Sequence[int] = (1, 3, 5),
+) -> pd.DataFrame:  # fmt: skip
+    """Median and quartiles per structure: SegAnyPET's supplementary tables 1 and 2 in form.
+
+    Parameters
+    ----------
+    scores
+        Score table.
+    metric, empty, modality
+        What is shown.
+    points
+        Clicks given to a promptable segmenter: one is the first prompt, each further one a
+        corrective click. Specialists take none.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `session, segmenter, points` (0 for specialists), `structure, median, q1, q3, n_subjects`;
+        specialists first. Numbers of clicks that a segmenter has no score for have no row.
+    """
+    ours = specialists(scores)
+    rows = _scored(scores, None, metric, empty)
+    rows = rows[rows["modality"].eq(modality) & rows["score"].notna()]
+    rows = rows[rows["prompt"].isin(["centre", "class"])]
+    given = np.where(rows["prompt"].eq("class"), 0, rows["step"] + 1)
+    rows = rows.assign(points=given)
+    rows = rows[rows["points"].isin([0, *points])]
+    keys = ["session", "segmenter", "points", "structure"]
+    values = rows.groupby([*keys, "subject"], sort=False)["score"].mean().groupby(keys, sort=False)
+    table = pd.DataFrame({
+        "median": values.median(), "q1": values.quantile(0.25), "q3": values.quantile(0.75),
+        "n_subjects": values.size(),
+    }).reset_index()  # fmt: skip
+    place = {
+        name: n for n, name in enumerate([*ours, *sorted(set(table["segmenter"]) - set(ours))])
+    }
+    table["_place"] = table["segmenter"].map(place)
+    table = table.sort_values(["session", "_place", "points"], kind="stable")
+    table = table.drop(columns="_place").reset_index(drop=True)
+    table.attrs = {"metric": metric, "modality": modality}
+    return table
+
+
+def _scored(
+    scores: pd.DataFrame, segmenters: list[str] | None, metric: str, empty: str
+) -> pd.DataFrame:
+    """Rows of available segmenters with their score under the empty rule."""
+    rows = scores[scores["status"].ne("unavailable")].reset_index(drop=True)
+    if segmenters is not None:
+        rows = rows[rows["segmenter"].isin(segmenters)].reset_index(drop=True)
+    if rows.empty:
+        return rows.assign(score=pd.Series(dtype=float))
+    return rows.assign(score=with_empty_rule(rows, metric, empty))
+
+
+def _interval(
+    values: np.ndarray, n_resamples: int, seed: int, limits: tuple[float, float] | None
+) -> tuple[float, float]:
+    """95 % interval of a mean over subjects; NaN below two."""
+    if len(values) < 2:
+        return np.nan, np.nan
+    counts = resampling.resample_counts(len(values), n_resamples, np.random.default_rng(seed))
+    low, high = resampling.mean_interval(values[:, None], counts, bounds=limits)
+    return float(low[0]), float(high[0])
+
+
+def _in_order(table: pd.DataFrame) -> pd.DataFrame:
+    """Specialists in their order, structural before PET."""
+    order = pd.DataFrame({
+        "a": table["segmenter"].map(SPECIALISTS.index), "b": table["session"],
+        "c": table["modality"].ne(table["session"].map(lambda s: session_record(s).structural)),
+    })  # fmt: skip
+    ordered = order.sort_values(["a", "b", "c"], kind="stable").index
+    return table.loc[ordered].reset_index(drop=True)
+
+
+def _empty(columns: list[str], reference: str | None, metric: str) -> pd.DataFrame:
+    """A table without rows that still says what it would hold."""
+    table = pd.DataFrame(columns=columns)
+    table.attrs = {"reference": reference or "", "metric": metric}
+    return table

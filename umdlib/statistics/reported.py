@@ -1,0 +1,190 @@
+"""Reported beside measured: the three gaps between a paper's number and this run's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from umdlib.labels import MODALITIES, session
+from umdlib.statistics.pairs import condition, paired_differences, subject_means
+
+# Protocols that repeat what a system's own evaluation does; a class or a text is one by nature.
+NATIVE_PROTOCOLS = ("official_random", "class", "text")
+
+GAPS: dict[str, str] = {
+    "harness_gap": "reported − this program on the reported data",
+    "data_gap": "this program on the reported data − this cohort, native prompt",
+    "prompt_gap": "this cohort, native prompt − this cohort, common prompt",
+}
+
+
+def measured_means(scores: pd.DataFrame, prompt: str | None) -> pd.DataFrame:
+    """Mean DSC over subjects (of each subject's mean over structures) per segmenter and modality.
+
+    Parameters
+    ----------
+    scores
+        Score table of one prompt and step.
+    prompt
+        ``native`` takes each segmenter's own protocol, ``common`` the shared click.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `segmenter, session, modality, mean, n_subjects`, on pairs scored in both modalities.
+    """
+    rows = _native(scores) if prompt == "native" else _common(scores)
+    if rows.empty:
+        return pd.DataFrame(columns=["segmenter", "session", "modality", "mean", "n_subjects"])
+    pairs = paired_differences(rows)
+    by, found = ["segmenter", "session"], []
+    for side in ("structural", "pet"):
+        matrix = subject_means(pairs, by, value=side)
+        for segmenter, name in matrix.columns:
+            column = matrix[segmenter, name].dropna()
+            modality = "PET" if side == "pet" else session(name).structural
+            found.append((segmenter, name, modality, column.mean(), len(column)))
+    columns = ["segmenter", "session", "modality", "mean", "n_subjects"]
+    return pd.DataFrame(found, columns=columns)
+
+
+def _native(scores: pd.DataFrame) -> pd.DataFrame:
+    """First-step rows of each segmenter's own protocol."""
+    here = scores["prompt"].isin(NATIVE_PROTOCOLS) & scores["status"].ne("unavailable")
+    return scores[here & scores["step"].eq(0)]
+
+
+def _common(scores: pd.DataFrame) -> pd.DataFrame:
+    """First-step rows of the shared click, or of a box where a segmenter takes no click."""
+    here = scores["status"].ne("unavailable") & ~scores["prompt"].isin(["class", "text"])
+    return condition(scores[here], prompt="centre") if here.any() else scores[here]
+
+
+def reported_table(
+    printed: pd.DataFrame,
+    scores: pd.DataFrame,
+    *,
+    harness: Mapping[tuple[str, str], float] | None = None,
+) -> pd.DataFrame:
+    """UMD's table 3 with this run beside it, and the telescoping gap.
+
+    ``reported - common = harness_gap + data_gap + prompt_gap``; a term that cannot be computed is
+    NaN, with the reason beside it, and so is every sum that needs it.
+
+    Parameters
+    ----------
+    printed
+        ``umdlib.published.read("umd_table3")``.
+    scores
+        Score table of this run.
+    harness
+        (segmenter, modality) -> mean DSC of this program on the data that the number was reported
+        on; none by default.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `segmenter, title, setting, session, modality`, then `reported`, `printed` (what UMD
+        measured), `harness`, `native`, `common`, `harness_gap, data_gap, prompt_gap`, `n_subjects`,
+        and `why_<column>` for each that is NaN.
+    """
+    keys = ["segmenter", "session", "modality"]
+    paper = _printed_rows(printed)
+    native = measured_means(scores, "native").rename(columns={"mean": "native"})
+    table = paper.merge(native.drop(columns="n_subjects"), on=keys, how="outer", sort=False)
+    common = measured_means(scores, "common").rename(columns={"mean": "common"})
+    table = table.merge(common, on=keys, how="outer", sort=False)
+    table["title"] = table["title"].fillna(table["segmenter"])
+    table = _in_order(table, list(paper["segmenter"].unique()))
+    harness = harness or {}
+    table["harness"] = [
+        harness.get((s, m), np.nan)
+        for s, m in zip(table["segmenter"], table["modality"], strict=True)
+    ]
+    numbers = ["reported", "printed", "harness", "native", "common"]
+    table[numbers] = table[numbers].astype(float)
+    table["harness_gap"] = table["reported"] - table["harness"]
+    table["data_gap"] = table["harness"] - table["native"]
+    table["prompt_gap"] = table["native"] - table["common"]
+    return _with_reasons(table, scores)
+
+
+def _in_order(table: pd.DataFrame, first: list[str]) -> pd.DataFrame:
+    """Paper's segmenters in the paper's order, then this run's; structural before PET."""
+    names = [*first, *[s for s in table["segmenter"].unique() if s not in first]]
+    place = table["segmenter"].map({s: i for i, s in enumerate(names)})
+    pet = table["modality"].eq("PET")
+    order = pd.DataFrame({"a": place, "b": table["session"], "c": pet})
+    return table.loc[order.sort_values(["a", "b", "c"], kind="stable").index].reset_index(drop=True)
+
+
+def _printed_rows(printed: pd.DataFrame) -> pd.DataFrame:
+    """One row per segmenter, session and modality of UMD's table 3."""
+    values = printed[printed["metric"].eq("dice")].copy()
+    # SAT's numbers are printed as percentages inside a column of fractions.
+    values["value"] = np.where(values["value"] > 1, values["value"] / 100, values["value"])
+    said = values[values["cohort"].eq("reported")].set_index(["segmenter", "modality"])
+    rows = []
+    settings = printed[printed["column"].eq("Setting")].set_index("segmenter")["printed"]
+    for _, row in values[values["cohort"].ne("reported")].iterrows():
+        key = (row["segmenter"], row["modality"])
+        rows.append({
+            "segmenter": row["segmenter"], "title": row["model"], "session": row["session"],
+            "setting": settings.get(row["segmenter"], ""), "modality": row["modality"],
+            "reported": float(said["value"].get(key, np.nan)),
+            "reported_text": str(said["raw"].get(key, "-")), "printed": row["value"],
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _with_reasons(table: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+    """Add why a number is missing."""
+    reasons = scores.groupby("segmenter")["reason"].first()
+    gone = scores.groupby("segmenter")["status"].agg(lambda s: s.eq("unavailable").all())
+    native_names = set(_native(scores)["segmenter"])
+    table = table.copy()
+    table["why_reported"] = [_why_reported(row) for _, row in table.iterrows()]
+    table["why_harness"] = np.where(
+        table["harness"].isna(), "the reported test data are not part of this run", ""
+    )
+    table["why_common"] = [
+        _why_measured(row, "common", gone, reasons) for _, row in table.iterrows()
+    ]
+    table["why_native"] = [
+        "its own protocol was not run"
+        if row["segmenter"] in gone.index
+        and not gone[row["segmenter"]]
+        and row["segmenter"] not in native_names
+        else _why_measured(row, "native", gone, reasons)
+        for _, row in table.iterrows()
+    ]
+    for name, (first, second) in {
+        "harness_gap": ("reported", "harness"), "data_gap": ("harness", "native"),
+        "prompt_gap": ("native", "common"),
+    }.items():  # fmt: skip
+        why = table[f"why_{first}"].where(table[f"why_{first}"].ne(""), table[f"why_{second}"])
+        table[f"why_{name}"] = why.where(table[name].isna(), "")
+    return table
+
+
+def _why_reported(row: pd.Series) -> str:
+    """Why there is no reported number."""
+    if np.isfinite(row["reported"]):
+        return ""
+    if not isinstance(row.get("reported_text"), str):
+        return "not in the paper's table"
+    told = {"/": f"its test data hold no {MODALITIES[row['modality']].title}", "-": "not reported"}
+    return told.get(row["reported_text"], "not reported")
+
+
+def _why_measured(row: pd.Series, column: str, gone: pd.Series, reasons: pd.Series) -> str:
+    """Why there is no measured number."""
+    if np.isfinite(row[column]):
+        return ""
+    if row["segmenter"] not in gone.index:
+        return "not part of this run"
+    if gone[row["segmenter"]]:
+        return "unavailable: " + (str(reasons[row["segmenter"]]) or "no reason given")
+    return "takes no click" if column == "common" else "no pair was scored"

@@ -1,0 +1,113 @@
+"""New targets: what a promptable network makes of structures that its training withheld."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from umdlib.labels import ORGANS
+from umdlib.scores.empty_rules import check_scores, difference_limits, with_empty_rule
+from umdlib.statistics import bootstrap as resampling
+
+GROUPS = ("withheld", "trained", "withheld minus trained")
+COLUMNS = ["session", "subject", "structure", "withheld", "full", "fewer", "difference"]
+
+
+def paired_scores(
+    scores: pd.DataFrame, full: str, fewer: str, withheld: Sequence[str], *,
+    taught: Sequence[str] = tuple(s.name for s in ORGANS), metric: str = "dice",
+    empty: str = "drop", prompt: str = "centre", step: int = 0, modality: str = "PET",
+) -> pd.DataFrame:  # fmt: skip
+    """Scores of two trainings of one network on the same image and click.
+
+    Parameters
+    ----------
+    scores
+        Score table with both networks.
+    full, fewer
+        Network trained on all structures, and the one whose training withheld some.
+    withheld
+        Names of those structures.
+    taught
+        Names of all structures of the full training (the released one's: the 13 organs). Others of
+        a cohort, which neither training showed, are left out.
+    metric, empty, prompt, step, modality
+        What is compared.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `COLUMNS`: one row per subject and structure for which both have a score;
+        ``difference`` is fewer minus full. Empty where one of the two is not in the table.
+    """
+    check_scores(scores, [metric])
+    rows = scores[
+        scores["segmenter"].isin([full, fewer]) & scores["status"].ne("unavailable")
+        & scores["prompt"].eq(prompt) & scores["step"].eq(step) & scores["modality"].eq(modality)
+        & scores["structure"].isin(set(taught))
+    ].reset_index(drop=True)  # fmt: skip
+    if set(rows["segmenter"]) != {full, fewer}:
+        return pd.DataFrame(columns=COLUMNS)
+    rows = rows.assign(score=with_empty_rule(rows, metric, empty))
+    wide = rows.pivot_table(
+        index=["session", "subject", "structure"], columns="segmenter", values="score", sort=False
+    )
+    wide = wide.reindex(columns=[full, fewer]).set_axis(["full", "fewer"], axis=1)
+    table = wide.dropna().reset_index()
+    table = table.assign(
+        withheld=table["structure"].isin(set(withheld)), difference=table["fewer"] - table["full"]
+    )[COLUMNS]
+    table.attrs["metric"] = metric
+    return table
+
+
+def cost_of_withholding(
+    pairs: pd.DataFrame, *, n_resamples: int = 10_000, seed: int = 0
+) -> pd.DataFrame:
+    """Change on the withheld structures, on the others, and the difference of the two.
+
+    Parameters
+    ----------
+    pairs
+        From `paired_scores`.
+    n_resamples, seed
+        Of the bootstrap over subjects.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `session, group` (of `GROUPS`), `full`, `fewer`
+        (means; NaN in the last group), `estimate, ci_low, ci_high, n_structures, n_subjects`.
+        A subject's value is its mean over the structures of the group.
+    """
+    found = []
+    one = difference_limits(pairs.attrs.get("metric", "dice"))
+    for session, part in pairs.groupby("session", sort=False):
+        means = part.groupby(["subject", "withheld"])[["full", "fewer", "difference"]].mean()
+        wide = means.unstack("withheld").dropna()
+        if wide.empty or not {True, False} <= set(part["withheld"]):
+            continue
+        counts = resampling.resample_counts(len(wide), n_resamples, np.random.default_rng(seed))
+        change = {hidden: wide["difference", hidden].to_numpy() for hidden in (True, False)}
+        for group, values, hidden in (
+            (GROUPS[0], change[True], True),
+            (GROUPS[1], change[False], False),
+            (GROUPS[2], change[True] - change[False], None),
+        ):
+            limits = one and (one if hidden is not None else (2 * one[0], 2 * one[1]))
+            low, high = resampling.mean_interval(values[:, None], counts, bounds=limits)
+            of = part if hidden is None else part[part["withheld"].eq(hidden)]
+            found.append({
+                "session": session, "group": group,
+                "full": np.nan if hidden is None else wide["full", hidden].mean(),
+                "fewer": np.nan if hidden is None else wide["fewer", hidden].mean(),
+                "estimate": values.mean(), "ci_low": low[0], "ci_high": high[0],
+                "n_structures": of["structure"].nunique(), "n_subjects": len(wide),
+            })  # fmt: skip
+    columns = ["session", "group", "full", "fewer", "estimate", "ci_low", "ci_high",
+               "n_structures", "n_subjects"]  # fmt: skip
+    table = pd.DataFrame(found, columns=columns)
+    table.attrs["metric"] = pairs.attrs.get("metric", "dice")
+    return table

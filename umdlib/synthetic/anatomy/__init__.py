@@ -1,0 +1,1 @@
+"""Anatomy: a person as label maps and tissues."""

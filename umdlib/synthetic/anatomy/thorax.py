@@ -1,0 +1,286 @@
+"""The chest: cavity, diaphragm, lungs, heart, great vessels, oesophagus."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from umdlib.synthetic.anatomy.body import capsule, section
+from umdlib.synthetic.anatomy.canvas import (
+    FAR,
+    Canvas,
+    axes_along,
+    curve,
+    ellipsoid,
+    level_for,
+    over,
+    smooth_min,
+)
+from umdlib.synthetic.anatomy.person import Person
+from umdlib.synthetic.anatomy.skeleton import CAGE
+
+HEART_AXIS = (-0.66, 0.50, -0.52)
+HEART = np.array([-14.0, 20.0, 1310.0])
+
+
+def dome(w, person: Person, cage: np.ndarray) -> np.ndarray:
+    """Height (mm) of the diaphragm above each voxel, from its distance to the rib cage (< 0 inside)."""
+    lift = 5.0 * np.clip(person.shape["diaphragm"], -2, 2)
+    x, y = w.x, w.y
+    right = np.exp(-(((x - 68) / 62) ** 2) - ((y - 8) / 105) ** 2)
+    left = np.exp(-(((x + 72) / 58) ** 2) - ((y - 2) / 100) ** 2)
+    top = 1238 + lift + 44 * right + 28 * left
+    edge = 1180 + np.where(y > -5, 0.62, 0.34) * (y + 5) - 0.10 * np.abs(x)
+    inner = np.clip(-(cage + 9) / 26, 0, 1)
+    round_ = np.sqrt(np.maximum(1 - (1 - inner) ** 2, 0))
+    return edge + (top - edge) * round_
+
+
+def paint_cavities(canvas: Canvas, person: Person) -> None:
+    """Air-filled chest above the diaphragm, fat-filled abdomen below it, muscle between."""
+    w = canvas.window((-165, -125, 1080), (165, 125, 1480))
+    cage = section(w, CAGE)
+    height = dome(w, person, cage)
+    wall = cage + 11.5
+    canvas.paint(w, (wall < 0) & (w.z > height), "lung", over("muscle", "fat"))
+    behind = w.y < -95 + 36 * np.clip((1185 - w.z) / 50, 0, 1)
+    belly = (wall < 0) & (w.z <= height - 3.5) & (w.z > 1112) & ~behind
+    canvas.paint(w, belly, "visceral_fat", over("muscle", "fat"))
+
+
+def paint_mediastinum(canvas: Canvas, person: Person) -> None:
+    """Tissue between the lungs: fat around heart, vessels, spine; it narrows to the front."""
+    w = canvas.window((-90, -125, 1110), (90, 115, 1480))
+    heart = heart_shape(w, person)
+    column = capsule(w, (0, -60, 1100), (0, -68, 1480), 33, 23)
+    column = np.minimum(column, np.maximum(np.abs(w.x) - 27, w.y + 50))
+    middle = np.abs(w.x + 4) - (15 + 9 * np.clip((w.z - 1385) / 40, 0, 1))
+    middle = np.maximum(middle, -60 - w.y)
+    wide = 9 + 11 * np.clip((w.z - 1392) / 44, 0, 1) + 12 * np.clip((40 - w.y) / 26, 0, 1)
+    front = np.abs(w.x + 3) - wide
+    narrow = np.where(w.y < 14, middle, front) + 2.2 * np.sin(w.y / 13 + w.z / 23)
+    low = np.where(w.z < 1290, np.abs(w.x + 20) - 16 - 0.4 * np.maximum(1290 - w.z, 0), FAR)
+    low = np.where((w.y > -40) & (w.y < 60), low, FAR)
+    rim = np.clip(1.5 + 0.2 * (person.bmi - 20), 1, 5)
+    field = smooth_min(narrow.astype(np.float32), heart - rim, 12)
+    field = np.minimum(smooth_min(field, column, 16), low)
+    canvas.paint(w, field < 0, "visceral_fat", over("lung"))
+    paraspinal = column < -3
+    canvas.paint(w, paraspinal & (w.y < -60), "muscle", over("visceral_fat"))
+
+
+def heart_shape(w, person: Person) -> np.ndarray:
+    """Distance to the outside of the heart: blunt cone along its axis."""
+    tilt = 0.08 * np.clip(person.shape["heart_tilt"], -2, 2)
+    axes = axes_along((HEART_AXIS[0], HEART_AXIS[1], HEART_AXIS[2] + tilt))
+    ventricles = ellipsoid(w, HEART + [-6, 4, -6], (60, 46, 43), axes)
+    atria = ellipsoid(w, HEART + [20, -14, 22], (40, 34, 36))
+    return smooth_min(ventricles, atria, 22)
+
+
+def paint_heart(canvas: Canvas, person: Person) -> None:
+    """Left ventricle as a thick open shell, thin right wall, blood in between, to its volume."""
+    w = canvas.window((-120, -75, 1210), (90, 105, 1410))
+    field = heart_shape(w, person)
+    allowed = over("lung", "visceral_fat")[w.tissue]
+    level = level_for(field, allowed, person.volumes_ml["heart"] / canvas.voxel_ml)
+    mask = allowed & (field < level)
+    field = field - level
+    canvas.paint(w, mask, "heart_wall")
+    canvas.paint(w, mask & (field < -3.2), "heart_blood")
+    tilt = 0.08 * np.clip(person.shape["heart_tilt"], -2, 2)
+    axes = axes_along((HEART_AXIS[0], HEART_AXIS[1], HEART_AXIS[2] + tilt))
+    centre = HEART + [-24, 2, -8]
+    outer = ellipsoid(w, centre, (48, 32, 31), axes)
+    inner = ellipsoid(w, centre + np.array([6, -3, 4]), (43, 20.5, 19.5), axes)
+    base = (
+        (w.x - centre[0]) * axes[0, 0]
+        + (w.y - centre[1]) * axes[0, 1]
+        + (w.z - centre[2]) * axes[0, 2]
+    )
+    muscle = mask & (outer < 0) & (inner > 0) & (base > -27)
+    canvas.paint(w, muscle, "myocardium")
+
+
+AORTA = [
+    (2, 20, 1330, 16), (14, 24, 1356, 16), (14, 14, 1384, 15), (2, -8, 1399, 14), (-12, -34, 1393, 13),
+    (-22, -50, 1368, 12.5), (-23, -50, 1320, 12), (-19, -44, 1260, 11.5), (-10, -26, 1205, 11),
+    (-7, -12, 1160, 10), (-5, -6, 1120, 9.4), (-3, -6, 1078, 9),
+]  # fmt: skip
+
+
+def paint_vessels(canvas: Canvas, person: Person) -> None:
+    """Aorta to its volume; caval veins, pulmonary trunk, iliac vessels, arch branches."""
+    w = canvas.window((-60, -90, 1060), (60, 60, 1435))
+    points = np.array(AORTA, float)
+    points[4:10, 0] += 3.0 * person.shape["aorta_tortuosity"] * np.sin(np.arange(6))
+    line = curve(points, 70)
+    field = canvas.tube(w, line[:, :3], line[:, 3])
+    allowed = over("visceral_fat", "muscle", "lung", "fat", "heart_blood", "heart_wall")[
+        w.tissue
+    ] & (field < 15)
+    allowed &= ~((w.z < 1345) & over("heart_blood", "heart_wall")[w.tissue])
+    cut = field + np.where(w.z < 1072, FAR, 0)
+    level = level_for(cut, allowed, person.volumes_ml["aorta"] / canvas.voxel_ml, most=4.0)
+    aorta = allowed & (cut < level)
+    canvas.paint(w, allowed & (cut < level + 1.5), "visceral_fat", over("lung"))
+    soft = over("visceral_fat", "muscle", "lung", "fat")
+    cava = curve(
+        [
+            (20, 2, 1264, 11),
+            (20, -16, 1236, 11),
+            (20, -20, 1200, 11),
+            (20, -12, 1150, 11),
+            (19, -9, 1085, 10),
+            (14, -12, 1068, 9),
+        ],
+        30,
+    )
+    vein = canvas.tube(w, cava[:, :3], cava[:, 3])
+    upper = curve([(26, 12, 1335, 9), (25, 8, 1375, 9), (24, 12, 1415, 8)], 16)
+    vein = canvas.tube(w, upper[:, :3], upper[:, 3], vein)
+    across = curve(
+        [(24, 12, 1408, 7), (4, 30, 1416, 7), (-18, 32, 1426, 7), (-30, 20, 1434, 6)], 16
+    )
+    vein = canvas.tube(w, across[:, :3], across[:, 3], vein)
+    trunk = curve(
+        [(-14, 36, 1338, 13), (-16, 22, 1362, 13), (-22, -6, 1366, 11), (-40, -24, 1358, 8)], 16
+    )
+    vein = canvas.tube(w, trunk[:, :3], trunk[:, 3], vein)
+    right = curve([(-12, 4, 1366, 11), (18, -12, 1360, 10), (44, -24, 1350, 8)], 12)
+    vein = canvas.tube(w, right[:, :3], right[:, 3], vein)
+    canvas.paint(w, vein < 0, "vessel", soft)
+    for branch in (
+        [(8, 2, 1400, 6), (18, 4, 1420, 6), (24, 4, 1434, 5)],
+        [(-4, -12, 1402, 4.5), (-12, -6, 1434, 4)],
+        [(-12, -22, 1402, 5), (-28, -16, 1434, 4.5)],
+    ):
+        b = np.array(branch, float)
+        canvas.paint(w, canvas.tube(w, b[:, :3], b[:, 3]) < 0, "vessel", soft)
+    paint_shoulder_vessels(canvas)
+    canvas.paint(
+        w,
+        aorta,
+        "aorta",
+        over("visceral_fat", "muscle", "lung", "fat", "vessel", "heart_blood", "heart_wall"),
+    )
+    for s in (-1, 1):
+        wi = canvas.window((-130, -40, 700), (130, 60, 1085))
+        artery = curve(
+            [
+                (s * 3, -6, 1076, 6),
+                (s * 26, -16, 1020, 5),
+                (s * 52, 6, 965, 4.6),
+                (s * 72, 38, 925, 4.5),
+                (s * 76, 44, 880, 4.4),
+                (s * 84, 26, 740, 4),
+            ],
+            40,
+        )
+        vein = curve(
+            [
+                (12 + s * 4, -13, 1068, 8),
+                (s * 28, -24, 1015, 6.5),
+                (s * 50, -6, 965, 6),
+                (s * 62, 30, 925, 6),
+                (s * 66, 38, 880, 5.6),
+                (s * 80, 14, 740, 5),
+            ],
+            40,
+        )
+        for line in (artery, vein):
+            canvas.paint(
+                wi,
+                canvas.tube(wi, line[:, :3], line[:, 3]) < 0,
+                "vessel",
+                over("visceral_fat", "muscle", "fat"),
+            )
+
+
+def paint_shoulder_vessels(canvas: Canvas) -> None:
+    """Subclavian and axillary arteries and veins, over the apex of the lung to the armpit."""
+    soft = over("visceral_fat", "muscle", "fat")
+    for s in (-1, 1):
+        low, high = sorted((s * 4, s * 150))
+        w = canvas.window((low, -50, 1340), (high, 60, 1470))
+        artery = [
+            (s * 10, -10, 1414),
+            (s * 26, 0, 1438),
+            (s * 60, 14, 1446),
+            (s * 104, -4, 1424),
+            (s * 134, -22, 1384),
+        ]
+        vein = [
+            (s * 22, 22, 1416),
+            (s * 46, 30, 1432),
+            (s * 78, 22, 1434),
+            (s * 110, 0, 1408),
+            (s * 132, -18, 1366),
+        ]
+        for line, radius in ((artery, 4.2), (vein, 5.5)):
+            canvas.paint(w, canvas.tube(w, curve(line, 20), radius) < 0, "vessel", soft)
+
+
+def paint_oesophagus(canvas: Canvas, person: Person) -> None:
+    """A collapsed tube from the larynx to the stomach, at times with a little air."""
+    w = canvas.window((-60, -90, 1220), (40, 30, 1510))
+    line = curve(
+        [
+            (0, -6, 1504, 7),
+            (-3, -22, 1455, 7),
+            (-6, -40, 1400, 7),
+            (-6, -38, 1350, 7.4),
+            (-12, -32, 1300, 7.4),
+            (-22, -22, 1262, 7.6),
+            (-38, -14, 1240, 7),
+        ],
+        50,
+    )
+    field = canvas.tube(w, line[:, :3], line[:, 3])
+    allowed = over("visceral_fat", "muscle", "lung", "fat", "vessel", "soft", "cartilage")[
+        w.tissue
+    ] & (field < 15)
+    # an arch that lies across the whole tube gives way to its core: no oesophagus is cut in two
+    allowed |= over("aorta")[w.tissue] & (field < -3)
+    level = level_for(field, allowed, person.volumes_ml["esophagus"] / canvas.voxel_ml, most=4.0)
+    canvas.paint(w, (field < level + 2.5), "visceral_fat", over("lung"))
+    mask = allowed & (field < level)
+    canvas.paint(w, mask, "oesophagus")
+    canvas.paint(
+        w,
+        mask & (field < level - 4.8) & (np.sin(w.z / 17.0 + person.age) > 0.55),
+        "oesophagus_lumen",
+    )
+
+
+def paint_lung_vessels(canvas: Canvas, rng: np.random.Generator) -> None:
+    """Branching vessels from the hila into the lungs, to the third or fourth order."""
+    for s, root in ((1, (42, -24, 1350)), (-1, (-46, -26, 1354))):
+        low, high = sorted((s * 10, s * 140))
+        w = canvas.window((low, -110, 1150), (high, 100, 1450))
+        branches: list[tuple] = []
+        grow(branches, np.array(root, float), np.array([s * 0.6, 0, 0]), 6.2, 0, rng, s)
+        start, stop = (np.array([b[i] for b in branches]) for i in (0, 1))
+        thick = np.array([b[2] for b in branches])
+        field = canvas.segments(w, start, stop, thick, thick * 0.84)
+        canvas.paint(w, field < 0, "lung_vessel", over("lung"))
+
+
+def grow(branches: list, start, direction, radius: float, order: int, rng, side: int) -> None:
+    """Add one vessel, bent in the middle, and its branches to a list of (start, stop, radius)."""
+    length = [28, 42, 38, 30, 22][order]
+    for _ in range([8, 4, 3, 3, 0][order]):
+        spread = rng.normal(0, 1, 3) * [0.6, 0.85, 1.0]
+        d = direction * 1.1 + spread + outward(start, side)
+        d /= np.linalg.norm(d)
+        size = length * rng.uniform(0.7, 1.3)
+        bend = start + d * size * 0.5 + rng.normal(0, 2.0, 3)
+        end = start + d * size
+        branches += [(start, bend, radius), (bend, end, radius * 0.84)]
+        if order < 4 and radius > 1.4:
+            grow(branches, end, d, radius * 0.68, order + 1, rng, side)
+
+
+def outward(point, side: int) -> np.ndarray:
+    """Pull (3,) towards the periphery of a lung."""
+    away = (point - np.array([side * 52, -20, 1335])) / 60
+    return 0.55 * away / max(float(np.linalg.norm(away)), 0.6) + np.array([side * 0.15, 0, 0])

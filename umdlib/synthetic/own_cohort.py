@@ -1,0 +1,134 @@
+"""A cohort of one, made from a user's label map."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from umdlib.errors import InputError
+from umdlib.images.volume import read_label_map
+from umdlib.labels import SESSIONS
+from umdlib.labels import session as session_record
+from umdlib.synthetic.cohort import image_paths, manifest_rows, write_pair, write_tables
+from umdlib.synthetic.scanner.factors import Factors
+from umdlib.synthetic.scanner.simulation import simulate
+
+
+def simulate_cohort(
+    label_map: Path | str,
+    out: Path | str,
+    *,
+    session: str = "petct",
+    seed: int = 0,
+    names: dict[int, str] | None = None,
+    factors: Factors | None = None,
+    spacing_mm: float = 4.0,
+    lesions: int = 0,
+) -> Path:
+    """Write both images of the body in a label map, their references, the truth, and a manifest.
+
+    Parameters
+    ----------
+    label_map
+        NIfTI file of whole numbers.
+    out
+        Folder; the subject is named after the file.
+    session, seed, names, factors, spacing_mm, lesions
+        As in `simulate`.
+
+    Returns
+    -------
+    pathlib.Path
+        The manifest.
+
+    Raises
+    ------
+    InputError
+        A file that cannot be read or written, and all that `simulate` refuses.
+    """
+    session_record(session)
+    pair = simulate(
+        read_label_map(label_map), session=session, seed=seed, names=names, factors=factors,
+        spacing_mm=spacing_mm, lesions=lesions,
+    )  # fmt: skip
+    out, subject = Path(out), subject_named(label_map)
+    folder = out / subject / f"ses-{session}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"Cannot make folder {folder}: {error.strerror}.") from None
+    modalities = (SESSIONS[session].structural, "PET")
+    paths = {m: image_paths(folder, subject, session, m) for m in modalities}
+    request = {
+        "subject": subject, "session": session, "source": Path(label_map).name, "seed": int(seed),
+        "spacing_mm": float(spacing_mm), "factors": (factors or Factors()).record(),
+    }  # fmt: skip
+    record = write_pair(
+        pair, session, paths, folder / f"{subject}_ses-{session}_synthesis.json", request
+    )
+    write_tables(out, manifest_rows(out, record, paths))
+    return out / "manifest.tsv"
+
+
+def subject_named(path: Path | str) -> str:
+    """Name of the subject of a file: ``sub-`` and its letters and digits.
+
+    Examples
+    --------
+    >>> subject_named("maps/fdg_108c.nii.gz")
+    'sub-fdg108c'
+    """
+    stem = Path(path).name.removesuffix(".gz").removesuffix(".nii")
+    return "sub-" + ("".join(c for c in stem if c.isalnum() and c.isascii()) or "001")
+
+
+def read_names(path: Path | str) -> dict[int, str]:
+    """Value to structure name from a tab-separated file with the columns ``index`` and ``name``.
+
+    Raises
+    ------
+    InputError
+        A missing file or column, or an index that is no whole number.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"Cannot read the names in {path}: {error}.") from None
+    rows = list(csv.DictReader(text.splitlines(), delimiter="\t"))
+    names = {}
+    for row in rows:
+        index, name = row.get("index"), row.get("name")
+        if not index or not name or not index.strip().isdigit():
+            raise InputError(
+                f"No structure in {row} of {path}. Each line needs an index (a whole number) and a "
+                "name, tab-separated, under the header 'index<TAB>name'."
+            )
+        names[int(index)] = name.strip()
+    if not names:
+        raise InputError(f"File {path} names no structure. Its header must be 'index<TAB>name'.")
+    return names
+
+
+def read_strengths(texts) -> dict[str, float]:
+    """Strengths from words like ``noise=0``.
+
+    Examples
+    --------
+    >>> read_strengths(["noise=0", "contrast=0.5"])
+    {'noise': 0.0, 'contrast': 0.5}
+
+    Raises
+    ------
+    InputError
+        A word without '=' or with something else than a number behind it.
+    """
+    strengths = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        try:
+            strengths[name.strip()] = float(value)
+        except ValueError:
+            raise InputError(
+                f"Invalid factor '{text}'. Write NAME=STRENGTH, e.g. noise=0."
+            ) from None
+    return strengths

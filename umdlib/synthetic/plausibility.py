@@ -1,0 +1,366 @@
+"""Is a cohort believable: volumes, intensities, noise, sharpness, displacement, measured from files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+from scipy import ndimage, optimize, special
+
+from umdlib.cohort.manifest import Case, Cohort
+from umdlib.images.volume import LabelMap, Volume
+from umdlib.synthetic.literature import ranges_table
+from umdlib.viewer.montage import canonical
+
+FWHM_PER_SD = 2 * np.sqrt(2 * np.log(2))
+MEASURES: dict[str, str] = {
+    "liver_cov": "noise in the liver (CoV)", "fwhm_mm": "edge width (mm)", "dome_mm": "dome (mm)",
+}  # fmt: skip
+SKIN_VOXELS = 2  # stripped from a structure before its intensity is read, against partial volume
+
+
+def truth(case: Case) -> dict:
+    """What was planted in a synthetic subject; empty for any other cohort."""
+    for path in sorted(case.image.parent.parent.glob("*_synthesis.json")):
+        return json.loads(path.read_text(encoding="utf-8"))
+    return {}
+
+
+def unlike(
+    pairs: list[tuple[Case, Case]], table: pd.DataFrame, n: int = 3
+) -> list[tuple[Case, Case]]:
+    """`n` pairs of unlike size: the lightest for their height, the heaviest, then from the middle.
+
+    Parameters
+    ----------
+    pairs
+        To choose from. The heaviest is of another session than the lightest where there are two.
+    table
+        The cohort's table; where it gives no ``height_cm`` and ``weight_kg``, the first `n` pairs
+        are taken.
+
+    Examples
+    --------
+    >>> unlike([], pd.DataFrame())
+    []
+    """
+    columns = ["height_cm", "weight_kg"]
+    if not pairs or not set(columns) <= set(table):
+        return pairs[:n]
+    size = table.drop_duplicates("subject").set_index("subject")[columns]
+    size = size.apply(pd.to_numeric, errors="coerce")
+    index = (size["weight_kg"] / (size["height_cm"] / 100) ** 2).fillna(np.inf)
+    order = sorted(pairs, key=lambda p: (index.get(p[0].subject, np.inf), p[0].subject))
+    others = [p for p in order if p[0].session != order[0][0].session]
+    middle = (len(order) - 1) / 2
+    rest = sorted(order, key=lambda p: abs(order.index(p) - middle))
+    picked = [order[0], (others or order)[-1]]
+    picked += [p for p in rest if p not in picked]
+    return picked[: min(n, len(order))]
+
+
+def interior(mask: np.ndarray) -> np.ndarray:
+    """The mask without its outer voxels; without one layer, or as it is, where nothing is left."""
+    for layers in (SKIN_VOXELS, 1):
+        inner = np.pad(mask, layers).astype(np.uint8)
+        for axis in range(3):
+            inner = ndimage.minimum_filter1d(inner, 2 * layers + 1, axis=axis)
+        inner = inner[(slice(layers, -layers),) * 3] > 0
+        if inner.sum() >= 20:
+            return inner
+    return mask
+
+
+def boxed(labels: LabelMap, value: int) -> tuple[slice, ...] | None:
+    """Index box of a structure; None where it is absent."""
+    boxes = ndimage.find_objects(labels.data, max_label=value)
+    return boxes[value - 1]
+
+
+def organ_table(cases: Iterable[Case]) -> pd.DataFrame:
+    """Volume and intensity of every structure of every case.
+
+    Returns
+    -------
+    pandas.DataFrame
+        subject, session, modality, unit, structure, volume_ml, mean, sd: the last two over the
+        interior, NaN where the structure is absent.
+    """
+    rows = []
+    for case in cases:
+        image, labels = case.read()
+        voxel_ml = float(np.prod(labels.spacing_mm)) / 1000
+        boxes = ndimage.find_objects(labels.data, max_label=max(s.value for s in case.structures))
+        for structure in case.structures:
+            row = {"subject": case.subject, "session": case.session, "modality": case.modality,
+                   "unit": case.unit, "structure": structure.name, "volume_ml": 0.0,
+                   "mean": np.nan, "sd": np.nan}  # fmt: skip
+            box = boxes[structure.value - 1]
+            if box is not None:
+                mask = labels.data[box] == structure.value
+                values = image.data[box][interior(mask)].astype(float)
+                row |= {
+                    "volume_ml": mask.sum() * voxel_ml,
+                    "mean": values.mean(),
+                    "sd": values.std(),
+                }
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def range_table(organs: pd.DataFrame) -> pd.DataFrame:
+    """Measured medians and extremes per structure beside the literature's range.
+
+    Returns
+    -------
+    pandas.DataFrame
+        quantity (``volume_ml``, ``CT`` in HU, ``PET`` in SUV), structure, n_subjects, median, lowest,
+        highest, range_low, range_high, inside (share of the subjects within the range), source. Empty
+        where the literature records know none of the structures.
+    """
+    rows = []
+    for record in ranges_table().itertuples():
+        part = organs[organs["structure"] == record.structure]
+        if record.quantity == "volume_ml":
+            values = part[part["modality"] != "PET"]["volume_ml"]
+        else:
+            values = part[part["modality"] == record.quantity]["mean"]
+        values = values[values.notna() & (part.loc[values.index, "volume_ml"] > 0)]
+        if len(values):
+            rows.append({
+                "quantity": record.quantity, "structure": record.structure, "n_subjects": len(values),
+                "median": values.median(), "lowest": values.min(), "highest": values.max(),
+                "range_low": record.low, "range_high": record.high,
+                "inside": float(values.between(record.low, record.high).mean()),
+                "source": record.source,
+            })  # fmt: skip
+    columns = ["quantity", "structure", "n_subjects", "median", "lowest", "highest",
+               "range_low", "range_high", "inside", "source"]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns)
+
+
+def edge_fwhm(
+    image: Volume, mask: np.ndarray, *, reach_mm: float = 10.0, n_rays: int = 500
+) -> float:
+    """Sharpness of an image at the edge of a hot, roundish structure: width (mm) of its point spread.
+
+    Rays from the middle find the surface at half height, so that neither displacement nor filling
+    counts; the mean profile along the surface's normals is fitted by an error function.
+
+    Parameters
+    ----------
+    image
+        Axis-aligned volume.
+    mask
+        (I, J, K) the structure, roughly.
+    reach_mm
+        Half length of the profiles.
+    n_rays
+        Directions, evenly spread.
+
+    Returns
+    -------
+    float
+        Full width at half maximum; NaN if the structure is absent, or not at least three times
+        hotter than what surrounds it.
+    """
+    box = ndimage.find_objects(mask.astype(np.uint8))
+    if not box:
+        return float("nan")
+    step = np.array(image.spacing_mm)
+    pad = np.ceil(3 * reach_mm / step).astype(int)
+    box = tuple(slice(max(b.start - p, 0), b.stop + p) for b, p in zip(box[0], pad, strict=True))
+    data, mask = image.data[box].astype(np.float32), mask[box]
+    high, low = np.percentile(data[mask], 80), np.percentile(data[~mask], 40)
+    if high < 3 * max(low, 1e-6):
+        return float("nan")
+    middle = np.array(ndimage.center_of_mass(np.where(mask, np.maximum(data - low, 0), 0))) * step
+    surface = surface_points(data, step, middle, spread_directions(n_rays), (high + low) / 2)
+    if len(surface) < n_rays // 4:
+        return float("nan")
+    slope = [
+        ndimage.gaussian_filter(data, 1.0, order=[int(i == n) for i in range(3)]) for n in range(3)
+    ]
+    normal = -np.stack([at(g, surface, step) / d for g, d in zip(slope, step, strict=True)], axis=1)
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
+    x = np.arange(-reach_mm, reach_mm + 0.1, 0.5)
+    lines = at(data, surface[:, None] + x[:, None] * normal[:, None], step)
+    start = (high, low, 0.0, 3.0)
+    fitted, _ = optimize.curve_fit(edge_profile, x, np.median(lines, axis=0), start, maxfev=4000)
+    return float(abs(fitted[3]) * FWHM_PER_SD)
+
+
+def edge_profile(x, top, bottom, middle, sd):
+    """A step from `top` to `bottom` blurred by a Gaussian."""
+    return bottom + (top - bottom) * special.erfc((x - middle) / (np.sqrt(2) * sd)) / 2
+
+
+def spread_directions(n: int) -> np.ndarray:
+    """`n` unit vectors (n, 3) evenly over the sphere (a golden spiral)."""
+    z = 1 - (2 * np.arange(n) + 1) / n
+    angle = np.pi * (3 - np.sqrt(5)) * np.arange(n)
+    flat = np.sqrt(1 - z**2)
+    return np.stack([flat * np.cos(angle), flat * np.sin(angle), z], axis=1)
+
+
+def at(data: np.ndarray, points_mm: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """Cubic interpolation at points (..., 3) in mm from the first voxel."""
+    index = np.moveaxis(points_mm / step, -1, 0)
+    return ndimage.map_coordinates(data, index, order=3, mode="nearest")
+
+
+def surface_points(
+    data, step, middle, directions, level: float, *, far_mm: float = 90.0
+) -> np.ndarray:
+    """Points (n, 3) in mm where rays from `middle` first fall below `level`; rays that never do are left out."""
+    radius = np.arange(0, far_mm, 1.0)
+    lines = at(data, middle + radius[:, None] * directions[:, None], step)
+    below = lines < level
+    first = np.argmax(below, axis=1)
+    good = below.any(axis=1) & (first > 0)
+    i, n = np.flatnonzero(good), first[good]
+    share = (lines[i, n - 1] - level) / (lines[i, n - 1] - lines[i, n])
+    return middle + (radius[n - 1] + share)[:, None] * directions[i]
+
+
+def dome_shift_mm(
+    pet: Volume, labels: LabelMap, liver: int, lung: int, *, reach_mm: float = 32.0
+) -> float:
+    """Where PET's liver meets the lung, above (+) or below (−) where its reference does, in mm.
+
+    Over columns in which lung lies on liver, the mean PET profile aligned at the reference's top is
+    read at half height between lung and liver. NaN with fewer than 12 columns.
+    """
+    pet, labels = (
+        canonical(pet),
+        LabelMap(canonical(Volume(labels.data, labels.affine)).data, pet.affine),
+    )
+    step = pet.spacing_mm[2]
+    n = int(reach_mm / step)
+    box = boxed(labels, liver)
+    if box is None:
+        return float("nan")
+    around = (*box[:2], slice(max(box[2].start - n, 0), box[2].stop + n + 2))
+    pet, labels = (type(v)(v.data[around], v.affine) for v in (pet, labels))
+    mask = labels.data == liver
+    top = mask.shape[2] - 1 - np.argmax(mask[:, :, ::-1], axis=2)
+    i, j = np.nonzero(mask.any(axis=2) & (top > n) & (top < mask.shape[2] - n - 1))
+    k = top[i, j]
+    above = (labels.data[i[:, None], j[:, None], k[:, None] + np.arange(2, n)] == lung).mean(axis=1)
+    below = mask[i[:, None], j[:, None], k[:, None] - np.arange(n)].mean(axis=1)
+    good = (above > 0.95) & (below > 0.95)
+    if good.sum() < 12:
+        return float("nan")
+    i, j, k = i[good], j[good], k[good]
+    offsets = np.arange(-n, n + 1)
+    profile = pet.data[i[:, None], j[:, None], k[:, None] + offsets].mean(axis=0)
+    half = (profile[:3].mean() + profile[-3:].mean()) / 2
+    cross = int(np.argmax(profile < half))
+    share = (profile[cross - 1] - half) / (profile[cross - 1] - profile[cross])
+    return float((offsets[cross - 1] + share - 0.5) * step)
+
+
+def noise_in(pet: Volume, labels: LabelMap, value: int) -> float:
+    """Coefficient of variation in the interior of a structure; NaN where it is absent."""
+    box = boxed(labels, value)
+    if box is None:
+        return float("nan")
+    values = pet.data[box][interior(labels.data[box] == value)].astype(float)
+    return (
+        float(values.std() / values.mean()) if values.size > 20 and values.mean() else float("nan")
+    )
+
+
+def physics_table(cohort: Cohort, pairs: Iterable[tuple[Case, Case]] | None = None) -> pd.DataFrame:
+    """Noise, sharpness and displacement of each PET image, measured, and planned where known.
+
+    Returns
+    -------
+    pandas.DataFrame
+        subject, session, liver_cov, fwhm_mm, dome_mm and the same with ``_planned``.
+    """
+    value = {s.name: s.value for s in cohort.structures}
+    rows = []
+    for _, case in cohort.pairs() if pairs is None else pairs:
+        pet, labels = case.read()
+        row = {"subject": case.subject, "session": case.session}
+        row |= dict.fromkeys(("liver_cov", "fwhm_mm", "dome_mm"), float("nan"))
+        if "liver" in value:
+            row["liver_cov"] = noise_in(pet, labels, value["liver"])
+        if "urinary_bladder" in value:
+            row["fwhm_mm"] = edge_fwhm(pet, labels.data == value["urinary_bladder"])
+        if {"liver", "lung"} <= value.keys():
+            row["dome_mm"] = dome_shift_mm(pet, labels, value["liver"], value["lung"])
+        planned = truth(case)
+        scan, strength = planned.get("acquisition", {}), planned.get("factors", {})
+        row["liver_cov_planned"] = scan.get("liver_cov", np.nan) * strength.get("noise", 1)
+        row["fwhm_mm_planned"] = planned.get("fwhm_mm", np.nan) * strength.get("resolution", 1)
+        row["dome_mm_planned"] = -scan.get("misregistration_mm", np.nan) * strength.get(
+            "misregistration", 1
+        )
+        if "rigid_mm" in scan:
+            row["dome_mm_planned"] += scan["rigid_mm"][2] * strength.get("misregistration", 1)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def range_figure(organs: pd.DataFrame, quantity: str, *, ax=None):
+    """Every subject's value per structure over the literature's range (bar); returns `ax`."""
+    import matplotlib.pyplot as plt
+
+    table = range_table(organs).query("quantity == @quantity").reset_index(drop=True)
+    if ax is None:
+        ax = plt.subplots(figsize=(6.4, 0.9 + 0.32 * len(table)), facecolor="white")[1]
+    if table.empty:
+        ax.text(0.5, 0.5, "no range is known for these structures", ha="center", va="center")
+        ax.set_axis_off()
+        return ax
+    for place, row in table.iterrows():
+        ax.barh(
+            place,
+            row["range_high"] - row["range_low"],
+            left=row["range_low"],
+            height=0.62,
+            color="#d9d9d9",
+        )
+        part = organs[organs["structure"] == row["structure"]]
+        column = "volume_ml" if quantity == "volume_ml" else "mean"
+        part = (
+            part[part["modality"] != "PET"]
+            if quantity == "volume_ml"
+            else part[part["modality"] == quantity]
+        )
+        colour = "#d55e00" if quantity == "PET" else "#0072b2"
+        ax.plot(part[column], [place] * len(part), "o", ms=4, color=colour, alpha=0.75)
+    ax.set_yticks(range(len(table)), [s.replace("_", " ") for s in table["structure"]])
+    ax.invert_yaxis()
+    ax.set_xlabel(
+        {
+            "volume_ml": "volume (ml)",
+            "CT": "HU, mean of the interior",
+            "PET": "SUV, mean of the interior",
+        }[quantity]
+    )
+    if quantity != "CT":
+        ax.set_xscale("log")
+    return ax
+
+
+def agreement_figure(physics: pd.DataFrame, column: str, *, label: str, ax=None):
+    """Measured against planned, one point per subject, with the line of identity; returns `ax`."""
+    import matplotlib.pyplot as plt
+
+    if ax is None:
+        ax = plt.subplots(figsize=(3.2, 3.0), facecolor="white")[1]
+    known = physics.dropna(subset=[column, f"{column}_planned"])
+    for session, part in known.groupby("session", sort=False):
+        ax.plot(part[f"{column}_planned"], part[column], "o", ms=5, label=session)
+    if len(known):
+        both = np.concatenate([known[column], known[f"{column}_planned"]])
+        ends = both.min() - 0.08 * np.ptp(both) - 1e-3, both.max() + 0.08 * np.ptp(both) + 1e-3
+        ax.plot(ends, ends, "-", lw=0.8, color="#8a8a8a")
+    ax.set_xlabel(f"{label}, planned")
+    ax.set_ylabel("measured")
+    return ax

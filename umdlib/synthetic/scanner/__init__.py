@@ -1,0 +1,1 @@
+"""Scanner physics: CT, MR and PET images of an anatomy."""

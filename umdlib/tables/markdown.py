@@ -1,0 +1,403 @@
+"""Cells as text: Markdown for the book, plain words for files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pandas as pd
+
+from umdlib.labels import MODALITIES, session
+from umdlib.tables.modality_table import MARKS, metric_title, structure_title
+
+_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def number(value: float, decimals: int = 3, *, sign: bool = False) -> str:
+    """A number with fixed digits and a true minus sign; a dash where it is undefined.
+
+    Examples
+    --------
+    >>> number(-0.12345), number(0.5, 2, sign=True), number(float("nan"))
+    ('−0.123', '+0.50', '–')
+    """
+    if not np.isfinite(value):
+        return "–"
+    rounded = round(float(value), decimals) + 0.0
+    return f"{rounded:{'+' if sign else ''}.{decimals}f}".replace("-", "−")
+
+
+def p_text(value: float) -> str:
+    """A p-value: three decimals, two digits below 0.01, a bound below 0.0001.
+
+    Examples
+    --------
+    >>> p_text(0.2), p_text(0.00123), p_text(1e-9), p_text(float("nan"))
+    ('0.200', '0.0012', '< 0.0001', '–')
+    """
+    if not np.isfinite(value):
+        return "–"
+    if value < 0.0001:
+        return "< 0.0001"
+    return f"{value:.4f}" if value < 0.01 else f"{value:.3f}"
+
+
+def count(n: float, noun: str) -> str:
+    """A number of things.
+
+    Examples
+    --------
+    >>> count(1, "subject"), count(8, "subject")
+    ('1 subject', '8 subjects')
+    """
+    return f"{n:.0f} {noun}" + ("" if n == 1 else "s")
+
+
+def interval(estimate: float, low: float, high: float, decimals: int = 3) -> str:
+    """An estimate with its interval.
+
+    Examples
+    --------
+    >>> interval(-0.1, -0.2, 0.05)
+    '−0.100 [−0.200, +0.050]'
+    """
+    ends = f"{number(low, decimals, sign=True)}, {number(high, decimals, sign=True)}"
+    centre = number(estimate, decimals, sign=True)
+    return f"{centre} [{ends}]" if np.isfinite(low) and np.isfinite(high) else centre
+
+
+def markdown_table(
+    table: pd.DataFrame,
+    formats: Mapping[str, str] | None = None,
+    *,
+    align: Mapping[str, str] | None = None,
+) -> str:
+    """A data frame as a pipe table; numbers to the right, words to the left.
+
+    Parameters
+    ----------
+    table
+        Texts, whole numbers and floats; an undefined float is a dash.
+    formats
+        Format of the floats of a column; two decimals where it is not named.
+    align
+        ``left`` or ``right`` per column, where it should not follow the type.
+
+    Examples
+    --------
+    >>> print(markdown_table(pd.DataFrame({"name": ["a"], "n": [3]})))
+    | name | n |
+    |:--|--:|
+    | a | 3 |
+    """
+    align, formats = align or {}, formats or {}
+    sides = [
+        align.get(c, "right" if pd.api.types.is_numeric_dtype(table[c]) else "left") for c in table
+    ]
+    lines = [
+        "| " + " | ".join(map(str, table.columns)) + " |",
+        "|" + "".join("--:|" if s == "right" else ":--|" for s in sides),
+    ]
+    for row in table.itertuples(index=False, name=None):
+        cells = [_text(v, formats.get(c, ".2f")) for c, v in zip(table, row, strict=True)]
+        lines.append("| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
+    return "\n".join(lines)
+
+
+def _text(value: object, form: str) -> str:
+    """A cell: floats in their format with a true minus sign, all else as it is."""
+    if not isinstance(value, float | np.floating):
+        return str(value)
+    return format(float(value), form).replace("-", "−") if np.isfinite(value) else "–"
+
+
+def numbered_table(
+    table: pd.DataFrame | str, caption: str, name: str, formats: Mapping[str, str] | None = None
+) -> str:
+    """A table in a MyST directive, with a number, a caption and a name to refer to.
+
+    Parameters
+    ----------
+    table
+        A data frame, written by `markdown_table`; or a pipe table as text.
+
+    Examples
+    --------
+    >>> print(numbered_table(pd.DataFrame({"a": [1.5]}), "What.", "tab-a", {"a": ".1f"}))
+    :::{table} What.
+    :name: tab-a
+    <BLANKLINE>
+    | a |
+    |--:|
+    | 1.5 |
+    :::
+    """
+    written = table if isinstance(table, str) else markdown_table(table, formats)
+    return f":::{{table}} {caption}\n:name: {name}\n\n{written}\n:::"
+
+
+def with_footnotes(table: pd.DataFrame, column: str = "note") -> tuple[pd.DataFrame, str]:
+    """A table whose notes are raised numbers in its first column, and the notes below it.
+
+    Parameters
+    ----------
+    table
+        Texts; `column` may be absent, then there are no notes.
+
+    Returns
+    -------
+    tuple
+        The table without `column`, and a line of Markdown with each distinct note once; empty
+        where there is none.
+
+    Examples
+    --------
+    >>> shown, notes = with_footnotes(pd.DataFrame({"a": ["x", "y", "z"], "note": ["n", "", "n"]}))
+    >>> shown["a"].tolist(), notes
+    (['x ¹', 'y', 'z ¹'], '¹ n.')
+    """
+    if column not in table:
+        return table, ""
+    notes = [str(v) for v in table[column]]
+    kept = [n for n in dict.fromkeys(notes) if n]
+    marks = {n: str(i).translate(_RAISED) for i, n in enumerate(kept, 1)}
+    shown = table.drop(columns=column)
+    first = shown.columns[0]
+    shown[first] = [
+        f"{v} {marks.get(n, '')}".strip() for v, n in zip(shown[first], notes, strict=True)
+    ]
+    return shown, " ".join(f"{m} {n.rstrip('.')}." for n, m in marks.items())
+
+
+def said_table(sentence: str) -> str:
+    """A table of one cell that says why there is no other: a numbered table stays a table.
+
+    Examples
+    --------
+    >>> print(said_table("No specialist was scored."))
+    | |
+    |:--|
+    | No specialist was scored. |
+    """
+    return markdown_table(pd.DataFrame({"": [sentence]})).replace("|  |", "| |", 1)
+
+
+def laid_out(table: pd.DataFrame, layout: Callable[[pd.DataFrame], pd.DataFrame], none: str) -> str:
+    """A table as ``layout`` arranges it, in Markdown; the sentence `none` where it has no rows.
+
+    Examples
+    --------
+    >>> print(laid_out(pd.DataFrame({"n": []}), lambda t: t, "No pairs."))
+    | |
+    |:--|
+    | No pairs. |
+    """
+    return markdown_table(layout(table)) if len(table) else said_table(none)
+
+
+def cell_text(cell: pd.Series, *, decimals: int = 3, form: str = "mean") -> str:
+    """Value and spread of one cell as plain text, or the word that says why there is none."""
+    if cell["state"]:
+        return str(cell["state"])
+    value = number(cell["value"], decimals)
+    if not np.isfinite(cell["high"]):
+        return value
+    if form == "mean":
+        return f"{value} ({number(cell['high'] - cell['value'], decimals)})"
+    return f"{value} ({number(cell['low'], decimals)}–{number(cell['high'], decimals)})"
+
+
+def symbol(cell: pd.Series) -> str:
+    """The dagger of a marked cell; in brackets the one that is lost to the correction."""
+    daggers = {name: dagger for _, name, dagger in MARKS}
+    sure, raw = (daggers.get(cell[c], "") for c in ("mark", "mark_uncorrected"))
+    return f"{sure} ({raw})".strip() if raw and raw != sure else sure
+
+
+def markdown_cell(cell: pd.Series, *, decimals: int = 3, form: str = "mean") -> str:
+    """One cell in MyST Markdown, with its mark, its weight, and its count of failures."""
+    text = cell_text(cell, decimals=decimals, form=form)
+    if cell["state"]:
+        return f"[{text}]{{.cell-state}}"
+    if cell["best"]:
+        text = f"**{text}**"
+    if symbol(cell):
+        text = f"{text} {symbol(cell)}"
+    if cell["mark"]:
+        text = f"[{text}]{{.{cell['mark']}}}"
+    if cell["n_failed"] > 0:
+        text += f" [{int(cell['n_failed'])} failed]{{.cell-note}}"
+    return text
+
+
+def grid(cells: pd.DataFrame, write: object) -> pd.DataFrame:
+    """Cells laid out as in the papers: structures down, two lines each, segmenters across.
+
+    Parameters
+    ----------
+    cells
+        From `umdlib.tables.modality_table`.
+    write
+        Function from a cell to its text.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``Structure``, ``Modality``, ``n`` and one per segmenter, all text.
+    """
+    segmenters = list(dict.fromkeys(cells["segmenter"]))
+    lines = []
+    for (structure, modality), rows in cells.groupby(["structure", "modality"], sort=False):
+        by_segmenter = rows.set_index("segmenter")
+        first = MODALITIES[modality].structural
+        title = "All structures" if structure == "all" else structure_title(structure)
+        line = {
+            "Structure": title if first else "",
+            "Modality": modality,
+            "n": _n_range(rows) if first else "",
+        }
+        for name in segmenters:
+            line[name] = write(by_segmenter.loc[name]) if name in by_segmenter.index else "–"
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def _n_range(rows: pd.DataFrame) -> str:
+    """Number of subjects of a line: one number, or the range over its segmenters."""
+    n = rows.loc[rows["state"].eq(""), "n_subjects"]
+    if n.empty:
+        return "0"
+    return str(n.min()) if n.min() == n.max() else f"{n.min()}–{n.max()}"
+
+
+def to_markdown(cells: pd.DataFrame, *, decimals: int = 3) -> str:
+    """The cells of `modality_table` as a pipe table with classes on the marked cells.
+
+    Parameters
+    ----------
+    cells
+        From `umdlib.tables.modality_table`.
+    decimals
+        Digits after the point, the same in every cell.
+
+    Returns
+    -------
+    str
+        Two lines per structure, structural modality first; a marked cell is
+        ``[0.569 (0.139) ‡]{.sig-4}``, the best one bold. Failures are counted in the cell.
+    """
+    form = cells.attrs.get("form", "mean")
+    table = grid(cells, lambda c: markdown_cell(c, decimals=decimals, form=form))
+    right = dict.fromkeys([c for c in table if c not in ("Structure", "Modality")], "right")
+    return markdown_table(table, align=right)
+
+
+def reasons(cells: pd.DataFrame) -> str:
+    """Why cells have no value: one line per segmenter and reason, as a Markdown list.
+
+    Returns
+    -------
+    str
+        Empty where every cell has a value.
+    """
+    gone = cells[cells["state"].ne("")]
+    lines = []
+    for (segmenter, note), rows in gone.groupby(["segmenter", "note"], sort=False):
+        names = [structure_title(s) for s in dict.fromkeys(rows["structure"]) if s != "all"]
+        every = len(names) == cells.loc[cells["structure"].ne("all"), "structure"].nunique()
+        where = "" if every else " (" + ", ".join(names) + ")"
+        lines.append(f"- {segmenter}{where}: {note}")
+    return "\n".join(lines)
+
+
+def comparison_table(
+    comparisons: pd.DataFrame, *, metric_decimals: int = 3, detail: str = "main"
+) -> pd.DataFrame:
+    """Comparisons as a table of texts for the book.
+
+    Parameters
+    ----------
+    comparisons
+        From `umdlib.statistics.comparison.compare`.
+    metric_decimals
+        Digits of differences.
+    detail
+        ``main``: difference, interval, p-values, note; ``effects``: effect sizes and equivalence.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Text columns, one row per comparison.
+    """
+    table = pd.DataFrame({"Segmenter": comparisons["segmenter"]})
+    if "structure" in comparisons:
+        table["Structure"] = [structure_title(s) for s in comparisons["structure"]]
+    table["n"] = comparisons["n_pairs"].astype(int)
+    rows = [row for _, row in comparisons.iterrows()]
+
+    def spans(*names: str) -> list[str]:
+        return [interval(*(row[n] for n in names), metric_decimals) for row in rows]
+
+    if detail == "effects":
+        table["median"] = spans("median", "median_low", "median_high")
+        table["Hodges–Lehmann"] = spans("hl", "hl_low", "hl_high")
+        for column, title in (("rank_biserial", "rank-biserial"), ("d_z", "d_z")):
+            table[title] = [number(v, 2, sign=True) for v in comparisons[column]]
+        table["p (equivalence)"] = [p_text(v) for v in comparisons["p_tost"]]
+        smallest = comparisons["smallest_detectable"]
+        table["detectable"] = [number(v, metric_decimals) for v in smallest]
+    else:
+        table["mean difference [95 %]"] = spans("estimate", "ci_low", "ci_high")
+        for column, title in (
+            ("p_permutation", "p (sign-flip)"),
+            ("p_wilcoxon", "p (Wilcoxon)"),
+            ("p_holm", "p (Holm)"),
+            ("p_bh", "p (BH)"),
+        ):
+            table[title] = [p_text(v) for v in comparisons[column]]
+    table["note"] = comparisons["note"].fillna("").to_numpy()
+    return table if table["note"].ne("").any() else table.drop(columns="note")
+
+
+def sentences(overall: pd.DataFrame) -> str:
+    """What comparisons over all structures say, one Markdown list item per segmenter.
+
+    Parameters
+    ----------
+    overall
+        From `umdlib.statistics.comparison.compare` by session and segmenter, of one session.
+
+    Returns
+    -------
+    str
+        Each item says which of three holds: PET is lower or higher (p under 0.05 after
+        Benjamini-Hochberg over the segmenters), the same within the margin (equivalence test), or
+        undecided; with estimate, interval, numbers of subjects and pairs.
+    """
+    return "\n".join(_sentence(row, overall.attrs) for _, row in overall.iterrows())
+
+
+def _sentence(row: pd.Series, attrs: Mapping) -> str:
+    """One list item."""
+    name = f"- **{row['segmenter']}**"
+    if not np.isfinite(row["estimate"]):
+        return f"{name}: {row['note']}."
+    structural = session(row["session"]).structural
+    metric, margin = metric_title(attrs.get("metric", "dice")), attrs.get("margin", 0.02)
+    size = interval(row["estimate"], row["ci_low"], row["ci_high"])
+    n = f"n = {count(row['n_subjects'], 'subject')}, {count(row['n_pairs'], 'pair')}"
+    if np.isfinite(row["ci_low"]):
+        said = f"mean difference and 95 % interval {size}; {n}"
+    else:
+        said = f"difference {size} {metric}; {n}"
+    if np.isfinite(row["p_bh"]):
+        said += f"; p = {p_text(row['p_bh'])} (family of {row['n_bh']:.0f})".replace("= <", "<")
+    if row["p_bh"] < 0.05:
+        word = "higher" if row["estimate"] > 0 else "lower"
+        verdict = f"{metric} is {word} on PET than on {structural}"
+    elif row["equivalent"]:
+        verdict = f"{metric} is the same on PET and {structural} within ±{margin:g}"
+    else:
+        verdict = f"undecided between a difference and none within ±{margin:g} {metric}"
+    note = f" ({row['note']})" if row["note"] else ""
+    return f"{name}: {verdict}; {said}.{note}"

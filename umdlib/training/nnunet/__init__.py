@@ -1,0 +1,1 @@
+"""Training inside nnU-Net: raw data, plan, training, release."""

@@ -1,0 +1,141 @@
+"""A cohort's cases of one session and modality as nnU-Net's raw data set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from umdlib.cohort.manifest import Case, Cohort
+from umdlib.errors import InputError
+from umdlib.labels import Structure
+
+DATASET_ID = 1  # one data set per working folder
+
+
+def dataset_name(session: str, modality: str) -> str:
+    """nnU-Net's name of a data set.
+
+    Examples
+    --------
+    >>> dataset_name("petct", "PET")
+    'Dataset001_petct_PET'
+    """
+    return f"Dataset{DATASET_ID:03d}_{session}_{modality}"
+
+
+def training_cases(
+    cohort: Cohort, session: str, modality: str, *, subjects: int
+) -> tuple[Case, ...]:
+    """Cases of a session and modality, enough for a training.
+
+    Parameters
+    ----------
+    cohort
+        Training cohort.
+    session, modality
+        Which cases.
+    subjects
+        Fewest subjects.
+
+    Raises
+    ------
+    InputError
+        No such case, or fewer subjects than `subjects`.
+    """
+    cases = tuple(c for c in cohort.cases if (c.session, c.modality) == (session, modality))
+    if not cases:
+        raise InputError(f"No case of {cohort.manifest} is {modality} of session {session}.")
+    if len(cases) < subjects:
+        raise InputError(
+            f"{cohort.manifest} holds {len(cases)} subjects with {modality} of session {session}. "
+            f"A specialist of this recipe is trained on {subjects} or more; the recipe 'smoke' "
+            "takes fewer, to see that it runs."
+        )
+    return cases
+
+
+def write_raw(
+    cases: Sequence[Case], structures: Sequence[Structure], folder: Path | str
+) -> dict[str, list[str]]:
+    """Write images, label maps and ``dataset.json`` below ``folder/DatasetXXX_…``.
+
+    Files are turned to RAS+ so that left stays left whatever the axes of a file; label values
+    become 1, 2, … in the order of `structures`, as nnU-Net demands.
+
+    Parameters
+    ----------
+    cases
+        Of one session and modality.
+    structures
+        What is learned.
+    folder
+        nnU-Net's raw folder.
+
+    Returns
+    -------
+    dict
+        Structure name to the subjects whose reference holds it.
+
+    Raises
+    ------
+    InputError
+        An unreadable case; a structure that no reference holds.
+    """
+    first = cases[0]
+    root = Path(folder) / dataset_name(first.session, first.modality)
+    for part in ("imagesTr", "labelsTr"):
+        (root / part).mkdir(parents=True, exist_ok=True)
+    present: dict[str, list[str]] = {s.name: [] for s in structures}
+    for case in cases:
+        image, reference = case.read()
+        renamed, found = consecutive(reference.data, structures)
+        for name in found:
+            present[name].append(case.subject)
+        _write_ras(image.data.astype(np.float32), image.affine,
+                   root / "imagesTr" / f"{case.subject}_0000.nii.gz")  # fmt: skip
+        _write_ras(renamed, reference.affine, root / "labelsTr" / f"{case.subject}.nii.gz")
+    absent = [name for name, subjects in present.items() if not subjects]
+    if absent:
+        raise InputError(
+            f"Structure '{absent[0]}' is in none of the {len(cases)} training references of "
+            f"{first.modality}, session {first.session}. Leave it out of dseg.tsv, or train on "
+            "subjects that have it."
+        )
+    about = {
+        "channel_names": {"0": first.modality},
+        "labels": {"background": 0, **{s.name: n for n, s in enumerate(structures, start=1)}},
+        "numTraining": len(cases), "file_ending": ".nii.gz",
+    }  # fmt: skip
+    (root / "dataset.json").write_text(json.dumps(about, indent=1) + "\n", "utf-8")
+    return present
+
+
+def consecutive(
+    labels: np.ndarray, structures: Sequence[Structure]
+) -> tuple[np.ndarray, list[str]]:
+    """Label map (I, J, K) with values 1, 2, … in the order of `structures`, and the names found.
+
+    Examples
+    --------
+    >>> two = (Structure(7, "a", "A", "a", "#000000"), Structure(9, "b", "B", "b", "#000000"))
+    >>> renamed, found = consecutive(np.array([[[0, 9, 9]]]), two)
+    >>> renamed.tolist(), found
+    ([[[0, 2, 2]]], ['b'])
+    """
+    table = np.zeros(max(int(labels.max()), *(s.value for s in structures)) + 1, np.uint8)
+    counts = np.bincount(labels.ravel(), minlength=len(table))
+    found = []
+    for number, s in enumerate(structures, start=1):
+        table[s.value] = number
+        if counts[s.value]:
+            found.append(s.name)
+    return table[labels], found
+
+
+def _write_ras(data: np.ndarray, affine: np.ndarray, path: Path) -> None:
+    """Write an array turned to RAS+."""
+    nib.save(nib.as_closest_canonical(nib.Nifti1Image(data, affine)), path)

@@ -1,0 +1,146 @@
+"""A finished specialist as released weights: tensors stored once, plans in the card, log beside."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import umdlib
+from umdlib.cohort.manifest import Cohort
+from umdlib.errors import InputError
+from umdlib.training.nnunet import train as nnunet_train
+from umdlib.training.nnunet.recipes import RECIPES, TRAINERS, for_network
+from umdlib.weights import card
+from umdlib.weights import reading as weights
+
+TITLES = {"nnunet": "nnU-Net v2", "segresnet": "SegResNet", "swinunetr": "SwinUNETR",
+          "stunet": "STU-Net"}  # fmt: skip
+KEPT = ("dataset_name", "plans_name", "image_reader_writer", "transpose_forward",
+        "transpose_backward", "label_manager", "foreground_intensity_properties_per_channel",
+        "experiment_planner_used", "original_median_spacing_after_transp",
+        "original_median_shape_after_transp")  # fmt: skip
+
+
+def name_of(network: str, recipe: str, session: str, modality: str) -> str:
+    """Name of a released specialist.
+
+    Examples
+    --------
+    >>> name_of("nnunet", "small", "petct", "PET")
+    'nnunet_small_petct_pet'
+    """
+    return f"{network}_{recipe}_{session}_{modality.lower()}"
+
+
+def release(
+    work: Path | str, cohort: Cohort, network: str = "nnunet", *,
+    folder: Path | str = card.FOLDER, cores: int = 1,
+) -> card.Card:  # fmt: skip
+    """Write weights, card and log of a network's finished training in `work`.
+
+    Parameters
+    ----------
+    work
+        Folder of `umdlib.training.nnunet.train.train`.
+    cohort
+        The training cohort: its seed and spacing go to the card.
+    network
+        Which network was trained there.
+    folder
+        Where to.
+    cores
+        What the training was allowed to use.
+
+    Raises
+    ------
+    InputError
+        The training is not finished; weights that are not finite, or too large for the package.
+    """
+    import torch
+
+    root = nnunet_train.model_folder(work, network)
+    request = nnunet_train.read_request(work)
+    log = nnunet_train.read_log(root)
+    plans = json.loads((root / "plans.json").read_text("utf-8"))
+    about = json.loads((root / "dataset.json").read_text("utf-8"))
+    final = root / f"fold_{nnunet_train.FOLD}" / "checkpoint_final.pth"
+    with torch.serialization.safe_globals(weights.plain_numbers()):
+        content = torch.load(final, map_location="cpu", weights_only=True)
+    kept, axes = once(content["network_weights"]), content["inference_allowed_mirroring_axes"]
+    full = request["recipe"]["name"] == "full"
+    prepared = json.loads((Path(work) / "preprocessed.json").read_text("utf-8"))
+    made = card.Card(
+        name=name_of(network, request["recipe"]["name"], request["session"],
+                     request["modality"]),
+        title=f"{TITLES[network]}, {request['recipe']['name']}: {request['modality']}",
+        architecture={"network": network, "trainer": TRAINERS[network],
+                      "plans": small_plans(plans, request["recipe"]["configuration"]),
+                      "dataset": about, "full_size": full,
+                      "mirroring_axes": list(axes) if axes else []},
+        parameters=sum(v.numel() for v in kept.values()),
+        data={"cohort": cohort.name, "session": request["session"],
+              "modalities": [request["modality"]], "subjects": len(request["subjects"]),
+              "files": request["files"], "structures": request["structures"],
+              **drawn(cohort)},
+        settings={"seed": request["seed"], **request["recipe"], "precision_stored": "float32" if full else "float16",
+                  "recipe_of_the_code": for_network(RECIPES[request["recipe"]["name"]],
+                                                    network).record() == request["recipe"]},
+        cost={"cpu_seconds": round(float(log["cpu_s"].sum()), 1),
+              "wall_seconds": round(float(log["wall_s"].sum()), 1),
+              "planning_cpu_seconds": round(prepared["cpu_s"], 1),
+              "cores": cores, "device": request["device"]},
+        code_version=umdlib.__version__,
+        note="The losses and the pseudo Dice of the log are of training subjects.",
+    )  # fmt: skip
+    curve = log.rename(columns={"train_loss": "loss"})
+    return card.write(made, kept, curve, folder=folder, half=not full)
+
+
+def once(state: dict) -> dict:
+    """Each trained tensor of a state once: nnU-Net's networks name most of theirs twice or more.
+
+    Tables of indices, which a network makes itself, are left out.
+    """
+    seen, kept = set(), {}
+    for key, value in state.items():
+        if not value.is_floating_point():
+            continue
+        place = value.data_ptr(), tuple(value.shape)
+        if place not in seen:
+            seen.add(place)
+            kept[key] = value
+    return kept
+
+
+def every_name(net, state: dict) -> dict:
+    """The state with all the names that `net` has for its tensors.
+
+    Raises
+    ------
+    InputError
+        A tensor of `net` that `state` has under none of its names.
+    """
+    own = net.state_dict(keep_vars=True)
+    known = {own[k].data_ptr(): v for k, v in state.items() if k in own}
+    known |= {v.data_ptr(): v for v in own.values() if not v.is_floating_point()}
+    absent = [k for k, v in own.items() if v.data_ptr() not in known and k not in state]
+    if absent:
+        raise InputError(f"Weights lack {absent[0]} of the network ({len(absent)} in all).")
+    return {k: state[k] if k in state else known[v.data_ptr()] for k, v in own.items()}
+
+
+def small_plans(plans: dict, configuration: str) -> dict:
+    """What a prediction needs of nnU-Net's plans."""
+    made = {k: plans[k] for k in KEPT if k in plans}
+    made["configurations"] = {configuration: plans["configurations"][configuration]}
+    return made
+
+
+def drawn(cohort: Cohort) -> dict:
+    """Seed, spacing and code of a synthetic cohort, from its first subject's record; else unknown."""
+    found = sorted(cohort.manifest.parent.glob("*/*/*_synthesis.json"))
+    if not found:
+        return {"seed": "not synthetic", "spacing_mm": "its own"}
+    record = json.loads(found[0].read_text("utf-8"))
+    return {"seed": record["seed"], "spacing_mm": record["spacing_mm"],
+            "synthesis": record.get("source", "")[:12]}  # fmt: skip

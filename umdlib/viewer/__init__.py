@@ -1,0 +1,1 @@
+"""Viewers and pictures of single cases."""

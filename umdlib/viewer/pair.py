@@ -1,0 +1,323 @@
+"""Viewers: a subject's images side by side with masks and clicks, on a page without a server."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import gzip
+import hashlib
+import html
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from umdlib import labels
+from umdlib.errors import InputError, unknown_name
+from umdlib.images import geometry
+from umdlib.labels import ORGANS, Structure
+from umdlib.viewer import overlays, panes, posters
+from umdlib.viewer import web_volumes as webvolumes
+from umdlib.viewer.panes import BuiltPane, Pane, Prediction
+
+__all__ = ["Pair", "Pane", "Prediction", "install"]
+
+ASSETS = Path(__file__).parent / "assets"
+NIIVUE = "niivue-0.69.0.umd.js"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A viewer of one or two images in one world, as a figure of a page.
+
+    In a notebook it shows itself: as a light figure that refers to files below ``UMD_STATIC``
+    where that variable names a folder, else as one self-contained frame.
+
+    Attributes
+    ----------
+    panes
+        One or two.
+    structures
+        What may be shown, in the cohort's order.
+    title
+        Of the figure; part of the picture's description.
+    caption
+        Below the figure; how the volumes were reduced is added to it.
+    name
+        Identifier of the figure in links; by default made from the content.
+    structure
+        Structure shown first; ``""`` for all of them.
+    segmenter
+        Segmenter shown first; the first of the predictions by default.
+    step
+        Step shown first.
+    overlay
+        ``"none"``, ``"reference"``, ``"prediction"`` or ``"difference"``.
+    spacing_mm
+        Spacing aimed at on the page: whole voxels are averaged until they come nearest to it.
+    titles
+        Segmenter name to the name shown.
+    step_title
+        What the slider counts.
+    """
+
+    panes: tuple[Pane, ...]
+    structures: tuple[Structure, ...] = ORGANS
+    title: str = ""
+    caption: str = ""
+    name: str = ""
+    structure: str = ""
+    segmenter: str = ""
+    step: int = 0
+    overlay: str = "reference"
+    spacing_mm: float = 4.0
+    titles: Mapping[str, str] = field(default_factory=dict)
+    step_title: str = "Corrective clicks"
+
+    def __post_init__(self):
+        """Check panes, overlay, structure and segmenter."""
+        if not 1 <= len(self.panes) <= 2:
+            raise InputError(f"{len(self.panes)} panes in a viewer. It shows one or two.")
+        if self.overlay not in overlays.OVERLAYS:
+            raise unknown_name("overlay", self.overlay, overlays.OVERLAYS)
+        if self.structure:
+            labels.structure(self.structure, self.structures)
+        if self.segmenter and self.segmenter not in self.segmenters:
+            raise unknown_name("segmenter", self.segmenter, self.segmenters)
+        for pane in self.panes:
+            panes.check_pane(pane, self.structures)
+
+    @property
+    def segmenters(self) -> tuple[str, ...]:
+        """Names in the order of the predictions."""
+        return tuple(dict.fromkeys(p.segmenter for pane in self.panes for p in pane.predictions))
+
+    def write(self, assets: str | Path, *, root: str = "../umd/") -> str:
+        """Write the files that the page loads on demand, and return the figure.
+
+        Parameters
+        ----------
+        assets
+            Folder that the site publishes as `root`; gets ``volumes/<hash>.js`` and
+            ``posters/<hash>.png``, named by content, so that a second run writes nothing.
+        root
+            Address of `assets` as seen from the page.
+
+        Returns
+        -------
+        str
+            HTML of one ``<figure>``.
+        """
+        assets = Path(assets)
+        for name, coded in self._built.volumes.items():
+            webvolumes.write_script(assets / "volumes", name, coded)
+        picture = self._built.poster
+        poster = f"{hashlib.sha256(picture).hexdigest()[:16]}.png"
+        webvolumes.write_once(assets / "posters" / poster, picture)
+        return self._figure(f"{root}posters/{poster}", root)
+
+    def inline(self, *, height: int = 820) -> str:
+        """The same viewer as one frame that holds all it needs, for JupyterLab.
+
+        Parameters
+        ----------
+        height
+            Of the frame in pixels.
+        """
+        source = "data:image/png;base64," + base64.b64encode(self._built.poster).decode("ascii")
+        volumes = json.dumps(self._built.volumes)
+        engine = base64.b64encode((ASSETS / "vendor" / f"{NIIVUE}.gz").read_bytes()).decode("ascii")
+        page = (
+            '<!doctype html><html lang="en"><meta charset="utf-8">'
+            '<meta name="viewport" content="width=device-width">'
+            f"<title>{html.escape(self._title)}</title>"
+            f"<style>{(ASSETS / 'umd-viewer.css').read_text('utf-8')}body{{margin:0}}</style>"
+            f"<body>{self._figure(source, '')}"
+            f'<script>self.UMD_VOLUMES={volumes};self.UMD_ENGINE="{engine}";</script>'
+            f"<script>{(ASSETS / 'umd-viewer.js').read_text('utf-8')}</script></body></html>"
+        )
+        return (
+            f'<iframe class="umd-frame" title="{html.escape(self._title)}" allowfullscreen '
+            f'style="width:100%;height:{height}px;border:0" srcdoc="{html.escape(page)}"></iframe>'
+        )
+
+    def _repr_html_(self) -> str:
+        assets = os.environ.get("UMD_STATIC")
+        return self.write(assets) if assets else self.inline()
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
+        bundle = {"text/html": self._repr_html_(), "text/plain": self.alt}
+        if os.environ.get("UMD_STATIC"):  # for output formats without HTML
+            bundle["image/png"] = base64.b64encode(self._built.poster).decode("ascii")
+        return bundle
+
+    @property
+    def alt(self) -> str:
+        """What the picture shows, in words."""
+        shown = self._structure_title(self.structure) if self.structure else "all structures"
+        images = " and ".join(p.title or p.modality for p in self.panes)
+        overlay = "no overlay" if self.overlay == "none" else f"{self.overlay} of {shown}"
+        return (
+            f"{self._title}: coronal and axial slices of {images} through one point, with "
+            f"{overlay}; radiological convention."
+        )
+
+    @property
+    def download_mb(self) -> float:
+        """What opening the viewer loads beside NiiVue, in MB (10^6 bytes)."""
+        first = self._built.config["first"]
+        return sum(len(self._built.volumes[name]) for name in first) / 1e6
+
+    @functools.cached_property
+    def _built(self) -> _Built:
+        return _build(self)
+
+    @property
+    def _title(self) -> str:
+        return self.title or " and ".join(p.title or p.modality for p in self.panes)
+
+    def _structure_title(self, name: str) -> str:
+        return labels.structure(name, self.structures).title
+
+    def _figure(self, poster: str, root: str) -> str:
+        """The figure: poster, button, caption, and what the script needs to know."""
+        built = self._built
+        width, height = _png_size(built.poster)
+        size = f"{self.download_mb + 2.3:.1f} MB"
+        config = json.dumps(built.config, separators=(",", ":")).replace("<", "\\u003c")
+        caption = html.escape(" ".join(t for t in (self.caption, built.note) if t))
+        return (
+            f'<figure class="umd-viewer" id="{built.config["name"]}" data-umd-root="{root}">'
+            f'<div class="umd-poster"><img src="{poster}" alt="{html.escape(self.alt)}" '
+            f'width="{width}" height="{height}">'
+            f'<button type="button" class="umd-open">Open the 3D viewer ({size})</button></div>'
+            f"<figcaption>{caption}</figcaption>"
+            f'<script type="application/json">{config}</script></figure>'
+        )
+
+
+@dataclass(frozen=True)
+class _Built:
+    """What a pair comes to: the script's configuration, packed volumes, poster and note."""
+
+    config: dict
+    volumes: dict[str, str]
+    poster: bytes
+    note: str
+
+
+def install(static: str | Path, extra: str | Path) -> list[Path]:
+    """Copy the viewer's files to where a book serves them; what is already there stays.
+
+    Parameters
+    ----------
+    static
+        Folder whose scripts and styles every page loads: gets ``umd-viewer.js`` and ``.css``.
+    extra
+        Folder loaded on demand: gets ``vendor/`` with NiiVue, its licence and its provenance.
+
+    Returns
+    -------
+    list of Path
+        The files, written or found.
+
+    Raises
+    ------
+    InputError
+        If the packed NiiVue is not the one whose hash is recorded.
+    """
+    vendor = ASSETS / "vendor"
+    record = json.loads((vendor / "niivue-0.69.0.json").read_text("utf-8"))
+    engine = gzip.decompress((vendor / f"{NIIVUE}.gz").read_bytes())
+    found = hashlib.sha256(engine).hexdigest()
+    if found != record["sha256"]:
+        raise InputError(f"SHA-256 of {NIIVUE} is {found}. Must be {record['sha256']}.")
+    files = {Path(extra) / "vendor" / NIIVUE: engine}
+    for name in ("niivue-0.69.0.LICENSE.txt", "niivue-0.69.0.json"):
+        files[Path(extra) / "vendor" / name] = (vendor / name).read_bytes()
+    for name in ("umd-viewer.js", "umd-viewer.css"):
+        files[Path(static) / name] = (ASSETS / name).read_bytes()
+    for path, content in files.items():
+        if not path.is_file() or path.read_bytes() != content:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    return list(files)
+
+
+def _build(pair: Pair) -> _Built:
+    """Reduce, code and describe all volumes of a pair."""
+    low, high = webvolumes.common_field([p.image for p in pair.panes])
+    segmenter = pair.segmenter or (pair.segmenters or ("",))[0]
+    built = [
+        panes.build_pane(
+            pane, pair.structures, (low, high),
+            spacing_mm=pair.spacing_mm, first=(segmenter, pair.step), structure=pair.structure,
+        )
+        for pane in pair.panes
+    ]  # fmt: skip
+    volumes = {name: coded for b in built for name, coded in b.volumes.items()}
+    centre = _centre(pair, built, (low + high) / 2)
+    stills = [_still(pair, pane, b) for pane, b in zip(pair.panes, built, strict=True)]
+    config = {
+        "title": pair._title,
+        "structures": [
+            {"name": s.name, "title": s.title, "colour": s.colour} for s in pair.structures
+        ],
+        "segmenters": [{"name": n, "title": pair.titles.get(n, n)} for n in pair.segmenters],
+        "bytes": np.dtype(webvolumes.bit_type(len(pair.structures))).itemsize,
+        "difference": overlays.DIFFERENCE, "step_title": pair.step_title,
+        "start": {
+            "structure": pair.structure, "segmenter": segmenter, "step": pair.step,
+            "overlay": pair.overlay, "xyz": [round(float(c), 1) for c in centre],
+        },
+        "panes": [b.config for b in built],
+    }  # fmt: skip
+    config["first"] = sorted({n for b in built for n in b.first})
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:10]
+    config["name"] = pair.name or f"umd-{digest}"
+    return _Built(config, volumes, posters.poster(stills, centre), _note(pair, built))
+
+
+def _centre(pair: Pair, built: list[BuiltPane], otherwise: np.ndarray) -> np.ndarray:
+    """Where the crosshair starts: the first click shown, else the middle of the first structure."""
+    for pane in built:
+        if pair.structure and pane.clicks:
+            return np.asarray(pane.clicks[0].xyz_mm, float)
+    wanted = [b for b, s in enumerate(pair.structures) if pair.structure in ("", s.name)]
+    for bit in wanted:
+        for pane in built:
+            inside = () if pane.reference is None else np.argwhere(pane.reference >> bit & 1)
+            if len(inside):
+                middle = inside[np.abs(inside - inside.mean(axis=0)).sum(axis=1).argmin()]
+                return geometry.to_world(pane.affine, middle)
+    return otherwise
+
+
+def _still(pair: Pair, pane: Pane, built: BuiltPane) -> posters.Still:
+    """The poster's half: the same overlay as the viewer starts with."""
+    colours = overlays.overlay_colours(
+        built.reference, built.prediction, pair.structures,
+        overlay=pair.overlay, structure=pair.structure, shape=built.data.shape,
+    )  # fmt: skip
+    return posters.Still(
+        pane.modality, built.data, built.affine, colours, built.clicks, pane.title or pane.modality
+    )
+
+
+def _note(pair: Pair, built: list[BuiltPane]) -> str:
+    """How the published volumes differ from the images, for the caption."""
+    sizes = [" × ".join(f"{s:.3g}" for s in geometry.spacing_mm(b.affine)) for b in built]
+    names = [p.title or p.modality for p in pair.panes]
+    grids = "; ".join(f"{n} {s} mm" for n, s in zip(names, sizes, strict=True))
+    return (
+        f"Radiological convention. Shown on a reduced grid ({grids}; 8 bits), cut to the body in "
+        "the field that the images share; scores are from the full images."
+    )
+
+
+def _png_size(content: bytes) -> tuple[int, int]:
+    """Width and height from a PNG's header."""
+    return int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")

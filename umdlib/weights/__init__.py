@@ -1,0 +1,32 @@
+"""Weight files: where they lie, what they must be, how they are read."""
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach(
+    __name__,
+    submod_attrs={
+        "reading": [
+            "HASHES",
+            "as_published",
+            "check_text",
+            "converted",
+            "download",
+            "fetch",
+            "fill",
+            "folder",
+            "known_hash",
+            "list_text",
+            "load_strict",
+            "missing",
+            "path_of",
+            "plain_numbers",
+            "read_state",
+            "sha256",
+            "shown",
+            "table",
+            "verified",
+            "vet",
+            "where_text",
+        ],
+    },
+)
