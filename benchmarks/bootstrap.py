@@ -23,15 +23,9 @@ import scipy
 from scipy import stats
 
 from umdlib.scores import simulated
-from umdlib.statistics import (
-    bootstrap as resampling,
-)
-from umdlib.statistics import (
-    comparison as paired,
-)
-from umdlib.statistics import (
-    signed_rank as rank_tests,
-)
+from umdlib.statistics import bootstrap as resampling
+from umdlib.statistics import comparison as paired
+from umdlib.statistics import signed_rank as rank_tests
 
 RESULTS = Path(__file__).parent / "results" / "bootstrap.json"
 SUBJECTS, CELLS, RESAMPLES = 490, 78, 10_000
@@ -71,15 +65,14 @@ def main() -> int:
     scores = simulated.score_table(n_subjects=SUBJECTS, gap=dict.fromkeys("abcdef", -0.1), seed=1)
     calls = {
         "umdlib bootstrap, 78 cells": (lambda: own_bootstrap(values), 1),
-        "scipy.stats.bootstrap per cell": (
-            lambda: peer_bootstrap(values, PEER_CELLS), CELLS / PEER_CELLS,
-        ),
+        "scipy.stats.bootstrap per cell": (lambda: peer_bootstrap(values, PEER_CELLS), CELLS / PEER_CELLS),
         "umdlib sign-flip, 78 cells": (
-            lambda: resampling.sign_flip_p(values, n_resamples=RESAMPLES, rng=rng), 1,
+            lambda: resampling.sign_flip_p(values, n_resamples=RESAMPLES, rng=rng),
+            1,
         ),
         "umdlib Wilcoxon, 78 cells": (lambda: [rank_tests.wilcoxon(c) for c in values.T], 1),
         "umdlib comparison table": (lambda: paired.compare(scores), 1),
-    }  # fmt: skip
+    }
     taken = {name: [] for name in calls}
     for _ in range(rounds):
         for name in rng.permutation(list(calls)):
@@ -94,10 +87,19 @@ def main() -> int:
         print(f"{name:34s} {value:8.3f} s")
     print(f"SciPy takes {ratio:.0f} times as long; largest difference of an interval {error:.1e}")
     RESULTS.parent.mkdir(exist_ok=True)
-    record = {"cpu_seconds": seconds, "ratio": round(ratio, 1), "largest_difference": error,
-              "subjects": SUBJECTS, "cells": CELLS, "resamples": RESAMPLES, "rounds": rounds,
-              "python": platform.python_version(), "numpy": np.__version__,
-              "scipy": scipy.__version__, "machine": platform.machine()}  # fmt: skip
+    record = {
+        "cpu_seconds": seconds,
+        "ratio": round(ratio, 1),
+        "largest_difference": error,
+        "subjects": SUBJECTS,
+        "cells": CELLS,
+        "resamples": RESAMPLES,
+        "rounds": rounds,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+        "machine": platform.machine(),
+    }
     RESULTS.write_text(json.dumps(record, indent=1) + "\n")
     return int(error > 1e-12)
 

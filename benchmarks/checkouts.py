@@ -10,9 +10,12 @@ from pathlib import Path
 def checkout_option(parser: argparse.ArgumentParser) -> None:
     """``--checkout``: folders to import programs from."""
     parser.add_argument(
-        "--checkout", type=Path, nargs="+", default=[],
+        "--checkout",
+        type=Path,
+        nargs="+",
+        default=[],
         help="folders to import programs from, e.g. a checkout of surface-distance",
-    )  # fmt: skip
+    )
 
 
 def commit(checkout: Path) -> str:

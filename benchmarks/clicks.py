@@ -57,9 +57,7 @@ def compare_clicks(grid: str, repeats: int, rng) -> list[dict]:
         "corrective click: umdlib": lambda: [
             prompts.corrective_click(*pair, label_map.affine) for pair in pairs
         ],
-        "corrective click: SciPy in boxes": lambda: [
-            scipy_click(*pair, spacing_mm) for pair in pairs
-        ],
+        "corrective click: SciPy in boxes": lambda: [scipy_click(*pair, spacing_mm) for pair in pairs],
     }
     found, seconds = timing.measure(calls, repeats, rng)
     clicks = {
@@ -72,7 +70,15 @@ def compare_clicks(grid: str, repeats: int, rng) -> list[dict]:
         ours = [c and prompts.click_voxel(c, label_map) for c in clicks[task]]
         theirs = found[f"{task}: SciPy in boxes"]
         same = sum(a == b for a, b in zip(ours, theirs, strict=True))
-        rows.append({"grid": grid, "task": task, "system": system, "seconds": s,
-                     "ratio": s / seconds[f"{task}: umdlib"],
-                     "same_points": same, "points": len(ours)})  # fmt: skip
+        rows.append(
+            {
+                "grid": grid,
+                "task": task,
+                "system": system,
+                "seconds": s,
+                "ratio": s / seconds[f"{task}: umdlib"],
+                "same_points": same,
+                "points": len(ours),
+            }
+        )
     return rows

@@ -137,8 +137,7 @@ def said(calls: dict[str, Callable]) -> dict[str, dict]:
         "reference empty": (none, full),
     }
     return {
-        name: {m: answer(calls.get(m), *pair, spacing_mm) for m in METRICS}
-        for name, pair in pairs.items()
+        name: {m: answer(calls.get(m), *pair, spacing_mm) for m in METRICS} for name, pair in pairs.items()
     }
 
 
@@ -159,8 +158,7 @@ def main() -> int:
         else:
             print(f"not run: {name}: {absent[package]}", flush=True)
             programs |= {name: before[name]} if name in before else {}
-    report = {"spacing_mm": toy_masks.pair()[2], "tolerance_mm": peers.TOLERANCE_MM,
-              "programs": programs}  # fmt: skip
+    report = {"spacing_mm": toy_masks.pair()[2], "tolerance_mm": peers.TOLERANCE_MM, "programs": programs}
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return 0

@@ -37,9 +37,7 @@ def file_calls(paths: list[Path], label_map, out: Path) -> dict:
     image = nib.Nifti1Image(label_map.data, label_map.affine)
     calls = {
         "read: umdlib": lambda: volume.read_label_map(paths[0]),
-        "read: umdlib, values checked": lambda: volume.read_label_map(
-            paths[0], values=tuple(range(1, 14))
-        ),
+        "read: umdlib, values checked": lambda: volume.read_label_map(paths[0], values=tuple(range(1, 14))),
         "read what umdlib wrote: umdlib": lambda: volume.read_label_map(own),
         "read what umdlib wrote: nibabel dataobj": lambda: np.asanyarray(nib.load(own).dataobj),
         "read: nibabel dataobj": lambda: np.asanyarray(nib.load(paths[0]).dataobj),
@@ -109,7 +107,15 @@ def compare_files(grid, quality, own_scores, values, systems, repeats, rng, *, t
     for name, s in seconds.items():
         task, system = name.split(": ")
         written = sizes.get(system) if task == "write" else None
-        rows.append({"grid": grid, "quality": quality, "task": task, "system": system,
-                     "seconds": s, "ratio": s / seconds[f"{task}: umdlib"],
-                     "bytes": written})  # fmt: skip
+        rows.append(
+            {
+                "grid": grid,
+                "quality": quality,
+                "task": task,
+                "system": system,
+                "seconds": s,
+                "ratio": s / seconds[f"{task}: umdlib"],
+                "bytes": written,
+            }
+        )
     return rows

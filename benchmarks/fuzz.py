@@ -72,8 +72,9 @@ def theirs(a, b, spacing, tolerances) -> dict[str, float]:
 
     d = sd.compute_surface_distances(a, b, spacing)
     areas = d["surfel_areas_gt"], d["surfel_areas_pred"]
-    sums = [(d[k] * s).sum() for k, s in zip(("distances_gt_to_pred", "distances_pred_to_gt"),
-                                             areas, strict=True)]  # fmt: skip
+    sums = [
+        (d[k] * s).sum() for k, s in zip(("distances_gt_to_pred", "distances_pred_to_gt"), areas, strict=True)
+    ]
     found = {f"surface_dice {t!r}": sd.compute_surface_dice_at_tolerance(d, t) for t in tolerances}
     return found | {
         "dice": sd.compute_dice_coefficient(a, b),
@@ -119,9 +120,9 @@ def search(volumes: int, rng: np.random.Generator, *, ties: bool) -> dict:
         reference, prediction, spacing = pair(rng, cubic=ties)
         tolerances = tuple(dict.fromkeys(rng.uniform(0.1, 8, 2).round(3).tolist()))
         if ties:
-            tolerances = tuple(dict.fromkeys(
-                float(f"{spacing[0] * np.sqrt(np.dot(t, t)):.12g}") for t in TIES
-            ))  # fmt: skip
+            tolerances = tuple(
+                dict.fromkeys(float(f"{spacing[0] * np.sqrt(np.dot(t, t)):.12g}") for t in TIES)
+            )
             tolerances = tuple(t for t in tolerances if float(f"{t:g}") == t) or (spacing[0],)
         worst, held = compare(reference, prediction, spacing, tolerances)
         report["pairs"] += held

@@ -30,9 +30,8 @@ def peak_mb(system, reference, prediction, spacing_mm, structures, checkouts) ->
             np.save(path, data)
         arguments = [system, *paths, json.dumps(spacing_mm), json.dumps(structures), *checkouts]
         done = subprocess.run(
-            [sys.executable, __file__, *map(str, arguments)],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
+            [sys.executable, __file__, *map(str, arguments)], capture_output=True, text=True, check=True
+        )
     return float(done.stdout.split()[-1])
 
 

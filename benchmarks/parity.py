@@ -39,45 +39,78 @@ class System:
 
 SYSTEMS: dict[str, System] = {
     "sam_med3d": System(
-        "SAM-Med3D, SegAnyPET", "uni-medical/SAM-Med3D utils/infer_utils.py validate_paired_img_gt",
-        "sam_med3d:compare", "sam_med3d_turbo seganypet_v1 seganypet_v2 seganypet_lesion",
-        "SAM-Med3D", ("torch", "torchio", "medim"),
+        "SAM-Med3D, SegAnyPET",
+        "uni-medical/SAM-Med3D utils/infer_utils.py validate_paired_img_gt",
+        "sam_med3d:compare",
+        "sam_med3d_turbo seganypet_v1 seganypet_v2 seganypet_lesion",
+        "SAM-Med3D",
+        ("torch", "torchio", "medim"),
     ),
     "vista3d": System(
         "VISTA3D",
         "Project-MONAI/model-zoo models/vista3d (inference.json, its evaluator and inferer)",
-        "vista3d:compare", "vista3d vista3d_point", "model-zoo", ("torch", "monai"),
+        "vista3d:compare",
+        "vista3d vista3d_point",
+        "model-zoo",
+        ("torch", "monai"),
     ),
     "nninteractive": System(
-        "nnInteractive", "the package's session on arrays read by SimpleITK",
-        "nninteractive:compare", "nninteractive", "", ("torch", "nnInteractive", "nnunetv2"),
+        "nnInteractive",
+        "the package's session on arrays read by SimpleITK",
+        "nninteractive:compare",
+        "nninteractive",
+        "",
+        ("torch", "nnInteractive", "nnunetv2"),
     ),
     "nnunet": System(
-        "nnU-Net v2", "the package's command nnUNetv2_predict_from_modelfolder",
-        "nnunet:compare", "nnunet", "", ("torch", "nnunetv2"),
+        "nnU-Net v2",
+        "the package's command nnUNetv2_predict_from_modelfolder",
+        "nnunet:compare",
+        "nnunet",
+        "",
+        ("torch", "nnunetv2"),
     ),
     "sam": System(
-        "SAM", "the package's SamPredictor", "slices:compare_sam", "sam_vit_b sam_vit_l sam_vit_h", "",
+        "SAM",
+        "the package's SamPredictor",
+        "slices:compare_sam",
+        "sam_vit_b sam_vit_l sam_vit_h",
+        "",
         ("torch", "torchvision", "segment-anything"),
     ),
     "medsam": System(
-        "MedSAM", "bowang-lab/MedSAM MedSAM_Inference.py medsam_inference",
-        "slices:compare_medsam", "medsam", "MedSAM", ("torch", "scikit-image"),
+        "MedSAM",
+        "bowang-lab/MedSAM MedSAM_Inference.py medsam_inference",
+        "slices:compare_medsam",
+        "medsam",
+        "MedSAM",
+        ("torch", "scikit-image"),
     ),
     "litemedsam": System(
         "LiteMedSAM",
         "bowang-lab/MedSAM branch LiteMedSAM, CVPR24_LiteMedSAM_infer.py MedSAM_infer_npz_3D",
-        "slices:compare_litemedsam", "litemedsam", "LiteMedSAM", ("torch", "opencv-python-headless"),
+        "slices:compare_litemedsam",
+        "litemedsam",
+        "LiteMedSAM",
+        ("torch", "opencv-python-headless"),
     ),
     "segvol": System(
-        "SegVol", "BAAI-DCAI/SegVol inference_demo.py, in its own environment",
-        "external:compare_segvol", "segvol", "SegVol", (),
+        "SegVol",
+        "BAAI-DCAI/SegVol inference_demo.py, in its own environment",
+        "external:compare_segvol",
+        "segvol",
+        "SegVol",
+        (),
     ),
     "sat": System(
-        "SAT-Pro", "zhaoziheng/SAT inference.py main, in its own environment",
-        "external:compare_sat", "sat_pro", "SAT", (),
+        "SAT-Pro",
+        "zhaoziheng/SAT inference.py main, in its own environment",
+        "external:compare_sat",
+        "sat_pro",
+        "SAT",
+        (),
     ),
-}  # fmt: skip
+}
 
 
 def rows_of(name: str, checkouts: Path) -> list[dict]:
@@ -89,17 +122,29 @@ def rows_of(name: str, checkouts: Path) -> list[dict]:
     rows = []
     for found in compare(*given):
         differing = int((found.official != found.mine).sum())
-        rows.append({
-            "system": system.title, "segmenters": system.segmenters, "official code": system.code,
-            "commit": commit(*given) if given else versions(system.versions[1:2]).split()[-1],
-            "versions": versions(system.versions) or pinned(name), "network": found.network,
-            "grid": found.grid, "prompts": found.prompts, "voxels": found.official.size,
-            "foreground": int((found.official > 0).sum()), "differing": differing,
-            "tolerance": found.tolerance, "why": found.why,
-            "command": f"benchmarks/parity.py CHECKOUTS --only {name}",
-        })  # fmt: skip
-        print(f"{system.title:22} {found.grid:15} {found.prompts:45} differ {differing:5} of "
-              f"{found.official.size}, in mask {rows[-1]['foreground']}", flush=True)  # fmt: skip
+        rows.append(
+            {
+                "system": system.title,
+                "segmenters": system.segmenters,
+                "official code": system.code,
+                "commit": commit(*given) if given else versions(system.versions[1:2]).split()[-1],
+                "versions": versions(system.versions) or pinned(name),
+                "network": found.network,
+                "grid": found.grid,
+                "prompts": found.prompts,
+                "voxels": found.official.size,
+                "foreground": int((found.official > 0).sum()),
+                "differing": differing,
+                "tolerance": found.tolerance,
+                "why": found.why,
+                "command": f"benchmarks/parity.py CHECKOUTS --only {name}",
+            }
+        )
+        print(
+            f"{system.title:22} {found.grid:15} {found.prompts:45} differ {differing:5} of "
+            f"{found.official.size}, in mask {rows[-1]['foreground']}",
+            flush=True,
+        )
     return rows
 
 
@@ -111,11 +156,12 @@ def versions(packages: tuple[str, ...]) -> str:
 def pinned(name: str) -> str:
     """The packages that decide, of a system's pinned list."""
     file = {"sat": "sat_pro"}.get(name, name)
-    text = (resources.files("umdlib.segmenters.external") / "pinned" / f"{file}.txt").read_text(
-        "utf-8"
-    )
-    kept = [line.replace("==", " ") for line in text.splitlines()
-            if line.partition("==")[0] in ("torch", "monai", "transformers")]  # fmt: skip
+    text = (resources.files("umdlib.segmenters.external") / "pinned" / f"{file}.txt").read_text("utf-8")
+    kept = [
+        line.replace("==", " ")
+        for line in text.splitlines()
+        if line.partition("==")[0] in ("torch", "monai", "transformers")
+    ]
     return ", ".join(kept)
 
 
@@ -149,9 +195,7 @@ def write(table: pd.DataFrame) -> None:
     kept = pd.read_csv(path, sep="\t", keep_default_na=False) if path.is_file() else table[:0]
     kept = kept[~kept["system"].isin(table["system"])].reindex(columns=table.columns, fill_value="")
     order = {s.title: n for n, s in enumerate(SYSTEMS.values())}
-    whole = pd.concat([kept, table]).sort_values(
-        "system", key=lambda s: s.map(order), kind="stable"
-    )
+    whole = pd.concat([kept, table]).sort_values("system", key=lambda s: s.map(order), kind="stable")
     whole.to_csv(path, sep="\t", index=False)
 
 

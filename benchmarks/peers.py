@@ -44,9 +44,9 @@ def boxes(reference, prediction, values):
         parts = [f[value - 1] for f in found]
         if None in parts:
             continue
-        box = tuple(
-            slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(*parts, strict=True)
-        )[::-1]
+        box = tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(*parts, strict=True))[
+            ::-1
+        ]
         yield value, reference[box] == value, prediction[box] == value
 
 
@@ -108,9 +108,7 @@ def monai(subvoxels: bool) -> Callable:
         pair = [torch.from_numpy(np.ascontiguousarray(m))[None, None] for m in (b, a)]
         shared = {"include_background": True, "spacing": list(spacing_mm)}
         distances = {
-            "surface_dice": mm.compute_surface_dice(
-                *pair, [TOLERANCE_MM], use_subvoxels=subvoxels, **shared
-            ),
+            "surface_dice": mm.compute_surface_dice(*pair, [TOLERANCE_MM], use_subvoxels=subvoxels, **shared),
             "hausdorff_95": mm.compute_hausdorff_distance(*pair, percentile=95, **shared),
             "assd": mm.compute_average_surface_distance(*pair, symmetric=True, **shared),
         }
@@ -229,9 +227,8 @@ def metrics_reloaded(a, b, spacing_mm) -> dict:
     from MetricsReloaded.metrics.pairwise_measures import BinaryPairwiseMeasures
 
     measures = BinaryPairwiseMeasures(
-        b.astype(int), a.astype(int), pixdim=spacing_mm,
-        dict_args={"nsd": TOLERANCE_MM, "hd_perc": 95},
-    )  # fmt: skip
+        b.astype(int), a.astype(int), pixdim=spacing_mm, dict_args={"nsd": TOLERANCE_MM, "hd_perc": 95}
+    )
     _, assd, robust, _ = measures.measured_distance()
     return {
         "dice": measures.dsc(),
@@ -276,9 +273,7 @@ def torchmetrics(a, b, spacing_mm) -> dict:
 
     torch.set_num_threads(1)
     pair = (torch.from_numpy(np.ascontiguousarray(m)).long()[None] for m in (b, a))
-    return {
-        "dice": dice_score(*pair, num_classes=2, include_background=False, input_format="index")
-    }
+    return {"dice": dice_score(*pair, num_classes=2, include_background=False, input_format="index")}
 
 
 def scikit_image(a, b, spacing_mm) -> dict:
@@ -295,9 +290,7 @@ PEERS = {
     "NumPy and SciPy, in boxes": Peer(
         "scipy", by_structure(boxes, plainly(plain.scipy_distance)), "all", CROPPED
     ),
-    "surface-distance": Peer(
-        "surface-distance", by_structure(whole, surface_distance), "all", SHIPPED
-    ),
+    "surface-distance": Peer("surface-distance", by_structure(whole, surface_distance), "all", SHIPPED),
     "surface-distance in boxes": Peer(
         "surface-distance", by_structure(boxes, surface_distance), "all", CROPPED
     ),
@@ -307,18 +300,14 @@ PEERS = {
     "masks counted as in nnU-Net": Peer("numpy", by_structure(whole, counted_masks), DICE, SHIPPED),
     "edt in boxes": Peer("edt", by_structure(boxes, plainly(plain.edt_distance)), "all", CROPPED),
     "MONAI in boxes": Peer("monai", by_structure(boxes, monai(True)), "all", CROPPED),
-    "MONAI in boxes, default surface": Peer(
-        "monai", by_structure(boxes, monai(False)), "all", CROPPED
-    ),
+    "MONAI in boxes, default surface": Peer("monai", by_structure(boxes, monai(False)), "all", CROPPED),
     "mikan-rs": Peer("mikan-rs", by_structure(whole, mikan), NO_NSD, SHIPPED, 1),
     "MONAI": Peer("monai", by_structure(whole, monai(True)), "all", SHIPPED, 1, 1.3),
     "MONAI, one-hot": Peer("monai", monai_one_hot, "all", SHIPPED, None, 10.0),
     "MONAI Dice": Peer("monai", by_structure(whole, monai_dice), DICE, SHIPPED, 1),
     "pymia": Peer("pymia", by_structure(whole, pymia), "no ASSD", SHIPPED, 1, 1.4),
     "panoptica": Peer("panoptica", by_structure(whole, panoptica), NO_NSD, SHIPPED, 1, 0.5),
-    "SimpleITK maps": Peer(
-        "SimpleITK", by_structure(whole, simpleitk_maps), "all", SHIPPED, 1, 1.2
-    ),
+    "SimpleITK maps": Peer("SimpleITK", by_structure(whole, simpleitk_maps), "all", SHIPPED, 1, 1.2),
     "scikit-image": Peer(
         "scikit-image", by_structure(whole, scikit_image), "largest distance only", SHIPPED, 1
     ),
@@ -327,10 +316,8 @@ PEERS = {
     "grand-challenge-metrics": Peer(
         "grand-challenge-metrics", by_structure(whole, grand_challenge), NO_NSD, SHIPPED, 1, 2.9
     ),
-    "MetricsReloaded": Peer(
-        "MetricsReloaded", by_structure(whole, metrics_reloaded), "all", SHIPPED, 1, 5.6
-    ),
-}  # fmt: skip
+    "MetricsReloaded": Peer("MetricsReloaded", by_structure(whole, metrics_reloaded), "all", SHIPPED, 1, 5.6),
+}
 
 MODULES = {
     "surface-distance": "surface_distance",
@@ -375,8 +362,9 @@ def that_fit(systems: dict[str, Peer]) -> tuple[dict[str, Peer], dict[str, str]]
     free_gb = psutil.virtual_memory().available / 2**30
     large = {
         n: f"needs {p.least_gb:g} GB of memory, {free_gb:.0f} were free"
-        for n, p in systems.items() if p.least_gb > free_gb
-    }  # fmt: skip
+        for n, p in systems.items()
+        if p.least_gb > free_gb
+    }
     return {n: p for n, p in systems.items() if n not in large}, large
 
 
@@ -388,9 +376,7 @@ def versions(systems: dict[str, Peer], checkouts: list[Path]) -> dict[str, str]:
         file = Path(getattr(module, "__file__", None) or "/")
         checkout = next((c for c in checkouts if file.is_relative_to(c.resolve())), None)
         try:
-            found[package] = (
-                f"commit {commit(checkout)}" if checkout else importlib.metadata.version(package)
-            )
+            found[package] = f"commit {commit(checkout)}" if checkout else importlib.metadata.version(package)
         except (importlib.metadata.PackageNotFoundError, subprocess.CalledProcessError):
             found[package] = "a checkout" if checkout else "without a version"
     return found

@@ -84,9 +84,7 @@ def _ellipsoid(volume, spacing, centre, half, rough, value) -> None:
     high = np.ceil(middle + (np.add(centre, half) + 40) / spacing).astype(int)
     low, high = np.maximum(low, 0), np.minimum(high, volume.shape)
     axes = [
-        ((np.arange(a, b) - m) * s - c)
-        .astype(np.float32)
-        .reshape([-1 if n == k else 1 for n in range(3)])
+        ((np.arange(a, b) - m) * s - c).astype(np.float32).reshape([-1 if n == k else 1 for n in range(3)])
         for k, (a, b, m, s, c) in enumerate(zip(low, high, middle, spacing, centre, strict=True))
     ]
     radius = sum((a / np.float32(h)) ** 2 for a, h in zip(axes, half, strict=True))

@@ -27,14 +27,10 @@ def by_structures(grid: str, quality: str, repeats: int, rng) -> list[dict]:
     """Seconds by number of structures."""
     pair, spacing_mm = (phantom.reference(grid), phantom.prediction(grid, quality)), None
     spacing_mm = phantom.GRIDS[grid][1]
-    calls = {
-        n: lambda n=n: metrics.score(*pair, spacing_mm=spacing_mm, values=VALUES[:n])
-        for n in COUNTS
-    }
+    calls = {n: lambda n=n: metrics.score(*pair, spacing_mm=spacing_mm, values=VALUES[:n]) for n in COUNTS}
     _, seconds = timing.measure({str(n): c for n, c in calls.items()}, repeats, rng)
     return [
-        {"grid": grid, "quality": quality, "structures": int(n), "seconds": s}
-        for n, s in seconds.items()
+        {"grid": grid, "quality": quality, "structures": int(n), "seconds": s} for n, s in seconds.items()
     ]
 
 
@@ -58,10 +54,15 @@ def by_voxels(grids, repeats: int, rng) -> list[dict]:
         calls = {grid: scorer(grid, quality) for grid in grids}
         _, seconds = timing.measure(calls, repeats, rng)
         rows += [
-            {"grid": grid, "quality": quality, "voxels": int(np.prod(phantom.GRIDS[grid][0])),
-             "cells": surface_cells(grid, quality), "seconds": s}
+            {
+                "grid": grid,
+                "quality": quality,
+                "voxels": int(np.prod(phantom.GRIDS[grid][0])),
+                "cells": surface_cells(grid, quality),
+                "seconds": s,
+            }
             for grid, s in seconds.items()
-        ]  # fmt: skip
+        ]
     return rows
 
 
@@ -72,9 +73,7 @@ def by_place(grid: str, repeats: int, rng) -> list[dict]:
     for place, corner in (("near", np.argwhere(reference == 1)[0] - 12), ("far", np.zeros(3, int))):
         prediction = good.copy(order="K")
         prediction[tuple(slice(c, c + 8) for c in corner)] = 1
-        calls[place] = lambda p=prediction: metrics.score(
-            reference, p, spacing_mm=spacing_mm, values=VALUES
-        )
+        calls[place] = lambda p=prediction: metrics.score(reference, p, spacing_mm=spacing_mm, values=VALUES)
     _, seconds = timing.measure(calls, repeats, rng)
     return [{"grid": grid, "blob": place, "seconds": s} for place, s in seconds.items()]
 
@@ -95,9 +94,7 @@ def by_processes(grid: str, rounds: int = 20) -> list[dict]:
     context, rows = multiprocessing.get_context("spawn"), []
     for count in (1, 2):
         start, seconds = context.Barrier(count), context.Queue()
-        workers = [
-            context.Process(target=_work, args=(grid, rounds, start, seconds)) for _ in range(count)
-        ]
+        workers = [context.Process(target=_work, args=(grid, rounds, start, seconds)) for _ in range(count)]
         for worker in workers:
             worker.start()
         found = [seconds.get() for _ in workers]

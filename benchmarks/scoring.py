@@ -42,8 +42,11 @@ FEW = (6, 1, 2)
 
 # On the larger grid these would only repeat, in many minutes, what the PET grid shows.
 PET_ONLY = (
-    "NumPy and SciPy, in boxes", "MONAI in boxes", "MONAI in boxes, default surface", "MONAI, one-hot",
-)  # fmt: skip
+    "NumPy and SciPy, in boxes",
+    "MONAI in boxes",
+    "MONAI in boxes, default surface",
+    "MONAI, one-hot",
+)
 
 RESULTS = Path(__file__).parent / "results" / "scoring.json"
 
@@ -97,10 +100,7 @@ def compare_scoring(
     grid: str, quality: str, systems: dict, repeats: int, rng, failed: dict, checkouts: list[Path]
 ) -> list[dict]:
     """One row per system: time, ratio to ours, largest difference of each metric from ours."""
-    pair, spacing_mm = (
-        (phantom.reference(grid), phantom.prediction(grid, quality)),
-        phantom.GRIDS[grid][1],
-    )
+    pair, spacing_mm = ((phantom.reference(grid), phantom.prediction(grid, quality)), phantom.GRIDS[grid][1])
     words = [v.ravel("K")[: v.size // 8 * 8].view(np.uint64) for v in pair]
     few = {n: FEW[: s.structures] if s.structures else VALUES for n, s in systems.items()}
     calls = {
@@ -127,10 +127,19 @@ def compare_scoring(
         peer, scored = systems.get(name), len(few.get(name, VALUES))
         differences = {m: difference(m, ours[m], f) for m, f in found[name].items()} if peer else {}
         s = s * len(VALUES) / scored
-        rows.append({"grid": grid, "quality": quality, "system": name,
-                     "habit": peer.habit if peer else "", "metrics": peer.metrics if peer else "",
-                     "structures": scored, "seconds": s, "ratio": s / seconds["umdlib"],
-                     "differences": differences})  # fmt: skip
+        rows.append(
+            {
+                "grid": grid,
+                "quality": quality,
+                "system": name,
+                "habit": peer.habit if peer else "",
+                "metrics": peer.metrics if peer else "",
+                "structures": scored,
+                "seconds": s,
+                "ratio": s / seconds["umdlib"],
+                "differences": differences,
+            }
+        )
         print(grid, quality, f"{s:.4f} s {rows[-1]['ratio']:.2f} x", name, differences, flush=True)
     return rows
 
@@ -140,11 +149,16 @@ def compare_memory(grid: str, quality: str, systems: dict, checkouts: list) -> l
     pair, rows = (phantom.reference(grid), phantom.prediction(grid, quality)), []
     for name in ("umdlib", *systems):
         few = systems[name].structures if name in systems else None
-        peak = memory.peak_mb(
-            name, *pair, phantom.GRIDS[grid][1], FEW[:few] if few else VALUES, checkouts
+        peak = memory.peak_mb(name, *pair, phantom.GRIDS[grid][1], FEW[:few] if few else VALUES, checkouts)
+        rows.append(
+            {
+                "grid": grid,
+                "quality": quality,
+                "system": name,
+                "peak_mb": peak,
+                "bytes_per_voxel": peak * 2**20 / pair[0].size,
+            }
         )
-        rows.append({"grid": grid, "quality": quality, "system": name, "peak_mb": peak,
-                     "bytes_per_voxel": peak * 2**20 / pair[0].size})  # fmt: skip
         rows[-1]["ratio"] = peak / rows[0]["peak_mb"]
         print("memory", rows[-1], flush=True)
     return rows
@@ -161,14 +175,16 @@ def judge(report: dict) -> list[str]:
     ]
     faults += [
         f"{row['grid']} {row['quality']}: {metric} differs from {row['system']} by {found}"
-        for row in report["scoring"] if row["system"] in JUDGES
+        for row in report["scoring"]
+        if row["system"] in JUDGES
         for metric, found in row["differences"].items()
         if found is not None and found > ALLOWED[metric]
-    ]  # fmt: skip
+    ]
     return faults + [
         f"{row['task']}: {row['points'] - row['same_points']} points differ from SciPy's"
-        for row in report["prompts"] if row["same_points"] < row["points"]
-    ]  # fmt: skip
+        for row in report["prompts"]
+        if row["same_points"] < row["points"]
+    ]
 
 
 def write(report: dict, path: Path) -> None:
@@ -214,9 +230,13 @@ def run(arguments) -> dict:
         fast = {n: s for n, s in fast.items() if s.package != "monai"}
     grids, wanted = ("PET",) if quick else ("PET", "CT"), fast if quick else systems
     repeats = 3 if quick else 7
-    report = {"machine": timing.machine(), "quick": quick, "not_run": not_run,
-              "versions": {"numpy": np.__version__, **peers.versions(systems, arguments.checkout)},
-              "tolerance_mm": TOLERANCE_MM}  # fmt: skip
+    report = {
+        "machine": timing.machine(),
+        "quick": quick,
+        "not_run": not_run,
+        "versions": {"numpy": np.__version__, **peers.versions(systems, arguments.checkout)},
+        "tolerance_mm": TOLERANCE_MM,
+    }
     report |= {key: [] for key in ("scoring", "files", "prompts", "scaling", "memory")}
     pairs = [(grid, quality) for grid in grids for quality in phantom.ERRORS]
     for grid, quality in pairs:
@@ -225,9 +245,7 @@ def run(arguments) -> dict:
         )
     for grid, quality in pairs:
         able = chosen(wanted, grid, quality, not_run)
-        report["scoring"] += compare_scoring(
-            grid, quality, able, repeats, rng, not_run, arguments.checkout
-        )
+        report["scoring"] += compare_scoring(grid, quality, able, repeats, rng, not_run, arguments.checkout)
         write(report, arguments.out)
     report["prompts"] = clicks.compare_clicks("PET", repeats, rng)
     report["scaling"] = [
@@ -258,8 +276,10 @@ def main() -> int:
         whole = judged and not arguments.quick
         arguments.out = RESULTS if whole else RESULTS.with_name("partial.json")
     if not judged:
-        print("surface-distance is not here (--checkout): values are compared with the plain "
-              "definitions alone", flush=True)  # fmt: skip
+        print(
+            "surface-distance is not here (--checkout): values are compared with the plain definitions alone",
+            flush=True,
+        )
     print(f"Report: {arguments.out}", flush=True)
     report = run(arguments)
     for key in ("files", "prompts", "scaling", "goals"):

@@ -73,10 +73,13 @@ def full_size(plans: dict) -> dict:
     configuration = made["configurations"]["tiny"]
     configuration["patch_size"] = [192] * 3
     configuration["architecture"]["arch_kwargs"] |= {
-        "n_stages": 6, "features_per_stage": FEATURES, "kernel_sizes": [[3, 3, 3]] * 6,
-        "strides": [[1, 1, 1]] + [[2, 2, 2]] * 5, "n_blocks_per_stage": BLOCKS,
+        "n_stages": 6,
+        "features_per_stage": FEATURES,
+        "kernel_sizes": [[3, 3, 3]] * 6,
+        "strides": [[1, 1, 1]] + [[2, 2, 2]] * 5,
+        "n_blocks_per_stage": BLOCKS,
         "n_conv_per_stage_decoder": [1] * 5,
-    }  # fmt: skip
+    }
     return made
 
 
@@ -93,10 +96,21 @@ def patch_network(name: str):
         from dynamic_network_architectures.architectures.unet import PlainConvUNet
 
         return PlainConvUNet(
-            1, 6, FEATURES, nn.Conv3d, 3, [1, 2, 2, 2, 2, 2], 2, HEADS, 2, conv_bias=True,
-            norm_op=nn.InstanceNorm3d, norm_op_kwargs={"eps": 1e-5, "affine": True},
-            nonlin=nn.LeakyReLU, nonlin_kwargs={"inplace": True},
-        ).eval()  # fmt: skip
+            1,
+            6,
+            FEATURES,
+            nn.Conv3d,
+            3,
+            [1, 2, 2, 2, 2, 2],
+            2,
+            HEADS,
+            2,
+            conv_bias=True,
+            norm_op=nn.InstanceNorm3d,
+            norm_op_kwargs={"eps": 1e-5, "affine": True},
+            nonlin=nn.LeakyReLU,
+            nonlin_kwargs={"inplace": True},
+        ).eval()
 
 
 def work(name: str):
@@ -151,11 +165,13 @@ def measure(name: str) -> dict:
     started, wall = time.process_time(), time.perf_counter()
     call()
     return {
-        "segmenter": name, "unit": UNITS[name], "million parameters": round(parameters, 1),
+        "segmenter": name,
+        "unit": UNITS[name],
+        "million parameters": round(parameters, 1),
         "CPU seconds": round(time.process_time() - started, 2),
         "wall seconds": round(time.perf_counter() - wall, 2),
         "peak MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-    }  # fmt: skip
+    }
 
 
 def main(argv: list[str] | None = None) -> int:

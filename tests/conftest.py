@@ -61,10 +61,16 @@ def make_cohort(tmp_path):
                 base = f"sub-{number:03d}_{modality}"
                 write_volume(root / f"{base}.nii.gz", Volume(image, affine, unit))
                 write_label_map(root / f"{base}_dseg.nii.gz", LabelMap(labels, affine))
-                rows.append({
-                    "subject": f"sub-{number:03d}", "session": "petct", "modality": modality,
-                    "image": f"{base}.nii.gz", "reference": f"{base}_dseg.nii.gz", "unit": unit,
-                })  # fmt: skip
+                rows.append(
+                    {
+                        "subject": f"sub-{number:03d}",
+                        "session": "petct",
+                        "modality": modality,
+                        "image": f"{base}.nii.gz",
+                        "reference": f"{base}_dseg.nii.gz",
+                        "unit": unit,
+                    }
+                )
         write_structures(root / "dseg.tsv", (BALL, ROD))
         return write_manifest(root / "manifest.tsv", rows)
 

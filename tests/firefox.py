@@ -11,11 +11,17 @@ import websocket
 
 # software rendering stands in for a graphics card
 PREFERENCES = {
-    "webgl.force-enabled": True, "webgl.disabled": False, "gfx.webrender.software": True,
-    "browser.shell.checkDefaultBrowser": False, "datareporting.policy.dataSubmissionEnabled": False,
-    "app.update.enabled": False, "browser.startup.page": 0, "network.captive-portal-service.enabled": False,
-    "network.connectivity-service.enabled": False, "security.fileuri.strict_origin_policy": True,
-}  # fmt: skip
+    "webgl.force-enabled": True,
+    "webgl.disabled": False,
+    "gfx.webrender.software": True,
+    "browser.shell.checkDefaultBrowser": False,
+    "datareporting.policy.dataSubmissionEnabled": False,
+    "app.update.enabled": False,
+    "browser.startup.page": 0,
+    "network.captive-portal-service.enabled": False,
+    "network.connectivity-service.enabled": False,
+    "security.fileuri.strict_origin_policy": True,
+}
 
 
 class Firefox:
@@ -27,23 +33,31 @@ class Firefox:
         (profile / "user.js").write_text("\n".join(lines))
         shown = [] if os.environ.get("DISPLAY") else ["--headless"]
         self.process = subprocess.Popen(
-            [command, *shown, "--no-remote", "--profile", str(profile), "--width", str(width),
-             "--height", str(height), "--remote-debugging-port", "0", "about:blank"],
-            stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
-        )  # fmt: skip
+            [
+                command,
+                *shown,
+                "--no-remote",
+                "--profile",
+                str(profile),
+                "--width",
+                str(width),
+                "--height",
+                str(height),
+                "--remote-debugging-port",
+                "0",
+                "about:blank",
+            ],
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+        )
         self.number, self.logs = 0, []
         address = self._address()
-        self.socket = websocket.create_connection(
-            f"{address}/session", timeout=180, suppress_origin=True
-        )
+        self.socket = websocket.create_connection(f"{address}/session", timeout=180, suppress_origin=True)
         self("session.new", capabilities={"alwaysMatch": {}})
         self("session.subscribe", events=["log.entryAdded"])
         self.page = self("browsingContext.getTree")["contexts"][0]["context"]
-        self(
-            "browsingContext.setViewport",
-            context=self.page,
-            viewport={"width": width, "height": height},
-        )
+        self("browsingContext.setViewport", context=self.page, viewport={"width": width, "height": height})
 
     def __enter__(self):
         return self
@@ -78,9 +92,12 @@ class Firefox:
     def evaluate(self, expression):
         """Value of an expression; a promise is awaited. Through JSON."""
         result = self(
-            "script.evaluate", expression=f"(async () => JSON.stringify(await ({expression}) ?? null))()",
-            target={"context": self.page}, awaitPromise=True, userActivation=True,
-        )  # fmt: skip
+            "script.evaluate",
+            expression=f"(async () => JSON.stringify(await ({expression}) ?? null))()",
+            target={"context": self.page},
+            awaitPromise=True,
+            userActivation=True,
+        )
         if result["type"] != "success":
             raise RuntimeError(result["exceptionDetails"]["text"])
         return json.loads(result["result"]["value"])
@@ -103,21 +120,17 @@ class Firefox:
 
     def tap(self, x, y, kind="mouse"):
         """A press of the mouse or of a finger at a place of the window."""
-        actions = [{"type": "pointerMove", "x": int(x), "y": int(y)}, {"type": "pointerDown", "button": 0},
-                   {"type": "pointerUp", "button": 0}]  # fmt: skip
-        source = {
-            "type": "pointer",
-            "id": kind,
-            "parameters": {"pointerType": kind},
-            "actions": actions,
-        }
+        actions = [
+            {"type": "pointerMove", "x": int(x), "y": int(y)},
+            {"type": "pointerDown", "button": 0},
+            {"type": "pointerUp", "button": 0},
+        ]
+        source = {"type": "pointer", "id": kind, "parameters": {"pointerType": kind}, "actions": actions}
         self("input.performActions", context=self.page, actions=[source])
 
     def picture(self):
         """PNG of the window."""
-        return base64.b64decode(
-            self("browsingContext.captureScreenshot", context=self.page)["data"]
-        )
+        return base64.b64decode(self("browsingContext.captureScreenshot", context=self.page)["data"])
 
     def errors(self):
         return [entry["text"] for entry in self.logs if entry["level"] == "error"]

@@ -29,19 +29,29 @@ def records(cells: list[dict]) -> pd.DataFrame:
     rows = []
     for i, cell in enumerate(cells):
         base = {
-            "paper": "P", "table": "Table 1", "row_line": 1, "section": "", "cohort": "C",
-            "session": "petct", "modality": "CT", "segmenter": "s", "prompt": "1 point",
-            "metric": "dice", "unit": "fraction", "line": i + 1, "column": "M", "model": "M",
+            "paper": "P",
+            "table": "Table 1",
+            "row_line": 1,
+            "section": "",
+            "cohort": "C",
+            "session": "petct",
+            "modality": "CT",
+            "segmenter": "s",
+            "prompt": "1 point",
+            "metric": "dice",
+            "unit": "fraction",
+            "line": i + 1,
+            "column": "M",
+            "model": "M",
             **cell,
-        }  # fmt: skip
+        }
         base.setdefault("row", base["structure"])
         for statistic, printed in parse_cell(base["raw"]).numbers or (("none", ""),):
             value = float(printed) if printed else np.nan
             half = half_unit(printed) if printed else np.nan
             rows.append(
-                {**base, "statistic": statistic, "value": value, "printed": printed,
-                 "half_unit": half}
-            )  # fmt: skip
+                {**base, "statistic": statistic, "value": value, "printed": printed, "half_unit": half}
+            )
     return pd.DataFrame(rows)
 
 
@@ -54,8 +64,16 @@ def summary(scores: np.ndarray, names: list[str], *, quartiles: bool = False, co
         if quartiles:
             q1, median, q3 = np.quantile(own, [0.25, 0.5, 0.75])
             raw = f"{median:.4f} ({q1:.4f}-{q3:.4f})"
-        cells.append({"structure": name, "raw": raw, "line": i + 1, "column": column,
-                      "model": column, "segmenter": column})  # fmt: skip
+        cells.append(
+            {
+                "structure": name,
+                "raw": raw,
+                "line": i + 1,
+                "column": column,
+                "model": column,
+                "segmenter": column,
+            }
+        )
     return cells
 
 

@@ -72,18 +72,14 @@ def test_both_images_of_a_subject_get_the_same_click(make_cohort, register, tmp_
         assert len(prompt.clicks) == 1
 
 
-def test_modality_blind_segmenter_is_scored_on_each_images_own_grid(
-    make_cohort, register, tmp_path
-):
+def test_modality_blind_segmenter_is_scored_on_each_images_own_grid(make_cohort, register, tmp_path):
     cohort = read_cohort(make_cohort(1))
     benchmark.score_cohort(cohort, register(Counting()), tmp_path, settings=ONE)
     for case in cohort.cases:
         masks = runs.read_prediction(tmp_path, "counting", case)
         assert masks["ball"].shape == case.read_image().shape
         click = runs.read_prompts(tmp_path, "counting", case)[0].clicks[0]
-        assert masks["ball"][
-            nearest_voxel(case.read_image().affine, click.xyz_mm, masks["ball"].shape)
-        ]
+        assert masks["ball"][nearest_voxel(case.read_image().affine, click.xyz_mm, masks["ball"].shape)]
 
 
 def test_second_run_predicts_nothing_and_gives_the_same_table(make_cohort, register, tmp_path):
@@ -198,15 +194,10 @@ def test_changed_image_is_predicted_again_and_the_other_is_not(make_cohort, regi
         (lambda image, prompt: 1 / 0, "ZeroDivisionError"),
         (lambda image, prompt: np.zeros(image.shape), "returned float64"),
         (lambda image, prompt: np.zeros((2, 2, 2), bool), r"\(2, 2, 2\)"),
-        (
-            lambda image, prompt: (_ for _ in ()).throw(MemoryError("no room")),
-            "ran out of memory",
-        ),
+        (lambda image, prompt: (_ for _ in ()).throw(MemoryError("no room")), "ran out of memory"),
     ],
 )
-def test_fault_of_a_segmenter_is_a_row_with_its_reason(
-    make_cohort, register, tmp_path, answer, reason
-):
+def test_fault_of_a_segmenter_is_a_row_with_its_reason(make_cohort, register, tmp_path, answer, reason):
     cohort = read_cohort(make_cohort(1))
     table = benchmark.score_cohort(cohort, register(Counting(answer)), tmp_path, settings=ONE)
     assert (table["status"] == "failed").all()
@@ -233,23 +224,23 @@ def test_corrective_clicks_follow_the_error_and_are_kept(make_cohort, register, 
     settings = Settings((Plan("centre", (0,), 2),))
     table = benchmark.score_cohort(cohort, register(Counting()), tmp_path, settings=settings)
     assert sorted(table["step"].unique()) == [0, 1, 2]
-    given = [
-        p for p in runs.read_prompts(tmp_path, "counting", cohort.cases[0]) if p.structure == "ball"
-    ]
+    given = [p for p in runs.read_prompts(tmp_path, "counting", cohort.cases[0]) if p.structure == "ball"]
     assert [len(p.clicks) for p in given] == [1, 2, 3]
     assert given[2].clicks[:2] == given[1].clicks
 
 
 def test_unavailable_segmenter_has_rows_and_no_number(make_cohort, tmp_path):
     record = Segmenter(
-        "absent", "Absent", "needs a package", lambda device: None, frozenset({"click"}),
+        "absent",
+        "Absent",
+        "needs a package",
+        lambda device: None,
+        frozenset({"click"}),
         packages=("no_such_package_here",),
-    )  # fmt: skip
+    )
     segmenters.register(record)
     try:
-        table = benchmark.score_cohort(
-            read_cohort(make_cohort(1)), "absent", tmp_path, settings=ONE
-        )
+        table = benchmark.score_cohort(read_cohort(make_cohort(1)), "absent", tmp_path, settings=ONE)
     finally:
         segmenters._registered.pop("absent", None)
     assert (table["status"] == "unavailable").all()
@@ -265,9 +256,7 @@ def test_output_folder_that_cannot_be_written_is_named(make_cohort, register, tm
         )
 
 
-def test_full_disk_ends_with_a_sentence_and_keeps_what_was_done(
-    make_cohort, register, tmp_path, monkeypatch
-):
+def test_full_disk_ends_with_a_sentence_and_keeps_what_was_done(make_cohort, register, tmp_path, monkeypatch):
     cohort = read_cohort(make_cohort(2))
     name = register(Counting())
     real, written = scores.write_scores, []
@@ -301,11 +290,20 @@ def test_killed_run_loses_the_case_in_hand_and_resumes(make_cohort, tmp_path):
         """
     )
     (tmp_path / "model.py").write_text(code)
-    command = [sys.executable, "-m", "umdlib", "score", str(manifest), "--segmenters",
-               f"{tmp_path / 'model.py'}:MINE", "--prompts", "centre", "--out", str(tmp_path / "run")]  # fmt: skip
-    killed = subprocess.run(
-        command, env={**os.environ, "KILL": "1"}, capture_output=True, text=True
-    )
+    command = [
+        sys.executable,
+        "-m",
+        "umdlib",
+        "score",
+        str(manifest),
+        "--segmenters",
+        f"{tmp_path / 'model.py'}:MINE",
+        "--prompts",
+        "centre",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    killed = subprocess.run(command, env={**os.environ, "KILL": "1"}, capture_output=True, text=True)
     assert killed.returncode == -signal.SIGKILL
     done = [p.name for p in (tmp_path / "run/cases/mine").iterdir() if not p.name.startswith(".")]
     assert sorted(done) == ["sub-001_petct_CT", "sub-001_petct_PET"]
@@ -364,8 +362,9 @@ def test_predictions_are_read_by_the_names_they_were_kept_under(make_cohort, reg
     pd.testing.assert_series_equal(
         anew.set_index(key)["dice"].sort_index(), fresh.set_index(key)["dice"].sort_index()
     )
-    assert not np.allclose(first["dice"], anew.set_index(key)["dice"].reindex(
-        pd.MultiIndex.from_frame(first[key])))  # fmt: skip
+    assert not np.allclose(
+        first["dice"], anew.set_index(key)["dice"].reindex(pd.MultiIndex.from_frame(first[key]))
+    )
 
 
 def test_predictions_of_other_structures_are_refused(make_cohort, register, tmp_path):
@@ -390,11 +389,13 @@ def test_a_structure_that_only_pet_has_is_not_asked_and_no_failure(make_cohort, 
     assert np.isnan(rows.loc["PET", "dice"]) and "not asked" in rows.loc["PET", "reason"]
     anew = benchmark.rescore(cohort, tmp_path / "run")
     pd.testing.assert_frame_equal(
-        anew[["structure", "modality", "status", "reason"]].sort_values(["structure", "modality"],
-        ignore_index=True),
+        anew[["structure", "modality", "status", "reason"]].sort_values(
+            ["structure", "modality"], ignore_index=True
+        ),
         table[["structure", "modality", "status", "reason"]].sort_values(
-            ["structure", "modality"], ignore_index=True),
-    )  # fmt: skip
+            ["structure", "modality"], ignore_index=True
+        ),
+    )
 
 
 def test_the_half_written_folder_of_a_living_process_is_left_alone(make_cohort, register, tmp_path):
@@ -402,8 +403,7 @@ def test_the_half_written_folder_of_a_living_process_is_left_alone(make_cohort, 
     folder = runs.case_folder(tmp_path, "counting", cohort.cases[0])
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
         living, dead = (
-            folder.with_name(f".{folder.name}.{benchmark._HOST}.{pid}.part")
-            for pid in (other.pid, 999999999)
+            folder.with_name(f".{folder.name}.{benchmark._HOST}.{pid}.part") for pid in (other.pid, 999999999)
         )
         elsewhere = folder.with_name(f".{folder.name}.other-host.999999999.part")
         for part in (living, dead, elsewhere):
@@ -419,9 +419,7 @@ def test_a_case_whose_prediction_is_gone_is_predicted_again(make_cohort, registe
     name = register(call)
     benchmark.score_cohort(cohort, name, tmp_path, settings=ONE)
     asked = call.calls
-    (
-        runs.case_folder(tmp_path, name, cohort.cases[0]) / runs.prediction_file("centre", 0, 0)
-    ).unlink()
+    (runs.case_folder(tmp_path, name, cohort.cases[0]) / runs.prediction_file("centre", 0, 0)).unlink()
     benchmark.score_cohort(cohort, name, tmp_path, settings=ONE)
     assert call.calls == asked + 2
 
@@ -442,8 +440,16 @@ def test_a_segmenter_that_cannot_be_loaded_has_rows_with_the_reason(make_cohort,
 def test_scoring_a_part_keeps_the_rows_of_the_rest(make_cohort, tmp_path):
     from umdlib.__main__ import main
 
-    call = ["score", str(make_cohort(2)), "--segmenters", "threshold", "--out", str(tmp_path / "r"),
-            "--prompts", "centre:1:0"]  # fmt: skip
+    call = [
+        "score",
+        str(make_cohort(2)),
+        "--segmenters",
+        "threshold",
+        "--out",
+        str(tmp_path / "r"),
+        "--prompts",
+        "centre:1:0",
+    ]
     assert main(call) == 0
     whole = scores.read_scores(tmp_path / "r" / "scores.parquet")
     assert main([*call, "--subjects", "sub-001"]) == 0
@@ -490,14 +496,13 @@ def test_no_memory_to_load_a_segmenter_ends_the_command(make_cohort, tmp_path):
         segmenters._registered.pop("large")
 
 
-def test_rescoring_keeps_the_rows_of_images_that_a_segmenter_has_no_weights_for(
-    make_cohort, tmp_path
-):
+def test_rescoring_keeps_the_rows_of_images_that_a_segmenter_has_no_weights_for(make_cohort, tmp_path):
     def load(device, condition):
         return lambda image, prompt, previous=None: image.data > 40
 
-    segmenters.register(Segmenter("half", "H", "H.", load, frozenset({"click"}),
-                                  conditions=(("petct", "CT"),)))  # fmt: skip
+    segmenters.register(
+        Segmenter("half", "H", "H.", load, frozenset({"click"}), conditions=(("petct", "CT"),))
+    )
     try:
         cohort = read_cohort(make_cohort(1))
         table = benchmark.score_cohort(cohort, "half", tmp_path, settings=ONE)
@@ -508,8 +513,7 @@ def test_rescoring_keeps_the_rows_of_images_that_a_segmenter_has_no_weights_for(
     key = ["subject", "modality", "structure"]
     columns = [*key, "status", "reason", "dice"]
     pd.testing.assert_frame_equal(
-        anew[columns].sort_values(key, ignore_index=True),
-        table[columns].sort_values(key, ignore_index=True),
+        anew[columns].sort_values(key, ignore_index=True), table[columns].sort_values(key, ignore_index=True)
     )
     assert anew["status"].value_counts().to_dict() == {"unavailable": 2, "ok": 2}
 

@@ -11,10 +11,12 @@ from umdbook import notebook
 from umdlib.errors import InputError
 
 STAMP = {
-    "cohort": "mine", "cohort_hash": "0123456789abcdef", "commit": "abc",
+    "cohort": "mine",
+    "cohort_hash": "0123456789abcdef",
+    "commit": "abc",
     "segmenters": {"net": {"weights": {"net.pt": "fedcba9876543210"}}, "plain": {}},
     "subjects": {"petct": 8, "petmr": 1},
-}  # fmt: skip
+}
 PARAMETERS = {
     "chapter": 'scores: str = "s.parquet"  # table\nsession: str = "petct"  # which\n'
     "harness: dict = {}  # more\nn: int = 2  # how many",
@@ -33,8 +35,12 @@ def staged(tmp_path):
         "  - file: results/chapter_petmr\n  - file: results/published_x\n  - file: results/absent\n"
     )
     for name, text in PARAMETERS.items():
-        document = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "p"},
-                                                      "language_info": {"name": "python"}})  # fmt: skip
+        document = nbformat.v4.new_notebook(
+            metadata={
+                "kernelspec": {"name": "python3", "display_name": "p"},
+                "language_info": {"name": "python"},
+            }
+        )
         document.cells = [
             nbformat.v4.new_markdown_cell("# Why?\n\nBecause.", id="t"),
             nbformat.v4.new_code_cell(text, id="p", metadata={"tags": ["parameters"]}),
@@ -42,12 +48,15 @@ def staged(tmp_path):
         templates.mkdir(exist_ok=True)
         nbformat.write(document, templates / f"{name}.ipynb")
     executed = [
-        notebook.execute(templates / f"{template}.ipynb", ran / f"{name}.ipynb", values, report=lambda _: None)
+        notebook.execute(
+            templates / f"{template}.ipynb", ran / f"{name}.ipynb", values, report=lambda _: None
+        )
         for name, template, values in (
             ("chapter_petmr", "chapter", {"scores": "it's.parquet", "session": "petmr"}),
-            ("published_x", "published_x", {}), ("root", "root", {"scores": "s.parquet"}),
+            ("published_x", "published_x", {}),
+            ("root", "root", {"scores": "s.parquet"}),
         )
-    ]  # fmt: skip
+    ]
     data = {"scores.csv": b"a\n1\n", "published_tables.zip": b"zip"}
     out = tmp_path / "staged"
     book.stage(source, out, executed, stamp=STAMP, template_folder=str(templates), data=data)

@@ -16,9 +16,13 @@ from umdlib.prompts.drawing import Click, Prompt
 SHAPE = (30, 24, 36)
 # asymmetric body: no flip of one organ lands on another
 CENTRES = {
-    "liver": (8, 9, 12, 5), "spleen": (22, 8, 13, 3), "kidney_left": (21, 17, 17, 3),
-    "kidney_right": (9, 18, 19, 3), "brain": (13, 11, 31, 4), "bladder": (16, 14, 4, 3),
-}  # fmt: skip
+    "liver": (8, 9, 12, 5),
+    "spleen": (22, 8, 13, 3),
+    "kidney_left": (21, 17, 17, 3),
+    "kidney_right": (9, 18, 19, 3),
+    "brain": (13, 11, 31, 4),
+    "bladder": (16, 14, 4, 3),
+}
 
 
 def ball(centre, radius) -> np.ndarray:
@@ -38,9 +42,7 @@ def predicted(references, rng, quality=1.0) -> dict[str, np.ndarray]:
     """A working segmenter's masks: shifted by up to a voxel, grown or shrunk, sometimes lost."""
     masks = {}
     for name, mask in references.items():
-        moved = ndimage.shift(mask.astype(float), rng.normal(0, 0.6, 3), order=1) > rng.uniform(
-            0.3, 0.7
-        )
+        moved = ndimage.shift(mask.astype(float), rng.normal(0, 0.6, 3), order=1) > rng.uniform(0.3, 0.7)
         masks[name] = np.zeros_like(mask) if rng.random() > quality else moved
     return masks
 
@@ -87,9 +89,11 @@ def test_no_alarm_on_203_clean_runs_of_seven_kinds_and_every_fault_is_named():
     assert clean.loc[clean["alarms"].ne(""), ["kind", "alarms"]].empty
     named = {
         "own label values as class ids": "swapped_structures",
-        "untrained super-classes": "dead_structure", "crop offset lost": "shifted",
-        "left and right flipped": "flipped", "no weights loaded": "always_empty",
-    }  # fmt: skip
+        "untrained super-classes": "dead_structure",
+        "crop offset lost": "shifted",
+        "left and right flipped": "flipped",
+        "no weights loaded": "always_empty",
+    }
     for fault, name in named.items():
         part = wrong.loc[wrong["wired"].eq(fault), "alarms"]
         assert len(part) == 29
@@ -148,9 +152,7 @@ def test_swapped_kidneys_are_named():
 def test_shifted_class_ids_are_a_swap():
     predictions, references = run(np.random.default_rng(2))
     names = list(CENTRES)
-    wrong = [
-        dict(zip(names, [p[n] for n in [*names[1:], names[0]]], strict=True)) for p in predictions
-    ]
+    wrong = [dict(zip(names, [p[n] for n in [*names[1:], names[0]]], strict=True)) for p in predictions]
     assert faults(wrong, references) == {"swapped_structures"}
 
 
@@ -194,8 +196,11 @@ def test_flips_are_named(axes):
 
 def test_permuted_axes_are_named_on_a_cube():
     rng = np.random.default_rng(6)
-    cube = [(np.pad(p[n], [(0, 36 - s) for s in SHAPE]), np.pad(r[n], [(0, 36 - s) for s in SHAPE]))
-            for p, r in zip(*run(rng), strict=True) for n in r]  # fmt: skip
+    cube = [
+        (np.pad(p[n], [(0, 36 - s) for s in SHAPE]), np.pad(r[n], [(0, 36 - s) for s in SHAPE]))
+        for p, r in zip(*run(rng), strict=True)
+        for n in r
+    ]
     wrong = [(p.transpose(2, 1, 0), r) for p, r in cube]
     (finding,) = canaries.check_orientation(wrong, "x")
     assert finding.fault == "permuted_axes"
@@ -241,9 +246,7 @@ def test_a_leaked_crop_is_named():
 def test_control_out_of_tolerance_and_nan_are_missed():
     assert canaries.check_control(0.90, 0.91, 0.02, "x", "liver") == []
     assert canaries.check_control(0.80, 0.91, 0.02, "x", "liver")[0].fault == "control_missed"
-    assert (
-        canaries.check_control(float("nan"), 0.91, 0.02, "x", "liver")[0].fault == "control_missed"
-    )
+    assert canaries.check_control(float("nan"), 0.91, 0.02, "x", "liver")[0].fault == "control_missed"
 
 
 def test_empty_masks_everywhere_are_named_and_nothing_else_is():

@@ -72,8 +72,9 @@ def test_a_mask_made_with_the_reference_does_not_come_again_without_it(run, monk
 
 def test_a_mask_that_is_drawn_by_chance_is_not_repeatable(run):
     rng = np.random.default_rng(0)
-    cohort, root = run(lambda image, prompt, previous=None: ball(image, prompt)
-                       ^ (rng.random(image.shape) < 0.01))  # fmt: skip
+    cohort, root = run(
+        lambda image, prompt, previous=None: ball(image, prompt) ^ (rng.random(image.shape) < 0.01)
+    )
     found = canary_run.check_run(cohort, root, ["canary_of_test"], device="cpu")
     assert found["faults"].str.contains("not_repeatable").all()
 

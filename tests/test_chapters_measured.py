@@ -16,9 +16,15 @@ import matplotlib.pyplot as plt
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 CHAPTERS = [
-    "modality_gap", "by_structure", "certainty", "empty_rule", "clicks", "reported", "learned_gap",
+    "modality_gap",
+    "by_structure",
+    "certainty",
+    "empty_rule",
+    "clicks",
+    "reported",
+    "learned_gap",
     "supervised",
-]  # fmt: skip
+]
 QUICK = {"n_resamples": 99, "n_cohorts": 40}
 
 

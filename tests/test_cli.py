@@ -49,8 +49,17 @@ def test_check_lists_every_fault_and_fails(capsys, make_cohort):
 
 
 def test_score_writes_a_table_and_reports_pairs(capsys, make_cohort, tmp_path):
-    status, out, _ = run(capsys, "score", make_cohort(1), "--segmenters", "threshold",
-                         "--prompts", "centre", "--out", tmp_path / "run")  # fmt: skip
+    status, out, _ = run(
+        capsys,
+        "score",
+        make_cohort(1),
+        "--segmenters",
+        "threshold",
+        "--prompts",
+        "centre",
+        "--out",
+        tmp_path / "run",
+    )
     assert status == 0
     table = read_scores(tmp_path / "run" / "scores.parquet")
     assert len(table) == 4
@@ -62,22 +71,10 @@ def test_score_writes_a_table_and_reports_pairs(capsys, make_cohort, tmp_path):
     [
         (("check", "nowhere.tsv"), "File nowhere.tsv does not exist."),
         (("score", "{m}", "--segmenters", "treshold", "--out", "x"), "Did you mean 'threshold'?"),
-        (
-            ("score", "{m}", "--segmenters", "threshold", "--out", "x", "--prompts", "center"),
-            "'centre'",
-        ),
-        (
-            ("score", "{m}", "--segmenters", "threshold", "--out", "x", "--tolerances", "0"),
-            "above 0 mm",
-        ),
-        (
-            ("score", "{m}", "--segmenters", "threshold", "--out", "x", "--session", "petmri"),
-            "'petmr'",
-        ),
-        (
-            ("score", "{m}", "--segmenters", "threshold", "--out", "x", "--modality", "MR"),
-            "No case of",
-        ),
+        (("score", "{m}", "--segmenters", "threshold", "--out", "x", "--prompts", "center"), "'centre'"),
+        (("score", "{m}", "--segmenters", "threshold", "--out", "x", "--tolerances", "0"), "above 0 mm"),
+        (("score", "{m}", "--segmenters", "threshold", "--out", "x", "--session", "petmri"), "'petmr'"),
+        (("score", "{m}", "--segmenters", "threshold", "--out", "x", "--modality", "MR"), "No case of"),
         (("run", "modality_gab"), "Did you mean 'modality_gap'?"),
         (("run", "modality_gap", "-p", "sesion", "petmr"), "Did you mean 'session'?"),
         (("run", "modality_gap", "-p", "seed", "one"), "Must be int."),

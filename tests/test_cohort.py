@@ -170,41 +170,41 @@ def test_pattern_without_match_is_an_error(tmp_path):
 
     (tmp_path / "a_CT.nii.gz").touch()
     with pytest.raises(InputError, match="has no reference"):
-        import_pattern(tmp_path, tmp_path / "m.tsv", image="{subject}_{modality}.nii.gz",
-                       reference="{subject}_{modality}_seg.nii.gz")  # fmt: skip
+        import_pattern(
+            tmp_path,
+            tmp_path / "m.tsv",
+            image="{subject}_{modality}.nii.gz",
+            reference="{subject}_{modality}_seg.nii.gz",
+        )
     with pytest.raises(InputError, match="No file in"):
-        import_pattern(tmp_path, tmp_path / "m.tsv", image="{subject}-{modality}.nii.gz",
-                       reference="{subject}.nii.gz")  # fmt: skip
+        import_pattern(
+            tmp_path, tmp_path / "m.tsv", image="{subject}-{modality}.nii.gz", reference="{subject}.nii.gz"
+        )
 
 
 def test_a_subset_keeps_what_is_named_and_leaves_the_images_where_they_are(make_cohort, tmp_path):
     whole = cohort.read_cohort(make_cohort(3))
     kept = [whole.structures[0].name]
-    part = cohort.read_cohort(
-        write_subset(whole, tmp_path / "part", subjects=["sub-002"], structures=kept)
-    )
+    part = cohort.read_cohort(write_subset(whole, tmp_path / "part", subjects=["sub-002"], structures=kept))
     assert [s.name for s in part.structures] == kept
     originals = [c for c in whole.cases if c.subject == "sub-002"]
     assert [c.image.resolve() for c in part.cases] == [c.image.resolve() for c in originals]
     value = whole.structures[0].value
     for case, original in zip(part.cases, originals, strict=True):
         before = original.read_reference().data
-        np.testing.assert_array_equal(
-            case.read_reference().data, np.where(before == value, value, 0)
-        )
-    for wrong, said in (({"subjects": ["sub-9"]}, "sub-9"), ({"structures": ["bal"]}, "'ball'"),
-                        ({"session": "petmr", "subjects": ["sub-001"]}, "Nothing of")):  # fmt: skip
+        np.testing.assert_array_equal(case.read_reference().data, np.where(before == value, value, 0))
+    for wrong, said in (
+        ({"subjects": ["sub-9"]}, "sub-9"),
+        ({"structures": ["bal"]}, "'ball'"),
+        ({"session": "petmr", "subjects": ["sub-001"]}, "Nothing of"),
+    ):
         with pytest.raises(InputError, match=said):
             write_subset(whole, tmp_path / "wrong", **wrong)
 
 
 @pytest.mark.parametrize(
     ("line", "message"),
-    [
-        ('moved "a bit', None),
-        ('"moved', "Line 4 of .* quotation mark"),
-        ('"a" b', "quotation mark"),
-    ],
+    [('moved "a bit', None), ('"moved', "Line 4 of .* quotation mark"), ('"a" b', "quotation mark")],
 )
 def test_a_quotation_mark_takes_no_line_away(make_cohort, line, message):
     manifest = make_cohort(2)
@@ -221,9 +221,12 @@ def test_a_quotation_mark_takes_no_line_away(make_cohort, line, message):
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
-    [("ball", "../ball", "Invalid structure name"), ("ball", " ", "Invalid structure name"),
-     ("#", "red", "Invalid colour")],
-)  # fmt: skip
+    [
+        ("ball", "../ball", "Invalid structure name"),
+        ("ball", " ", "Invalid structure name"),
+        ("#", "red", "Invalid colour"),
+    ],
+)
 def test_names_and_colours_of_structures_are_checked(make_cohort, old, new, message):
     table = make_cohort(1).parent / "dseg.tsv"
     table.write_text(table.read_text().replace(old, new, 1))
@@ -233,14 +236,9 @@ def test_names_and_colours_of_structures_are_checked(make_cohort, old, new, mess
 
 @pytest.mark.parametrize(
     ("modality", "change", "message"),
-    [
-        ("PET", lambda d: d * 5000, "is it activity"),
-        ("CT", lambda d: d + 1024, "is an offset still"),
-    ],
+    [("PET", lambda d: d * 5000, "is it activity"), ("CT", lambda d: d + 1024, "is an offset still")],
 )
-def test_images_of_another_unit_than_the_manifest_says_are_faults(
-    make_cohort, modality, change, message
-):
+def test_images_of_another_unit_than_the_manifest_says_are_faults(make_cohort, modality, change, message):
     manifest = make_cohort(1)
     case = next(c for c in cohort.read_cohort(manifest).cases if c.modality == modality)
     image = case.read_image()

@@ -26,12 +26,21 @@ def table(subjects=12, noise=0.02, seeds=(0, 1), sessions=("petct",), seed=0) ->
         for diet, s, structure in itertools.product(CELLS, seeds, ("liver", "spleen")):
             for side, modality in enumerate(("CT" if session == "petct" else "MR", "PET")):
                 score = CELLS[diet][side] + person + rng.normal(0, noise)
-                rows.append({
-                    "subject": f"sub-{n:03d}", "session": session, "modality": modality,
-                    "structure": structure, "prompt": "centre", "step": 0, "seed": 0,
-                    "segmenter": f"clicknet_{diet}" + (f"_{s}" if s else ""),
-                    "dice": float(np.clip(score, 0, 1)), "status": "ok", "reason": "",
-                })  # fmt: skip
+                rows.append(
+                    {
+                        "subject": f"sub-{n:03d}",
+                        "session": session,
+                        "modality": modality,
+                        "structure": structure,
+                        "prompt": "centre",
+                        "step": 0,
+                        "seed": 0,
+                        "segmenter": f"clicknet_{diet}" + (f"_{s}" if s else ""),
+                        "dice": float(np.clip(score, 0, 1)),
+                        "status": "ok",
+                        "reason": "",
+                    }
+                )
     return pd.DataFrame(rows)
 
 
@@ -42,9 +51,16 @@ def contrasts(scores, **options) -> pd.DataFrame:
 
 def test_planted_effects_come_back():
     found = contrasts(table())
-    wanted = {"gap": -0.5, "modality effect": -0.2, "transfer effect": -0.3, "reverse gap": 0.2,
-              "interaction": -0.7, "gap of both": -0.2, "price on structure": -0.05,
-              "price on PET": -0.05}  # fmt: skip
+    wanted = {
+        "gap": -0.5,
+        "modality effect": -0.2,
+        "transfer effect": -0.3,
+        "reverse gap": 0.2,
+        "interaction": -0.7,
+        "gap of both": -0.2,
+        "price on structure": -0.05,
+        "price on PET": -0.05,
+    }
     assert list(found.index) == list(wanted)
     for name, value in wanted.items():
         assert found.loc[name, "estimate"] == pytest.approx(value, abs=0.02)
@@ -94,8 +110,12 @@ def test_the_table_has_six_cells_per_session():
 def test_a_structure_that_one_cell_lacks_leaves_all_cells():
     """A missing score of one network takes that subject's structure out everywhere."""
     scores = table(subjects=3, noise=0)
-    gone = (scores["subject"].eq("sub-001") & scores["structure"].eq("spleen")
-            & scores["segmenter"].eq("clicknet_pet") & scores["modality"].eq("PET"))  # fmt: skip
+    gone = (
+        scores["subject"].eq("sub-001")
+        & scores["structure"].eq("spleen")
+        & scores["segmenter"].eq("clicknet_pet")
+        & scores["modality"].eq("PET")
+    )
     scores.loc[gone, ["dice", "status"]] = [np.nan, "failed"]
     rows = design.design_scores(scores)
     left = rows[rows["subject"].eq("sub-001")]

@@ -47,17 +47,16 @@ def built(n_subjects=7, structures=("liver", "aorta")):
         "rule_plot": overall.assign(empty="drop"),
         "variance_bars": variance_components(seeds),
         "error_rates": type_one_error(n_cohorts=50, n_resamples=99),
-        "coverage_plot": coverage(
-            sizes=(6, 10), shapes=("rare failures",), n_cohorts=20, n_resamples=50
-        ),
+        "coverage_plot": coverage(sizes=(6, 10), shapes=("rare failures",), n_cohorts=20, n_resamples=50),
     }
 
 
 # the figures of trained networks have tests of their own (test_trained, test_supervised)
 ALL = sorted(
-    name for name in figures.__all__
+    name
+    for name in figures.__all__
     if getattr(figures, name).__module__.rpartition(".")[2] in ("overview", "pairs", "stability")
-)  # fmt: skip
+)
 
 
 @pytest.fixture(scope="module")
@@ -86,9 +85,17 @@ def test_figure_of_two_subjects_and_a_lesion(little, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["paired_plot", "bland_altman", "distributions", "forest", "slope_chart",
-             "failure_quadrants", "ranking_stability"],
-)  # fmt: skip
+    "name",
+    [
+        "paired_plot",
+        "bland_altman",
+        "distributions",
+        "forest",
+        "slope_chart",
+        "failure_quadrants",
+        "ranking_stability",
+    ],
+)
 def test_figure_without_a_pair_says_so(inputs, name):
     table = inputs[name].iloc[:0]
     ax = getattr(figures, name)(table)
@@ -117,8 +124,11 @@ def test_figures_leave_the_process_style_alone(inputs):
 def test_forest_shows_each_interval_and_fills_the_sure_ones(inputs):
     table = inputs["forest"]
     ax = figures.forest(table)
-    ends = np.sort(np.concatenate([c.get_segments() for c in ax.collections
-                                   if hasattr(c, "get_segments")])[:, :, 0].ravel())  # fmt: skip
+    ends = np.sort(
+        np.concatenate([c.get_segments() for c in ax.collections if hasattr(c, "get_segments")])[
+            :, :, 0
+        ].ravel()
+    )
     np.testing.assert_allclose(ends, np.sort(table[["ci_low", "ci_high"]].to_numpy().ravel()))
 
 

@@ -52,8 +52,9 @@ def test_a_segmenter_without_a_pair_is_named(scores):
 def test_the_landing_page_opens_with_the_first_pair_that_there_is():
     table = score_table(n_subjects=4, structures=["liver", "spleen"], gap={"a": -0.1, "b": 0.1})
     other = table.assign(session="petmr", modality=table["modality"].replace("CT", "MR"))
-    table = pd.concat([table[table["session"].eq("petct")], other[table["session"].eq("petct")]],
-                      ignore_index=True)  # fmt: skip
+    table = pd.concat(
+        [table[table["session"].eq("petct")], other[table["session"].eq("petct")]], ignore_index=True
+    )
     lost = table["structure"].eq("liver") & table["modality"].eq("PET")
     lost |= table["session"].eq("petct") & table["modality"].eq("PET")
     table.loc[lost, ["dice", "status"]] = [np.nan, "failed"]

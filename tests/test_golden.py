@@ -19,8 +19,7 @@ from test_segmenters import phantom, twin, world
 from umdlib.prompts.drawing import Box, Click, Prompt
 
 FILE = Path(__file__).parent / "golden.npz"
-NAMES = ("sam_med3d_turbo", "nninteractive", "vista3d", "sam_vit_b", "medsam",
-         "litemedsam", "nnunet")  # fmt: skip
+NAMES = ("sam_med3d_turbo", "nninteractive", "vista3d", "sam_vit_b", "medsam", "litemedsam", "nnunet")
 CLICKS = (((17, 21, 11), True), ((14, 18, 10), True), ((27, 33, 12), False))
 
 

@@ -35,8 +35,9 @@ def case(tmp_path):
     write_volume(tmp_path / "pet.nii.gz", Volume(image, AFFINE, "SUV"))
     write_label_map(tmp_path / "pet_dseg.nii.gz", LabelMap(organ.astype(np.uint8), AFFINE))
     write_label_map(tmp_path / "pet_label-lesion_dseg.nii.gz", LabelMap(lesions, AFFINE))
-    return Case("sub-001", "petct", "PET", "SUV", tmp_path / "pet.nii.gz",
-                tmp_path / "pet_dseg.nii.gz", (ORGAN,))  # fmt: skip
+    return Case(
+        "sub-001", "petct", "PET", "SUV", tmp_path / "pet.nii.gz", tmp_path / "pet_dseg.nii.gz", (ORGAN,)
+    )
 
 
 def test_each_click_finds_one_lesion_and_the_largest_comes_first(case):
@@ -54,11 +55,7 @@ def test_each_click_finds_one_lesion_and_the_largest_comes_first(case):
 
 def test_the_summary_has_the_three_ways(case):
     summary = lesionwise.summary_table(lesionwise.run_trial(case, "threshold", ORGAN))
-    assert summary["way"].tolist() == [
-        "Liver, one click",
-        "Lesions, one click",
-        "Lesions, one click each",
-    ]
+    assert summary["way"].tolist() == ["Liver, one click", "Lesions, one click", "Lesions, one click each"]
     assert summary["clicks"].tolist() == [1, 1, 3]
     assert summary["parts"].tolist() == [1, 3, 3]
     assert summary["found"].tolist() == [1, 1, 3]

@@ -142,9 +142,7 @@ def test_a_mask_that_fills_the_volume_has_all_its_faces():
     less[..., -1] = False
     rows = [one(a, b, UNIT, (0.5,)) for a, b in ((full, less), (np.pad(full, 1), np.pad(less, 1)))]
     same_columns = ["dice", "surface_dice_0.5mm", "hausdorff", "hausdorff_95", "assd"]
-    assert rows[0][same_columns].tolist() == pytest.approx(
-        rows[1][same_columns].tolist(), rel=1e-12
-    )
+    assert rows[0][same_columns].tolist() == pytest.approx(rows[1][same_columns].tolist(), rel=1e-12)
     assert rows[0].hausdorff == 1
 
 
@@ -164,9 +162,8 @@ def test_a_spacing_of_any_digits_is_a_tolerance_and_a_distance(size):
     a, b = box((9, 9, 9), (2, 2, 2), (6, 6, 6)), box((9, 9, 9), (2, 2, 3), (6, 6, 7))
     written = float(str(np.float32(size))) if float(np.float32(size)) == size else size
     table = metrics.score(
-        a.astype(np.uint8), b.astype(np.uint8),
-        spacing_mm=(size,) * 3, values=[1], tolerances_mm=(written,),
-    )  # fmt: skip
+        a.astype(np.uint8), b.astype(np.uint8), spacing_mm=(size,) * 3, values=[1], tolerances_mm=(written,)
+    )
     assert table.iloc[0, 3] == 1
     assert table["hausdorff"].item() == written
 
@@ -203,11 +200,14 @@ def test_surface_dice_alone_is_the_one_among_all_metrics(seed):
 @pytest.mark.parametrize(
     ("spacing", "offset", "tolerance"),
     [
-        ((0.8, 0.8, 1.0), (0, 5, 3), 5.0), ((0.6, 0.6, 1.0), (0, 5, 4), 5.0),
-        ((0.98, 0.98, 0.98), (0, 0, 6), 5.88), ((2.04, 2.04, 3.0), (0, 5, 0), 10.2),
-        ((2.04, 2.04, 3.0), (5, 0, 0), 10.2), ((0.7, 0.7, 0.7), (0, 0, 40), 28.0),
+        ((0.8, 0.8, 1.0), (0, 5, 3), 5.0),
+        ((0.6, 0.6, 1.0), (0, 5, 4), 5.0),
+        ((0.98, 0.98, 0.98), (0, 0, 6), 5.88),
+        ((2.04, 2.04, 3.0), (0, 5, 0), 10.2),
+        ((2.04, 2.04, 3.0), (5, 0, 0), 10.2),
+        ((0.7, 0.7, 0.7), (0, 0, 40), 28.0),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("at", range(0, 12, 2))
 def test_surface_dice_alone_keeps_what_lies_at_the_tolerance(spacing, offset, tolerance, order, at):
@@ -413,10 +413,7 @@ def test_equal_to_surface_distance(n, column):
 def test_a_share_that_is_reached_exactly_is_decided_by_the_last_bit(order):
     # five lone voxels a side: 40 cells, and the cumulative area of 38 of them is 0.95 of all but for
     # rounding; surface-distance (commit 1f805ce) sums to 0.95 and gives 2, not 2.5
-    places = (
-        "000000800000800000000004000000000080000080",
-        "000004000000000020000000000400000400000100",
-    )
+    places = ("000000800000800000000004000000000080000080", "000004000000000020000000000400000400000100")
     masks = []
     for text in places:
         bits = np.unpackbits(np.frombuffer(bytes.fromhex(text), np.uint8))[:162]
@@ -427,9 +424,7 @@ def test_a_share_that_is_reached_exactly_is_decided_by_the_last_bit(order):
 
 def test_areas_do_not_depend_on_how_axes_are_named():
     spacing = (0.98, 2.04, 3.0)
-    np.testing.assert_allclose(
-        cell_areas_mm2(spacing[::-1])[REVERSED], cell_areas_mm2(spacing), rtol=1e-14
-    )
+    np.testing.assert_allclose(cell_areas_mm2(spacing[::-1])[REVERSED], cell_areas_mm2(spacing), rtol=1e-14)
 
 
 def test_every_shape_of_a_cell_has_triangles():
@@ -448,9 +443,7 @@ properties = settings(max_examples=25, deadline=None)
 
 
 def same(a, b):
-    np.testing.assert_allclose(
-        a[METRICS].astype(float), b[METRICS].astype(float), rtol=1e-12, atol=1e-12
-    )
+    np.testing.assert_allclose(a[METRICS].astype(float), b[METRICS].astype(float), rtol=1e-12, atol=1e-12)
 
 
 @properties
@@ -560,16 +553,9 @@ def test_packed_masks_come_back_as_they_were(count):
     expected = np.zeros((13, 11, 17), np.uint64)
     for bit, mask in enumerate(masks):
         expected |= mask.astype(np.uint64) << np.uint64(bit)
-    orders = [
-        np.asfortranarray,
-        np.ascontiguousarray,
-        lambda m: m,
-        lambda m: np.repeat(m, 2, 1)[:, ::2],
-    ]
+    orders = [np.asfortranarray, np.ascontiguousarray, lambda m: m, lambda m: np.repeat(m, 2, 1)[:, ::2]]
     for first in orders:
-        packed = metrics.pack_bits(
-            [first(masks[0]), *(orders[n % 4](m) for n, m in enumerate(masks[1:]))]
-        )
+        packed = metrics.pack_bits([first(masks[0]), *(orders[n % 4](m) for n, m in enumerate(masks[1:]))])
         np.testing.assert_array_equal(packed, expected)
         for bit, mask in enumerate(masks):
             np.testing.assert_array_equal(metrics.unpack_bit(packed, bit), mask)
@@ -579,8 +565,13 @@ def test_bits_of_a_label_map_in_any_order_and_type():
     a, _ = label_maps(np.random.default_rng(7))
     expected = metrics.pack_bits([a == 200, a == 3])
     assert expected.max() == 2
-    for other in (a, np.asfortranarray(a), a.transpose(1, 0, 2).copy().transpose(1, 0, 2),
-                  a.astype(np.int32), a.astype(np.uint16)):  # fmt: skip
+    for other in (
+        a,
+        np.asfortranarray(a),
+        a.transpose(1, 0, 2).copy().transpose(1, 0, 2),
+        a.astype(np.int32),
+        a.astype(np.uint16),
+    ):
         np.testing.assert_array_equal(metrics.label_bits(other, [200, 3]), expected)
     with pytest.raises(InputError, match="given twice"):
         metrics.label_bits(a, [3, 3])

@@ -31,9 +31,7 @@ def test_empty_masks_have_no_lesions():
     missed = detection.detect(reference, none, spacing_mm=(1, 1, 1))
     assert (missed.found, missed.invented, missed.missed_ml) == (0, 0, volume)
     invented = detection.detect(none, prediction, spacing_mm=(1, 1, 1))
-    assert (invented.reference, invented.invented, invented.invented_ml) == (
-        0, 2, pytest.approx(0.012)
-    )  # fmt: skip
+    assert (invented.reference, invented.invented, invented.invented_ml) == (0, 2, pytest.approx(0.012))
 
 
 def test_masks_on_two_grids_are_named():
@@ -50,8 +48,9 @@ def test_a_spacing_is_positive(spacing_mm):
 def test_lesions_that_touch_by_an_edge_are_one_and_by_a_corner_two():
     mask = np.zeros((3, 3, 3), bool)
     mask[0, 0, 0] = mask[1, 1, 0] = mask[2, 2, 1] = True
-    counted = {n: detection.detect(mask, mask, spacing_mm=(1, 1, 1), connectivity=n).reference
-               for n in (6, 18, 26)}  # fmt: skip
+    counted = {
+        n: detection.detect(mask, mask, spacing_mm=(1, 1, 1), connectivity=n).reference for n in (6, 18, 26)
+    }
     assert counted == {6: 3, 18: 2, 26: 1}
     assert detection.detect(mask, mask, spacing_mm=(1, 1, 1)).reference == 2
 
@@ -93,9 +92,13 @@ def test_counts_are_those_of_filling_voxel_by_voxel(seed, connectivity):
     invented = [p for p in back if not p & a]
     found = detection.detect(*pair, spacing_mm=(1, 2, 5), connectivity=connectivity)
     assert found == detection.Detection(
-        len(there), len(back), len(there) - len(missed), len(invented),
-        pytest.approx(sum(map(len, missed)) / 100), pytest.approx(sum(map(len, invented)) / 100),
-    )  # fmt: skip
+        len(there),
+        len(back),
+        len(there) - len(missed),
+        len(invented),
+        pytest.approx(sum(map(len, missed)) / 100),
+        pytest.approx(sum(map(len, invented)) / 100),
+    )
 
 
 def voxels(mask):

@@ -40,16 +40,14 @@ def test_parameters_are_found_with_type_default_and_help(template):
 
 
 def test_misspelt_parameter_is_refused_with_the_nearest_name(template):
-    with pytest.raises(
-        InputError, match=r"Unknown parameter of chapter 'sesion'. Did you mean 'session'\?"
-    ):
+    with pytest.raises(InputError, match=r"Unknown parameter of chapter 'sesion'. Did you mean 'session'\?"):
         notebook.check_values(template("1"), {"sesion": "petmr"})
 
 
 @pytest.mark.parametrize(
-    "values", [{"subjects": "3"}, {"subjects": 2.5}, {"session": 1}, {"quick": 1}, {"flags": "1"},
-               {"subjects": True}]  # fmt: skip
-)  # fmt: skip
+    "values",
+    [{"subjects": "3"}, {"subjects": 2.5}, {"session": 1}, {"quick": 1}, {"flags": "1"}, {"subjects": True}],
+)
 def test_wrong_type_is_refused(template, values):
     with pytest.raises(InputError, match=r"Must be \w+\.$"):
         notebook.check_values(template("1"), values)
@@ -58,13 +56,7 @@ def test_wrong_type_is_refused(template, values):
 def test_texts_become_values_of_the_declared_type(template):
     texts = {"session": "12", "subjects": "4", "share": "1", "flags": "a,b", "quick": "no"}
     values = notebook.parse_values(template("1"), texts)
-    assert values == {
-        "session": "12",
-        "subjects": 4,
-        "share": 1,
-        "flags": ["a", "b"],
-        "quick": False,
-    }
+    assert values == {"session": "12", "subjects": 4, "share": 1, "flags": ["a", "b"], "quick": False}
     with pytest.raises(InputError, match="is 'four'. Must be int"):
         notebook.parse_values(template("1"), {"subjects": "four"})
 
@@ -72,9 +64,7 @@ def test_texts_become_values_of_the_declared_type(template):
 def test_run_substitutes_words_and_leaves_no_trace_of_the_machine(template, tmp_path):
     out = tmp_path / "out" / "chapter_petmr.ipynb"
     lines = []
-    notebook.execute(
-        template("print(session, subjects)"), out, {"session": "petmr"}, report=lines.append
-    )
+    notebook.execute(template("print(session, subjects)"), out, {"session": "petmr"}, report=lines.append)
     document = json.loads(out.read_text())
     assert document["cells"][0]["source"] == ["# Is MR better in PET/MR?"]
     assert document["cells"][-1]["outputs"][0]["text"] == ["petmr 3\n"]
@@ -107,9 +97,7 @@ def test_killed_kernel_is_a_failure_and_no_result(template, tmp_path):
 def test_two_runs_differ_in_their_seconds_only(template, tmp_path):
     texts = []
     for name in ("a", "b"):
-        path = notebook.execute(
-            template("print(1)"), tmp_path / f"{name}.ipynb", report=lambda _: None
-        )
+        path = notebook.execute(template("print(1)"), tmp_path / f"{name}.ipynb", report=lambda _: None)
         document = json.loads(path.read_text())
         for key in ("seconds", "cell_seconds"):
             del document["metadata"]["umd"][key]

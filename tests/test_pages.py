@@ -49,9 +49,7 @@ def html_files(pages):
 
 
 def chapters(pages):
-    return [
-        p for p in html_files(pages) if p.name not in ("search.html", "genindex.html", "index.html")
-    ]
+    return [p for p in html_files(pages) if p.name not in ("search.html", "genindex.html", "index.html")]
 
 
 def test_every_internal_link_leads_somewhere(pages):
@@ -60,20 +58,14 @@ def test_every_internal_link_leads_somewhere(pages):
     for page, links in parsed.items():
         for _, target in links.targets:
             parts = urlsplit(target)
-            if (
-                parts.scheme
-                or parts.netloc
-                or target.startswith(("data:", "mailto:", "javascript:"))
-            ):
+            if parts.scheme or parts.netloc or target.startswith(("data:", "mailto:", "javascript:")):
                 continue
             file = (page.parent / unquote(parts.path)).resolve() if parts.path else page
             file = file / "index.html" if file.is_dir() else file
             if not file.is_file():
                 dead.append(f"{page.name} -> {target}")
             elif parts.fragment and file.suffix == ".html":
-                anchors = (
-                    parsed[file].anchors if file in parsed else Links(file.read_text()).anchors
-                )
+                anchors = parsed[file].anchors if file in parsed else Links(file.read_text()).anchors
                 if unquote(parts.fragment) not in anchors:
                     dead.append(f"{page.name} -> {target} (no such anchor)")
     assert not dead
@@ -89,9 +81,7 @@ def test_pages_load_nothing_from_elsewhere(pages):
 
 
 def test_no_trace_of_the_machine(pages):
-    here = re.compile(
-        "|".join(re.escape(str(p)) for p in {Path.home(), Path.cwd()} if len(p.parts) > 1)
-    )
+    here = re.compile("|".join(re.escape(str(p)) for p in {Path.home(), Path.cwd()} if len(p.parts) > 1))
     texts = [p for p in pages.rglob("*") if p.suffix in (".html", ".ipynb", ".txt", ".md")]
     found = [p.name for p in texts if here.search(p.read_text("utf-8", "ignore"))]
     assert not found
@@ -100,18 +90,17 @@ def test_no_trace_of_the_machine(pages):
 def test_every_picture_says_what_it_shows(pages):
     silent = [
         f"{page.name}: {image.get('src', '')[:60]}"
-        for page in chapters(pages) for image in Links(page.read_text("utf-8")).images
+        for page in chapters(pages)
+        for image in Links(page.read_text("utf-8")).images
         if not (image.get("alt") or "").strip() or "../_images" in (image.get("alt") or "")
-    ]  # fmt: skip
+    ]
     assert not silent
 
 
 def test_the_site_is_light(pages):
     sizes = {p: p.stat().st_size for p in pages.rglob("*") if p.is_file()}
     assert sum(sizes.values()) < 60e6
-    heavy = [
-        f"{p.name} {s / 1e6:.1f} MB" for p, s in sizes.items() if p.suffix == ".html" and s > 3e6
-    ]
+    heavy = [f"{p.name} {s / 1e6:.1f} MB" for p, s in sizes.items() if p.suffix == ".html" and s > 3e6]
     assert not heavy
 
 
@@ -159,9 +148,7 @@ def test_no_page_reports_an_error_moves_while_loading_or_scrolls_sideways(pages,
     for path in chapters(pages):
         page = context.new_page()
         page.on("pageerror", lambda e, p=path: faults.append(f"{p.name}: {e}"))
-        page.on(
-            "console", lambda m, p=path: m.type == "error" and faults.append(f"{p.name}: {m.text}")
-        )
+        page.on("console", lambda m, p=path: m.type == "error" and faults.append(f"{p.name}: {m.text}"))
         page.goto(path.as_uri())
         page.wait_for_load_state("load")
         wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
@@ -207,9 +194,7 @@ def test_a_page_loads_little_until_a_viewer_is_opened(pages, browser):
         page.wait_for_load_state("load")
         files = [Path(unquote(urlsplit(u).path)) for u in loaded if u.startswith("file:")]
         size = sum(f.stat().st_size for f in files if f.is_file()) / 1e6
-        if size > PAGE_MB or any(
-            {"volumes", "vendor"} & set(f.parts) and "umd" in f.parts for f in files
-        ):
+        if size > PAGE_MB or any({"volumes", "vendor"} & set(f.parts) and "umd" in f.parts for f in files):
             heavy.append(f"{path.name}: {size:.1f} MB")
         page.close()
     context.close()
@@ -218,9 +203,10 @@ def test_a_page_loads_little_until_a_viewer_is_opened(pages, browser):
 
 def test_every_viewer_says_what_it_loads_and_keeps_to_it(pages):
     said = [
-        float(mb) for page in chapters(pages)
+        float(mb)
+        for page in chapters(pages)
         for mb in re.findall(r"Open the 3D viewer \(([\d.]+) MB\)", page.read_text("utf-8"))
-    ]  # fmt: skip
+    ]
     assert said and max(said) <= VIEWER_MB
 
 
@@ -313,8 +299,9 @@ def test_no_serious_accessibility_fault(pages, browser, axe, width, scheme):
         result = page.evaluate("axe.run(document, { resultTypes: ['violations'], preload: false })")
         found += [
             f"{path.name}: {v['id']} ({v['impact']}) {v['nodes'][0]['html'][:90]}"
-            for v in result["violations"] if v["impact"] in ("serious", "critical")
-        ]  # fmt: skip
+            for v in result["violations"]
+            if v["impact"] in ("serious", "critical")
+        ]
         page.close()
     context.close()
     assert not found

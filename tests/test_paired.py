@@ -6,13 +6,7 @@ import pytest
 
 from umdlib.errors import InputError
 from umdlib.scores.simulated import score_table
-from umdlib.statistics.comparison import (
-    compare,
-    condition,
-    paired_differences,
-    subject_means,
-    unpaired,
-)
+from umdlib.statistics.comparison import compare, condition, paired_differences, subject_means, unpaired
 
 QUICK = {"n_resamples": 500}
 
@@ -26,10 +20,9 @@ def test_difference_is_pet_minus_structural(table):
     pairs = paired_differences(table)
     row = pairs.iloc[0]
     cells = table[
-        (
-            table[["subject", "structure", "segmenter"]]
-            == row[["subject", "structure", "segmenter"]]
-        ).all(axis=1)
+        (table[["subject", "structure", "segmenter"]] == row[["subject", "structure", "segmenter"]]).all(
+            axis=1
+        )
     ].set_index("modality")["dice"]
     assert row["difference"] == pytest.approx(cells["PET"] - cells["CT"], abs=1e-15)
     assert pairs["state"].eq("paired").all()
@@ -49,12 +42,8 @@ def test_a_modality_blind_segmenter_has_a_gap_of_exactly_zero(table):
 def test_row_order_does_not_matter(table):
     shuffled = table.sample(frac=1, random_state=1)
     pd.testing.assert_frame_equal(
-        paired_differences(table).sort_values(
-            ["segmenter", "structure", "subject"], ignore_index=True
-        ),
-        paired_differences(shuffled).sort_values(
-            ["segmenter", "structure", "subject"], ignore_index=True
-        ),
+        paired_differences(table).sort_values(["segmenter", "structure", "subject"], ignore_index=True),
+        paired_differences(shuffled).sort_values(["segmenter", "structure", "subject"], ignore_index=True),
     )
 
 
@@ -85,10 +74,7 @@ def test_only_seeds_scored_on_both_sides_enter_either_mean():
     many.loc[gone, ["dice", "status"]] = [np.nan, "failed"]
     row = paired_differences(many).iloc[0]
     assert row["n_seeds"] == 1
-    assert (
-        row["structural"]
-        == many.loc[many["seed"].eq(0) & many["modality"].eq("CT"), "dice"].iloc[0]
-    )
+    assert row["structural"] == many.loc[many["seed"].eq(0) & many["modality"].eq("CT"), "dice"].iloc[0]
 
 
 def test_structures_of_a_subject_are_one_value(table):
@@ -105,7 +91,11 @@ def test_condition_takes_the_centre_prompt_or_the_only_one(table):
     own = table[table["segmenter"].eq("b")].assign(segmenter="d", prompt="class")
     kept = condition(pd.concat([table, other, own], ignore_index=True))
     assert kept.groupby("segmenter")["prompt"].unique().explode().tolist() == [
-        "centre", "centre", "centre", "class"]  # fmt: skip
+        "centre",
+        "centre",
+        "centre",
+        "class",
+    ]
     with pytest.raises(InputError, match="prompt of a 'box'"):
         condition(pd.concat([table, other], ignore_index=True), prompt="box")
 
@@ -119,9 +109,7 @@ def test_condition_takes_step_zero():
 
 def test_the_intervals_of_a_cell_do_not_depend_on_other_segmenters(table):
     every = compare(table, **QUICK).set_index(["segmenter", "structure"])
-    alone = compare(table[table["segmenter"].eq("b")], **QUICK).set_index(
-        ["segmenter", "structure"]
-    )
+    alone = compare(table[table["segmenter"].eq("b")], **QUICK).set_index(["segmenter", "structure"])
     columns = ["estimate", "ci_low", "ci_high", "p_permutation", "p_wilcoxon", "hl", "d_z"]
     np.testing.assert_allclose(
         every.loc[alone.index, columns].to_numpy(float), alone[columns].to_numpy(float), rtol=1e-12
@@ -243,9 +231,7 @@ def test_duplicate_rows_are_refused_by_name(table):
 
 
 def test_unpaired_subjects_are_counted_per_comparison(table):
-    lone = table.drop(
-        index=table.index[table["subject"].eq("sub-003") & table["modality"].eq("PET")]
-    )
+    lone = table.drop(index=table.index[table["subject"].eq("sub-003") & table["modality"].eq("PET")])
     result = compare(lone, **QUICK)
     assert result["n_unpaired"].eq(1).all()
     assert result["n_pairs"].eq(11).all()

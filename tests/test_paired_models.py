@@ -30,12 +30,22 @@ FAILS = {
 def as_scores(cells):
     """A score table of one segmenter from lists of DSC per structure and modality."""
     rows = [
-        {"subject": f"s{i:02d}", "session": "petct", "modality": modality, "structure": structure,
-         "segmenter": "a", "prompt": "centre", "step": 0, "seed": 0, "dice": value,
-         "status": "ok", "reason": ""}
+        {
+            "subject": f"s{i:02d}",
+            "session": "petct",
+            "modality": modality,
+            "structure": structure,
+            "segmenter": "a",
+            "prompt": "centre",
+            "step": 0,
+            "seed": 0,
+            "dice": value,
+            "status": "ok",
+            "reason": "",
+        }
         for (structure, modality), values in cells.items()
         for i, value in enumerate(values)
-    ]  # fmt: skip
+    ]
     return pd.DataFrame(rows)
 
 
@@ -147,21 +157,23 @@ def crossed():
         names=["subject", "structure", "seed", "modality"],
     )
     table = pd.DataFrame({"dice": np.array(VALUES) / 1000}, index=keys).reset_index()
-    return table.assign(
-        session="petct", segmenter="a", prompt="random", step=0, status="ok", reason=""
-    )
+    return table.assign(session="petct", segmenter="a", prompt="random", step=0, status="ok", reason="")
 
 
 def test_sums_of_squares_equal_r(crossed):
     table = variance_components(crossed).set_index("source")
     # R: anova(lm(y ~ i*o*m + i:o:k + i:o:k:m))[, 1:2]
     expected = {
-        "subject": (5, 0.6189430694444), "structure": (2, 1.3418867777778),
-        "modality": (1, 0.2889266805556), "subject:structure": (10, 0.1045158888889),
-        "subject:modality": (5, 0.0632020694444), "structure:modality": (2, 0.0446674444444),
-        "subject:structure:modality": (10, 0.0223255555556), "prompt": (18, 0.0952957500000),
+        "subject": (5, 0.6189430694444),
+        "structure": (2, 1.3418867777778),
+        "modality": (1, 0.2889266805556),
+        "subject:structure": (10, 0.1045158888889),
+        "subject:modality": (5, 0.0632020694444),
+        "structure:modality": (2, 0.0446674444444),
+        "subject:structure:modality": (10, 0.0223255555556),
+        "prompt": (18, 0.0952957500000),
         "prompt:modality": (18, 0.0082717500000),
-    }  # fmt: skip
+    }
     for source, (df, squares) in expected.items():
         assert table.loc[source, "df"] == df
         assert table.loc[source, "sum_squares"] == pytest.approx(squares, abs=1e-10)
@@ -173,12 +185,16 @@ def test_components_equal_lme4(crossed):
     # R, lme4: VarCorr(lmer(y ~ (1|i)+(1|o)+(1|m)+(1|i:o)+(1|i:m)+(1|o:m)+(1|i:o:m)+(1|i:o:k)));
     # REML equals the method of moments in a balanced design with positive estimates.
     expected = {
-        "subject": 0.008577429529109, "structure": 0.026683308092433,
-        "modality": 0.007116299545378, "subject:structure": 0.000846094706812,
-        "subject:modality": 0.001734646736783, "structure:modality": 0.001675089730844,
-        "subject:structure:modality": 0.000886506490812, "prompt": 0.002417333253034,
+        "subject": 0.008577429529109,
+        "structure": 0.026683308092433,
+        "modality": 0.007116299545378,
+        "subject:structure": 0.000846094706812,
+        "subject:modality": 0.001734646736783,
+        "structure:modality": 0.001675089730844,
+        "subject:structure:modality": 0.000886506490812,
+        "prompt": 0.002417333253034,
         "prompt:modality": 0.000459540872190,
-    }  # fmt: skip
+    }
     for source, value in expected.items():
         assert table.loc[source, "component"] == pytest.approx(value, rel=2e-3)
 
@@ -274,9 +290,7 @@ def test_scores_without_failure_hold_no_failed_seed():
     seeds = pd.concat([table.assign(seed=s) for s in range(3)], ignore_index=True)
     lost = seeds["seed"].eq(0) & seeds["modality"].eq("PET")
     seeds.loc[lost, ["dice", "status"]] = [0.0, "prediction_empty"]
-    with_lost, without = (
-        hurdle(t).query("part == 'score'") for t in (seeds, seeds[~seeds["seed"].eq(0)])
-    )
+    with_lost, without = (hurdle(t).query("part == 'score'") for t in (seeds, seeds[~seeds["seed"].eq(0)]))
     pd.testing.assert_frame_equal(with_lost, without)
 
 

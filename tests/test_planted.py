@@ -47,8 +47,13 @@ def test_parity_is_within_the_named_tolerance_and_every_tolerance_has_its_reason
 def test_the_cost_of_systems_is_what_the_benchmark_wrote(tmp_path):
     file = tmp_path / "systems.json"
     assert "No full-size system was timed" in systems.cost_markdown(file)
-    row = {"segmenter": "litemedsam", "unit": "one slice", "million parameters": 9.8,
-           "CPU seconds": 1.25, "peak MB": 700}  # fmt: skip
+    row = {
+        "segmenter": "litemedsam",
+        "unit": "one slice",
+        "million parameters": 9.8,
+        "CPU seconds": 1.25,
+        "peak MB": 700,
+    }
     file.write_text(json.dumps({"rows": [row]}), "utf-8")
     assert "| LiteMedSAM | one slice | 9.8 | 1.25 | 700 |" in systems.cost_markdown(file)
     file.write_text("{}", "utf-8")

@@ -50,9 +50,7 @@ def test_dome_shift_of_a_slab_is_what_it_was_moved_by(shift):
     labels[:, :, 10:30], labels[:, :, 30:55] = 1, 8
     pet = np.where(np.arange(60) < 30 + shift, 2.0, 0.5) * np.ones((20, 20, 1))
     affine = np.diag([4.0, 4, 4, 1])
-    found = dome_shift_mm(
-        Volume(pet.astype(np.float32), affine, "SUV"), LabelMap(labels, affine), 1, 8
-    )
+    found = dome_shift_mm(Volume(pet.astype(np.float32), affine, "SUV"), LabelMap(labels, affine), 1, 8)
     assert found == pytest.approx(4.0 * shift, abs=0.1)
 
 
@@ -103,9 +101,7 @@ def test_report_of_a_flipped_grid_is_the_same_picture():
     affine = np.diag([2.0, 2, 2, 1])
     flipped = np.diag([-2.0, 2, 2, 1])
     flipped[0, 3] = 10.0
-    one, two = (
-        canonical(v) for v in (Volume(data, affine, "SUV"), Volume(data[::-1], flipped, "SUV"))
-    )
+    one, two = (canonical(v) for v in (Volume(data, affine, "SUV"), Volume(data[::-1], flipped, "SUV")))
     assert np.array_equal(one.data, two.data)
     picture, extent = plane(two, "coronal", 4.0)
     assert picture[3, 0] == 7.0
@@ -118,9 +114,7 @@ def test_report_draws_six_panels_in_the_style_of_the_book():
 
     from umdlib.figures.style import style_sheet
 
-    volume = Volume(
-        np.random.default_rng(0).random((10, 8, 20)).astype(np.float32), np.eye(4), "SUV"
-    )
+    volume = Volume(np.random.default_rng(0).random((10, 8, 20)).astype(np.float32), np.eye(4), "SUV")
     with mpl.style.context(style_sheet()):
         figure = report(volume, volume, title="sub-001")
     assert len(figure.subfigs[0].axes) == 6
@@ -128,10 +122,18 @@ def test_report_draws_six_panels_in_the_style_of_the_book():
 
 
 def test_a_cohort_without_organs_has_no_ranges_and_an_empty_figure():
-    lesions = pd.DataFrame({
-        "subject": ["sub-001"], "session": ["petct"], "modality": ["CT"], "unit": ["HU"],
-        "structure": ["tumour"], "volume_ml": [12.0], "mean": [40.0], "sd": [5.0],
-    })  # fmt: skip
+    lesions = pd.DataFrame(
+        {
+            "subject": ["sub-001"],
+            "session": ["petct"],
+            "modality": ["CT"],
+            "unit": ["HU"],
+            "structure": ["tumour"],
+            "volume_ml": [12.0],
+            "mean": [40.0],
+            "sd": [5.0],
+        }
+    )
     assert plausibility.range_table(lesions).empty
     assert not plausibility.range_figure(lesions, "PET").axison
 
@@ -143,9 +145,7 @@ def test_three_unlike_subjects_are_the_lightest_the_heaviest_and_one_between():
 
     sizes = {"a": 30, "b": 19, "c": 24, "d": 38, "e": 25}
     pairs = [pair(s, "petmr" if s in "ae" else "petct") for s in sizes]
-    table = pd.DataFrame(
-        {"subject": sizes.keys(), "height_cm": "100", "weight_kg": map(str, sizes.values())}
-    )
+    table = pd.DataFrame({"subject": sizes.keys(), "height_cm": "100", "weight_kg": map(str, sizes.values())})
     assert [p[0].subject for p in unlike(pairs, table)] == ["b", "a", "e"]
     assert [p[0].subject for p in unlike(pairs[1:4], table)] == ["b", "d", "c"]
     assert unlike(pairs, table.drop(columns="height_cm"), 2) == pairs[:2]

@@ -60,9 +60,7 @@ def test_monai_and_simpleitk_still_say_what_is_recorded(recorded):
     said = recorded["programs"]["MONAI"]["two masks"]
     tolerance = [recorded["tolerance_mm"]]
     assert float(mm.compute_dice(*pair)) == pytest.approx(said["dice"])
-    assert float(mm.compute_surface_dice(*pair, tolerance, **options)) == pytest.approx(
-        said["surface_dice"]
-    )
+    assert float(mm.compute_surface_dice(*pair, tolerance, **options)) == pytest.approx(said["surface_dice"])
     assert float(mm.compute_hausdorff_distance(*pair, percentile=95, **options)) == pytest.approx(
         said["hausdorff_95"]
     )
@@ -75,8 +73,12 @@ def test_monai_and_simpleitk_still_say_what_is_recorded(recorded):
 def test_answers_that_are_no_number_are_words(tmp_path):
     said = dict(zip(programs.METRICS, (1.0, "nan", "inf", "error"), strict=True))
     none = dict.fromkeys(programs.METRICS)
-    report = {"programs": {"a": {"version": "1", **dict.fromkeys((*programs.EMPTY, "two masks"), said)},
-                           "b": {"version": "2", **dict.fromkeys((*programs.EMPTY, "two masks"), none)}}}  # fmt: skip
+    report = {
+        "programs": {
+            "a": {"version": "1", **dict.fromkeys((*programs.EMPTY, "two masks"), said)},
+            "b": {"version": "2", **dict.fromkeys((*programs.EMPTY, "two masks"), none)},
+        }
+    }
     path = tmp_path / "said.json"
     path.write_text(json.dumps(report))
     read = programs.read_programs(path)

@@ -35,9 +35,10 @@ def test_notebook_opens_with_a_title_and_declares_typed_parameters(cells):
 
 def test_cells_are_short(cells):
     lengths = sorted(
-        len("".join(c["source"]).splitlines()) for c in cells
+        len("".join(c["source"]).splitlines())
+        for c in cells
         if c["cell_type"] == "code" and "hide-input" not in c["metadata"].get("tags", [])
-    )  # fmt: skip
+    )
     assert lengths[len(lengths) // 2] <= 12
 
 
@@ -98,11 +99,28 @@ def graph_of(cohort: Path, segmenters: str) -> subprocess.CompletedProcess:
     """The jobs and commands of a book of one's own, without running any."""
     pytest.importorskip("snakemake")
     return subprocess.run(
-        [sys.executable, "-m", "snakemake", "book", "--snakefile", "workflow/Snakefile", "--dry-run",
-         "--printshellcmds", "--cores", "1", "--configfile", "workflow/small.yaml", "--config",
-         f"cohort={cohort}", f"segmenters={segmenters}"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "snakemake",
+            "book",
+            "--snakefile",
+            "workflow/Snakefile",
+            "--dry-run",
+            "--printshellcmds",
+            "--cores",
+            "1",
+            "--configfile",
+            "workflow/small.yaml",
+            "--config",
+            f"cohort={cohort}",
+            f"segmenters={segmenters}",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_the_graph_takes_a_cohort_and_a_segmenter_from_anywhere(make_cohort, tmp_path):

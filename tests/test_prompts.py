@@ -69,9 +69,11 @@ def test_the_world_point_is_one_to_a_millionth_of_a_millimetre():
 
 
 @given(
-    st.tuples(*[st.floats(-3, 3)] * 3), st.tuples(*[st.floats(0.3, 8)] * 3),
-    st.tuples(*[st.floats(-900, 900)] * 3), st.tuples(*[st.floats(-400, 400)] * 3),
-)  # fmt: skip
+    st.tuples(*[st.floats(-3, 3)] * 3),
+    st.tuples(*[st.floats(0.3, 8)] * 3),
+    st.tuples(*[st.floats(-900, 900)] * 3),
+    st.tuples(*[st.floats(-400, 400)] * 3),
+)
 @settings(max_examples=60, deadline=None)
 def test_any_affine_keeps_a_world_point_to_a_millionth_of_a_millimetre(turn, edges, shift, point):
     affine = np.eye(4)
@@ -136,9 +138,7 @@ def test_a_scribble_keeps_the_stretch_that_lies_in_both_images():
     assert kept.note == ""
     assert 0 < len(kept.scribble) < len(alone)
     assert kept.scribble == alone[-len(kept.scribble) :]
-    assert all(
-        partner.data[prompts.click_voxel(prompts.Click(p), partner)] == 1 for p in kept.scribble
-    )
+    assert all(partner.data[prompts.click_voxel(prompts.Click(p), partner)] == 1 for p in kept.scribble)
     partner.data[:] = 0
     outside = draw("scribble", {"CT": curved(), "PET": partner}, [LIVER])["liver"]
     assert (outside.scribble, outside.note) == (alone, prompts.OUTSIDE_PARTNER)
@@ -262,9 +262,7 @@ def test_official_clicks_lie_in_the_error(protocol):
     reference = pair()["CT"].data == 1
     prediction = np.roll(reference, 3, axis=0)
     for _ in range(10):
-        click = prompts.corrective_click(
-            reference, prediction, np.eye(4), protocol=protocol, rng=rng
-        )
+        click = prompts.corrective_click(reference, prediction, np.eye(4), protocol=protocol, rng=rng)
         ijk = tuple(int(v) for v in click.xyz_mm)
         assert reference[ijk] != prediction[ijk]
         assert click.positive == reference[ijk]
@@ -292,8 +290,10 @@ def test_boxes_of_labels_and_differences(order):
     label_map[5:66, 3, 60:130] = 4
     label_map[0, 0, 0] = 9
     assert depth.bounding_boxes(label_map, [4, 9, 5]) == [
-        (slice(5, 66), slice(3, 4), slice(60, 130)), (slice(0, 1),) * 3, None
-    ]  # fmt: skip
+        (slice(5, 66), slice(3, 4), slice(60, 130)),
+        (slice(0, 1),) * 3,
+        None,
+    ]
     other = label_map == 4
     changed = other.copy(order="K")
     changed[69, 8, 2] = True

@@ -79,10 +79,12 @@ def test_explorer_holds_every_dsc_once():
 
 @pytest.mark.parametrize(
     ("by", "condition", "chosen", "kind"),
-    [("organ", "UMD-PETCT CT (UMD)", "segvol", "kind of line"),
-     ("structure", "UMD CT", "segvol", "condition"),
-     ("structure", "UMD-PETCT CT (UMD)", "seganypet", "segmenter of UMD-PETCT")],
-)  # fmt: skip
+    [
+        ("organ", "UMD-PETCT CT (UMD)", "segvol", "kind of line"),
+        ("structure", "UMD CT", "segvol", "condition"),
+        ("structure", "UMD-PETCT CT (UMD)", "seganypet", "segmenter of UMD-PETCT"),
+    ],
+)
 def test_a_selection_that_was_not_published_is_refused(by, condition, chosen, kind):
     with pytest.raises(InputError, match=kind):
         explorer.pick(explorer.comparable_scores(), by=by, condition=condition, chosen=chosen)
@@ -113,8 +115,9 @@ def test_pairing_removes_the_confounding_and_the_spread():
 
 
 def test_the_same_seed_gives_the_same_simulation():
-    runs = [pairing.simulate_benchmarks(pairing.World(), np.random.default_rng(7), repeats=5)
-            for _ in range(2)]  # fmt: skip
+    runs = [
+        pairing.simulate_benchmarks(pairing.World(), np.random.default_rng(7), repeats=5) for _ in range(2)
+    ]
     pd.testing.assert_frame_equal(*runs)
 
 
@@ -132,12 +135,8 @@ def test_figures_return_their_axes():
     effort = figures.prompt_effort(published.cells(published.read("seganypet_s3")))
     world = pairing.World()
     found = pairing.simulate_benchmarks(world, np.random.default_rng(1), repeats=20)
-    rows = pd.DataFrame({"label": ["a"], "difference": [0.1], "sd_a": [0.2], "sd_b": [0.1],
-                         "n": [50]})  # fmt: skip
-    selection = {
-        "a": ("UMD-PETCT CT (UMD)", "segvol"),
-        "b": ("PETS-Organ PET (SegAnyPET)", "sat_pro"),
-    }
+    rows = pd.DataFrame({"label": ["a"], "difference": [0.1], "sd_a": [0.2], "sd_b": [0.1], "n": [50]})
+    selection = {"a": ("UMD-PETCT CT (UMD)", "segvol"), "b": ("PETS-Organ PET (SegAnyPET)", "sat_pro")}
     draw = [
         lambda ax: figures.modality_dumbbells(own, ax),
         lambda ax: figures.training_bars(published.read_training(), ax),
@@ -148,9 +147,8 @@ def test_figures_return_their_axes():
         lambda ax: figures.simulated_estimates(found, world, ax),
         figures.validation_designs,
         figures.click_loop,
-        lambda ax: figures.two_selections(explorer.comparable_scores(), by="structure", ax=ax,
-                                          **selection),
-    ]  # fmt: skip
+        lambda ax: figures.two_selections(explorer.comparable_scores(), by="structure", ax=ax, **selection),
+    ]
     for function in draw:
         ax = plt.figure().add_subplot()
         assert function(ax) is ax

@@ -48,9 +48,13 @@ def test_rounding_can_take_certainty_away():
 
 @pytest.mark.parametrize(
     ("means", "sds", "n"),
-    [((0.1, np.nan), (0.1, 0.1), 10), ((0.1, 0.2), (0.1, np.nan), 10),
-     ((0.1, 0.2), (-0.1, 0.1), 10), ((0.1, 0.2), (0.1, 0.1), 1)],
-)  # fmt: skip
+    [
+        ((0.1, np.nan), (0.1, 0.1), 10),
+        ((0.1, 0.2), (0.1, np.nan), 10),
+        ((0.1, 0.2), (-0.1, 0.1), 10),
+        ((0.1, 0.2), (0.1, 0.1), 1),
+    ],
+)
 def test_what_a_paired_p_needs_is_asked_for(means, sds, n):
     with pytest.raises(InputError, match="A paired p needs"):
         published.p_range(means, sds, n)

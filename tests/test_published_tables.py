@@ -56,8 +56,9 @@ def test_every_number_says_where_it_was_printed(name):
     table = published.read(name)
     assert (table[["paper", "table", "row", "column"]] != "").all(axis=None)
     assert (table["line"] >= 1).all()
-    assert all(number in raw.replace(",", "") for number, raw in
-               zip(table["printed"], table["raw"], strict=True))  # fmt: skip
+    assert all(
+        number in raw.replace(",", "") for number, raw in zip(table["printed"], table["raw"], strict=True)
+    )
 
 
 @pytest.mark.parametrize("name", SIZE)
@@ -156,13 +157,20 @@ def test_a_cell_that_is_none_of_the_forms_is_refused(raw):
         published.parse_cell(raw)
 
 
-@pytest.mark.parametrize(("raw", "numbers"), [
-    ("0.7039(0.1155)", ["0.7039", "0.1155"]),
-    ("0.9379 (0.9298–0.9419)", ["0.9379", "0.9298", "0.9419"]),
-    ("0.0348 (0.0043-0.1954)", ["0.0348", "0.0043", "0.1954"]),
-    ("11,041", ["11041"]), ("9828", ["9828"]), ("~0.55", ["0.55"]),
-    ("/", []), ("—", []), ("", []),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("raw", "numbers"),
+    [
+        ("0.7039(0.1155)", ["0.7039", "0.1155"]),
+        ("0.9379 (0.9298–0.9419)", ["0.9379", "0.9298", "0.9419"]),
+        ("0.0348 (0.0043-0.1954)", ["0.0348", "0.0043", "0.1954"]),
+        ("11,041", ["11041"]),
+        ("9828", ["9828"]),
+        ("~0.55", ["0.55"]),
+        ("/", []),
+        ("—", []),
+        ("", []),
+    ],
+)
 def test_cells_are_read(raw, numbers):
     assert [n for _, n in published.parse_cell(raw).numbers] == numbers
 

@@ -57,17 +57,14 @@ def built(tmp_path_factory):
         image.save(source / f"{name}.png")
     out = source / "out"
     with docutils_namespace():
-        app = Sphinx(
-            source, source, out, source / "trees", "html", warningiserror=True, status=None
-        )
+        app = Sphinx(source, source, out, source / "trees", "html", warningiserror=True, status=None)
         app.build()
     return {p.stem: p.read_text() for p in out.glob("*.html")}
 
 
 def linked(page):
     return re.findall(
-        r'<a class="umd-term[^"]*" href="([^"]*)" title="([^"]*)">([^<]*(?:<span[^>]*>)?[^<]*)',
-        page,
+        r'<a class="umd-term[^"]*" href="([^"]*)" title="([^"]*)">([^<]*(?:<span[^>]*>)?[^<]*)', page
     )
 
 
@@ -114,9 +111,7 @@ def test_an_inline_script_is_kept_once():
             self.attributes = {"body": body}
 
     first, file, other = Script("const A = 1"), Script(), Script("const B = 2")
-    assert heads.once([first, file, Script("const A = 1"), other, "plain"]) == [
-        first, file, other, "plain",
-    ]  # fmt: skip
+    assert heads.once([first, file, Script("const A = 1"), other, "plain"]) == [first, file, other, "plain"]
 
 
 def test_charts_have_a_class_and_pictures_none(built):

@@ -13,33 +13,88 @@ ROOT = Path(__file__).parent.parent / "umdlib"
 # Every room stands in one of these halves, in the order of the way from images to pages.
 GROUND = {"errors", "atomic", "labels", "geometry", "nifti", "streams", "volume"}
 LEFT = {
-    "cohort", "importers", "synthetic", "prompts", "scribbles", "depth", "boxed", "metrics", "surface",
+    "cohort",
+    "importers",
+    "synthetic",
+    "prompts",
+    "scribbles",
+    "depth",
+    "boxed",
+    "metrics",
+    "surface",
     "detection",
-    "segmenters", "weights", "inert", "ceilings", "training",
-}  # fmt: skip
+    "segmenters",
+    "weights",
+    "inert",
+    "ceilings",
+    "training",
+}
 LOOP = {"benchmark", "runs", "canaries"}
 STATISTICS = {
-    "scores", "pairs", "paired", "resampling", "mean_bounds", "rank_tests", "multiplicity",
-    "equivalence", "failures", "empty_rules", "hurdle", "ranking", "variance", "simulated",
-    "operating", "effort", "reported", "published", "finding", "design", "supervised",
+    "scores",
+    "pairs",
+    "paired",
+    "resampling",
+    "mean_bounds",
+    "rank_tests",
+    "multiplicity",
+    "equivalence",
+    "failures",
+    "empty_rules",
+    "hurdle",
+    "ranking",
+    "variance",
+    "simulated",
+    "operating",
+    "effort",
+    "reported",
+    "published",
+    "finding",
+    "design",
+    "supervised",
     "withheld",
-}  # fmt: skip
+}
 SHOWN = {"tables", "figures", "interactive"}
 PICTURES = {
-    "panes", "overlays", "posters", "webvolumes", "viewers", "pictures", "montage", "exhibits",
-    "gallery", "live",
-}  # fmt: skip
+    "panes",
+    "overlays",
+    "posters",
+    "webvolumes",
+    "viewers",
+    "pictures",
+    "montage",
+    "exhibits",
+    "gallery",
+    "live",
+}
 # what one page of the book shows of the left half
 PAGES = {
-    "systems", "plausibility", "toy_masks", "canary_run", "timings", "planted", "controls", "flags",
-    "lesionwise", "lesion_pictures", "trained", "shifts",
-    "margins", "programs",
-}  # fmt: skip
+    "systems",
+    "plausibility",
+    "toy_masks",
+    "canary_run",
+    "timings",
+    "planted",
+    "controls",
+    "flags",
+    "lesionwise",
+    "lesion_pictures",
+    "trained",
+    "shifts",
+    "margins",
+    "programs",
+}
 ENDS = {"__main__", "book", "notebook", "reader"}
 HALVES = {
-    "ground": GROUND, "left": LEFT, "loop": LOOP, "statistics": STATISTICS, "shown": SHOWN,
-    "pictures": PICTURES, "pages": PAGES, "ends": ENDS,
-}  # fmt: skip
+    "ground": GROUND,
+    "left": LEFT,
+    "loop": LOOP,
+    "statistics": STATISTICS,
+    "shown": SHOWN,
+    "pictures": PICTURES,
+    "pages": PAGES,
+    "ends": ENDS,
+}
 # What the rooms of each half may import beside their own half.
 KNOWS = {
     "ground": set(),
@@ -55,8 +110,11 @@ HEAVY = {"torch", "monai", "torchvision", "timm", "medsam_lite"}
 
 
 def rooms():
-    return {p.stem if p.is_file() else p.name for p in ROOT.iterdir()
-            if p.suffix == ".py" or (p / "__init__.py").is_file()} - {"__init__"}  # fmt: skip
+    return {
+        p.stem if p.is_file() else p.name
+        for p in ROOT.iterdir()
+        if p.suffix == ".py" or (p / "__init__.py").is_file()
+    } - {"__init__"}
 
 
 def files(room):

@@ -69,8 +69,13 @@ def test_the_numbers_that_the_module_states_are_those_of_the_network():
     made = network.build(FULL)
     known = made.encode(image(24))
     assert known.image.shape == (1, 64, 6, 6, 6)
-    assert made.decode(known, [torch.tensor([[12.0, 12, 12, 1]])], torch.zeros(1, 1, 24, 24, 24)
-                       ).shape == (1, 1, 24, 24, 24)  # fmt: skip
+    assert made.decode(known, [torch.tensor([[12.0, 12, 12, 1]])], torch.zeros(1, 1, 24, 24, 24)).shape == (
+        1,
+        1,
+        24,
+        24,
+        24,
+    )
     assert (len(made.layers), made.layers[0].attention.num_heads) == (3, 6)
     assert (len(made.transformer.layers), made.transformer.num_heads) == (2, 4)
     assert 0.6e6 < network.parameters(made) < 0.7e6
@@ -83,10 +88,11 @@ def test_place_sign_and_previous_mask_each_change_the_answer(net):
     here = torch.tensor([[4.0, 4, 4, 1]])
     with torch.inference_mode():
         answers = [
-            net.decode(known, [here], none), net.decode(known, [here + torch.tensor([6.0, 0, 0, 0])], none),
+            net.decode(known, [here], none),
+            net.decode(known, [here + torch.tensor([6.0, 0, 0, 0])], none),
             net.decode(known, [torch.cat([here, here * torch.tensor([2.0, 2, 2, 0])])], none),
             net.decode(known, [here], half),
-        ]  # fmt: skip
+        ]
     for n, one in enumerate(answers):
         for other in answers[:n]:
             assert (one - other).abs().max() > 1e-4
@@ -100,9 +106,7 @@ def test_prompts_of_different_lengths_are_answered_together_as_alone(net):
     none = torch.zeros(1, 1, 16, 16, 16)
     with torch.inference_mode():
         together = net.decode(known, [three, three[:1]], none.expand(2, -1, -1, -1, -1))
-        torch.testing.assert_close(
-            together[:1], net.decode(known, [three], none), atol=1e-5, rtol=1e-5
-        )
+        torch.testing.assert_close(together[:1], net.decode(known, [three], none), atol=1e-5, rtol=1e-5)
         asked = net._asked([one, three])
         torch.testing.assert_close(asked[0, 2], net.no_click.weight[0])
         torch.testing.assert_close(asked[0, 4], net.no_click.weight[0])
@@ -138,16 +142,16 @@ def test_clicks_come_one_by_one_and_each_mask_is_fed_back():
             return image
 
         def decode(self, known, clicks, previous):
-            self.seen.append(
-                ([len(c) for c in clicks], float(previous.sum()), torch.is_grad_enabled())
-            )
+            self.seen.append(([len(c) for c in clicks], float(previous.sum()), torch.is_grad_enabled()))
             out = torch.full_like(previous, -1.0)
             out[:, :, :2] = 1.0
             return out + self.weight
 
     settings = promptable.replace(SMALL, rounds=9, clicks=9, graded=3, batch=2)
-    patches = [draw_patch(two(), "both", np.random.default_rng(s), size=24, prompts=1, centred=True)
-               for s in range(2)]  # fmt: skip
+    patches = [
+        draw_patch(two(), "both", np.random.default_rng(s), size=24, prompts=1, centred=True)
+        for s in range(2)
+    ]
     net = Sees()
     for seed in range(20):
         net.seen = []
@@ -172,8 +176,13 @@ def test_a_training_that_was_stopped_ends_where_one_that_ran_through_does(tmp_pa
 
 def test_one_process_of_torchrun_trains_to_the_same_weights(tmp_path, monkeypatch):
     plain, _, _ = train(tmp_path / "plain")
-    for key, value in {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0",
-                       "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29512"}.items():  # fmt: skip
+    for key, value in {
+        "RANK": "0",
+        "WORLD_SIZE": "1",
+        "LOCAL_RANK": "0",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": "29512",
+    }.items():
         monkeypatch.setenv(key, value)
     try:
         parallel, _, _ = train(tmp_path / "parallel")
@@ -188,9 +197,17 @@ def test_one_process_of_torchrun_trains_to_the_same_weights(tmp_path, monkeypatc
 def test_clicks_and_image_are_learned(tmp_path):
     """Blocks of one intensity: two hundred steps find them from one click."""
     settings = promptable.replace(
-        promptable.settings_of("sam_med3d_small"), steps=200, clicks=3, rounds=3, patch=24,
-        widths=(24, 32), heads=2, depth=1, learning_rate=3e-3, diet="structural",
-    )  # fmt: skip
+        promptable.settings_of("sam_med3d_small"),
+        steps=200,
+        clicks=3,
+        rounds=3,
+        patch=24,
+        widths=(24, 32),
+        heads=2,
+        depth=1,
+        learning_rate=3e-3,
+        diet="structural",
+    )
     _, log, _ = train(tmp_path, settings)
     assert log["dice_first"].iloc[-10:].mean() > 0.6
     assert log["loss"].iloc[-10:].mean() < 0.6 * log["loss"].iloc[:3].mean()
@@ -297,8 +314,9 @@ def test_a_network_of_ones_own_is_named_by_its_card(tmp_path):
     promptable.release(net, log, cost, SMALL, data, name="mine", title="Mine", folder=tmp_path)
     record = segmenters.get(f"sam_med3d_small:{tmp_path / 'mine.json'}")
     assert (record.name, record.title, record.modalities) == ("mine", "Mine (seed 3)", ("CT",))
-    shown = Volume(np.random.default_rng(0).normal(size=(20, 22, 24)).astype(np.float32),
-                   np.diag([8.0, 8, 8, 1]), "HU")  # fmt: skip
+    shown = Volume(
+        np.random.default_rng(0).normal(size=(20, 22, 24)).astype(np.float32), np.diag([8.0, 8, 8, 1]), "HU"
+    )
     prompt = Prompt("liver", clicks=(Click((80.0, 80.0, 80.0)),))
     mask = segmenters.load(record)(shown, prompt)
     again = sam_med3d_small.SamMed3DSmall(net, "cpu", name="mine")(shown, prompt)
@@ -310,8 +328,19 @@ def test_a_network_of_ones_own_is_named_by_its_card(tmp_path):
 def test_the_command_trains_it(make_cohort, tmp_path, capsys):
     from umdlib.__main__ import main
 
-    call = ["train", "promptable", str(make_cohort(2)), "--out", str(tmp_path), "--smoke", "--least",
-            "2", "--threads", "1", "--network"]  # fmt: skip
+    call = [
+        "train",
+        "promptable",
+        str(make_cohort(2)),
+        "--out",
+        str(tmp_path),
+        "--smoke",
+        "--least",
+        "2",
+        "--threads",
+        "1",
+        "--network",
+    ]
     assert main([*call, "sam_med3d_smal"]) == 2
     assert "Did you mean 'sam_med3d_small'" in capsys.readouterr().err
     assert main([*call, "sam_med3d_small"]) == 0
@@ -327,8 +356,9 @@ def test_the_released_trainings_share_all_but_their_images(diet):
     card.check(done.name)
     assert done.settings | {"diet": ""} == first.settings | {"diet": ""}
     assert (done.data["cohort_sha256"], done.code_version) == (
-        first.data["cohort_sha256"], first.code_version,
-    )  # fmt: skip
+        first.data["cohort_sha256"],
+        first.code_version,
+    )
     assert (done.settings["clicks"], done.settings["rounds"]) == (20, 20)
 
 
@@ -336,8 +366,17 @@ def test_the_released_trainings_share_all_but_their_images(diet):
 
 
 def contrasts(estimates: dict[str, tuple[float, float, float]]) -> pd.DataFrame:
-    rows = [{"session": "petct", "contrast": "interaction", "network": n, "estimate": e, "ci_low": a,
-             "ci_high": b} for n, (e, a, b) in estimates.items()]  # fmt: skip
+    rows = [
+        {
+            "session": "petct",
+            "contrast": "interaction",
+            "network": n,
+            "estimate": e,
+            "ci_low": a,
+            "ci_high": b,
+        }
+        for n, (e, a, b) in estimates.items()
+    ]
     return pd.DataFrame(rows)
 
 
@@ -367,8 +406,9 @@ def test_architectures_stand_side_by_side_and_one_alone_has_no_table():
 def test_every_architecture_has_its_costs_and_curves():
     costs = trained.costs()
     for family in trained.ARCHITECTURES:
-        assert {d for d, _ in (design.parts_of(n, family=family) for n in trained.released(family))
-                } == set(design.DIETS)  # fmt: skip
+        assert {d for d, _ in (design.parts_of(n, family=family) for n in trained.released(family))} == set(
+            design.DIETS
+        )
         assert set(trained.released(family)) <= set(costs["name"])
         assert set(trained.logs(family=family)) == set(design.DIETS)
 

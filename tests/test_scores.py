@@ -10,11 +10,23 @@ from umdlib.scores import table as scores
 
 def table(**changes):
     rows = [
-        {"subject": f"sub-{n:03d}", "session": "petct", "modality": m, "structure": "liver",
-         "segmenter": "threshold", "prompt": "centre", "step": 0, "seed": 0, "dice": 0.5,
-         "surface_dice_1mm": 0.4, "status": "ok", "reason": ""}
-        for n in (1, 2) for m in ("CT", "PET")
-    ]  # fmt: skip
+        {
+            "subject": f"sub-{n:03d}",
+            "session": "petct",
+            "modality": m,
+            "structure": "liver",
+            "segmenter": "threshold",
+            "prompt": "centre",
+            "step": 0,
+            "seed": 0,
+            "dice": 0.5,
+            "surface_dice_1mm": 0.4,
+            "status": "ok",
+            "reason": "",
+        }
+        for n in (1, 2)
+        for m in ("CT", "PET")
+    ]
     return pd.DataFrame(rows).assign(**changes)
 
 

@@ -81,9 +81,7 @@ def test_contract(name):
         drawn = segment(image, replace(prompt, clicks=(), scribble=line))
         assert not np.array_equal(drawn, first)
         np.testing.assert_array_equal(segment(image, prompt), first, err_msg="the line was kept")
-        np.testing.assert_array_equal(
-            segment(image, replace(prompt, clicks=(), scribble=line)), drawn
-        )
+        np.testing.assert_array_equal(segment(image, replace(prompt, clicks=(), scribble=line)), drawn)
 
 
 @pytest.mark.parametrize("name", segmenters.names())
@@ -168,14 +166,13 @@ def test_unknown_name_suggests_the_nearest():
 def test_a_prompt_of_no_usable_kind_is_refused():
     image, _ = phantom()
     with pytest.raises(InputError, match=r"takes click or negative click; the prompt .* holds box"):
-        segmenters.load("threshold")(
-            image, Prompt("liver", box=Box(world((1, 1, 1)), world((3, 3, 3))))
-        )
+        segmenters.load("threshold")(image, Prompt("liver", box=Box(world((1, 1, 1)), world((3, 3, 3)))))
 
 
 def test_a_segmenter_that_returns_another_grid_is_refused():
-    record = Segmenter("wrong", "W", "W.", lambda d: lambda i, p, q=None: np.zeros((2, 2, 2), bool),
-                       frozenset({"click"}))  # fmt: skip
+    record = Segmenter(
+        "wrong", "W", "W.", lambda d: lambda i, p, q=None: np.zeros((2, 2, 2), bool), frozenset({"click"})
+    )
     image, _ = phantom()
     with pytest.raises(InputError, match=r"'wrong' returned bool .2, 2, 2. for phantom"):
         segmenters.load(record)(image, prompt_for(record))
@@ -219,9 +216,11 @@ def test_quick_convolutions_give_the_same_sums():
     torch = pytest.importorskip("torch")
     with network.seeded(1):
         net = torch.nn.Sequential(
-            torch.nn.Conv3d(2, 8, 3, padding=1), torch.nn.Conv3d(8, 6, 2, stride=2),
-            torch.nn.Conv3d(6, 4, 3, padding="same"), torch.nn.ConvTranspose3d(4, 2, 2, stride=2),
-        )  # fmt: skip
+            torch.nn.Conv3d(2, 8, 3, padding=1),
+            torch.nn.Conv3d(8, 6, 2, stride=2),
+            torch.nn.Conv3d(6, 4, 3, padding="same"),
+            torch.nn.ConvTranspose3d(4, 2, 2, stride=2),
+        )
         x = torch.randn(1, 2, 12, 10, 14)
     with torch.inference_mode():
         plain = net(x)
@@ -248,12 +247,13 @@ USERS = {
     "sibling.py": "VALUE = 40",
     "beside.py": "import sibling\n" + MODEL.replace("40", "sibling.VALUE"),
     "partial.py": MODEL.replace("load=load", "load=functools.partial(load)").replace(
-        "import Segmenter", "import Segmenter\nimport functools"),
+        "import Segmenter", "import Segmenter\nimport functools"
+    ),
     "absent.py": "import no_such_package\n" + MODEL,
     "typo.py": MODEL + "\nthis is no Python",
     "kind.py": MODEL.replace('"click"', '"point"'),
     "slash.py": MODEL.replace('"users_own"', '"users/own"'),
-}  # fmt: skip
+}
 
 
 @pytest.fixture

@@ -59,9 +59,14 @@ def made(tmp_path):
 
     def segment(*, options=None, **change):
         given = {
-            "affine": "image.affine", "value": 1, "matched": 1.0, "log": True, "more": "pass",
-            "word": "done", "record": str(tmp_path / "seen"),
-        } | change  # fmt: skip
+            "affine": "image.affine",
+            "value": 1,
+            "matched": 1.0,
+            "log": True,
+            "more": "pass",
+            "word": "done",
+            "record": str(tmp_path / "seen"),
+        } | change
         worker = tmp_path / "worker.py"
         worker.write_text(WORKER.format(**given))
         job = {"checkpoints": {}, "commit": "abc", "device": "cpu", "settings": {}}
@@ -90,10 +95,7 @@ def test_a_workers_mask_comes_back_on_the_image_grid(made, image):
         ({"matched": 0.25}, "loaded 25.0% of its checkpoint. Must be all"),
         ({"log": False}, "wrote no log.json"),
         ({"value": 3}, "Label value 3 in .* is no structure"),
-        (
-            {"more": "raise SystemError('CUDA is needed')"},
-            r"ended with status 1 after .*\n.*CUDA is needed",
-        ),
+        ({"more": "raise SystemError('CUDA is needed')"}, r"ended with status 1 after .*\n.*CUDA is needed"),
         (
             {"more": "print('a key is missing', file=sys.stderr)", "word": "failed"},
             r"failed after .*\n.*a key is missing",
@@ -113,8 +115,10 @@ def test_a_worker_that_hangs_is_stopped(made, image):
 
 
 def test_a_worker_that_died_is_started_again(made, image, tmp_path):
-    fragile = made(more=f"if not Path({str(tmp_path / 'died')!r}).exists(): "
-                        f"Path({str(tmp_path / 'died')!r}).touch(); os._exit(9)")  # fmt: skip
+    fragile = made(
+        more=f"if not Path({str(tmp_path / 'died')!r}).exists(): "
+        f"Path({str(tmp_path / 'died')!r}).touch(); os._exit(9)"
+    )
     with pytest.raises(InputError, match="ended with status 9"):
         fragile(image, inside())
     assert fragile(image, inside()).any()
@@ -148,14 +152,10 @@ def test_clicks_and_a_box_together_are_refused(made, image):
 def test_the_job_holds_the_click_and_no_reference(image):
     job = external.job_of(image, inside(), file="i.nii.gz", texts={"kidney_left": "left kidney"})
     (click,) = job["clicks"]
-    assert (click["ijk"], click["ras_mm"], click["positive"]) == (
-        (2, 3, 4), [82.5, -144.0, 416.0], True,
-    )  # fmt: skip
+    assert (click["ijk"], click["ras_mm"], click["positive"]) == ((2, 3, 4), [82.5, -144.0, 416.0], True)
     np.testing.assert_allclose(click["voxel"], (2, 3, 4))
     assert job["modality"] == "pet" and job["box"] is None
-    assert set(job) == {
-        "contract", "image", "modality", "structures", "clicks", "box", "seed",
-    }  # fmt: skip
+    assert set(job) == {"contract", "image", "modality", "structures", "clicks", "box", "seed"}
 
 
 def test_a_box_is_the_voxels_it_covers(image):
@@ -221,15 +221,18 @@ def shown_by_the_demo(shape, window):
     number = np.arange(1, np.prod(shape) + 1).reshape(shape)
     foreground = np.zeros(shape, bool)
     foreground[2:-1, 1:, 3:-2] = True
-    pads = [(max(w - n, 0) // 2, max(w - n, 0) - max(w - n, 0) // 2)
-            for w, n in zip(window, shape[::-1], strict=True)]  # fmt: skip
+    pads = [
+        (max(w - n, 0) // 2, max(w - n, 0) - max(w - n, 0) // 2)
+        for w, n in zip(window, shape[::-1], strict=True)
+    ]
     padded, kept = (np.pad(a.T, pads) for a in (number, number * foreground))
     ends = [(a.min(), a.max() + 1) for a in np.nonzero(kept)]
     cut = padded[tuple(slice(a, b) for a, b in ends)]
     item = {
-        "image": cut[None], "foreground_start_coord": [a for a, _ in ends],
+        "image": cut[None],
+        "foreground_start_coord": [a for a, _ in ends],
         "foreground_end_coord": [b for _, b in ends],
-    }  # fmt: skip
+    }
     return number, cut, segvol.crop_of(shape, item, window)
 
 
@@ -244,8 +247,14 @@ def test_segvols_crop_goes_there_and_back():
 def test_segvols_click_lands_on_the_voxel_that_holds_it():
     window = (4, 6, 5)
     number, cut, crop = shown_by_the_demo((11, 9, 12), window)
-    zoomed = cut[np.ix_(*(np.floor((np.arange(w) + 0.5) * n / w).astype(int)
-                          for n, w in zip(cut.shape, window, strict=True)))]  # fmt: skip
+    zoomed = cut[
+        np.ix_(
+            *(
+                np.floor((np.arange(w) + 0.5) * n / w).astype(int)
+                for n, w in zip(cut.shape, window, strict=True)
+            )
+        )
+    ]
     for target in np.ndindex(window):
         voxel = np.argwhere(number == zoomed[target])[0]
         assert segvol.zoomed(crop, window, voxel.tolist()) == list(target)
@@ -254,8 +263,10 @@ def test_segvols_click_lands_on_the_voxel_that_holds_it():
 def test_segvols_box_covers_the_zoomed_voxels_that_show_it():
     number, cut, crop = shown_by_the_demo((11, 9, 12), (4, 6, 5))
     first, last = crop.start, np.add(crop.start, crop.size) - 1
-    ends = {"first": (first - np.array(crop.before))[::-1].tolist(),
-            "last": (last - np.array(crop.before))[::-1].tolist()}  # fmt: skip
+    ends = {
+        "first": (first - np.array(crop.before))[::-1].tolist(),
+        "last": (last - np.array(crop.before))[::-1].tolist(),
+    }
     assert segvol.zoomed_box(crop, (4, 6, 5), ends) == [0, 0, 0, 3, 5, 4]
 
 

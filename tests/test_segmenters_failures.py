@@ -88,13 +88,8 @@ def test_a_run_goes_on_after_memory_ran_out(tmp_path, make_cohort):
     scored = {}
     for hungry in (True, False, False):
         state |= {"hungry": hungry, "calls": 0}
-        table = benchmark.score_cohort(
-            cohort, record.name, tmp_path / "run", cases=cases, settings=settings
-        )
-        scored[len(scored)] = (
-            table.groupby("modality")["status"].first().to_dict(),
-            state["calls"],
-        )
+        table = benchmark.score_cohort(cohort, record.name, tmp_path / "run", cases=cases, settings=settings)
+        scored[len(scored)] = (table.groupby("modality")["status"].first().to_dict(), state["calls"])
     n = len(cohort.structures)
     assert scored[0] == ({"CT": "ok", "PET": "failed"}, 2 * n)
     assert scored[1] == ({"CT": "ok", "PET": "ok"}, n)  # the CT was kept
@@ -174,8 +169,9 @@ def test_a_click_that_failed_is_forgotten_by_nninteractive(monkeypatch):
     pytest.importorskip("nnInteractive")
     data = np.random.default_rng(0).normal(size=(40, 36, 32)).astype(np.float32)
     image = Volume(data, np.diag([2.0, 2, 2, 1]), "HU", "noise")
-    first, second = (Prompt(n, (Click(xyz),)) for n, xyz in
-                     (("liver", (20.0, 20, 20)), ("spleen", (50.0, 40, 40))))  # fmt: skip
+    first, second = (
+        Prompt(n, (Click(xyz),)) for n, xyz in (("liver", (20.0, 20, 20)), ("spleen", (50.0, 40, 40)))
+    )
     fresh = nninteractive.tiny()(image, second)
     one = nninteractive.tiny()
     network, calls = type(one._session.network), []

@@ -15,20 +15,33 @@ def rows(segmenter, session, structural, pet, prompt="class", step=0, structure=
     found = []
     for modality, values in ((other, structural), ("PET", pet)):
         found += [
-            {"subject": f"sub-{n:03d}", "session": session, "modality": modality,
-             "structure": structure, "segmenter": segmenter, "prompt": prompt, "step": step,
-             "seed": 0, "dice": v, "surface_dice_1mm": v / 2, "status": "ok", "reason": ""}
+            {
+                "subject": f"sub-{n:03d}",
+                "session": session,
+                "modality": modality,
+                "structure": structure,
+                "segmenter": segmenter,
+                "prompt": prompt,
+                "step": step,
+                "seed": 0,
+                "dice": v,
+                "surface_dice_1mm": v / 2,
+                "status": "ok",
+                "reason": "",
+            }
             for n, v in enumerate(values)
-        ]  # fmt: skip
+        ]
     return found
 
 
 @pytest.fixture
 def scores():
-    return pd.DataFrame([
-        *rows("nnunet_small", "petct", [0.9, 0.8, 0.7, 0.9], [0.8, 0.7, 0.6, 0.7]),
-        *rows("threshold", "petct", [0.5, 0.5, 0.5, 0.5], [0.3, 0.2, 0.3, 0.2], "centre"),
-    ])  # fmt: skip
+    return pd.DataFrame(
+        [
+            *rows("nnunet_small", "petct", [0.9, 0.8, 0.7, 0.9], [0.8, 0.7, 0.6, 0.7]),
+            *rows("threshold", "petct", [0.5, 0.5, 0.5, 0.5], [0.3, 0.2, 0.3, 0.2], "centre"),
+        ]
+    )
 
 
 def test_excess_is_the_gap_less_the_references_on_the_same_subjects(scores):
@@ -101,15 +114,19 @@ def test_the_specialists_own_gap(scores):
 
 
 def test_quartiles_have_specialists_first_and_count_points(scores):
-    clicks = pd.DataFrame([
-        *rows("threshold", "petct", [0.5] * 4, [0.35] * 4, "centre", step=1),
-        *rows("threshold", "petct", [0.5] * 4, [0.4, 0.5, 0.6, 0.7], "centre", step=2),
-        *rows("threshold", "petct", [0.5] * 4, [0.99] * 4, "random"),
-    ])  # fmt: skip
+    clicks = pd.DataFrame(
+        [
+            *rows("threshold", "petct", [0.5] * 4, [0.35] * 4, "centre", step=1),
+            *rows("threshold", "petct", [0.5] * 4, [0.4, 0.5, 0.6, 0.7], "centre", step=2),
+            *rows("threshold", "petct", [0.5] * 4, [0.99] * 4, "random"),
+        ]
+    )
     table = supervised.quartiles(pd.concat([scores, clicks], ignore_index=True))
     assert table[["segmenter", "points"]].to_numpy().tolist() == [
-        ["nnunet_small", 0], ["threshold", 1], ["threshold", 3],
-    ]  # fmt: skip
+        ["nnunet_small", 0],
+        ["threshold", 1],
+        ["threshold", 3],
+    ]
     last = table.iloc[-1]
     assert (last["median"], last["q1"], last["q3"]) == pytest.approx((0.55, 0.475, 0.625))
     layout = tables.quartile_layout(table, "petct")

@@ -17,14 +17,7 @@ from umdlib.synthetic.anatomy.lesions import draw_lesions
 from umdlib.synthetic.anatomy.noise import SplineField
 from umdlib.synthetic.anatomy.person import draw_person
 from umdlib.synthetic.anatomy.tissue import CODES, TISSUES
-from umdlib.synthetic.literature import (
-    SOURCES,
-    T1_MS,
-    TISSUE,
-    UPTAKE,
-    VOLUMES,
-    spoiled_gradient_echo,
-)
+from umdlib.synthetic.literature import SOURCES, T1_MS, TISSUE, UPTAKE, VOLUMES, spoiled_gradient_echo
 from umdlib.synthetic.scanner import factors
 from umdlib.synthetic.scanner.acquisition import Acquisition, draw_acquisition
 from umdlib.synthetic.scanner.attenuation import line_mean
@@ -72,9 +65,7 @@ def test_every_structure_is_there_and_inside_the_body(anatomy):
         assert not (mask & ~body)[:, :, 2:-2].any(), structure.name
 
 
-@pytest.mark.parametrize(
-    "name", [s.name for s in ORGANS if s.name not in ("lung", "colon", "pancreas")]
-)
+@pytest.mark.parametrize("name", [s.name for s in ORGANS if s.name not in ("lung", "colon", "pancreas")])
 def test_structure_is_one_piece(anatomy, name):
     mask = anatomy.label_map.data == VALUE[name]
     parts, n = ndimage.label(mask, structure=np.ones((3, 3, 3)))
@@ -105,8 +96,7 @@ def test_organs_stack_from_bladder_to_brain(anatomy):
 def test_stomach_gas_lies_in_front_of_its_content(anatomy):
     """A subject lies on the back: air rises to the front (+y)."""
     gas, content = (
-        centre(anatomy.tissue == CODES[n], anatomy.affine)
-        for n in ("stomach_gas", "stomach_content")
+        centre(anatomy.tissue == CODES[n], anatomy.affine) for n in ("stomach_gas", "stomach_content")
     )
     assert gas[1] > content[1] + 5
 
@@ -147,25 +137,17 @@ def test_grids_of_a_pair_differ_but_share_the_world(pair):
     assert not same_grid(pair.structural, pair.pet)
     for name in ("liver", "brain", "kidney_left"):
         a, b = (
-            centre(r.data == VALUE[name], r.affine)
-            for r in (pair.structural_reference, pair.pet_reference)
+            centre(r.data == VALUE[name], r.affine) for r in (pair.structural_reference, pair.pet_reference)
         )
         assert np.abs(a - b).max() < 1.5, name
 
 
 def test_ct_shows_liver_fat_and_lung_at_their_hu(pair):
     labels = pair.structural_reference.data
-    for name, low, high in (
-        ("liver", 50, 62),
-        ("lung", -880, -720),
-        ("spleen", 42, 56),
-        ("brain", 25, 42),
-    ):
+    for name, low, high in (("liver", 50, 62), ("lung", -880, -720), ("spleen", 42, 56), ("brain", 25, 42)):
         mask = ndimage.binary_erosion(labels == VALUE[name], iterations=2)
         assert low < np.median(pair.structural.data[mask]) < high, name
-    tissue = resample(
-        pair.anatomy.tissue, pair.anatomy.affine, pair.structural.affine, labels.shape, order=0
-    )
+    tissue = resample(pair.anatomy.tissue, pair.anatomy.affine, pair.structural.affine, labels.shape, order=0)
     fat = ndimage.binary_erosion(tissue == CODES["fat"], iterations=1)
     assert -115 < np.median(pair.structural.data[fat]) < -85
 
@@ -182,12 +164,7 @@ def test_pet_liver_has_the_uptake_and_noise_asked_for(anatomy):
 def test_every_factor_off_gives_the_structural_image_to_the_bit(anatomy, acquisition):
     for session in ("petct", "petmr"):
         shot = image_pair(
-            anatomy,
-            session=session,
-            acquisition=acquisition,
-            seed=1,
-            factors=only(),
-            spacing_mm=6.0,
+            anatomy, session=session, acquisition=acquisition, seed=1, factors=only(), spacing_mm=6.0
         )
         assert same_grid(shot.pet, shot.structural)
         assert np.array_equal(shot.pet.data, shot.structural.data.astype(np.float32))
@@ -198,9 +175,11 @@ def test_every_factor_off_gives_the_structural_image_to_the_bit(anatomy, acquisi
 def test_factor_off_equals_a_scan_without_its_cause(anatomy, acquisition, pair, factor):
     """The cause planted at 0 and the strength at 0 must be the same image."""
     causes = {
-        "breathing": {"breathing_mm": 0.0}, "misregistration": {"misregistration_mm": 0.0, "rigid_mm": (0.0, 0.0, 0.0)},
-        "bladder_filling": {"bladder_ml": 0.0}, "noise": {"liver_cov": 0.0},
-    }  # fmt: skip
+        "breathing": {"breathing_mm": 0.0},
+        "misregistration": {"misregistration_mm": 0.0, "rigid_mm": (0.0, 0.0, 0.0)},
+        "bladder_filling": {"bladder_ml": 0.0},
+        "noise": {"liver_cov": 0.0},
+    }
     off = image_pair(
         anatomy,
         session="petct",
@@ -210,11 +189,7 @@ def test_factor_off_equals_a_scan_without_its_cause(anatomy, acquisition, pair, 
         spacing_mm=6.0,
     )
     without = image_pair(
-        anatomy,
-        session="petct",
-        acquisition=replace(acquisition, **causes[factor]),
-        seed=1,
-        spacing_mm=6.0,
+        anatomy, session="petct", acquisition=replace(acquisition, **causes[factor]), seed=1, spacing_mm=6.0
     )
     assert np.allclose(off.pet.data, without.pet.data, atol=2 / 1024)
     assert not np.array_equal(off.pet.data, pair.pet.data)
@@ -237,9 +212,13 @@ def test_attenuation_mismatch_is_at_the_dome_and_off_without_a_cause(anatomy):
 
     def image(scan, **strengths):
         return image_pair(
-            anatomy, session="petct", acquisition=scan, seed=1, factors=factors(still | strengths),
+            anatomy,
+            session="petct",
+            acquisition=scan,
+            seed=1,
+            factors=factors(still | strengths),
             spacing_mm=6.0,
-        ).pet.data  # fmt: skip
+        ).pet.data
 
     off = image(moved, attenuation_mismatch=0)
     on = image(moved)
@@ -257,10 +236,15 @@ def test_four_classes_lower_bone_by_what_was_published(anatomy):
     """Bone lesions lose 8 % (SD 3 %) where bone counts as soft tissue (Martinez-Möller 2009)."""
     off, on = (
         image_pair(
-            anatomy, session="petmr", acquisition=STILL, seed=1, spacing_mm=6.0,
+            anatomy,
+            session="petmr",
+            acquisition=STILL,
+            seed=1,
+            spacing_mm=6.0,
             factors=factors({"noise": 0, "attenuation": strength}),
-        ).pet for strength in (0.0, 1.0)
-    )  # fmt: skip
+        ).pet
+        for strength in (0.0, 1.0)
+    )
     tissue = resample(anatomy.tissue, anatomy.affine, off.affine, off.shape, order=0)
     z = off.affine[2, 3] + off.affine[2, 2] * np.arange(off.shape[2])
     bone = (tissue == CODES["marrow"]) & (z < -40)[None, None, :]
@@ -273,10 +257,15 @@ def test_lung_is_wrong_by_what_was_planted_where_a_map_has_four_classes(anatomy)
     scan = replace(STILL, lung_bias=0.15)
     off, on = (
         image_pair(
-            anatomy, session="petmr", acquisition=scan, seed=1, spacing_mm=6.0,
+            anatomy,
+            session="petmr",
+            acquisition=scan,
+            seed=1,
+            spacing_mm=6.0,
             factors=factors({"noise": 0, "attenuation": strength}),
-        ) for strength in (0.0, 1.0)
-    )  # fmt: skip
+        )
+        for strength in (0.0, 1.0)
+    )
     lung = ndimage.binary_erosion(off.pet_reference.data == VALUE["lung"], iterations=4)
     assert on.pet.data[lung].mean() / off.pet.data[lung].mean() == pytest.approx(1.15, abs=0.03)
 
@@ -304,9 +293,7 @@ def test_borders_of_cells_are_where_two_points_are_equally_far():
 
 def test_one_letter_of_the_ladder_changes_only_its_part(anatomy, acquisition):
     base, blurred, noisy, moved, recoloured = (
-        image_pair(
-            anatomy, session="petct", acquisition=acquisition, seed=1, factors=f, spacing_mm=6.0
-        ).pet
+        image_pair(anatomy, session="petct", acquisition=acquisition, seed=1, factors=f, spacing_mm=6.0).pet
         for f in (only(), only("R"), only("N"), only("A"), only("C"))
     )
     assert blurred.unit == noisy.unit == moved.unit == "HU"
@@ -316,18 +303,14 @@ def test_one_letter_of_the_ladder_changes_only_its_part(anatomy, acquisition):
     assert abs(difference.mean()) < 1
     assert difference.std() > 20
     still = slice(-12, None)  # above the apex of the lungs nothing moves but the rigid 1 mm
-    assert (
-        np.abs(moved.data - base.data)[:, :, still].mean() < np.abs(moved.data - base.data).mean()
-    )
+    assert np.abs(moved.data - base.data)[:, :, still].mean() < np.abs(moved.data - base.data).mean()
 
 
 def test_misregistration_moves_the_dome_down_by_what_was_planted(anatomy):
     shifted = Acquisition(breathing_mm=0, misregistration_mm=14, bladder_ml=0)
     off = {"noise": 0.0, "breathing": 0.0, "attenuation_mismatch": 0.0}
     a, b = (
-        image_pair(
-            anatomy, session="petct", acquisition=q, seed=1, factors=factors(off), spacing_mm=4.0
-        )
+        image_pair(anatomy, session="petct", acquisition=q, seed=1, factors=factors(off), spacing_mm=4.0)
         for q in (STILL, shifted)
     )
     dome = []
@@ -365,9 +348,7 @@ def test_point_spread_is_what_was_asked(fwhm_mm):
     source[20, 20, 20] = 1
     affine = np.diag([2.4, 2.4, 2.4, 1.0])
     spread = blur_to(source, 2.4, fwhm_mm)
-    image = sample(
-        spread, affine, grid_over((0, 0, 0), (96, 96, 96), (2.0, 2.0, 2.0), (0.3, 0.1, 0.7))
-    )
+    image = sample(spread, affine, grid_over((0, 0, 0), (96, 96, 96), (2.0, 2.0, 2.0), (0.3, 0.1, 0.7)))
     for axis in range(3):
         assert measured_fwhm(image, axis, 2.0) == pytest.approx(fwhm_mm, rel=0.05)
 
@@ -389,12 +370,7 @@ def test_noise_has_unit_deviation_and_the_filters_correlation(spacing_mm):
 def test_noise_variance_grows_with_activity(anatomy):
     shot = image_pair(anatomy, session="petct", acquisition=STILL, seed=4, spacing_mm=6.0)
     clean = image_pair(
-        anatomy,
-        session="petct",
-        acquisition=STILL,
-        seed=4,
-        spacing_mm=6.0,
-        factors=factors({"noise": 0}),
+        anatomy, session="petct", acquisition=STILL, seed=4, spacing_mm=6.0, factors=factors({"noise": 0})
     )
     noise = shot.pet.data - clean.pet.data
     low = (clean.pet.data > 0.4) & (clean.pet.data < 0.6)
@@ -422,9 +398,14 @@ def test_deformation_keeps_topology(anatomy):
 def test_lesions_are_hot_where_they_were_planted(anatomy):
     lesions = draw_lesions(anatomy, 4, np.random.default_rng(3))
     shot = image_pair(
-        anatomy, session="petct", acquisition=STILL, seed=1, spacing_mm=5.0,
-        factors=factors({"noise": 0}), lesions=lesions,
-    )  # fmt: skip
+        anatomy,
+        session="petct",
+        acquisition=STILL,
+        seed=1,
+        spacing_mm=5.0,
+        factors=factors({"noise": 0}),
+        lesions=lesions,
+    )
     for lesion in lesions:
         ijk = np.rint((np.array(lesion.centre_mm) - shot.pet.affine[:3, 3]) / shot.pet.spacing_mm)
         value = shot.pet.data[tuple(ijk.astype(int))]
@@ -474,7 +455,5 @@ def test_image_of_a_still_scan_does_not_move(anatomy):
     grid = Grid((4, 4, 4), np.eye(4))
     from umdlib.synthetic.scanner.motion import pet_shifts
 
-    assert pet_shifts(anatomy, grid, STILL, factors({"breathing": 0, "misregistration": 0})) == [
-        None
-    ]
+    assert pet_shifts(anatomy, grid, STILL, factors({"breathing": 0, "misregistration": 0})) == [None]
     assert Factors().record()["noise"] == 1.0

@@ -34,8 +34,9 @@ COARSE = 8.0
 VALUES = {s.name: s.value for s in ORGANS}
 SUBJECTS = 50
 UMD_VOLUMES = {  # ml, what a reader would accept of an adult (literature.VOLUMES, widened by cuts)
-    "lung": (1500, 6500), "colon": (250, 1400),
-}  # fmt: skip
+    "lung": (1500, 6500),
+    "colon": (250, 1400),
+}
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +49,9 @@ def cohort(tmp_path_factory):
 def hashes(out: Path) -> dict[str, str]:
     return {
         p.relative_to(out).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
-        for p in sorted(out.rglob("*")) if p.is_file()
-    }  # fmt: skip
+        for p in sorted(out.rglob("*"))
+        if p.is_file()
+    }
 
 
 def rows(out):
@@ -61,9 +63,11 @@ def rows(out):
 def test_manifest_names_files_that_exist_in_their_units(cohort):
     table = rows(cohort)
     assert [(r["subject"], r["session"], r["modality"], r["unit"]) for r in table] == [
-        ("sub-001", "petct", "CT", "HU"), ("sub-001", "petct", "PET", "SUV"),
-        ("sub-002", "petmr", "MR", "a.u."), ("sub-002", "petmr", "PET", "SUV"),
-    ]  # fmt: skip
+        ("sub-001", "petct", "CT", "HU"),
+        ("sub-001", "petct", "PET", "SUV"),
+        ("sub-002", "petmr", "MR", "a.u."),
+        ("sub-002", "petmr", "PET", "SUV"),
+    ]
     for row in table:
         image = read_volume(cohort / row["image"], unit=row["unit"])
         labels = read_label_map(cohort / row["reference"], values=tuple(s.value for s in ORGANS))
@@ -187,10 +191,13 @@ def toy_labels(affine=None):
     """Lungs, liver, bladder, two kidneys and a brain as blocks on 6 mm voxels."""
     data = np.zeros((60, 40, 160), np.uint8)
     for value, box in {
-        8: (slice(12, 24), slice(10, 30), slice(95, 125)), 1: (slice(32, 48), slice(8, 30), slice(75, 100)),
-        10: (slice(25, 35), slice(20, 30), slice(30, 40)), 4: (slice(20, 40), slice(5, 33), slice(135, 155)),
-        2: (slice(14, 22), slice(5, 12), slice(62, 80)), 3: (slice(38, 46), slice(5, 12), slice(60, 74)),
-    }.items():  # fmt: skip
+        8: (slice(12, 24), slice(10, 30), slice(95, 125)),
+        1: (slice(32, 48), slice(8, 30), slice(75, 100)),
+        10: (slice(25, 35), slice(20, 30), slice(30, 40)),
+        4: (slice(20, 40), slice(5, 33), slice(135, 155)),
+        2: (slice(14, 22), slice(5, 12), slice(62, 80)),
+        3: (slice(38, 46), slice(5, 12), slice(60, 74)),
+    }.items():
         data[box] = value
     data[36:48, 10:30, 101:125] = 8
     affine = np.diag([6.0, 6.0, 6.0, 1.0]) if affine is None else affine
@@ -213,8 +220,14 @@ def test_a_users_label_map_gets_both_images_and_its_references():
 def small_map(tmp_path):
     """`toy_labels` as a file with names of its own, and those names."""
     write_label_map(tmp_path / "my map.nii.gz", toy_labels())
-    names = {1: "liver", 2: "kidney_left", 3: "kidney_right", 4: "brain", 8: "lung_lower_lobe_left",
-             10: "urinary_bladder"}  # fmt: skip
+    names = {
+        1: "liver",
+        2: "kidney_left",
+        3: "kidney_right",
+        4: "brain",
+        8: "lung_lower_lobe_left",
+        10: "urinary_bladder",
+    }
     lines = ["index\tname", *(f"{value}\t{name}" for value, name in names.items())]
     (tmp_path / "names.tsv").write_text("\n".join(lines) + "\n")
     return tmp_path / "my map.nii.gz", tmp_path / "names.tsv"
@@ -222,15 +235,25 @@ def small_map(tmp_path):
 
 def test_a_label_map_becomes_a_cohort_of_one(small_map, tmp_path, capsys):
     path, names = small_map
-    words = ["simulate", path, tmp_path / "out", "--names", names, "--spacing", COARSE, "--session", "petmr",
-             "--factor", "noise=0", "--lesions", 1]  # fmt: skip
+    words = [
+        "simulate",
+        path,
+        tmp_path / "out",
+        "--names",
+        names,
+        "--spacing",
+        COARSE,
+        "--session",
+        "petmr",
+        "--factor",
+        "noise=0",
+        "--lesions",
+        1,
+    ]
     assert main([str(w) for w in words]) == 0
     assert "manifest.tsv" in capsys.readouterr().out
     cohort = read_cohort(tmp_path / "out" / "manifest.tsv")
-    assert [(c.subject, c.modality) for c in cohort.cases] == [
-        ("sub-mymap", "MR"),
-        ("sub-mymap", "PET"),
-    ]
+    assert [(c.subject, c.modality) for c in cohort.cases] == [("sub-mymap", "MR"), ("sub-mymap", "PET")]
     assert not check_cohort(cohort)["fault"].any()
     record = json.loads(next((tmp_path / "out").rglob("*_synthesis.json")).read_text())
     assert record["factors"]["noise"] == 0
@@ -267,9 +290,17 @@ def test_names_are_a_table_of_index_and_name(tmp_path):
 
 
 REAL_NAMES = {
-    1: "spleen", 2: "kidneys", 3: "liver", 4: "urinary_bladder", 5: "lung", 6: "brain", 7: "heart",
-    8: "stomach", 9: "prostate", 10: "head_glands",
-}  # fmt: skip
+    1: "spleen",
+    2: "kidneys",
+    3: "liver",
+    4: "urinary_bladder",
+    5: "lung",
+    6: "brain",
+    7: "heart",
+    8: "stomach",
+    9: "prostate",
+    10: "head_glands",
+}
 
 
 @pytest.mark.slow
@@ -281,12 +312,7 @@ def test_real_organ_maps_become_bodies(shared):
         assert shot.pet.data[liver].mean() == pytest.approx(uptake["liver"], rel=0.15), path.name
         body = shot.structural.data > -300
         assert 15 < body.sum() * np.prod(shot.structural.spacing_mm) / 1e6 < 160, path.name
-        for value in (
-            VALUES["liver"],
-            VALUES["kidney_left"],
-            VALUES["kidney_right"],
-            VALUES["lung"],
-        ):
+        for value in (VALUES["liver"], VALUES["kidney_left"], VALUES["kidney_right"], VALUES["lung"]):
             assert (shot.structural_reference.data == value).any(), (path.name, value)
 
 
@@ -302,10 +328,7 @@ def test_a_flipped_map_is_the_same_body():
 
 def test_wrong_label_maps_are_refused():
     with pytest.raises(InputError, match="Label value 10 in toy has no name"):
-        simulate(
-            toy_labels(),
-            names={1: "liver", 2: "kidney_left", 3: "kidney_right", 4: "brain", 8: "lung"},
-        )
+        simulate(toy_labels(), names={1: "liver", 2: "kidney_left", 3: "kidney_right", 4: "brain", 8: "lung"})
     with pytest.raises(InputError, match="Unknown structure 'livre'"):
         tissue_named("livre")
     turned = np.eye(4)
@@ -372,15 +395,15 @@ def test_fifty_subjects_stay_within_the_literature():
         for structure in ORGANS:
             mask = labels == structure.value
             low, high = UMD_VOLUMES.get(structure.name) or (
-                0.72 * VOLUMES[structure.name].low, 1.1 * VOLUMES[structure.name].high,
-            )  # fmt: skip
+                0.72 * VOLUMES[structure.name].low,
+                1.1 * VOLUMES[structure.name].high,
+            )
             assert low < mask.sum() * voxel < high, (i, structure.name, mask.sum() * voxel)
             assert not (mask & ~body)[:, :, 2:-2].any(), (i, structure.name)
             if structure.name not in ("lung", "colon", "pancreas"):
                 assert one_piece(mask) > 0.95, (i, structure.name)
         left, right = (
-            ndimage.center_of_mass(labels == VALUES[name])[0]
-            for name in ("kidney_left", "kidney_right")
+            ndimage.center_of_mass(labels == VALUES[name])[0] for name in ("kidney_left", "kidney_right")
         )
         assert left < right, i
         scans["PET"].append(readings(anatomy, uptake_table(anatomy.person)))

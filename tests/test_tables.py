@@ -15,9 +15,7 @@ from umdlib.statistics.reported import reported_table
 
 @pytest.fixture(scope="module")
 def scores():
-    table = score_table(
-        n_subjects=20, structures=["liver", "aorta"], gap={"even": 0.0, "poor": -0.4}, seed=5
-    )
+    table = score_table(n_subjects=20, structures=["liver", "aorta"], gap={"even": 0.0, "poor": -0.4}, seed=5)
     gone = table[table["segmenter"].eq("even")].assign(
         segmenter="absent",
         status="unavailable",
@@ -62,8 +60,7 @@ def test_marks_follow_the_correction(comparisons):
     borderline.attrs = comparisons.attrs
     borderline[["p_value", "p_holm", "p_bh"]] = [0.008, 0.016, 0.00005]
     marks = {
-        c: set(tables.modality_table(borderline, "petct", correction=c)["mark"])
-        for c in tables.CORRECTIONS
+        c: set(tables.modality_table(borderline, "petct", correction=c)["mark"]) for c in tables.CORRECTIONS
     }
     assert marks == {"none": {"", "sig-2"}, "holm": {""}, "bh": {"", "sig-4"}}
 
@@ -103,8 +100,7 @@ def test_winners_under_every_rule_stand_side_by_side(scores):
     ranks = ranking_sensitivity(scores, metrics=["dice", "hausdorff_95"])
     table = tables.winners(ranks)
     assert len(table) == 2 * 2 * 2
-    assert [c for c in table if c in ("drop", "zero", "one", "worst")] == [
-        "drop", "zero", "one", "worst"]  # fmt: skip
+    assert [c for c in table if c in ("drop", "zero", "one", "worst")] == ["drop", "zero", "one", "worst"]
     assert table.loc[table["modality"].eq("PET"), "drop"].str.startswith("even (").all()
 
 
@@ -140,9 +136,7 @@ def test_an_unavailable_segmenter_is_a_word_not_a_number(cells):
 
 
 def test_a_segmenter_that_always_fails_is_a_word_too(scores):
-    broken = scores[scores["segmenter"].eq("even")].assign(
-        segmenter="broken", status="failed", dice=np.nan
-    )
+    broken = scores[scores["segmenter"].eq("even")].assign(segmenter="broken", status="failed", dice=np.nan)
     both = pd.concat([scores, broken], ignore_index=True)
     text = tables.to_markdown(tables.modality_table(compare(both, n_resamples=99), "petct"))
     assert text.count("[failed]{.cell-state}") == 4
@@ -150,9 +144,13 @@ def test_a_segmenter_that_always_fails_is_a_word_too(scores):
 
 def test_sentences_know_three_verdicts():
     table = score_table(
-        n_subjects=60, structures=["liver"], gap={"same": 0.0, "worse": -0.3}, noise_sd=0.01,
-        subject_sd=0.05, seed=3,
-    )  # fmt: skip
+        n_subjects=60,
+        structures=["liver"],
+        gap={"same": 0.0, "worse": -0.3},
+        noise_sd=0.01,
+        subject_sd=0.05,
+        seed=3,
+    )
     few = compare(table, by=("session", "segmenter"), n_resamples=200)
     same, worse = tables.sentences(few).splitlines()
     assert "the same on PET and CT within ±0.02" in same
@@ -265,9 +263,7 @@ def test_telescoping_gaps_add_up():
 
 
 def test_cells_that_cannot_be_computed_say_why(scores):
-    result = reported_table(published.read("umd_table3"), scores).set_index(
-        ["segmenter", "modality"]
-    )
+    result = reported_table(published.read("umd_table3"), scores).set_index(["segmenter", "modality"])
     assert result.loc[("segvol", "MR"), "why_reported"] == "its test data hold no MR"
     assert set(result.loc["nnunet", "why_reported"]) == {"not reported"}
     assert set(result.loc["segvol", "why_common"]) == {"not part of this run"}
@@ -282,9 +278,7 @@ def test_effort_counts_coordinates_and_gains_pair_within_the_subject():
     table["seconds"] = 0.5
     curves = click_curves(table, n_resamples=300)
     pet = curves[curves["modality"].eq("PET")].set_index("step")
-    wide = table[table["modality"].eq("PET")].pivot_table(
-        index="subject", columns="step", values="dice"
-    )
+    wide = table[table["modality"].eq("PET")].pivot_table(index="subject", columns="step", values="dice")
     assert pet.loc[1, "gain"] == pytest.approx((wide[1] - wide[0]).mean())
     assert np.isnan(pet.loc[0, "gain"])
     assert effort_table(table)["seconds"].eq(0.5).all()
@@ -318,19 +312,32 @@ def test_the_row_of_all_structures_is_corrected_over_segmenters(scores):
 
 
 def test_a_comparison_that_only_one_rule_has_depends_on_the_rule():
-    rows = pd.DataFrame({
-        "session": "petct", "segmenter": "a", "metric": "dice", "empty": ["drop", "worst"],
-        "estimate": [np.nan, -0.2], "p_value": [np.nan, 0.01],
-    })  # fmt: skip
+    rows = pd.DataFrame(
+        {
+            "session": "petct",
+            "segmenter": "a",
+            "metric": "dice",
+            "empty": ["drop", "worst"],
+            "estimate": [np.nan, -0.2],
+            "p_value": [np.nan, 0.01],
+        }
+    )
     assert tables.rule_verdicts(rows)["verdict"].tolist() == ["**depends on the rule**"]
 
 
 def test_a_ranking_says_where_a_segmenter_is_missing():
-    ranks = pd.DataFrame({
-        "session": ["petct", "petmr", "petmr"], "modality": ["PET", "MR", "PET"],
-        "segmenter": "a", "note": ["", "no score", "no score"], "kendall_tau": 1.0,
-        "n_subjects": 3, "n_cases": 3, "n_dropped": 0,
-    })  # fmt: skip
+    ranks = pd.DataFrame(
+        {
+            "session": ["petct", "petmr", "petmr"],
+            "modality": ["PET", "MR", "PET"],
+            "segmenter": "a",
+            "note": ["", "no score", "no score"],
+            "kendall_tau": 1.0,
+            "n_subjects": 3,
+            "n_cases": 3,
+            "n_dropped": 0,
+        }
+    )
     assert "a is not ranked on PET/MR (MR, PET): no score" in tables.ranking_notes(ranks)
 
 

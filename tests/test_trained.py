@@ -13,15 +13,9 @@ from umdbook.chapters.learned_gap import runs as trained
 
 from umdlib import figures, tables
 from umdlib.scores.simulated import score_table
-from umdlib.statistics import (
-    domain_shift as shifts,
-)
-from umdlib.statistics import (
-    factorial as design,
-)
-from umdlib.statistics import (
-    unseen_structures as withheld,
-)
+from umdlib.statistics import domain_shift as shifts
+from umdlib.statistics import factorial as design
+from umdlib.statistics import unseen_structures as withheld
 
 GAPS = {"clicknet_structural": -0.3, "clicknet_pet": 0.1, "clicknet_both": -0.1, "nnunet": -0.05}
 
@@ -95,14 +89,19 @@ def test_the_answer_carries_the_numbers_of_the_contrasts():
 
 
 def test_specialists_come_first_and_clicks_are_counted_with_the_first():
-    table = pd.concat([
-        score_table(n_subjects=2, gap={"clicknet_both": -0.1}, steps=(0, 1, 2, 3)),
-        score_table(n_subjects=2, gap={"nnunet": -0.1}),
-    ], ignore_index=True)  # fmt: skip
+    table = pd.concat(
+        [
+            score_table(n_subjects=2, gap={"clicknet_both": -0.1}, steps=(0, 1, 2, 3)),
+            score_table(n_subjects=2, gap={"nnunet": -0.1}),
+        ],
+        ignore_index=True,
+    )
     assert trained.compared(table, {"clicknet_both": "Net"}) == [
-        ("nnunet", "nnunet", 0), ("Net, 1 click", "clicknet_both", 0),
-        ("Net, 3 clicks", "clicknet_both", 2), ("Net, 4 clicks", "clicknet_both", 3),
-    ]  # fmt: skip
+        ("nnunet", "nnunet", 0),
+        ("Net, 1 click", "clicknet_both", 0),
+        ("Net, 3 clicks", "clicknet_both", 2),
+        ("Net, 4 clicks", "clicknet_both", 3),
+    ]
     classes = design.class_means(table, trained.compared(table, {}))
     part = classes[classes["label"].eq("clicknet_both, 3 clicks") & classes["modality"].eq("PET")]
     own = table[table["segmenter"].eq("clicknet_both") & table["step"].eq(2)]
@@ -158,9 +157,7 @@ def withheld_scores(lost: float = 0.2) -> pd.DataFrame:
 
 
 def test_withholding_costs_what_was_taken_from_the_withheld_structures():
-    pairs = withheld.paired_scores(
-        withheld_scores(0.2), trained.FULL, trained.FEWER, ["brain", "stomach"]
-    )
+    pairs = withheld.paired_scores(withheld_scores(0.2), trained.FULL, trained.FEWER, ["brain", "stomach"])
     assert pairs["withheld"].sum() == 2 * pairs["subject"].nunique() * pairs["session"].nunique()
     costs = withheld.cost_of_withholding(pairs, n_resamples=200)
     change = costs.set_index(["session", "group"])["estimate"].unstack()
@@ -172,8 +169,10 @@ def test_withholding_costs_what_was_taken_from_the_withheld_structures():
     layout = tables.withheld_layout(costs)
     assert list(layout["Structures"])[:2] == ["2 withheld", "11 trained"]
     assert "what a network was trained to find matters" in tables.withheld_words(costs)
-    same = withheld.cost_of_withholding(withheld.paired_scores(
-        withheld_scores(0), trained.FULL, trained.FEWER, ["brain", "stomach"]), n_resamples=200)  # fmt: skip
+    same = withheld.cost_of_withholding(
+        withheld.paired_scores(withheld_scores(0), trained.FULL, trained.FEWER, ["brain", "stomach"]),
+        n_resamples=200,
+    )
     assert "an interval that holds 0" in tables.withheld_words(same)
 
 
@@ -207,9 +206,7 @@ def test_a_network_that_failed_everywhere_leaves_no_pairs():
     ],
 )
 def test_the_words_on_withholding_follow_the_interval(metric, ends, words):
-    pairs = withheld.paired_scores(
-        withheld_scores(), trained.FULL, trained.FEWER, ["brain", "stomach"]
-    )
+    pairs = withheld.paired_scores(withheld_scores(), trained.FULL, trained.FEWER, ["brain", "stomach"])
     costs = withheld.cost_of_withholding(pairs, n_resamples=99)
     costs.loc[costs["group"].eq(withheld.GROUPS[-1]), ["ci_low", "ci_high"]] = ends
     costs.attrs["metric"] = metric
@@ -226,9 +223,7 @@ def test_without_the_second_training_there_is_nothing_to_compare():
 
 
 def test_the_withheld_structures_stand_on_top_of_their_figure():
-    pairs = withheld.paired_scores(
-        withheld_scores(), trained.FULL, trained.FEWER, ["brain", "stomach"]
-    )
+    pairs = withheld.paired_scores(withheld_scores(), trained.FULL, trained.FEWER, ["brain", "stomach"])
     ax = figures.withheld_plot(pairs[pairs["session"].eq("petct")])
     names = [t.get_text() for t in ax.get_yticklabels()]
     assert [n.endswith(", withheld") for n in names] == [True, True] + [False] * 11

@@ -50,8 +50,7 @@ def two() -> list[bodies.Body]:
 
 
 def train(folder, settings=SMALL, given=None, **options):
-    return promptable.train(given or two(), settings, folder, least_subjects=1, report_every=2,
-                            **options)  # fmt: skip
+    return promptable.train(given or two(), settings, folder, least_subjects=1, report_every=2, **options)
 
 
 def test_a_training_that_was_stopped_ends_where_one_that_ran_through_does(tmp_path):
@@ -114,9 +113,7 @@ def test_bad_input_is_refused_in_words(tmp_path):
         train(tmp_path, promptable.replace(SMALL, diet="structurl"))
     with pytest.raises(InputError, match="Invalid patch 20. Must be a multiple of 8"):
         train(tmp_path, promptable.replace(SMALL, patch=20))
-    with pytest.raises(
-        InputError, match=r"needs about \d+ MB, \d+ MB are free on cpu. Make the patch"
-    ):
+    with pytest.raises(InputError, match=r"needs about \d+ MB, \d+ MB are free on cpu. Make the patch"):
         train(tmp_path, promptable.replace(SMALL, patch=8000))
     empty = bodies.Body("sub-009", "petct", body().images, np.zeros((30, 28, 40), np.uint8))
     with pytest.raises(InputError, match="sub-009 petct holds no structure"):
@@ -157,10 +154,9 @@ def test_released_weights_give_the_trained_masks(tmp_path, monkeypatch):
 def test_the_three_trainings_see_the_same_places():
     """Same seed: same bodies, same structures, same places; only the images differ."""
     drawn = {
-        diet: [patches.draw_patch(two(), diet, np.random.default_rng([5, n]), size=24)
-               for n in range(12)]
+        diet: [patches.draw_patch(two(), diet, np.random.default_rng([5, n]), size=24) for n in range(12)]
         for diet in patches.DIETS
-    }  # fmt: skip
+    }
     for structural, pet, both in zip(*drawn.values(), strict=True):
         np.testing.assert_array_equal(structural.targets, pet.targets)
         np.testing.assert_array_equal(structural.targets, both.targets)
@@ -206,8 +202,13 @@ def test_dice_of_a_perfect_prediction_costs_nothing():
 def test_one_process_of_torchrun_trains_to_the_same_weights(tmp_path, monkeypatch):
     """DistributedDataParallel around the same loop, in a group of one."""
     plain, _, _ = train(tmp_path / "plain")
-    for key, value in {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0",
-                       "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29511"}.items():  # fmt: skip
+    for key, value in {
+        "RANK": "0",
+        "WORLD_SIZE": "1",
+        "LOCAL_RANK": "0",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": "29511",
+    }.items():
         monkeypatch.setenv(key, value)
     try:
         parallel, _, _ = train(tmp_path / "parallel")
@@ -234,8 +235,9 @@ def test_the_same_features_whether_a_window_is_cut_or_not():
         known = net.encode(image)
         previous = torch.zeros(1, 1, 48, 32, 32)
         whole = net.decode(known, [given], previous)[0, 0]
-        part = net.decode(known.part(box), [given - torch.tensor([8.0, 0, 0, 0])],
-                          previous[..., 8:, :, :])[0, 0]  # fmt: skip
+        part = net.decode(known.part(box), [given - torch.tensor([8.0, 0, 0, 0])], previous[..., 8:, :, :])[
+            0, 0
+        ]
     torch.testing.assert_close(part[24:], whole[32:], atol=1e-4, rtol=1e-4)
 
 
@@ -263,8 +265,9 @@ def test_logits_come_back_to_the_image_where_they_lie():
     logits = (40 - np.linalg.norm(centres - centre, axis=1)).reshape(grid.shape)
     low = np.array([1, 2, 1])
     mask = clicknet.restored(logits[1:, 2:, 1:].astype(np.float32), low, grid, image)
-    far = np.linalg.norm(geometry.to_world(affine, np.indices((40, 40, 30)).reshape(3, -1).T)
-                         - centre, axis=1).reshape(40, 40, 30)  # fmt: skip
+    far = np.linalg.norm(
+        geometry.to_world(affine, np.indices((40, 40, 30)).reshape(3, -1).T) - centre, axis=1
+    ).reshape(40, 40, 30)
     assert mask[far < 37].all()
     assert not mask[far > 41].any()
 
@@ -285,8 +288,9 @@ def test_a_window_grows_until_the_mask_ends_inside_it():
     segment._net = Grows()
     segment._grid = bodies.Grid((120, 48, 48), np.eye(4))
     segment._known = network.Features(*(torch.zeros(1, 1, 120, 48, 48) for _ in range(4)))
-    found, low = segment._decoded(np.array([[40, 20, 20, 1.0]], np.float32),
-                                  np.zeros((120, 48, 48), np.float32), "phantom")  # fmt: skip
+    found, low = segment._decoded(
+        np.array([[40, 20, 20, 1.0]], np.float32), np.zeros((120, 48, 48), np.float32), "phantom"
+    )
     assert low[0] == 24
     assert low[0] + found.shape[0] == 120
     assert segment._net.calls == 4  # 32, 48, 80, 96 voxels
@@ -310,8 +314,10 @@ def test_importing_the_cards_loads_no_torch():
     import subprocess
     import sys
 
-    code = ("import sys, umdlib.weights.card, umdlib.training.promptable, umdlib.training.bodies,"
-            "umdlib.segmenters.systems.clicknet; sys.exit('torch' in sys.modules)")  # fmt: skip
+    code = (
+        "import sys, umdlib.weights.card, umdlib.training.promptable, umdlib.training.bodies,"
+        "umdlib.segmenters.systems.clicknet; sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False, env=os.environ).returncode == 0
 
 
@@ -337,8 +343,20 @@ def test_structures_can_be_withheld_from_a_training(make_cohort, tmp_path, capsy
     from umdlib.__main__ import main
 
     manifest, out = str(make_cohort(2)), tmp_path / "net"
-    call = ["train", "promptable", manifest, "--out", str(out), "--smoke", "--least", "2",
-            "--threads", "1", "--name", "fewer"]  # fmt: skip
+    call = [
+        "train",
+        "promptable",
+        manifest,
+        "--out",
+        str(out),
+        "--smoke",
+        "--least",
+        "2",
+        "--threads",
+        "1",
+        "--name",
+        "fewer",
+    ]
     assert main([*call, "--without", "bal"]) == 2
     assert "Did you mean 'ball'" in capsys.readouterr().err
     assert main([*call, "--without", "ball"]) == 0
@@ -356,8 +374,9 @@ def test_a_network_of_ones_own_is_named_by_its_card(tmp_path):
     record = segmenters.get(f"clicknet:{tmp_path / 'toy.json'}")
     assert (record.name, record.title, record.modalities) == ("toy", "Toy (seed 3)", ("CT",))
     assert list(segmenters.identity(record)["weights"]) == [f"{tmp_path.name}/toy.safetensors"]
-    image = Volume(np.random.default_rng(0).normal(size=(20, 22, 24)).astype(np.float32),
-                   np.diag([8.0, 8, 8, 1]), "HU")  # fmt: skip
+    image = Volume(
+        np.random.default_rng(0).normal(size=(20, 22, 24)).astype(np.float32), np.diag([8.0, 8, 8, 1]), "HU"
+    )
     prompt = Prompt("liver", clicks=(Click((80.0, 80.0, 80.0)),))
     mask = segmenters.load(record)(image, prompt)
     again = clicknet.ClickNet(net, "cpu", name="toy")(image, prompt)

@@ -16,11 +16,15 @@ LOG = pd.DataFrame({"step": [1, 2], "loss": [0.9, 0.5]})
 
 def a_card(**changes) -> card.Card:
     values = {
-        "name": "toy", "title": "Toy", "architecture": {"layers": 1}, "parameters": 6,
+        "name": "toy",
+        "title": "Toy",
+        "architecture": {"layers": 1},
+        "parameters": 6,
         "data": {"cohort": "c", "seed": 3, "subjects": 2, "spacing_mm": 6.0, "modalities": ["CT"]},
-        "settings": {"steps": 2}, "code_version": "0",
+        "settings": {"steps": 2},
+        "code_version": "0",
         "cost": {"cpu_seconds": 60.0, "wall_seconds": 90.0, "cores": 1, "device": "cpu"},
-    }  # fmt: skip
+    }
     return card.Card(**{**values, **changes})
 
 
@@ -90,8 +94,7 @@ def test_a_damaged_card_is_refused(folder):
 def test_what_must_not_be_released_is_refused(tmp_path, monkeypatch, changes, state, message):
     monkeypatch.setattr(card, "FOLDER", tmp_path)
     with pytest.raises(InputError, match=message):
-        card.write(a_card(**changes), {k: torch.tensor(v) for k, v in state.items()}, LOG,
-                   folder=tmp_path)  # fmt: skip
+        card.write(a_card(**changes), {k: torch.tensor(v) for k, v in state.items()}, LOG, folder=tmp_path)
     assert not list(tmp_path.glob("*"))
 
 

@@ -35,9 +35,7 @@ def test_other_bodies_are_as_named():
 
 
 def test_a_domain_on_disk_is_a_cohort(tmp_path):
-    manifest = domains.write_domains(
-        tmp_path, names=["same", "tracer"], subjects=1, seed=7, spacing_mm=8.0
-    )
+    manifest = domains.write_domains(tmp_path, names=["same", "tracer"], subjects=1, seed=7, spacing_mm=8.0)
     found = read_cohort(manifest)
     assert [c.modality for c in found.cases] == ["CT", "PET"] * 2
     assert found.table["domain"].tolist() == ["same"] * 2 + ["tracer"] * 2

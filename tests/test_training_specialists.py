@@ -24,19 +24,10 @@ from umdlib.prompts.drawing import Prompt
 from umdlib.segmenters import registry as segmenters
 from umdlib.segmenters.contract import Segmenter
 from umdlib.synthetic.cohort import make_pair
-from umdlib.training.nnunet import (
-    plan as nnunet_plan,
-)
-from umdlib.training.nnunet import (
-    raw as nnunet_raw,
-)
-from umdlib.training.nnunet import (
-    recipes,
-    release,
-)
-from umdlib.training.nnunet import (
-    train as nnunet_train,
-)
+from umdlib.training.nnunet import plan as nnunet_plan
+from umdlib.training.nnunet import raw as nnunet_raw
+from umdlib.training.nnunet import recipes, release
+from umdlib.training.nnunet import train as nnunet_train
 from umdlib.weights import card
 
 ONE = Settings((Plan("centre", (0,), 0),))
@@ -44,9 +35,7 @@ ONE = Settings((Plan("centre", (0,), 0),))
 
 def test_nine_subjects_are_too_few(make_cohort):
     cohort = read_cohort(make_cohort(9))
-    with pytest.raises(
-        InputError, match=r"holds 9 subjects with PET of session petct.* 10 or more"
-    ):
+    with pytest.raises(InputError, match=r"holds 9 subjects with PET of session petct.* 10 or more"):
         nnunet_raw.training_cases(cohort, "petct", "PET", subjects=recipes.recipe("small").subjects)
 
 
@@ -58,9 +47,7 @@ def test_a_modality_that_is_not_there_is_named(make_cohort):
 def test_a_structure_that_no_reference_holds_stops_the_training(make_cohort, tmp_path):
     cohort = read_cohort(make_cohort(2))
     absent = (*cohort.structures, Structure(9, "cube", "Cube", "Cu", "#000000"))
-    with pytest.raises(
-        InputError, match=r"Structure 'cube' is in none of the 2 training references"
-    ):
+    with pytest.raises(InputError, match=r"Structure 'cube' is in none of the 2 training references"):
         nnunet_raw.write_raw(cohort.cases[::2], absent, tmp_path)
 
 
@@ -180,9 +167,7 @@ def test_left_stays_left_whatever_the_axes_of_an_image(codes):
 @pytest.fixture
 def register():
     def make(**more):
-        record = Segmenter(
-            "only_ct", "Only CT", "For tests.", more.pop("load"), frozenset({"class"}), **more
-        )
+        record = Segmenter("only_ct", "Only CT", "For tests.", more.pop("load"), frozenset({"class"}), **more)
         return segmenters.register(record)
 
     yield make
@@ -211,10 +196,7 @@ def test_a_condition_without_weights_is_unavailable_not_wrong(make_cohort, regis
 
 
 def test_a_structure_it_was_not_trained_on_gets_no_number(make_cohort, register, tmp_path):
-    register(
-        load=lambda device: lambda image, prompt, previous=None: image.data > 0,
-        structures=("ball",),
-    )
+    register(load=lambda device: lambda image, prompt, previous=None: image.data > 0, structures=("ball",))
     cohort = read_cohort(make_cohort(1))
     table = benchmark.score_cohort(cohort, "only_ct", tmp_path, settings=ONE)
     rod = table[table["structure"] == "rod"]
@@ -259,14 +241,28 @@ def test_the_small_nnunet_finds_the_organs_of_an_unseen_body():
     pair = make_pair("unseen", "petct", 8, 6.0)
     segment = segmenters.load("nnunet_small", "cpu", ("petct", "CT"))
     reference = pair.structural_reference.data
-    dice = [canaries.dice(segment(pair.structural, Prompt(s.name)), reference == s.value)
-            for s in ORGANS]  # fmt: skip
+    dice = [canaries.dice(segment(pair.structural, Prompt(s.name)), reference == s.value) for s in ORGANS]
     assert np.mean(dice) > 0.8 and min(dice) > 0.5
 
 
 def command(manifest, out, *more):
-    return [sys.executable, "-m", "umdlib", "train", "specialist", str(manifest), "--session",
-            "petct", "--modality", "CT", "--recipe", "smoke", "--out", str(out), *more]  # fmt: skip
+    return [
+        sys.executable,
+        "-m",
+        "umdlib",
+        "train",
+        "specialist",
+        str(manifest),
+        "--session",
+        "petct",
+        "--modality",
+        "CT",
+        "--recipe",
+        "smoke",
+        "--out",
+        str(out),
+        *more,
+    ]
 
 
 @pytest.mark.slow
@@ -274,9 +270,8 @@ def test_a_killed_training_goes_on_and_its_release_predicts(make_cohort, tmp_pat
     """nnU-Net's own planning, preprocessing, trainer and predictor, on two drawn subjects."""
     manifest, out, folder = make_cohort(2), tmp_path / "work", tmp_path / "released"
     with subprocess.Popen(
-        command(manifest, out, "--epochs", "60"), start_new_session=True,
-        stdout=subprocess.DEVNULL,
-    ) as process:  # fmt: skip
+        command(manifest, out, "--epochs", "60"), start_new_session=True, stdout=subprocess.DEVNULL
+    ) as process:
         for _ in range(600):
             if list(out.rglob("checkpoint_latest.pth")):
                 break
@@ -288,8 +283,10 @@ def test_a_killed_training_goes_on_and_its_release_predicts(make_cohort, tmp_pat
         nnunet_train.model_folder(out)
     done = subprocess.run(
         command(manifest, out, "--epochs", "60", "--release", str(folder)),
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert "epoch 0 of" not in done.stdout
     (name,) = card.names(folder=folder)
     about, log = card.read(name, folder=folder), card.read_log(name, folder=folder)
@@ -326,8 +323,14 @@ def test_a_card_of_full_size_builds_the_full_network_with_its_mirroring():
     from umdlib.segmenters.systems.nnunet import tiny_model
 
     plans, dataset = tiny_model()
-    architecture = {"network": "stunet", "trainer": "STUNetTrainer", "plans": plans,
-                    "dataset": dataset, "full_size": True, "mirroring_axes": [0, 1, 2]}  # fmt: skip
+    architecture = {
+        "network": "stunet",
+        "trainer": "STUNetTrainer",
+        "plans": plans,
+        "dataset": dataset,
+        "full_size": True,
+        "mirroring_axes": [0, 1, 2],
+    }
     net = specialists._network(architecture, "tiny")
     assert 14e6 < sum(p.numel() for p in net.parameters()) < 15e6
     call = specialists.specialist(architecture, net.state_dict())
@@ -337,8 +340,19 @@ def test_a_card_of_full_size_builds_the_full_network_with_its_mirroring():
 
 def test_command_line_refuses_too_few_subjects_in_one_sentence(make_cohort, tmp_path, capsys):
     manifest = str(make_cohort(2))
-    status = main(["train", "specialist", manifest, "--session", "petct", "--modality", "PET",
-                   "--out", str(tmp_path / "work")])  # fmt: skip
+    status = main(
+        [
+            "train",
+            "specialist",
+            manifest,
+            "--session",
+            "petct",
+            "--modality",
+            "PET",
+            "--out",
+            str(tmp_path / "work"),
+        ]
+    )
     assert status == 2
     error = capsys.readouterr().err
     assert "holds 2 subjects with PET" in error
@@ -348,8 +362,10 @@ def test_command_line_refuses_too_few_subjects_in_one_sentence(make_cohort, tmp_
 
 def test_structures_of_the_cohort_are_what_is_learned(make_cohort, tmp_path):
     manifest = make_cohort(1)
-    write_structures(manifest.parent / "dseg.tsv", (Structure(4, "rod", "Rod", "Ro", "#000000"),
-                                                    Structure(1, "ball", "Ball", "Ba", "#111111")))  # fmt: skip
+    write_structures(
+        manifest.parent / "dseg.tsv",
+        (Structure(4, "rod", "Rod", "Ro", "#000000"), Structure(1, "ball", "Ball", "Ba", "#111111")),
+    )
     cohort = read_cohort(manifest)
     renamed, found = nnunet_raw.consecutive(np.array([[[0, 1, 4]]]), cohort.structures)
     assert renamed.tolist() == [[[0, 1, 2]]]

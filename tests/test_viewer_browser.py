@@ -179,9 +179,7 @@ def test_at_most_three_stay_open_and_a_closed_one_opens_again(site, visit):
         figure = opened(page, name)
         assert pixels(figure).std() > 20
     ready = page.locator("figure[data-umd-ready]")
-    assert [ready.nth(k).get_attribute("id") for k in range(ready.count())] == [
-        "more0", "more1", "more2",
-    ]  # fmt: skip
+    assert [ready.nth(k).get_attribute("id") for k in range(ready.count())] == ["more0", "more1", "more2"]
     assert page.locator("#phantom .umd-poster").is_visible()
     assert pixels(opened(page, "phantom")).std() > 20
     page.locator("#phantom").get_by_label("Close the viewer").click()
@@ -249,9 +247,7 @@ def test_a_missing_volume_is_named(site, visit, tmp_path):
         path.unlink()
     page = visit(f"file://{copy}/results/page.html", allow=("ERR_FILE_NOT_FOUND",))
     page.click("#more0 .umd-open")
-    page.wait_for_function(
-        "document.querySelector('#more0 .umd-note')?.innerText.includes('could')"
-    )
+    page.wait_for_function("document.querySelector('#more0 .umd-note')?.innerText.includes('could')")
     assert "volumes/" in page.locator("#more0 .umd-note").inner_text()
     assert page.locator("#more0 .umd-open").is_enabled()
 

@@ -84,9 +84,7 @@ def test_a_pair_opens_is_linked_and_its_link_restores_the_view(site, tmp_path):
 
 
 def test_a_finger_moves_the_crosshair_on_a_narrow_screen(site, tmp_path):
-    with start(
-        tmp_path, width=390, height=780, preferences={"dom.w3c_touch_events.enabled": 1}
-    ) as browser:
+    with start(tmp_path, width=390, height=780, preferences={"dom.w3c_touch_events.enabled": 1}) as browser:
         opened(browser, site)
         browser.evaluate("document.querySelector('#phantom .umd-canvas').scrollIntoView()")
         before = browser.evaluate(READOUTS)
@@ -98,9 +96,7 @@ def test_a_finger_moves_the_crosshair_on_a_narrow_screen(site, tmp_path):
 
 
 def test_without_webgl_a_sentence_stands_below_the_picture(site, tmp_path):
-    with start(
-        tmp_path, preferences={"webgl.disabled": True, "webgl.force-enabled": False}
-    ) as browser:
+    with start(tmp_path, preferences={"webgl.disabled": True, "webgl.force-enabled": False}) as browser:
         browser.open(site)
         browser.evaluate("document.querySelector('#phantom .umd-open').click()")
         note = browser.wait_for("document.querySelector('#phantom .umd-note')?.textContent")

@@ -37,9 +37,16 @@ viewer_phantom.pair(spacing_mm=10.0)
 def notebook_of(*sources):
     """A notebook of code cells, as JSON."""
     cells = [
-        {"cell_type": "code", "id": f"c{k}", "metadata": {}, "execution_count": None,
-         "outputs": [], "source": source} for k, source in enumerate(sources)
-    ]  # fmt: skip
+        {
+            "cell_type": "code",
+            "id": f"c{k}",
+            "metadata": {},
+            "execution_count": None,
+            "outputs": [],
+            "source": source,
+        }
+        for k, source in enumerate(sources)
+    ]
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     return json.dumps(
         {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
@@ -56,10 +63,18 @@ def lab(tmp_path):
         port = free.getsockname()[1]
     own = {k: str(tmp_path / k) for k in ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR")}
     command = [
-        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1",
-        f"--port={port}", "--port-retries=0", "--IdentityProvider.token=look",
-        f"--ServerApp.root_dir={work}", "--LabApp.news_url=None",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--no-browser",
+        "--allow-root",
+        "--ip=127.0.0.1",
+        f"--port={port}",
+        "--port-retries=0",
+        "--IdentityProvider.token=look",
+        f"--ServerApp.root_dir={work}",
+        "--LabApp.news_url=None",
+    ]
     log = open(tmp_path / "lab.log", "wb")  # noqa: SIM115 - closed below, with the process
     process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **own})
     address = f"http://127.0.0.1:{port}"

@@ -68,9 +68,7 @@ def test_a_difference_keeps_overlapping_masks_apart():
     options = {"overlay": "difference", "shape": (1, 1, 4)}
     shown = {}
     for name in (structures[0].name, ""):
-        rgba = overlays.overlay_colours(
-            reference, prediction, structures, structure=name, **options
-        )
+        rgba = overlays.overlay_colours(reference, prediction, structures, structure=name, **options)
         names = {overlays._rgb(c): k for k, c in overlays.DIFFERENCE.items()}
         shown[name] = [names.get(tuple(int(v) for v in p[:3]), "") for p in rgba[0, 0]]
     # one structure: the other's mask does not matter; all: voxel 1 misses one and adds the other

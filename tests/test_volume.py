@@ -102,9 +102,7 @@ def test_memory_of_another_size_and_type_is_no_obstacle(tmp_path):
 def test_files_do_not_depend_on_the_order_in_memory(tmp_path, order):
     data = np.random.default_rng(1).integers(0, 14, (60, 70, 90)).astype(np.uint16)
     volume.write_label_map(tmp_path / "plain.nii.gz", LabelMap(data, AFFINE))
-    volume.write_label_map(
-        tmp_path / "ordered.nii.gz", LabelMap(np.array(data, order=order)[::1], AFFINE)
-    )
+    volume.write_label_map(tmp_path / "ordered.nii.gz", LabelMap(np.array(data, order=order)[::1], AFFINE))
     parts = np.zeros((120, 70, 90), np.uint16)
     parts[::2] = data
     volume.write_label_map(tmp_path / "strided.nii.gz", LabelMap(parts[::2], AFFINE))
@@ -314,8 +312,7 @@ def test_a_folder_that_is_a_file_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="Cannot write"):
         volume.write_label_map(
-            tmp_path / "file" / "x.nii.gz",
-            volume.LabelMap(np.zeros((2, 2, 2), np.uint8), np.eye(4)),
+            tmp_path / "file" / "x.nii.gz", volume.LabelMap(np.zeros((2, 2, 2), np.uint8), np.eye(4))
         )
 
 

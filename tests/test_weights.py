@@ -43,9 +43,7 @@ def test_the_folder_follows_the_environment(monkeypatch, tmp_path):
 
 
 def test_a_missing_file_says_how_to_get_it(folder):
-    with pytest.raises(
-        InputError, match=r"Weights net.pth are not in .*weights fetch x.*the attic"
-    ):
+    with pytest.raises(InputError, match=r"Weights net.pth are not in .*weights fetch x.*the attic"):
         weights.verified(ITEM, "x")
 
 
@@ -75,9 +73,7 @@ def test_a_published_hash_is_compared(folder):
 
 def test_code_in_a_file_is_refused_and_not_run(folder, capsys):
     torch.save({"model_state_dict": net().state_dict(), "args": Evil()}, folder / "net.pth")
-    with pytest.raises(
-        InputError, match=r"refused: the pickle asks for .*; loading .*weights convert"
-    ):
+    with pytest.raises(InputError, match=r"refused: the pickle asks for .*; loading .*weights convert"):
         weights.read_state(folder / "net.pth")
     assert "never be printed" not in capsys.readouterr().out
 
@@ -93,15 +89,10 @@ def test_numbers_of_numpy_run_no_code_and_are_read(folder, mmap):
 
 def test_a_numpy_1_file_is_read_too(folder):
     torch.save({"lr": np.float64(0.5)}, folder / "new.pth")
-    with (
-        zipfile.ZipFile(folder / "new.pth") as source,
-        zipfile.ZipFile(folder / "old.pth", "w") as old,
-    ):
+    with zipfile.ZipFile(folder / "new.pth") as source, zipfile.ZipFile(folder / "old.pth", "w") as old:
         for name in source.namelist():
             content = source.read(name)
-            old.writestr(
-                name.replace("new/", "old/"), content.replace(b"numpy._core", b"numpy.core")
-            )
+            old.writestr(name.replace("new/", "old/"), content.replace(b"numpy._core", b"numpy.core"))
     assert float(weights.read_state(folder / "old.pth")["lr"]) == 0.5
 
 
@@ -136,9 +127,7 @@ def test_a_truncated_file_is_named(folder):
 
 def test_a_wrong_file_names_its_first_missing_keys(folder):
     torch.save({"model_state_dict": {"module.0.weight": torch.zeros(3, 2)}}, folder / "net.pth")
-    with pytest.raises(
-        InputError, match=r"0 of 4 keys match. Missing 0.weight, 0.bias, 1.weight …"
-    ):
+    with pytest.raises(InputError, match=r"0 of 4 keys match. Missing 0.weight, 0.bias, 1.weight …"):
         weights.load_strict(net(), ITEM, "x", inner=("model_state_dict",))
 
 
@@ -175,8 +164,12 @@ def test_conversion_keeps_the_tensors_and_runs_nothing(folder, capsys, suffix):
 
 
 def test_conversion_keeps_shapes_types_and_strides(folder):
-    given = {"a": torch.arange(6).reshape(2, 3).T, "b": torch.tensor([1.5]).half(),
-             "c": torch.tensor(True), "d": torch.empty(0)}  # fmt: skip
+    given = {
+        "a": torch.arange(6).reshape(2, 3).T,
+        "b": torch.tensor([1.5]).half(),
+        "c": torch.tensor(True),
+        "d": torch.empty(0),
+    }
     torch.save(given, folder / "net.pth")
     read = inert.read_inert(folder / "net.pth")
     for name, tensor in given.items():

@@ -112,13 +112,7 @@ BLOCKS = (
     Block("seganypet_table1", "SegAnyPET", "Table 1", "Cohort ID\t", "", 1, 13),
     Block("seganypet_s1", "SegAnyPET", "Supplementary Table 1", "Model\tLiver", "", 1, 7),
     Block(
-        "seganypet_s2",
-        "SegAnyPET",
-        "Supplementary Table 2",
-        "Model\tLiver",
-        "Supplementary Table 1: ",
-        1,
-        7,
+        "seganypet_s2", "SegAnyPET", "Supplementary Table 2", "Model\tLiver", "Supplementary Table 1: ", 1, 7
     ),
     Block("seganypet_s3", "SegAnyPET", "Supplementary Table 3", "Methods\tPrompt", "", 2, 6),
     Block("seganypet_s4", "SegAnyPET", "Supplementary Table 4", "Model\tSAM-Med3D\t", "", 2, 42),
@@ -130,18 +124,12 @@ def block_lines(text: list[str], block: Block) -> tuple[list[list[str]], list[st
     start = 0
     if block.after:
         start = next((i for i, line in enumerate(text) if line.startswith(block.after)), -1)
-    first = next(
-        (i for i in range(max(start, 0), len(text)) if text[i].startswith(block.header)), -1
-    )
+    first = next((i for i in range(max(start, 0), len(text)) if text[i].startswith(block.header)), -1)
     if start < 0 or first < 0:
         raise InputError(f"{block.paper}, {block.table} is not in the text: no '{block.header}'.")
     body = text[first + block.header_lines :][: block.lines]
     after = text[first + block.header_lines + block.lines :][:1]
-    if (
-        len(body) < block.lines
-        or not all(line.strip() for line in body)
-        or any(map(str.strip, after))
-    ):
+    if len(body) < block.lines or not all(line.strip() for line in body) or any(map(str.strip, after)):
         raise InputError(f"{block.paper}, {block.table} must have {block.lines} lines.")
     head = [line.split("\t") for line in text[first : first + block.header_lines]]
     return head, body
@@ -293,9 +281,8 @@ def prompt_effort(block: Block, head: list[list[str]], body: list[str]) -> list[
                 }
             )
         rows.append(
-            {**common, "column": "Inference Time (s)", "metric": "seconds", "unit": "s",
-             "raw": cells[-1]}
-        )  # fmt: skip
+            {**common, "column": "Inference Time (s)", "metric": "seconds", "unit": "s", "raw": cells[-1]}
+        )
     return rows
 
 
@@ -373,9 +360,7 @@ def transcribe(block: Block, text: list[str]) -> tuple[list[dict], str]:
 def write_tsv(path: Path, fields: tuple[str, ...] | list[str], rows: list[dict]) -> None:
     """Tab separated, UTF-8, unquoted."""
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(
-            file, fields, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE
-        )
+        writer = csv.DictWriter(file, fields, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE)
         writer.writeheader()
         writer.writerows(rows)
 

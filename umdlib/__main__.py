@@ -25,10 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"umdlib: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(
-            "umdlib: interrupted. What was finished is kept; the same command resumes.",
-            file=sys.stderr,
-        )
+        print("umdlib: interrupted. What was finished is kept; the same command resumes.", file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -47,32 +44,46 @@ def _parser() -> argparse.ArgumentParser:
 
     p = _command(commands, "synthesise", _synthesise, "make a synthetic cohort with known truth")
     p.add_argument("out", metavar="OUT", help="folder to fill; OUT/manifest.tsv describes it")
-    p.add_argument("--subjects", type=_positive, default=4, metavar="N",
-                   help="subjects per session: N PET/CT and N PET/MR (default 4)")  # fmt: skip
+    p.add_argument(
+        "--subjects",
+        type=_positive,
+        default=4,
+        metavar="N",
+        help="subjects per session: N PET/CT and N PET/MR (default 4)",
+    )
     p.add_argument("--seed", type=int, default=0, metavar="S", help="random seed (default 0)")
-    p.add_argument("--spacing", type=float, default=4.0, metavar="MM",
-                   help="voxel size of PET in mm (default 4)")  # fmt: skip
     p.add_argument(
-        "--lesions", type=int, default=0, metavar="N", help="lesions per subject (default 0)"
+        "--spacing", type=float, default=4.0, metavar="MM", help="voxel size of PET in mm (default 4)"
     )
+    p.add_argument("--lesions", type=int, default=0, metavar="N", help="lesions per subject (default 0)")
+    p.add_argument("--jobs", type=_positive, default=1, metavar="N", help="subjects at once (default 1)")
     p.add_argument(
-        "--jobs", type=_positive, default=1, metavar="N", help="subjects at once (default 1)"
+        "--factor",
+        action="append",
+        default=[],
+        metavar="NAME=STRENGTH",
+        help="strength of a part of the physics, 0 to leave it out; repeat",
     )
-    p.add_argument("--factor", action="append", default=[], metavar="NAME=STRENGTH",
-                   help="strength of a part of the physics, 0 to leave it out; repeat")  # fmt: skip
 
     p = _command(commands, "simulate", _simulate, "image the body in a label map of your own")
     p.add_argument("label_map", metavar="LABELMAP", help="NIfTI file, e.g. TotalSegmentator's")
     p.add_argument("out", metavar="OUT", help="folder to fill; OUT/manifest.tsv describes it")
-    p.add_argument("--names", metavar="TSV", help="columns index and name of its values "
-                   "(default: the 13 structures)")  # fmt: skip
+    p.add_argument(
+        "--names", metavar="TSV", help="columns index and name of its values (default: the 13 structures)"
+    )
     p.add_argument("--session", default="petct", help="petct (default) or petmr")
     p.add_argument("--seed", type=int, default=0, metavar="S", help="random seed (default 0)")
-    p.add_argument("--spacing", type=float, default=4.0, metavar="MM",
-                   help="voxel size of PET in mm (default 4)")  # fmt: skip
+    p.add_argument(
+        "--spacing", type=float, default=4.0, metavar="MM", help="voxel size of PET in mm (default 4)"
+    )
     p.add_argument("--lesions", type=int, default=0, metavar="N", help="lesions (default 0)")
-    p.add_argument("--factor", action="append", default=[], metavar="NAME=STRENGTH",
-                   help="strength of a part of the physics, 0 to leave it out; repeat")  # fmt: skip
+    p.add_argument(
+        "--factor",
+        action="append",
+        default=[],
+        metavar="NAME=STRENGTH",
+        help="strength of a part of the physics, 0 to leave it out; repeat",
+    )
 
     p = _command(commands, "check", _check, "read every file of a cohort and list all faults")
     p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the cohort")
@@ -81,16 +92,17 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("layout", choices=("ibsi", "pattern"), help="how the files are laid out")
     p.add_argument("folder", metavar="FOLDER", help="where the files are; they stay there")
     p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv to write")
+    p.add_argument("--image", metavar="PATTERN", help="layout pattern: e.g. '{subject}/{modality}.nii.gz'")
     p.add_argument(
-        "--image", metavar="PATTERN", help="layout pattern: e.g. '{subject}/{modality}.nii.gz'"
+        "--reference", metavar="PATTERN", help="layout pattern: e.g. '{subject}/{modality}_seg.nii.gz'"
     )
     p.add_argument(
-        "--reference",
-        metavar="PATTERN",
-        help="layout pattern: e.g. '{subject}/{modality}_seg.nii.gz'",
+        "--modality",
+        action="append",
+        default=[],
+        metavar="NAME=CT",
+        help="layout pattern: what a name in the files means; repeat",
     )
-    p.add_argument("--modality", action="append", default=[], metavar="NAME=CT",
-                   help="layout pattern: what a name in the files means; repeat")  # fmt: skip
 
     p = _command(commands, "subset", _subset, "a part of a cohort; the images stay where they are")
     p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the cohort")
@@ -100,9 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--structures", default="", metavar="a,b", help="these structures only")
 
     p = _command(commands, "segmenters", _segmenters, "list the systems and what each needs")
-    p.add_argument(
-        "--make", metavar="NAME", help="make the environment of a system that runs out of process"
-    )
+    p.add_argument("--make", metavar="NAME", help="make the environment of a system that runs out of process")
     p.add_argument(
         "--checkout", metavar="PATH", help="with --make: your own checkout of its code; else cloned"
     )
@@ -110,97 +120,91 @@ def _parser() -> argparse.ArgumentParser:
         "--python", metavar="PATH", help="with --make: the interpreter; else the one its list names"
     )
 
-    p = _command(
-        commands, "weights", _weights, "list, find, check, fetch and convert official weights"
-    )
-    p.add_argument(
-        "action", choices=("list", "where", "check", "fetch", "convert"), help="what to do"
-    )
-    p.add_argument(
-        "names", nargs="*", metavar="NAME", help="a segmenter; for convert: SOURCE TARGET"
-    )
+    p = _command(commands, "weights", _weights, "list, find, check, fetch and convert official weights")
+    p.add_argument("action", choices=("list", "where", "check", "fetch", "convert"), help="what to do")
+    p.add_argument("names", nargs="*", metavar="NAME", help="a segmenter; for convert: SOURCE TARGET")
     p.add_argument("--accept", metavar="FILE", help="check: record the hash that this file has now")
 
     p = _command(commands, "score", _score, "predict and score a cohort; resumes where it stopped")
     p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the cohort")
-    p.add_argument("--segmenters", required=True, metavar="a,b",
-                   help="names of `umdlib segmenters`; module:attribute or file.py:attribute of your own; "
-                        "nnunet:FOLDER, clicknet:FOLDER/NAME.json or sam_med3d_small:FOLDER/NAME.json of "
-                        "your own training")  # fmt: skip
     p.add_argument(
-        "--out",
+        "--segmenters",
         required=True,
-        metavar="DIR",
-        help="folder of the run; DIR/scores.parquet is the table",
+        metavar="a,b",
+        help="names of `umdlib segmenters`; module:attribute or file.py:attribute of your own; "
+        "nnunet:FOLDER, clicknet:FOLDER/NAME.json or sam_med3d_small:FOLDER/NAME.json of "
+        "your own training",
     )
-    p.add_argument("--prompts", default="centre:1:2", metavar="PLAN",
-                   help="protocol[:seeds[:corrective clicks]], comma-separated (default centre:1:2)")  # fmt: skip
     p.add_argument(
-        "--tolerances", default="1,5", metavar="MM,MM", help="of surface Dice (default 1,5)"
+        "--out", required=True, metavar="DIR", help="folder of the run; DIR/scores.parquet is the table"
     )
+    p.add_argument(
+        "--prompts",
+        default="centre:1:2",
+        metavar="PLAN",
+        help="protocol[:seeds[:corrective clicks]], comma-separated (default centre:1:2)",
+    )
+    p.add_argument("--tolerances", default="1,5", metavar="MM,MM", help="of surface Dice (default 1,5)")
     p.add_argument("--session", help="petct or petmr only")
     p.add_argument("--modality", help="CT, MR or PET only")
     p.add_argument("--subjects", default="", metavar="a,b", help="these subjects only")
     p.add_argument("--device", default="cpu", help="cpu (default) or cuda")
 
-    p = _command(
-        commands, "rescore", _rescore, "score the predictions a run has kept; nothing is predicted"
-    )
+    p = _command(commands, "rescore", _rescore, "score the predictions a run has kept; nothing is predicted")
     p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the cohort")
     p.add_argument("--out", required=True, metavar="DIR", help="folder of the run")
-    p.add_argument(
-        "--tolerances", default="1,5", metavar="MM,MM", help="of surface Dice (default 1,5)"
-    )
+    p.add_argument("--tolerances", default="1,5", metavar="MM,MM", help="of surface Dice (default 1,5)")
 
     _train_parser(commands)
 
     p = _command(commands, "domains", _domains, "make a cohort that differs from the training one")
     p.add_argument("out", metavar="OUT", help="folder to fill; OUT/manifest.tsv describes it")
-    p.add_argument("--names", default="same,scanner,bodies,tracer", metavar="a,b",
-                   help="which ways to differ (default same,scanner,bodies,tracer)")  # fmt: skip
+    p.add_argument(
+        "--names",
+        default="same,scanner,bodies,tracer",
+        metavar="a,b",
+        help="which ways to differ (default same,scanner,bodies,tracer)",
+    )
     p.add_argument("--subjects", type=_positive, default=2, metavar="N", help="of each (default 2)")
     p.add_argument("--seed", type=int, default=0, metavar="S", help="random seed (default 0)")
     p.add_argument("--session", default="petct", help="petct (default) or petmr")
-    p.add_argument("--spacing", type=float, default=4.0, metavar="MM",
-                   help="voxel size of PET in mm (default 4)")  # fmt: skip
-    p.add_argument("--maps", default="", metavar="DIR",
-                   help="folder of organ maps fdg_*.nii.gz for the domain organ_maps")  # fmt: skip
+    p.add_argument(
+        "--spacing", type=float, default=4.0, metavar="MM", help="voxel size of PET in mm (default 4)"
+    )
+    p.add_argument(
+        "--maps",
+        default="",
+        metavar="DIR",
+        help="folder of organ maps fdg_*.nii.gz for the domain organ_maps",
+    )
 
     p = _command(commands, "run", _run, "run notebooks with parameters, checked before they start")
-    p.add_argument("notebook", nargs="*", metavar="NOTEBOOK",
-                   help="name in notebooks/ or a path; none lists them with their parameters")  # fmt: skip
     p.add_argument(
-        "-p",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("NAME", "VALUE"),
-        help="set a parameter; repeat",
+        "notebook",
+        nargs="*",
+        metavar="NOTEBOOK",
+        help="name in notebooks/ or a path; none lists them with their parameters",
     )
     p.add_argument(
-        "--out", metavar="DIR", default="results/notebooks", help="where the executed copies go"
+        "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="set a parameter; repeat"
     )
+    p.add_argument("--out", metavar="DIR", default="results/notebooks", help="where the executed copies go")
     p.add_argument("--name", help="file name of the executed copy (one notebook only)")
     p = _command(commands, "collect", _collect, "put pieces of a score table together")
     p.add_argument("parts", nargs="+", metavar="PART", help="Parquet files written by inference")
     p.add_argument("--out", required=True, metavar="FILE", help="score table to write")
 
-    p = _command(
-        commands, "canaries", _canaries, "check that the adapters of a run are wired right"
-    )
+    p = _command(commands, "canaries", _canaries, "check that the adapters of a run are wired right")
     p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the cohort")
     p.add_argument("root", metavar="RUN", help="folder of the run; gets canaries.tsv")
-    p.add_argument("--segmenters", default="", metavar="A,B",
-                   help="as the run was given them, where some are your own")  # fmt: skip
+    p.add_argument(
+        "--segmenters", default="", metavar="A,B", help="as the run was given them, where some are your own"
+    )
     p.add_argument("--device", default="cpu", help="cpu (default) or cuda")
 
     p = _command(commands, "render", _render, "lay a run's chapters together and render the book")
-    p.add_argument(
-        "run_folder", metavar="RUN", help="folder of the run, with notebooks/ and scores.parquet"
-    )
-    p.add_argument(
-        "notebooks", nargs="+", metavar="NOTEBOOK", help="executed notebooks that make the book"
-    )
+    p.add_argument("run_folder", metavar="RUN", help="folder of the run, with notebooks/ and scores.parquet")
+    p.add_argument("notebooks", nargs="+", metavar="NOTEBOOK", help="executed notebooks that make the book")
     p.add_argument("--out", default="_build/html", metavar="DIR", help="where the pages go")
     return parser
 
@@ -216,44 +220,67 @@ def _train_parser(commands) -> None:
     text = "train a reference on a cohort of your own; resumes after a kill"
     kinds = commands.add_parser("train", help=text, description=text[0].upper() + text[1:] + ".")
     kinds = kinds.add_subparsers(title="kinds", metavar="KIND", required=True)
-    p = _command(kinds, "specialist", _train_specialist,
-                 "nnU-Net, or another network within it, on one session and modality")  # fmt: skip
+    p = _command(
+        kinds,
+        "specialist",
+        _train_specialist,
+        "nnU-Net, or another network within it, on one session and modality",
+    )
     p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the training cohort")
     p.add_argument("--session", required=True, metavar="NAME", help="petct or petmr")
     p.add_argument("--modality", required=True, metavar="NAME", help="CT, MR or PET")
     p.add_argument("--out", required=True, metavar="DIR", help="folder of this training")
-    p.add_argument("--network", default="nnunet", metavar="NAME",
-                   help="nnunet (default), segresnet, swinunetr or stunet")  # fmt: skip
-    p.add_argument("--recipe", default="small", metavar="NAME",
-                   help="small (default: two CPU cores, minutes), full (1000 epochs, GPU) or smoke")  # fmt: skip
+    p.add_argument(
+        "--network", default="nnunet", metavar="NAME", help="nnunet (default), segresnet, swinunetr or stunet"
+    )
+    p.add_argument(
+        "--recipe",
+        default="small",
+        metavar="NAME",
+        help="small (default: two CPU cores, minutes), full (1000 epochs, GPU) or smoke",
+    )
     p.add_argument("--epochs", type=_positive, metavar="N", help="instead of the recipe's")
     p.add_argument("--batch", type=_positive, metavar="N", help="instead of the recipe's")
     p.add_argument("--threads", type=_positive, metavar="N", help="of torch (default 1)")
     p.add_argument("--seed", type=int, default=0, metavar="S", help="random seed (default 0)")
     p.add_argument("--device", default="cpu", help="cpu (default) or cuda")
-    p.add_argument("--release", metavar="DIR",
-                   help="write weights, card and log to this folder when finished")  # fmt: skip
-
-    p = _command(kinds, "promptable", _train_promptable,
-                 "a network that takes clicks, on all sessions of a cohort")  # fmt: skip
-    p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the training cohort")
-    p.add_argument("--out", required=True, metavar="DIR",
-                   help="gets checkpoint, loss curve, and at the end weights and card")  # fmt: skip
-    p.add_argument("--network", default="clicknet", metavar="NAME",
-                   help="clicknet (default) or sam_med3d_small")  # fmt: skip
     p.add_argument(
-        "--diet", default="both", metavar="NAME", help="structural, pet or both (default both)"
+        "--release", metavar="DIR", help="write weights, card and log to this folder when finished"
     )
-    p.add_argument("--steps", type=_positive, metavar="N",
-                   help="updates (default: 300 of clicknet, 4000 of sam_med3d_small)")  # fmt: skip
+
+    p = _command(
+        kinds, "promptable", _train_promptable, "a network that takes clicks, on all sessions of a cohort"
+    )
+    p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the training cohort")
+    p.add_argument(
+        "--out",
+        required=True,
+        metavar="DIR",
+        help="gets checkpoint, loss curve, and at the end weights and card",
+    )
+    p.add_argument(
+        "--network", default="clicknet", metavar="NAME", help="clicknet (default) or sam_med3d_small"
+    )
+    p.add_argument("--diet", default="both", metavar="NAME", help="structural, pet or both (default both)")
+    p.add_argument(
+        "--steps",
+        type=_positive,
+        metavar="N",
+        help="updates (default: 300 of clicknet, 4000 of sam_med3d_small)",
+    )
     p.add_argument("--seed", type=int, default=0, metavar="S", help="of weights and draws")
     p.add_argument("--name", help="of the network (default NETWORK_DIET_SEED)")
     p.add_argument("--without", default="", metavar="A,B", help="structures never to ask for")
     p.add_argument("--precision", default="float32", help="float32 (default) or bfloat16")
     p.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     p.add_argument("--threads", type=_positive, metavar="N", help="CPU threads (default all)")
-    p.add_argument("--least", type=_positive, default=10, metavar="N",
-                   help="subjects below which a training is refused (default 10)")  # fmt: skip
+    p.add_argument(
+        "--least",
+        type=_positive,
+        default=10,
+        metavar="N",
+        help="subjects below which a training is refused (default 10)",
+    )
     p.add_argument("--smoke", action="store_true", help="a few steps of a tiny network")
 
 
@@ -397,13 +424,15 @@ def _score(a) -> int:
     for subject in named:
         if subject not in cohort.subjects():
             raise unknown_name("subject", subject, cohort.subjects())
-    cases = [c for c in cohort.cases
-             if a.session in (None, c.session) and wanted in (None, c.modality)
-             and (not named or c.subject in named)]  # fmt: skip
+    cases = [
+        c
+        for c in cohort.cases
+        if a.session in (None, c.session)
+        and wanted in (None, c.modality)
+        and (not named or c.subject in named)
+    ]
     if not cases:
-        raise InputError(
-            f"No case of {a.manifest} is {a.session or ''} {wanted or ''}.".replace("  ", " ")
-        )
+        raise InputError(f"No case of {a.manifest} is {a.session or ''} {wanted or ''}.".replace("  ", " "))
     settings = benchmark.Settings(benchmark.parse_plans(a.prompts), _tolerances(a.tolerances))
     parts, failed = [], 0
     asked = list(dict.fromkeys(filter(None, a.segmenters.split(","))))
@@ -452,11 +481,21 @@ def _train_promptable(a) -> None:
     from umdlib.training import sessions
 
     card = sessions.train_cohort(
-        read_cohort(a.manifest), a.out, network=a.network, diet=a.diet, seed=a.seed, steps=a.steps,
+        read_cohort(a.manifest),
+        a.out,
+        network=a.network,
+        diet=a.diet,
+        seed=a.seed,
+        steps=a.steps,
         name=a.name or "",
-        without=[n for n in a.without.split(",") if n], precision=a.precision, device=a.device,
-        threads=a.threads, least_subjects=a.least, smoke=a.smoke, say=_say,
-    )  # fmt: skip
+        without=[n for n in a.without.split(",") if n],
+        precision=a.precision,
+        device=a.device,
+        threads=a.threads,
+        least_subjects=a.least,
+        smoke=a.smoke,
+        say=_say,
+    )
     _say(f"Network: {card.name} in {a.out}, {card.parameters:,} parameters, sha256 {card.sha256}")
 
 
@@ -466,9 +505,15 @@ def _domains(a) -> None:
 
     labels.session(a.session)
     manifest = domains.write_domains(
-        a.out, names=[n for n in a.names.split(",") if n], subjects=a.subjects, seed=a.seed,
-        session=a.session, spacing_mm=a.spacing, maps=domains.organ_maps(a.maps), say=_say,
-    )  # fmt: skip
+        a.out,
+        names=[n for n in a.names.split(",") if n],
+        subjects=a.subjects,
+        seed=a.seed,
+        session=a.session,
+        spacing_mm=a.spacing,
+        maps=domains.organ_maps(a.maps),
+        say=_say,
+    )
     _say(f"Cohort: {manifest}")
 
 
@@ -481,9 +526,16 @@ def _train_specialist(a) -> None:
     cohort = read_cohort(a.manifest)
     recipe = recipes.recipe(a.recipe, epochs=a.epochs, batch=a.batch, threads=a.threads)
     folder = nnunet_train.train(
-        cohort, labels.session(a.session).name, labels.modality(a.modality).name, a.out,
-        recipe=recipe, network=a.network, device=a.device, seed=a.seed, report=_say,
-    )  # fmt: skip
+        cohort,
+        labels.session(a.session).name,
+        labels.modality(a.modality).name,
+        a.out,
+        recipe=recipe,
+        network=a.network,
+        device=a.device,
+        seed=a.seed,
+        report=_say,
+    )
     _say(f"Model: {folder}")
     if a.release:
         made = release.release(a.out, cohort, a.network, folder=a.release, cores=recipe.threads)
@@ -511,9 +563,13 @@ def _canaries(a) -> None:
 
     names = read_scores(Path(a.root) / "scores.parquet")["segmenter"].unique()
     found = canary_run.check_run(
-        read_cohort(a.manifest), a.root, names, given=[s for s in a.segmenters.split(",") if s],
-        device=a.device, report=_say,
-    )  # fmt: skip
+        read_cohort(a.manifest),
+        a.root,
+        names,
+        given=[s for s in a.segmenters.split(",") if s],
+        device=a.device,
+        report=_say,
+    )
     _say(f"Canaries: {flags.write(a.root, found)}, {len(flags.flagged(found))} segmenters flagged")
 
 

@@ -153,18 +153,14 @@ def check_structures(structures: Iterable[Structure], *, source: str) -> tuple[S
         raise InputError(f"No structure in {source}. At least one is needed.")
     for s in structures:
         if not 1 <= s.value <= 65535:
-            raise InputError(
-                f"Invalid label value {s.value} of '{s.name}' in {source}. Must be 1 to 65535."
-            )
+            raise InputError(f"Invalid label value {s.value} of '{s.name}' in {source}. Must be 1 to 65535.")
         if not re.fullmatch(r"[^\W_][\w .()+-]*", s.name):
             raise InputError(
                 f"Invalid structure name '{s.name}' in {source}. Letters, digits, '_', '-', '.' and "
                 "spaces; it begins with a letter or digit."
             )
         if not re.fullmatch(r"#[0-9A-Fa-f]{6}", s.colour):
-            raise InputError(
-                f"Invalid colour '{s.colour}' of '{s.name}' in {source}. Write it as #rrggbb."
-            )
+            raise InputError(f"Invalid colour '{s.colour}' of '{s.name}' in {source}. Write it as #rrggbb.")
     for field in ("value", "name"):
         seen: set = set()
         for s in structures:

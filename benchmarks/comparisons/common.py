@@ -18,9 +18,7 @@ from umdlib.prompts.drawing import Box, Click
 SHAPE = (47, 52, 29)
 # Axes permuted and flipped, off centre, anisotropic. Spacings share no divisor with 1.5 mm, so
 # that no voxel centre falls between two others.
-FLIPPED = np.array(
-    [[0, -2.2137, 0, 80], [1.9071, 0, 0, -120], [0, 0, -4.1033, 333], [0, 0, 0, 1.0]]
-)
+FLIPPED = np.array([[0, -2.2137, 0, 80], [1.9071, 0, 0, -120], [0, 0, -4.1033, 333], [0, 0, 0, 1.0]])
 OBLIQUE = FLIPPED.copy()
 OBLIQUE[:3, :3] = Rotation.from_euler("zx", (11.3, 6.7), degrees=True).as_matrix() @ FLIPPED[:3, :3]
 ROUND = np.array([[-3.0, 0, 0, 70], [0, 1.5, 0, -31], [0, 0, 4.5, -200], [0, 0, 0, 1.0]])

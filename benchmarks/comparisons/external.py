@@ -41,16 +41,19 @@ def compare_segvol(checkout: Path) -> Iterator[common.Found]:
         nib.save(nib.Nifti1Image(_ball(shape), affine), folder / "g.nii.gz")
         _official(home, "segvol_demo.py", checkout, folder, SPATIAL)
         checkpoint = {"path": str(folder / "w.pth"), "sha256": ""}
-        segment = external.worker_of(
-            "segvol", {"model": checkpoint}, settings={"spatial_size": SPATIAL}
-        )
+        segment = external.worker_of("segvol", {"model": checkpoint}, settings={"spatial_size": SPATIAL})
         for case in json.loads((folder / "cases.json").read_text("utf-8")):
             theirs = np.asarray(nib.load(folder / case["mask"]).dataobj) > 0
             clicks = tuple(Click(common.world(affine, v), s > 0) for v, s in case["voxels"])
             box = common.box_around(affine, _ball(shape) > 0) if case["box"] else None
             prompt = Prompt("liver", clicks, box, text=case["text"], seed=case["seed"])
-            yield common.Found(grid, "full size, random, windows of 32 x 64 x 64", case["said"],
-                               theirs, segment(image, prompt))  # fmt: skip
+            yield common.Found(
+                grid,
+                "full size, random, windows of 32 x 64 x 64",
+                case["said"],
+                theirs,
+                segment(image, prompt),
+            )
         segment.stop()
 
 
@@ -58,17 +61,24 @@ def compare_sat(checkout: Path) -> Iterator[common.Found]:
     """Three texts together, as CT, MR and PET; the official files carry no grid of their own."""
     home = external.make("sat_pro", checkout=checkout)
     for grid, unit, modality in (
-        ("flipped", "HU", "ct"), ("oblique", "SUV", "pet"), ("flipped", "a.u.", "mri"),
-    ):  # fmt: skip
+        ("flipped", "HU", "ct"),
+        ("oblique", "SUV", "pet"),
+        ("flipped", "a.u.", "mri"),
+    ):
         folder = common.scratch()
         image = common.saved(folder, _body((30, 34, 20)), common.AFFINES[grid], unit)
         _official(home, "sat_inference.py", checkout, folder, PATCH, modality)
-        given = {role: {"path": str(folder / file), "sha256": ""}
-                 for role, file in (("model", "w.pth"), ("text_encoder", "t.pth"))}  # fmt: skip
+        given = {
+            role: {"path": str(folder / file), "sha256": ""}
+            for role, file in (("model", "w.pth"), ("text_encoder", "t.pth"))
+        }
         segment = external.worker_of(
-            "sat_pro", given, settings={"patch_size": PATCH, "backbone": "UNET"},
-            together=("liver", "kidney_left", "esophagus"), takes_text=True,
-        )  # fmt: skip
+            "sat_pro",
+            given,
+            settings={"patch_size": PATCH, "backbone": "UNET"},
+            together=("liver", "kidney_left", "esophagus"),
+            takes_text=True,
+        )
         for name, word in zip(("liver", "kidney_left", "esophagus"), WORDS, strict=True):
             raw = folder / "out" / "d" / "seg_i" / f"{word}.nii.gz"
             theirs, below, above = (
@@ -76,21 +86,34 @@ def compare_sat(checkout: Path) -> Iterator[common.Found]:
             )
             tied = int((below != above).sum())
             yield common.Found(
-                grid, "Nano's size, random, patches of 64 x 64 x 32; random text encoder",
-                f"text '{word}' as {modality}", theirs, segment(image, Prompt(name)),
-                tied, TIED if tied else "",
-            )  # fmt: skip
+                grid,
+                "Nano's size, random, patches of 64 x 64 x 32; random text encoder",
+                f"text '{word}' as {modality}",
+                theirs,
+                segment(image, Prompt(name)),
+                tied,
+                TIED if tied else "",
+            )
         segment.stop()
 
 
 def _official(home: Path, script: str, checkout: Path, folder: Path, *given) -> None:
     """Run one of the scripts beside this file in a system's environment."""
-    command = [str(home / "venv" / "bin" / "python"), str(HERE / "official" / script),
-               str(checkout), str(folder), *(json.dumps(g) for g in given)]  # fmt: skip
+    command = [
+        str(home / "venv" / "bin" / "python"),
+        str(HERE / "official" / script),
+        str(checkout),
+        str(folder),
+        *(json.dumps(g) for g in given),
+    ]
     done = subprocess.run(
-        command, capture_output=True, text=True, cwd=folder,
-        env=dict(os.environ) | {"PYTHONNOUSERSITE": "1"}, check=False,
-    )  # fmt: skip
+        command,
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=dict(os.environ) | {"PYTHONNOUSERSITE": "1"},
+        check=False,
+    )
     if done.returncode:
         raise SystemExit(f"{script} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
 
@@ -103,9 +126,12 @@ def _home(raw: Path, grid: Path, image, nudge: float = 0) -> np.ndarray:
     """
     mask = np.asarray(nib.load(raw).dataobj).astype(np.uint8)
     mapping = np.linalg.inv(nib.load(grid).affine) @ image.affine
-    return ndimage.affine_transform(
-        mask, mapping[:3, :3], mapping[:3, 3] + nudge, image.shape, order=0, mode="grid-constant"
-    ) > 0  # fmt: skip
+    return (
+        ndimage.affine_transform(
+            mask, mapping[:3, :3], mapping[:3, 3] + nudge, image.shape, order=0, mode="grid-constant"
+        )
+        > 0
+    )
 
 
 def _body(shape) -> np.ndarray:

@@ -25,8 +25,11 @@ LABELS = {"liver": 1, "spleen": 2}
 def compare() -> Iterator[common.Found]:
     """Folders with one fold and with two, plans that keep the file's axes or turn them to RAS."""
     plans, dataset = nnunet.tiny_model()
-    for reader, count, mirror in (("SimpleITKIO", 1, True), ("SimpleITKIO", 2, False),
-                                  ("NibabelIOWithReorient", 1, False)):  # fmt: skip
+    for reader, count, mirror in (
+        ("SimpleITKIO", 1, True),
+        ("SimpleITKIO", 2, False),
+        ("NibabelIOWithReorient", 1, False),
+    ):
         model = write_folder(plans | {"image_reader_writer": reader}, dataset, count)
         segment = trained(model, mirror=mirror).load("cpu")
         for grid, affine in common.AFFINES.items():
@@ -63,8 +66,23 @@ def _predicted(model: Path, folder: Path, count: int, mirror: bool) -> np.ndarra
     cases.mkdir()
     (cases / "i_0000.nii.gz").write_bytes((folder / "i.nii.gz").read_bytes())
     tool = Path(sys.executable).parent / "nnUNetv2_predict_from_modelfolder"
-    command = [str(tool), "-i", str(cases), "-o", str(out), "-m", str(model), "-f",
-               *map(str, range(count)), "-device", "cpu", "-npp", "1", "-nps", "1"]  # fmt: skip
+    command = [
+        str(tool),
+        "-i",
+        str(cases),
+        "-o",
+        str(out),
+        "-m",
+        str(model),
+        "-f",
+        *map(str, range(count)),
+        "-device",
+        "cpu",
+        "-npp",
+        "1",
+        "-nps",
+        "1",
+    ]
     command += [] if mirror else ["--disable_tta"]
     empty = {f"nnUNet_{n}": os.devnull for n in ("raw", "preprocessed", "results")}
     subprocess.run(command, check=True, capture_output=True, env=dict(os.environ) | empty)

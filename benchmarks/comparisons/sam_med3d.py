@@ -42,13 +42,10 @@ def compare(checkout: Path) -> Iterator[common.Found]:
         for kind in (np.float32, np.int16) if grid == "flipped" else (np.float32,):
             for n in (1, 3):
                 official, mine = _both(infer_utils, net, affine, kind, n)
-                tolerance = {"round spacings": official.size // 350}.get(
-                    grid, 2 * (kind is np.int16)
-                )
+                tolerance = {"round spacings": official.size // 350}.get(grid, 2 * (kind is np.int16))
                 why = {"round spacings": TIES}.get(grid, CUT if kind is np.int16 else "")
                 said = f"three structures, {n} click{'s' * (n > 1)} each, {kind.__name__}"
-                yield common.Found(grid, "tiny, random, cube of 64", said, official, mine,
-                                   tolerance, why)  # fmt: skip
+                yield common.Found(grid, "tiny, random, cube of 64", said, official, mine, tolerance, why)
 
 
 def _both(infer_utils, net, affine, kind, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -65,8 +62,7 @@ def _both(infer_utils, net, affine, kind, n: int) -> tuple[np.ndarray, np.ndarra
     mine = np.zeros_like(official)
     for value in (1, 2, 3):
         points = tuple(
-            Click(common.world(metas[value - 1], p), s)
-            for p, s in drawn[(value - 1) * n : value * n]
+            Click(common.world(metas[value - 1], p), s) for p, s in drawn[(value - 1) * n : value * n]
         )
         box = common.box_around(affine, labels == value)
         mine[segment(given, Prompt("x", points, box))] = value
@@ -76,9 +72,10 @@ def _both(infer_utils, net, affine, kind, n: int) -> tuple[np.ndarray, np.ndarra
 def _official(infer_utils, net, folder: Path, n: int, drawn: list, metas: list) -> None:
     """Run the official validation and note the clicks it draws and the affine of each cube."""
     draw, infer, prepare = (
-        infer_utils.random_sample_next_click, infer_utils.sam_model_infer,
+        infer_utils.random_sample_next_click,
+        infer_utils.sam_model_infer,
         infer_utils.data_preprocess,
-    )  # fmt: skip
+    )
 
     def noted(previous, reference):
         point, sign = draw(previous, reference)

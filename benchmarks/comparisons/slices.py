@@ -15,9 +15,7 @@ from umdlib.segmenters.preparation import slices
 from umdlib.segmenters.systems import litemedsam, sam
 from umdlib.weights import reading as weights
 
-FIXED_POINT = (
-    "OpenCV enlarges 8-bit pictures in fixed point: single pixels differ by one grey level of 255"
-)
+FIXED_POINT = "OpenCV enlarges 8-bit pictures in fixed point: single pixels differ by one grey level of 255"
 
 
 def compare_sam() -> Iterator[common.Found]:
@@ -31,8 +29,7 @@ def compare_sam() -> Iterator[common.Found]:
             predictor.set_image(np.repeat(stack.data[z][:, :, None], 3, axis=2))
             theirs[z] = predictor.predict(box=np.array(box), multimask_output=False)[0][0]
         network = "tiny, random, 64 pixels"
-        yield common.Found(grid, network, "a box in three slices", stack.back(theirs),
-                           segment(image, prompt))  # fmt: skip
+        yield common.Found(grid, network, "a box in three slices", stack.back(theirs), segment(image, prompt))
         points = {9: [(20, 18, 1)], 12: [(14, 9, 1), (30, 22, 1), (6, 25, 0)]}
         theirs = np.zeros(stack.data.shape, bool)
         for z, given in points.items():
@@ -41,11 +38,13 @@ def compare_sam() -> Iterator[common.Found]:
             theirs[z] = predictor.predict(xy, signs, multimask_output=False)[0][0]
         given = tuple(
             Click(common.world(stack.affine, (x, y, z)), bool(s))
-            for z, several in points.items() for x, y, s in several
-        )  # fmt: skip
+            for z, several in points.items()
+            for x, y, s in several
+        )
         mine = segment(image, Prompt("x", given, protocol=sam.POINTS))
-        yield common.Found(grid, network, "1 point in a slice, 3 in another, one negative",
-                           stack.back(theirs), mine)  # fmt: skip
+        yield common.Found(
+            grid, network, "1 point in a slice, 3 in another, one negative", stack.back(theirs), mine
+        )
 
 
 def compare_medsam(checkout: Path) -> Iterator[common.Found]:
@@ -67,8 +66,13 @@ def compare_medsam(checkout: Path) -> Iterator[common.Found]:
                 code = segment._net.image_encoder(torch.tensor(unit).float().permute(2, 0, 1)[None])
             corners = np.array([box]) / np.array([wide, high, wide, high]) * side
             theirs[z] = scope["medsam_inference"](segment._net, code, corners, high, wide) > 0
-        yield common.Found(grid, "tiny, random, 64 pixels", "a box in three slices",
-                           stack.back(theirs), segment(image, prompt))  # fmt: skip
+        yield common.Found(
+            grid,
+            "tiny, random, 64 pixels",
+            "a box in three slices",
+            stack.back(theirs),
+            segment(image, prompt),
+        )
 
 
 def compare_litemedsam(checkout: Path) -> Iterator[common.Found]:
@@ -93,18 +97,41 @@ def compare_litemedsam(checkout: Path) -> Iterator[common.Found]:
             def savez_compressed(self, *args, segs):
                 saved["segs"] = segs
 
-        scope = {"torch": torch, "F": torch.nn.functional, "np": Arrays(), "cv2": cv2,
-                 "device": "cpu", "medsam_lite_model": net.eval(), "basename": str,
-                 "join": lambda *a: a[-1], "pred_save_dir": "", "save_overlay": False}  # fmt: skip
+        scope = {
+            "torch": torch,
+            "F": torch.nn.functional,
+            "np": Arrays(),
+            "cv2": cv2,
+            "device": "cpu",
+            "medsam_lite_model": net.eval(),
+            "basename": str,
+            "join": lambda *a: a[-1],
+            "pred_save_dir": "",
+            "save_overlay": False,
+        }
         common.functions(
             checkout / "CVPR24_LiteMedSAM_infer.py",
-            {"resize_longest_side", "pad_image", "get_bbox256", "resize_box_to_256",
-             "medsam_inference", "MedSAM_infer_npz_3D"}, scope,
-        )  # fmt: skip
+            {
+                "resize_longest_side",
+                "pad_image",
+                "get_bbox256",
+                "resize_box_to_256",
+                "medsam_inference",
+                "MedSAM_infer_npz_3D",
+            },
+            scope,
+        )
         scope["MedSAM_infer_npz_3D"]("3D_phantom.npz")
         mine = litemedsam.LiteMedSAM(net, "cpu")(image, prompt)
-        yield common.Found(grid, "published weights", "a 3D box, from its middle slice outwards",
-                           stack.back(saved["segs"] > 0), mine, 8, FIXED_POINT)  # fmt: skip
+        yield common.Found(
+            grid,
+            "published weights",
+            "a 3D box, from its middle slice outwards",
+            stack.back(saved["segs"] > 0),
+            mine,
+            8,
+            FIXED_POINT,
+        )
 
 
 def _scenes():

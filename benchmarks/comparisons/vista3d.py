@@ -51,9 +51,7 @@ def _answered(segment, image, affine, signs) -> tuple[list, np.ndarray]:
     rng = np.random.default_rng(2)
     for _ in range(30):
         voxels = rng.integers(6, np.array(common.SHAPE) - 6, (len(signs), 3)).tolist()
-        clicks = tuple(
-            Click(common.world(affine, v), s) for v, s in zip(voxels, signs, strict=True)
-        )
+        clicks = tuple(Click(common.world(affine, v), s) for v, s in zip(voxels, signs, strict=True))
         mask = segment(image, Prompt("x", clicks))
         if mask.any():
             break
@@ -65,9 +63,15 @@ def _bundle(bundle: Path, folder: Path, net):
     from monai.bundle import ConfigParser
 
     config = json.loads((bundle / "configs" / "inference.json").read_text("utf-8"))
-    config |= {"bundle_root": str(bundle), "output_dir": str(folder), "patch_size": [64] * 3,
-               "device": "$torch.device('cpu')", "network_def": net, "initialize": [],
-               "handlers": []}  # fmt: skip
+    config |= {
+        "bundle_root": str(bundle),
+        "output_dir": str(folder),
+        "patch_size": [64] * 3,
+        "device": "$torch.device('cpu')",
+        "network_def": net,
+        "initialize": [],
+        "handlers": [],
+    }
     config["evaluator"]["amp"] = False
 
     def official(**prompt) -> np.ndarray:

@@ -96,11 +96,7 @@ def stage(
 
 
 def render(
-    staged: str | Path,
-    config: str | Path,
-    output: str | Path,
-    *,
-    report: Callable[[str], None] = print,
+    staged: str | Path, config: str | Path, output: str | Path, *, report: Callable[[str], None] = print
 ) -> Path:
     """Render a staged book with warnings as errors and put it at `output` in one move.
 
@@ -117,10 +113,21 @@ def render(
     staged, output = Path(staged).resolve(), Path(output)
     started = time.perf_counter()
     command = [
-        sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(staged),
-        "--config", str(Path(config).resolve()), "--toc", str(staged / "_toc.yml"),
-        "--path-output", str(staged.parent), "--warningiserror", "--nitpick", "--keep-going",
-    ]  # fmt: skip
+        sys.executable,
+        "-c",
+        "from jupyter_book.cli.main import main; main()",
+        "build",
+        str(staged),
+        "--config",
+        str(Path(config).resolve()),
+        "--toc",
+        str(staged / "_toc.yml"),
+        "--path-output",
+        str(staged.parent),
+        "--warningiserror",
+        "--nitpick",
+        "--keep-going",
+    ]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     html = staged.parent / "_build" / "html"
     if run.returncode or not (html / "index.html").is_file():
@@ -131,9 +138,7 @@ def render(
     for folder in (part, old):
         shutil.rmtree(folder, ignore_errors=True)
     # source maps are for who develops the theme: three of sixty megabytes
-    shutil.copytree(
-        html, part, ignore=shutil.ignore_patterns(".buildinfo", "objects.inv.tmp", "*.map")
-    )
+    shutil.copytree(html, part, ignore=shutil.ignore_patterns(".buildinfo", "objects.inv.tmp", "*.map"))
     if output.exists():
         output.replace(old)
     part.replace(output)
@@ -195,19 +200,22 @@ def _byline(document: dict, stamp: Mapping[str, Any]) -> None:
 
 
 def _provenance_cell(
-    document: Mapping, stamp: Mapping[str, Any], known: Mapping[str, notebook.Parameter],
-    data: Iterable[str],
-) -> dict:  # fmt: skip
+    document: Mapping, stamp: Mapping[str, Any], known: Mapping[str, notebook.Parameter], data: Iterable[str]
+) -> dict:
     """The last section of an executed chapter: what made it, its data, and how to make it again."""
     run = document["metadata"]["umd"]
     name, template = run["name"], run["template"]
     measured = stamp and {"scores", "manifest"} & run["parameters"].keys()
     words = []
     if measured:
-        words += [f"cohort `{stamp.get('cohort')}` ({str(stamp.get('cohort_hash', ''))[:12]}), "
-                  f"{_subjects(stamp)}", _segmenters(stamp)]  # fmt: skip
-    words += [f"umdlib {run['umdlib']}" + (f" ({stamp['commit']})" if stamp.get("commit") else ""),
-              f"run on {run['date']} in {run['seconds']:.0f} s"]  # fmt: skip
+        words += [
+            f"cohort `{stamp.get('cohort')}` ({str(stamp.get('cohort_hash', ''))[:12]}), {_subjects(stamp)}",
+            _segmenters(stamp),
+        ]
+    words += [
+        f"umdlib {run['umdlib']}" + (f" ({stamp['commit']})" if stamp.get("commit") else ""),
+        f"run on {run['date']} in {run['seconds']:.0f} s",
+    ]
     prefixes = ("scores",) * bool(measured) + ("published",) * _is_published(template)
     links = [f"{{download}}`{n} <../data/{n}>`" for n in data if n.startswith(prefixes)]
     links.append(f"{{download}}`{name}.ipynb <{name}.ipynb>` (the notebook as it ran)")
@@ -230,8 +238,10 @@ def _is_published(template: str) -> bool:
 
 def _subjects(stamp: Mapping[str, Any]) -> str:
     """``8 subjects in PET/CT and 8 in PET/MR``."""
-    parts = [f"{n} {'subjects in ' if not k else 'in '}{labels.session(s).title}"
-             for k, (s, n) in enumerate(stamp.get("subjects", {}).items())]  # fmt: skip
+    parts = [
+        f"{n} {'subjects in ' if not k else 'in '}{labels.session(s).title}"
+        for k, (s, n) in enumerate(stamp.get("subjects", {}).items())
+    ]
     return " and ".join(parts) or "no subject"
 
 

@@ -20,9 +20,13 @@ from umdlib.errors import InputError, unknown_name
 
 # what a parameter's annotation admits, and what is shown for it
 _TYPES: dict[str, tuple[type, ...]] = {
-    "str": (str,), "int": (int,), "float": (int, float), "bool": (bool,),
-    "list": (list,), "dict": (dict,),
-}  # fmt: skip
+    "str": (str,),
+    "int": (int,),
+    "float": (int, float),
+    "bool": (bool,),
+    "list": (list,),
+    "dict": (dict,),
+}
 
 
 @dataclass(frozen=True)
@@ -158,10 +162,15 @@ def execute(
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     try:
         execute_notebook(
-            str(part), str(part), parameters=values, engine_name=engine, progress_bar=False,
-            execution_timeout=cell_timeout, kernel_name="python3",
+            str(part),
+            str(part),
+            parameters=values,
+            engine_name=engine,
+            progress_bar=False,
+            execution_timeout=cell_timeout,
+            kernel_name="python3",
             extra_arguments=["--IPKernelApp.log_level=50"],  # its end logs an interrupt as an error
-        )  # fmt: skip
+        )
     except PapermillExecutionError as error:
         part.replace(failed)
         raise InputError(_failure(notebook, failed, error)) from None
@@ -224,9 +233,7 @@ def _parse(stem: str, parameter: Parameter, text: str) -> Any:
     """A command-line text as a value of the parameter's type."""
     if parameter.type.startswith("str"):
         return text
-    literal = {"true": "True", "false": "False", "yes": "True", "no": "False"}.get(
-        text.lower(), text
-    )
+    literal = {"true": "True", "false": "False", "yes": "True", "no": "False"}.get(text.lower(), text)
     try:
         value = ast.literal_eval(literal)
     except (ValueError, SyntaxError):
@@ -234,9 +241,7 @@ def _parse(stem: str, parameter: Parameter, text: str) -> Any:
     if parameter.type.startswith("list") and not isinstance(value, list | None):
         value = list(value) if isinstance(value, tuple) else [value]
     if not _fits(parameter.type, value):
-        raise InputError(
-            f"Parameter {parameter.name} of {stem} is '{text}'. Must be {parameter.type}."
-        )
+        raise InputError(f"Parameter {parameter.name} of {stem} is '{text}'. Must be {parameter.type}.")
     return value
 
 

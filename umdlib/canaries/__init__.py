@@ -30,6 +30,6 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "swap_gain",
             "to_table",
             "wiring_matrix",
-        ],
+        ]
     },
 )

@@ -164,10 +164,16 @@ def check_one_mask(
         return []
     involved = sorted({n for a, b, _ in alike for n in (a, b)})
     mean = float(np.mean([v for *_, v in alike]))
-    return [Finding(
-        segmenter, "one_mask", ", ".join(involved), modality, alternative=mean,
-        detail=f"{', '.join(involved)} share one mask (mean Dice among them {mean:.2f}).",
-    )]  # fmt: skip
+    return [
+        Finding(
+            segmenter,
+            "one_mask",
+            ", ".join(involved),
+            modality,
+            alternative=mean,
+            detail=f"{', '.join(involved)} share one mask (mean Dice among them {mean:.2f}).",
+        )
+    ]
 
 
 def check_orientation(
@@ -196,11 +202,18 @@ def check_orientation(
     if best is None or tried[best] < max(observed + CLEARLY, LEAST):
         return []
     fault = best.split()[0]
-    return [Finding(
-        segmenter, fault, "", modality, observed, tried[best],
-        f"Mean Dice {observed:.2f} over {len(full)} masks, {tried[best]:.2f} with "
-        f"{best[len(fault) + 1:]}.",
-    )]  # fmt: skip
+    return [
+        Finding(
+            segmenter,
+            fault,
+            "",
+            modality,
+            observed,
+            tried[best],
+            f"Mean Dice {observed:.2f} over {len(full)} masks, {tried[best]:.2f} with "
+            f"{best[len(fault) + 1 :]}.",
+        )
+    ]
 
 
 def readings(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float]:
@@ -224,8 +237,9 @@ def swap_gain(matrices: Sequence[pd.DataFrame]) -> float:
     return float((values[rows, columns] - np.diag(values))[moved].mean())
 
 
-def likeness(predictions: Sequence[Mapping[str, np.ndarray]],
-             references: Sequence[Mapping[str, np.ndarray]]) -> float:  # fmt: skip
+def likeness(
+    predictions: Sequence[Mapping[str, np.ndarray]], references: Sequence[Mapping[str, np.ndarray]]
+) -> float:
     """Dice of the two most alike masks of different structures, the smallest over subjects.
 
     A pair whose masks reach into both references in every subject is a leak and left out.
@@ -265,16 +279,22 @@ def check_firewall(
     """
     first = predict(reference)
     if not np.array_equal(first, predict(reference)):
-        return [Finding(segmenter, "not_repeatable", structure, modality,
-                        detail="Two equal calls differ.")]  # fmt: skip
+        return [Finding(segmenter, "not_repeatable", structure, modality, detail="Two equal calls differ.")]
     for altered in _alterations(reference, keep, rng):
         other = predict(altered)
         if not np.array_equal(first, other):
             changed = int(np.count_nonzero(first ^ other))
-            return [Finding(
-                segmenter, "reads_reference", structure, modality, 1.0, dice(first, other),
-                f"{changed} voxels of the prediction changed with the reference alone.",
-            )]  # fmt: skip
+            return [
+                Finding(
+                    segmenter,
+                    "reads_reference",
+                    structure,
+                    modality,
+                    1.0,
+                    dice(first, other),
+                    f"{changed} voxels of the prediction changed with the reference alone.",
+                )
+            ]
     return []
 
 
@@ -290,10 +310,17 @@ def check_control(
     """
     if abs(value - expected) <= tolerance:
         return []
-    return [Finding(
-        segmenter, "control_missed", what, "", value, expected,
-        f"{what}: {value:.3f} instead of {expected:.3f} ± {tolerance:.3f}.",
-    )]  # fmt: skip
+    return [
+        Finding(
+            segmenter,
+            "control_missed",
+            what,
+            "",
+            value,
+            expected,
+            f"{what}: {value:.3f} instead of {expected:.3f} ± {tolerance:.3f}.",
+        )
+    ]
 
 
 def check_masks(
@@ -309,19 +336,22 @@ def check_masks(
     """
     predictions, references = ([_boxed(m) for m in side] for side in (predictions, references))
     if predictions and not any(m.size for p in predictions for m in p.values()):
-        return [Finding(
-            segmenter, "always_empty", "", modality, 0.0,
-            detail=f"No voxel in {len(predictions)} subjects: were its weights loaded?",
-        )]  # fmt: skip
-    pairs = [
-        (p[n], r[n]) for p, r in zip(predictions, references, strict=True) for n in r if n in p
-    ]
+        return [
+            Finding(
+                segmenter,
+                "always_empty",
+                "",
+                modality,
+                0.0,
+                detail=f"No voxel in {len(predictions)} subjects: were its weights loaded?",
+            )
+        ]
+    pairs = [(p[n], r[n]) for p, r in zip(predictions, references, strict=True) for n in r if n in p]
     found = check_one_mask(predictions, references, segmenter, modality)
     found += [] if found else check_orientation(pairs, segmenter, modality)
     if not found:
         matrices = [wiring_matrix(p, r) for p, r in zip(predictions, references, strict=True)]
-        near = [_near_misses(p, r, m)
-                for p, r, m in zip(predictions, references, matrices, strict=True)]  # fmt: skip
+        near = [_near_misses(p, r, m) for p, r, m in zip(predictions, references, matrices, strict=True)]
         found += check_wiring(
             matrices, segmenter, modality, leaking=_leaking(predictions, references), near=near
         )
@@ -338,9 +368,7 @@ def check_prompt_shift(
     shift = np.array([37.0, -58.0, 211.0])
     affine = image.affine.copy()
     affine[:3, 3] += shift
-    clicks = tuple(
-        replace(c, xyz_mm=tuple((np.asarray(c.xyz_mm) + shift).tolist())) for c in prompt.clicks
-    )
+    clicks = tuple(replace(c, xyz_mm=tuple((np.asarray(c.xyz_mm) + shift).tolist())) for c in prompt.clicks)
     moved = segment(replace(image, affine=affine), replace(prompt, clicks=clicks))
     return bool(np.array_equal(segment(image, prompt), moved))
 
@@ -372,23 +400,20 @@ def _full(pairs: Sequence[tuple]) -> list[tuple[Boxed, Boxed]]:
 
 
 def _covers_both(
-    predictions: Sequence[Mapping[str, Boxed]], references: Sequence[Mapping[str, Boxed]],
-    a: str, b: str,
-) -> bool:  # fmt: skip
+    predictions: Sequence[Mapping[str, Boxed]], references: Sequence[Mapping[str, Boxed]], a: str, b: str
+) -> bool:
     """Whether the masks of two structures reach into their references in every subject."""
     return all(
         m[n].share(r[n]) >= TOUCHED
-        for m, r in zip(predictions, references, strict=True) for n in (a, b)
+        for m, r in zip(predictions, references, strict=True)
+        for n in (a, b)
         if n in m and n in r and r[n].size
-    )  # fmt: skip
+    )
 
 
 def _tried(pairs: list[tuple[Boxed, Boxed]]) -> dict[str, float]:
     """Mean Dice under every other reading of predictions."""
-    return {
-        name: _mean_dice([(move(p), r) for p, r in pairs])
-        for name, move in _readings(pairs).items()
-    }
+    return {name: _mean_dice([(move(p), r) for p, r in pairs]) for name, move in _readings(pairs).items()}
 
 
 def _leaking(
@@ -430,12 +455,22 @@ def _swaps(mean: pd.DataFrame, segmenter: str, modality: str) -> tuple[set[str],
     if best < max(observed + CLEARLY, LEAST) or gain_of[moved].max() < CLEARLY:
         return set(), []
     names = list(mean.index)
-    said = [f"{names[r]} → {names[c]}" for r, c in zip(rows, columns, strict=True)
-            if r != c and values[r, c] >= LEAST]  # fmt: skip
-    return {names[r] for r in rows[moved]}, [Finding(
-        segmenter, "swapped_structures", ", ".join(said), modality, float(observed), float(best),
-        f"Asked for → fits: {', '.join(said)}.",
-    )]  # fmt: skip
+    said = [
+        f"{names[r]} → {names[c]}"
+        for r, c in zip(rows, columns, strict=True)
+        if r != c and values[r, c] >= LEAST
+    ]
+    return {names[r] for r in rows[moved]}, [
+        Finding(
+            segmenter,
+            "swapped_structures",
+            ", ".join(said),
+            modality,
+            float(observed),
+            float(best),
+            f"Asked for → fits: {', '.join(said)}.",
+        )
+    ]
 
 
 def _near_misses(predictions: Mapping, references: Mapping, matrix: pd.DataFrame) -> frozenset[str]:
@@ -465,19 +500,24 @@ def _hits(matrices: Sequence[pd.DataFrame], near: Sequence[frozenset[str]]) -> l
     return found
 
 
-def _dead(
-    hits: Sequence[pd.Series], names: Sequence[str], segmenter: str, modality: str
-) -> list[Finding]:
+def _dead(hits: Sequence[pd.Series], names: Sequence[str], segmenter: str, modality: str) -> list[Finding]:
     """Structures of `names` below `DEAD` in every subject."""
     best = {n: max((h[n] for h in hits if n in h.index), default=np.nan) for n in names}
     dead = [n for n, v in best.items() if v < DEAD]
     if not dead or _chance(hits, dead, names) > CHANCE:
         return []
     top = max(best[n] for n in dead)
-    return [Finding(
-        segmenter, "dead_structure", ", ".join(dead), modality, float(top), np.nan,
-        f"{', '.join(dead)}: never above {DEAD:g} in {len(hits)} subjects, while others work.",
-    )]  # fmt: skip
+    return [
+        Finding(
+            segmenter,
+            "dead_structure",
+            ", ".join(dead),
+            modality,
+            float(top),
+            np.nan,
+            f"{', '.join(dead)}: never above {DEAD:g} in {len(hits)} subjects, while others work.",
+        )
+    ]
 
 
 def _chance(hits: Sequence[pd.Series], dead: list[str], names: Sequence[str]) -> float:
@@ -494,9 +534,7 @@ def _chance(hits: Sequence[pd.Series], dead: list[str], names: Sequence[str]) ->
 def _readings(pairs: list[tuple[Boxed, Boxed]]) -> dict[str, Callable[[Boxed], Boxed]]:
     """Other readings of a prediction: name -> what to do to it."""
     moves: dict[str, Callable[[Boxed], Boxed]] = {}
-    for axes in itertools.chain.from_iterable(
-        itertools.combinations(range(3), k) for k in (1, 2, 3)
-    ):
+    for axes in itertools.chain.from_iterable(itertools.combinations(range(3), k) for k in (1, 2, 3)):
         label = ", ".join("IJK"[a] for a in axes)
         moves[f"flipped axes {label} reversed"] = partial(Boxed.flipped, axes=axes)
     for order in itertools.permutations(range(3)):
@@ -507,9 +545,7 @@ def _readings(pairs: list[tuple[Boxed, Boxed]]) -> dict[str, Callable[[Boxed], B
         moves[f"permuted_axes axes in the order {label}"] = partial(Boxed.permuted, order=order)
     shift = _common_shift(pairs)
     if np.abs(shift).max() >= 1:
-        moves[f"shifted a shift by {tuple(shift.tolist())} voxels"] = partial(
-            Boxed.shifted, by=shift
-        )
+        moves[f"shifted a shift by {tuple(shift.tolist())} voxels"] = partial(Boxed.shifted, by=shift)
     return moves
 
 

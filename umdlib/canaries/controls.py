@@ -51,8 +51,10 @@ def body() -> dict[str, tuple[Volume, np.ndarray]]:
     """CT and PET of a synthetic subject that no training saw, each with the mask of its liver."""
     pair = make_pair("control", "petct", BODY_SEED, BODY_SPACING_MM)
     (liver,) = [s.value for s in ORGANS if s.name == "liver"]
-    return {"CT": (pair.structural, pair.structural_reference.data == liver),
-            "PET": (pair.pet, pair.pet_reference.data == liver)}  # fmt: skip
+    return {
+        "CT": (pair.structural, pair.structural_reference.data == liver),
+        "PET": (pair.pet, pair.pet_reference.data == liver),
+    }
 
 
 def trained_here(record: Segmenter) -> bool:

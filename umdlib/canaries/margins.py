@@ -22,20 +22,17 @@ def exact(references: Masks, rng: np.random.Generator) -> dict[str, np.ndarray]:
 
 def uneven(references: Masks, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Every mask moved by about a voxel, and grown or shrunk."""
-    return {n: _moved(m, rng.normal(0, 0.7, 3), rng.uniform(0.3, 0.7))
-            for n, m in references.items()}  # fmt: skip
+    return {n: _moved(m, rng.normal(0, 0.7, 3), rng.uniform(0.3, 0.7)) for n, m in references.items()}
 
 
 def unreliable(references: Masks, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """As `uneven`, and one mask in five is empty."""
-    return {n: m if rng.random() < 0.8 else np.zeros_like(m)
-            for n, m in uneven(references, rng).items()}  # fmt: skip
+    return {n: m if rng.random() < 0.8 else np.zeros_like(m) for n, m in uneven(references, rng).items()}
 
 
 def leaky(references: Masks, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Every mask grown by 10 to 20 mm, over its neighbours."""
-    return {n: ndimage.binary_dilation(m, iterations=int(rng.integers(1, 3)))
-            for n, m in references.items()}  # fmt: skip
+    return {n: ndimage.binary_dilation(m, iterations=int(rng.integers(1, 3))) for n, m in references.items()}
 
 
 def timid(references: Masks, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -55,9 +52,14 @@ def round_guess(references: Masks, rng: np.random.Generator) -> dict[str, np.nda
 
 
 CLEAN: dict[str, Segmenter] = {
-    "exact": exact, "uneven": uneven, "unreliable": unreliable, "leaky": leaky, "timid": timid,
-    "cropped": cropped, "round guess": round_guess,
-}  # fmt: skip
+    "exact": exact,
+    "uneven": uneven,
+    "unreliable": unreliable,
+    "leaky": leaky,
+    "timid": timid,
+    "cropped": cropped,
+    "round guess": round_guess,
+}
 
 
 def simulate(
@@ -87,17 +89,22 @@ def simulate(
     rows = []
     rng = np.random.default_rng(seed)
     kinds = [(k, "right", s, planted.right) for k, s in CLEAN.items()]
-    kinds += [("uneven", f, uneven, plant) for f, plant in planted.FAULTS.items()
-              if plant is not planted.right]  # fmt: skip
+    kinds += [
+        ("uneven", f, uneven, plant) for f, plant in planted.FAULTS.items() if plant is not planted.right
+    ]
     for kind, wired, segmenter, plant in kinds:
         for _ in range(n_runs):
             references = [planted.body(rng, spacing_mm=spacing_mm) for _ in range(n_subjects)]
             masks = [plant(segmenter(r, rng)) for r in references]
             found = canaries.check_masks(masks, references, kind)
-            rows.append({
-                "kind": kind, "wired": wired, "alarms": ", ".join(f.fault for f in found),
-                **distances(masks, references),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "kind": kind,
+                    "wired": wired,
+                    "alarms": ", ".join(f.fault for f in found),
+                    **distances(masks, references),
+                }
+            )
     return pd.DataFrame(rows)
 
 
@@ -122,13 +129,19 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
     for (kind, wired), part in runs.groupby(["kind", "wired"], sort=False):
         right = wired == "right"
         alarms = sorted({a for text in part["alarms"] for a in text.split(", ") if a})
-        rows.append({
-            "segmenter": kind, "wired": wired, "runs": len(part),
-            "with an alarm": int(part["alarms"].ne("").sum()),
-            **{c: float(part[c].max() if right else part[c].min())
-               for c in ("turned", "swapped", "alike")},
-            "named": ", ".join(alarms) or "none",
-        })  # fmt: skip
+        rows.append(
+            {
+                "segmenter": kind,
+                "wired": wired,
+                "runs": len(part),
+                "with an alarm": int(part["alarms"].ne("").sum()),
+                **{
+                    c: float(part[c].max() if right else part[c].min())
+                    for c in ("turned", "swapped", "alike")
+                },
+                "named": ", ".join(alarms) or "none",
+            }
+        )
     return pd.DataFrame(rows)
 
 

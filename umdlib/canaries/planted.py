@@ -18,14 +18,20 @@ Masks = Mapping[str, np.ndarray]
 # Centre (share of the field's width, depth and height) and half axes (mm) of an adult's organs:
 # crude ellipsoids, enough to tell one from another.
 BODY: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
-    "liver": ((0.36, 0.50, 0.56), (75, 65, 65)), "kidney_left": ((0.62, 0.64, 0.48), (25, 25, 52)),
-    "kidney_right": ((0.38, 0.64, 0.46), (25, 25, 52)), "brain": ((0.5, 0.5, 0.92), (65, 80, 60)),
-    "heart": ((0.54, 0.42, 0.67), (48, 42, 52)), "spleen": ((0.69, 0.60, 0.56), (24, 38, 48)),
-    "aorta": ((0.51, 0.58, 0.60), (11, 11, 130)), "lung": ((0.5, 0.5, 0.73), (130, 70, 40)),
-    "colon": ((0.5, 0.40, 0.36), (95, 28, 45)), "urinary_bladder": ((0.5, 0.46, 0.17), (38, 34, 34)),
-    "pancreas": ((0.52, 0.50, 0.51), (55, 15, 16)), "esophagus": ((0.5, 0.56, 0.70), (8, 8, 110)),
+    "liver": ((0.36, 0.50, 0.56), (75, 65, 65)),
+    "kidney_left": ((0.62, 0.64, 0.48), (25, 25, 52)),
+    "kidney_right": ((0.38, 0.64, 0.46), (25, 25, 52)),
+    "brain": ((0.5, 0.5, 0.92), (65, 80, 60)),
+    "heart": ((0.54, 0.42, 0.67), (48, 42, 52)),
+    "spleen": ((0.69, 0.60, 0.56), (24, 38, 48)),
+    "aorta": ((0.51, 0.58, 0.60), (11, 11, 130)),
+    "lung": ((0.5, 0.5, 0.73), (130, 70, 40)),
+    "colon": ((0.5, 0.40, 0.36), (95, 28, 45)),
+    "urinary_bladder": ((0.5, 0.46, 0.17), (38, 34, 34)),
+    "pancreas": ((0.52, 0.50, 0.51), (55, 15, 16)),
+    "esophagus": ((0.5, 0.56, 0.70), (8, 8, 110)),
     "stomach": ((0.60, 0.42, 0.57), (38, 36, 48)),
-}  # fmt: skip
+}
 FIELD_MM = (420.0, 300.0, 960.0)
 SPACING_MM = 10.0
 
@@ -49,10 +55,7 @@ def answered(references: Masks, asked: Mapping[str, tuple[int, ...]]) -> dict[st
     """
     by_id = {i: references[name] for name, ids in CLASSES.items() for i in ids}
     empty = np.zeros_like(next(iter(references.values())))
-    return {
-        name: np.logical_or.reduce([by_id.get(i, empty) for i in ids])
-        for name, ids in asked.items()
-    }
+    return {name: np.logical_or.reduce([by_id.get(i, empty) for i in ids]) for name, ids in asked.items()}
 
 
 def right(references: Masks) -> dict[str, np.ndarray]:
@@ -67,9 +70,7 @@ def own_numbers(references: Masks) -> dict[str, np.ndarray]:
 
 def super_classes(references: Masks) -> dict[str, np.ndarray]:
     """The untrained super-classes are asked for: 2 for the kidneys, 20 for the lung."""
-    return answered(
-        references, {**CLASSES, "kidney_left": (2,), "kidney_right": (2,), "lung": (20,)}
-    )
+    return answered(references, {**CLASSES, "kidney_left": (2,), "kidney_right": (2,), "lung": (20,)})
 
 
 def identity_affine(references: Masks) -> dict[str, np.ndarray]:
@@ -106,12 +107,14 @@ def columns(*, n_subjects: int = 3, seed: int = 0) -> pd.DataFrame:
     by the wiring.
     """
     subjects = _subjects(n_subjects, seed)
-    return pd.DataFrame({
-        fault: pd.DataFrame([
-            {n: canaries.dice(p, r[n]) for n, p in plant(r).items()} for r in subjects
-        ]).mean()
-        for fault, plant in FAULTS.items()
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            fault: pd.DataFrame(
+                [{n: canaries.dice(p, r[n]) for n, p in plant(r).items()} for r in subjects]
+            ).mean()
+            for fault, plant in FAULTS.items()
+        }
+    )
 
 
 def columns_markdown(simulated: pd.DataFrame) -> str:
@@ -131,11 +134,13 @@ def verdicts(*, n_subjects: int = 3, seed: int = 0) -> pd.DataFrame:
     rows = []
     for fault, plant in FAULTS.items():
         found = canaries.check_masks([plant(r) for r in subjects], subjects, fault)
-        rows.append({
-            "planted": fault,
-            "named": ", ".join(f.fault for f in found) or "no alarm",
-            "detail": " ".join(f.detail for f in found),
-        })  # fmt: skip
+        rows.append(
+            {
+                "planted": fault,
+                "named": ", ".join(f.fault for f in found) or "no alarm",
+                "detail": " ".join(f.detail for f in found),
+            }
+        )
     return pd.DataFrame(rows)
 
 

@@ -76,10 +76,16 @@ def check_run(
             read = {c: m for c in cases if (m := _masks(root, segmenter, c, protocol, seed))}
             if not read:
                 if why := _why_none(root, segmenter, cases, protocol, seed):
-                    rows.append({
-                        "segmenter": segmenter, "modality": modality, "n_cases": 0, "faults": "",
-                        "detail": f"It failed on every structure: {why}", "control": "not run",
-                    })  # fmt: skip
+                    rows.append(
+                        {
+                            "segmenter": segmenter,
+                            "modality": modality,
+                            "n_cases": 0,
+                            "faults": "",
+                            "detail": f"It failed on every structure: {why}",
+                            "control": "not run",
+                        }
+                    )
                     report(f"{segmenter} {modality}: {rows[-1]['detail']}")
                 continue
             predictions, references = zip(*read.values(), strict=True)
@@ -89,12 +95,16 @@ def check_run(
                 if not control:
                     control, missed = _control(record, device)
                 found += missed + replay(root, record, next(iter(read)), protocol, seed, device)
-            rows.append({
-                "segmenter": segmenter, "modality": modality, "n_cases": len(read),
-                "faults": ", ".join(f.fault for f in found),
-                "detail": " ".join(f.detail for f in found),
-                "control": control,
-            })  # fmt: skip
+            rows.append(
+                {
+                    "segmenter": segmenter,
+                    "modality": modality,
+                    "n_cases": len(read),
+                    "faults": ", ".join(f.fault for f in found),
+                    "detail": " ".join(f.detail for f in found),
+                    "control": control,
+                }
+            )
             report(f"{segmenter} {modality}: {rows[-1]['faults'] or 'no alarm'}")
     columns = ["segmenter", "modality", "n_cases", "faults", "detail", "control"]
     return pd.DataFrame(rows, columns=columns)
@@ -110,9 +120,15 @@ def found(cohort: Cohort, root: str | Path, *, limit: int = 4) -> pd.DataFrame:
 
 
 def replay(
-    root: str | Path, record: Segmenter | None, case: Case, prompt: str, seed: int, device: str,
-    *, structures: int = 2,
-) -> list[canaries.Finding]:  # fmt: skip
+    root: str | Path,
+    record: Segmenter | None,
+    case: Case,
+    prompt: str,
+    seed: int,
+    device: str,
+    *,
+    structures: int = 2,
+) -> list[canaries.Finding]:
     """Whether stored masks come again from the image and the stored prompt alone.
 
     The image is copied into an empty folder, so that no reference lies beside it; then the first
@@ -133,9 +149,13 @@ def replay(
         return []
     stored = runs.read_prediction(root, segmenter, case, prompt=prompt, seed=seed)
     answered, _ = _answered(root, segmenter, case, prompt, seed)
-    given = [p for p in runs.read_prompts(root, segmenter, case)
-             if (p.protocol, p.seed, p.step) == (prompt, seed, 0)
-             and p.note != prompts.REFERENCE_EMPTY and p.structure in answered]  # fmt: skip
+    given = [
+        p
+        for p in runs.read_prompts(root, segmenter, case)
+        if (p.protocol, p.seed, p.step) == (prompt, seed, 0)
+        and p.note != prompts.REFERENCE_EMPTY
+        and p.structure in answered
+    ]
     with tempfile.TemporaryDirectory() as folder:
         alone = Path(shutil.copy(case.image, folder))
         image = volume.read_volume(alone, unit=case.unit)
@@ -146,11 +166,16 @@ def replay(
             again = np.array_equal(first, _answer(segment, image, one))
             fault = "reads_reference" if again else "not_repeatable"
             changed = int(np.count_nonzero(first ^ stored[one.structure]))
-            return [canaries.Finding(
-                segmenter, fault, one.structure, case.modality,
-                alternative=canaries.dice(first, stored[one.structure]),
-                detail=f"{changed} voxels of {one.structure} differ when the image is alone.",
-            )]  # fmt: skip
+            return [
+                canaries.Finding(
+                    segmenter,
+                    fault,
+                    one.structure,
+                    case.modality,
+                    alternative=canaries.dice(first, stored[one.structure]),
+                    detail=f"{changed} voxels of {one.structure} differ when the image is alone.",
+                )
+            ]
     return []
 
 
@@ -162,9 +187,7 @@ def _answer(segment: segmenters.Segment, image: volume.Volume, prompt: prompts.P
         return None
 
 
-def _why_none(
-    root: str | Path, segmenter: str, cases: Sequence[Case], prompt: str, seed: int
-) -> str:
+def _why_none(root: str | Path, segmenter: str, cases: Sequence[Case], prompt: str, seed: int) -> str:
     """The first failure of a segmenter on these cases; nothing where nothing was stored."""
     for case in cases:
         try:
@@ -216,15 +239,17 @@ def words(findings: pd.DataFrame) -> str:
     if findings.empty:
         return "No stored prediction was found: nothing could be checked."
     alarms = int((findings["faults"] != "").sum())
-    shown = pd.DataFrame({
-        "Segmenter": findings["segmenter"], "Modality": findings["modality"],
-        "Cases": findings["n_cases"], "Alarm": findings["faults"].replace("", "none"),
-        "In words": findings["detail"], "Positive control": findings["control"],
-    })  # fmt: skip
-    head = (
-        f"{len(findings)} combinations of segmenter and modality were checked, {alarms} raised an "
-        f"alarm."
+    shown = pd.DataFrame(
+        {
+            "Segmenter": findings["segmenter"],
+            "Modality": findings["modality"],
+            "Cases": findings["n_cases"],
+            "Alarm": findings["faults"].replace("", "none"),
+            "In words": findings["detail"],
+            "Positive control": findings["control"],
+        }
     )
+    head = f"{len(findings)} combinations of segmenter and modality were checked, {alarms} raised an alarm."
     return f"{head}\n\n{markdown_table(shown)}"
 
 
@@ -247,9 +272,15 @@ def matrix_plot(matrix: pd.DataFrame, cohort: Cohort, ax=None):
 
 
 def mean_wiring(
-    cohort: Cohort, root: str | Path, segmenter: str, modality: str,
-    *, prompt: str = "centre", seed: int = 0, limit: int = 4,
-) -> pd.DataFrame:  # fmt: skip
+    cohort: Cohort,
+    root: str | Path,
+    segmenter: str,
+    modality: str,
+    *,
+    prompt: str = "centre",
+    seed: int = 0,
+    limit: int = 4,
+) -> pd.DataFrame:
     """Mean wiring matrix of a segmenter on one modality: asked for (rows), reference (columns)."""
     cases = [c for c in cohort.cases if c.modality == modality][:limit]
     stored = [m for c in cases if (m := _masks(root, segmenter, c, prompt, seed))]
@@ -288,14 +319,13 @@ def _masks(
     reference = case.read_reference().data
     found = [s for s in case.structures if s.name in answered]
     return (
-        {s.name: predictions[s.name] for s in found},
-        {s.name: reference == s.value for s in found},
-    ) if found else None  # fmt: skip
+        ({s.name: predictions[s.name] for s in found}, {s.name: reference == s.value for s in found})
+        if found
+        else None
+    )
 
 
-def _answered(
-    root: str | Path, segmenter: str, case: Case, prompt: str, seed: int
-) -> tuple[set[str], str]:
+def _answered(root: str | Path, segmenter: str, case: Case, prompt: str, seed: int) -> tuple[set[str], str]:
     """Structures of a case for which the run holds an answer, and the first reason of a failure."""
     rows = read_scores(runs.case_folder(root, segmenter, case) / "scores.parquet")
     rows = rows[rows["prompt"].eq(prompt) & rows["seed"].eq(seed) & rows["step"].eq(0)]

@@ -15,6 +15,6 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "read_cohort",
             "write_manifest",
             "write_structures",
-        ],
+        ]
     },
 )

@@ -108,9 +108,7 @@ class Cohort:
 
     def subjects(self, session: str | None = None) -> list[str]:
         """Subjects in the order of the manifest, of one session or of all."""
-        return list(dict.fromkeys(
-            c.subject for c in self.cases if session in (None, c.session)
-        ))  # fmt: skip
+        return list(dict.fromkeys(c.subject for c in self.cases if session in (None, c.session)))
 
     def case(self, subject: str, session: str, modality: str) -> Case:
         """One case.
@@ -142,9 +140,7 @@ class Cohort:
         """sha256 over the manifest and every file it names: what the cohort is, not where it lies."""
         digest = hashlib.sha256()
         for c in sorted(self.cases, key=lambda c: c.name):
-            digest.update(
-                f"{c.name} {c.unit} {file_hash(c.image)} {file_hash(c.reference)}\n".encode()
-            )
+            digest.update(f"{c.name} {c.unit} {file_hash(c.image)} {file_hash(c.reference)}\n".encode())
         digest.update(repr(self.structures).encode())
         return digest.hexdigest()
 
@@ -205,15 +201,20 @@ def read_cohort(manifest: str | Path) -> Cohort:
         if any(char in row["subject"] for char in "/\\ \t"):
             raise InputError(f"Subject '{row['subject']}' in {where}. No slash or space allowed.")
         cases.append(
-            Case(row["subject"], session.name, modality.name, row["unit"],
-                 files["image"], files["reference"], structures)
-        )  # fmt: skip
+            Case(
+                row["subject"],
+                session.name,
+                modality.name,
+                row["unit"],
+                files["image"],
+                files["reference"],
+                structures,
+            )
+        )
     seen: dict[str, int] = {}
     for line, c in enumerate(cases, start=2):
         if c.name in seen:
-            raise InputError(
-                f"Case {c.name} stands twice in {manifest}: lines {seen[c.name]} and {line}."
-            )
+            raise InputError(f"Case {c.name} stands twice in {manifest}: lines {seen[c.name]} and {line}.")
         seen[c.name] = line
     if not cases:
         raise InputError(f"No case in {manifest}. At least one row is needed.")
@@ -236,8 +237,12 @@ def check_cohort(cohort: Cohort) -> pd.DataFrame:
         try:
             image, reference = c.read()
             present = set(pd.unique(reference.data.ravel("K"))) - {0}
-            row |= {"shape": image.shape, "spacing_mm": image.spacing_mm,
-                    "structures": len(present), "fault": _other_unit(image)}  # fmt: skip
+            row |= {
+                "shape": image.shape,
+                "spacing_mm": image.spacing_mm,
+                "structures": len(present),
+                "fault": _other_unit(image),
+            }
             if not present:
                 row["fault"] = f"Reference {c.reference} holds no structure."
         except InputError as error:
@@ -267,14 +272,16 @@ def inclusion_table(cohort: Cohort) -> pd.DataFrame:
     for session in cohort.sessions():
         cases = [c for c in cohort.cases if c.session == session]
         paired = {c.subject for c, _ in cohort.pairs(session)}
-        rows.append({
-            "session": session,
-            "n_subjects": len({c.subject for c in cases}),
-            "n_structural": sum(c.structural for c in cases),
-            "n_pet": sum(not c.structural for c in cases),
-            "n_pairs": len(paired),
-            "unpaired": ", ".join(sorted({c.subject for c in cases} - paired)),
-        })  # fmt: skip
+        rows.append(
+            {
+                "session": session,
+                "n_subjects": len({c.subject for c in cases}),
+                "n_structural": sum(c.structural for c in cases),
+                "n_pet": sum(not c.structural for c in cases),
+                "n_pairs": len(paired),
+                "unpaired": ", ".join(sorted({c.subject for c in cases} - paired)),
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -293,9 +300,11 @@ def write_manifest(path: str | Path, rows: Iterable[dict]) -> Path:
 def write_structures(path: str | Path, structures: Iterable[Structure]) -> Path:
     """Write structures as a BIDS `dseg.tsv`, to lie beside the manifest."""
     table = pd.DataFrame(
-        [{"index": s.value, "name": s.name, "abbreviation": s.short, "color": s.colour}
-         for s in labels.check_structures(structures, source=str(path))]
-    )  # fmt: skip
+        [
+            {"index": s.value, "name": s.name, "abbreviation": s.short, "color": s.colour}
+            for s in labels.check_structures(structures, source=str(path))
+        ]
+    )
     path = Path(path)
     _write_tsv(path, table)
     return path
@@ -338,14 +347,10 @@ def _read_tsv(path: Path, columns: Iterable[str]) -> pd.DataFrame:
         raise InputError(f"Column '{twice[0]}' of {path} is there twice.")
     for column in columns:
         if column not in header:
-            raise InputError(
-                f"Column '{column}' is missing in {path}. It has: {', '.join(header)}."
-            )
+            raise InputError(f"Column '{column}' is missing in {path}. It has: {', '.join(header)}.")
     for (number, _), row in zip(numbered[1:], rows[1:], strict=True):
         if len(row) != len(header):
-            raise InputError(
-                f"Line {number} of {path} has {len(row)} fields. The header has {len(header)}."
-            )
+            raise InputError(f"Line {number} of {path} has {len(row)} fields. The header has {len(header)}.")
     return pd.DataFrame(rows[1:], columns=header, dtype=str)
 
 
@@ -371,13 +376,15 @@ def _read_structures(path: Path) -> tuple[Structure, ...]:
             raise InputError(f"Index '{row['index']}' in {path} is no whole number.")
         name = row["name"]
         twin = known.get(name)
-        structures.append(Structure(
-            int(row["index"]),
-            name,
-            twin.title if twin else name.replace("_", " ").capitalize(),
-            row.get("abbreviation") or (twin.short if twin else name[:2].capitalize()),
-            row.get("color") or (twin.colour if twin else _COLOURS[len(structures) % len(_COLOURS)]),
-        ))  # fmt: skip
+        structures.append(
+            Structure(
+                int(row["index"]),
+                name,
+                twin.title if twin else name.replace("_", " ").capitalize(),
+                row.get("abbreviation") or (twin.short if twin else name[:2].capitalize()),
+                row.get("color") or (twin.colour if twin else _COLOURS[len(structures) % len(_COLOURS)]),
+            )
+        )
     structures.sort(key=lambda s: s.value)
     return labels.check_structures(structures, source=str(path))
 

@@ -59,9 +59,7 @@ def import_pattern(
     modalities = dict(modalities or {name: name for name in labels.MODALITIES})
     found = _find(folder, image, modalities)
     if not found:
-        raise InputError(
-            f"No file in {folder} matches '{image}' with a modality of {', '.join(modalities)}."
-        )
+        raise InputError(f"No file in {folder} matches '{image}' with a modality of {', '.join(modalities)}.")
     rows = []
     for subject, images in sorted(found.items()):
         for session in labels.SESSIONS.values():
@@ -70,9 +68,8 @@ def import_pattern(
             for modality in (session.structural, "PET"):
                 if modality in images:
                     rows.append(
-                        _row(folder, manifest, subject, session.name, modality,
-                             *images[modality], reference)
-                    )  # fmt: skip
+                        _row(folder, manifest, subject, session.name, modality, *images[modality], reference)
+                    )
         if "PET" in images and len(images) == 1:
             rows.append(_row(folder, manifest, subject, "petct", "PET", *images["PET"], reference))
     if structures is not None:
@@ -103,15 +100,19 @@ def _find(folder: Path, pattern: str, modalities: Mapping[str, str]):
 
 
 def _row(
-    folder: Path, manifest: Path, subject: str, session: str, modality: str,
-    image: Path, raw_modality: str, reference: str,
-) -> dict:  # fmt: skip
+    folder: Path,
+    manifest: Path,
+    subject: str,
+    session: str,
+    modality: str,
+    image: Path,
+    raw_modality: str,
+    reference: str,
+) -> dict:
     """One manifest row; the reference must exist."""
     name = reference.replace("{subject}", subject).replace("{modality}", raw_modality)
     if "{" in name:
-        raise InputError(
-            f"Reference '{reference}' has another field than {{subject}}, {{modality}}."
-        )
+        raise InputError(f"Reference '{reference}' has another field than {{subject}}, {{modality}}.")
     mask = folder / name
     if not mask.is_file():
         raise InputError(f"Image {image} has no reference: {mask} does not exist.")

@@ -15,9 +15,13 @@ from umdlib.images.volume import LabelMap, write_label_map
 
 
 def write_subset(
-    cohort: Cohort, folder: str | Path, *,
-    subjects: Iterable[str] = (), session: str = "", structures: Iterable[str] = (),
-) -> Path:  # fmt: skip
+    cohort: Cohort,
+    folder: str | Path,
+    *,
+    subjects: Iterable[str] = (),
+    session: str = "",
+    structures: Iterable[str] = (),
+) -> Path:
     """Write manifest, structures and references of a part of a cohort.
 
     Parameters
@@ -61,10 +65,10 @@ def write_subset(
         whole = case.read_reference()
         reference = folder / "references" / f"{case.name}.nii.gz"
         write_label_map(reference, LabelMap(keep[whole.data], whole.affine))
-        rows.append(row | {
-            "image": os.path.relpath(case.image, folder),
-            "reference": os.path.relpath(reference, folder),
-        })  # fmt: skip
+        rows.append(
+            row
+            | {"image": os.path.relpath(case.image, folder), "reference": os.path.relpath(reference, folder)}
+        )
     if not rows:
         raise InputError(f"Nothing of {cohort.name} is left: no such subject in session {session}.")
     write_structures(folder / "dseg.tsv", kept)

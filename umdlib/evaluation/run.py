@@ -214,29 +214,26 @@ def session_prompts(
     for plan in taken_plans(record, settings):
         for seed in plan.seeds:
             drawn[plan.protocol, seed] = prompts.pair_prompts(
-                partners, cohort.structures, structural=structural, protocol=plan.protocol,
-                seed=seed, case=f"{case.subject} {case.session}",
-            )  # fmt: skip
+                partners,
+                cohort.structures,
+                structural=structural,
+                protocol=plan.protocol,
+                seed=seed,
+                case=f"{case.subject} {case.session}",
+            )
     return drawn
 
 
 def taken_plans(record: Segmenter, settings: Settings) -> tuple[Plan, ...]:
     """The plans whose prompts a segmenter takes; where it takes none of them, its own kind alone."""
     taken = tuple(p for p in settings.plans if prompts.kind_given(p.protocol) in record.prompts)
-    kinds = {
-        "click": "centre",
-        "box": "box",
-        "scribble": "scribble",
-        "class": "class",
-        "text": "text",
-    }
+    kinds = {"click": "centre", "box": "box", "scribble": "scribble", "class": "class", "text": "text"}
     return taken or (Plan(next(p for k, p in kinds.items() if k in record.prompts)),)
 
 
 def _score_case(
-    folder: Path, case: Case, record: Segmenter, segment: Segment,
-    drawn: dict, settings: Settings, keys: dict,
-) -> None:  # fmt: skip
+    folder: Path, case: Case, record: Segmenter, segment: Segment, drawn: dict, settings: Settings, keys: dict
+) -> None:
     """Predict all prompts and steps of a case and write its folder in one move."""
     image, reference = case.read()
     steps = {p.protocol: p.steps for p in settings.plans if "negative_click" in record.prompts}
@@ -253,16 +250,20 @@ def _score_case(
         truth = _truth(reference, case.structures)
         for (protocol, seed), first in drawn.items():
             rounds = _rounds(
-                image, reference, case.structures, first, segment, steps.get(protocol, 0),
-                Plan(protocol, (seed,)), record.structures,
-            )  # fmt: skip
+                image,
+                reference,
+                case.structures,
+                first,
+                segment,
+                steps.get(protocol, 0),
+                Plan(protocol, (seed,)),
+                record.structures,
+            )
             for step, answers in enumerate(rounds):
                 rows = _rows(case, record, protocol, seed, step, answers)
                 bits = metrics.pack_bits([a.mask for a in answers])
                 tables.append(_with_metrics(rows, truth, bits, reference.spacing_mm, settings))
-                volume.write_bits(
-                    part / runs.prediction_file(protocol, seed, step), bits, image.affine
-                )
+                volume.write_bits(part / runs.prediction_file(protocol, seed, step), bits, image.affine)
                 given += [prompts.to_record(a.prompt) for a in answers]
         (part / "prompts.json").write_text(json.dumps(given, indent=0))
         table = pd.concat(tables, ignore_index=True)
@@ -318,19 +319,26 @@ class _Answer:
 
 
 def _rounds(
-    image: Volume, reference: LabelMap, structures: tuple[Structure, ...],
-    first: dict[str, Prompt], segment: Segment, steps: int, plan: Plan, known: tuple[str, ...] = (),
-) -> Iterator[list[_Answer]]:  # fmt: skip
+    image: Volume,
+    reference: LabelMap,
+    structures: tuple[Structure, ...],
+    first: dict[str, Prompt],
+    segment: Segment,
+    steps: int,
+    plan: Plan,
+    known: tuple[str, ...] = (),
+) -> Iterator[list[_Answer]]:
     """Answers of all structures at step 0, 1, … `steps`; each corrects the one before.
 
     Corrective clicks that are drawn come from one generator for all structures of the case.
     """
     rng = np.random.default_rng([*plan.seeds, 1])
     answers = [
-        _ask(image, first[s.name], segment, None) if not known or s.name in known
+        _ask(image, first[s.name], segment, None)
+        if not known or s.name in known
         else _Answer(first[s.name], np.zeros(image.shape, bool), fault=UNTAUGHT)
         for s in structures
-    ]  # fmt: skip
+    ]
     yield answers
     for _ in range(steps):
         later = []
@@ -376,13 +384,25 @@ def _rows(
     case: Case, record: Segmenter, protocol: str, seed: int, step: int, answers: list[_Answer]
 ) -> pd.DataFrame:
     """Key columns, time, memory and fault of one step."""
-    return pd.DataFrame([
-        {"subject": case.subject, "session": case.session, "modality": case.modality,
-         "structure": s.name, "segmenter": record.name, "prompt": protocol, "step": step,
-         "seed": seed, "seconds": a.seconds, "peak_mb": a.peak_mb, "reason": a.fault,
-         "note": a.prompt.note}
-        for s, a in zip(case.structures, answers, strict=True)
-    ])  # fmt: skip
+    return pd.DataFrame(
+        [
+            {
+                "subject": case.subject,
+                "session": case.session,
+                "modality": case.modality,
+                "structure": s.name,
+                "segmenter": record.name,
+                "prompt": protocol,
+                "step": step,
+                "seed": seed,
+                "seconds": a.seconds,
+                "peak_mb": a.peak_mb,
+                "reason": a.fault,
+                "note": a.prompt.note,
+            }
+            for s, a in zip(case.structures, answers, strict=True)
+        ]
+    )
 
 
 def _truth(reference: LabelMap, structures: tuple[Structure, ...]) -> np.ndarray:
@@ -459,8 +479,7 @@ def rescore(
         before = scores.read_scores(root / "scores.parquet")
         stamp = before.attrs["stamp"]
         tables.append(_without(before, pd.concat(tables), cohort))
-    stamp |= {"cohort_hash": cohort.hash(), "tolerances_mm": list(tolerances_mm),
-              "metrics": METRICS_VERSION}  # fmt: skip
+    stamp |= {"cohort_hash": cohort.hash(), "tolerances_mm": list(tolerances_mm), "metrics": METRICS_VERSION}
     columns = tables[0].columns
     kept = [t.reindex(columns=columns) for t in tables if len(t)]
     return _stamped(pd.concat(kept, ignore_index=True), stamp)
@@ -480,8 +499,20 @@ def _rescore(folder: Path, case: Case, settings: Settings, keys: dict) -> None:
     reference = case.read_reference()
     truth = _truth(reference, case.structures)
     old = scores.read_scores(folder / "scores.parquet")
-    keep = ["subject", "session", "modality", "structure", "segmenter", "prompt", "step", "seed",
-            "seconds", "peak_mb", "reason", "note"]  # fmt: skip
+    keep = [
+        "subject",
+        "session",
+        "modality",
+        "structure",
+        "segmenter",
+        "prompt",
+        "step",
+        "seed",
+        "seconds",
+        "peak_mb",
+        "reason",
+        "note",
+    ]
     order = {s.name: n for n, s in enumerate(case.structures)}
     places = runs.bit_places(folder, case)
     old["reason"] = old["reason"].replace(UNASKED, "")
@@ -495,9 +526,7 @@ def _rescore(folder: Path, case: Case, settings: Settings, keys: dict) -> None:
     scores.write_scores(folder / "scores.parquet", pd.concat(tables, ignore_index=True), stamp=keys)
 
 
-def _blank_rows(
-    case: Case, record: Segmenter, settings: Settings, status: str, reason: str
-) -> pd.DataFrame:
+def _blank_rows(case: Case, record: Segmenter, settings: Settings, status: str, reason: str) -> pd.DataFrame:
     """Rows without numbers, for a segmenter that could not run."""
     plan = taken_plans(record, settings)[0]
     answers = [_Answer(Prompt(s.name), np.zeros(0, bool), fault=reason) for s in case.structures]
@@ -510,26 +539,32 @@ def _keys(case: Case, record: Segmenter, drawn: dict, settings: Settings) -> dic
     steps = {p.protocol: p.steps for p in settings.plans}
     given = [
         [protocol, seed, steps.get(protocol, 0), name, prompts.to_record(p)]
-        for (protocol, seed), first in drawn.items() for name, p in first.items()
-    ]  # fmt: skip
+        for (protocol, seed), first in drawn.items()
+        for name, p in first.items()
+    ]
     corrected = any(steps.values()) and "negative_click" in record.prompts
     reference = file_hash(case.reference) if corrected else ""
     prediction = [
-        file_hash(case.image), case.unit, given, record.name, segmenters.identity(record), reference,
+        file_hash(case.image),
+        case.unit,
+        given,
+        record.name,
+        segmenters.identity(record),
+        reference,
         GRID_VERSION,
-    ]  # fmt: skip
+    ]
     return _score_keys(_digest(prediction), case, settings)
 
 
 def _score_keys(prediction_key: str, case: Case, settings: Settings) -> dict[str, str]:
     """Both content keys, of predictions whose own key is known."""
     structures = [[s.value, s.name] for s in case.structures]
-    score = [prediction_key, file_hash(case.reference), settings.tolerances_mm, METRICS_VERSION,
-             structures]  # fmt: skip
+    score = [prediction_key, file_hash(case.reference), settings.tolerances_mm, METRICS_VERSION, structures]
     return {
-        "prediction_key": prediction_key, "score_key": _digest(score),
+        "prediction_key": prediction_key,
+        "score_key": _digest(score),
         "structures": [name for _, name in structures],  # in the order of the predictions' bits
-    }  # fmt: skip
+    }
 
 
 def _state(folder: Path, keys: dict[str, str]) -> str:
@@ -553,12 +588,15 @@ def _state(folder: Path, keys: dict[str, str]) -> str:
 def _stamp(cohort: Cohort, record: Segmenter, settings: Settings, device: str) -> dict:
     """Provenance of a score table."""
     return scores.provenance(
-        cohort=cohort.name, cohort_hash=cohort.hash(), device=device,
-        tolerances_mm=list(settings.tolerances_mm), metrics=METRICS_VERSION,
+        cohort=cohort.name,
+        cohort_hash=cohort.hash(),
+        device=device,
+        tolerances_mm=list(settings.tolerances_mm),
+        metrics=METRICS_VERSION,
         plans=[asdict(p) for p in settings.plans],
         segmenters={record.name: segmenters.identity(record)},
         prompts=_digest([weights.sha256(m.__file__) for m in (prompts, depth, scribbles)]),
-    )  # fmt: skip
+    )
 
 
 def _stamped(table: pd.DataFrame, stamp: dict) -> pd.DataFrame:

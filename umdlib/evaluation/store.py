@@ -25,9 +25,8 @@ def case_folder(root: str | Path, segmenter: str, case: Case) -> Path:
 
 
 def read_prediction(
-    root: str | Path, segmenter: str, case: Case,
-    *, prompt: str = "centre", seed: int = 0, step: int = 0,
-) -> dict[str, np.ndarray]:  # fmt: skip
+    root: str | Path, segmenter: str, case: Case, *, prompt: str = "centre", seed: int = 0, step: int = 0
+) -> dict[str, np.ndarray]:
     """Predicted masks of a case: structure name -> boolean (I, J, K) on the grid of its image.
 
     Raises
@@ -38,9 +37,7 @@ def read_prediction(
     folder = case_folder(root, segmenter, case)
     bits = volume.read_bits(folder / prediction_file(prompt, seed, step))
     places = bit_places(folder, case)
-    return {
-        s.name: metrics.unpack_bit(bits, b) for s, b in zip(case.structures, places, strict=True)
-    }
+    return {s.name: metrics.unpack_bit(bits, b) for s, b in zip(case.structures, places, strict=True)}
 
 
 def bit_places(folder: Path, case: Case) -> list[int]:
@@ -95,14 +92,23 @@ def compare_prompts(cohort: Cohort, root: str | Path, session: str, segmenter: s
     rows = []
     for pair in cohort.pairs(session):
         given = [
-            {(p.structure, p.protocol, p.seed): p
-             for p in read_prompts(root, segmenter, case) if len(p.clicks) == 1}
+            {
+                (p.structure, p.protocol, p.seed): p
+                for p in read_prompts(root, segmenter, case)
+                if len(p.clicks) == 1
+            }
             for case in pair
-        ]  # fmt: skip
+        ]
         for key in given[0].keys() & given[1].keys():
             ends = [np.array(g[key].clicks[0].xyz_mm) for g in given]
-            rows.append([pair[0].subject, *key, float(np.linalg.norm(ends[0] - ends[1])),
-                         given[0][key].note == prompts.OUTSIDE_PARTNER])  # fmt: skip
+            rows.append(
+                [
+                    pair[0].subject,
+                    *key,
+                    float(np.linalg.norm(ends[0] - ends[1])),
+                    given[0][key].note == prompts.OUTSIDE_PARTNER,
+                ]
+            )
     columns = ["subject", "structure", "prompt", "seed", "distance_mm", "outside"]
     return pd.DataFrame(rows, columns=columns).sort_values(columns[:4], ignore_index=True)
 
@@ -143,8 +149,12 @@ def pane(
         As the readers of the case and of its predictions do.
     """
     image, reference = case.read()
-    rows = table[(table["subject"] == case.subject) & (table["session"] == case.session)
-                 & (table["modality"] == case.modality) & (table["seed"] == seed)]  # fmt: skip
+    rows = table[
+        (table["subject"] == case.subject)
+        & (table["session"] == case.session)
+        & (table["modality"] == case.modality)
+        & (table["seed"] == seed)
+    ]
     rows = rows[~rows["status"].isin(["failed", "unavailable"])]
     shown = []
     for name in segmenters if segmenters is not None else rows["segmenter"].unique():
@@ -152,13 +162,15 @@ def pane(
         taken = prompt if (own["prompt"] == prompt).any() else next(iter(own["prompt"]), None)
         given = read_prompts(root, name, case) if taken else []
         for step, part in own[own["prompt"] == taken].groupby("step"):
-            shown.append(Prediction(
-                name,
-                read_prediction(root, name, case, prompt=taken, seed=seed, step=int(step)),
-                step=int(step),
-                dice=part.dropna(subset=["dice"]).set_index("structure")["dice"].to_dict(),
-                clicks=_clicks(given, taken, seed, int(step)),
-            ))  # fmt: skip
+            shown.append(
+                Prediction(
+                    name,
+                    read_prediction(root, name, case, prompt=taken, seed=seed, step=int(step)),
+                    step=int(step),
+                    dice=part.dropna(subset=["dice"]).set_index("structure")["dice"].to_dict(),
+                    clicks=_clicks(given, taken, seed, int(step)),
+                )
+            )
     return Pane(case.modality, image, reference, tuple(shown))
 
 

@@ -23,11 +23,7 @@ _QUADRANT_LOOK = {
 
 
 def forest(
-    comparisons: pd.DataFrame,
-    *,
-    margin: float | None = None,
-    p_value: str = "p_holm",
-    ax: Axes | None = None,
+    comparisons: pd.DataFrame, *, margin: float | None = None, p_value: str = "p_holm", ax: Axes | None = None
 ) -> Axes:
     """Mean paired difference with its interval, structures down, one marker per segmenter.
 
@@ -79,10 +75,15 @@ def _intervals(ax: Axes, part: pd.DataFrame, y: np.ndarray, look: dict, sure: np
     ax.hlines(y, part["ci_low"], part["ci_high"], color=look["color"], lw=1.8, zorder=2)
     for filled in (True, False):
         ax.scatter(
-            part["estimate"][sure == filled], y[sure == filled], s=34, zorder=3,
-            marker=look["marker"], edgecolor=look["color"], linewidth=1.4,
+            part["estimate"][sure == filled],
+            y[sure == filled],
+            s=34,
+            zorder=3,
+            marker=look["marker"],
+            edgecolor=look["color"],
+            linewidth=1.4,
             facecolor=look["color"] if filled else "white",
-        )  # fmt: skip
+        )
 
 
 def slope_chart(overall: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -154,22 +155,40 @@ def failure_quadrants(comparisons: pd.DataFrame, *, ax: Axes | None = None) -> A
     left = np.zeros(len(rows))
     for key, (colour, hatch) in _QUADRANT_LOOK.items():
         share = (rows[key] / total).fillna(0).to_numpy()
-        ax.barh(np.arange(len(rows)), share, left=left, color=colour, hatch=hatch, height=0.72,
-                edgecolor="white", lw=0.6)  # fmt: skip
+        ax.barh(
+            np.arange(len(rows)),
+            share,
+            left=left,
+            color=colour,
+            hatch=hatch,
+            height=0.72,
+            edgecolor="white",
+            lw=0.6,
+        )
         for y, (part, start) in enumerate(zip(share, left, strict=True)):
             if part >= 0.03:
                 ink = "black" if key == "both" else "white"
                 box = {"facecolor": colour, "edgecolor": "none", "pad": 1.2}
-                ax.text(start + part / 2, y, f"{rows[key].iloc[y]:.0f}", ha="center", va="center",
-                        color=ink, fontsize=9, bbox=box)  # fmt: skip
+                ax.text(
+                    start + part / 2,
+                    y,
+                    f"{rows[key].iloc[y]:.0f}",
+                    ha="center",
+                    va="center",
+                    color=ink,
+                    fontsize=9,
+                    bbox=box,
+                )
         left += share
     ax.set_yticks(range(len(rows)), names)
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.set_xlim(0, 1)
     ax.grid(visible=False)
     ax.set_xlabel("share of pairs (numbers: pairs)")
-    handles = [Patch(facecolor=c, hatch=h, edgecolor="white", label=QUADRANTS[k])
-               for k, (c, h) in _QUADRANT_LOOK.items()]  # fmt: skip
+    handles = [
+        Patch(facecolor=c, hatch=h, edgecolor="white", label=QUADRANTS[k])
+        for k, (c, h) in _QUADRANT_LOOK.items()
+    ]
     legend_below(ax, handles=handles, columns=2)
     return ax
 
@@ -201,15 +220,7 @@ def reported_beside_measured(table: pd.DataFrame, *, ax: Axes | None = None) -> 
     ax.hlines(range(len(rows)), numbers.min(axis=1), numbers.max(axis=1), color="#bbbbbb", lw=1.2)
     for name, (label, colour, marker) in columns.items():
         if rows[name].notna().any():
-            ax.scatter(
-                rows[name],
-                range(len(rows)),
-                s=36,
-                color=colour,
-                marker=marker,
-                label=label,
-                zorder=3,
-            )
+            ax.scatter(rows[name], range(len(rows)), s=36, color=colour, marker=marker, label=label, zorder=3)
     names = rows["title"] + ", " + rows["session"].map(lambda s: session(s).title) + ": "
     rows_down(ax, names + rows["modality"])
     ax.set_xlim(-0.02, 1.0)

@@ -25,9 +25,7 @@ def _pairs(differences: pd.DataFrame, by: list[str]) -> tuple[pd.DataFrame, Moda
     return means, MODALITIES[session(sessions[0]).structural if sessions else "CT"]
 
 
-def _mean_interval(
-    values: np.ndarray, metric: str, n_resamples: int, seed: int
-) -> tuple[float, float]:
+def _mean_interval(values: np.ndarray, metric: str, n_resamples: int, seed: int) -> tuple[float, float]:
     """Interval of the mean of differences of `metric`."""
     counts = resampling.resample_counts(len(values), n_resamples, np.random.default_rng(seed))
     low, high = resampling.mean_interval(values[:, None], counts, bounds=difference_limits(metric))
@@ -35,11 +33,7 @@ def _mean_interval(
 
 
 def paired_plot(
-    differences: pd.DataFrame,
-    *,
-    n_resamples: int = 10_000,
-    seed: int = 0,
-    ax: Axes | None = None,
+    differences: pd.DataFrame, *, n_resamples: int = 10_000, seed: int = 0, ax: Axes | None = None
 ) -> Axes:
     """Each subject's two scores joined by a line, beside the differences with their mean.
 
@@ -88,9 +82,7 @@ def paired_plot(
     return ax
 
 
-def _difference_axis(
-    ax: Axes, rows: pd.DataFrame, metric: str, n_resamples: int, seed: int
-) -> None:
+def _difference_axis(ax: Axes, rows: pd.DataFrame, metric: str, n_resamples: int, seed: int) -> None:
     """Differences and their mean with interval, on a scale at the right."""
     values = rows["difference"].to_numpy()
     low, high = _mean_interval(values, metric, n_resamples, seed)
@@ -149,33 +141,41 @@ def bland_altman(
         return nothing(ax)
     metric = metric_title(differences.attrs.get("metric", "dice"))
     x, y = labels or (f"mean {metric} of {structural.title} and PET", f"PET − {structural.title}")
-    ax.scatter((rows["structural"] + rows["pet"]) / 2, rows["difference"], s=14,
-               color=MODALITIES["PET"].colour, alpha=0.7, lw=0)  # fmt: skip
+    ax.scatter(
+        (rows["structural"] + rows["pet"]) / 2,
+        rows["difference"],
+        s=14,
+        color=MODALITIES["PET"].colour,
+        alpha=0.7,
+        lw=0,
+    )
     mean, sd = rows["difference"].mean(), rows["difference"].std()
     name = differences.attrs.get("metric", "dice")
     per_subject = rows["difference"].groupby(level="subject").mean().to_numpy()
     if len(per_subject) > 1 and labels is None:
-        ax.axhspan(*_mean_interval(per_subject, name, n_resamples, seed), color="#bbbbbb",
-                   alpha=0.45, lw=0, zorder=0)  # fmt: skip
+        ax.axhspan(
+            *_mean_interval(per_subject, name, n_resamples, seed), color="#bbbbbb", alpha=0.45, lw=0, zorder=0
+        )
     ax.axhline(0, color="#444444", lw=0.8)
-    for level, name in (
-        (mean, "mean"),
-        (mean - 1.96 * sd, "−1.96 SD"),
-        (mean + 1.96 * sd, "+1.96 SD"),
-    ):
+    for level, name in ((mean, "mean"), (mean - 1.96 * sd, "−1.96 SD"), (mean + 1.96 * sd, "+1.96 SD")):
         if np.isfinite(level):
             ax.axhline(level, color="black", lw=1.4, ls="-" if name == "mean" else "--")
             text = f"{name} {level:+.2f}".replace("-", "−")
-            ax.annotate(text, (1, level), (-4, 3), xycoords=("axes fraction", "data"),
-                        textcoords="offset points", ha="right", fontsize=9)  # fmt: skip
+            ax.annotate(
+                text,
+                (1, level),
+                (-4, 3),
+                xycoords=("axes fraction", "data"),
+                textcoords="offset points",
+                ha="right",
+                fontsize=9,
+            )
     ax.set_xlabel(x)
     ax.set_ylabel(y)
     return ax
 
 
-def distributions(
-    differences: pd.DataFrame, *, legend: bool = True, ax: Axes | None = None
-) -> Axes:
+def distributions(differences: pd.DataFrame, *, legend: bool = True, ax: Axes | None = None) -> Axes:
     """Score distribution of every structure on both modalities: box with every subject as a point.
 
     Parameters
@@ -201,12 +201,27 @@ def distributions(
     for shift, side, modality, marker in sides:
         groups = [rows.loc[s, side].to_numpy() for s in structures]
         places = np.arange(len(groups)) + shift
-        ax.boxplot(groups, positions=places, orientation="horizontal", widths=0.3, sym="",
-                   manage_ticks=False, patch_artist=True, medianprops={"color": "black", "lw": 1.6},
-                   boxprops={"facecolor": modality.colour, "alpha": 0.3, "lw": 0.8})  # fmt: skip
+        ax.boxplot(
+            groups,
+            positions=places,
+            orientation="horizontal",
+            widths=0.3,
+            sym="",
+            manage_ticks=False,
+            patch_artist=True,
+            medianprops={"color": "black", "lw": 1.6},
+            boxprops={"facecolor": modality.colour, "alpha": 0.3, "lw": 0.8},
+        )
         for place, values in zip(places, groups, strict=True):
-            ax.scatter(values, place + _spread(values, 0.08), s=8, color=modality.colour,
-                       marker=marker, lw=0, zorder=3)  # fmt: skip
+            ax.scatter(
+                values,
+                place + _spread(values, 0.08),
+                s=8,
+                color=modality.colour,
+                marker=marker,
+                lw=0,
+                zorder=3,
+            )
     rows_down(ax, map(structure_title, structures))
     ax.set_xlabel(metric_title(differences.attrs.get("metric", "dice")))
     if legend:

@@ -14,8 +14,13 @@ from umdlib.statistics import reference_gap as supervised
 from umdlib.tables import metric_title, structure_title
 
 
-def loss_curves(logs: Mapping[str, pd.DataFrame], modalities: Mapping[str, str],
-                *, legend: bool = True, ax: Axes | None = None) -> Axes:  # fmt: skip
+def loss_curves(
+    logs: Mapping[str, pd.DataFrame],
+    modalities: Mapping[str, str],
+    *,
+    legend: bool = True,
+    ax: Axes | None = None,
+) -> Axes:
     """Training loss of each network against CPU minutes.
 
     Parameters
@@ -35,8 +40,14 @@ def loss_curves(logs: Mapping[str, pd.DataFrame], modalities: Mapping[str, str],
         modality = modalities[name]
         line = dashes[used.setdefault(modality, 0) % len(dashes)]
         used[modality] += 1
-        ax.plot(log["cpu_s"].cumsum() / 60, log["loss"], lw=1.7, ls=line, label=name,
-                color=MODALITIES[modality].colour)  # fmt: skip
+        ax.plot(
+            log["cpu_s"].cumsum() / 60,
+            log["loss"],
+            lw=1.7,
+            ls=line,
+            label=name,
+            color=MODALITIES[modality].colour,
+        )
     ax.set_xlabel("CPU minutes")
     ax.set_ylabel("loss of the training batches")
     if legend:
@@ -67,8 +78,7 @@ def excess_plot(excess: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         shift = (i - (len(shown) - 1) / 2) * 0.7 / len(shown) if by == "structure" else 0
         y = np.array([names.index(n) for n in part[by]]) + shift
         ax.hlines(y, part["ci_low"], part["ci_high"], color=looks[segmenter]["color"], lw=1.8)
-        ax.scatter(part["estimate"], y, s=34, zorder=3, label=supervised.title(segmenter),
-                   **looks[segmenter])  # fmt: skip
+        ax.scatter(part["estimate"], y, s=34, zorder=3, label=supervised.title(segmenter), **looks[segmenter])
     written = structure_title if by == "structure" else supervised.title
     rows_down(ax, map(written, names))
     metric = metric_title(excess.attrs.get("metric", "dice"))

@@ -55,8 +55,14 @@ def click_plot(
         # A little apart, so that the intervals stand beside each other.
         x = part[against] + gap * 0.05 * (i - (len(curves_shown) - 1) / 2)
         ax.vlines(x, part["ci_low"], part["ci_high"], color=look["color"], lw=1.1, alpha=0.8)
-        ax.plot(x, part["estimate"], ls="--" if pet else "-", mec=look["color"],
-                mfc="white" if pet else look["color"], **look)  # fmt: skip
+        ax.plot(
+            x,
+            part["estimate"],
+            ls="--" if pet else "-",
+            mec=look["color"],
+            mfc="white" if pet else look["color"],
+            **look,
+        )
     if 0 < len(places) <= 8:
         ax.set_xticks(places)
     else:
@@ -94,8 +100,15 @@ def ranking_stability(ranks: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         for x, share in enumerate(shares):
             if share > 0.0005:
                 ax.scatter(x + 1, y, s=620 * share, color=colour, alpha=0.75, lw=0)
-                ax.annotate(f"{100 * share:.0f} %", (x + 1, y), (0, -21), ha="center", fontsize=8,
-                            va="center", textcoords="offset points")  # fmt: skip
+                ax.annotate(
+                    f"{100 * share:.0f} %",
+                    (x + 1, y),
+                    (0, -21),
+                    ha="center",
+                    fontsize=8,
+                    va="center",
+                    textcoords="offset points",
+                )
     ax.set_yticks(range(n), rows["segmenter"])
     ax.set_ylim(n - 0.4, -0.5)
     ax.set_xticks(range(1, n + 1))
@@ -159,17 +172,37 @@ def variance_bars(components: pd.DataFrame, *, legend: bool = True, ax: Axes | N
     matplotlib.axes.Axes
         Sources that hold the modality are hatched: together they are the modality's part.
     """
-    wide = components.pivot_table(
-        index="segmenter", columns="source", values="share", sort=False
-    ).reindex(columns=list(SOURCES)).fillna(0.0)  # fmt: skip
+    wide = (
+        components.pivot_table(index="segmenter", columns="source", values="share", sort=False)
+        .reindex(columns=list(SOURCES))
+        .fillna(0.0)
+    )
     ax = axes(ax, figsize=(7.2, 2.0 + 0.45 * max(len(wide), 2)))
     left = np.zeros(len(wide))
-    colours = ["#0072b2", "#56b4e9", "#d55e00", "#a6c8dd", "#e8a070", "#f2c9ab", "#f7e3d6",
-               "#666666", "#bbbbbb"]  # fmt: skip
+    colours = [
+        "#0072b2",
+        "#56b4e9",
+        "#d55e00",
+        "#a6c8dd",
+        "#e8a070",
+        "#f2c9ab",
+        "#f7e3d6",
+        "#666666",
+        "#bbbbbb",
+    ]
     for source, colour in zip(SOURCES, colours, strict=True):
         hatch = "///" if "modality" in source else ""
-        ax.barh(range(len(wide)), wide[source], left=left, color=colour, hatch=hatch,
-                edgecolor="white", lw=0.5, height=0.7, label=SOURCES[source])  # fmt: skip
+        ax.barh(
+            range(len(wide)),
+            wide[source],
+            left=left,
+            color=colour,
+            hatch=hatch,
+            edgecolor="white",
+            lw=0.5,
+            height=0.7,
+            label=SOURCES[source],
+        )
         left += wide[source].to_numpy()
     ax.set_yticks(range(len(wide)), list(wide.index))
     ax.set_ylim(len(wide) - 0.5, -0.5)
@@ -204,21 +237,26 @@ def error_rates(
     ax = axes(ax, figsize=(7.2, 1.1 + 0.4 * len(rates)))
     y = np.arange(len(rates))
     ax.axvline(nominal, color="black", lw=1.2, ls="--")
-    ax.hlines(y, rates["rate"] - 1.96 * rates["error"], rates["rate"] + 1.96 * rates["error"],
-              color="#0072b2", lw=2)  # fmt: skip
+    ax.hlines(
+        y, rates["rate"] - 1.96 * rates["error"], rates["rate"] + 1.96 * rates["error"], color="#0072b2", lw=2
+    )
     ax.plot(rates["rate"], y, "o", color="#0072b2")
     for place, rate in zip(y, rates["rate"], strict=True):
-        ax.annotate(f"{100 * rate:.1f} %", (rate, place), (14, 0), va="center", fontsize=9,
-                    textcoords="offset points",
-                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})  # fmt: skip
+        ax.annotate(
+            f"{100 * rate:.1f} %",
+            (rate, place),
+            (14, 0),
+            va="center",
+            fontsize=9,
+            textcoords="offset points",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+        )
     ax.set_yticks(y, rates[label])
     ax.set_ylim(len(rates) - 0.5, -0.7)
     ax.grid(visible=False, axis="y")
     ax.grid(visible=True, axis="x")
     ax.set_xlim(0, max(1.12 * rates["rate"].max(), 2 * nominal))
-    ax.set_xlabel(
-        f"share of cohorts without a gap that are called significant (nominal {nominal:g})"
-    )
+    ax.set_xlabel(f"share of cohorts without a gap that are called significant (nominal {nominal:g})")
     return ax
 
 
@@ -247,8 +285,14 @@ def coverage_plot(covered: pd.DataFrame, *, legend: bool = True, ax: Axes | None
     for name in names:
         part = covered[covered["interval"].eq(name)].sort_values("n_subjects")
         half = 1.96 * part["error"]
-        ax.vlines(part["n_subjects"], part["rate"] - half, part["rate"] + half,
-                  color=looks[name]["color"], lw=1.2, alpha=0.7)  # fmt: skip
+        ax.vlines(
+            part["n_subjects"],
+            part["rate"] - half,
+            part["rate"] + half,
+            color=looks[name]["color"],
+            lw=1.2,
+            alpha=0.7,
+        )
         ax.plot(part["n_subjects"], part["rate"], ms=5, **looks[name])
     limit = covered.drop_duplicates("n_subjects").sort_values("n_subjects")
     if limit["ceiling"].lt(0.95).any():

@@ -12,8 +12,16 @@ from matplotlib.lines import Line2D
 
 # Okabe & Ito (2008) and two of Tol's (2021), none of them a modality's; the marker tells the rest.
 SEGMENTER_COLOURS = (
-    "#000000", "#cc79a7", "#56b4e9", "#e69f00", "#882255", "#666666", "#999933", "#332288", "#661100",
-)  # fmt: skip
+    "#000000",
+    "#cc79a7",
+    "#56b4e9",
+    "#e69f00",
+    "#882255",
+    "#666666",
+    "#999933",
+    "#332288",
+    "#661100",
+)
 SEGMENTER_MARKERS = "osD^vPX<>"
 GREY = "#8a8a8a"
 
@@ -56,8 +64,9 @@ def segmenter_style(segmenters: Iterable[str]) -> dict[str, dict[str, str]]:
             # a colour that comes again has another marker
             "marker": SEGMENTER_MARKERS[(i + i // len(SEGMENTER_COLOURS)) % len(SEGMENTER_MARKERS)],
         }
-        for i, name in enumerate(names) if name in wanted
-    }  # fmt: skip
+        for i, name in enumerate(names)
+        if name in wanted
+    }
 
 
 def axes(ax: Axes | None, **figure: object) -> Axes:
@@ -92,14 +101,10 @@ def legend_below(ax: Axes, *, columns: int = 4, handles: list | None = None) -> 
     if handles is None:
         handles = ax.get_legend_handles_labels()[0]
     if handles:
-        ax.figure.legend(
-            handles=handles, loc="outside lower center", ncols=min(columns, len(handles))
-        )
+        ax.figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)))
 
 
-def panels(
-    rows: int, columns: int, *, width: float, height: float, used: int | None = None
-) -> list[Axes]:
+def panels(rows: int, columns: int, *, width: float, height: float, used: int | None = None) -> list[Axes]:
     """Axes side by side in the book's style, row by row.
 
     Parameters

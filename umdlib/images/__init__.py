@@ -17,6 +17,6 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "write_bits",
             "write_label_map",
             "write_volume",
-        ],
+        ]
     },
 )

@@ -59,9 +59,10 @@ class Boxed:
 
     def flipped(self, axes: Sequence[int]) -> Boxed:
         """The mask in a volume whose `axes` are reversed."""
-        low = [n - at - length if axis in axes else at
-               for axis, (n, at, length) in enumerate(
-                   zip(self.shape, self.low, self.part.shape, strict=True))]  # fmt: skip
+        low = [
+            n - at - length if axis in axes else at
+            for axis, (n, at, length) in enumerate(zip(self.shape, self.low, self.part.shape, strict=True))
+        ]
         return Boxed(np.flip(self.part, axes), tuple(low), self.shape, self.size)
 
     def permuted(self, order: Sequence[int]) -> Boxed:

@@ -139,6 +139,12 @@ def resample(
     mapping = np.linalg.inv(np.asarray(affine, float)) @ np.asarray(to_affine, float)
     # a voxel reaches half its size beyond its centre, also at the border
     return ndimage.affine_transform(
-        data, mapping[:3, :3], mapping[:3, 3], tuple(to_shape), order=order, cval=fill,
-        prefilter=order > 1, mode="grid-constant" if order == 0 else "constant",
-    )  # fmt: skip
+        data,
+        mapping[:3, :3],
+        mapping[:3, 3],
+        tuple(to_shape),
+        order=order,
+        cval=fill,
+        prefilter=order > 1,
+        mode="grid-constant" if order == 0 else "constant",
+    )

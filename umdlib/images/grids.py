@@ -67,8 +67,7 @@ def pull(image: Volume, grid: Grid, target: Grid, start: np.ndarray) -> np.ndarr
     Whole numbers stay whole (cut towards 0), as ITK keeps the type of the file.
     """
     inside = [
-        slice(max(-s, 0), min(n - s, t))
-        for s, n, t in zip(start, grid.shape, target.shape, strict=True)
+        slice(max(-s, 0), min(n - s, t)) for s, n, t in zip(start, grid.shape, target.shape, strict=True)
     ]
     values = np.zeros(target.shape, np.float32)
     size = tuple(max(s.stop - s.start, 0) for s in inside)
@@ -96,14 +95,14 @@ def push(mask: np.ndarray, source: Grid, image: Volume) -> np.ndarray:
     axes = [np.arange(low, high) for low, high in box]
     matrix = np.linalg.inv(source.affine) @ image.affine
     index = [
-        matrix[a, 0] * axes[0][:, None, None] + matrix[a, 1] * axes[1][None, :, None]
-        + matrix[a, 2] * axes[2][None, None, :] + matrix[a, 3]
+        matrix[a, 0] * axes[0][:, None, None]
+        + matrix[a, 1] * axes[1][None, :, None]
+        + matrix[a, 2] * axes[2][None, None, :]
+        + matrix[a, 3]
         for a in range(3)
-    ]  # fmt: skip
+    ]
     nearest = [np.floor(i + 0.5).astype(np.int32) for i in index]
-    valid = np.logical_and.reduce(
-        [(n >= 0) & (n < s) for n, s in zip(nearest, mask.shape, strict=True)]
-    )
+    valid = np.logical_and.reduce([(n >= 0) & (n < s) for n, s in zip(nearest, mask.shape, strict=True)])
     part = np.zeros(valid.shape, bool)
     part[valid] = mask[tuple(n[valid] for n in nearest)]
     out[tuple(slice(low, high) for low, high in box)] = part

@@ -47,9 +47,7 @@ def depth_mm(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.nda
     >>> depth_mm(np.ones((1, 1, 5), bool), (9, 9, 2)).ravel().tolist()
     [2.0, 4.0, 6.0, 4.0, 2.0]
     """
-    return np.sqrt(
-        _kernels().squared_depth(np.ascontiguousarray(mask, bool), np.array(spacing_mm, float))
-    )
+    return np.sqrt(_kernels().squared_depth(np.ascontiguousarray(mask, bool), np.array(spacing_mm, float)))
 
 
 def deepest_voxel(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> IJK | None:

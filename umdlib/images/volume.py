@@ -79,9 +79,7 @@ def same_grid(a: Volume | LabelMap, b: Volume | LabelMap, *, tolerance_mm: float
     return grid_difference(a, b, tolerance_mm=tolerance_mm) is None
 
 
-def grid_difference(
-    a: Volume | LabelMap, b: Volume | LabelMap, *, tolerance_mm: float = 1e-3
-) -> str | None:
+def grid_difference(a: Volume | LabelMap, b: Volume | LabelMap, *, tolerance_mm: float = 1e-3) -> str | None:
     """How the grids of two volumes differ, as a phrase; None where they are the same."""
     if a.shape != b.shape:
         return f"shape {a.shape} against {b.shape}"
@@ -117,9 +115,7 @@ def read_volume(path: str | Path, *, unit: str = "a.u.") -> Volume:
     if not np.issubdtype(data.dtype, np.integer) and data.dtype != np.float32:
         data = data.astype(np.float32)
     # one pass: the sum is finite unless a value is not (an overflow to inf is checked in full)
-    if np.issubdtype(data.dtype, np.floating) and not np.isfinite(
-        np.dot(data.ravel("K"), data.ravel("K"))
-    ):
+    if np.issubdtype(data.dtype, np.floating) and not np.isfinite(np.dot(data.ravel("K"), data.ravel("K"))):
         bad = int((~np.isfinite(data)).sum())
         if bad:
             raise InputError(f"{bad} voxels of {path} are NaN or infinite. All must be finite.")
@@ -218,7 +214,5 @@ def read_bits(path: str | Path, *, on: LabelMap | None = None) -> np.ndarray:
     if on is not None:
         difference = grid_difference(LabelMap(data, affine, str(path)), on)
         if difference is not None:
-            raise InputError(
-                f"Masks {path} are not on the grid of {on.name}: {difference}. Score it again."
-            )
+            raise InputError(f"Masks {path} are not on the grid of {on.name}: {difference}. Score it again.")
     return data

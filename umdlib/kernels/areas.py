@@ -30,17 +30,27 @@ SHAPES: dict[int, tuple[tuple[int, int, int], ...]] = {
     0b00011110: ((4, 0, 0), (2, 2, 2), (1, 1, 1), (1, 1, 1)),
     0b00111100: ((2, 2, 0), (2, 2, 0), (2, 2, 0), (2, 2, 0)),
     0b01101001: ((1, 1, 1), (1, 1, 1), (1, 1, 1), (1, 1, 1)),
-}  # fmt: skip
+}
 
 # Sums of floating-point numbers depend on their order, and a percentile that falls exactly on a
 # cell depends on the last bit of a sum. For these codes surface-distance sums the triangles of the
 # shape in another order; the same order gives the same bits.
 SUMMED: dict[str, tuple[int, ...]] = {
-    "0132": (27,), "201": (28, 37, 44, 56, 62, 67, 74, 82, 91, 94, 98, 118),
-    "1302": (29, 39, 53, 71, 114), "0213": (30, 99), "021": (31, 35, 50), "1203": (43, 58, 77),
-    "3102": (46,), "2013": (54,), "2130": (78,), "3120": (83, 92), "2310": (86,),
-    "210": (87, 117), "1023": (113,), "1230": (116,),
-}  # fmt: skip
+    "0132": (27,),
+    "201": (28, 37, 44, 56, 62, 67, 74, 82, 91, 94, 98, 118),
+    "1302": (29, 39, 53, 71, 114),
+    "0213": (30, 99),
+    "021": (31, 35, 50),
+    "1203": (43, 58, 77),
+    "3102": (46,),
+    "2013": (54,),
+    "2130": (78,),
+    "3120": (83, 92),
+    "2310": (86,),
+    "210": (87, 117),
+    "1023": (113,),
+    "1230": (116,),
+}
 
 
 def _moved(code: int, axes: tuple[int, ...], flips: tuple[int, ...]) -> int:

@@ -170,9 +170,7 @@ def count_bits(reference, prediction, shape, index, r_chunks, p_chunks, r_used, 
                 run = 0
                 while run < count:
                     stop = min(lowest(changes), count)
-                    _add_bits(
-                        types.uint64(r[i + run]), types.uint64(p[j + run]), stop - run, counts
-                    )
+                    _add_bits(types.uint64(r[i + run]), types.uint64(p[j + run]), stop - run, counts)
                     run = stop
                     changes &= changes - types.uint64(1)
             r_used[z + 1, y + 1], p_used[z + 1, y + 1] = r_any, p_any
@@ -253,11 +251,15 @@ def find_cells(volume, shape, index, overlapping, chunks, used, found, counts):
                         if index[bit]:
                             v = one << types.uint64(bit)
                             masks = (
-                                having(a, i + at - 1, v) & before, having(a, i + at, v) & now,
-                                having(b, j + at - 1, v) & before, having(b, j + at, v) & now,
-                                having(c, k + at - 1, v) & before, having(c, k + at, v) & now,
-                                having(d, m + at - 1, v) & before, having(d, m + at, v) & now,
-                            )  # fmt: skip
+                                having(a, i + at - 1, v) & before,
+                                having(a, i + at, v) & now,
+                                having(b, j + at - 1, v) & before,
+                                having(b, j + at, v) & now,
+                                having(c, k + at - 1, v) & before,
+                                having(c, k + at, v) & now,
+                                having(d, m + at - 1, v) & before,
+                                having(d, m + at, v) & now,
+                            )
                             here = place | ((bit + 1) << STRUCTURE_SHIFT)
                             total = _write(bit + 1, here, masks, found, total, counts)
                     continue
@@ -275,11 +277,15 @@ def find_cells(volume, shape, index, overlapping, chunks, used, found, counts):
                     else:
                         v = _first_value(d, m + at, d1, d0)
                     masks = (
-                        a1 & ~unlike(a, i + at - 1, v), a0 & ~unlike(a, i + at, v),
-                        b1 & ~unlike(b, j + at - 1, v), b0 & ~unlike(b, j + at, v),
-                        c1 & ~unlike(c, k + at - 1, v), c0 & ~unlike(c, k + at, v),
-                        d1 & ~unlike(d, m + at - 1, v), d0 & ~unlike(d, m + at, v),
-                    )  # fmt: skip
+                        a1 & ~unlike(a, i + at - 1, v),
+                        a0 & ~unlike(a, i + at, v),
+                        b1 & ~unlike(b, j + at - 1, v),
+                        b0 & ~unlike(b, j + at, v),
+                        c1 & ~unlike(c, k + at - 1, v),
+                        c0 & ~unlike(c, k + at, v),
+                        d1 & ~unlike(d, m + at - 1, v),
+                        d0 & ~unlike(d, m + at, v),
+                    )
                     a1, a0, b1, b0 = a1 & ~masks[0], a0 & ~masks[1], b1 & ~masks[2], b0 & ~masks[3]
                     c1, c0, d1, d0 = c1 & ~masks[4], c0 & ~masks[5], d1 & ~masks[6], d0 & ~masks[7]
                     structure = index[v]

@@ -30,9 +30,7 @@ def _splat(builder, value, lanes):
     vector = ir.VectorType(value.type, lanes)
     nothing, index = ir.Constant(vector, ir.Undefined), ir.IntType(32)
     one = builder.insert_element(nothing, value, ir.Constant(index, 0))
-    return builder.shuffle_vector(
-        one, nothing, ir.Constant(ir.VectorType(index, lanes), [0] * lanes)
-    )
+    return builder.shuffle_vector(one, nothing, ir.Constant(ir.VectorType(index, lanes), [0] * lanes))
 
 
 def _mask(builder, truths):
@@ -164,8 +162,4 @@ def leading(typingctx, mask):
 @njit(inline="always")
 def first_bits(count):
     """A mask of the lowest `count` bits, 0 to 64."""
-    return (
-        ~types.uint64(0)
-        if count >= LANES
-        else (types.uint64(1) << types.uint64(count)) - types.uint64(1)
-    )
+    return ~types.uint64(0) if count >= LANES else (types.uint64(1) << types.uint64(count)) - types.uint64(1)

@@ -188,9 +188,7 @@ def _squared(cell, target, spacing, flipped):
 
 
 @njit(cache=True, nogil=True)
-def directed_squared(
-    query, target, low, high, spacing, flipped, rows, squared, limit, bits, most, out
-):
+def directed_squared(query, target, low, high, spacing, flipped, rows, squared, limit, bits, most, out):
     """Squared distance in mm² of each query cell to the nearest target cell.
 
     `query` and `target` are what `sort_into_bricks` returns for one common box; `bits` must be
@@ -264,9 +262,7 @@ def directed_squared(
                 while mask:
                     t = near_bricks[n + lowest(mask)]
                     mask &= mask - types.uint64(1)
-                    best, found = _nearer(
-                        t_points, t_starts[t], t_starts[t + 1], z, y, x, best, found
-                    )
+                    best, found = _nearer(t_points, t_starts[t], t_starts[t + 1], z, y, x, best, found)
             if found >= 0:
                 guess = t_cells[found]
             out[q] = _squared(cell, guess, spacing, flipped)

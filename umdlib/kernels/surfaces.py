@@ -50,9 +50,7 @@ class Pair:
 def in_memory_order(reference: np.ndarray, prediction: np.ndarray, spacing_mm) -> Pair:
     """Both volumes flat, without a copy where they are contiguous in the same order."""
     if max(reference.shape) >= cells.AXIS_MASK or min(reference.shape) < 1:
-        raise InputError(
-            f"Volume of shape {reference.shape}. Axes must be 1 to {cells.AXIS_MASK - 1} long."
-        )
+        raise InputError(f"Volume of shape {reference.shape}. Axes must be 1 to {cells.AXIS_MASK - 1} long.")
     flipped = reference.flags.f_contiguous and not reference.flags.c_contiguous
     volumes = [v.T if flipped else v for v in (reference, prediction)]
     short = cells.LANES - volumes[0].shape[2]
@@ -95,10 +93,7 @@ def surface_distances(
     r_chunks, p_chunks, r_used, p_used = _maps(pair)
     sides = [
         _cells(v, pair, index, overlapping, *maps)
-        for v, maps in (
-            (pair.reference, (r_chunks, r_used)),
-            (pair.prediction, (p_chunks, p_used)),
-        )
+        for v, maps in ((pair.reference, (r_chunks, r_used)), (pair.prediction, (p_chunks, p_used)))
     ]
     # by the array's own axes, whatever they are in memory: the same to the last bit
     area = cell_areas_mm2(tuple(pair.spacing[:: -1 if pair.flipped else 1].tolist()))
@@ -138,9 +133,7 @@ def _cells(volume, pair, index, overlapping, chunks, used) -> list[np.ndarray]:
     top = 65 if overlapping else int(index.max()) + 1
     while True:
         found, counts = _buffer("found", size, np.int64), np.zeros(top, np.int64)
-        total = cells.find_cells(
-            volume, pair.shape, index, overlapping, chunks, used, found, counts
-        )
+        total = cells.find_cells(volume, pair.shape, index, overlapping, chunks, used, found, counts)
         if total <= len(found):
             break
         size = total
@@ -167,9 +160,7 @@ def _distances(reference, prediction, pair, area, rows, tolerances_mm, only_with
         if only_within:
             parts.append((total, np.nan, np.nan, np.nan))
             continue
-        robust, tied = distribution.percentile(
-            distances, query[0], area, HAUSDORFF_SHARE, total, most
-        )
+        robust, tied = distribution.percentile(distances, query[0], area, HAUSDORFF_SHARE, total, most)
         if tied:
             areas = area[query[0] & 255]
             robust = distribution.sorted_percentile(distances, areas, HAUSDORFF_SHARE)

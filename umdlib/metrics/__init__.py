@@ -17,6 +17,6 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "score_bits",
             "surface_dice",
             "unpack_bit",
-        ],
+        ]
     },
 )

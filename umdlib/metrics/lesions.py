@@ -42,9 +42,12 @@ class Detection:
 
 
 def detect(
-    reference: np.ndarray, prediction: np.ndarray, *, spacing_mm: tuple[float, float, float],
+    reference: np.ndarray,
+    prediction: np.ndarray,
+    *,
+    spacing_mm: tuple[float, float, float],
     connectivity: int = 18,
-) -> Detection:  # fmt: skip
+) -> Detection:
     """Lesion-wise counts and volumes of two masks, as in autoPET (doi:10.1038/s41597-022-01718-3).
 
     Parameters
@@ -77,9 +80,7 @@ def detect(
             "Both must be on one grid."
         )
     if reference.ndim != 3:
-        raise InputError(
-            f"Masks of shape {reference.shape}. Lesions are counted in volumes (I, J, K)."
-        )
+        raise InputError(f"Masks of shape {reference.shape}. Lesions are counted in volumes (I, J, K).")
     if connectivity not in NEIGHBOURS:
         raise InputError(f"Invalid connectivity {connectivity}. Must be 6, 18 or 26.")
     reference, prediction = _mask(reference, "reference"), _mask(prediction, "prediction")

@@ -92,9 +92,7 @@ def surface_dice(
     InputError
         As `score`.
     """
-    table = _score_labels(
-        reference, prediction, spacing_mm, values, tolerances_mm, only_within=True
-    )
+    table = _score_labels(reference, prediction, spacing_mm, values, tolerances_mm, only_within=True)
     return table[["value", "status", *(c for c in table if c.startswith("surface_dice"))]]
 
 
@@ -135,9 +133,7 @@ def score_bits(
     return _table("bit", bits, counts, distances, spacing_mm, tolerances_mm)
 
 
-def joint_counts(
-    reference: np.ndarray, prediction: np.ndarray, values: Sequence[int]
-) -> np.ndarray:
+def joint_counts(reference: np.ndarray, prediction: np.ndarray, values: Sequence[int]) -> np.ndarray:
     """Voxels by structure of the reference (rows) and of the prediction (columns).
 
     Parameters
@@ -179,9 +175,15 @@ def _score_labels(
     index = np.zeros(65536, np.int64)
     index[values] = np.arange(1, len(values) + 1)
     counts, distances = _compare(
-        reference, prediction, spacing_mm, index, values, tolerances_mm,
-        overlapping=False, only_within=only_within,
-    )  # fmt: skip
+        reference,
+        prediction,
+        spacing_mm,
+        index,
+        values,
+        tolerances_mm,
+        overlapping=False,
+        only_within=only_within,
+    )
     return _table("value", values, counts, distances, spacing_mm, tolerances_mm)
 
 
@@ -200,15 +202,7 @@ def _pair(reference, prediction, spacing_mm):
 
 
 def _compare(
-    reference,
-    prediction,
-    spacing_mm,
-    index,
-    names,
-    tolerances_mm,
-    *,
-    overlapping,
-    only_within=False,
+    reference, prediction, spacing_mm, index, names, tolerances_mm, *, overlapping, only_within=False
 ):
     """(reference, prediction, common) voxels of each structure, and distances where defined."""
     pair = _pair(reference, prediction, spacing_mm)
@@ -320,8 +314,7 @@ def _checked_tolerances(tolerances_mm) -> tuple[float, ...]:
     named = {f"{tau:g}" for tau in tolerances}
     if len(named) < len(tolerances):
         raise InputError(
-            f"Tolerances {tolerances} mm. Each must differ from the others in six digits: "
-            "it names a column."
+            f"Tolerances {tolerances} mm. Each must differ from the others in six digits: it names a column."
         )
     return tolerances
 

@@ -43,9 +43,11 @@ class Features:
         """Features of a box of voxels that starts and ends at multiples of 4."""
         half = tuple(slice(b.start // 2, b.stop // 2) for b in box)
         return Features(
-            self.fine[..., *box], self.coarse[..., *half],
-            self.fine_key[..., *box], self.coarse_key[..., *half],
-        )  # fmt: skip
+            self.fine[..., *box],
+            self.coarse[..., *half],
+            self.fine_key[..., *box],
+            self.coarse_key[..., *half],
+        )
 
 
 class ChannelNorm(nn.Module):
@@ -114,9 +116,7 @@ class ClickNet(nn.Module):
         Number of keys per voxel and their length.
     """
 
-    def __init__(
-        self, widths: tuple[int, ...] = (8, 24, 40, 56), heads: int = 6, depth: int = 8
-    ) -> None:
+    def __init__(self, widths: tuple[int, ...] = (8, 24, 40, 56), heads: int = 6, depth: int = 8) -> None:
         super().__init__()
         fine, coarse, low = widths[:3]
         self.heads = heads
@@ -144,8 +144,15 @@ class ClickNet(nn.Module):
 
     def _begin(self) -> None:
         """Begin with what is known of clicks: what is near and alike to a positive one is inside."""
-        weights = [1.0, -3.0, 1.0, 5.0, -2.0, *[1.5 / self.heads] * self.heads,
-                   *[-0.5 / self.heads] * self.heads]  # fmt: skip
+        weights = [
+            1.0,
+            -3.0,
+            1.0,
+            5.0,
+            -2.0,
+            *[1.5 / self.heads] * self.heads,
+            *[-0.5 / self.heads] * self.heads,
+        ]
         with torch.no_grad():
             self.direct.weight.copy_(torch.tensor(weights).reshape(1, -1, 1, 1, 1))
             self.direct.bias.fill_(-4.0)
@@ -156,9 +163,11 @@ class ClickNet(nn.Module):
         """Features of one image (1, 2, I, J, K) whose sizes are multiples of `MULTIPLE`."""
         fine, coarse = self.encoder(image)
         return Features(
-            self.fine_image(fine), self.coarse_image(coarse),
-            keys(self.fine_key(fine), 2), keys(self.coarse_key(coarse), self.heads),
-        )  # fmt: skip
+            self.fine_image(fine),
+            self.coarse_image(coarse),
+            keys(self.fine_key(fine), 2),
+            keys(self.coarse_key(coarse), self.heads),
+        )
 
     def decode(self, known: Features, clicks: list[Tensor], previous: Tensor) -> Tensor:
         """Logits of one prompt or several.
@@ -267,9 +276,9 @@ def build(architecture: dict) -> nn.Module:
         from umdlib.networks.sam_med3d import SamMed3DSmall
 
         return SamMed3DSmall(
-            tuple(architecture["widths"]), heads=architecture["heads"],
-            depth=architecture["depth"], size=architecture["size"],
-        )  # fmt: skip
-    return ClickNet(
-        tuple(architecture["widths"]), heads=architecture["heads"], depth=architecture["depth"]
-    )
+            tuple(architecture["widths"]),
+            heads=architecture["heads"],
+            depth=architecture["depth"],
+            size=architecture["size"],
+        )
+    return ClickNet(tuple(architecture["widths"]), heads=architecture["heads"], depth=architecture["depth"])

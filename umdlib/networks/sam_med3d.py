@@ -96,23 +96,32 @@ class SamMed3DSmall(nn.Module):
         )
         self.layers = nn.Sequential(*(Layer(wide, heads, self.tokens) for _ in range(depth)))
         self.neck = nn.Sequential(
-            nn.Conv3d(wide, width, 1, bias=False), ChannelNorm(width),
-            nn.Conv3d(width, width, 3, padding=1, bias=False), ChannelNorm(width),
-        )  # fmt: skip
+            nn.Conv3d(wide, width, 1, bias=False),
+            ChannelNorm(width),
+            nn.Conv3d(width, width, 3, padding=1, bias=False),
+            ChannelNorm(width),
+        )
         self.position = PositionEmbeddingRandom(width // 2)
         self.sign = nn.Embedding(2, width)  # 0 negative, 1 positive
         self.no_click = nn.Embedding(1, width)
         self.mask = nn.Sequential(
-            nn.Conv3d(1, MASK_CHANNELS // 4, 2, stride=2), ChannelNorm(MASK_CHANNELS // 4), nn.GELU(),
-            nn.Conv3d(MASK_CHANNELS // 4, MASK_CHANNELS, 2, stride=2), ChannelNorm(MASK_CHANNELS),
-            nn.GELU(), nn.Conv3d(MASK_CHANNELS, width, 1),
-        )  # fmt: skip
+            nn.Conv3d(1, MASK_CHANNELS // 4, 2, stride=2),
+            ChannelNorm(MASK_CHANNELS // 4),
+            nn.GELU(),
+            nn.Conv3d(MASK_CHANNELS // 4, MASK_CHANNELS, 2, stride=2),
+            ChannelNorm(MASK_CHANNELS),
+            nn.GELU(),
+            nn.Conv3d(MASK_CHANNELS, width, 1),
+        )
         self.mask_token = nn.Embedding(1, width)
         self.transformer = TwoWayTransformer(DECODER_DEPTH, width, DECODER_HEADS, mlp_dim=4 * width)
         self.upscaling = nn.Sequential(
-            nn.ConvTranspose3d(width, width // 4, 2, stride=2), ChannelNorm(width // 4), nn.GELU(),
-            nn.ConvTranspose3d(width // 4, width // 8, 2, stride=2), nn.GELU(),
-        )  # fmt: skip
+            nn.ConvTranspose3d(width, width // 4, 2, stride=2),
+            ChannelNorm(width // 4),
+            nn.GELU(),
+            nn.ConvTranspose3d(width // 4, width // 8, 2, stride=2),
+            nn.GELU(),
+        )
         self.weigh = MLP(width, width, width // 8, 3)
 
     def encode(self, image: Tensor) -> Tokens:
@@ -143,9 +152,7 @@ class SamMed3DSmall(nn.Module):
         where = self.position((self.tokens,) * 3)[None].to(image.dtype).expand_as(image)
         told, image = self.transformer(image, where, asked)
         image = image.transpose(1, 2).unflatten(2, (self.tokens,) * 3)
-        return torch.einsum("pc,pcijk->pijk", self.weigh(told[:, 0]), self.upscaling(image))[
-            :, None
-        ].float()
+        return torch.einsum("pc,pcijk->pijk", self.weigh(told[:, 0]), self.upscaling(image))[:, None].float()
 
     def _asked(self, clicks: Sequence[Tensor]) -> Tensor:
         """(P, 1 + N + 1, C): the token that becomes the mask, the clicks, and one that is none."""

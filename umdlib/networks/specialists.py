@@ -21,9 +21,7 @@ def segresnet(channels: int, heads: int, *, small: bool = False):
     from monai.networks.nets import SegResNet
 
     filters, blocks = (8, (1, 2, 2, 2)) if small else (32, (1, 2, 2, 4))
-    return SegResNet(
-        in_channels=channels, out_channels=heads, init_filters=filters, blocks_down=blocks
-    )
+    return SegResNet(in_channels=channels, out_channels=heads, init_filters=filters, blocks_down=blocks)
 
 
 def swinunetr(channels: int, heads: int, *, small: bool = False):
@@ -45,10 +43,14 @@ def stunet(channels: int, heads: int, *, small: bool = False):
     dims = [16, 32, 64, 64] if small else [16, 32, 64, 128, 256, 256]
     pools = len(dims) - 1
     return STUNet(
-        channels, heads, depth=[1] * len(dims), dims=dims,
-        pool_op_kernel_sizes=[[2, 2, 2]] * pools, conv_kernel_sizes=[[3, 3, 3]] * len(dims),
+        channels,
+        heads,
+        depth=[1] * len(dims),
+        dims=dims,
+        pool_op_kernel_sizes=[[2, 2, 2]] * pools,
+        conv_kernel_sizes=[[3, 3, 3]] * len(dims),
         enable_deep_supervision=False,
-    )  # fmt: skip
+    )
 
 
 def _three_stages():

@@ -24,6 +24,6 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "pair_prompts",
             "protocol",
             "to_record",
-        ],
+        ]
     },
 )

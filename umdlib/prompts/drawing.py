@@ -277,8 +277,7 @@ def click_voxel(click: Click, volume: Volume | LabelMap) -> tuple[int, int, int]
     if ijk is None:
         point = ", ".join(f"{v:.1f}" for v in click.xyz_mm)
         raise InputError(
-            f"Invalid click ({point}) mm in {volume.name}. Must lie in the volume of "
-            f"{volume.shape} voxels."
+            f"Invalid click ({point}) mm in {volume.name}. Must lie in the volume of {volume.shape} voxels."
         )
     return ijk
 
@@ -316,9 +315,7 @@ def from_record(record: Mapping) -> Prompt:
     box = _box(record["box"]) if record.get("box") else None
     boxes = tuple(_box(b) for b in record.get("boxes", ()))
     line = tuple(tuple(xyz) for xyz in record.get("scribble", ()))
-    return Prompt(
-        **{**record, "clicks": tuple(clicks), "box": box, "boxes": boxes, "scribble": line}
-    )
+    return Prompt(**{**record, "clicks": tuple(clicks), "box": box, "boxes": boxes, "scribble": line})
 
 
 def _rng(seed: int, case: str, structure: Structure) -> np.random.Generator:

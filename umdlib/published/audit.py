@@ -155,27 +155,46 @@ def totals() -> pd.DataFrame:
     for line, k in ((2, 5), (3, 5), (4, 5), (6, 11), (10, 13), (11, 13)):
         rows.append(_product(line, k, scans, masks))
     rows += [
-        _sum("Methods, C1: scans by diagnosis", _facts("none melanoma lung lymphoma", "autopet"),
-             fact("autopet_scans")),
-        _sum("Methods, C2: subjects by scanner", _facts("quadra uexplorer", "udpet"),
-             fact("udpet_subjects")),
-        _sum("Methods, C7: scans with and without lesions", _facts("with without", "psma"),
-             fact("psma_scans")),
-        _statement("Global batch", fact("batch_per_gpu") * fact("batch_gpus"),
-                   fact("batch_global")),
-        _statement("Private cohorts in the development set: Methods, Results",
-                   fact("private_methods"), fact("private_results")),
-        _statement("External sets: two places of the Results",
-                   fact("external_results"), fact("external_generalisation"), grade="note"),
-        _statement("Learning rate after a step, per cent of the rate before: words, gamma",
-                   100 - fact("rate_reduction"), 100 * fact("rate_factor"), grade="note"),
-        _statement("Field of view of UMD-PETCT holds the brain (1 yes, 0 no): UMD's appendix "
-                   "(to the top of the head), SegAnyPET's Methods (from the skull base)",
-                   fact("brain_in_view_umd"), fact("brain_in_view_seganypet")),
-        _statement("UMD masks, 13 organs in each of 954 scans, to the nearest thousand",
-                   round((fact("umd_petct") + fact("umd_petmr")) * fact("umd_organs"), -3),
-                   fact("umd_masks"), paper="UMD"),
-    ]  # fmt: skip
+        _sum(
+            "Methods, C1: scans by diagnosis",
+            _facts("none melanoma lung lymphoma", "autopet"),
+            fact("autopet_scans"),
+        ),
+        _sum("Methods, C2: subjects by scanner", _facts("quadra uexplorer", "udpet"), fact("udpet_subjects")),
+        _sum(
+            "Methods, C7: scans with and without lesions", _facts("with without", "psma"), fact("psma_scans")
+        ),
+        _statement("Global batch", fact("batch_per_gpu") * fact("batch_gpus"), fact("batch_global")),
+        _statement(
+            "Private cohorts in the development set: Methods, Results",
+            fact("private_methods"),
+            fact("private_results"),
+        ),
+        _statement(
+            "External sets: two places of the Results",
+            fact("external_results"),
+            fact("external_generalisation"),
+            grade="note",
+        ),
+        _statement(
+            "Learning rate after a step, per cent of the rate before: words, gamma",
+            100 - fact("rate_reduction"),
+            100 * fact("rate_factor"),
+            grade="note",
+        ),
+        _statement(
+            "Field of view of UMD-PETCT holds the brain (1 yes, 0 no): UMD's appendix "
+            "(to the top of the head), SegAnyPET's Methods (from the skull base)",
+            fact("brain_in_view_umd"),
+            fact("brain_in_view_seganypet"),
+        ),
+        _statement(
+            "UMD masks, 13 organs in each of 954 scans, to the nearest thousand",
+            round((fact("umd_petct") + fact("umd_petmr")) * fact("umd_organs"), -3),
+            fact("umd_masks"),
+            paper="UMD",
+        ),
+    ]
     return checks.outcomes(rows)
 
 
@@ -183,9 +202,7 @@ def _facts(keys: str, prefix: str) -> list[float]:
     return [fact(f"{prefix}_{key}") for key in keys.split()]
 
 
-def _row(
-    check: str, bad: bool, grade: str, where: str, printed: str, text: str, paper: str
-) -> dict:
+def _row(check: str, bad: bool, grade: str, where: str, printed: str, text: str, paper: str) -> dict:
     return {
         "check": check,
         "grade": grade if bad else "passed",
@@ -296,8 +313,10 @@ def same_cells() -> pd.DataFrame:
 
 def cohort_sizes() -> dict[str, int]:
     """Printed n of the cohorts whose scores are printed."""
-    return {c: n_scans(c) for c in ("UMD-PETCT", "UMD-PETMR", "PETS-Organ", "PETS-Lymph",
-                                    "PETS-LC", "AutoPET-PSMA")}  # fmt: skip
+    return {
+        c: n_scans(c)
+        for c in ("UMD-PETCT", "UMD-PETMR", "PETS-Organ", "PETS-Lymph", "PETS-LC", "AutoPET-PSMA")
+    }
 
 
 def audit_papers() -> pd.DataFrame:

@@ -10,9 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 
-def largest_sd(
-    mean: float, *, n: int, low: float = 0.0, high: float = 1.0, half_unit: float = 0.0
-) -> float:
+def largest_sd(mean: float, *, n: int, low: float = 0.0, high: float = 1.0, half_unit: float = 0.0) -> float:
     """Largest SD of `n` values in [`low`, `high`] with this mean.
 
     Bhatia & Davis (2000): the variance is at most (high - mean)(mean - low), reached when every

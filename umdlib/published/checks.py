@@ -191,9 +191,7 @@ def counts_at_one(wide: pd.DataFrame, n: Mapping[str, int]) -> pd.DataFrame:
             rows.append(outcome("counts at one", c, True, "not testable", "n is not known."))
             continue
         decimals = round(-np.log10(2 * c["half_unit"]))
-        found = bounds.counts_at_one(
-            c["mean"], c["sd"], n=size, half_unit=c["half_unit"], decimals=decimals
-        )
+        found = bounds.counts_at_one(c["mean"], c["sd"], n=size, half_unit=c["half_unit"], decimals=decimals)
         text = f"Not k/{size} with the rest 0."
         if found:
             k = found[0][0]
@@ -212,19 +210,11 @@ def is_count(c: Cell, n: Mapping[str, int]) -> bool:
     if not size or not c["mean"] > 0 or np.isnan(c["sd"]):
         return False
     decimals = round(-np.log10(2 * c["half_unit"]))
-    return bool(
-        bounds.counts_at_one(
-            c["mean"], c["sd"], n=size, half_unit=c["half_unit"], decimals=decimals
-        )
-    )
+    return bool(bounds.counts_at_one(c["mean"], c["sd"], n=size, half_unit=c["half_unit"], decimals=decimals))
 
 
 def one_large_score(
-    wide: pd.DataFrame,
-    n: Mapping[str, int],
-    *,
-    mean_below: float = 0.02,
-    score_above: float = 0.8,
+    wide: pd.DataFrame, n: Mapping[str, int], *, mean_below: float = 0.02, score_above: float = 0.8
 ) -> pd.DataFrame:
     """A cell near 0 whose SD needs a score near 1; those of `counts_at_one` are left to it."""
     near_zero = wide["mean"].gt(0) & wide["mean"].lt(mean_below) & wide["sd"].gt(0)
@@ -232,9 +222,7 @@ def one_large_score(
     for c in wide[near_zero].to_dict("records"):
         if is_count(c, n):
             continue
-        least = bounds.largest_value_at_least(
-            c["mean"] + c["half_unit"], max(c["sd"] - c["half_unit"], 0.0)
-        )
+        least = bounds.largest_value_at_least(c["mean"] + c["half_unit"], max(c["sd"] - c["half_unit"], 0.0))
         if c["mean"] < 10 * c["half_unit"]:  # too few digits for a ratio
             continue
         text = (
@@ -267,9 +255,7 @@ def copied_cells(wide: pd.DataFrame, n: Mapping[str, int], *, least: float = 0.0
 def quartile_order(wide: pd.DataFrame) -> pd.DataFrame:
     """Each median lies within its quartiles."""
     rows = []
-    for c in wide[wide["median"].notna() & wide["q1"].notna() & wide["q3"].notna()].to_dict(
-        "records"
-    ):
+    for c in wide[wide["median"].notna() & wide["q1"].notna() & wide["q3"].notna()].to_dict("records"):
         bad = not c["q1"] <= c["median"] <= c["q3"]
         text = f"{c['q1']:.4f} ≤ {c['median']:.4f} ≤ {c['q3']:.4f} must hold."
         rows.append(outcome("quartile order", c, bad, "impossible", text))

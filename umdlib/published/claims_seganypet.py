@@ -85,8 +85,7 @@ def _surpassing(tables: Tables) -> Outcome:
     for name, metric in (("seganypet_s1", "DSC"), ("seganypet_s2", "NSD")):
         best = _specialists(tables, name).max(axis=1)
         above = [
-            int((_by_prompt(tables, name, p) - best > 0).sum())
-            for p in ("1 point", "3 points", "5 points")
+            int((_by_prompt(tables, name, p) - best > 0).sum()) for p in ("1 point", "3 points", "5 points")
         ]
         parts.append(f"{metric} {above[0]}, {above[1]}, {above[2]}")
         most = max(most, *above)
@@ -108,9 +107,7 @@ def _wins(tables: Tables, cohorts: list[str]) -> tuple[int, list[str]]:
             if row[RIVALS].max() >= row["seganypet"]:
                 who = row[RIVALS].idxmax()
                 name = STRUCTURES[organ].lower()
-                lost.append(
-                    f"{cohort} {name}: {MODELS[who]} {row[who]:.4f}, {row['seganypet']:.4f}"
-                )
+                lost.append(f"{cohort} {name}: {MODELS[who]} {row[who]:.4f}, {row['seganypet']:.4f}")
     return n, lost
 
 
@@ -121,14 +118,13 @@ def _best_internal(tables: Tables) -> Outcome:
 
 def _best_everywhere(tables: Tables) -> Outcome:
     n, lost = _wins(tables, INTERNAL + EXTERNAL)
-    return decide(
-        not lost, f"Highest median in {n - len(lost)} of {n} rows; not: {'; '.join(lost)}."
-    )
+    return decide(not lost, f"Highest median in {n - len(lost)} of {n} rows; not: {'; '.join(lost)}.")
 
 
 def _sat_zero(tables: Tables) -> Outcome:
-    t = pd.concat([medians(tables, "seganypet_s4", c)["sat_pro"] for c in
-                   ("PETS-Organ", "UMD-PETCT", "UMD-PETMR")])  # fmt: skip
+    t = pd.concat(
+        [medians(tables, "seganypet_s4", c)["sat_pro"] for c in ("PETS-Organ", "UMD-PETCT", "UMD-PETMR")]
+    )
     return decide(t.max() < 0.01, f"All {len(t)} organ medians are at most {t.max():.4f}.")
 
 
@@ -161,9 +157,7 @@ def _workload(tables: Tables) -> Outcome:
     t = tables["seganypet_s3"].query("segmenter in ['sam', 'medsam']")["prompt"].unique()
     per_slice = [int(p.split("N")[0]) for p in t]
     low, high = min(per_slice) * 15, max(per_slice) * 30
-    text = (
-        f"{min(per_slice)} to {max(per_slice)} points on each of 15 to 30 slices: {low} to {high}."
-    )
+    text = f"{min(per_slice)} to {max(per_slice)} points on each of 15 to 30 slices: {low} to {high}."
     return decide(low >= 10, text)
 
 
@@ -172,9 +166,7 @@ def _flat_models(tables: Tables) -> Outcome:
     flat = t[t["segmenter"].isin(["sam", "medsam"])].groupby("structure")["median"].max()
     own = t[t["segmenter"] == "seganypet"].set_index("structure")["median"]
     ahead = own - flat
-    text = (
-        f"1 point is above the best 2D median by {ahead.min():.4f} or more, in {len(ahead)} organs."
-    )
+    text = f"1 point is above the best 2D median by {ahead.min():.4f} or more, in {len(ahead)} organs."
     return decide(ahead.min() > 0, text)
 
 
@@ -195,8 +187,11 @@ def _psma(tables: Tables) -> Outcome:
 
 def _lesion(tables: Tables) -> Outcome:
     parts, better = [], 0
-    for cohort, organ in (("PETS-Lymph", "lymphoma"), ("PETS-LC", "lung_cancer"),
-                          ("AutoPET-PSMA", "prostate_carcinoma")):  # fmt: skip
+    for cohort, organ in (
+        ("PETS-Lymph", "lymphoma"),
+        ("PETS-LC", "lung_cancer"),
+        ("AutoPET-PSMA", "prostate_carcinoma"),
+    ):
         row = medians(tables, "seganypet_s4", cohort).loc[organ]
         better += row["seganypet_lesion"] > row["seganypet"]
         parts.append(f"{cohort} {row['seganypet']:.4f} to {row['seganypet_lesion']:.4f}")
@@ -204,9 +199,7 @@ def _lesion(tables: Tables) -> Outcome:
 
 
 def _time_saved(tables: Tables) -> Outcome:
-    return cannot(
-        f"{fact('time_saved_1')} % and {fact('time_saved_2')} % are printed, the times are not."
-    )
+    return cannot(f"{fact('time_saved_1')} % and {fact('time_saved_2')} % are printed, the times are not.")
 
 
 def _rate(tables: Tables) -> Outcome:
@@ -225,57 +218,155 @@ def _largest(tables: Tables) -> Outcome:
 SEGANYPET_CLAIMS: tuple[Claim, ...] = tuple(
     Claim(key, "SegAnyPET", where, quote, reading, test)
     for key, where, quote, reading, test in (
-        ("seg-sizes", "Abstract", "11,041 … scans with 59,831 segmentation masks",
-         "The parts in Table 1 sum to it.", _sizes),
-        ("seg-udpet", "Methods, C2", "1,371 subjects",
-         "The numbers by scanner sum to it.", _udpet),
-        ("seg-autopet", "Methods, C1", "1,014 whole-body FDG-PET/CT scans",
-         "The numbers by diagnosis sum to it.", _autopet),
-        ("seg-private", "Results", "three private cohorts",
-         "Methods count the same number.", _private),
-        ("seg-external", "Results", "two external validation sets",
-         "Table 1 lists as many.", _external),
-        ("seg-petsorgan", "Methods", "annotations for 11 major organs",
-         "Masks per scan in Table 1.", _petsorgan),
-        ("seg-nnunet", "Results", "nnUNet remains competitive",
-         "Median DSC within 0.01 of the best specialist in each organ.", _nnunet),
-        ("seg-on-par", "Results", "comparable or superior performance to these specialist models",
-         "With 5 points, median DSC at most 0.02 below the best specialist in each organ.",
-         _on_par),
-        ("seg-surpassing", "Introduction", "or even surpassing well-designed task-specific models",
-         "With some printed number of points, above the best specialist in at least one organ.",
-         _surpassing),
-        ("seg-tumour", "Results", "on both tumor- and organ-focused evaluation settings",
-         "Specialists' tumour scores are printed.", _tumour_specialists),
-        ("seg-internal", "Results, Figure 3", "across all evaluated tasks",
-         "Highest median of the general models in every internal row.", _best_internal),
-        ("seg-everywhere", "Introduction",
-         "consistently outperforms … with the same or less prompting",
-         "Highest median in every row of Table S4, internal and external.", _best_everywhere),
-        ("seg-sat", "Results", "DSC approaching zero for organ segmentation tasks",
-         "Every organ median of SAT is below 0.01.", _sat_zero),
-        ("seg-points", "Results", "deliver slightly better segmentation outcomes",
-         "SAM-Med3D and nnInteractive above SAT in every row of PETS-Organ.", _points_slightly),
-        ("seg-unseen", "Results",
-         "robust generalization capability despite significant distribution shifts",
-         "A limit for robust.", _unseen),
-        ("seg-times", "Methods", "multi-fold increase in inference time",
-         "2D systems take at least twice as long.", _times),
-        ("seg-workload", "Methods", "tens of times greater",
-         "2D systems need at least 10 times the points.", _workload),
-        ("seg-2d", "Introduction", "outperforms the state-of-the-art segmentation foundation model",
-         "SegAnyPET with 1 point above the best 2D system in each organ.", _flat_models),
-        ("seg-refine", "Methods", "progressively refine its predictions",
-         "Medians rise from 1 to 3 to 5 points in every organ.", _refine),
-        ("seg-psma", "Results", "novel radiotracer uptake patterns",
-         "Highest median of the general models on PSMA-PET.", _psma),
-        ("seg-lesion", "Results", "enhanced lesion delineation",
-         "SegAnyPET-Lesion above SegAnyPET on the three lesion tasks.", _lesion),
-        ("seg-time-saved", "Results", "time savings of 82.37% and 82.95%",
-         "Recomputed from printed times.", _time_saved),
-        ("seg-rate", "Methods", "gamma value of 0.1, … reduced by 10%",
-         "The words say what the factor does.", _rate),
-        ("seg-largest", "Results", "the largest and most comprehensive",
-         "Counts of other data sets.", _largest),
+        (
+            "seg-sizes",
+            "Abstract",
+            "11,041 … scans with 59,831 segmentation masks",
+            "The parts in Table 1 sum to it.",
+            _sizes,
+        ),
+        ("seg-udpet", "Methods, C2", "1,371 subjects", "The numbers by scanner sum to it.", _udpet),
+        (
+            "seg-autopet",
+            "Methods, C1",
+            "1,014 whole-body FDG-PET/CT scans",
+            "The numbers by diagnosis sum to it.",
+            _autopet,
+        ),
+        ("seg-private", "Results", "three private cohorts", "Methods count the same number.", _private),
+        ("seg-external", "Results", "two external validation sets", "Table 1 lists as many.", _external),
+        (
+            "seg-petsorgan",
+            "Methods",
+            "annotations for 11 major organs",
+            "Masks per scan in Table 1.",
+            _petsorgan,
+        ),
+        (
+            "seg-nnunet",
+            "Results",
+            "nnUNet remains competitive",
+            "Median DSC within 0.01 of the best specialist in each organ.",
+            _nnunet,
+        ),
+        (
+            "seg-on-par",
+            "Results",
+            "comparable or superior performance to these specialist models",
+            "With 5 points, median DSC at most 0.02 below the best specialist in each organ.",
+            _on_par,
+        ),
+        (
+            "seg-surpassing",
+            "Introduction",
+            "or even surpassing well-designed task-specific models",
+            "With some printed number of points, above the best specialist in at least one organ.",
+            _surpassing,
+        ),
+        (
+            "seg-tumour",
+            "Results",
+            "on both tumor- and organ-focused evaluation settings",
+            "Specialists' tumour scores are printed.",
+            _tumour_specialists,
+        ),
+        (
+            "seg-internal",
+            "Results, Figure 3",
+            "across all evaluated tasks",
+            "Highest median of the general models in every internal row.",
+            _best_internal,
+        ),
+        (
+            "seg-everywhere",
+            "Introduction",
+            "consistently outperforms … with the same or less prompting",
+            "Highest median in every row of Table S4, internal and external.",
+            _best_everywhere,
+        ),
+        (
+            "seg-sat",
+            "Results",
+            "DSC approaching zero for organ segmentation tasks",
+            "Every organ median of SAT is below 0.01.",
+            _sat_zero,
+        ),
+        (
+            "seg-points",
+            "Results",
+            "deliver slightly better segmentation outcomes",
+            "SAM-Med3D and nnInteractive above SAT in every row of PETS-Organ.",
+            _points_slightly,
+        ),
+        (
+            "seg-unseen",
+            "Results",
+            "robust generalization capability despite significant distribution shifts",
+            "A limit for robust.",
+            _unseen,
+        ),
+        (
+            "seg-times",
+            "Methods",
+            "multi-fold increase in inference time",
+            "2D systems take at least twice as long.",
+            _times,
+        ),
+        (
+            "seg-workload",
+            "Methods",
+            "tens of times greater",
+            "2D systems need at least 10 times the points.",
+            _workload,
+        ),
+        (
+            "seg-2d",
+            "Introduction",
+            "outperforms the state-of-the-art segmentation foundation model",
+            "SegAnyPET with 1 point above the best 2D system in each organ.",
+            _flat_models,
+        ),
+        (
+            "seg-refine",
+            "Methods",
+            "progressively refine its predictions",
+            "Medians rise from 1 to 3 to 5 points in every organ.",
+            _refine,
+        ),
+        (
+            "seg-psma",
+            "Results",
+            "novel radiotracer uptake patterns",
+            "Highest median of the general models on PSMA-PET.",
+            _psma,
+        ),
+        (
+            "seg-lesion",
+            "Results",
+            "enhanced lesion delineation",
+            "SegAnyPET-Lesion above SegAnyPET on the three lesion tasks.",
+            _lesion,
+        ),
+        (
+            "seg-time-saved",
+            "Results",
+            "time savings of 82.37% and 82.95%",
+            "Recomputed from printed times.",
+            _time_saved,
+        ),
+        (
+            "seg-rate",
+            "Methods",
+            "gamma value of 0.1, … reduced by 10%",
+            "The words say what the factor does.",
+            _rate,
+        ),
+        (
+            "seg-largest",
+            "Results",
+            "the largest and most comprehensive",
+            "Counts of other data sets.",
+            _largest,
+        ),
     )
-)  # fmt: skip
+)

@@ -83,8 +83,7 @@ def _points_above(tables: Tables) -> Outcome:
 
 def _brain_lung(tables: Tables) -> Outcome:
     found = pd.concat(
-        scores(tables, s.name, s.structural).loc[["brain", "lung"], POINT_MODELS]
-        for s in SESSIONS.values()
+        scores(tables, s.name, s.structural).loc[["brain", "lung"], POINT_MODELS] for s in SESSIONS.values()
     ).to_numpy()
     text = f"The {found.size} structural cells are {found.min():.4f} to {found.max():.4f}."
     return decide(found.min() >= 0.4, text)
@@ -128,8 +127,7 @@ def _exceptions(tables: Tables, session: str) -> Outcome:
     found.sort(reverse=True)
     text = "; ".join(f"{who} {d:+.4f}" for d, who in found[:6]) or "none"
     return decide(
-        not found,
-        f"{len(found)} cells outside brain, heart, kidneys and bladder are better on PET: {text}.",
+        not found, f"{len(found)} cells outside brain, heart, kidneys and bladder are better on PET: {text}."
     )
 
 
@@ -167,17 +165,13 @@ def _liver_brain(tables: Tables) -> Outcome:
     ct, mr = scores(tables, "petct", "CT"), scores(tables, "petmr", "MR")
     gap = (mr - ct).loc[["liver", "brain"], POINT_MODELS]
     text = ", ".join(
-        f"{MODELS[m]} {STRUCTURES[o].lower()} {gap.loc[o, m]:+.4f}"
-        for o in gap.index
-        for m in POINT_MODELS
+        f"{MODELS[m]} {STRUCTURES[o].lower()} {gap.loc[o, m]:+.4f}" for o in gap.index for m in POINT_MODELS
     )
     return decide(gap.to_numpy().min() > 0, f"MR minus CT: {text}.")
 
 
 def _semantic_mr(tables: Tables) -> Outcome:
-    found = pd.concat(
-        [scores(tables, "petmr", m).loc["average", SEMANTIC_MODELS] for m in ("MR", "PET")]
-    )
+    found = pd.concat([scores(tables, "petmr", m).loc["average", SEMANTIC_MODELS] for m in ("MR", "PET")])
     return decide(found.max() < 0.05, f"The four averages are at most {found.max():.4f}.")
 
 
@@ -209,9 +203,7 @@ def _nninteractive_falls(tables: Tables) -> Outcome:
     t = tables["umd_table1"].query("segmenter == 'nninteractive' and structure == 'average'")
     of = t.set_index("modality")
     a, b = of.loc["CT"], of.loc["PET"]
-    p = p_range(
-        (a["mean"], b["mean"]), (a["sd"], b["sd"]), n_scans("UMD-PETCT"), alpha=1e-4, half_unit=5e-5
-    )
+    p = p_range((a["mean"], b["mean"]), (a["sd"], b["sd"]), n_scans("UMD-PETCT"), alpha=1e-4, half_unit=5e-5)
     return decide(
         p.difference < 0 and p.p_high < 1e-4,
         f"{a['mean']:.4f} to {b['mean']:.4f}; paired p at most {p.p_high:.1g} whatever ρ.",
@@ -271,63 +263,188 @@ def _leakage(tables: Tables) -> Outcome:
 UMD_CLAIMS: tuple[Claim, ...] = tuple(
     Claim(key, "UMD", where, quote, reading, test)
     for key, where, quote, reading, test in (
-        ("umd-scans", "Abstract", "490 whole-body PET/CT and 464 whole-body PET/MRI",
-         "The other paper counts the same scans.", _n_scans),
-        ("umd-masks", "Abstract", "∼12k 3D organ annotations",
-         "13 organs in every scan, to the nearest thousand.", _annotations),
+        (
+            "umd-scans",
+            "Abstract",
+            "490 whole-body PET/CT and 464 whole-body PET/MRI",
+            "The other paper counts the same scans.",
+            _n_scans,
+        ),
+        (
+            "umd-masks",
+            "Abstract",
+            "∼12k 3D organ annotations",
+            "13 organs in every scan, to the nearest thousand.",
+            _annotations,
+        ),
         ("umd-organs", "Section 3", "13 diverse organs", "Table 1 has 13 organs.", _organs),
-        ("umd-vista-liver", "Section 4", "high precision in segmenting the liver from CT",
-         "VISTA3D's liver is the best CT cell of Table 1.", _vista_liver),
-        ("umd-vista-outlier", "Section 4", "an isolated outlier",
-         "Every other VISTA3D cell is below 0.1.", _vista_outlier),
-        ("umd-near-zero", "Section 4", "frequently plummeting to near-zero",
-         "More than half of the cells of VISTA3D and SAT are below 0.01.", _near_zero),
-        ("umd-sat", "Section 4", "total collapse of SAT across both CT and PET",
-         "Both averages are below 0.05.", _sat_collapse),
-        ("umd-points", "Section 4", "maintain a higher degree of continuity",
-         "SAM-Med3D and nnInteractive average above the other three everywhere.", _points_above),
-        ("umd-brain-lung", "Section 4", "moderate success in … the brain or lung",
-         "On CT and MR, brain and lung of both are 0.4 or more.", _brain_lung),
-        ("umd-thin", "Section 4", "aorta, esophagus, or pancreas, … fail to delineate",
-         "Both systems score these below their own average everywhere.", _thin_organs),
-        ("umd-bladder", "Section 4", "only temporarily mitigated in … the bladder",
-         "The three point systems are better on PET than CT in the bladder.", _bladder),
-        ("umd-beyond", "Section 4", "Beyond these high-uptake exceptions, … catastrophic loss",
-         "On PET/CT, no organ without high uptake is better by 0.02 (p < 0.01 for every ρ).",
-         lambda t: _exceptions(t, "petct")),
-        ("umd-only-uptake", "Section 4",
-         "recoveries in PET are only observed in high-uptake regions",
-         "On PET/MR, no organ without high uptake is better by 0.02 (p < 0.01 for every ρ).",
-         lambda t: _exceptions(t, "petmr")),
-        ("umd-decline", "Section 4", "once again triggers a precipitous decline",
-         "On PET/MR, SAM-Med3D and nnInteractive lose 0.02 or more on average.", _decline),
-        ("umd-bias", "Conclusion", "a systemic structural bias",
-         "Every system's average is lower on PET than on the structural image.", _bias),
-        ("umd-similar", "Section 4", "Consistent with the PET/CT results, … a similar pattern",
-         "Every system's average moves in the same direction in both sessions.", _similar),
-        ("umd-mr-ct", "Section 4",
-         "slightly higher average scores on structural MRI compared to CT",
-         "For SAM-Med3D and nnInteractive.", _mr_above_ct),
-        ("umd-liver-brain", "Section 4", "superior soft-tissue contrast in … the liver and brain",
-         "Both systems score liver and brain higher on MR than on CT.", _liver_brain),
-        ("umd-semantic-mr", "Section 4", "total collapse of semantic-guided models is remained",
-         "The PET/MR averages of VISTA3D and SAT are below 0.05.", _semantic_mr),
-        ("umd-reported", "Section 4", "significant performance gap compared to their reported",
-         "On CT most systems fall by more than 0.1 from reported to UMD.", _reported_gap),
-        ("umd-most-general", "Figure 4", "the highest relative generalization ability",
-         "nnInteractive keeps a larger share of its average on PET than SAM-Med3D.", _most_general),
-        ("umd-nni-falls", "Appendix", "significantly decreased when applied to PET",
-         "nnInteractive's average falls from CT to PET, p < 0.0001 for every ρ.",
-         _nninteractive_falls),
-        ("umd-segvol", "Appendix", "failure occurs even within the structural CT domain",
-         "SegVol's liver and spleen on CT are below 0.3.", _segvol_ct),
-        ("umd-training", "Figure 1", "negligible fraction of the total data across all models",
-         "PET is less than 5 % of the training volumes of each system.", _negligible_pet),
-        ("umd-shading", "Tables 1 and 2", "significantly better with p < 0.01 and p < 0.0001",
-         "The marks follow from the printed numbers.", _shading),
-        ("umd-in-domain", "Appendix", "near-radiologist-level precision on in-domain data",
-         "A number for SegVol on its own data.", _in_domain),
-        ("umd-leakage", "Section 3", "we eliminate the risk of data leakage",
-         "A number that shows it.", _leakage),
+        (
+            "umd-vista-liver",
+            "Section 4",
+            "high precision in segmenting the liver from CT",
+            "VISTA3D's liver is the best CT cell of Table 1.",
+            _vista_liver,
+        ),
+        (
+            "umd-vista-outlier",
+            "Section 4",
+            "an isolated outlier",
+            "Every other VISTA3D cell is below 0.1.",
+            _vista_outlier,
+        ),
+        (
+            "umd-near-zero",
+            "Section 4",
+            "frequently plummeting to near-zero",
+            "More than half of the cells of VISTA3D and SAT are below 0.01.",
+            _near_zero,
+        ),
+        (
+            "umd-sat",
+            "Section 4",
+            "total collapse of SAT across both CT and PET",
+            "Both averages are below 0.05.",
+            _sat_collapse,
+        ),
+        (
+            "umd-points",
+            "Section 4",
+            "maintain a higher degree of continuity",
+            "SAM-Med3D and nnInteractive average above the other three everywhere.",
+            _points_above,
+        ),
+        (
+            "umd-brain-lung",
+            "Section 4",
+            "moderate success in … the brain or lung",
+            "On CT and MR, brain and lung of both are 0.4 or more.",
+            _brain_lung,
+        ),
+        (
+            "umd-thin",
+            "Section 4",
+            "aorta, esophagus, or pancreas, … fail to delineate",
+            "Both systems score these below their own average everywhere.",
+            _thin_organs,
+        ),
+        (
+            "umd-bladder",
+            "Section 4",
+            "only temporarily mitigated in … the bladder",
+            "The three point systems are better on PET than CT in the bladder.",
+            _bladder,
+        ),
+        (
+            "umd-beyond",
+            "Section 4",
+            "Beyond these high-uptake exceptions, … catastrophic loss",
+            "On PET/CT, no organ without high uptake is better by 0.02 (p < 0.01 for every ρ).",
+            lambda t: _exceptions(t, "petct"),
+        ),
+        (
+            "umd-only-uptake",
+            "Section 4",
+            "recoveries in PET are only observed in high-uptake regions",
+            "On PET/MR, no organ without high uptake is better by 0.02 (p < 0.01 for every ρ).",
+            lambda t: _exceptions(t, "petmr"),
+        ),
+        (
+            "umd-decline",
+            "Section 4",
+            "once again triggers a precipitous decline",
+            "On PET/MR, SAM-Med3D and nnInteractive lose 0.02 or more on average.",
+            _decline,
+        ),
+        (
+            "umd-bias",
+            "Conclusion",
+            "a systemic structural bias",
+            "Every system's average is lower on PET than on the structural image.",
+            _bias,
+        ),
+        (
+            "umd-similar",
+            "Section 4",
+            "Consistent with the PET/CT results, … a similar pattern",
+            "Every system's average moves in the same direction in both sessions.",
+            _similar,
+        ),
+        (
+            "umd-mr-ct",
+            "Section 4",
+            "slightly higher average scores on structural MRI compared to CT",
+            "For SAM-Med3D and nnInteractive.",
+            _mr_above_ct,
+        ),
+        (
+            "umd-liver-brain",
+            "Section 4",
+            "superior soft-tissue contrast in … the liver and brain",
+            "Both systems score liver and brain higher on MR than on CT.",
+            _liver_brain,
+        ),
+        (
+            "umd-semantic-mr",
+            "Section 4",
+            "total collapse of semantic-guided models is remained",
+            "The PET/MR averages of VISTA3D and SAT are below 0.05.",
+            _semantic_mr,
+        ),
+        (
+            "umd-reported",
+            "Section 4",
+            "significant performance gap compared to their reported",
+            "On CT most systems fall by more than 0.1 from reported to UMD.",
+            _reported_gap,
+        ),
+        (
+            "umd-most-general",
+            "Figure 4",
+            "the highest relative generalization ability",
+            "nnInteractive keeps a larger share of its average on PET than SAM-Med3D.",
+            _most_general,
+        ),
+        (
+            "umd-nni-falls",
+            "Appendix",
+            "significantly decreased when applied to PET",
+            "nnInteractive's average falls from CT to PET, p < 0.0001 for every ρ.",
+            _nninteractive_falls,
+        ),
+        (
+            "umd-segvol",
+            "Appendix",
+            "failure occurs even within the structural CT domain",
+            "SegVol's liver and spleen on CT are below 0.3.",
+            _segvol_ct,
+        ),
+        (
+            "umd-training",
+            "Figure 1",
+            "negligible fraction of the total data across all models",
+            "PET is less than 5 % of the training volumes of each system.",
+            _negligible_pet,
+        ),
+        (
+            "umd-shading",
+            "Tables 1 and 2",
+            "significantly better with p < 0.01 and p < 0.0001",
+            "The marks follow from the printed numbers.",
+            _shading,
+        ),
+        (
+            "umd-in-domain",
+            "Appendix",
+            "near-radiologist-level precision on in-domain data",
+            "A number for SegVol on its own data.",
+            _in_domain,
+        ),
+        (
+            "umd-leakage",
+            "Section 3",
+            "we eliminate the risk of data leakage",
+            "A number that shows it.",
+            _leakage,
+        ),
     )
-)  # fmt: skip
+)

@@ -270,10 +270,16 @@ def _box(ax: Axes, x: float, y: float, text: str, colour: str, *, w: float = 1.5
     """A rounded box with centred text."""
     ax.add_patch(
         FancyBboxPatch(
-            (x - w / 2, y - h / 2), w, h, boxstyle="round,pad=0.03,rounding_size=0.1",
-            fc=colour, ec=INK, lw=1, alpha=0.9,
+            (x - w / 2, y - h / 2),
+            w,
+            h,
+            boxstyle="round,pad=0.03,rounding_size=0.1",
+            fc=colour,
+            ec=INK,
+            lw=1,
+            alpha=0.9,
         )
-    )  # fmt: skip
+    )
     ax.text(x, y, text, ha="center", va="center", fontsize=9)
 
 
@@ -331,8 +337,7 @@ def click_loop(ax: Axes | None = None) -> Axes:
     _arrow(ax, (7.5, 2.6), (4.05, 1.45), connectionstyle="arc3,rad=-0.15", linestyle="--")
     ax.text(6.4, 2.25, "previous mask", ha="center", fontsize=8)
     _arrow(ax, (8.0, 0.95), (0.9, 1.0), connectionstyle="arc3,rad=-0.18")
-    ax.text(4.5, 0.08, "next click: positive where missed, negative where too much",
-            ha="center", fontsize=9)  # fmt: skip
+    ax.text(4.5, 0.08, "next click: positive where missed, negative where too much", ha="center", fontsize=9)
     ax.set(xlim=(0, 9), ylim=(-0.1, 3.6))
     ax.axis("off")
     return ax

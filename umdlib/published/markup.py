@@ -268,13 +268,7 @@ def ranges_table(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-_LATEX: Mapping[str, str] = {
-    "&": r"\&",
-    "%": r"\%",
-    "_": r"\_",
-    "#": r"\#",
-    "~": r"\textasciitilde{}",
-}
+_LATEX: Mapping[str, str] = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "~": r"\textasciitilde{}"}
 
 
 def latex_table(table: pd.DataFrame) -> str:

@@ -200,8 +200,7 @@ def printed_lines(table: pd.DataFrame) -> list[str]:
     for number, group in by_line:
         if len(group) != width:
             raise InputError(
-                f"Missing cell in {group['table'].iloc[0]}, line {number}: "
-                f"{len(group)} of {width} cells."
+                f"Missing cell in {group['table'].iloc[0]}, line {number}: {len(group)} of {width} cells."
             )
         if group["section"].iloc[0] != section:
             section = group["section"].iloc[0]

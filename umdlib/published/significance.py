@@ -43,9 +43,7 @@ class PRange:
         return DEPENDS if self.p_low < self.alpha else NEVER
 
 
-def paired_p(
-    difference: float, sds: tuple[float, float], rho: float | np.ndarray, n: int
-) -> np.ndarray:
+def paired_p(difference: float, sds: tuple[float, float], rho: float | np.ndarray, n: int) -> np.ndarray:
     """Two-sided p of a paired t-test from means, SDs, the correlation of the pairs and n.
 
     The SD of the difference is √(s₁² + s₂² - 2 ρ s₁ s₂). SDs that divide by n are used here:
@@ -150,9 +148,7 @@ def modality_ranges(table: pd.DataFrame, *, alpha: float = 0.01) -> pd.DataFrame
         structural = SESSIONS[key[0]].structural
         a, b = of.loc[structural], of.loc["PET"]
         n = n_scans(key[1])
-        found = p_range(
-            (a["mean"], b["mean"]), (a["sd"], b["sd"]), n, alpha=alpha, half_unit=a["half_unit"]
-        )
+        found = p_range((a["mean"], b["mean"]), (a["sd"], b["sd"]), n, alpha=alpha, half_unit=a["half_unit"])
         better = "PET" if found.difference > 0 else structural if found.difference < 0 else ""
         rows.append(
             {

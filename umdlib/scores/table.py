@@ -22,9 +22,7 @@ from umdlib.files import replaced
 
 SCHEMA_VERSION = "1"
 
-KEYS: tuple[str, ...] = (
-    "subject", "session", "modality", "structure", "segmenter", "prompt", "step", "seed",
-)  # fmt: skip
+KEYS: tuple[str, ...] = ("subject", "session", "modality", "structure", "segmenter", "prompt", "step", "seed")
 
 STATUSES: dict[str, str] = {
     "ok": "reference and prediction both hold voxels",
@@ -35,8 +33,7 @@ STATUSES: dict[str, str] = {
     "unavailable": "the segmenter could not be loaded here (weights, package) or was not asked; see reason",
 }
 
-_NUMBERS = ("hausdorff", "hausdorff_95", "assd", "reference_ml", "prediction_ml", "rvd",
-            "seconds", "peak_mb")  # fmt: skip
+_NUMBERS = ("hausdorff", "hausdorff_95", "assd", "reference_ml", "prediction_ml", "rvd", "seconds", "peak_mb")
 
 _STAMP = b"umdlib"
 
@@ -117,14 +114,14 @@ def missing_pairs(table: pd.DataFrame) -> list[str]:
     for session, rows in first.groupby("session"):
         modalities = sorted(rows["modality"].unique())
         if len(modalities) < 2:
-            modalities = sorted(
-                {*modalities, "PET", {"petct": "CT", "petmr": "MR"}.get(session, "PET")}
-            )
+            modalities = sorted({*modalities, "PET", {"petct": "CT", "petmr": "MR"}.get(session, "PET")})
         for name, present in rows.groupby(keys)["modality"].agg(set).items():
             for gap in sorted(set(modalities) - present):
                 subject, _, structure, segmenter, prompt, step, seed = name
-                lines.append(f"{subject} {session} {structure} {segmenter} {prompt} "
-                             f"step {step} seed {seed}: {gap} is missing")  # fmt: skip
+                lines.append(
+                    f"{subject} {session} {structure} {segmenter} {prompt} "
+                    f"step {step} seed {seed}: {gap} is missing"
+                )
     return sorted(lines)
 
 
@@ -292,8 +289,11 @@ def _commit() -> str:
     try:
         out = subprocess.run(
             ["git", "-C", str(root), "describe", "--always", "--dirty=+", "--abbrev=12", "--match="],
-            capture_output=True, text=True, timeout=10, check=False,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return out.stdout.strip()

@@ -20,9 +20,7 @@ class Segment(Protocol):
     An instance may keep what it encoded of the last image, by identity of ``image.data``.
     """
 
-    def __call__(
-        self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None
-    ) -> np.ndarray:
+    def __call__(self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None) -> np.ndarray:
         """Boolean mask (I, J, K) of ``prompt.structure`` on the image's grid."""
         ...
 

@@ -39,9 +39,20 @@ from umdlib.prompts.drawing import Prompt
 from umdlib.segmenters.contract import Segment, Segmenter, Weights
 
 __all__ = [
-    "Availability", "Segment", "Segmenter", "Weights", "availability", "get",
-    "identity", "load", "names", "out_of_memory", "register", "table", "untrained",
-]  # fmt: skip
+    "Availability",
+    "Segment",
+    "Segmenter",
+    "Weights",
+    "availability",
+    "get",
+    "identity",
+    "load",
+    "names",
+    "out_of_memory",
+    "register",
+    "table",
+    "untrained",
+]
 
 # What a record may say that it takes.
 KINDS = ("click", "negative_click", "box", "scribble", "class", "text")
@@ -80,8 +91,12 @@ BUILT_IN: dict[str, str] = {
     "stunet_small": "umdlib.segmenters.systems.specialists:STUNET_SMALL",
 }
 # PREFIX:PATH of a user's own training -> the module whose `trained` makes its record
-OWN = {"nnunet": "nnunet_folder", "clicknet": "clicknet", "sam_med3d_small": "sam_med3d_small",
-       "specialist": "specialists"}  # fmt: skip
+OWN = {
+    "nnunet": "nnunet_folder",
+    "clicknet": "clicknet",
+    "sam_med3d_small": "sam_med3d_small",
+    "specialist": "specialists",
+}
 _registered: dict[str, Segmenter] = {}
 
 
@@ -121,8 +136,7 @@ def register(segmenter: Segmenter) -> Segmenter:
         )
     if isinstance(segmenter.prompts, str) or not segmenter.prompts:
         raise InputError(
-            f"Segmenter '{segmenter.name}' takes no prompt. Give a set of one or more of "
-            f"{', '.join(KINDS)}."
+            f"Segmenter '{segmenter.name}' takes no prompt. Give a set of one or more of {', '.join(KINDS)}."
         )
     for kind in segmenter.prompts:
         if kind not in KINDS:
@@ -182,9 +196,7 @@ def availability(segmenter: Segmenter | str, device: str = "cpu") -> Availabilit
     return _device(device)
 
 
-def load(
-    name: str | Segmenter, device: str = "cpu", condition: tuple[str, str] | None = None
-) -> Segment:
+def load(name: str | Segmenter, device: str = "cpu", condition: tuple[str, str] | None = None) -> Segment:
     """The loaded call of a segmenter, checked at every use.
 
     Parameters
@@ -355,15 +367,17 @@ def table(device: str = "cpu") -> pd.DataFrame:
     for name in names():
         record = get(name)
         state = availability(record, device)
-        rows.append({
-            "name": name,
-            "title": record.title,
-            "prompts": ", ".join(sorted(record.prompts)),
-            "weights": ", ".join(w.file for w in record.weights) or "none needed",
-            "state": "ready" if state.ok else "unavailable",
-            "reason": state.reason,
-            "summary": record.summary,
-        })  # fmt: skip
+        rows.append(
+            {
+                "name": name,
+                "title": record.title,
+                "prompts": ", ".join(sorted(record.prompts)),
+                "weights": ", ".join(w.file for w in record.weights) or "none needed",
+                "state": "ready" if state.ok else "unavailable",
+                "reason": state.reason,
+                "summary": record.summary,
+            }
+        )
     return pd.DataFrame(rows)
 
 

@@ -107,9 +107,7 @@ def bca_interval(
     return np.where(n < 2, np.nan, low), np.where(n < 2, np.nan, high)
 
 
-def student_interval(
-    values: np.ndarray, *, confidence: float = 0.95
-) -> tuple[np.ndarray, np.ndarray]:
+def student_interval(values: np.ndarray, *, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
     """Student's t interval of the mean of each column.
 
     Parameters

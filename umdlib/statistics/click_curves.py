@@ -33,9 +33,7 @@ def coordinates_given(prompt: str, step: int) -> int:
     return first + 3 * int(step)
 
 
-def subject_scores(
-    scores: pd.DataFrame, *, metric: str = "dice", empty: str = "drop"
-) -> pd.DataFrame:
+def subject_scores(scores: pd.DataFrame, *, metric: str = "dice", empty: str = "drop") -> pd.DataFrame:
     """Scores averaged over seeds and structures: one row per subject, condition and modality.
 
     Only structures that are scored at every step enter, so that steps compare like with like.
@@ -65,9 +63,7 @@ def _whole_cases(scores: pd.DataFrame, metric: str, empty: str) -> pd.DataFrame:
     return rows[rows.groupby(case)["score"].transform("count").eq(steps)]
 
 
-def effort_table(
-    scores: pd.DataFrame, *, metric: str = "dice", empty: str = "drop"
-) -> pd.DataFrame:
+def effort_table(scores: pd.DataFrame, *, metric: str = "dice", empty: str = "drop") -> pd.DataFrame:
     """Score and seconds of every segmenter, prompt and step: the form of SegAnyPET's table S3.
 
     Returns
@@ -79,9 +75,7 @@ def effort_table(
     subjects = subject_scores(scores, metric=metric, empty=empty)
     grouped = subjects.groupby(_KEYS, sort=False)
     score = grouped["score"]
-    table = pd.DataFrame(
-        {"median": score.median(), "q1": score.quantile(0.25), "q3": score.quantile(0.75)}
-    )
+    table = pd.DataFrame({"median": score.median(), "q1": score.quantile(0.25), "q3": score.quantile(0.75)})
     table["seconds"] = grouped["seconds"].median()
     table["n_subjects"] = grouped["subject"].nunique()
     table = table.reset_index()
@@ -119,9 +113,7 @@ def click_curves(
     rows = _whole_cases(scores, metric, empty)
     tables = []
     for (name, segmenter, prompt), part in rows.groupby(_KEYS[:3], sort=False):
-        cases = part.pivot_table(
-            index=["subject", "structure"], columns=["modality", "step"], values="score"
-        )
+        cases = part.pivot_table(index=["subject", "structure"], columns=["modality", "step"], values="score")
         matrix = cases.groupby("subject").mean()
         change = _differences(cases, session(name).structural)
         matrix = matrix.join(change) if len(change.columns) else matrix
@@ -136,9 +128,20 @@ def click_curves(
 
 
 _CURVE = [
-    "session", "segmenter", "prompt", "step", "modality", "coordinates",
-    "estimate", "ci_low", "ci_high", "gain", "gain_low", "gain_high", "n_subjects",
-]  # fmt: skip
+    "session",
+    "segmenter",
+    "prompt",
+    "step",
+    "modality",
+    "coordinates",
+    "estimate",
+    "ci_low",
+    "ci_high",
+    "gain",
+    "gain_low",
+    "gain_high",
+    "n_subjects",
+]
 
 
 def _differences(cases: pd.DataFrame, structural: str) -> pd.DataFrame:
@@ -147,8 +150,9 @@ def _differences(cases: pd.DataFrame, structural: str) -> pd.DataFrame:
     steps = both.columns.get_level_values("step").unique()
     columns = {
         ("difference", step): both["PET", step] - both[structural, step]
-        for step in steps if (structural, step) in both and ("PET", step) in both
-    }  # fmt: skip
+        for step in steps
+        if (structural, step) in both and ("PET", step) in both
+    }
     if not columns:
         return pd.DataFrame(index=cases.index.unique("subject"))
     table = pd.DataFrame(columns).groupby("subject").mean()
@@ -156,9 +160,7 @@ def _differences(cases: pd.DataFrame, structural: str) -> pd.DataFrame:
     return table
 
 
-def _curve(
-    matrix: pd.DataFrame, metric: str, n_resamples: int, rng: np.random.Generator
-) -> pd.DataFrame:
+def _curve(matrix: pd.DataFrame, metric: str, n_resamples: int, rng: np.random.Generator) -> pd.DataFrame:
     """Means and gains of every column (modality, step) with their intervals."""
     counts = resampling.resample_counts(len(matrix), n_resamples, rng)
     one, two = score_limits(metric), difference_limits(metric)
@@ -171,10 +173,14 @@ def _curve(
     gain_low, gain_high = _intervals(gains, counts, two, two and (2 * two[0], 2 * two[1]))
     table = matrix.columns.to_frame(index=False, name=["modality", "step"])
     table = table.assign(
-        estimate=matrix.mean().to_numpy(), ci_low=low, ci_high=high,
-        gain=gains.mean().to_numpy(), gain_low=gain_low, gain_high=gain_high,
+        estimate=matrix.mean().to_numpy(),
+        ci_low=low,
+        ci_high=high,
+        gain=gains.mean().to_numpy(),
+        gain_low=gain_low,
+        gain_high=gain_high,
         n_subjects=matrix.notna().sum().to_numpy(),
-    )  # fmt: skip
+    )
     return table.sort_values(["modality", "step"], ignore_index=True)
 
 

@@ -14,13 +14,7 @@ from umdlib.statistics import equivalence
 from umdlib.statistics import signed_rank as rank_tests
 from umdlib.statistics.failures import quadrants
 from umdlib.statistics.multiplicity import adjust
-from umdlib.statistics.pairs import (
-    PAIR_KEYS,
-    condition,
-    paired_differences,
-    subject_means,
-    unpaired,
-)
+from umdlib.statistics.pairs import PAIR_KEYS, condition, paired_differences, subject_means, unpaired
 
 __all__ = ["TESTS", "compare", "condition", "paired_differences", "subject_means", "unpaired"]
 
@@ -123,20 +117,20 @@ def compare(
     )
     table = _with_unavailable(adjust(table), scores, by)
     table.attrs = {
-        "metric": metric, "empty": empty, "test": test, "margin": margin,
-        "failure_below": failure_below, "confidence": confidence,
-        "n_resamples": n_resamples, "seed": seed,
-    }  # fmt: skip
+        "metric": metric,
+        "empty": empty,
+        "test": test,
+        "margin": margin,
+        "failure_below": failure_below,
+        "confidence": confidence,
+        "n_resamples": n_resamples,
+        "seed": seed,
+    }
     return table
 
 
 def _estimates(
-    differences: pd.DataFrame,
-    by: list[str],
-    n_resamples: int,
-    seed: int,
-    confidence: float,
-    margin: float,
+    differences: pd.DataFrame, by: list[str], n_resamples: int, seed: int, confidence: float, margin: float
 ) -> pd.DataFrame:
     """Every statistic of every comparison; each session draws as if it were alone."""
     blocks = []
@@ -222,14 +216,22 @@ def _single(column: np.ndarray, confidence: float, margin: float) -> dict[str, o
     p_wilcoxon, method = rank_tests.wilcoxon(kept)
     p_tost = equivalence.tost(kept, margin)
     return {
-        "estimate": mean, "sd": sd, "d_z": mean / sd if sd > 1e-12 else np.nan,
-        "median": median, "median_low": median_low, "median_high": median_high,
-        "hl": shift, "hl_low": shift_low, "hl_high": shift_high,
+        "estimate": mean,
+        "sd": sd,
+        "d_z": mean / sd if sd > 1e-12 else np.nan,
+        "median": median,
+        "median_low": median_low,
+        "median_high": median_high,
+        "hl": shift,
+        "hl_low": shift_low,
+        "hl_high": shift_high,
         "rank_biserial": rank_tests.rank_biserial(kept),
-        "p_wilcoxon": p_wilcoxon, "wilcoxon_method": method,
-        "p_tost": p_tost, "equivalent": p_tost < 1 - confidence,
+        "p_wilcoxon": p_wilcoxon,
+        "wilcoxon_method": method,
+        "p_tost": p_tost,
+        "equivalent": p_tost < 1 - confidence,
         "smallest_detectable": equivalence.smallest_detectable(kept, alpha=1 - confidence),
-    }  # fmt: skip
+    }
 
 
 def _note(column: np.ndarray, n_pairs: int) -> str:

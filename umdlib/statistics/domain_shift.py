@@ -5,12 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from umdlib.scores.empty_rules import (
-    difference_limits,
-    higher_is_better,
-    is_directed,
-    with_empty_rule,
-)
+from umdlib.scores.empty_rules import difference_limits, higher_is_better, is_directed, with_empty_rule
 from umdlib.statistics import bootstrap as resampling
 from umdlib.statistics.factorial import DIETS, parts_of
 from umdlib.tables import interval, metric_title
@@ -26,9 +21,7 @@ WORDS = {name: d.words for name, d in DOMAINS.items()}
 COLUMNS = ["domain", "diet", "modality", "score", "change", "ci_low", "ci_high", "n_subjects"]
 
 
-def domain_scores(
-    table: pd.DataFrame, *, metric: str = "dice", empty: str = "drop"
-) -> pd.DataFrame:
+def domain_scores(table: pd.DataFrame, *, metric: str = "dice", empty: str = "drop") -> pd.DataFrame:
     """Score of each structure of each subject of the shifted cohorts.
 
     Returns
@@ -48,8 +41,9 @@ def domain_scores(
     rows = rows.assign(
         score=with_empty_rule(rows, metric, empty),
         diet=[parts_of(s, family=FAMILY)[0] for s in rows["segmenter"]],
-        domain=names[0], number=names[2],
-    ).dropna(subset=["score"])  # fmt: skip
+        domain=names[0],
+        number=names[2],
+    ).dropna(subset=["score"])
     held = rows.groupby("structure")["domain"].nunique()
     rows = rows[rows["structure"].isin(held.index[held.eq(rows["domain"].nunique())])]
     rows = rows[columns].reset_index(drop=True)
@@ -57,9 +51,7 @@ def domain_scores(
     return rows
 
 
-def domain_changes(
-    scores: pd.DataFrame, *, n_resamples: int = 10_000, seed: int = 0
-) -> pd.DataFrame:
+def domain_changes(scores: pd.DataFrame, *, n_resamples: int = 10_000, seed: int = 0) -> pd.DataFrame:
     """Mean score in each domain, and its change against the training's own simulator.
 
     Parameters
@@ -78,23 +70,25 @@ def domain_changes(
     found = []
     limits = difference_limits(scores.attrs.get("metric", "dice"))
     one = ["number", "structure"]
-    for (domain, diet, modality), part in scores.groupby(
-        ["domain", "diet", "modality"], sort=False
-    ):
-        home = scores[scores["domain"].eq(HOME) & scores["diet"].eq(diet)
-                      & scores["modality"].eq(modality)]  # fmt: skip
+    for (domain, diet, modality), part in scores.groupby(["domain", "diet", "modality"], sort=False):
+        home = scores[scores["domain"].eq(HOME) & scores["diet"].eq(diet) & scores["modality"].eq(modality)]
         means = part.groupby("number")["score"].mean()
-        row = {"domain": domain, "diet": diet, "modality": modality, "score": means.mean(),
-               "change": np.nan, "ci_low": np.nan, "ci_high": np.nan,
-               "n_subjects": len(means)}  # fmt: skip
+        row = {
+            "domain": domain,
+            "diet": diet,
+            "modality": modality,
+            "score": means.mean(),
+            "change": np.nan,
+            "ci_low": np.nan,
+            "ci_high": np.nan,
+            "n_subjects": len(means),
+        }
         if domain != HOME:
             both = (part.set_index(one)["score"] - home.set_index(one)["score"]).dropna()
             values = both.groupby("number").mean().to_numpy()
             row["n_subjects"] = len(values)
         if domain != HOME and len(values):
-            counts = resampling.resample_counts(
-                len(values), n_resamples, np.random.default_rng(seed)
-            )
+            counts = resampling.resample_counts(len(values), n_resamples, np.random.default_rng(seed))
             low, high = resampling.mean_interval(values[:, None], counts, bounds=limits)
             row |= {"change": values.mean(), "ci_low": low[0], "ci_high": high[0]}
         found.append(row)
@@ -122,9 +116,7 @@ def domain_sentence(changes: pd.DataFrame) -> str:
     ends = [(lowest, "at its lowest"), (highest, "at its highest")]
     if is_directed(metric):
         words = ("at worst", "at best") if higher_is_better(metric) else ("at best", "at worst")
-        ends = sorted(
-            zip((lowest, highest), words, strict=True), key=lambda end: end[1] != "at worst"
-        )
+        ends = sorted(zip((lowest, highest), words, strict=True), key=lambda end: end[1] != "at worst")
     said = " and ".join(f"{_said(row)} {word}" for row, word in ends[: min(2, len(seen))])
     text = (
         f"On a modality that a network was trained on, leaving the training's own simulator changes "

@@ -79,9 +79,7 @@ def detectable_effect(n: int, *, alpha: float = 0.05, power: float = 0.8) -> flo
     return float(optimize.brentq(shortfall, top / 4, top, xtol=1e-10))
 
 
-def smallest_detectable(
-    differences: np.ndarray, *, alpha: float = 0.05, power: float = 0.8
-) -> float:
+def smallest_detectable(differences: np.ndarray, *, alpha: float = 0.05, power: float = 0.8) -> float:
     """Smallest mean difference that this many pairs with this spread show with the given power.
 
     Returns

@@ -23,9 +23,7 @@ from umdlib.labels import session as session_record
 from umdlib.scores.empty_rules import check_scores, score_limits, with_empty_rule
 from umdlib.statistics import bootstrap as resampling
 
-DIETS: dict[str, str] = {
-    "structural": "structure only", "pet": "PET only", "both": "structure and PET",
-}  # fmt: skip
+DIETS: dict[str, str] = {"structural": "structure only", "pet": "PET only", "both": "structure and PET"}
 
 # Name -> signed cells (training, tested side), and what it says.
 CONTRASTS: dict[str, tuple[dict[tuple[str, str], int], str]] = {
@@ -41,13 +39,14 @@ CONTRASTS: dict[str, tuple[dict[tuple[str, str], int], str]] = {
         {("structural", "pet"): 1, ("pet", "pet"): -1},
         "on PET: trained on structure minus trained on PET",
     ),
-    "reverse gap": (
-        {("pet", "pet"): 1, ("pet", "structural"): -1},
-        "PET minus structural, trained on PET",
-    ),
+    "reverse gap": ({("pet", "pet"): 1, ("pet", "structural"): -1}, "PET minus structural, trained on PET"),
     "interaction": (
-        {("structural", "pet"): 1, ("structural", "structural"): -1,
-         ("pet", "pet"): -1, ("pet", "structural"): 1},
+        {
+            ("structural", "pet"): 1,
+            ("structural", "structural"): -1,
+            ("pet", "pet"): -1,
+            ("pet", "structural"): 1,
+        },
         "the gap minus the reverse gap: 0 if the training did not matter",
     ),
     "gap of both": (
@@ -62,7 +61,7 @@ CONTRASTS: dict[str, tuple[dict[tuple[str, str], int], str]] = {
         {("both", "pet"): 1, ("pet", "pet"): -1},
         "on PET: trained on both minus trained on PET",
     ),
-}  # fmt: skip
+}
 
 
 def parts_of(segmenter: str, *, family: str = "clicknet") -> tuple[str, int] | None:
@@ -122,15 +121,15 @@ _COLUMNS = ["session", "subject", "structure", "diet", "side", "score", "n_seeds
 def _complete(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of one session on the seeds, subjects and structures that every cell has."""
     cells = rows.groupby(["diet", "side"]).ngroups
-    per_seed = rows.groupby("training_seed")[["diet", "side"]].apply(
-        lambda p: len(p.drop_duplicates())
-    )
+    per_seed = rows.groupby("training_seed")[["diet", "side"]].apply(lambda p: len(p.drop_duplicates()))
     seeds = per_seed.index[per_seed.eq(cells)]
     rows = rows[rows["training_seed"].isin(seeds)]
     wide = rows.pivot_table(
-        index=["session", "subject", "structure"], columns=["diet", "side", "training_seed"],
-        values="score", sort=False,
-    )  # fmt: skip
+        index=["session", "subject", "structure"],
+        columns=["diet", "side", "training_seed"],
+        values="score",
+        sort=False,
+    )
     wide = wide.dropna()
     means = wide.T.groupby(level=["diet", "side"]).mean().T
     long = means.melt(ignore_index=False, value_name="score").reset_index()
@@ -174,13 +173,28 @@ def design_table(scores: pd.DataFrame, *, n_resamples: int = 10_000, seed: int =
         low, high = resampling.mean_interval(matrix.to_numpy(), counts, bounds=limits)
         table = matrix.columns.to_frame(index=False)
         structural = session_record(name).structural
-        tables.append(table.assign(
-            session=name, modality=np.where(table["side"].eq("pet"), "PET", structural),
-            estimate=matrix.mean().to_numpy(), ci_low=low, ci_high=high,
-            n_subjects=len(matrix), n_seeds=int(part["n_seeds"].iloc[0]),
-        ))  # fmt: skip
-    columns = ["session", "diet", "side", "modality", "estimate", "ci_low", "ci_high",
-               "n_subjects", "n_seeds"]  # fmt: skip
+        tables.append(
+            table.assign(
+                session=name,
+                modality=np.where(table["side"].eq("pet"), "PET", structural),
+                estimate=matrix.mean().to_numpy(),
+                ci_low=low,
+                ci_high=high,
+                n_subjects=len(matrix),
+                n_seeds=int(part["n_seeds"].iloc[0]),
+            )
+        )
+    columns = [
+        "session",
+        "diet",
+        "side",
+        "modality",
+        "estimate",
+        "ci_low",
+        "ci_high",
+        "n_subjects",
+        "n_seeds",
+    ]
     if not tables:
         return pd.DataFrame(columns=columns)
     table = pd.concat(tables, ignore_index=True)[columns]
@@ -190,11 +204,7 @@ def design_table(scores: pd.DataFrame, *, n_resamples: int = 10_000, seed: int =
 
 
 def contrast_table(
-    scores: pd.DataFrame,
-    *,
-    names: Sequence[str] = tuple(CONTRASTS),
-    n_resamples: int = 10_000,
-    seed: int = 0,
+    scores: pd.DataFrame, *, names: Sequence[str] = tuple(CONTRASTS), n_resamples: int = 10_000, seed: int = 0
 ) -> pd.DataFrame:
     """Contrasts between the cells, within subjects: estimate, interval, sign-flip p-value.
 
@@ -218,14 +228,19 @@ def contrast_table(
             values = np.round(values, 12)  # equal differences are equal
             low, high = resampling.mean_interval(values, counts, bounds=_limits(weights, scores))
             p_value, _ = resampling.sign_flip_p(values, n_resamples=n_resamples, rng=rng)
-            rows.append({
-                "session": session, "contrast": name, "estimate": values.mean(),
-                "ci_low": low[0], "ci_high": high[0],
-                "p_value": p_value[0] if len(values) > 1 else np.nan,
-                "n_subjects": len(values), "words": words,
-            })  # fmt: skip
-    columns = ["session", "contrast", "estimate", "ci_low", "ci_high", "p_value", "n_subjects",
-               "words"]  # fmt: skip
+            rows.append(
+                {
+                    "session": session,
+                    "contrast": name,
+                    "estimate": values.mean(),
+                    "ci_low": low[0],
+                    "ci_high": high[0],
+                    "p_value": p_value[0] if len(values) > 1 else np.nan,
+                    "n_subjects": len(values),
+                    "words": words,
+                }
+            )
+    columns = ["session", "contrast", "estimate", "ci_low", "ci_high", "p_value", "n_subjects", "words"]
     table = pd.DataFrame(rows, columns=columns)
     table.attrs["metric"] = scores.attrs.get("metric", "dice")
     return table
@@ -260,9 +275,10 @@ def learned_share(
         matrix = cells(part)
         gap, transfer = (
             sum(w * matrix[c].to_numpy() for c, w in CONTRASTS[name][0].items())
-            if all(c in matrix for c in CONTRASTS[name][0]) else None
+            if all(c in matrix for c in CONTRASTS[name][0])
+            else None
             for name in ("gap", "transfer effect")
-        )  # fmt: skip
+        )
         if gap is None or transfer is None:
             continue
         counts = resampling.resample_counts(len(matrix), n_resamples, np.random.default_rng(seed))
@@ -281,9 +297,7 @@ def learned_share(
     return pd.DataFrame(rows, columns=["session", "estimate", "ci_low", "ci_high", "note"])
 
 
-def _share_end(
-    part: np.ndarray, whole: np.ndarray, counts: np.ndarray, share: float, side: int
-) -> float:
+def _share_end(part: np.ndarray, whole: np.ndarray, counts: np.ndarray, share: float, side: int) -> float:
     """The share farthest from the estimate on one side for which part - share whole may be 0.
 
     NaN where there is none within 100 times the whole.
@@ -309,9 +323,14 @@ def _share_end(
 
 
 def by_training_seed(
-    scores: pd.DataFrame, *, metric: str = "dice", empty: str = "drop", prompt: str = "centre",
-    step: int = 0, family: str = "clicknet",
-) -> pd.DataFrame:  # fmt: skip
+    scores: pd.DataFrame,
+    *,
+    metric: str = "dice",
+    empty: str = "drop",
+    prompt: str = "centre",
+    step: int = 0,
+    family: str = "clicknet",
+) -> pd.DataFrame:
     """Mean of each cell for every training seed: what another draw of the training changes.
 
     Returns
@@ -330,9 +349,16 @@ def by_training_seed(
 
 
 def contrasts_by_training_seed(
-    scores: pd.DataFrame, *, metric: str = "dice", empty: str = "drop", prompt: str = "centre",
-    step: int = 0, family: str = "clicknet", n_resamples: int = 10_000, seed: int = 0,
-) -> pd.DataFrame:  # fmt: skip
+    scores: pd.DataFrame,
+    *,
+    metric: str = "dice",
+    empty: str = "drop",
+    prompt: str = "centre",
+    step: int = 0,
+    family: str = "clicknet",
+    n_resamples: int = 10_000,
+    seed: int = 0,
+) -> pd.DataFrame:
     """`contrast_table` of every training seed by itself, with `training_seed`.
 
     Intervals are over subjects; what lies between the seeds is what another draw of first weights,
@@ -393,6 +419,4 @@ def class_means(
         means = mine.groupby(keys, sort=False)["score"].mean().reset_index()
         tables.append(means.assign(label=label, segmenter=segmenter))
     columns = ["session", "label", "segmenter", "modality", "structure", "score"]
-    return (
-        pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
-    )
+    return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)

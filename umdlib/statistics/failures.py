@@ -130,9 +130,7 @@ def _columns(by: Sequence[str]) -> list[str]:
     return [*by, *counts, "p_mcnemar"]
 
 
-def failure_table(
-    scores: pd.DataFrame, *, below: float = 0.1, metric: str = "dice"
-) -> pd.DataFrame:
+def failure_table(scores: pd.DataFrame, *, below: float = 0.1, metric: str = "dice") -> pd.DataFrame:
     """One row per pair: `subject, session, structure, segmenter`, `structural` and `pet` (bool).
 
     A side with several seeds fails where most of them fail. Pairs without a reference on one side

@@ -105,9 +105,21 @@ def hurdle(
 
 
 _COLUMNS = [
-    "session", "segmenter", "part", "structure", "estimate", "ci_low", "ci_high", "p_value",
-    "p_interaction", "n_subjects", "n_rows", "scale", "method", "note",
-]  # fmt: skip
+    "session",
+    "segmenter",
+    "part",
+    "structure",
+    "estimate",
+    "ci_low",
+    "ci_high",
+    "p_value",
+    "p_interaction",
+    "n_subjects",
+    "n_rows",
+    "scale",
+    "method",
+    "note",
+]
 
 
 def _long(rows: pd.DataFrame, value: str) -> pd.DataFrame:
@@ -146,9 +158,7 @@ def _failure_part(rows: pd.DataFrame, n_resamples: int, rng: np.random.Generator
     return pd.DataFrame([head | row])
 
 
-def _risk_difference(
-    rows: pd.DataFrame, n_resamples: int, rng: np.random.Generator
-) -> dict[str, object]:
+def _risk_difference(rows: pd.DataFrame, n_resamples: int, rng: np.random.Generator) -> dict[str, object]:
     """Difference of the failure rates, PET minus structural, with a subject bootstrap."""
     gap = rows["fails_pet"].astype(float) - rows["fails_structural"].astype(float)
     means = gap.groupby(rows["subject"]).mean().to_numpy()[:, None]
@@ -160,10 +170,14 @@ def _risk_difference(
         note += f"; no interval: the rates differ in {n_differ} of {len(means)} subjects alone"
     p_value, _ = resampling.sign_flip_p(means, n_resamples=n_resamples, rng=rng)
     return {
-        "estimate": float(means.mean()), "ci_low": float(low[0]), "ci_high": float(high[0]),
-        "p_value": float(p_value[0]), "scale": "risk difference", "method": "subject bootstrap",
+        "estimate": float(means.mean()),
+        "ci_low": float(low[0]),
+        "ci_high": float(high[0]),
+        "p_value": float(p_value[0]),
+        "scale": "risk difference",
+        "method": "subject bootstrap",
         "note": note,
-    }  # fmt: skip
+    }
 
 
 def _score_part(
@@ -205,9 +219,13 @@ def _effect(fit: Fit, contrast: np.ndarray) -> dict[str, object]:
     half = spread.ppf(0.975) * error
     p_value = float(2 * spread.sf(abs(estimate) / error)) if error > 0 else np.nan
     return {
-        "estimate": estimate, "ci_low": estimate - half, "ci_high": estimate + half,
-        "p_value": p_value, "method": fit.method, "note": fit.note,
-    }  # fmt: skip
+        "estimate": estimate,
+        "ci_low": estimate - half,
+        "ci_high": estimate + half,
+        "p_value": p_value,
+        "method": fit.method,
+        "note": fit.note,
+    }
 
 
 def _same_effect(fit: Fit, effects: np.ndarray) -> float:
@@ -236,9 +254,12 @@ def _gee(y: pd.Series, design: np.ndarray, subject: pd.Series, family: object) -
         warnings.simplefilter("always")
         try:
             model = sm.GEE(
-                y.to_numpy(), design, groups=subject.to_numpy(), family=family,
+                y.to_numpy(),
+                design,
+                groups=subject.to_numpy(),
+                family=family,
                 cov_struct=sm.cov_struct.Exchangeable(),
-            )  # fmt: skip
+            )
             result = model.fit(cov_type="bias_reduced" if small else "robust")
         except (np.linalg.LinAlgError, ValueError, ZeroDivisionError):
             return None

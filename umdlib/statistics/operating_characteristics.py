@@ -43,12 +43,7 @@ _BLOCK = 250  # cohorts that share their resamples
 
 
 def correlated_differences(
-    n_cohorts: int,
-    n_subjects: int,
-    n_structures: int,
-    *,
-    correlation: float,
-    rng: np.random.Generator,
+    n_cohorts: int, n_subjects: int, n_structures: int, *, correlation: float, rng: np.random.Generator
 ) -> np.ndarray:
     """Paired differences without a gap, correlated within the subject.
 
@@ -98,9 +93,7 @@ def type_one_error(
         among the structures with and without Holm's correction.
     """
     rng = np.random.default_rng(seed)
-    x = correlated_differences(
-        n_cohorts, n_subjects, n_structures, correlation=correlation, rng=rng
-    )
+    x = correlated_differences(n_cohorts, n_subjects, n_structures, correlation=correlation, rng=rng)
     means, pooled = x.mean(axis=2), x.reshape(n_cohorts, -1)
     flips, _ = sign_flip_p(means.T, n_resamples=n_resamples, rng=rng)
     each = np.sort(stats.ttest_1samp(x, 0, axis=1).pvalue, axis=1)
@@ -292,7 +285,4 @@ def _covered(
         # Fewer than six values bound no median with 95 %: the interval is the whole scale.
         ordered = np.where(np.isfinite(ordered), ordered, [[-1.0], [1.0]])
         intervals = {"median bootstrap": tuple(medians), "order statistics": tuple(ordered)}
-    return {
-        name: ((low <= target) & (target <= high), high - low)
-        for name, (low, high) in intervals.items()
-    }
+    return {name: ((low <= target) & (target <= high), high - low) for name, (low, high) in intervals.items()}

@@ -15,9 +15,7 @@ PAIR_KEYS = ["subject", "session", "structure", "segmenter", "prompt", "step"]
 STATES = ("paired", "structural only", "PET only", "neither")
 
 
-def condition(
-    scores: pd.DataFrame, *, prompt: str | None = None, step: int | None = 0
-) -> pd.DataFrame:
+def condition(scores: pd.DataFrame, *, prompt: str | None = None, step: int | None = 0) -> pd.DataFrame:
     """The rows of one prompt protocol and one number of corrective clicks per segmenter.
 
     Parameters
@@ -63,11 +61,7 @@ def _chosen(values: pd.Series, wanted: object, what: str) -> object:
 
 
 def paired_differences(
-    scores: pd.DataFrame,
-    *,
-    metric: str = "dice",
-    reference_modality: str | None = None,
-    empty: str = "drop",
+    scores: pd.DataFrame, *, metric: str = "dice", reference_modality: str | None = None, empty: str = "drop"
 ) -> pd.DataFrame:
     """PET minus structural score: same subject, session, structure, segmenter, prompt, step.
 
@@ -124,11 +118,7 @@ def in_order(table: pd.DataFrame, segmenters: Sequence[str]) -> pd.DataFrame:
     """Rows by session, segmenter as listed, structure as in `umdlib.labels.ORGANS`, subject."""
     organs = [s.name for s in ORGANS]
     others = [s for s in table["structure"].unique() if s not in organs]
-    places = {
-        "session": list(SESSIONS),
-        "segmenter": list(segmenters),
-        "structure": organs + others,
-    }
+    places = {"session": list(SESSIONS), "segmenter": list(segmenters), "structure": organs + others}
     order = table[["subject", "prompt", "step"]].copy()
     for column, names in places.items():
         order[column] = table[column].map({name: i for i, name in enumerate(names)})
@@ -186,9 +176,7 @@ def _averaged_over_seeds(seeds: pd.DataFrame) -> pd.DataFrame:
         [table["difference"].notna(), table["structural"].notna() & table["pet"].notna()],
         ["paired", "neither"],
         np.select(
-            [table["structural"].notna(), table["pet"].notna()],
-            ["structural only", "PET only"],
-            "neither",
+            [table["structural"].notna(), table["pet"].notna()], ["structural only", "PET only"], "neither"
         ),
     )
     table["why"] = grouped["why"].first().where(table["state"].ne("paired"), "")
@@ -218,11 +206,7 @@ def unpaired(differences: pd.DataFrame) -> pd.DataFrame:
 
 
 def subject_means(
-    differences: pd.DataFrame,
-    by: Sequence[str],
-    *,
-    value: str = "difference",
-    common: bool = False,
+    differences: pd.DataFrame, by: Sequence[str], *, value: str = "difference", common: bool = False
 ) -> pd.DataFrame:
     """One value per subject and comparison, as a matrix.
 

@@ -15,11 +15,7 @@ from umdlib.statistics.pairs import condition
 
 
 def case_matrix(
-    scores: pd.DataFrame,
-    *,
-    metric: str = "dice",
-    empty: str = "drop",
-    common: bool = True,
+    scores: pd.DataFrame, *, metric: str = "dice", empty: str = "drop", common: bool = True
 ) -> pd.DataFrame:
     """Scores of one modality as subject × structure rows and segmenter columns.
 
@@ -108,9 +104,21 @@ def rank_segmenters(
 
 
 _COLUMNS = [
-    "session", "modality", "segmenter", "score", "rank", "rank_low", "rank_high", "share_first",
-    "rank_shares", "kendall_tau", "n_subjects", "n_cases", "n_dropped", "note",
-]  # fmt: skip
+    "session",
+    "modality",
+    "segmenter",
+    "score",
+    "rank",
+    "rank_low",
+    "rank_high",
+    "share_first",
+    "rank_shares",
+    "kendall_tau",
+    "n_subjects",
+    "n_cases",
+    "n_dropped",
+    "note",
+]
 
 
 def _ranks(matrix: pd.DataFrame, larger: bool, n_resamples: int, seed: int) -> pd.DataFrame:
@@ -133,9 +141,7 @@ def _ranks(matrix: pd.DataFrame, larger: bool, n_resamples: int, seed: int) -> p
     return table.sort_values("rank", kind="stable", na_position="last")
 
 
-def _bootstrap_ranks(
-    subjects: pd.DataFrame, larger: bool, n_resamples: int, seed: int
-) -> pd.DataFrame:
+def _bootstrap_ranks(subjects: pd.DataFrame, larger: bool, n_resamples: int, seed: int) -> pd.DataFrame:
     """Observed and resampled ranks of the columns of a subject × segmenter table."""
     sign = -1.0 if larger else 1.0
     score = subjects.mean()

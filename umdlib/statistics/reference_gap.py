@@ -14,10 +14,17 @@ from umdlib.statistics import bootstrap as resampling
 from umdlib.statistics.pairs import condition, paired_differences, subject_means
 
 # Order of the book: the paper's reference first.
-SPECIALISTS = ("nnunet_small", "segresnet_small", "stunet_small", "swinunetr_small",
-               "nnunet", "segresnet", "stunet", "swinunetr")  # fmt: skip
-TITLES = {"nnunet": "nnU-Net", "segresnet": "SegResNet", "stunet": "STU-Net",
-          "swinunetr": "SwinUNETR"}  # fmt: skip
+SPECIALISTS = (
+    "nnunet_small",
+    "segresnet_small",
+    "stunet_small",
+    "swinunetr_small",
+    "nnunet",
+    "segresnet",
+    "stunet",
+    "swinunetr",
+)
+TITLES = {"nnunet": "nnU-Net", "segresnet": "SegResNet", "stunet": "STU-Net", "swinunetr": "SwinUNETR"}
 
 
 def title(segmenter: str) -> str:
@@ -41,9 +48,13 @@ def specialists(scores: pd.DataFrame) -> list[str]:
 
 
 def reference_means(
-    scores: pd.DataFrame, printed: pd.DataFrame, *, empty: str = "drop",
-    n_resamples: int = 10_000, seed: int = 0,
-) -> pd.DataFrame:  # fmt: skip
+    scores: pd.DataFrame,
+    printed: pd.DataFrame,
+    *,
+    empty: str = "drop",
+    n_resamples: int = 10_000,
+    seed: int = 0,
+) -> pd.DataFrame:
     """Mean DSC of each specialist by session and modality, beside UMD's nnU-Net row.
 
     Parameters
@@ -65,16 +76,20 @@ def reference_means(
     """
     rows = _scored(scores, specialists(scores), "dice", empty)
     found = []
-    for (segmenter, name, modality), part in rows.groupby(
-        ["segmenter", "session", "modality"], sort=False
-    ):
+    for (segmenter, name, modality), part in rows.groupby(["segmenter", "session", "modality"], sort=False):
         values = part.groupby("subject")["score"].mean().dropna().to_numpy()
         low, high = _interval(values, n_resamples, seed, score_limits("dice"))
-        found.append({
-            "segmenter": segmenter, "session": name, "modality": modality,
-            "estimate": values.mean() if len(values) else np.nan, "ci_low": low, "ci_high": high,
-            "n_subjects": len(values),
-        })  # fmt: skip
+        found.append(
+            {
+                "segmenter": segmenter,
+                "session": name,
+                "modality": modality,
+                "estimate": values.mean() if len(values) else np.nan,
+                "ci_low": low,
+                "ci_high": high,
+                "n_subjects": len(values),
+            }
+        )
     columns = ["segmenter", "session", "modality", "estimate", "ci_low", "ci_high", "n_subjects"]
     table = pd.DataFrame(found, columns=columns)
     table = table.merge(_printed(printed), on=["session", "modality"], how="left", sort=False)
@@ -89,10 +104,15 @@ def _printed(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def excess_gap(
-    scores: pd.DataFrame, *, reference: str | None = None, metric: str = "dice",
-    empty: str = "drop", by: Sequence[str] = ("session", "segmenter"),
-    n_resamples: int = 10_000, seed: int = 0,
-) -> pd.DataFrame:  # fmt: skip
+    scores: pd.DataFrame,
+    *,
+    reference: str | None = None,
+    metric: str = "dice",
+    empty: str = "drop",
+    by: Sequence[str] = ("session", "segmenter"),
+    n_resamples: int = 10_000,
+    seed: int = 0,
+) -> pd.DataFrame:
     """A segmenter's gap minus the supervised reference's, on the same subjects and structures.
 
     A gap is PET minus the structural modality. What a network loses that was trained on PET is
@@ -128,8 +148,7 @@ def excess_gap(
         raise InputError(f"Reference '{reference}' is not in the score table.")
     reference = reference or (known[0] if known else None)
     keys = ["subject", "session", "structure"]
-    columns = [*by, "gap", "reference_gap", "estimate", "ci_low", "ci_high",
-               "n_subjects", "n_pairs"]  # fmt: skip
+    columns = [*by, "gap", "reference_gap", "estimate", "ci_low", "ci_high", "n_subjects", "n_pairs"]
     if reference is None:
         return _empty(columns, reference, metric)
     pairs = paired_differences(condition(scores), metric=metric, empty=empty)
@@ -154,9 +173,14 @@ def excess_gap(
 
 
 def supervised_gap(
-    scores: pd.DataFrame, printed: pd.DataFrame, *, metric: str = "dice", empty: str = "drop",
-    n_resamples: int = 10_000, seed: int = 0,
-) -> pd.DataFrame:  # fmt: skip
+    scores: pd.DataFrame,
+    printed: pd.DataFrame,
+    *,
+    metric: str = "dice",
+    empty: str = "drop",
+    n_resamples: int = 10_000,
+    seed: int = 0,
+) -> pd.DataFrame:
     """What each specialist loses on PET by itself, with its interval, beside UMD's nnU-Net.
 
     Parameters
@@ -198,9 +222,13 @@ def supervised_gap(
 
 
 def quartiles(
-    scores: pd.DataFrame, *, metric: str = "dice", empty: str = "drop", modality: str = "PET",
+    scores: pd.DataFrame,
+    *,
+    metric: str = "dice",
+    empty: str = "drop",
+    modality: str = "PET",
     points: Sequence[int] = (1, 3, 5),
-) -> pd.DataFrame:  # fmt: skip
+) -> pd.DataFrame:
     """Median and quartiles per structure: SegAnyPET's supplementary tables 1 and 2 in form.
 
     Parameters
@@ -228,13 +256,15 @@ def quartiles(
     rows = rows[rows["points"].isin([0, *points])]
     keys = ["session", "segmenter", "points", "structure"]
     values = rows.groupby([*keys, "subject"], sort=False)["score"].mean().groupby(keys, sort=False)
-    table = pd.DataFrame({
-        "median": values.median(), "q1": values.quantile(0.25), "q3": values.quantile(0.75),
-        "n_subjects": values.size(),
-    }).reset_index()  # fmt: skip
-    place = {
-        name: n for n, name in enumerate([*ours, *sorted(set(table["segmenter"]) - set(ours))])
-    }
+    table = pd.DataFrame(
+        {
+            "median": values.median(),
+            "q1": values.quantile(0.25),
+            "q3": values.quantile(0.75),
+            "n_subjects": values.size(),
+        }
+    ).reset_index()
+    place = {name: n for n, name in enumerate([*ours, *sorted(set(table["segmenter"]) - set(ours))])}
     table["_place"] = table["segmenter"].map(place)
     table = table.sort_values(["session", "_place", "points"], kind="stable")
     table = table.drop(columns="_place").reset_index(drop=True)
@@ -242,9 +272,7 @@ def quartiles(
     return table
 
 
-def _scored(
-    scores: pd.DataFrame, segmenters: list[str] | None, metric: str, empty: str
-) -> pd.DataFrame:
+def _scored(scores: pd.DataFrame, segmenters: list[str] | None, metric: str, empty: str) -> pd.DataFrame:
     """Rows of available segmenters with their score under the empty rule."""
     rows = scores[scores["status"].ne("unavailable")].reset_index(drop=True)
     if segmenters is not None:
@@ -267,10 +295,13 @@ def _interval(
 
 def _in_order(table: pd.DataFrame) -> pd.DataFrame:
     """Specialists in their order, structural before PET."""
-    order = pd.DataFrame({
-        "a": table["segmenter"].map(SPECIALISTS.index), "b": table["session"],
-        "c": table["modality"].ne(table["session"].map(lambda s: session_record(s).structural)),
-    })  # fmt: skip
+    order = pd.DataFrame(
+        {
+            "a": table["segmenter"].map(SPECIALISTS.index),
+            "b": table["session"],
+            "c": table["modality"].ne(table["session"].map(lambda s: session_record(s).structural)),
+        }
+    )
     ordered = order.sort_values(["a", "b", "c"], kind="stable").index
     return table.loc[ordered].reset_index(drop=True)
 

@@ -63,10 +63,7 @@ def _common(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def reported_table(
-    printed: pd.DataFrame,
-    scores: pd.DataFrame,
-    *,
-    harness: Mapping[tuple[str, str], float] | None = None,
+    printed: pd.DataFrame, scores: pd.DataFrame, *, harness: Mapping[tuple[str, str], float] | None = None
 ) -> pd.DataFrame:
     """UMD's table 3 with this run beside it, and the telescoping gap.
 
@@ -100,8 +97,7 @@ def reported_table(
     table = _in_order(table, list(paper["segmenter"].unique()))
     harness = harness or {}
     table["harness"] = [
-        harness.get((s, m), np.nan)
-        for s, m in zip(table["segmenter"], table["modality"], strict=True)
+        harness.get((s, m), np.nan) for s, m in zip(table["segmenter"], table["modality"], strict=True)
     ]
     numbers = ["reported", "printed", "harness", "native", "common"]
     table[numbers] = table[numbers].astype(float)
@@ -130,12 +126,18 @@ def _printed_rows(printed: pd.DataFrame) -> pd.DataFrame:
     settings = printed[printed["column"].eq("Setting")].set_index("segmenter")["printed"]
     for _, row in values[values["cohort"].ne("reported")].iterrows():
         key = (row["segmenter"], row["modality"])
-        rows.append({
-            "segmenter": row["segmenter"], "title": row["model"], "session": row["session"],
-            "setting": settings.get(row["segmenter"], ""), "modality": row["modality"],
-            "reported": float(said["value"].get(key, np.nan)),
-            "reported_text": str(said["raw"].get(key, "-")), "printed": row["value"],
-        })  # fmt: skip
+        rows.append(
+            {
+                "segmenter": row["segmenter"],
+                "title": row["model"],
+                "session": row["session"],
+                "setting": settings.get(row["segmenter"], ""),
+                "modality": row["modality"],
+                "reported": float(said["value"].get(key, np.nan)),
+                "reported_text": str(said["raw"].get(key, "-")),
+                "printed": row["value"],
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -149,9 +151,7 @@ def _with_reasons(table: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     table["why_harness"] = np.where(
         table["harness"].isna(), "the reported test data are not part of this run", ""
     )
-    table["why_common"] = [
-        _why_measured(row, "common", gone, reasons) for _, row in table.iterrows()
-    ]
+    table["why_common"] = [_why_measured(row, "common", gone, reasons) for _, row in table.iterrows()]
     table["why_native"] = [
         "its own protocol was not run"
         if row["segmenter"] in gone.index
@@ -161,9 +161,10 @@ def _with_reasons(table: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
         for _, row in table.iterrows()
     ]
     for name, (first, second) in {
-        "harness_gap": ("reported", "harness"), "data_gap": ("harness", "native"),
+        "harness_gap": ("reported", "harness"),
+        "data_gap": ("harness", "native"),
         "prompt_gap": ("native", "common"),
-    }.items():  # fmt: skip
+    }.items():
         why = table[f"why_{first}"].where(table[f"why_{first}"].ne(""), table[f"why_{second}"])
         table[f"why_{name}"] = why.where(table[name].isna(), "")
     return table

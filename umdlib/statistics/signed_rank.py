@@ -113,9 +113,7 @@ def _signed_rank_quantile(n: int, tail: float) -> int:
     return int(np.searchsorted(np.cumsum(ways), tail - 1e-15))
 
 
-def hodges_lehmann(
-    differences: np.ndarray, *, confidence: float = 0.95
-) -> tuple[float, float, float]:
+def hodges_lehmann(differences: np.ndarray, *, confidence: float = 0.95) -> tuple[float, float, float]:
     """Median of the Walsh averages and its interval: the shift that belongs to Wilcoxon's test.
 
     Returns
@@ -158,9 +156,7 @@ def _walsh_cut(n: int, tail: float) -> int:
     return int(np.floor(mean + stats.norm.ppf(tail) * np.sqrt(variance) + 0.5))
 
 
-def median_interval(
-    differences: np.ndarray, *, confidence: float = 0.95
-) -> tuple[float, float, float]:
+def median_interval(differences: np.ndarray, *, confidence: float = 0.95) -> tuple[float, float, float]:
     """Median with the order-statistic interval of the sign test.
 
     Returns

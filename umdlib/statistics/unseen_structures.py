@@ -16,10 +16,18 @@ COLUMNS = ["session", "subject", "structure", "withheld", "full", "fewer", "diff
 
 
 def paired_scores(
-    scores: pd.DataFrame, full: str, fewer: str, withheld: Sequence[str], *,
-    taught: Sequence[str] = tuple(s.name for s in ORGANS), metric: str = "dice",
-    empty: str = "drop", prompt: str = "centre", step: int = 0, modality: str = "PET",
-) -> pd.DataFrame:  # fmt: skip
+    scores: pd.DataFrame,
+    full: str,
+    fewer: str,
+    withheld: Sequence[str],
+    *,
+    taught: Sequence[str] = tuple(s.name for s in ORGANS),
+    metric: str = "dice",
+    empty: str = "drop",
+    prompt: str = "centre",
+    step: int = 0,
+    modality: str = "PET",
+) -> pd.DataFrame:
     """Scores of two trainings of one network on the same image and click.
 
     Parameters
@@ -44,10 +52,13 @@ def paired_scores(
     """
     check_scores(scores, [metric])
     rows = scores[
-        scores["segmenter"].isin([full, fewer]) & scores["status"].ne("unavailable")
-        & scores["prompt"].eq(prompt) & scores["step"].eq(step) & scores["modality"].eq(modality)
+        scores["segmenter"].isin([full, fewer])
+        & scores["status"].ne("unavailable")
+        & scores["prompt"].eq(prompt)
+        & scores["step"].eq(step)
+        & scores["modality"].eq(modality)
         & scores["structure"].isin(set(taught))
-    ].reset_index(drop=True)  # fmt: skip
+    ].reset_index(drop=True)
     if set(rows["segmenter"]) != {full, fewer}:
         return pd.DataFrame(columns=COLUMNS)
     rows = rows.assign(score=with_empty_rule(rows, metric, empty))
@@ -63,9 +74,7 @@ def paired_scores(
     return table
 
 
-def cost_of_withholding(
-    pairs: pd.DataFrame, *, n_resamples: int = 10_000, seed: int = 0
-) -> pd.DataFrame:
+def cost_of_withholding(pairs: pd.DataFrame, *, n_resamples: int = 10_000, seed: int = 0) -> pd.DataFrame:
     """Change on the withheld structures, on the others, and the difference of the two.
 
     Parameters
@@ -99,15 +108,30 @@ def cost_of_withholding(
             limits = one and (one if hidden is not None else (2 * one[0], 2 * one[1]))
             low, high = resampling.mean_interval(values[:, None], counts, bounds=limits)
             of = part if hidden is None else part[part["withheld"].eq(hidden)]
-            found.append({
-                "session": session, "group": group,
-                "full": np.nan if hidden is None else wide["full", hidden].mean(),
-                "fewer": np.nan if hidden is None else wide["fewer", hidden].mean(),
-                "estimate": values.mean(), "ci_low": low[0], "ci_high": high[0],
-                "n_structures": of["structure"].nunique(), "n_subjects": len(wide),
-            })  # fmt: skip
-    columns = ["session", "group", "full", "fewer", "estimate", "ci_low", "ci_high",
-               "n_structures", "n_subjects"]  # fmt: skip
+            found.append(
+                {
+                    "session": session,
+                    "group": group,
+                    "full": np.nan if hidden is None else wide["full", hidden].mean(),
+                    "fewer": np.nan if hidden is None else wide["fewer", hidden].mean(),
+                    "estimate": values.mean(),
+                    "ci_low": low[0],
+                    "ci_high": high[0],
+                    "n_structures": of["structure"].nunique(),
+                    "n_subjects": len(wide),
+                }
+            )
+    columns = [
+        "session",
+        "group",
+        "full",
+        "fewer",
+        "estimate",
+        "ci_low",
+        "ci_high",
+        "n_structures",
+        "n_subjects",
+    ]
     table = pd.DataFrame(found, columns=columns)
     table.attrs["metric"] = pairs.attrs.get("metric", "dice")
     return table

@@ -67,9 +67,19 @@ def variance_components(
 
 
 _COLUMNS = [
-    "session", "segmenter", "source", "df", "sum_squares", "share", "component",
-    "n_subjects", "n_structures", "n_prompts", "n_left_out", "note",
-]  # fmt: skip
+    "session",
+    "segmenter",
+    "source",
+    "df",
+    "sum_squares",
+    "share",
+    "component",
+    "n_subjects",
+    "n_structures",
+    "n_prompts",
+    "n_left_out",
+    "note",
+]
 
 
 def _components(part: pd.DataFrame, session_name: str) -> pd.DataFrame:
@@ -136,10 +146,7 @@ def _sums_of_squares(y: np.ndarray) -> tuple[dict[str, float], dict[str, int]]:
         "prompt": iok - io,
         "prompt:modality": y - iok - iot + io,
     }
-    squares = {
-        name: float((np.broadcast_to(effect, y.shape) ** 2).sum())
-        for name, effect in effects.items()
-    }
+    squares = {name: float((np.broadcast_to(effect, y.shape) ** 2).sum()) for name, effect in effects.items()}
     a, b, c = n - 1, s - 1, m - 1
     freedom = [a, b, c, a * b, a * c, b * c, a * b * c, n * s * (k - 1), n * s * (k - 1) * c]
     return squares, dict(zip(effects, freedom, strict=True))

@@ -6,6 +6,14 @@ from umdlib.synthetic.scanner.factors import Factors, factors, only
 from umdlib.synthetic.scanner.simulation import Pair, image_pair, simulate
 
 __all__ = [
-    "Factors", "Pair", "factors", "image_pair", "only", "read_names", "read_strengths", "simulate",
-    "simulate_cohort", "synthesise",
-]  # fmt: skip
+    "Factors",
+    "Pair",
+    "factors",
+    "image_pair",
+    "only",
+    "read_names",
+    "read_strengths",
+    "simulate",
+    "simulate_cohort",
+    "synthesise",
+]

@@ -132,9 +132,7 @@ def subject_id(index: int, session: str, subjects: int, sessions: Sequence[str])
 
 def run(out, plan, seed, spacing_mm, lesions, factors, jobs, progress):
     """(subject, manifest rows) of every planned subject, in processes if asked."""
-    tasks = [
-        (str(out), subject, name, seed, spacing_mm, lesions, factors) for subject, name in plan
-    ]
+    tasks = [(str(out), subject, name, seed, spacing_mm, lesions, factors) for subject, name in plan]
     if jobs == 1 or len(tasks) == 1:
         for task in tasks:
             yield finish(write_subject(*task), len(plan), progress)
@@ -170,21 +168,21 @@ def finish(result, total: int, progress):
 
 
 def write_subject(
-    out: str,
-    subject: str,
-    session: str,
-    seed: int,
-    spacing_mm: float,
-    lesions: int,
-    factors: Factors,
+    out: str, subject: str, session: str, seed: int, spacing_mm: float, lesions: int, factors: Factors
 ):
     """Make and write one subject unless its files are there with the same key."""
     folder = Path(out) / subject / f"ses-{session}"
     structural = SESSIONS[session].structural
     request = {
-        "version": VERSION, "source": source_digest(), "seed": int(seed), "subject": subject, "session": session,
-        "spacing_mm": spacing_mm, "lesions": int(lesions), "factors": factors.record(),
-    }  # fmt: skip
+        "version": VERSION,
+        "source": source_digest(),
+        "seed": int(seed),
+        "subject": subject,
+        "session": session,
+        "spacing_mm": spacing_mm,
+        "lesions": int(lesions),
+        "factors": factors.record(),
+    }
     key = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
     record_path = folder / f"{subject}_ses-{session}_synthesis.json"
     paths = {m: image_paths(folder, subject, session, m) for m in (structural, "PET")}
@@ -204,9 +202,7 @@ def source_digest() -> str:
     return hashlib.sha256(b"".join(p.read_bytes() for p in files)).hexdigest()
 
 
-def make_pair(
-    subject: str, session: str, seed: int, spacing_mm: float, lesions=0, factors=None
-) -> Pair:
+def make_pair(subject: str, session: str, seed: int, spacing_mm: float, lesions=0, factors=None) -> Pair:
     """Draw and image one subject of a cohort; nothing is written."""
     key = [int(seed), zlib.crc32(f"{session}/{subject}".encode()), int(VERSION)]
     who, scan, sick, noise = np.random.SeedSequence(key).spawn(4)
@@ -217,9 +213,14 @@ def make_pair(
     anatomy = draw_anatomy(person, spacing_mm=anatomy_spacing(spacing_mm))
     planted = draw_lesions(anatomy, lesions, np.random.default_rng(sick))
     return image_pair(
-        anatomy, session=session, acquisition=acquisition, seed=noise, factors=factors,
-        spacing_mm=spacing_mm, lesions=planted,
-    )  # fmt: skip
+        anatomy,
+        session=session,
+        acquisition=acquisition,
+        seed=noise,
+        factors=factors,
+        spacing_mm=spacing_mm,
+        lesions=planted,
+    )
 
 
 def write_pair(pair: Pair, session: str, paths: dict, record_path: Path, request: dict) -> dict:
@@ -267,11 +268,21 @@ def manifest_rows(out: Path, record: dict, paths) -> list[list[str]]:
     person = record["person"]
     rows = []
     for modality, (image, reference) in paths.items():
-        rows.append([
-            record["subject"], record["session"], modality, image.relative_to(out).as_posix(),
-            reference.relative_to(out).as_posix(), UNIT[modality], person["sex"], str(person["age"]),
-            f"{person['height_cm']:g}", f"{person['weight_kg']:g}", "synthetic",
-        ])  # fmt: skip
+        rows.append(
+            [
+                record["subject"],
+                record["session"],
+                modality,
+                image.relative_to(out).as_posix(),
+                reference.relative_to(out).as_posix(),
+                UNIT[modality],
+                person["sex"],
+                str(person["age"]),
+                f"{person['height_cm']:g}",
+                f"{person['weight_kg']:g}",
+                "synthetic",
+            ]
+        )
     return rows
 
 
@@ -295,8 +306,12 @@ def write_tables(out: Path, rows: list[list[str]]) -> None:
     dseg = ["index\tname\tabbreviation\tcolor"]
     dseg += [f"{s.value}\t{s.name}\t{s.short}\t{s.colour}" for s in ORGANS]
     write_text(out / "dseg.tsv", "\n".join(dseg) + "\n")
-    about = {"Name": "umdlib synthetic cohort", "BIDSVersion": "1.10.0", "DatasetType": "raw",
-             "GeneratedBy": [{"Name": "umdlib.synthetic", "Version": __version__}]}  # fmt: skip
+    about = {
+        "Name": "umdlib synthetic cohort",
+        "BIDSVersion": "1.10.0",
+        "DatasetType": "raw",
+        "GeneratedBy": [{"Name": "umdlib.synthetic", "Version": __version__}],
+    }
     write_text(out / "dataset_description.json", json.dumps(about, indent=1) + "\n")
     lines = ["\t".join(COLUMNS), *("\t".join(row) for row in rows)]
     write_text(out / "manifest.tsv", "\n".join(lines) + "\n")

@@ -15,36 +15,67 @@ from umdlib.synthetic.anatomy.body import outline_fields, upsample
 from umdlib.synthetic.anatomy.canvas import Canvas, Frame
 from umdlib.synthetic.anatomy.drawing import Anatomy
 from umdlib.synthetic.anatomy.person import Person
-from umdlib.synthetic.anatomy.skeleton import (
-    paint_legs,
-    paint_pelvis,
-    paint_ribs,
-    paint_sacrum,
-    paint_spine,
-)
+from umdlib.synthetic.anatomy.skeleton import paint_legs, paint_pelvis, paint_ribs, paint_sacrum, paint_spine
 from umdlib.synthetic.anatomy.tissue import CODES
 from umdlib.synthetic.scanner.contrast import texture
 
 # Name in a label map -> tissue; a name ending in * covers every name that begins so. Structures
 # with an inside of their own (see `LAYERS`) are refined below.
 NAMES: dict[str, str] = {
-    "liver": "liver", "kidney_left": "kidney_left_cortex", "kidney_right": "kidney_right_cortex",
+    "liver": "liver",
+    "kidney_left": "kidney_left_cortex",
+    "kidney_right": "kidney_right_cortex",
     "kidneys": "kidney_left_cortex",
-    "brain": "white_matter", "heart*": "heart_blood", "spleen": "spleen", "aorta": "aorta",
-    "lung*": "lung", "colon": "colon_stool", "urinary_bladder": "bladder", "bladder": "bladder",
-    "pancreas": "pancreas", "esophagus": "oesophagus", "stomach": "stomach_content",
-    "prostate": "prostate", "head_glands": "gland", "gallbladder": "gall_bladder",
-    "gall_bladder": "gall_bladder", "small_bowel": "bowel_content", "duodenum": "bowel_content",
-    "adrenal_gland*": "adrenal", "thyroid*": "thyroid", "trachea": "airway",
-    "inferior_vena_cava": "vessel", "superior_vena_cava": "vessel", "portal_vein*": "vessel",
-    "iliac_*": "vessel", "pulmonary_*": "vessel", "common_carotid*": "vessel",
-    "brachiocephalic*": "vessel", "subclavian*": "vessel", "atrial_appendage*": "heart_blood",
-    "vertebra*": "marrow", "sacrum": "marrow", "rib_*": "marrow", "sternum": "marrow",
-    "hip_*": "marrow", "femur_*": "marrow", "humerus_*": "marrow", "scapula_*": "marrow",
-    "clavicula_*": "marrow", "skull": "marrow", "bone*": "marrow", "costal_cartilages": "cartilage",
-    "spinal_cord": "cord", "gluteus_*": "muscle", "autochthon_*": "muscle", "iliopsoas_*": "muscle",
-    "muscle*": "muscle", "fat*": "fat", "body*": "muscle", "skin": "skin",
-}  # fmt: skip
+    "brain": "white_matter",
+    "heart*": "heart_blood",
+    "spleen": "spleen",
+    "aorta": "aorta",
+    "lung*": "lung",
+    "colon": "colon_stool",
+    "urinary_bladder": "bladder",
+    "bladder": "bladder",
+    "pancreas": "pancreas",
+    "esophagus": "oesophagus",
+    "stomach": "stomach_content",
+    "prostate": "prostate",
+    "head_glands": "gland",
+    "gallbladder": "gall_bladder",
+    "gall_bladder": "gall_bladder",
+    "small_bowel": "bowel_content",
+    "duodenum": "bowel_content",
+    "adrenal_gland*": "adrenal",
+    "thyroid*": "thyroid",
+    "trachea": "airway",
+    "inferior_vena_cava": "vessel",
+    "superior_vena_cava": "vessel",
+    "portal_vein*": "vessel",
+    "iliac_*": "vessel",
+    "pulmonary_*": "vessel",
+    "common_carotid*": "vessel",
+    "brachiocephalic*": "vessel",
+    "subclavian*": "vessel",
+    "atrial_appendage*": "heart_blood",
+    "vertebra*": "marrow",
+    "sacrum": "marrow",
+    "rib_*": "marrow",
+    "sternum": "marrow",
+    "hip_*": "marrow",
+    "femur_*": "marrow",
+    "humerus_*": "marrow",
+    "scapula_*": "marrow",
+    "clavicula_*": "marrow",
+    "skull": "marrow",
+    "bone*": "marrow",
+    "costal_cartilages": "cartilage",
+    "spinal_cord": "cord",
+    "gluteus_*": "muscle",
+    "autochthon_*": "muscle",
+    "iliopsoas_*": "muscle",
+    "muscle*": "muscle",
+    "fat*": "fat",
+    "body*": "muscle",
+    "skin": "skin",
+}
 
 RULES = """\
 1. Body: the outline of the reference adult, with the person's fat, fitted to the organs (heights
@@ -192,10 +223,14 @@ def to_cubes(data: np.ndarray, affine: np.ndarray, spacing_mm: float):
 
 # Structure (by tissue) -> height (mm) of its top or its middle in the reference body.
 LANDMARKS: dict[str, tuple[str, float]] = {
-    "white_matter": ("middle", 1668), "lung": ("top", 1452), "liver": ("top", 1282),
-    "heart_blood": ("middle", 1312), "kidney_left_cortex": ("middle", 1158),
-    "kidney_right_cortex": ("middle", 1146), "bladder": ("middle", 922),
-}  # fmt: skip
+    "white_matter": ("middle", 1668),
+    "lung": ("top", 1452),
+    "liver": ("top", 1282),
+    "heart_blood": ("middle", 1312),
+    "kidney_left_cortex": ("middle", 1158),
+    "kidney_right_cortex": ("middle", 1146),
+    "bladder": ("middle", 922),
+}
 
 
 def fitted_frame(organs: np.ndarray, affine: np.ndarray) -> Frame | None:
@@ -221,9 +256,7 @@ def fitted_frame(organs: np.ndarray, affine: np.ndarray) -> Frame | None:
         ends.append(affine[axis, 3] + affine[axis, axis] * where[[0, -1]])
     width = float(np.clip((ends[0][1] - ends[0][0]) / 258, 0.8, 1.3))
     middle = [float(e.mean()) for e in ends]
-    return Frame(
-        (width, width, 1 / slope), origin=(-middle[0] / width, -8 - middle[1] / width, offset)
-    )
+    return Frame((width, width, 1 / slope), origin=(-middle[0] / width, -8 - middle[1] / width, offset))
 
 
 def fill_body(organs: np.ndarray, affine: np.ndarray, person: Person) -> np.ndarray:
@@ -266,9 +299,7 @@ def borrow_bones(tissue: np.ndarray, organs: np.ndarray, affine: np.ndarray) -> 
     tissue[bones] = canvas.tissue[bones]
 
 
-BORROWED = (
-    "cortical_bone", "marrow", "yellow_marrow", "cartilage", "disc", "cord", "csf",
-)  # fmt: skip
+BORROWED = ("cortical_bone", "marrow", "yellow_marrow", "cartilage", "disc", "cord", "csf")
 
 
 def hull_field(organs: np.ndarray, spacing_mm: float) -> np.ndarray:
@@ -285,9 +316,7 @@ def hull_field(organs: np.ndarray, spacing_mm: float) -> np.ndarray:
     hull = ndimage.gaussian_filter1d(hull, 12 / step, axis=2, mode="nearest") > 0.35
     field = ndimage.distance_transform_edt(~hull, sampling=step)
     field = (field - ndimage.distance_transform_edt(hull, sampling=step)).astype(np.float32)
-    return ndimage.affine_transform(
-        field, [1 / coarse] * 3, 0, organs.shape, order=1, mode="nearest"
-    )
+    return ndimage.affine_transform(field, [1 / coarse] * 3, 0, organs.shape, order=1, mode="nearest")
 
 
 def depth_in(mask: np.ndarray, spacing_mm: float):
@@ -335,9 +364,7 @@ def layer_heart(tissue, organs, spacing_mm, rng) -> None:
     field = np.full(depth.shape, -1e3)
     field[depth > 0] = along
     tissue[box][(depth > 0) & (depth < 3)] = CODES["heart_wall"]
-    tissue[box][(depth > 0) & (depth < 10) & (field > np.quantile(along, 0.45))] = CODES[
-        "myocardium"
-    ]
+    tissue[box][(depth > 0) & (depth < 10) & (field > np.quantile(along, 0.45))] = CODES["myocardium"]
 
 
 def layer_hollow(tissue, organs, spacing_mm, rng) -> None:

@@ -212,9 +212,16 @@ TISSUE: dict[str, TissueRecord] = {
 
 # Longitudinal relaxation at 3 T (ms), de Bazelaire 2004.
 T1_MS: dict[str, float] = {
-    "fat": 382, "marrow": 586, "pancreas": 725, "liver": 809, "kidney_left_cortex": 1142, "spleen": 1328,
-    "uterus": 1514, "kidney_left_medulla": 1545, "prostate": 1597,
-}  # fmt: skip
+    "fat": 382,
+    "marrow": 586,
+    "pancreas": 725,
+    "liver": 809,
+    "kidney_left_cortex": 1142,
+    "spleen": 1328,
+    "uterus": 1514,
+    "kidney_left_medulla": 1545,
+    "prostate": 1597,
+}
 REPETITION_MS, FLIP_DEG = 3.6, 10.0  # of a Dixon VIBE for attenuation correction
 
 
@@ -256,13 +263,18 @@ READINGS: dict[str, tuple[float, float, float, float]] = {
     "stomach": (-480, 50, 0.5, 3.2),
 }
 READ: dict[tuple[str, str], str] = {
-    ("CT", "liver"): "prokop2003", ("CT", "spleen"): "prokop2003", ("CT", "kidney_left"): "prokop2003",
-    ("CT", "kidney_right"): "prokop2003", ("CT", "brain"): "prokop2003", ("PET", "liver"): "liu2019",
+    ("CT", "liver"): "prokop2003",
+    ("CT", "spleen"): "prokop2003",
+    ("CT", "kidney_left"): "prokop2003",
+    ("CT", "kidney_right"): "prokop2003",
+    ("CT", "brain"): "prokop2003",
+    ("PET", "liver"): "liu2019",
     ("PET", "urinary_bladder"): "renal2015",
-}  # fmt: skip
+}
 MORE_VOLUMES: dict[str, tuple[float, float, str]] = {
-    "lung": (1800, 6000, "assumed"), "colon": (300, 1300, "pritchard2014"),
-}  # fmt: skip
+    "lung": (1800, 6000, "assumed"),
+    "colon": (300, 1300, "pritchard2014"),
+}
 
 
 def ranges_table():
@@ -272,9 +284,7 @@ def ranges_table():
     rows = []
     for name, (ct_low, ct_high, pet_low, pet_high) in READINGS.items():
         if name in VOLUMES:
-            rows.append(
-                ("volume_ml", name, VOLUMES[name].low, VOLUMES[name].high, VOLUMES[name].source)
-            )
+            rows.append(("volume_ml", name, VOLUMES[name].low, VOLUMES[name].high, VOLUMES[name].source))
         else:
             rows.append(("volume_ml", name, *MORE_VOLUMES[name]))
         rows.append(("CT", name, ct_low, ct_high, READ.get(("CT", name), "assumed")))

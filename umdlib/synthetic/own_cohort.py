@@ -48,9 +48,14 @@ def simulate_cohort(
     """
     session_record(session)
     pair = simulate(
-        read_label_map(label_map), session=session, seed=seed, names=names, factors=factors,
-        spacing_mm=spacing_mm, lesions=lesions,
-    )  # fmt: skip
+        read_label_map(label_map),
+        session=session,
+        seed=seed,
+        names=names,
+        factors=factors,
+        spacing_mm=spacing_mm,
+        lesions=lesions,
+    )
     out, subject = Path(out), subject_named(label_map)
     folder = out / subject / f"ses-{session}"
     try:
@@ -60,12 +65,14 @@ def simulate_cohort(
     modalities = (SESSIONS[session].structural, "PET")
     paths = {m: image_paths(folder, subject, session, m) for m in modalities}
     request = {
-        "subject": subject, "session": session, "source": Path(label_map).name, "seed": int(seed),
-        "spacing_mm": float(spacing_mm), "factors": (factors or Factors()).record(),
-    }  # fmt: skip
-    record = write_pair(
-        pair, session, paths, folder / f"{subject}_ses-{session}_synthesis.json", request
-    )
+        "subject": subject,
+        "session": session,
+        "source": Path(label_map).name,
+        "seed": int(seed),
+        "spacing_mm": float(spacing_mm),
+        "factors": (factors or Factors()).record(),
+    }
+    record = write_pair(pair, session, paths, folder / f"{subject}_ses-{session}_synthesis.json", request)
     write_tables(out, manifest_rows(out, record, paths))
     return out / "manifest.tsv"
 
@@ -128,7 +135,5 @@ def read_strengths(texts) -> dict[str, float]:
         try:
             strengths[name.strip()] = float(value)
         except ValueError:
-            raise InputError(
-                f"Invalid factor '{text}'. Write NAME=STRENGTH, e.g. noise=0."
-            ) from None
+            raise InputError(f"Invalid factor '{text}'. Write NAME=STRENGTH, e.g. noise=0.") from None
     return strengths

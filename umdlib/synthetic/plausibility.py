@@ -16,8 +16,10 @@ from umdlib.viewer.montage import canonical
 
 FWHM_PER_SD = 2 * np.sqrt(2 * np.log(2))
 MEASURES: dict[str, str] = {
-    "liver_cov": "noise in the liver (CoV)", "fwhm_mm": "edge width (mm)", "dome_mm": "dome (mm)",
-}  # fmt: skip
+    "liver_cov": "noise in the liver (CoV)",
+    "fwhm_mm": "edge width (mm)",
+    "dome_mm": "dome (mm)",
+}
 SKIN_VOXELS = 2  # stripped from a structure before its intensity is read, against partial volume
 
 
@@ -28,9 +30,7 @@ def truth(case: Case) -> dict:
     return {}
 
 
-def unlike(
-    pairs: list[tuple[Case, Case]], table: pd.DataFrame, n: int = 3
-) -> list[tuple[Case, Case]]:
+def unlike(pairs: list[tuple[Case, Case]], table: pd.DataFrame, n: int = 3) -> list[tuple[Case, Case]]:
     """`n` pairs of unlike size: the lightest for their height, the heaviest, then from the middle.
 
     Parameters
@@ -94,18 +94,21 @@ def organ_table(cases: Iterable[Case]) -> pd.DataFrame:
         voxel_ml = float(np.prod(labels.spacing_mm)) / 1000
         boxes = ndimage.find_objects(labels.data, max_label=max(s.value for s in case.structures))
         for structure in case.structures:
-            row = {"subject": case.subject, "session": case.session, "modality": case.modality,
-                   "unit": case.unit, "structure": structure.name, "volume_ml": 0.0,
-                   "mean": np.nan, "sd": np.nan}  # fmt: skip
+            row = {
+                "subject": case.subject,
+                "session": case.session,
+                "modality": case.modality,
+                "unit": case.unit,
+                "structure": structure.name,
+                "volume_ml": 0.0,
+                "mean": np.nan,
+                "sd": np.nan,
+            }
             box = boxes[structure.value - 1]
             if box is not None:
                 mask = labels.data[box] == structure.value
                 values = image.data[box][interior(mask)].astype(float)
-                row |= {
-                    "volume_ml": mask.sum() * voxel_ml,
-                    "mean": values.mean(),
-                    "sd": values.std(),
-                }
+                row |= {"volume_ml": mask.sum() * voxel_ml, "mean": values.mean(), "sd": values.std()}
             rows.append(row)
     return pd.DataFrame(rows)
 
@@ -129,21 +132,36 @@ def range_table(organs: pd.DataFrame) -> pd.DataFrame:
             values = part[part["modality"] == record.quantity]["mean"]
         values = values[values.notna() & (part.loc[values.index, "volume_ml"] > 0)]
         if len(values):
-            rows.append({
-                "quantity": record.quantity, "structure": record.structure, "n_subjects": len(values),
-                "median": values.median(), "lowest": values.min(), "highest": values.max(),
-                "range_low": record.low, "range_high": record.high,
-                "inside": float(values.between(record.low, record.high).mean()),
-                "source": record.source,
-            })  # fmt: skip
-    columns = ["quantity", "structure", "n_subjects", "median", "lowest", "highest",
-               "range_low", "range_high", "inside", "source"]  # fmt: skip
+            rows.append(
+                {
+                    "quantity": record.quantity,
+                    "structure": record.structure,
+                    "n_subjects": len(values),
+                    "median": values.median(),
+                    "lowest": values.min(),
+                    "highest": values.max(),
+                    "range_low": record.low,
+                    "range_high": record.high,
+                    "inside": float(values.between(record.low, record.high).mean()),
+                    "source": record.source,
+                }
+            )
+    columns = [
+        "quantity",
+        "structure",
+        "n_subjects",
+        "median",
+        "lowest",
+        "highest",
+        "range_low",
+        "range_high",
+        "inside",
+        "source",
+    ]
     return pd.DataFrame(rows, columns=columns)
 
 
-def edge_fwhm(
-    image: Volume, mask: np.ndarray, *, reach_mm: float = 10.0, n_rays: int = 500
-) -> float:
+def edge_fwhm(image: Volume, mask: np.ndarray, *, reach_mm: float = 10.0, n_rays: int = 500) -> float:
     """Sharpness of an image at the edge of a hot, roundish structure: width (mm) of its point spread.
 
     Rays from the middle find the surface at half height, so that neither displacement nor filling
@@ -180,9 +198,7 @@ def edge_fwhm(
     surface = surface_points(data, step, middle, spread_directions(n_rays), (high + low) / 2)
     if len(surface) < n_rays // 4:
         return float("nan")
-    slope = [
-        ndimage.gaussian_filter(data, 1.0, order=[int(i == n) for i in range(3)]) for n in range(3)
-    ]
+    slope = [ndimage.gaussian_filter(data, 1.0, order=[int(i == n) for i in range(3)]) for n in range(3)]
     normal = -np.stack([at(g, surface, step) / d for g, d in zip(slope, step, strict=True)], axis=1)
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
     x = np.arange(-reach_mm, reach_mm + 0.1, 0.5)
@@ -211,9 +227,7 @@ def at(data: np.ndarray, points_mm: np.ndarray, step: np.ndarray) -> np.ndarray:
     return ndimage.map_coordinates(data, index, order=3, mode="nearest")
 
 
-def surface_points(
-    data, step, middle, directions, level: float, *, far_mm: float = 90.0
-) -> np.ndarray:
+def surface_points(data, step, middle, directions, level: float, *, far_mm: float = 90.0) -> np.ndarray:
     """Points (n, 3) in mm where rays from `middle` first fall below `level`; rays that never do are left out."""
     radius = np.arange(0, far_mm, 1.0)
     lines = at(data, middle + radius[:, None] * directions[:, None], step)
@@ -225,18 +239,13 @@ def surface_points(
     return middle + (radius[n - 1] + share)[:, None] * directions[i]
 
 
-def dome_shift_mm(
-    pet: Volume, labels: LabelMap, liver: int, lung: int, *, reach_mm: float = 32.0
-) -> float:
+def dome_shift_mm(pet: Volume, labels: LabelMap, liver: int, lung: int, *, reach_mm: float = 32.0) -> float:
     """Where PET's liver meets the lung, above (+) or below (−) where its reference does, in mm.
 
     Over columns in which lung lies on liver, the mean PET profile aligned at the reference's top is
     read at half height between lung and liver. NaN with fewer than 12 columns.
     """
-    pet, labels = (
-        canonical(pet),
-        LabelMap(canonical(Volume(labels.data, labels.affine)).data, pet.affine),
-    )
+    pet, labels = (canonical(pet), LabelMap(canonical(Volume(labels.data, labels.affine)).data, pet.affine))
     step = pet.spacing_mm[2]
     n = int(reach_mm / step)
     box = boxed(labels, liver)
@@ -268,9 +277,7 @@ def noise_in(pet: Volume, labels: LabelMap, value: int) -> float:
     if box is None:
         return float("nan")
     values = pet.data[box][interior(labels.data[box] == value)].astype(float)
-    return (
-        float(values.std() / values.mean()) if values.size > 20 and values.mean() else float("nan")
-    )
+    return float(values.std() / values.mean()) if values.size > 20 and values.mean() else float("nan")
 
 
 def physics_table(cohort: Cohort, pairs: Iterable[tuple[Case, Case]] | None = None) -> pd.DataFrame:
@@ -297,9 +304,7 @@ def physics_table(cohort: Cohort, pairs: Iterable[tuple[Case, Case]] | None = No
         scan, strength = planned.get("acquisition", {}), planned.get("factors", {})
         row["liver_cov_planned"] = scan.get("liver_cov", np.nan) * strength.get("noise", 1)
         row["fwhm_mm_planned"] = planned.get("fwhm_mm", np.nan) * strength.get("resolution", 1)
-        row["dome_mm_planned"] = -scan.get("misregistration_mm", np.nan) * strength.get(
-            "misregistration", 1
-        )
+        row["dome_mm_planned"] = -scan.get("misregistration_mm", np.nan) * strength.get("misregistration", 1)
         if "rigid_mm" in scan:
             row["dome_mm_planned"] += scan["rigid_mm"][2] * strength.get("misregistration", 1)
         rows.append(row)
@@ -319,29 +324,21 @@ def range_figure(organs: pd.DataFrame, quantity: str, *, ax=None):
         return ax
     for place, row in table.iterrows():
         ax.barh(
-            place,
-            row["range_high"] - row["range_low"],
-            left=row["range_low"],
-            height=0.62,
-            color="#d9d9d9",
+            place, row["range_high"] - row["range_low"], left=row["range_low"], height=0.62, color="#d9d9d9"
         )
         part = organs[organs["structure"] == row["structure"]]
         column = "volume_ml" if quantity == "volume_ml" else "mean"
         part = (
-            part[part["modality"] != "PET"]
-            if quantity == "volume_ml"
-            else part[part["modality"] == quantity]
+            part[part["modality"] != "PET"] if quantity == "volume_ml" else part[part["modality"] == quantity]
         )
         colour = "#d55e00" if quantity == "PET" else "#0072b2"
         ax.plot(part[column], [place] * len(part), "o", ms=4, color=colour, alpha=0.75)
     ax.set_yticks(range(len(table)), [s.replace("_", " ") for s in table["structure"]])
     ax.invert_yaxis()
     ax.set_xlabel(
-        {
-            "volume_ml": "volume (ml)",
-            "CT": "HU, mean of the interior",
-            "PET": "SUV, mean of the interior",
-        }[quantity]
+        {"volume_ml": "volume (ml)", "CT": "HU, mean of the interior", "PET": "SUV, mean of the interior"}[
+            quantity
+        ]
     )
     if quantity != "CT":
         ax.set_xscale("log")

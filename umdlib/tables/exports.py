@@ -53,10 +53,19 @@ def latex(text: str) -> str:
     region\_growing -- 5 \%
     """
     for plain, escaped in (
-        ("\\", r"\textbackslash "), ("&", r"\&"), ("%", r"\%"), ("$", r"\$"), ("#", r"\#"),
-        ("_", r"\_"), ("{", r"\{"), ("}", r"\}"), ("~", r"\textasciitilde "),
-        ("^", r"\textasciicircum "), ("–", "--"), ("−", "$-$"),
-    ):  # fmt: skip
+        ("\\", r"\textbackslash "),
+        ("&", r"\&"),
+        ("%", r"\%"),
+        ("$", r"\$"),
+        ("#", r"\#"),
+        ("_", r"\_"),
+        ("{", r"\{"),
+        ("}", r"\}"),
+        ("~", r"\textasciitilde "),
+        ("^", r"\textasciicircum "),
+        ("–", "--"),
+        ("−", "$-$"),
+    ):
         text = text.replace(plain, escaped)
     return text
 
@@ -92,9 +101,7 @@ def _xlsx(cells: pd.DataFrame, path: Path, decimals: int) -> None:
     except ImportError:
         raise InputError(f"Writing {path} needs openpyxl: pip install openpyxl.") from None
     form = cells.attrs.get("form", "mean")
-    text = grid(
-        cells, lambda c: f"{cell_text(c, decimals=decimals, form=form)} {symbol(c)}".strip()
-    )
+    text = grid(cells, lambda c: f"{cell_text(c, decimals=decimals, form=form)} {symbol(c)}".strip())
     marks = grid(cells, lambda c: c["mark"]).to_numpy()
     best = grid(cells, lambda c: "best" if c["best"] else "").to_numpy()
     book = Workbook()

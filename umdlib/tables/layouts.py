@@ -28,17 +28,14 @@ def failure_rows(comparisons: pd.DataFrame) -> pd.DataFrame:
         From `umdlib.statistics.comparison.compare`.
     """
     rows = comparisons[comparisons[["structural_only", "pet_only"]].sum(axis=1) > 0]
-    table = rows[["segmenter", "structure"]].assign(
-        structure=rows["structure"].map(structure_title)
-    )
+    table = rows[["segmenter", "structure"]].assign(structure=rows["structure"].map(structure_title))
     names = ["both", "structural_only", "pet_only", "neither"]
     titles = ["both work", "structural only", "PET only", "neither"]
     counts = rows[names].astype(int).set_axis(titles, axis=1)
     table = table.join(counts)
     for side, alone in (("structural", "pet_only"), ("PET", "structural_only")):
         table[f"fails on {side} [95 %]"] = [
-            _rate(lost, n)
-            for lost, n in zip(rows[alone] + rows["neither"], counts.sum(axis=1), strict=True)
+            _rate(lost, n) for lost, n in zip(rows[alone] + rows["neither"], counts.sum(axis=1), strict=True)
         ]
     return table.assign(**{"p (McNemar)": rows["p_mcnemar"].map(p_text)})
 
@@ -169,9 +166,7 @@ def ranking_notes(ranks: pd.DataFrame) -> str:
             f"{row['n_cases']} common cases, {row['n_dropped']} left out because "
             "a segmenter lacks them"
         )
-    for (name, note), gone in ranks[ranks["note"].ne("")].groupby(
-        ["segmenter", "note"], sort=False
-    ):
+    for (name, note), gone in ranks[ranks["note"].ne("")].groupby(["segmenter", "note"], sort=False):
         places = [
             f"{session_title(s)} ({', '.join(part['modality'])})"
             for s, part in gone.groupby("session", sort=False)
@@ -245,15 +240,16 @@ def winners(ranks: pd.DataFrame) -> pd.DataFrame:
     changes = rows["winner_changes"].first().to_numpy(bool)
     cases = rows["n_cases"].first()
     table["winner"] = [
-        (f"**{w}**" if c else w) + f" ({n})"
-        for w, c, n in zip(table["winner"], changes, cases, strict=True)
+        (f"**{w}**" if c else w) + f" ({n})" for w, c, n in zip(table["winner"], changes, cases, strict=True)
     ]
     rules = list(dict.fromkeys(table["empty"]))
     keys = [k for k in _SETTING if k != "empty"]
     lowest = ranks.groupby(keys, sort=False)["tau"].min()
-    table = table.pivot_table(
-        index=keys, columns="empty", values="winner", aggfunc="first", sort=False
-    ).reindex(columns=rules).fillna("–")  # fmt: skip
+    table = (
+        table.pivot_table(index=keys, columns="empty", values="winner", aggfunc="first", sort=False)
+        .reindex(columns=rules)
+        .fillna("–")
+    )
     table["lowest τ"] = [number(t, 2) for t in lowest.reindex(table.index)]
     table = table.reset_index()
     table["metric"] = table["metric"].map(metric_title)

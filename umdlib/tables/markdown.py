@@ -67,10 +67,7 @@ def interval(estimate: float, low: float, high: float, decimals: int = 3) -> str
 
 
 def markdown_table(
-    table: pd.DataFrame,
-    formats: Mapping[str, str] | None = None,
-    *,
-    align: Mapping[str, str] | None = None,
+    table: pd.DataFrame, formats: Mapping[str, str] | None = None, *, align: Mapping[str, str] | None = None
 ) -> str:
     """A data frame as a pipe table; numbers to the right, words to the left.
 
@@ -91,9 +88,7 @@ def markdown_table(
     | a | 3 |
     """
     align, formats = align or {}, formats or {}
-    sides = [
-        align.get(c, "right" if pd.api.types.is_numeric_dtype(table[c]) else "left") for c in table
-    ]
+    sides = [align.get(c, "right" if pd.api.types.is_numeric_dtype(table[c]) else "left") for c in table]
     lines = [
         "| " + " | ".join(map(str, table.columns)) + " |",
         "|" + "".join("--:|" if s == "right" else ":--|" for s in sides),
@@ -163,9 +158,7 @@ def with_footnotes(table: pd.DataFrame, column: str = "note") -> tuple[pd.DataFr
     marks = {n: str(i).translate(_RAISED) for i, n in enumerate(kept, 1)}
     shown = table.drop(columns=column)
     first = shown.columns[0]
-    shown[first] = [
-        f"{v} {marks.get(n, '')}".strip() for v, n in zip(shown[first], notes, strict=True)
-    ]
+    shown[first] = [f"{v} {marks.get(n, '')}".strip() for v, n in zip(shown[first], notes, strict=True)]
     return shown, " ".join(f"{m} {n.rstrip('.')}." for n, m in marks.items())
 
 

@@ -150,12 +150,18 @@ def _cell(
         "structure": row["structure"],
         "modality": modality,
         "segmenter": row["segmenter"],
-        "value": value, "low": low, "high": high,
-        "n_subjects": int(row["n_subjects"]), "n_pairs": int(row["n_pairs"]),
+        "value": value,
+        "low": low,
+        "high": high,
+        "n_subjects": int(row["n_subjects"]),
+        "n_pairs": int(row["n_pairs"]),
         "n_failed": row.get(alone, np.nan) + row.get("neither", np.nan),
-        "p": row[p_column], "mark": marks[0], "mark_uncorrected": marks[1],
-        "state": state, "note": row.get("note", ""),
-    }  # fmt: skip
+        "p": row[p_column],
+        "mark": marks[0],
+        "mark_uncorrected": marks[1],
+        "state": state,
+        "note": row.get("note", ""),
+    }
 
 
 def _mark(p: float) -> str:

@@ -18,17 +18,17 @@ def reference_layout(means: pd.DataFrame) -> pd.DataFrame:
     means
         From `umdlib.statistics.reference_gap.reference_means`.
     """
-    rows = means.assign(
-        own=[_bounded(r.estimate, r.ci_low, r.ci_high) for r in means.itertuples()],
+    rows = means.assign(own=[_bounded(r.estimate, r.ci_low, r.ci_high) for r in means.itertuples()])
+    return pd.DataFrame(
+        {
+            "reference": rows["segmenter"].map(supervised.title),
+            "session": rows["session"].map(session_title),
+            "modality": rows["modality"],
+            "mean DSC here [95 %]": rows["own"],
+            "n": rows["n_subjects"],
+            "UMD printed": [number(v) for v in rows["printed"]],
+        }
     )
-    return pd.DataFrame({
-        "reference": rows["segmenter"].map(supervised.title),
-        "session": rows["session"].map(session_title),
-        "modality": rows["modality"],
-        "mean DSC here [95 %]": rows["own"],
-        "n": rows["n_subjects"],
-        "UMD printed": [number(v) for v in rows["printed"]],
-    })  # fmt: skip
 
 
 def quartile_layout(table: pd.DataFrame, session: str) -> pd.DataFrame:
@@ -42,13 +42,13 @@ def quartile_layout(table: pd.DataFrame, session: str) -> pd.DataFrame:
         Which session.
     """
     rows = table[table["session"].eq(session)]
-    names = [supervised.title(r.segmenter) + (f" ({r.points}p)" if r.points else "")
-             for r in rows.itertuples()]  # fmt: skip
+    names = [
+        supervised.title(r.segmenter) + (f" ({r.points}p)" if r.points else "") for r in rows.itertuples()
+    ]
     cells = [f"{number(r.median)} ({number(r.q1)}–{number(r.q3)})" for r in rows.itertuples()]
     rows = rows.assign(name=names, cell=cells)
     structures = list(dict.fromkeys(rows["structure"]))
-    wide = rows.pivot_table(index="name", columns="structure", values="cell", aggfunc="first",
-                            sort=False)  # fmt: skip
+    wide = rows.pivot_table(index="name", columns="structure", values="cell", aggfunc="first", sort=False)
     wide = wide.reindex(columns=structures).fillna("–")
     wide.columns = [structure_title(s) for s in structures]
     counts = rows.groupby("name", sort=False)["n_subjects"].max()
@@ -63,14 +63,15 @@ def gap_layout(gaps: pd.DataFrame) -> pd.DataFrame:
     gaps
         From `umdlib.statistics.reference_gap.supervised_gap`.
     """
-    return pd.DataFrame({
-        "reference": gaps["segmenter"].map(supervised.title),
-        "session": gaps["session"].map(session_title),
-        "PET − structural [95 %]": [interval(r.estimate, r.ci_low, r.ci_high)
-                                    for r in gaps.itertuples()],
-        "n": gaps["n_subjects"],
-        "UMD printed": [number(v, sign=True) for v in gaps["printed"]],
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "reference": gaps["segmenter"].map(supervised.title),
+            "session": gaps["session"].map(session_title),
+            "PET − structural [95 %]": [interval(r.estimate, r.ci_low, r.ci_high) for r in gaps.itertuples()],
+            "n": gaps["n_subjects"],
+            "UMD printed": [number(v, sign=True) for v in gaps["printed"]],
+        }
+    )
 
 
 def excess_layout(excess: pd.DataFrame) -> pd.DataFrame:
@@ -81,15 +82,17 @@ def excess_layout(excess: pd.DataFrame) -> pd.DataFrame:
     excess
         From `umdlib.statistics.reference_gap.excess_gap`.
     """
-    return pd.DataFrame({
-        "session": excess["session"].map(session_title),
-        "segmenter": excess["segmenter"].map(supervised.title),
-        "gap": [number(v, sign=True) for v in excess["gap"]],
-        "reference's gap": [number(v, sign=True) for v in excess["reference_gap"]],
-        "excess [95 %]": [interval(r.estimate, r.ci_low, r.ci_high)
-                          for r in excess.itertuples()],
-        "n": excess["n_subjects"], "pairs": excess["n_pairs"],
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "session": excess["session"].map(session_title),
+            "segmenter": excess["segmenter"].map(supervised.title),
+            "gap": [number(v, sign=True) for v in excess["gap"]],
+            "reference's gap": [number(v, sign=True) for v in excess["reference_gap"]],
+            "excess [95 %]": [interval(r.estimate, r.ci_low, r.ci_high) for r in excess.itertuples()],
+            "n": excess["n_subjects"],
+            "pairs": excess["n_pairs"],
+        }
+    )
 
 
 def excess_words(excess: pd.DataFrame) -> str:
@@ -125,22 +128,29 @@ def cost_layout(costs: pd.DataFrame) -> pd.DataFrame:
     costs
         From `umdlib.weights.card.cost_table`.
     """
-    images = [m + (f" of {session_title(s)}" if s else "")
-              for m, s in zip(costs["modalities"], costs["session"], strict=True)]  # fmt: skip
-    return pd.DataFrame({
-        "Network": costs["title"], "Trained on": images,
-        "Examinations": costs["subjects"].map(str),
-        "Seeds of data, training": [
-            f"{a}, {b}" for a, b in zip(costs["data_seed"], costs["training_seed"], strict=True)
-        ],
-        "Parameters (MB)": [f"{n:,} ({number(mb, 1)})" for n, mb in zip(
-            costs["parameters"], costs["megabytes"], strict=True)],
-        "Iterations": [f"{n:,}" for n in costs["iterations"]],
-        "CPU (wall) minutes, cores": [
-            f"{number(r.cpu_minutes, 1)} ({number(r.wall_minutes, 1)}), {r.cores} × {r.device}"
-            for r in costs.itertuples()
-        ],
-    })  # fmt: skip
+    images = [
+        m + (f" of {session_title(s)}" if s else "")
+        for m, s in zip(costs["modalities"], costs["session"], strict=True)
+    ]
+    return pd.DataFrame(
+        {
+            "Network": costs["title"],
+            "Trained on": images,
+            "Examinations": costs["subjects"].map(str),
+            "Seeds of data, training": [
+                f"{a}, {b}" for a, b in zip(costs["data_seed"], costs["training_seed"], strict=True)
+            ],
+            "Parameters (MB)": [
+                f"{n:,} ({number(mb, 1)})"
+                for n, mb in zip(costs["parameters"], costs["megabytes"], strict=True)
+            ],
+            "Iterations": [f"{n:,}" for n in costs["iterations"]],
+            "CPU (wall) minutes, cores": [
+                f"{number(r.cpu_minutes, 1)} ({number(r.wall_minutes, 1)}), {r.cores} × {r.device}"
+                for r in costs.itertuples()
+            ],
+        }
+    )
 
 
 def _bounded(value: float, low: float, high: float) -> str:

@@ -27,8 +27,7 @@ def pair_words(row: pd.Series, metric: str = "dice") -> str:
 
 def mark_words(uncorrected: pd.DataFrame, corrected: pd.DataFrame) -> str:
     """How many marks of `umdlib.tables.modality_table` a correction takes away."""
-    raw, sure = (int((c["mark"].ne("") & c["structure"].ne("all")).sum())
-                 for c in (uncorrected, corrected))  # fmt: skip
+    raw, sure = (int((c["mark"].ne("") & c["structure"].ne("all")).sum()) for c in (uncorrected, corrected))
     known = uncorrected[uncorrected["state"].eq("") & uncorrected["structure"].ne("all")]
     return (
         f"Without a correction, {raw} of {len(known) // 2} comparisons of a segmenter on a "
@@ -126,8 +125,7 @@ def state_words(scores: pd.DataFrame) -> str:
     )
     return (
         f"Of {len(scores) - count.get('unavailable', 0)} predictions, {one_sided} lack one of the "
-        f"two masks (DSC 0, distances undefined), {both} lack both, and {failed} runs failed. "
-        + verdict
+        f"two masks (DSC 0, distances undefined), {both} lack both, and {failed} runs failed. " + verdict
     )
 
 

@@ -108,8 +108,7 @@ def covered(image: Volume, grid: Grid) -> np.ndarray:
     """(I, J, K) boolean: voxels of the grid whose centres lie in the image."""
     mapping = np.linalg.inv(image.affine) @ grid.affine
     inside = np.ones(grid.shape, bool)
-    lines = [np.arange(n).reshape([-1 if a == b else 1 for b in range(3)])
-             for a, n in enumerate(grid.shape)]  # fmt: skip
+    lines = [np.arange(n).reshape([-1 if a == b else 1 for b in range(3)]) for a, n in enumerate(grid.shape)]
     for axis, n in enumerate(image.shape):
         place = sum(mapping[axis, a] * lines[a] for a in range(3)) + mapping[axis, 3]
         inside &= (place >= -0.5) & (place < n - 0.5)

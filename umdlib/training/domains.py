@@ -69,8 +69,14 @@ DOMAINS: dict[str, Domain] = {
         "kidneys × 10, glands × 8, spleen × 3, liver × 2, bowel wall × 3, brain and heart × 0.1: the "
         "pattern of a PSMA tracer, roughly, set by hand",
         uptake={
-            "kidney_cortex": 10.0, "kidney_medulla": 8.0, "gland": 8.0, "spleen": 3.0,
-            "liver": 2.0, "bowel_wall": 3.0, "grey_matter": 0.1, "white_matter": 0.1,
+            "kidney_cortex": 10.0,
+            "kidney_medulla": 8.0,
+            "gland": 8.0,
+            "spleen": 3.0,
+            "liver": 2.0,
+            "bowel_wall": 3.0,
+            "grey_matter": 0.1,
+            "white_matter": 0.1,
             "myocardium": 0.3,
         },
     ),
@@ -79,13 +85,21 @@ DOMAINS: dict[str, Domain] = {
         "label maps of other, real people, the simulator's physics; of the organs, those that are labelled",
         maps=True,
     ),
-}  # fmt: skip
+}
 
 # Values of the organ maps of the autoPET III submission MIC-DKFZ/autopet-3-submission.
 MAP_NAMES = {
-    1: "spleen", 2: "kidneys", 3: "liver", 4: "urinary_bladder", 5: "lung", 6: "brain", 7: "heart",
-    8: "stomach", 9: "prostate", 10: "head_glands",
-}  # fmt: skip
+    1: "spleen",
+    2: "kidneys",
+    3: "liver",
+    4: "urinary_bladder",
+    5: "lung",
+    6: "brain",
+    7: "heart",
+    8: "stomach",
+    9: "prostate",
+    10: "head_glands",
+}
 
 
 def write_domains(
@@ -126,9 +140,7 @@ def write_domains(
         if name not in DOMAINS:
             raise unknown_name("domain", name, DOMAINS)
         if DOMAINS[name].maps and len(maps) < subjects:
-            raise InputError(
-                f"Domain '{name}' needs {subjects} label maps, {len(maps)} were given."
-            )
+            raise InputError(f"Domain '{name}' needs {subjects} label maps, {len(maps)} were given.")
     out, rows = Path(out), []
     for name in names:
         for n in range(subjects):
@@ -148,9 +160,10 @@ def draw_pair(
     key = [int(seed), zlib.crc32(f"{session}/{number}".encode())]
     who, scan, noise, folds = np.random.SeedSequence(key).spawn(4)
     person = draw_person(
-        np.random.default_rng(who), arms="down" if session == "petmr" or number % 2 else "up",
+        np.random.default_rng(who),
+        arms="down" if session == "petmr" or number % 2 else "up",
         **domain.persons[number % len(domain.persons)],
-    )  # fmt: skip
+    )
     person = replace(person, uptake_suv=scaled(person, domain.uptake))
     acquisition = draw_acquisition(np.random.default_rng(scan), session=session, bmi=person.bmi)
     fine = anatomy_spacing(spacing_mm)
@@ -158,13 +171,20 @@ def draw_pair(
         anatomy = draw_anatomy(person, spacing_mm=fine)
     else:
         anatomy = anatomy_from_labels(
-            known_values(read_label_map(path)), person, names=MAP_NAMES, spacing_mm=fine,
+            known_values(read_label_map(path)),
+            person,
+            names=MAP_NAMES,
+            spacing_mm=fine,
             rng=np.random.default_rng(folds),
-        )  # fmt: skip
+        )
     return image_pair(
-        anatomy, session=session, acquisition=acquisition, seed=noise,
-        factors=factors(domain.factors), spacing_mm=spacing_mm,
-    )  # fmt: skip
+        anatomy,
+        session=session,
+        acquisition=acquisition,
+        seed=noise,
+        factors=factors(domain.factors),
+        spacing_mm=spacing_mm,
+    )
 
 
 def scaled(person: Person, by: dict[str, float]) -> dict[str, float]:
@@ -191,10 +211,16 @@ def write_pair(out: Path, subject: str, session: str, pair: Pair) -> list[dict]:
         stem = f"{subject}/{subject}_ses-{session}_{modality.lower()}"
         write_volume(out / f"{stem}.nii.gz", image)
         write_label_map(out / f"{stem}_dseg.nii.gz", reference)
-        rows.append({
-            "subject": subject, "session": session, "modality": modality,
-            "image": f"{stem}.nii.gz", "reference": f"{stem}_dseg.nii.gz", "unit": image.unit,
-        })  # fmt: skip
+        rows.append(
+            {
+                "subject": subject,
+                "session": session,
+                "modality": modality,
+                "image": f"{stem}.nii.gz",
+                "reference": f"{stem}_dseg.nii.gz",
+                "unit": image.unit,
+            }
+        )
     return rows
 
 

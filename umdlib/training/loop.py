@@ -29,9 +29,7 @@ class Rounds(nn.Module):
         super().__init__()
         self.net, self._settings = net, settings
 
-    def forward(
-        self, patches: Sequence[Patch], rng: np.random.Generator, device: str
-    ) -> tuple[Tensor, dict]:
+    def forward(self, patches: Sequence[Patch], rng: np.random.Generator, device: str) -> tuple[Tensor, dict]:
         """Mean loss over the graded rounds, and what is logged.
 
         Parameters
@@ -67,9 +65,7 @@ class Rounds(nn.Module):
                     np.concatenate([c, drawing.error_clicks(t, m, plan[number + 1] - total, rng)])
                     for c, t, m in zip(given, masks, now, strict=True)
                 ]
-        return torch.stack(losses).mean(), {
-            "dice_first": dice[0], "dice_last": dice[-1], "clicks": plan[-1],
-        }  # fmt: skip
+        return torch.stack(losses).mean(), {"dice_first": dice[0], "dice_last": dice[-1], "clicks": plan[-1]}
 
 
 class Loop:

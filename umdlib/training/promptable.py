@@ -39,7 +39,7 @@ OWN: dict[str, dict] = {
         "widths": (96, 64),
         "heads": 6,
         "depth": 3,
-    },
+    }
 }
 # bytes of activations per voxel of a patch: of the encoder, and of each prompt and round
 ENCODER_BYTES, PROMPT_BYTES = 1200, 700
@@ -117,8 +117,13 @@ class Settings:
 
     def architecture(self) -> dict:
         """What builds the network again."""
-        parts = {"network": NETWORKS[self.network], "widths": list(self.widths), "heads": self.heads,
-                 "depth": self.depth, "spacing_mm": SPACING_MM}  # fmt: skip
+        parts = {
+            "network": NETWORKS[self.network],
+            "widths": list(self.widths),
+            "heads": self.heads,
+            "depth": self.depth,
+            "spacing_mm": SPACING_MM,
+        }
         return parts if self.network == "clicknet" else parts | {"size": self.patch}
 
 
@@ -233,9 +238,16 @@ def train(
 
 
 def release(
-    net, log: pd.DataFrame, cost: dict, settings: Settings, data: dict, *,
-    name: str, title: str, folder: str | Path = cards.FOLDER,
-) -> cards.Card:  # fmt: skip
+    net,
+    log: pd.DataFrame,
+    cost: dict,
+    settings: Settings,
+    data: dict,
+    *,
+    name: str,
+    title: str,
+    folder: str | Path = cards.FOLDER,
+) -> cards.Card:
     """Write a trained network with its card and log; see `umdlib.weights.card.write`."""
     from umdlib.networks import clicknet as network
 
@@ -352,9 +364,13 @@ def save(path: Path, loop, settings, bodies, step: int, rows: list[dict], cost: 
     import torch
 
     content = {
-        "step": step, "net": loop.net.state_dict(), "optimiser": loop.optimiser.state_dict(),
-        "rows": rows, "cost": cost, "of": json.dumps(fingerprint(settings, bodies)),
-    }  # fmt: skip
+        "step": step,
+        "net": loop.net.state_dict(),
+        "optimiser": loop.optimiser.state_dict(),
+        "rows": rows,
+        "cost": cost,
+        "of": json.dumps(fingerprint(settings, bodies)),
+    }
     with replaced(path) as part:
         torch.save(content, part)
 

@@ -90,9 +90,15 @@ def train_cohort(
     if gone:
         say(f"absent from every training subject, never prompted: {', '.join(gone)}")
     net, log, cost = promptable.train(
-        bodies, settings, folder, name=name, device=device, least_subjects=least_subjects,
-        report_every=2 if smoke else 10, say=say,
-    )  # fmt: skip
+        bodies,
+        settings,
+        folder,
+        name=name,
+        device=device,
+        least_subjects=least_subjects,
+        report_every=2 if smoke else 10,
+        say=say,
+    )
     data = data_record(cohort, diet) | {"absent": gone, "withheld": list(without)}
     count = f"{len(without)} structure{'s' * (len(without) != 1)}"
     title = f"{NETWORKS[network]}, {DIETS[diet]}"

@@ -75,9 +75,7 @@ def first_pairs(cohort: Cohort, subject: str = "") -> list[tuple[Case, Case]]:
     if not pairs and subject:
         raise unknown_name("subject with a pair", subject, {p[0].subject for p in cohort.pairs()})
     if not pairs:
-        raise InputError(
-            f"No complete pair in {cohort.manifest}. A viewer of two images needs one."
-        )
+        raise InputError(f"No complete pair in {cohort.manifest}. A viewer of two images needs one.")
     return list({pair[0].session: pair for pair in reversed(pairs)}.values())[::-1]
 
 
@@ -97,13 +95,16 @@ def case_table(cases: Sequence[Case]) -> pd.DataFrame:
         image, reference = case.read()
         size = [n * s for n, s in zip(image.shape, image.spacing_mm, strict=True)]
         present = np.unique(reference.data[reference.data > 0])
-        rows.append({
-            "modality": case.modality, "unit": case.unit,
-            "voxels": " × ".join(map(str, image.shape)),
-            "spacing (mm)": " × ".join(f"{s:.3g}" for s in image.spacing_mm),
-            "field (cm)": " × ".join(f"{s / 10:.0f}" for s in size),
-            "structures": len(present),
-        })  # fmt: skip
+        rows.append(
+            {
+                "modality": case.modality,
+                "unit": case.unit,
+                "voxels": " × ".join(map(str, image.shape)),
+                "spacing (mm)": " × ".join(f"{s:.3g}" for s in image.spacing_mm),
+                "field (cm)": " × ".join(f"{s / 10:.0f}" for s in size),
+                "structures": len(present),
+            }
+        )
     return pd.DataFrame(rows)
 
 

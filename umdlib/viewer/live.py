@@ -23,11 +23,7 @@ ITK = (
 
 
 def view(
-    case: Case | Sequence[Case],
-    *,
-    engine: str = "page",
-    structure: str = "",
-    **options,
+    case: Case | Sequence[Case], *, engine: str = "page", structure: str = "", **options
 ) -> Pair | object:
     """Look at a case, or at both cases of an examination, in a notebook.
 

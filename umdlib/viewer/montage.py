@@ -9,11 +9,7 @@ from umdlib.images.volume import Volume
 # Display windows by unit: CT soft tissue; PET inverted grey, the usual 0-7 SUV; MR by percentile.
 WINDOWS: dict[str, tuple[float, float]] = {"HU": (-160.0, 240.0), "SUV": (0.0, 7.0)}
 COLOUR_MAPS: dict[str, str] = {"HU": "gray", "SUV": "gray_r", "a.u.": "gray"}
-PLANES: dict[str, tuple[int, int, int]] = {
-    "sagittal": (0, 1, 2),
-    "coronal": (1, 0, 2),
-    "axial": (2, 0, 1),
-}
+PLANES: dict[str, tuple[int, int, int]] = {"sagittal": (0, 1, 2), "coronal": (1, 0, 2), "axial": (2, 0, 1)}
 
 
 def window(volume: Volume) -> tuple[float, float]:
@@ -21,9 +17,7 @@ def window(volume: Volume) -> tuple[float, float]:
     if volume.unit in WINDOWS:
         return WINDOWS[volume.unit]
     seen = volume.data[volume.data > 0]
-    return 0.0, float(
-        np.percentile(seen[:: max(seen.size // 200_000, 1)], 99.5)
-    ) if seen.size else 1.0
+    return 0.0, float(np.percentile(seen[:: max(seen.size // 200_000, 1)], 99.5)) if seen.size else 1.0
 
 
 def axes_mm(volume: Volume) -> list[np.ndarray]:
@@ -72,9 +66,15 @@ def show(ax, picture: np.ndarray, extent: tuple, volume: Volume):
     """Draw a picture in mm with the window and colour map of its unit; returns `ax`."""
     low, high = window(volume)
     ax.imshow(
-        picture, origin="lower", extent=extent, cmap=COLOUR_MAPS[volume.unit], vmin=low, vmax=high,
-        interpolation="bilinear", aspect="equal",
-    )  # fmt: skip
+        picture,
+        origin="lower",
+        extent=extent,
+        cmap=COLOUR_MAPS[volume.unit],
+        vmin=low,
+        vmax=high,
+        interpolation="bilinear",
+        aspect="equal",
+    )
     ax.set_xticks([])
     ax.set_yticks([])
     ax.set_facecolor("white" if volume.unit == "SUV" else "black")
@@ -107,9 +107,7 @@ def reports(subjects):
     heights = [11.8 * tall(row) / sum(wide(row)) for row, _ in rows]
     size = (12.0, sum(heights) + 0.45 * len(rows))
     figure = plt.figure(figsize=size, facecolor="white", layout="none")  # draw_row places the axes
-    parts = figure.subfigures(
-        len(rows), 1, height_ratios=[h + 0.45 for h in heights], squeeze=False
-    )
+    parts = figure.subfigures(len(rows), 1, height_ratios=[h + 0.45 for h in heights], squeeze=False)
     for part, (row, title), height in zip(parts[:, 0], rows, heights, strict=True):
         draw_row(part, row, title, top=1 - 0.42 / (height + 0.45))
     return figure

@@ -54,9 +54,11 @@ def overlay_colours(
         wanted, found = reference & mask, prediction & mask
         missed, added = wanted & ~found, found & ~wanted
         for rule, key in (
-            ((wanted & found) > 0, "agree"), (missed > 0, "missed"), (added > 0, "added"),
+            ((wanted & found) > 0, "agree"),
+            (missed > 0, "missed"),
+            (added > 0, "added"),
             ((missed > 0) & (added > 0), "both"),
-        ):  # fmt: skip
+        ):
             result[rule] = (*_rgb(DIFFERENCE[key]), alpha)
     shown = {"reference": reference, "prediction": prediction}.get(overlay)
     if shown is not None:

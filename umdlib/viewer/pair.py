@@ -253,28 +253,34 @@ def _build(pair: Pair) -> _Built:
     segmenter = pair.segmenter or (pair.segmenters or ("",))[0]
     built = [
         panes.build_pane(
-            pane, pair.structures, (low, high),
-            spacing_mm=pair.spacing_mm, first=(segmenter, pair.step), structure=pair.structure,
+            pane,
+            pair.structures,
+            (low, high),
+            spacing_mm=pair.spacing_mm,
+            first=(segmenter, pair.step),
+            structure=pair.structure,
         )
         for pane in pair.panes
-    ]  # fmt: skip
+    ]
     volumes = {name: coded for b in built for name, coded in b.volumes.items()}
     centre = _centre(pair, built, (low + high) / 2)
     stills = [_still(pair, pane, b) for pane, b in zip(pair.panes, built, strict=True)]
     config = {
         "title": pair._title,
-        "structures": [
-            {"name": s.name, "title": s.title, "colour": s.colour} for s in pair.structures
-        ],
+        "structures": [{"name": s.name, "title": s.title, "colour": s.colour} for s in pair.structures],
         "segmenters": [{"name": n, "title": pair.titles.get(n, n)} for n in pair.segmenters],
         "bytes": np.dtype(webvolumes.bit_type(len(pair.structures))).itemsize,
-        "difference": overlays.DIFFERENCE, "step_title": pair.step_title,
+        "difference": overlays.DIFFERENCE,
+        "step_title": pair.step_title,
         "start": {
-            "structure": pair.structure, "segmenter": segmenter, "step": pair.step,
-            "overlay": pair.overlay, "xyz": [round(float(c), 1) for c in centre],
+            "structure": pair.structure,
+            "segmenter": segmenter,
+            "step": pair.step,
+            "overlay": pair.overlay,
+            "xyz": [round(float(c), 1) for c in centre],
         },
         "panes": [b.config for b in built],
-    }  # fmt: skip
+    }
     config["first"] = sorted({n for b in built for n in b.first})
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:10]
     config["name"] = pair.name or f"umd-{digest}"
@@ -299,9 +305,13 @@ def _centre(pair: Pair, built: list[BuiltPane], otherwise: np.ndarray) -> np.nda
 def _still(pair: Pair, pane: Pane, built: BuiltPane) -> posters.Still:
     """The poster's half: the same overlay as the viewer starts with."""
     colours = overlays.overlay_colours(
-        built.reference, built.prediction, pair.structures,
-        overlay=pair.overlay, structure=pair.structure, shape=built.data.shape,
-    )  # fmt: skip
+        built.reference,
+        built.prediction,
+        pair.structures,
+        overlay=pair.overlay,
+        structure=pair.structure,
+        shape=built.data.shape,
+    )
     return posters.Still(
         pane.modality, built.data, built.affine, colours, built.clicks, pane.title or pane.modality
     )

@@ -174,31 +174,30 @@ def build_pane(
         if prediction is chosen:
             shown, shown_name = volume, name
             clicks = tuple(
-                c for s, given in prediction.clicks.items() for c in given
-                if s == (structure or s)
-            )  # fmt: skip
+                c for s, given in prediction.clicks.items() for c in given if s == (structure or s)
+            )
     config = {
-        "modality": pane.modality, "title": pane.title or pane.modality, "unit": image.unit,
-        "image": image_name, "clipped": bool(data.max() > span[1]),
+        "modality": pane.modality,
+        "title": pane.title or pane.modality,
+        "unit": image.unit,
+        "image": image_name,
+        "clipped": bool(data.max() > span[1]),
         "span": [round(float(v), 6) for v in span],
         "window": [round(float(v), 4) for v in posters.window(pane.modality, data)],
-        "reference": reference_name, "predictions": records,
-    }  # fmt: skip
+        "reference": reference_name,
+        "predictions": records,
+    }
     initial = tuple(n for n in (image_name, reference_name, shown_name) if n)
     return BuiltPane(config, data, affine, reference, shown, clicks, volumes, initial)
 
 
-def shown_first(
-    predictions: tuple[Prediction, ...], segmenter: str, step: int
-) -> Prediction | None:
+def shown_first(predictions: tuple[Prediction, ...], segmenter: str, step: int) -> Prediction | None:
     """A segmenter's prediction at a step, or at the last one before it, as the page chooses."""
     own = [p for p in predictions if p.segmenter == segmenter and p.step <= step]
     return max(own, key=lambda p: p.step, default=None)
 
 
-def _prediction_record(
-    prediction: Prediction, structures: tuple[Structure, ...], name: str
-) -> dict:
+def _prediction_record(prediction: Prediction, structures: tuple[Structure, ...], name: str) -> dict:
     """What the script knows of one prediction; a DSC that is undefined is null."""
     dice = [float(prediction.dice.get(s.name, np.nan)) for s in structures]
     return {

@@ -80,9 +80,7 @@ def poster(stills: Sequence[Still], centre_mm: Sequence[float]) -> bytes:
         left += part.width + GAP
     stream = io.BytesIO()
     # a palette halves the file; median cut keeps greys and overlay colours apart
-    page.quantize(128, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
-        stream, "PNG", optimize=True
-    )
+    page.quantize(128, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(stream, "PNG", optimize=True)
     return stream.getvalue()
 
 

@@ -14,11 +14,7 @@ from umdlib.images.volume import Volume
 from umdlib.prompts.drawing import Click
 
 # plane -> (axis that is cut, axis drawn to the right, axis drawn upwards), all in RAS
-PLANES: dict[str, tuple[int, int, int]] = {
-    "axial": (2, 0, 1),
-    "coronal": (1, 0, 2),
-    "sagittal": (0, 1, 2),
-}
+PLANES: dict[str, tuple[int, int, int]] = {"axial": (2, 0, 1), "coronal": (1, 0, 2), "sagittal": (0, 1, 2)}
 
 # display window of each unit; MR has none of its own
 WINDOWS: dict[str, tuple[float, float]] = {"HU": (-160.0, 240.0), "SUV": (0.0, 7.0)}
@@ -73,9 +69,15 @@ def slice_picture(
     extent = _extent(affine, data.shape, right, up)
     xyz_mm = _place(affine, xyz_mm)
     ax.imshow(
-        data.take(index, axis=cut).T, origin="lower", extent=extent, vmin=low, vmax=high,
-        cmap="gray_r" if image.unit == "SUV" else "gray", interpolation="nearest", aspect="equal",
-    )  # fmt: skip
+        data.take(index, axis=cut).T,
+        origin="lower",
+        extent=extent,
+        vmin=low,
+        vmax=high,
+        cmap="gray_r" if image.unit == "SUV" else "gray",
+        interpolation="nearest",
+        aspect="equal",
+    )
     for colour, mask in (masks or {}).items():
         drawn = _canonical(mask, image.affine)[0].take(index, axis=cut).T
         if drawn.any():
@@ -84,8 +86,9 @@ def slice_picture(
     for click in clicks:
         at = _place(affine, click.xyz_mm)
         if abs(at[cut] - xyz_mm[cut]) <= depth + 1e-6:
-            ax.plot(at[right], at[up], "P" if click.positive else "X",
-                    ms=9, mfc="#f0e442", mec="black", mew=1)  # fmt: skip
+            ax.plot(
+                at[right], at[up], "P" if click.positive else "X", ms=9, mfc="#f0e442", mec="black", mew=1
+            )
     if width_mm:
         for centre, limits in ((xyz_mm[right], ax.set_xlim), (xyz_mm[up], ax.set_ylim)):
             limits(centre - width_mm / 2, centre + width_mm / 2)

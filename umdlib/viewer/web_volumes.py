@@ -54,9 +54,7 @@ class Reduction:
     def shape(self, shape: Sequence[int]) -> tuple[int, int, int]:
         """Shape of the page's grid."""
         blocks = [-(-n // b) for n, b in zip(shape, self.blocks, strict=True)]
-        return tuple(
-            max(1, math.ceil(n / s - 1e-9)) for n, s in zip(blocks, self.stretch, strict=True)
-        )
+        return tuple(max(1, math.ceil(n / s - 1e-9)) for n, s in zip(blocks, self.stretch, strict=True))
 
     def mean(self, data: np.ndarray) -> np.ndarray:
         """Intensities (I, J, K) on the page's grid, float32."""
@@ -94,9 +92,7 @@ class Reduction:
     def _window(self, data: np.ndarray, first: Sequence[int], last: Sequence[int]) -> np.ndarray:
         """Means of the page voxels from `first` to before `last`."""
         cut, places = [], []
-        for n, b, s, low, high in zip(
-            data.shape, self.blocks, self.stretch, first, last, strict=True
-        ):
+        for n, b, s, low, high in zip(data.shape, self.blocks, self.stretch, first, last, strict=True):
             at = np.clip((np.arange(low, high) + 0.5) * s - 0.5, 0, -(-n // b) - 1)
             start, stop = int(at[0]), int(at[-1]) + 2
             cut.append(slice(start * b, stop * b))
@@ -117,9 +113,7 @@ def reduction(spacing_mm: Sequence[float], target_mm: float) -> Reduction:
     """
     blocks = [max(1, int(target_mm / s + 0.05)) for s in spacing_mm]
     coarse = [s * n for s, n in zip(spacing_mm, blocks, strict=True)]
-    return Reduction(
-        tuple(blocks), tuple(target_mm / c if c < 0.9 * target_mm else 1.0 for c in coarse)
-    )
+    return Reduction(tuple(blocks), tuple(target_mm / c if c < 0.9 * target_mm else 1.0 for c in coarse))
 
 
 def block_mean(data: np.ndarray, blocks: Sequence[int]) -> np.ndarray:
@@ -270,9 +264,7 @@ def bit_volume(masks: Sequence[np.ndarray | None], shape: tuple[int, int, int]) 
 def bit_type(structures: int) -> type[np.unsignedinteger]:
     """Narrowest unsigned type with a bit for each structure."""
     if structures > MOST_STRUCTURES:
-        raise InputError(
-            f"{structures} structures in one viewer. It shows at most {MOST_STRUCTURES}."
-        )
+        raise InputError(f"{structures} structures in one viewer. It shows at most {MOST_STRUCTURES}.")
     return next(t for t, n in ((np.uint8, 8), (np.uint16, 16), (np.uint32, 32)) if structures <= n)
 
 

@@ -27,6 +27,6 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "verified",
             "vet",
             "where_text",
-        ],
+        ]
     },
 )

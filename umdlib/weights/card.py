@@ -108,9 +108,7 @@ def write(
     raw = save({k: _stored(v, k, card.name, half) for k, v in state.items()})
     shipped = Path(folder).resolve() == FOLDER.resolve()
     if shipped and len(raw) > MAX_BYTES:
-        raise InputError(
-            f"Weights of '{card.name}' take {len(raw)} bytes. The package takes {MAX_BYTES}."
-        )
+        raise InputError(f"Weights of '{card.name}' take {len(raw)} bytes. The package takes {MAX_BYTES}.")
     folder = Path(folder)
     paths = files(card.name, folder)
     with replaced(paths["log"]) as part:
@@ -167,9 +165,7 @@ def check(name: str, *, folder: str | Path = FOLDER) -> Path:
     if path.stat().st_size != card.size:
         raise InputError(f"Weights {path} hold {path.stat().st_size} bytes, not {card.size}.")
     if (digest := weights.sha256(path)) != card.sha256:
-        raise InputError(
-            f"Weights {path} have sha256 {digest[:12]}…, not {card.sha256[:12]}… of their card."
-        )
+        raise InputError(f"Weights {path} have sha256 {digest[:12]}…, not {card.sha256[:12]}… of their card.")
     return path
 
 
@@ -219,9 +215,12 @@ def item(name: str, *, folder: str | Path = FOLDER) -> Weights:
     if Path(folder) != FOLDER:
         own = read(name, folder=folder)
         return Weights(
-            file=str(files(name, folder)["weights"]), where="your own training", licence="yours",
-            size=own.size, sha256=own.sha256,
-        )  # fmt: skip
+            file=str(files(name, folder)["weights"]),
+            where="your own training",
+            licence="yours",
+            size=own.size,
+            sha256=own.sha256,
+        )
     known = read(name) if name in names() else None
     return Weights(
         file=f"released/{name}.safetensors",
@@ -268,16 +267,24 @@ def cost_table(wanted: Iterable[str], *, folder: str | Path = FOLDER) -> pd.Data
     rows = []
     for name in wanted:
         card = read(name, folder=folder)
-        rows.append({
-            "name": name, "title": card.title, "parameters": card.parameters,
-            "modalities": ", ".join(card.data["modalities"]),
-            "session": card.data.get("session", ""), "subjects": card.data["subjects"],
-            "data_seed": card.data["seed"], "training_seed": card.settings.get("seed", "–"),
-            "iterations": _iterations(card.settings),
-            "cpu_minutes": card.cost["cpu_seconds"] / 60,
-            "wall_minutes": card.cost["wall_seconds"] / 60, "cores": card.cost["cores"],
-            "device": card.cost["device"], "megabytes": card.size / 1e6,
-        })  # fmt: skip
+        rows.append(
+            {
+                "name": name,
+                "title": card.title,
+                "parameters": card.parameters,
+                "modalities": ", ".join(card.data["modalities"]),
+                "session": card.data.get("session", ""),
+                "subjects": card.data["subjects"],
+                "data_seed": card.data["seed"],
+                "training_seed": card.settings.get("seed", "–"),
+                "iterations": _iterations(card.settings),
+                "cpu_minutes": card.cost["cpu_seconds"] / 60,
+                "wall_minutes": card.cost["wall_seconds"] / 60,
+                "cores": card.cost["cores"],
+                "device": card.cost["device"],
+                "megabytes": card.size / 1e6,
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -290,9 +297,7 @@ def _iterations(settings: dict) -> int:
 
 def _check_name(name: str) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        raise InputError(
-            f"Invalid name '{name}' of a network. Small letters, digits and underscores only."
-        )
+        raise InputError(f"Invalid name '{name}' of a network. Small letters, digits and underscores only.")
 
 
 def _check_card(card: Card, source: str) -> None:

@@ -211,11 +211,7 @@ def fill(net, state: dict, name: str) -> None:
         good = len(own) - len(absent) - len(shapes)
         faults = [
             f"{label} {', '.join(map(str, keys[:3]))}{' …' if len(keys) > 3 else ''}"
-            for label, keys in (
-                ("missing", absent),
-                ("foreign", foreign),
-                ("of another shape", shapes),
-            )
+            for label, keys in (("missing", absent), ("foreign", foreign), ("of another shape", shapes))
             if keys
         ]
         raise InputError(
@@ -254,11 +250,7 @@ def _wanted(text: str) -> str:
     import re
 
     found = re.search(r"GLOBAL ([\w.]+)", text)
-    return (
-        f"the pickle asks for {found.group(1)}"
-        if found
-        else "the pickle asks for more than tensors"
-    )
+    return f"the pickle asks for {found.group(1)}" if found else "the pickle asks for more than tensors"
 
 
 def _recorded() -> dict[str, str]:
@@ -269,9 +261,7 @@ def _recorded() -> dict[str, str]:
     try:
         return {k: v["sha256"] for k, v in json.loads(path.read_text("utf-8")).items()}
     except (ValueError, TypeError, KeyError, AttributeError):
-        raise InputError(
-            f"File {path} is no table of hashes. Remove it to record them anew."
-        ) from None
+        raise InputError(f"File {path} is no table of hashes. Remove it to record them anew.") from None
 
 
 def _record(file: str, digest: str) -> None:
@@ -301,13 +291,17 @@ def table() -> pd.DataFrame:
             state = "missing" if not here else "here"
             if here and missing(item, name):
                 state = "other size"
-            rows.append({
-                "segmenter": name, "file": item.file,
-                "state": "in a package" if state == "here" and item.package else state,
-                "megabytes": path.stat().st_size / 1e6 if here else np.nan,
-                "licence": item.licence, "where": item.where,
-                "sha256": known_hash(item) or "",
-            })  # fmt: skip
+            rows.append(
+                {
+                    "segmenter": name,
+                    "file": item.file,
+                    "state": "in a package" if state == "here" and item.package else state,
+                    "megabytes": path.stat().st_size / 1e6 if here else np.nan,
+                    "licence": item.licence,
+                    "where": item.where,
+                    "sha256": known_hash(item) or "",
+                }
+            )
     columns = ["segmenter", "file", "state", "megabytes", "licence", "where", "sha256"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -330,9 +324,7 @@ def where_text(segmenter: str) -> str:
     record = segmenters.get(segmenter)
     if not record.weights:
         return f"Segmenter '{segmenter}' needs no weights."
-    return "\n".join(
-        f"{path_of(w)}\n    from {w.where}\n    licence: {w.licence}" for w in record.weights
-    )
+    return "\n".join(f"{path_of(w)}\n    from {w.where}\n    licence: {w.licence}" for w in record.weights)
 
 
 def check_text(segmenter: str | None = None, *, accept: str | None = None) -> str:
@@ -403,8 +395,7 @@ def download(url: str, path: Path, *, timeout_s: float = 60.0) -> None:
         ) from None
     if expected is not None and part.stat().st_size != expected:
         raise InputError(
-            f"{url} broke off after {part.stat().st_size} of {expected} bytes. "
-            f"The same command goes on."
+            f"{url} broke off after {part.stat().st_size} of {expected} bytes. The same command goes on."
         )
     os.replace(part, path)
 

@@ -26,8 +26,13 @@ VOCABULARY = ["<s>", "<pad>", "</s>", "[UNK]", "<mask>", "liver", "left", "kidne
 
 
 def main() -> None:
-    os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "localhost",
-                   "MASTER_PORT": str(20000 + os.getpid() % 20000)}  # fmt: skip
+    os.environ |= {
+        "RANK": "0",
+        "LOCAL_RANK": "0",
+        "WORLD_SIZE": "1",
+        "MASTER_ADDR": "localhost",
+        "MASTER_PORT": str(20000 + os.getpid() % 20000),
+    }
     sys.path[:0] = [CHECKOUT, f"{CHECKOUT}/model/dynamic-network-architectures-main"]
     if not torch.cuda.is_available():
         without_gpu()
@@ -35,15 +40,32 @@ def main() -> None:
     resize()
     job = {"image": str(FOLDER / "i.nii.gz"), "label": WORDS, "dataset": "d", "modality": MODALITY}
     (FOLDER / "job.jsonl").write_text(json.dumps(job))
-    sys.argv = ["inference.py", "--rcd_dir", str(FOLDER / "out"), "--datasets_jsonl",
-                str(FOLDER / "job.jsonl"), "--vision_backbone", "UNET", "--crop_size",
-                *map(str, PATCH), "--checkpoint", str(FOLDER / "w.pth"), "--text_encoder", "ours",
-                "--text_encoder_checkpoint", str(FOLDER / "t.pth"), "--batchsize_3d", "1",
-                "--num_workers", "0"]  # fmt: skip
+    sys.argv = [
+        "inference.py",
+        "--rcd_dir",
+        str(FOLDER / "out"),
+        "--datasets_jsonl",
+        str(FOLDER / "job.jsonl"),
+        "--vision_backbone",
+        "UNET",
+        "--crop_size",
+        *map(str, PATCH),
+        "--checkpoint",
+        str(FOLDER / "w.pth"),
+        "--text_encoder",
+        "ours",
+        "--text_encoder_checkpoint",
+        str(FOLDER / "t.pth"),
+        "--batchsize_3d",
+        "1",
+        "--num_workers",
+        "0",
+    ]
     source = Path(CHECKOUT, "inference.py").read_text("utf-8")
     if not torch.cuda.is_available():
-        source = source.replace('torch.device("cuda", int(os.environ["LOCAL_RANK"]))',
-                                'torch.device("cpu")').replace('"nccl"', '"gloo"')  # fmt: skip
+        source = source.replace(
+            'torch.device("cuda", int(os.environ["LOCAL_RANK"]))', 'torch.device("cpu")'
+        ).replace('"nccl"', '"gloo"')
     scope = {"__name__": "official"}
     exec(compile(source, "inference.py", "exec"), scope)
     args = scope["parse_args"]()
@@ -93,9 +115,7 @@ def save_random_weights(scope: dict, args) -> None:
     """Checkpoints in the form of the published ones."""
     torch.manual_seed(7)
     net = scope["build_maskformer"](args, torch.device("cpu"), 0)
-    words = scope["Text_Encoder"](
-        text_encoder="ours", checkpoint=None, gpu_id=0, device=torch.device("cpu")
-    )
+    words = scope["Text_Encoder"](text_encoder="ours", checkpoint=None, gpu_id=0, device=torch.device("cpu"))
     with torch.no_grad():
         for value in (*net.parameters(), *words.parameters()):
             value += 0.02 * torch.randn_like(value)
@@ -108,12 +128,15 @@ def save_grid() -> None:
     import monai.transforms as transforms
 
     keys = ["image"]
-    image = transforms.Compose([
-        transforms.LoadImaged(keys), transforms.EnsureChannelFirstd(keys),
-        transforms.Orientationd(keys, axcodes="RAS"),
-        transforms.Spacingd(keys, pixdim=(1, 1, 3), mode="bilinear"),
-        transforms.CropForegroundd(keys, source_key="image"),
-    ])({"image": str(FOLDER / "i.nii.gz")})["image"]  # fmt: skip
+    image = transforms.Compose(
+        [
+            transforms.LoadImaged(keys),
+            transforms.EnsureChannelFirstd(keys),
+            transforms.Orientationd(keys, axcodes="RAS"),
+            transforms.Spacingd(keys, pixdim=(1, 1, 3), mode="bilinear"),
+            transforms.CropForegroundd(keys, source_key="image"),
+        ]
+    )({"image": str(FOLDER / "i.nii.gz")})["image"]
     nib.save(nib.Nifti1Image(image[0].numpy(), np.asarray(image.affine)), FOLDER / "grid.nii.gz")
 
 

@@ -35,9 +35,14 @@ def main() -> None:
     from data_process.demo_data_process import process_ct_gt
 
     args = SimpleNamespace(
-        test_mode=True, spatial_size=SPATIAL, patch_size=(4, 16, 16), infer_overlap=0.5,
-        clip_ckpt=f"{CHECKOUT}/config/clip", visualize=False, use_zoom_in=True,
-    )  # fmt: skip
+        test_mode=True,
+        spatial_size=SPATIAL,
+        patch_size=(4, 16, 16),
+        infer_overlap=0.5,
+        clip_ckpt=f"{CHECKOUT}/config/clip",
+        visualize=False,
+        use_zoom_in=True,
+    )
     net = random_network(inference_demo, args)
     item = process_ct_gt(str(FOLDER / "i.nii.gz"), str(FOLDER / "g.nii.gz"), ["liver"], SPATIAL)
     numbers = voxel_numbers()
@@ -49,17 +54,28 @@ def main() -> None:
         inference_demo.select_points = drawing(positive, negative, drawn, seed=number)
         torch.manual_seed(number)
         record = inference_demo.zoom_in_zoom_out(
-            args, net, item["image"].float()[None], item["zoom_out_image"].float()[None],
-            item["label"][None], item["zoom_out_label"][None], categories=["liver"],
-        )  # fmt: skip
+            args,
+            net,
+            item["image"].float()[None],
+            item["zoom_out_image"].float()[None],
+            item["label"][None],
+            item["zoom_out_label"][None],
+            categories=["liver"],
+        )
         mask = (torch.sigmoid(record["liver"][4]) > 0.5).numpy()
         whole = np.zeros(numbers.whole, np.uint8)
         whole.flat[numbers.crop[numbers.crop > 0] - 1] = mask[numbers.crop > 0]
         nib.save(nib.Nifti1Image(whole, numbers.affine), FOLDER / f"{number}.nii.gz")
-        cases.append({
-            "said": said, "mask": f"{number}.nii.gz", "box": box, "text": text, "seed": number,
-            "voxels": [[shown(numbers, point), sign] for point, sign in drawn],
-        })  # fmt: skip
+        cases.append(
+            {
+                "said": said,
+                "mask": f"{number}.nii.gz",
+                "box": box,
+                "text": text,
+                "seed": number,
+                "voxels": [[shown(numbers, point), sign] for point, sign in drawn],
+            }
+        )
     (FOLDER / "cases.json").write_text(json.dumps(cases))
 
 
@@ -68,10 +84,14 @@ def random_network(inference_demo, args):
     torch.manual_seed(0)
     sam = inference_demo.sam_model_registry["vit"](args=args)
     net = inference_demo.SegVol(
-        image_encoder=sam.image_encoder, mask_decoder=sam.mask_decoder,
-        prompt_encoder=sam.prompt_encoder, clip_ckpt=args.clip_ckpt, roi_size=args.spatial_size,
-        patch_size=args.patch_size, test_mode=True,
-    ).cuda()  # fmt: skip
+        image_encoder=sam.image_encoder,
+        mask_decoder=sam.mask_decoder,
+        prompt_encoder=sam.prompt_encoder,
+        clip_ckpt=args.clip_ckpt,
+        roi_size=args.spatial_size,
+        patch_size=args.patch_size,
+        test_mode=True,
+    ).cuda()
     net = torch.nn.DataParallel(net, device_ids=[0])
     with torch.no_grad():
         for value in net.parameters():
@@ -97,24 +117,22 @@ def drawing(positive, negative, drawn: list, seed: int):
 def voxel_numbers() -> SimpleNamespace:
     """The number of every voxel of the file, sent through the demo's own transforms."""
     import monai.transforms as transforms
-    from data_process.demo_data_process import (
-        DimTranspose,
-        ForegroundNormalization,
-        MinMaxNormalization,
-    )
+    from data_process.demo_data_process import DimTranspose, ForegroundNormalization, MinMaxNormalization
 
     file = nib.load(FOLDER / "i.nii.gz")
     number = np.arange(1, np.prod(file.shape) + 1).reshape(file.shape)
     item = {"image": np.asarray(file.dataobj, np.float32)[None], "label": number[None]}
     both = ["image", "label"]
-    crop = transforms.Compose([
-        ForegroundNormalization(keys=["image"]), DimTranspose(keys=both), MinMaxNormalization(),
-        transforms.SpatialPadd(keys=both, spatial_size=SPATIAL, mode="constant"),
-        transforms.CropForegroundd(keys=both, source_key="image"),
-    ])(item)["label"]  # fmt: skip
-    return SimpleNamespace(
-        whole=file.shape, affine=file.affine, crop=np.asarray(crop)[0].astype(np.int64)
-    )
+    crop = transforms.Compose(
+        [
+            ForegroundNormalization(keys=["image"]),
+            DimTranspose(keys=both),
+            MinMaxNormalization(),
+            transforms.SpatialPadd(keys=both, spatial_size=SPATIAL, mode="constant"),
+            transforms.CropForegroundd(keys=both, source_key="image"),
+        ]
+    )(item)["label"]
+    return SimpleNamespace(whole=file.shape, affine=file.affine, crop=np.asarray(crop)[0].astype(np.int64))
 
 
 def shown(numbers: SimpleNamespace, point: list) -> list[int]:

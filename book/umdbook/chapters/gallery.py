@@ -74,9 +74,7 @@ def largest_losses(
     True
     """
     rows = _first_predictions(table, segmenter, session, metric)
-    wide = rows.pivot_table(
-        index=["subject", "structure"], columns="modality", values=metric, sort=False
-    )
+    wide = rows.pivot_table(index=["subject", "structure"], columns="modality", values=metric, sort=False)
     structural = labels.session(session).structural
     if structural not in wide or "PET" not in wide:
         return pd.DataFrame(columns=["subject", "structure", "structural", "pet", "difference"])
@@ -122,9 +120,7 @@ def first_prompt(table: pd.DataFrame, segmenter: str) -> str:
     return "centre" if given.eq("centre").any() or given.empty else str(given.iloc[0])
 
 
-def foci_found(
-    reference: np.ndarray, prediction: np.ndarray, *, smallest: int = 1
-) -> tuple[int, int]:
+def foci_found(reference: np.ndarray, prediction: np.ndarray, *, smallest: int = 1) -> tuple[int, int]:
     """How many separate parts of a reference a prediction touches, and how many there are.
 
     Parameters
@@ -206,15 +202,10 @@ def foci_words(foci: pd.DataFrame) -> str:
     by = foci.groupby("structure", sort=False).agg(
         subjects=("subject", "nunique"), parts=("parts", "sum"), found=("found", "sum")
     )
-    lines = [
-        "| structure | subjects | parts | found by one click | share |",
-        "|---|---|---|---|---|",
-    ]
+    lines = ["| structure | subjects | parts | found by one click | share |", "|---|---|---|---|---|"]
     for name, row in by.iterrows():
         share = row["found"] / row["parts"]
-        lines.append(
-            f"| {name} | {row['subjects']} | {row['parts']} | {row['found']} | {share:.0%} |"
-        )
+        lines.append(f"| {name} | {row['subjects']} | {row['parts']} | {row['found']} | {share:.0%} |")
     total, hit = int(by["parts"].sum()), int(by["found"].sum())
     said = (
         f"After one click each, the predictions touch {hit} of {total} parts "
@@ -227,10 +218,7 @@ def gallery_words(cohort: Cohort, *, segmenter: str, session: str, prompt: str =
     """Which segmenter, session and prompt the gallery shows, as one Markdown sentence."""
     title = labels.session(session).title
     count = len(cohort.subjects(session))
-    return (
-        f"Shown: segmenter `{segmenter}` on the {count} {title} subjects of this run, "
-        f"{_asked(prompt)}."
-    )
+    return f"Shown: segmenter `{segmenter}` on the {count} {title} subjects of this run, {_asked(prompt)}."
 
 
 def _asked(prompt: str) -> str:
@@ -242,9 +230,7 @@ def _asked(prompt: str) -> str:
     return f"prompted by the protocol `{prompt}`"
 
 
-def _first_predictions(
-    table: pd.DataFrame, segmenter: str, session: str, metric: str
-) -> pd.DataFrame:
+def _first_predictions(table: pd.DataFrame, segmenter: str, session: str, metric: str) -> pd.DataFrame:
     """Scored predictions after the first prompt, before any correction."""
     keep = table["segmenter"].eq(segmenter) & table["session"].eq(session)
     keep &= table["prompt"].eq(first_prompt(table, segmenter))

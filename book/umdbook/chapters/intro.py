@@ -64,8 +64,11 @@ def typical_subject(
     InputError
         If there is no pair.
     """
-    part = scores[(scores["session"] == session) & (scores["segmenter"] == segmenter)
-                  & (scores["structure"] == structure)]  # fmt: skip
+    part = scores[
+        (scores["session"] == session)
+        & (scores["segmenter"] == segmenter)
+        & (scores["structure"] == structure)
+    ]
     pairs = paired.paired_differences(condition(part), metric=metric).dropna(subset=["difference"])
     if pairs.empty:
         raise InputError(f"No pair of {structure} by {segmenter} in session {session}.")
@@ -91,9 +94,13 @@ NOTHING = (
 
 
 def opening(
-    scores: pd.DataFrame, sessions: Sequence[str], structures: Sequence[str], *,
-    segmenter: str = "", metric: str = "dice",
-) -> Opening | None:  # fmt: skip
+    scores: pd.DataFrame,
+    sessions: Sequence[str],
+    structures: Sequence[str],
+    *,
+    segmenter: str = "",
+    metric: str = "dice",
+) -> Opening | None:
     """The first session and structure in which the best segmenter with pairs has one.
 
     Parameters
@@ -116,9 +123,8 @@ def opening(
         rows = scores[scores["session"].eq(session) & scores["step"].eq(0)]
         rows = rows[rows["modality"].eq(labels.session(session).structural)]
         means = rows.groupby("segmenter", sort=False).agg(
-            clickless=("prompt", lambda names: names.iloc[0].startswith(CLICKLESS)),
-            score=(metric, "mean"),
-        )  # fmt: skip
+            clickless=("prompt", lambda names: names.iloc[0].startswith(CLICKLESS)), score=(metric, "mean")
+        )
         order = means.dropna().sort_values(["clickless", "score"], ascending=[True, False])
         for name in [segmenter] if segmenter else order.index:
             for structure in structures:
@@ -137,9 +143,7 @@ def finding_html(row: pd.Series, *, title: str, n_structures: int) -> str:
     number = f"{row['estimate']:+.3f}".replace("-", "−")
     structures = "1 structure" if n_structures == 1 else f"{n_structures} structures"
     low, high = (f"{row[k]:+.3f}".replace("-", "−") for k in ("ci_low", "ci_high"))
-    given = (
-        f"the prompt '{row['prompt']}'" if row["prompt"].startswith(CLICKLESS) else "the same click"
-    )
+    given = f"the prompt '{row['prompt']}'" if row["prompt"].startswith(CLICKLESS) else "the same click"
     return (
         f'<div class="umd-finding"><strong>{number}</strong><span>mean change in overlap with the '
         f"reference (DSC, 0 to 1) from {session.structural} to PET under {given}; 95&nbsp;% "

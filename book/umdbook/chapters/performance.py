@@ -68,7 +68,7 @@ def read_fuzz(path: str | Path) -> dict[str, float]:
     return found | {
         "ties_pairs": ties["pairs"],
         "ties_hausdorff_mm": max(ties["differences"][m] for m in ("hausdorff", "hausdorff_95")),
-    }  # fmt: skip
+    }
 
 
 def ratio_table(report: dict, grid: str) -> pd.DataFrame:
@@ -125,9 +125,7 @@ def limit_table(report: dict) -> pd.DataFrame:
     """Our times as multiples of reading both volumes from memory once."""
     rows = pd.DataFrame(report["scoring"])
     own = rows[rows["system"].str.startswith((OWN, LIMIT))]
-    wide = own.pivot_table(
-        index=["grid", "quality"], columns="system", values="seconds", sort=False
-    )
+    wide = own.pivot_table(index=["grid", "quality"], columns="system", values="seconds", sort=False)
     shown = pd.DataFrame({f"{LIMIT}, ms": (1000 * wide[LIMIT]).round(1)})
     for name in (f"{OWN}, Dice and volumes", f"{OWN}, surface Dice", OWN):
         if name not in wide:  # a run made before it was measured
@@ -174,13 +172,16 @@ def size_table(report: dict) -> pd.DataFrame:
     """Milliseconds by size of the volume, and nanoseconds a surface cell."""
     keys = ["grid", "quality", "voxels", "cells", "seconds"]
     table = pd.DataFrame([r for r in report["scaling"] if "voxels" in r], columns=keys)
-    return pd.DataFrame({
-        "grid": table["grid"], "prediction": table["quality"],
-        "million voxels": (table["voxels"] / 1e6).map(three_digits),
-        "thousand surface cells": (table["cells"] / 1e3).round(0).astype(int),
-        "CPU ms": (1000 * table["seconds"]).round(0).astype(int),
-        "ns a cell": (1e9 * table["seconds"] / table["cells"]).round(0).astype(int),
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "grid": table["grid"],
+            "prediction": table["quality"],
+            "million voxels": (table["voxels"] / 1e6).map(three_digits),
+            "thousand surface cells": (table["cells"] / 1e3).round(0).astype(int),
+            "CPU ms": (1000 * table["seconds"]).round(0).astype(int),
+            "ns a cell": (1e9 * table["seconds"] / table["cells"]).round(0).astype(int),
+        }
+    )
 
 
 def three_digits(value: float) -> str:
@@ -201,8 +202,7 @@ def ratio_plot(report: dict, grid: str, ax: plt.Axes | None = None) -> plt.Axes:
     names = rows.groupby("system")["ratio"].max().sort_values().index
     for quality, marker, colour in (("good", "o", "#0072b2"), ("poor", "s", "#d55e00")):
         part = rows[rows["quality"] == quality].set_index("system").reindex(names)
-        ax.plot(part["ratio"], np.arange(len(names)), marker, color=colour,
-                label=f"{quality} prediction")  # fmt: skip
+        ax.plot(part["ratio"], np.arange(len(names)), marker, color=colour, label=f"{quality} prediction")
     ax.axvline(1, color="#444444", lw=1)
     ax.set_yticks(np.arange(len(names)), names)
     ax.set(xscale="log", xlabel="CPU time, multiple of this project's")

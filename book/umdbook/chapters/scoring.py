@@ -82,33 +82,47 @@ def definitions(
         ``metric, definition, used by, value``; the first of each metric is this project's.
     """
     own = metrics.score(
-        reference.astype(np.uint8), prediction.astype(np.uint8),
-        spacing_mm=spacing_mm, values=[1], tolerances_mm=(tolerance_mm,),
-    ).iloc[0]  # fmt: skip
+        reference.astype(np.uint8),
+        prediction.astype(np.uint8),
+        spacing_mm=spacing_mm,
+        values=[1],
+        tolerances_mm=(tolerance_mm,),
+    ).iloc[0]
     there, back = _voxel_distances(reference, prediction, spacing_mm)
     pooled = np.concatenate([there, back])
-    cells = [
-        cell_distances(*p, spacing_mm) for p in ((reference, prediction), (prediction, reference))
-    ]
+    cells = [cell_distances(*p, spacing_mm) for p in ((reference, prediction), (prediction, reference))]
     means = [np.average(c["distance_mm"], weights=c["area_mm2"]) for c in cells]
     rows = [
-        ("NSD", "share of surface area, cells between voxels", "this project, surface-distance",
-         own[f"surface_dice_{tolerance_mm:g}mm"]),
-        ("NSD", "share of edge voxels", "MONAI (default), MetricsReloaded",
-         (pooled <= tolerance_mm).mean()),
-        ("NSD", "mean of the two directions' shares", "panoptica",
-         ((there <= tolerance_mm).mean() + (back <= tolerance_mm).mean()) / 2),
-        ("HD95", "area-weighted, larger direction", "this project, surface-distance",
-         own["hausdorff_95"]),
-        ("HD95", "edge voxels, larger direction, interpolated", "MONAI, MetricsReloaded",
-         max(np.percentile(there, 95), np.percentile(back, 95))),
-        ("HD95", "edge voxels of both directions pooled", "medpy, panoptica",
-         np.percentile(pooled, 95)),
+        (
+            "NSD",
+            "share of surface area, cells between voxels",
+            "this project, surface-distance",
+            own[f"surface_dice_{tolerance_mm:g}mm"],
+        ),
+        ("NSD", "share of edge voxels", "MONAI (default), MetricsReloaded", (pooled <= tolerance_mm).mean()),
+        (
+            "NSD",
+            "mean of the two directions' shares",
+            "panoptica",
+            ((there <= tolerance_mm).mean() + (back <= tolerance_mm).mean()) / 2,
+        ),
+        ("HD95", "area-weighted, larger direction", "this project, surface-distance", own["hausdorff_95"]),
+        (
+            "HD95",
+            "edge voxels, larger direction, interpolated",
+            "MONAI, MetricsReloaded",
+            max(np.percentile(there, 95), np.percentile(back, 95)),
+        ),
+        ("HD95", "edge voxels of both directions pooled", "medpy, panoptica", np.percentile(pooled, 95)),
         ("ASSD", "area-weighted, both surfaces pooled", "this project", own["assd"]),
-        ("ASSD", "area-weighted, mean of two directions", "from surface-distance's two numbers",
-         np.mean(means)),
+        (
+            "ASSD",
+            "area-weighted, mean of two directions",
+            "from surface-distance's two numbers",
+            np.mean(means),
+        ),
         ("ASSD", "edge voxels pooled", "MONAI, medpy, MetricsReloaded", pooled.mean()),
-    ]  # fmt: skip
+    ]
     return pd.DataFrame(rows, columns=["metric", "definition", "used by", "value"])
 
 
@@ -124,9 +138,12 @@ def tolerance_curve(
 ) -> pd.DataFrame:
     """Surface Dice by tolerance: ``tolerance_mm, surface_dice``, and Dice in ``dice``."""
     row = metrics.score(
-        reference.astype(np.uint8), prediction.astype(np.uint8),
-        spacing_mm=spacing_mm, values=[1], tolerances_mm=tolerances_mm,
-    ).iloc[0]  # fmt: skip
+        reference.astype(np.uint8),
+        prediction.astype(np.uint8),
+        spacing_mm=spacing_mm,
+        values=[1],
+        tolerances_mm=tolerances_mm,
+    ).iloc[0]
     values = [row[f"surface_dice_{tau:g}mm"] for tau in tolerances_mm]
     curve = pd.DataFrame({"tolerance_mm": tolerances_mm, "surface_dice": values})
     return curve.assign(dice=row["dice"])
@@ -163,9 +180,7 @@ def grid_ceilings(fine_mm: tuple, coarse_mm: tuple, tolerances_mm=(1.0, 5.0)) ->
         mask = ellipsoid(shape, fine_mm, (0, 0, 0), half).astype(np.uint8)
         there = geometry.resample(mask, fine, coarse, to_shape, order=0)
         back = geometry.resample(there, coarse, fine, shape, order=0)
-        score = metrics.score(
-            mask, back, spacing_mm=fine_mm, values=[1], tolerances_mm=tolerances_mm
-        )
+        score = metrics.score(mask, back, spacing_mm=fine_mm, values=[1], tolerances_mm=tolerances_mm)
         tables.append(score.assign(structure=name))
     table = pd.concat(tables, ignore_index=True)
     return table[["structure", *table.columns.drop(["structure", "value"])]]
@@ -187,13 +202,10 @@ def mask_plot(reference, prediction, k: int, ax: plt.Axes | None = None) -> plt.
     ax = ax or plt.gca()
     colours = np.ones((*reference.shape[:2], 3))
     a, b = reference[:, :, k], prediction[:, :, k]
-    for where, colour in (
-        (a & b, "#bbbbbb"), (a & ~b, REFERENCE_COLOUR), (b & ~a, PREDICTION_COLOUR)
-    ):  # fmt: skip
+    for where, colour in ((a & b, "#bbbbbb"), (a & ~b, REFERENCE_COLOUR), (b & ~a, PREDICTION_COLOUR)):
         colours[where] = plt.matplotlib.colors.to_rgb(colour)
     ax.imshow(colours.transpose(1, 0, 2), origin="lower", interpolation="nearest")
-    for colour, text in (("#bbbbbb", "in both"), (REFERENCE_COLOUR, "missed"),
-                         (PREDICTION_COLOUR, "added")):  # fmt: skip
+    for colour, text in (("#bbbbbb", "in both"), (REFERENCE_COLOUR, "missed"), (PREDICTION_COLOUR, "added")):
         ax.plot([], [], "s", color=colour, label=text)
     ax.legend(loc="upper right", frameon=False)
     ax.set(xlabel="i (voxels)", ylabel="j (voxels)")
@@ -212,10 +224,16 @@ def surface_plot(
         cells = cell_distances(mask, other, spacing_mm)
         cells = cells[cells["k"] == k]
         near = cells["distance_mm"] <= tolerance_mm
-        ax.plot("i", "j", marker, data=cells[near], color=colour, ms=4,
-                label=f"{name}, within {tolerance_mm:g} mm")  # fmt: skip
-        ax.plot("i", "j", marker, data=cells[~near], color=colour, ms=4, mfc="none",
-                label=f"{name}, farther")  # fmt: skip
+        ax.plot(
+            "i",
+            "j",
+            marker,
+            data=cells[near],
+            color=colour,
+            ms=4,
+            label=f"{name}, within {tolerance_mm:g} mm",
+        )
+        ax.plot("i", "j", marker, data=cells[~near], color=colour, ms=4, mfc="none", label=f"{name}, farther")
     ax.set(aspect="equal", xlabel="i (voxels)", ylabel="j (voxels)")
     ax.legend(loc="upper right", frameon=False, fontsize=8)
     return ax
@@ -224,8 +242,7 @@ def surface_plot(
 def tolerance_plot(curve: pd.DataFrame, voxel_mm: float, ax: plt.Axes | None = None) -> plt.Axes:
     """Surface Dice against tolerance, with Dice, 1 mm and the voxel's edge marked."""
     ax = ax or plt.gca()
-    ax.step(curve["tolerance_mm"], curve["surface_dice"], where="post", color="#009e73",
-            label="NSD")  # fmt: skip
+    ax.step(curve["tolerance_mm"], curve["surface_dice"], where="post", color="#009e73", label="NSD")
     ax.axhline(curve["dice"].iloc[0], color="#444444", ls="--", label="DSC")
     ax.axvline(1, color=PREDICTION_COLOUR, lw=1, label="1 mm")
     ax.axvline(voxel_mm, color=REFERENCE_COLOUR, lw=1, ls=":", label=f"voxel, {voxel_mm:g} mm")

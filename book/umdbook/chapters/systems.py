@@ -34,12 +34,14 @@ def state_table(device: str = "cpu") -> pd.DataFrame:
     for name in segmenters.names():
         record = segmenters.get(name)
         state = segmenters.availability(record, device)
-        rows.append({
-            "System": f"{record.title} (`{name}`)",
-            "Takes": _kinds(record),
-            "Runs": "in its own environment" if record.external else "in process",
-            "Here": "ready" if state.ok else "unavailable",
-        })  # fmt: skip
+        rows.append(
+            {
+                "System": f"{record.title} (`{name}`)",
+                "Takes": _kinds(record),
+                "Runs": "in its own environment" if record.external else "in process",
+                "Here": "ready" if state.ok else "unavailable",
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -88,13 +90,15 @@ def parity() -> pd.DataFrame:
 def parity_markdown() -> str:
     """The record of parity as a table: differing voxels of all, and of how many in the mask."""
     table = parity()
-    shown = pd.DataFrame({
-        "System": table["system"],
-        "Prompt": table["prompts"],
-        "Phantom": table["grid"],
-        "In the mask": [f"{n:,}" for n in table["foreground"]],
-        "Differing": [f"{n:,}" for n in table["differing"]],
-    })  # fmt: skip
+    shown = pd.DataFrame(
+        {
+            "System": table["system"],
+            "Prompt": table["prompts"],
+            "Phantom": table["grid"],
+            "In the mask": [f"{n:,}" for n in table["foreground"]],
+            "Differing": [f"{n:,}" for n in table["differing"]],
+        }
+    )
     sides = {"In the mask": "right", "Differing": "right"}
     return markdown_table(shown, align=sides)
 
@@ -126,13 +130,15 @@ def cost_markdown(path: str | Path) -> str:
         return "No full-size system was timed: `python benchmarks/systems.py` does it."
     try:
         table = pd.DataFrame(json.loads(path.read_text("utf-8"))["rows"])
-        shown = pd.DataFrame({
-            "System": [title(n) for n in table["segmenter"]],
-            "Unit of work": table["unit"],
-            "Parameters (million)": table["million parameters"],
-            "CPU seconds": table["CPU seconds"],
-            "Peak memory (MB)": table["peak MB"],
-        })  # fmt: skip
+        shown = pd.DataFrame(
+            {
+                "System": [title(n) for n in table["segmenter"]],
+                "Unit of work": table["unit"],
+                "Parameters (million)": table["million parameters"],
+                "CPU seconds": table["CPU seconds"],
+                "Peak memory (MB)": table["peak MB"],
+            }
+        )
     except (ValueError, KeyError) as error:
         raise InputError(f"File {path} holds no times of systems: {error}.") from None
     return markdown_table(shown, {"Parameters (million)": ".1f"})

@@ -16,9 +16,16 @@ ORDINARY = frozenset({"box", "case", "step", "volume"})
 
 # Text below these is no running text.
 CLOSED = (
-    nodes.reference, nodes.literal, nodes.literal_block, nodes.raw, nodes.title, nodes.table,
-    nodes.field_list, nodes.pending, nodes.math,
-)  # fmt: skip
+    nodes.reference,
+    nodes.literal,
+    nodes.literal_block,
+    nodes.raw,
+    nodes.title,
+    nodes.table,
+    nodes.field_list,
+    nodes.pending,
+    nodes.math,
+)
 
 
 @dataclass(frozen=True)
@@ -132,10 +139,16 @@ def _linked(text: str, pattern, terms, seen: set[str], page: str) -> list[nodes.
             continue
         seen.add(term.name)
         parts += [nodes.Text(text[at : match.start()])] if match.start() > at else []
-        parts.append(nodes.reference(
-            "", match[0], internal=True, refuri=f"{page}#{term.anchor}",
-            reftitle=term.definition, classes=["umd-term"],
-        ))  # fmt: skip
+        parts.append(
+            nodes.reference(
+                "",
+                match[0],
+                internal=True,
+                refuri=f"{page}#{term.anchor}",
+                reftitle=term.definition,
+                classes=["umd-term"],
+            )
+        )
         at = match.end()
     return [*parts, nodes.Text(text[at:])] if parts else []
 

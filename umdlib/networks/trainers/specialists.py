@@ -105,11 +105,13 @@ class NnUNetTrainer(nnUNetTrainer):
 
     def on_epoch_end(self):
         """Write the epoch's line of the log, then what nnU-Net does."""
-        cpu, wall = (now - then for now, then in zip(
-            (time.process_time(), time.perf_counter()), self.started, strict=True
-        ))  # fmt: skip
-        values = [self.logger.get_value(k, step=-1)
-                  for k in ("train_losses", "val_losses", "mean_fg_dice", "lrs")]  # fmt: skip
+        cpu, wall = (
+            now - then
+            for now, then in zip((time.process_time(), time.perf_counter()), self.started, strict=True)
+        )
+        values = [
+            self.logger.get_value(k, step=-1) for k in ("train_losses", "val_losses", "mean_fg_dice", "lrs")
+        ]
         write_line(Path(self.output_folder) / LOG, [self.current_epoch, *values, cpu, wall])
         super().on_epoch_end()
 
@@ -172,15 +174,16 @@ class SegResNetTrainer(_Flat):
 
     @staticmethod
     def build_network_architecture(
-        plans_manager, configuration_manager, num_input_channels, num_output_channels,
+        plans_manager,
+        configuration_manager,
+        num_input_channels,
+        num_output_channels,
         enable_deep_supervision=True,
-    ):  # fmt: skip
+    ):
         """The network of the configuration."""
         from umdlib.networks.specialists import segresnet
 
-        return segresnet(
-            num_input_channels, num_output_channels, small=_small(configuration_manager)
-        )
+        return segresnet(num_input_channels, num_output_channels, small=_small(configuration_manager))
 
 
 class SwinUNETRTrainer(_Flat):
@@ -188,15 +191,16 @@ class SwinUNETRTrainer(_Flat):
 
     @staticmethod
     def build_network_architecture(
-        plans_manager, configuration_manager, num_input_channels, num_output_channels,
+        plans_manager,
+        configuration_manager,
+        num_input_channels,
+        num_output_channels,
         enable_deep_supervision=True,
-    ):  # fmt: skip
+    ):
         """The network of the configuration."""
         from umdlib.networks.specialists import swinunetr
 
-        return swinunetr(
-            num_input_channels, num_output_channels, small=_small(configuration_manager)
-        )
+        return swinunetr(num_input_channels, num_output_channels, small=_small(configuration_manager))
 
 
 class STUNetTrainer(_Flat):
@@ -204,9 +208,12 @@ class STUNetTrainer(_Flat):
 
     @staticmethod
     def build_network_architecture(
-        plans_manager, configuration_manager, num_input_channels, num_output_channels,
+        plans_manager,
+        configuration_manager,
+        num_input_channels,
+        num_output_channels,
         enable_deep_supervision=True,
-    ):  # fmt: skip
+    ):
         """The network of the configuration."""
         from umdlib.networks.specialists import stunet
 

@@ -36,9 +36,7 @@ def environment(name: str) -> Path:
     return (Path(root).expanduser() if root else weights.folder().parent / "external") / name
 
 
-def commands(
-    name: str, *, checkout: str | Path | None = None, python: str | None = None
-) -> list[list[str]]:
+def commands(name: str, *, checkout: str | Path | None = None, python: str | None = None) -> list[list[str]]:
     """What makes a system's environment: checkout at its commit, virtual environment, packages.
 
     A `checkout` of one's own is taken as it is. The package list is pinned
@@ -62,9 +60,12 @@ def commands(
 
 
 def make(
-    name: str, *, checkout: str | Path | None = None, python: str | None = None,
+    name: str,
+    *,
+    checkout: str | Path | None = None,
+    python: str | None = None,
     say: Callable[[str], None] = print,
-) -> Path:  # fmt: skip
+) -> Path:
     """Make a system's environment by `commands`; a step that fails shows the end of its log.
 
     Returns the environment's folder. A half-made one is removed first; a made one is kept, and
@@ -104,9 +105,7 @@ def unready(name: str) -> str | None:
     """Why a system's environment cannot be used, as a sentence; None if it can."""
     home = environment(name)
     if not (home / "ready.json").exists():
-        return (
-            f"Its environment is not in {weights.shown(home)}: `umdlib segmenters --make {name}`."
-        )
+        return f"Its environment is not in {weights.shown(home)}: `umdlib segmenters --make {name}`."
     checkout = json.loads((home / "ready.json").read_text("utf-8"))["checkout"]
     if not (Path(checkout) / _pins(name)["holds"]).is_file():
         return f"Its checkout {checkout} is gone: `umdlib segmenters --make {name}`."
@@ -137,12 +136,17 @@ def job_of(image: Volume, prompt: Prompt, *, file: str, texts: Mapping[str, str 
     if any(c["ijk"] is None for c in clicks):
         raise InputError(f"A click for '{prompt.structure}' lies outside {image.name}.")
     return {
-        "contract": 2, "image": file, "modality": MODALITY[image.unit],
-        "structures": [{"name": name, "value": value, "text": text}
-                       for value, (name, text) in enumerate(texts.items(), start=1)],
-        "clicks": clicks, "box": None if prompt.box is None else voxels_of(prompt.box, image),
+        "contract": 2,
+        "image": file,
+        "modality": MODALITY[image.unit],
+        "structures": [
+            {"name": name, "value": value, "text": text}
+            for value, (name, text) in enumerate(texts.items(), start=1)
+        ],
+        "clicks": clicks,
+        "box": None if prompt.box is None else voxels_of(prompt.box, image),
         "seed": prompt.seed,
-    }  # fmt: skip
+    }
 
 
 def voxels_of(box: Box, image: Volume) -> dict[str, list[int]]:
@@ -183,9 +187,15 @@ class External:
     """
 
     def __init__(
-        self, name: str, command: list[str], given: dict,
-        *, together: tuple[str, ...] = (), takes_text: bool = False, limit_s: float = 3600.0,
-    ) -> None:  # fmt: skip
+        self,
+        name: str,
+        command: list[str],
+        given: dict,
+        *,
+        together: tuple[str, ...] = (),
+        takes_text: bool = False,
+        limit_s: float = 3600.0,
+    ) -> None:
         self._name, self._command, self._given = name, command, given
         self._together, self._takes_text, self._limit = together, takes_text, limit_s
         self._process: subprocess.Popen | None = None
@@ -195,9 +205,7 @@ class External:
         weakref.finalize(self, shutil.rmtree, self._home, ignore_errors=True)
         self.log: dict = {}
 
-    def __call__(
-        self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None
-    ) -> np.ndarray:
+    def __call__(self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None) -> np.ndarray:
         """Boolean mask (I, J, K), its grid and its log checked."""
         if prompt.clicks and prompt.box is not None:
             raise InputError(f"Segmenter '{self._name}' takes clicks or a box, not both.")
@@ -261,9 +269,13 @@ class External:
             with open(self._home / "worker.log", "ab") as log:
                 try:
                     self._process = subprocess.Popen(
-                        self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
-                        text=True, env=environ,
-                    )  # fmt: skip
+                        self._command,
+                        stdin=subprocess.PIPE,
+                        stdout=subprocess.PIPE,
+                        stderr=log,
+                        text=True,
+                        env=environ,
+                    )
                 except OSError as error:
                     raise InputError(f"Worker of '{self._name}' cannot start: {error}.") from None
             weakref.finalize(self, _end, self._process)
@@ -297,9 +309,7 @@ def _visible(environ: dict, number: int) -> str:
     return seen[number] if number < len(seen) else str(number)
 
 
-def read_result(
-    folder: Path, image: Volume, count: int, name: str
-) -> tuple[dict, list[np.ndarray]]:
+def read_result(folder: Path, image: Volume, count: int, name: str) -> tuple[dict, list[np.ndarray]]:
     """A worker's log and masks, refused where a grid, a value or the log breaks the contract.
 
     The log must say that every key of the checkpoints was matched: SAT's loader accepts a file of
@@ -336,9 +346,7 @@ def _loader(name: str, files: dict[str, Weights], **options) -> Callable[[str], 
         for role, item in files.items():
             path = weights.as_published(item, name)
             weights.vet(path)  # its own torch is too old to read numbers of NumPy restricted
-            checkpoints[role] = {
-                "path": str(path), "sha256": weights.known_hash(item), "vetted": True,
-            }  # fmt: skip
+            checkpoints[role] = {"path": str(path), "sha256": weights.known_hash(item), "vetted": True}
         return worker_of(name, checkpoints, device, **options)
 
     return load
@@ -352,9 +360,11 @@ def worker_of(
     ready = json.loads((home / "ready.json").read_text("utf-8"))
     script = str(_package() / "workers" / f"{name}.py")
     given = {
-        "checkpoints": checkpoints, "device": device, "settings": settings or {},
+        "checkpoints": checkpoints,
+        "device": device,
+        "settings": settings or {},
         "commit": ready["commit"],
-    }  # fmt: skip
+    }
     command = [str(home / "venv" / "bin" / "python"), script, ready["checkout"]]
     return External(name, command, given, **options)
 
@@ -435,9 +445,12 @@ def official_text(name: str) -> str:
 
 
 SEGVOL_FILE = Weights(
-    file="segvol/pytorch_model.bin", where="Hugging Face BAAI/SegVol", licence="MIT (code)",
-    repo="BAAI/SegVol", remote="pytorch_model.bin",
-)  # fmt: skip
+    file="segvol/pytorch_model.bin",
+    where="Hugging Face BAAI/SegVol",
+    licence="MIT (code)",
+    repo="BAAI/SegVol",
+    remote="pytorch_model.bin",
+)
 SEGVOL = Segmenter(
     name="segvol",
     title="SegVol",
@@ -459,20 +472,28 @@ SEGVOL = Segmenter(
     external=True,
 )
 SAT_FILE = Weights(
-    file="sat/SAT_Pro.pth", where="Hugging Face zzh99/SAT, Pro/",
-    licence="none in the repository", repo="zzh99/SAT", remote="Pro/SAT_Pro.pth",
-)  # fmt: skip
+    file="sat/SAT_Pro.pth",
+    where="Hugging Face zzh99/SAT, Pro/",
+    licence="none in the repository",
+    repo="zzh99/SAT",
+    remote="Pro/SAT_Pro.pth",
+)
 SAT_TEXT_FILE = Weights(
-    file="sat/text_encoder.pth", where="Hugging Face zzh99/SAT, Pro/ (it belongs to SAT_Pro.pth)",
-    licence="none in the repository", repo="zzh99/SAT", remote="Pro/text_encoder.pth",
-)  # fmt: skip
+    file="sat/text_encoder.pth",
+    where="Hugging Face zzh99/SAT, Pro/ (it belongs to SAT_Pro.pth)",
+    licence="none in the repository",
+    repo="zzh99/SAT",
+    remote="Pro/text_encoder.pth",
+)
 SAT = Segmenter(
     name="sat_pro",
     title="SAT-Pro",
     summary="Segments by a structure's name in words (476 M parameters).",
     load=_loader(
-        "sat_pro", {"model": SAT_FILE, "text_encoder": SAT_TEXT_FILE},
-        together=tuple(s.name for s in ORGANS), takes_text=True,
+        "sat_pro",
+        {"model": SAT_FILE, "text_encoder": SAT_TEXT_FILE},
+        together=tuple(s.name for s in ORGANS),
+        takes_text=True,
     ),
     prompts=frozenset({"text", "class"}),
     version="2",
@@ -485,4 +506,4 @@ SAT = Segmenter(
     grid="1 x 1 x 3 mm, RAS, cropped to the positive, patches of 288 x 288 x 96",
     users="a wrong checkpoint runs and fails silently (zhaoziheng/SAT#26)",
     external=True,
-)  # fmt: skip
+)

@@ -99,9 +99,7 @@ def crop_around(image: Volume, xyz_mm: np.ndarray, *, reach_mm: float, block_mm:
     """
     centre = geometry.nearest_voxel(image.affine, xyz_mm, image.shape)
     if centre is None:
-        raise InputError(
-            f"The click at {_tuple(xyz_mm)} mm lies outside {image.name} {image.shape}."
-        )
+        raise InputError(f"The click at {_tuple(xyz_mm)} mm lies outside {image.name} {image.shape}.")
     reach = [int(np.ceil(reach_mm / s)) for s in image.spacing_mm]
     start = tuple(max(c - r, 0) for c, r in zip(centre, reach, strict=True))
     stop = tuple(min(c + r + 1, n) for c, r, n in zip(centre, reach, image.shape, strict=True))

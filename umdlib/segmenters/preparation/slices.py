@@ -124,8 +124,9 @@ def prompted_boxes(image: Volume, prompt: Prompt, stack: Stack) -> list[tuple[in
     from the clicks, a tight box around each of its components in each slice.
     """
     if prompt.boxes:
-        return [(z, b) for z0, z1, b in (pixels_of(x, stack) for x in prompt.boxes)
-                for z in range(z0, z1 + 1)]  # fmt: skip
+        return [
+            (z, b) for z0, z1, b in (pixels_of(x, stack) for x in prompt.boxes) for z in range(z0, z1 + 1)
+        ]
     mask = REGION_GROWING.load("cpu")(image, prompt)
     return list(boxes_of(oriented(mask, image.affine, "LPS")[0].T))
 
@@ -184,7 +185,5 @@ def paint(stack: Stack, parts: Iterable[tuple[int, np.ndarray]]) -> np.ndarray:
 def _world_box(affine: np.ndarray, z: int, box: Box2D) -> Box:
     """Outer faces of pixels `box` in slice `z`, in world coordinates."""
     x0, y0, x1, y1 = box
-    corners = geometry.to_world(
-        affine, [(x0 - 0.5, y0 - 0.5, z - 0.5), (x1 + 0.5, y1 + 0.5, z + 0.5)]
-    )
+    corners = geometry.to_world(affine, [(x0 - 0.5, y0 - 0.5, z - 0.5), (x1 + 0.5, y1 + 0.5, z + 0.5)])
     return Box(tuple(corners.min(axis=0).tolist()), tuple(corners.max(axis=0).tolist()))

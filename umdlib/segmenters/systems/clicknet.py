@@ -44,9 +44,7 @@ class ClickNet:
         self._known = None
         self._grid: Grid | None = None
 
-    def __call__(
-        self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None
-    ) -> np.ndarray:
+    def __call__(self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None) -> np.ndarray:
         """Boolean mask (I, J, K); positive clicks are needed, negative ones are taken."""
         grid = self._encoded(image)
         given, before = asked(prompt, previous, image, grid)
@@ -80,9 +78,10 @@ class ClickNet:
             inside = given - np.array([*low, 0], np.float32)
             with torch.inference_mode():
                 logits = self._net.decode(
-                    self._known.part(box), [torch.from_numpy(inside).to(self._device)],
+                    self._known.part(box),
+                    [torch.from_numpy(inside).to(self._device)],
                     torch.from_numpy(before[box])[None, None].to(self._device),
-                )  # fmt: skip
+                )
             network.finite(logits, self._name, image)
             found = logits[0, 0].cpu().numpy()
             wider = grown(found > 0, low, high, shape, grow)
@@ -106,9 +105,7 @@ def asked(
         raise InputError(f"The prompt for '{prompt.structure}' holds no positive click.")
     if previous is None:
         return given, np.zeros(grid.shape, np.float32)
-    before = geometry.resample(
-        previous.astype(np.uint8), image.affine, grid.affine, grid.shape, order=0
-    )
+    before = geometry.resample(previous.astype(np.uint8), image.affine, grid.affine, grid.shape, order=0)
     return given, before.astype(np.float32)
 
 

@@ -91,9 +91,7 @@ class LiteMedSAM:
         self._device = device
         self._memory = slices.Memory(self._encode, keep=KEEP)
 
-    def __call__(
-        self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None
-    ) -> np.ndarray:
+    def __call__(self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None) -> np.ndarray:
         """Boolean mask (I, J, K): per slice and component, or through a disclosed 3D box."""
         stack = self._memory.stack(image)
         if prompt.box is not None and not prompt.boxes:
@@ -101,9 +99,11 @@ class LiteMedSAM:
         boxes = slices.prompted_boxes(image, prompt, stack)
         return slices.paint(
             stack,
-            ((z, self._decode(self._memory.encoded(z), scaled_box(box, stack.data.shape[1:])))
-             for z, box in boxes),
-        )  # fmt: skip
+            (
+                (z, self._decode(self._memory.encoded(z), scaled_box(box, stack.data.shape[1:])))
+                for z, box in boxes
+            ),
+        )
 
     def _through(self, stack: slices.Stack, first: int, last: int, box: slices.Box2D):
         """Masks from the middle slice of a 3D box outwards, each prompting the next by its box."""
@@ -140,10 +140,12 @@ class LiteMedSAM:
             corners = torch.as_tensor(box[None, None], dtype=torch.float, device=self._device)
             sparse, dense = net.prompt_encoder(points=None, boxes=corners, masks=None)
             logits, _ = net.mask_decoder(
-                image_embeddings=encoded.embedding, image_pe=net.prompt_encoder.get_dense_pe(),
-                sparse_prompt_embeddings=sparse, dense_prompt_embeddings=dense,
+                image_embeddings=encoded.embedding,
+                image_pe=net.prompt_encoder.get_dense_pe(),
+                sparse_prompt_embeddings=sparse,
+                dense_prompt_embeddings=dense,
                 multimask_output=False,
-            )  # fmt: skip
+            )
             network.finite(logits, "litemedsam", "a slice")
             logits = logits[..., : encoded.inner[0], : encoded.inner[1]]
             full = torch.nn.functional.interpolate(
@@ -165,10 +167,15 @@ def tiny() -> Segment:
         net = build()
         encoder = type(net.image_encoder)
         net.image_encoder = encoder(
-            img_size=SIDE, in_chans=3, embed_dims=[4, 8, 8, 320], depths=[1, 1, 1, 1],
-            num_heads=[1, 1, 1, 1], window_sizes=[4, 4, 4, 4], mlp_ratio=0.25,
+            img_size=SIDE,
+            in_chans=3,
+            embed_dims=[4, 8, 8, 320],
+            depths=[1, 1, 1, 1],
+            num_heads=[1, 1, 1, 1],
+            window_sizes=[4, 4, 4, 4],
+            mlp_ratio=0.25,
             mbconv_expand_ratio=1.0,
-        )  # fmt: skip
+        )
         return LiteMedSAM(net, "cpu")
 
 
@@ -190,10 +197,14 @@ def _around(small: np.ndarray, given: np.ndarray) -> np.ndarray:
     rows, columns = np.nonzero(small)
     if not rows.size:
         return given
-    return np.array([
-        max(0, columns.min() - SHIFT), max(0, rows.min() - SHIFT),
-        min(SIDE, columns.max() + SHIFT), min(SIDE, rows.max() + SHIFT),
-    ])  # fmt: skip
+    return np.array(
+        [
+            max(0, columns.min() - SHIFT),
+            max(0, rows.min() - SHIFT),
+            min(SIDE, columns.max() + SHIFT),
+            min(SIDE, rows.max() + SHIFT),
+        ]
+    )
 
 
 LITEMEDSAM = Segmenter(

@@ -25,17 +25,17 @@ CHECKPOINT = Weights(
     repo="MIC-DKFZ/nnInteractive",
 )
 PLANS = Weights(
-    file=f"{FOLDER}/plans.json", where=CHECKPOINT.where, licence=CHECKPOINT.licence,
-    repo=CHECKPOINT.repo,
-)  # fmt: skip
+    file=f"{FOLDER}/plans.json", where=CHECKPOINT.where, licence=CHECKPOINT.licence, repo=CHECKPOINT.repo
+)
 DATASET = Weights(
-    file=f"{FOLDER}/dataset.json", where=CHECKPOINT.where, licence=CHECKPOINT.licence,
-    repo=CHECKPOINT.repo,
-)  # fmt: skip
+    file=f"{FOLDER}/dataset.json", where=CHECKPOINT.where, licence=CHECKPOINT.licence, repo=CHECKPOINT.repo
+)
 INFO = Weights(
-    file=f"{FOLDER}/inference_session_class.json", where=CHECKPOINT.where,
-    licence=CHECKPOINT.licence, repo=CHECKPOINT.repo,
-)  # fmt: skip
+    file=f"{FOLDER}/inference_session_class.json",
+    where=CHECKPOINT.where,
+    licence=CHECKPOINT.licence,
+    repo=CHECKPOINT.repo,
+)
 
 
 class NnInteractive:
@@ -49,9 +49,7 @@ class NnInteractive:
         self._line: tuple = ()
         self._buffer: np.ndarray | None = None
 
-    def __call__(
-        self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None
-    ) -> np.ndarray:
+    def __call__(self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None) -> np.ndarray:
         """Boolean mask (I, J, K) after the scribble and all clicks, each predicted in its turn.
 
         Only what is new is computed where the prompt goes on from the last call's.
@@ -145,47 +143,67 @@ def random_session(made: dict, *, autozoom: bool = False):
         net = nnInteractiveTrainer_stub.build_network_architecture(
             plans, configuration, 8, 2, enable_deep_supervision=False
         )
-    session.initialize_from_loaded_artifacts({
-        "capability_content": {}, "point_interaction": PointInteraction_stub(4, True),
-        "preferred_scribble_thickness": [2, 2, 2], "interaction_decay": 0.9,
-        "pad_mode_data": "constant", "network": net.eval(), "plans_manager": plans,
-        "configuration_manager": configuration, "dataset_json": dataset,
-        "trainer_name": "nnInteractiveTrainer_stub",
-        "label_manager": plans.get_label_manager(dataset), "license": "random",
-    })  # fmt: skip
+    session.initialize_from_loaded_artifacts(
+        {
+            "capability_content": {},
+            "point_interaction": PointInteraction_stub(4, True),
+            "preferred_scribble_thickness": [2, 2, 2],
+            "interaction_decay": 0.9,
+            "pad_mode_data": "constant",
+            "network": net.eval(),
+            "plans_manager": plans,
+            "configuration_manager": configuration,
+            "dataset_json": dataset,
+            "trainer_name": "nnInteractiveTrainer_stub",
+            "label_manager": plans.get_label_manager(dataset),
+            "license": "random",
+        }
+    )
     return session
 
 
 def tiny_plans() -> dict:
     """nnU-Net plans of a three-stage network."""
     return {
-        "dataset_name": "Dataset000_Tiny", "plans_name": "tiny",
-        "image_reader_writer": "SimpleITKIO", "label_manager": "LabelManager",
-        "transpose_forward": [0, 1, 2], "transpose_backward": [0, 1, 2],
+        "dataset_name": "Dataset000_Tiny",
+        "plans_name": "tiny",
+        "image_reader_writer": "SimpleITKIO",
+        "label_manager": "LabelManager",
+        "transpose_forward": [0, 1, 2],
+        "transpose_backward": [0, 1, 2],
         "foreground_intensity_properties_per_channel": {},
-        "configurations": {"tiny": {
-            "data_identifier": "tiny", "preprocessor_name": "DefaultPreprocessor",
-            "batch_size": 1, "patch_size": [32, 32, 32], "spacing": [1, 1, 1],
-            "normalization_schemes": ["ZScoreNormalization"], "use_mask_for_norm": [False],
-            "architecture": {
-                "network_class_name":
-                    "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet",
-                "arch_kwargs": {
-                    "n_stages": 3, "features_per_stage": [8, 16, 32],
-                    "conv_op": "torch.nn.modules.conv.Conv3d",
-                    "kernel_sizes": [[3, 3, 3]] * 3,
-                    "strides": [[1, 1, 1], [2, 2, 2], [2, 2, 2]],
-                    "n_blocks_per_stage": [1, 1, 1], "n_conv_per_stage_decoder": [1, 1],
-                    "conv_bias": True,
-                    "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
-                    "norm_op_kwargs": {"eps": 1e-5, "affine": True},
-                    "dropout_op": None, "dropout_op_kwargs": None,
-                    "nonlin": "torch.nn.LeakyReLU", "nonlin_kwargs": {"inplace": True},
+        "configurations": {
+            "tiny": {
+                "data_identifier": "tiny",
+                "preprocessor_name": "DefaultPreprocessor",
+                "batch_size": 1,
+                "patch_size": [32, 32, 32],
+                "spacing": [1, 1, 1],
+                "normalization_schemes": ["ZScoreNormalization"],
+                "use_mask_for_norm": [False],
+                "architecture": {
+                    "network_class_name": "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet",
+                    "arch_kwargs": {
+                        "n_stages": 3,
+                        "features_per_stage": [8, 16, 32],
+                        "conv_op": "torch.nn.modules.conv.Conv3d",
+                        "kernel_sizes": [[3, 3, 3]] * 3,
+                        "strides": [[1, 1, 1], [2, 2, 2], [2, 2, 2]],
+                        "n_blocks_per_stage": [1, 1, 1],
+                        "n_conv_per_stage_decoder": [1, 1],
+                        "conv_bias": True,
+                        "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
+                        "norm_op_kwargs": {"eps": 1e-5, "affine": True},
+                        "dropout_op": None,
+                        "dropout_op_kwargs": None,
+                        "nonlin": "torch.nn.LeakyReLU",
+                        "nonlin_kwargs": {"inplace": True},
+                    },
+                    "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
                 },
-                "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
-            },
-        }},
-    }  # fmt: skip
+            }
+        },
+    }
 
 
 def _session(device: str, *, autozoom: bool):
@@ -199,9 +217,12 @@ def _session(device: str, *, autozoom: bool):
 
     with contextlib.redirect_stdout(io.StringIO()):
         return nnInteractiveInferenceSession(
-            device=torch.device(device), use_torch_compile=False, do_autozoom=autozoom,
-            torch_n_threads=torch.get_num_threads(), enable_undo=False,
-        )  # fmt: skip
+            device=torch.device(device),
+            use_torch_compile=False,
+            do_autozoom=autozoom,
+            torch_n_threads=torch.get_num_threads(),
+            enable_undo=False,
+        )
 
 
 def _voxel(image: Volume, click: Click) -> tuple[int, int, int]:

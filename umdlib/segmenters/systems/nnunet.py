@@ -28,9 +28,7 @@ class NnUNet:
         self._data: np.ndarray | None = None
         self._map: np.ndarray | None = None
 
-    def __call__(
-        self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None
-    ) -> np.ndarray:
+    def __call__(self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None) -> np.ndarray:
         """Boolean mask (I, J, K): one prediction per image serves all its structures."""
         if prompt.structure not in self._labels:
             raise unknown_name("structure of this nnU-Net", prompt.structure, self._labels)
@@ -66,9 +64,14 @@ def _loader(folder: str, build: Callable | None = None) -> Callable[[str], Segme
 
 
 def predictor_of(
-    plans: dict, dataset: dict, state: dict, device: str,
-    *, mirror: bool = True, build: Callable | None = None,
-):  # fmt: skip
+    plans: dict,
+    dataset: dict,
+    state: dict,
+    device: str,
+    *,
+    mirror: bool = True,
+    build: Callable | None = None,
+):
     """The package's predictor around the weights of `state`, strictly loaded.
 
     `build` is ``build(channels, heads) -> network``; by default the plans' own network.
@@ -87,14 +90,21 @@ def predictor_of(
     weights.fill(net, state["network_weights"], "checkpoint_final.pth")
     with contextlib.redirect_stdout(io.StringIO()):  # it names a setting that is not given
         predictor = nnUNetPredictor(
-            use_mirroring=mirror, perform_everything_on_device=device != "cpu",
-            device=torch.device(device), allow_tqdm=False, verbose=False,
-        )  # fmt: skip
+            use_mirroring=mirror,
+            perform_everything_on_device=device != "cpu",
+            device=torch.device(device),
+            allow_tqdm=False,
+            verbose=False,
+        )
     predictor.manual_initialization(
-        net, manager, configuration, [state["network_weights"]], dataset,
+        net,
+        manager,
+        configuration,
+        [state["network_weights"]],
+        dataset,
         state.get("trainer_name", "nnUNetTrainer"),
         state.get("inference_allowed_mirroring_axes"),
-    )  # fmt: skip
+    )
     return predictor
 
 
@@ -106,8 +116,11 @@ def planned_network(configuration, channels: int, heads: int):
         configuration.network_arch_class_name,
         configuration.network_arch_init_kwargs,
         configuration.network_arch_init_kwargs_req_import,
-        channels, heads, allow_init=True, deep_supervision=False,
-    )  # fmt: skip
+        channels,
+        heads,
+        allow_init=True,
+        deep_supervision=False,
+    )
 
 
 def tiny() -> Segment:
@@ -126,21 +139,24 @@ def tiny_model() -> tuple[dict, dict]:
         "resampling_fn_data": "resample_data_or_seg_to_shape",
         "resampling_fn_seg": "resample_data_or_seg_to_shape",
         "resampling_fn_probabilities": "resample_data_or_seg_to_shape",
-        "resampling_fn_data_kwargs": {"is_seg": False, "order": 3, "order_z": 0,
-                                      "force_separate_z": None},
-        "resampling_fn_seg_kwargs": {"is_seg": True, "order": 1, "order_z": 0,
-                                     "force_separate_z": None},
-        "resampling_fn_probabilities_kwargs": {"is_seg": False, "order": 1, "order_z": 0,
-                                               "force_separate_z": None},
+        "resampling_fn_data_kwargs": {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None},
+        "resampling_fn_seg_kwargs": {"is_seg": True, "order": 1, "order_z": 0, "force_separate_z": None},
+        "resampling_fn_probabilities_kwargs": {
+            "is_seg": False,
+            "order": 1,
+            "order_z": 0,
+            "force_separate_z": None,
+        },
         "spacing": [5.0, 4.0, 4.0],
-    }  # fmt: skip
+    }
     plans["foreground_intensity_properties_per_channel"] = {
         "0": {"mean": 0.0, "std": 100.0, "percentile_00_5": -200.0, "percentile_99_5": 300.0}
     }
     dataset = {
-        "channel_names": {"0": "CT"}, "file_ending": ".nii.gz",
+        "channel_names": {"0": "CT"},
+        "file_ending": ".nii.gz",
         "labels": {"background": 0, "liver": 1, "spleen": 2},
-    }  # fmt: skip
+    }
     return plans, dataset
 
 
@@ -154,9 +170,11 @@ def _random_state(plans: dict, dataset: dict) -> dict:
     with network.seeded(0):
         net = planned_network(configuration, len(dataset["channel_names"]), len(dataset["labels"]))
     return {
-        "network_weights": net.state_dict(), "trainer_name": "nnUNetTrainer",
-        "init_args": {"configuration": "tiny"}, "inference_allowed_mirroring_axes": None,
-    }  # fmt: skip
+        "network_weights": net.state_dict(),
+        "trainer_name": "nnUNetTrainer",
+        "init_args": {"configuration": "tiny"},
+        "inference_allowed_mirroring_axes": None,
+    }
 
 
 def _checkpoint(folder: str) -> Weights:
@@ -202,9 +220,7 @@ def _segresnet(channels: int, heads: int):
     """MONAI's SegResNet at 18.8 M parameters."""
     from monai.networks.nets import SegResNet
 
-    return SegResNet(
-        in_channels=channels, out_channels=heads, init_filters=32, blocks_down=(1, 2, 2, 4)
-    )
+    return SegResNet(in_channels=channels, out_channels=heads, init_filters=32, blocks_down=(1, 2, 2, 4))
 
 
 def _stunet(channels: int, heads: int):
@@ -212,38 +228,49 @@ def _stunet(channels: int, heads: int):
     from medim.models.stu_net import STUNet
 
     return STUNet(
-        channels, heads, depth=[1] * 6, dims=[32, 64, 128, 256, 512, 512],
-        pool_op_kernel_sizes=[[2, 2, 2]] * 5, conv_kernel_sizes=[[3, 3, 3]] * 6,
+        channels,
+        heads,
+        depth=[1] * 6,
+        dims=[32, 64, 128, 256, 512, 512],
+        pool_op_kernel_sizes=[[2, 2, 2]] * 5,
+        conv_kernel_sizes=[[3, 3, 3]] * 6,
         enable_deep_supervision=False,
-    )  # fmt: skip
+    )
 
 
 NNUNET = _record(
-    "nnunet", "nnU-Net v2",
+    "nnunet",
+    "nnU-Net v2",
     "Plans and trains itself on the data it is given; one prediction serves all structures.",
     "doi:10.1038/s41592-020-01008-z",
     "the channel's name decides the normalisation: PET named 'CT' is clipped, any other name is "
     "z-scored per image (MIC-DKFZ/nnUNet#2985)",
     tiny=tiny,
-)  # fmt: skip
+)
 STUNET = _record(
-    "stunet", "STU-Net",
+    "stunet",
+    "STU-Net",
     "A scaled U-Net (14.6 to 1,457 M parameters) trained within nnU-Net.",
     "arXiv:2304.06716",
     "its trainers do not run on current nnU-Net (uni-medical/STU-Net#34, #44, #32)",
-    load=_loader("stunet", _stunet), packages=("medim",),
-)  # fmt: skip
+    load=_loader("stunet", _stunet),
+    packages=("medim",),
+)
 SWINUNETR = _record(
-    "swinunetr", "SwinUNETR",
+    "swinunetr",
+    "SwinUNETR",
     "A U-Net with a shifted-window transformer encoder (62.2 M parameters), within nnU-Net.",
     "arXiv:2201.01266",
     "patches below 64 voxels fail in training",
-    load=_loader("swinunetr", _swin), packages=("monai",),
-)  # fmt: skip
+    load=_loader("swinunetr", _swin),
+    packages=("monai",),
+)
 SEGRESNET = _record(
-    "segresnet", "SegResNet",
+    "segresnet",
+    "SegResNet",
     "A residual encoder-decoder (1.2 to 18.8 M parameters), trained within nnU-Net.",
     "arXiv:1810.11654",
     "patches must be multiples of 8 voxels",
-    load=_loader("segresnet", _segresnet), packages=("monai",),
-)  # fmt: skip
+    load=_loader("segresnet", _segresnet),
+    packages=("monai",),
+)

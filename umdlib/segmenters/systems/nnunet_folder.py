@@ -58,9 +58,7 @@ def trained(
     root = Path(folder).expanduser().resolve()
     plans, dataset = (_json(root / f"{part}.json") for part in ("plans", "dataset"))
     if len(dataset["channel_names"]) != 1:
-        raise InputError(
-            f"nnU-Net of {root} takes {len(dataset['channel_names'])} channels, not 1."
-        )
+        raise InputError(f"nnU-Net of {root} takes {len(dataset['channel_names'])} channels, not 1.")
     files = tuple(
         Weights(file=str(fold / checkpoint), where="your own training", licence="yours")
         for fold in folds(root, checkpoint)
@@ -130,13 +128,21 @@ def ensemble(plans: dict, dataset: dict, states: list[dict], device: str, *, mir
         weights.fill(net, state["network_weights"], f"{CHECKPOINT} of fold {number + 1}")
     axes = states[0].get("inference_allowed_mirroring_axes")
     predictor = nnUNetPredictor(
-        use_mirroring=mirror, perform_everything_on_device=device != "cpu",
-        device=torch.device(device), allow_tqdm=False, verbose=False,
-    )  # fmt: skip
+        use_mirroring=mirror,
+        perform_everything_on_device=device != "cpu",
+        device=torch.device(device),
+        allow_tqdm=False,
+        verbose=False,
+    )
     predictor.manual_initialization(
-        net, manager, configuration, [s["network_weights"] for s in states], dataset,
-        states[0]["trainer_name"], tuple(axes) if axes is not None else None,
-    )  # fmt: skip
+        net,
+        manager,
+        configuration,
+        [s["network_weights"] for s in states],
+        dataset,
+        states[0]["trainer_name"],
+        tuple(axes) if axes is not None else None,
+    )
     return predictor
 
 

@@ -22,9 +22,7 @@ SETTINGS: dict[str, float] = {
 }
 # The smallest spread that is believed, absolute and as a share of the median: a small seed can be
 # smooth by luck, and uptake and MR signal vary inside an organ more than attenuation does.
-LEAST: dict[str, tuple[float, float]] = {
-    "HU": (12.0, 0.0), "SUV": (0.1, 0.2), "a.u.": (0.0, 0.1),
-}  # fmt: skip
+LEAST: dict[str, tuple[float, float]] = {"HU": (12.0, 0.0), "SUV": (0.1, 0.2), "a.u.": (0.0, 0.1)}
 
 
 def grow(crop: Crop, click: Click, allowed: np.ndarray, unit: str, settings: dict) -> np.ndarray:
@@ -37,9 +35,7 @@ def grow(crop: Crop, click: Click, allowed: np.ndarray, unit: str, settings: dic
     region = ball(crop, click, settings["seed_mm"]) & allowed
     for _ in range(int(settings["rounds"])):
         low, high = _band(crop.data[region], unit, settings["spreads"])
-        grown = core(
-            (crop.data >= low) & (crop.data <= high) & allowed, crop, click, settings["bridge_mm"]
-        )
+        grown = core((crop.data >= low) & (crop.data <= high) & allowed, crop, click, settings["bridge_mm"])
         if not grown.any():
             break
         region = grown
@@ -91,8 +87,10 @@ def _deepest_near(
     near = ball(crop, click, near_mm)
     places = np.argwhere(near)
     for reach in (4 * near_mm, 12 * near_mm, np.inf):
-        more = [n if np.isinf(reach) else int(reach // s) + 1
-                for n, s in zip(mask.shape, crop.spacing_mm, strict=True)]  # fmt: skip
+        more = [
+            n if np.isinf(reach) else int(reach // s) + 1
+            for n, s in zip(mask.shape, crop.spacing_mm, strict=True)
+        ]
         low = np.maximum(places.min(axis=0) - more, 0)
         high = np.minimum(places.max(axis=0) + 1 + more, mask.shape)
         window = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
@@ -128,9 +126,7 @@ class RegionGrowing:
         self._crops: dict[tuple, Crop] = {}
         self._regions: dict[tuple, np.ndarray] = {}
 
-    def __call__(
-        self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None
-    ) -> np.ndarray:
+    def __call__(self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None) -> np.ndarray:
         """Boolean mask (I, J, K): the regions of all positive clicks."""
         mask = np.zeros(image.shape, bool)
         positive = [c for c in prompt.clicks if c.positive]
@@ -162,9 +158,7 @@ def load(device: str = "cpu") -> Segment:
 
 def smoothed(image: Volume, click: Click, settings: dict) -> Crop:
     """The cube around a click, smoothed by a Gaussian."""
-    crop = crop_around(
-        image, click.xyz_mm, reach_mm=settings["reach_mm"], block_mm=settings["block_mm"]
-    )
+    crop = crop_around(image, click.xyz_mm, reach_mm=settings["reach_mm"], block_mm=settings["block_mm"])
     sigma = [settings["smooth_mm"] / s for s in crop.spacing_mm]
     return crop.with_data(ndimage.gaussian_filter(crop.data, sigma, truncate=3))
 

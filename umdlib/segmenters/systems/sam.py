@@ -36,9 +36,7 @@ class SliceSam:
         self._device, self._name, self._medical = device, name, medical
         self._memory = slices.Memory(self._encode, keep=KEEP)
 
-    def __call__(
-        self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None
-    ) -> np.ndarray:
+    def __call__(self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None) -> np.ndarray:
         """Boolean mask (I, J, K), slice by slice."""
         stack = self._memory.stack(image)
         if prompt.protocol == POINTS:
@@ -50,9 +48,8 @@ class SliceSam:
             parts = [(z, None, b) for z, b in slices.prompted_boxes(image, prompt, stack)]
         return slices.paint(
             stack,
-            ((z, self._decode(self._memory.encoded(z), points, box, image.name))
-             for z, points, box in parts),
-        )  # fmt: skip
+            ((z, self._decode(self._memory.encoded(z), points, box, image.name)) for z, points, box in parts),
+        )
 
     def relieve(self) -> bool:
         """Keep one encoded slice at a time; False where that is so already."""
@@ -86,15 +83,16 @@ class SliceSam:
                 ).reshape(1, 4)
             sparse, dense = net.prompt_encoder(points=given, boxes=corners, masks=None)
             logits, _ = net.mask_decoder(
-                image_embeddings=encoded.embedding, image_pe=net.prompt_encoder.get_dense_pe(),
-                sparse_prompt_embeddings=sparse, dense_prompt_embeddings=dense,
+                image_embeddings=encoded.embedding,
+                image_pe=net.prompt_encoder.get_dense_pe(),
+                sparse_prompt_embeddings=sparse,
+                dense_prompt_embeddings=dense,
                 multimask_output=False,
-            )  # fmt: skip
+            )
             network.finite(logits, self._name, image)
             return network.numpy_mask(
-                medical_mask(logits, encoded.size) if self._medical
-                else natural_mask(logits, encoded, side)
-            )  # fmt: skip
+                medical_mask(logits, encoded.size) if self._medical else natural_mask(logits, encoded, side)
+            )
 
 
 def natural_input(picture: np.ndarray, side: int):
@@ -151,10 +149,7 @@ def points_by_slice(prompt: Prompt, stack: slices.Stack) -> list[tuple]:
         x, y, z = np.floor(geometry.to_voxel(stack.affine, click.xyz_mm) + 0.5).astype(int)
         if 0 <= z < len(stack.data):
             found.setdefault(int(z), []).append((x, y, int(click.positive)))
-    return [
-        (z, (np.array(c, float)[:, :2], np.array(c, int)[:, 2]), None)
-        for z, c in sorted(found.items())
-    ]
+    return [(z, (np.array(c, float)[:, :2], np.array(c, int)[:, 2]), None) for z, c in sorted(found.items())]
 
 
 def build(kind: str):
@@ -174,22 +169,28 @@ def _tiny(medical: bool) -> Callable[[], Segment]:
             PromptEncoder,
             Sam,
             TwoWayTransformer,
-        )  # fmt: skip
+        )
 
         with network.seeded(0):
             encoder = ImageEncoderViT(
-                depth=1, embed_dim=32, img_size=64, mlp_ratio=2, num_heads=2, patch_size=16,
-                qkv_bias=True, use_rel_pos=True, global_attn_indexes=[0], window_size=2,
+                depth=1,
+                embed_dim=32,
+                img_size=64,
+                mlp_ratio=2,
+                num_heads=2,
+                patch_size=16,
+                qkv_bias=True,
+                use_rel_pos=True,
+                global_attn_indexes=[0],
+                window_size=2,
                 out_chans=32,
-            )  # fmt: skip
+            )
             prompts = PromptEncoder(
-                embed_dim=32, image_embedding_size=(4, 4), input_image_size=(64, 64),
-                mask_in_chans=4,
-            )  # fmt: skip
+                embed_dim=32, image_embedding_size=(4, 4), input_image_size=(64, 64), mask_in_chans=4
+            )
             decoder = MaskDecoder(
-                transformer_dim=32, transformer=TwoWayTransformer(1, 32, 2, 32),
-                num_multimask_outputs=3,
-            )  # fmt: skip
+                transformer_dim=32, transformer=TwoWayTransformer(1, 32, 2, 32), num_multimask_outputs=3
+            )
             net = Sam(encoder, prompts, decoder)
         return SliceSam(net, "cpu", name="tiny SAM", medical=medical)
 

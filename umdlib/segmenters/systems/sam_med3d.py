@@ -33,9 +33,7 @@ class SamMed3D:
         self._data: np.ndarray | None = None
         self._embedding = None
 
-    def __call__(
-        self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None
-    ) -> np.ndarray:
+    def __call__(self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None) -> np.ndarray:
         """Boolean mask (I, J, K); empty outside the cube."""
         grid = isotropic_ras(image, SPACING_MM)
         start = cube_start(grid, image, prompt, self._size)
@@ -79,19 +77,16 @@ class SamMed3D:
             for count in range(1, len(points) + 1):
                 given = torch.tensor([points[:count]], dtype=torch.float, device=self._device)
                 signs = torch.tensor([labels[:count]], dtype=torch.float, device=self._device)
-                sparse, dense = self._net.prompt_encoder(
-                    points=[given, signs], boxes=None, masks=logits
-                )
+                sparse, dense = self._net.prompt_encoder(points=[given, signs], boxes=None, masks=logits)
                 logits, _ = self._net.mask_decoder(
                     image_embeddings=embedding,
                     image_pe=self._net.prompt_encoder.get_dense_pe(),
-                    sparse_prompt_embeddings=sparse, dense_prompt_embeddings=dense,
+                    sparse_prompt_embeddings=sparse,
+                    dense_prompt_embeddings=dense,
                     multimask_output=False,
-                )  # fmt: skip
+                )
             network.finite(logits, self._name, image)
-            full = torch.nn.functional.interpolate(
-                logits, size=size, mode="trilinear", align_corners=False
-            )
+            full = torch.nn.functional.interpolate(logits, size=size, mode="trilinear", align_corners=False)
             return network.numpy_mask(torch.sigmoid(full)[0, 0] > 0.5)
 
 
@@ -153,9 +148,13 @@ def build(**settings):
 
 
 TINY = {
-    "encoder_embed_dim": 48, "encoder_depth": 2, "encoder_num_heads": 2,
-    "encoder_global_attn_indexes": [0, 1], "prompt_embed_dim": 96, "image_size": 64,
-}  # fmt: skip
+    "encoder_embed_dim": 48,
+    "encoder_depth": 2,
+    "encoder_num_heads": 2,
+    "encoder_global_attn_indexes": [0, 1],
+    "prompt_embed_dim": 96,
+    "image_size": 64,
+}
 
 
 def tiny() -> Segment:
@@ -212,9 +211,11 @@ SAM_MED3D = Segmenter(
 def _seganypet(name: str, title: str, file: str, trained_on: str, paper: str) -> Segmenter:
     """Record of one of SegAnyPET's three files."""
     item = Weights(
-        file=file, where="Hugging Face YichiZhang98/SegAnyPET", repo="YichiZhang98/SegAnyPET",
+        file=file,
+        where="Hugging Face YichiZhang98/SegAnyPET",
+        repo="YichiZhang98/SegAnyPET",
         licence="not stated in the repository",
-    )  # fmt: skip
+    )
     return Segmenter(
         name=name,
         title=title,
@@ -231,14 +232,19 @@ def _seganypet(name: str, title: str, file: str, trained_on: str, paper: str) ->
 
 
 SEGANYPET_V1 = _seganypet(
-    "seganypet_v1", "SegAnyPET v1", "seganypet_v1.pth", "more than 5,000 PET scans",
-    "arXiv:2502.14351",
-)  # fmt: skip
+    "seganypet_v1", "SegAnyPET v1", "seganypet_v1.pth", "more than 5,000 PET scans", "arXiv:2502.14351"
+)
 SEGANYPET_V2 = _seganypet(
-    "seganypet_v2", "SegAnyPET v2", "seganypet_v2.pth",
-    "11,041 whole-body PET scans: liver, kidneys, heart, spleen, tumours", "arXiv:2603.11627",
-)  # fmt: skip
+    "seganypet_v2",
+    "SegAnyPET v2",
+    "seganypet_v2.pth",
+    "11,041 whole-body PET scans: liver, kidneys, heart, spleen, tumours",
+    "arXiv:2603.11627",
+)
 SEGANYPET_LESION = _seganypet(
-    "seganypet_lesion", "SegAnyPET-Lesion", "seganypet_lesion.pth",
-    "as v2, then 200 epochs on AutoPET tumours", "arXiv:2603.11627",
-)  # fmt: skip
+    "seganypet_lesion",
+    "SegAnyPET-Lesion",
+    "seganypet_lesion.pth",
+    "as v2, then 200 epochs on AutoPET tumours",
+    "arXiv:2603.11627",
+)

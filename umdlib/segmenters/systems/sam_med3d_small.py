@@ -35,9 +35,7 @@ class SamMed3DSmall:
         self._grid: Grid | None = None
         self._known: tuple[tuple[int, ...], object] | None = None
 
-    def __call__(
-        self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None
-    ) -> np.ndarray:
+    def __call__(self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None) -> np.ndarray:
         """Boolean mask (I, J, K); positive clicks are needed, negative ones are taken."""
         import torch
 

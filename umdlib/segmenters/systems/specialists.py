@@ -42,9 +42,7 @@ def _back(turn: np.ndarray) -> np.ndarray:
     return back
 
 
-def released(
-    network: str, recipe: str = "small", folder: Path = card.FOLDER
-) -> tuple[tuple[str, str], ...]:
+def released(network: str, recipe: str = "small", folder: Path = card.FOLDER) -> tuple[tuple[str, str], ...]:
     """Conditions (session, modality) that have released weights."""
     known = set(card.names(folder=folder))
     return tuple(c for c in CONDITIONS if release.name_of(network, recipe, *c) in known)
@@ -57,9 +55,11 @@ def specialist(architecture: dict, state: dict, device: str = "cpu") -> Segment:
     net = quick(_network(architecture, configuration))
     axes = tuple(architecture.get("mirroring_axes", ())) or None
     weights = {
-        "network_weights": release.every_name(net, state), "trainer_name": architecture["trainer"],
-        "init_args": {"configuration": configuration}, "inference_allowed_mirroring_axes": axes,
-    }  # fmt: skip
+        "network_weights": release.every_name(net, state),
+        "trainer_name": architecture["trainer"],
+        "init_args": {"configuration": configuration},
+        "inference_allowed_mirroring_axes": axes,
+    }
     predictor = predictor_of(
         plans, dataset, weights, device, mirror=axes is not None, build=lambda channels, heads: net
     )
@@ -91,9 +91,16 @@ def _tiny(network: str) -> Segment:
 
 
 def _record(
-    network: str, title: str, summary: str, paper: str, packages=(), *, recipe: str = "small",
-    folder: Path = card.FOLDER, own: str = "",
-) -> Segmenter:  # fmt: skip
+    network: str,
+    title: str,
+    summary: str,
+    paper: str,
+    packages=(),
+    *,
+    recipe: str = "small",
+    folder: Path = card.FOLDER,
+    own: str = "",
+) -> Segmenter:
     """Record of a specialist: of a folder's cards, one per condition; `own` is its name."""
     conditions = released(network, recipe, folder)
     wanted = conditions or CONDITIONS[:1]
@@ -120,16 +127,18 @@ def _record(
         modalities=tuple(dict.fromkeys(m for _, m in wanted)),
         paper=paper,
         code_licence="Apache-2.0",
-        trained_on="your own training, of the session and modality that it is asked about" if own
+        trained_on="your own training, of the session and modality that it is asked about"
+        if own
         else "10 synthetic subjects of the session and modality that it is asked about, drawn from "
         "another seed than the book's",
         native="the same: no prompt",
-        grid="the plans' spacing and patch; class scores are interpolated to the image" if own
+        grid="the plans' spacing and patch; class scores are interpolated to the image"
+        if own
         else "7 mm, half a body in one patch; class scores are interpolated to the image",
         tiny=functools.partial(_tiny, network),
         structures=tuple(sorted(structures)),
         conditions=conditions,
-    )  # fmt: skip
+    )
 
 
 def trained(path: str | Path) -> Segmenter:
@@ -146,8 +155,9 @@ def trained(path: str | Path) -> Segmenter:
     path = Path(path).expanduser().resolve()
     network, _, recipe = path.name.partition("_")
     if network not in PAPERS or not recipe or not released(network, recipe, path.parent):
-        found = sorted({"_".join(n.split("_")[:2]) for n in card.names(folder=path.parent)
-                        if n.split("_")[0] in PAPERS})  # fmt: skip
+        found = sorted(
+            {"_".join(n.split("_")[:2]) for n in card.names(folder=path.parent) if n.split("_")[0] in PAPERS}
+        )
         raise InputError(
             f"No card of 'specialist:{path}'. Give folder, network and recipe of what 'umdlib train "
             f"specialist --release FOLDER' wrote: specialist:FOLDER/nnunet_small. In {path.parent}: "
@@ -155,10 +165,15 @@ def trained(path: str | Path) -> Segmenter:
         )
     paper, packages = PAPERS[network]
     return _record(
-        network, f"{release.TITLES[network]}, {path.parent.name}",
-        "A specialist of your own training.", paper, packages, recipe=recipe, folder=path.parent,
+        network,
+        f"{release.TITLES[network]}, {path.parent.name}",
+        "A specialist of your own training.",
+        paper,
+        packages,
+        recipe=recipe,
+        folder=path.parent,
         own=f"{path.name}_{path.parent.name}".lower(),
-    )  # fmt: skip
+    )
 
 
 def _digest(about: card.Card) -> str:
@@ -184,10 +199,10 @@ def _trained_here(network: str, summary: str) -> Segmenter:
 
 NNUNET_SMALL = _trained_here(
     "nnunet", "nnU-Net's own planning, preprocessing, training and prediction at a size for two CPU cores."
-)  # fmt: skip
+)
 SEGRESNET_SMALL = _trained_here(
     "segresnet", "A residual encoder-decoder with 8 filters, trained within nnU-Net on two CPU cores."
-)  # fmt: skip
+)
 SWINUNETR_SMALL = _trained_here(
     "swinunetr", "Three of its four stages of windows, feature size 12, trained within nnU-Net."
 )

@@ -44,9 +44,7 @@ def region(image: Volume, prompt: Prompt, settings: dict = SETTINGS) -> np.ndarr
     """
     mask = np.zeros(image.shape, bool)
     for click in (c for c in prompt.clicks if c.positive):
-        crop = crop_around(
-            image, click.xyz_mm, reach_mm=settings["reach_mm"], block_mm=settings["block_mm"]
-        )
+        crop = crop_around(image, click.xyz_mm, reach_mm=settings["reach_mm"], block_mm=settings["block_mm"])
         low, high = limits(crop, click, image.unit, settings)
         inside = (crop.data >= low) & (crop.data <= high)
         inside &= crop.own_side(click, prompt.clicks)

@@ -25,10 +25,20 @@ MARGIN = 10
 # ids of the bundle's label_dict.json. "lung" (20) is a super-class removed from training: its
 # five lobes stand for it, as the bundle's `subclass` does.
 CLASSES: dict[str, tuple[int, ...]] = {
-    "liver": (1,), "kidney_left": (14,), "kidney_right": (5,), "brain": (22,), "heart": (115,),
-    "spleen": (3,), "aorta": (6,), "lung": (28, 29, 30, 31, 32), "colon": (62,),
-    "urinary_bladder": (15,), "pancreas": (4,), "esophagus": (11,), "stomach": (12,),
-}  # fmt: skip
+    "liver": (1,),
+    "kidney_left": (14,),
+    "kidney_right": (5,),
+    "brain": (22,),
+    "heart": (115,),
+    "spleen": (3,),
+    "aorta": (6,),
+    "lung": (28, 29, 30, 31, 32),
+    "colon": (62,),
+    "urinary_bladder": (15,),
+    "pancreas": (4,),
+    "esophagus": (11,),
+    "stomach": (12,),
+}
 
 
 class Vista3D:
@@ -42,9 +52,7 @@ class Vista3D:
         self._spaced: Grid | None = None
         self._stitch: str | None = None  # where windows are put together; None: on the device
 
-    def __call__(
-        self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None
-    ) -> np.ndarray:
+    def __call__(self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None) -> np.ndarray:
         """Boolean mask (I, J, K)."""
         import torch
 
@@ -52,9 +60,10 @@ class Vista3D:
         kind = torch.device(self._device).type
         with torch.inference_mode(), torch.autocast(kind, enabled=kind == "cuda"):
             logits = (
-                self._by_class(ready, prompt.structure) if self._by == "class"
+                self._by_class(ready, prompt.structure)
+                if self._by == "class"
                 else self._by_points(ready, image, prompt)
-            )  # fmt: skip
+            )
         mask = network.numpy_mask(torch.as_tensor(logits) > 0)
         return home(mask, np.asarray(ready.affine.cpu(), float), self._spaced, image)
 
@@ -68,14 +77,10 @@ class Vista3D:
         from monai.data import MetaTensor
 
         if self._data is not image.data:
-            tensor = MetaTensor(
-                np.ascontiguousarray(image.data, np.float32)[None], affine=image.affine
-            )
+            tensor = MetaTensor(np.ascontiguousarray(image.data, np.float32)[None], affine=image.affine)
             spaced, rest = _preparation()
             even = spaced({"image": tensor})
-            self._spaced = Grid(
-                tuple(even["image"].shape[1:]), np.array(even["image"].affine.tolist())
-            )
+            self._spaced = Grid(tuple(even["image"].shape[1:]), np.array(even["image"].affine.tolist()))
             self._ready = rest(even)["image"].to(self._device)
             self._data = image.data
         return self._ready
@@ -95,9 +100,17 @@ class Vista3D:
             device=self._stitch,
         )
         logits = window(
-            ready[None], self._net, transpose=True, point_coords=None, point_labels=None,
-            class_vector=ids, prompt_class=ids, prev_mask=None, labels=None, label_set=None,
-        )  # fmt: skip
+            ready[None],
+            self._net,
+            transpose=True,
+            point_coords=None,
+            point_labels=None,
+            class_vector=ids,
+            prompt_class=ids,
+            prev_mask=None,
+            labels=None,
+            label_set=None,
+        )
         return logits[0].amax(0)
 
     def _by_points(self, ready, image: Volume, prompt: Prompt):
@@ -108,10 +121,10 @@ class Vista3D:
 
         affine = np.asarray(ready.affine.cpu(), float)
         clicks = [
-            (ijk, c) for ijk, c in
-            ((geometry.to_voxel(affine, c.xyz_mm), c) for c in prompt.clicks)
+            (ijk, c)
+            for ijk, c in ((geometry.to_voxel(affine, c.xyz_mm), c) for c in prompt.clicks)
             if ((ijk >= 0) & (ijk <= np.array(ready.shape[1:]) - 1)).all()
-        ]  # fmt: skip
+        ]
         if not any(c.positive for _, c in clicks):
             raise InputError(
                 f"No positive click for '{prompt.structure}' lies in the part of {image.name} "
@@ -123,11 +136,22 @@ class Vista3D:
             # MONAI hands one affine to its own constructor twice
             warnings.filterwarnings("ignore", message="Setting affine", category=UserWarning)
             logits = point_based_window_inferer(
-                ready[None], roi_size=(self._side,) * 3, predictor=self._net,
-                point_coords=points, point_labels=signs, class_vector=None, prompt_class=None,
-                prev_mask=None, transpose=True, with_coord=True, sw_batch_size=1,
-                mode="gaussian", overlap=POINT_OVERLAP, labels=None, label_set=None,
-            )  # fmt: skip
+                ready[None],
+                roi_size=(self._side,) * 3,
+                predictor=self._net,
+                point_coords=points,
+                point_labels=signs,
+                class_vector=None,
+                prompt_class=None,
+                prev_mask=None,
+                transpose=True,
+                with_coord=True,
+                sw_batch_size=1,
+                mode="gaussian",
+                overlap=POINT_OVERLAP,
+                labels=None,
+                label_set=None,
+            )
         kept = keep_components_with_positive_points(
             logits.as_tensor(), point_coords=points.cpu(), point_labels=signs.cpu()
         )
@@ -148,20 +172,16 @@ def home(mask: np.ndarray, affine: np.ndarray, spaced: Grid, image: Volume) -> n
 
 def _preparation():
     """The bundle's preprocessing: to 1.5 mm; then crop to the positive, CT window, RAS."""
-    from monai.transforms import (
-        Compose,
-        CropForegroundd,
-        Orientationd,
-        ScaleIntensityRanged,
-        Spacingd,
-    )
+    from monai.transforms import Compose, CropForegroundd, Orientationd, ScaleIntensityRanged, Spacingd
 
     low, high = WINDOW_HU
-    return Spacingd("image", pixdim=(SPACING_MM,) * 3, mode="bilinear"), Compose([
-        CropForegroundd("image", source_key="image", allow_smaller=True, margin=MARGIN),
-        ScaleIntensityRanged("image", low, high, 0, 1, clip=True),
-        Orientationd("image", axcodes="RAS", labels=None),
-    ])  # fmt: skip
+    return Spacingd("image", pixdim=(SPACING_MM,) * 3, mode="bilinear"), Compose(
+        [
+            CropForegroundd("image", source_key="image", allow_smaller=True, margin=MARGIN),
+            ScaleIntensityRanged("image", low, high, 0, 1, clip=True),
+            Orientationd("image", axcodes="RAS", labels=None),
+        ]
+    )
 
 
 def build(*, small: bool = False):
@@ -173,13 +193,19 @@ def build(*, small: bool = False):
     if not small:
         return vista3d132(in_channels=1)
     encoder = SegResNetDS2(
-        spatial_dims=3, in_channels=1, init_filters=16, out_channels=16, blocks_down=(1, 1, 1),
-        norm="instance", dsdepth=1,
-    )  # fmt: skip
+        spatial_dims=3,
+        in_channels=1,
+        init_filters=16,
+        out_channels=16,
+        blocks_down=(1, 1, 1),
+        norm="instance",
+        dsdepth=1,
+    )
     return VISTA3D(
-        encoder, ClassMappingClassify(512, 16, use_mlp=True),
+        encoder,
+        ClassMappingClassify(512, 16, use_mlp=True),
         PointMappingSAM(16, n_classes=512, last_supported=132),
-    )  # fmt: skip
+    )
 
 
 def _load(by: str):

@@ -97,9 +97,7 @@ def paint_liver(canvas: Canvas, person: Person, rng: np.random.Generator) -> Non
         line = curve(line, 14)
         canvas.tube(w, line[:, :3], line[:, 3], veins)
     canvas.paint(w, mask & (veins < 0), "liver_vessel")
-    bladder = ellipsoid(
-        w, (52, 48, 1136), (13, 14, 27), axes_along((0, 0.2, 1), (1, 0, 0))[[1, 2, 0]]
-    )
+    bladder = ellipsoid(w, (52, 48, 1136), (13, 14, 27), axes_along((0, 0.2, 1), (1, 0, 0))[[1, 2, 0]])
     allowed = over("visceral_fat", "liver")[w.tissue]
     level = level_for(bladder, allowed, person.volumes_ml["gall_bladder"] / canvas.voxel_ml, most=9)
     canvas.paint(w, allowed & (bladder < level), "gall_bladder")
@@ -110,10 +108,7 @@ def paint_spleen(canvas: Canvas, person: Person, rng: np.random.Generator) -> No
     w = canvas.window((-150, -115, 1110), (-30, 60, 1300))
     shift = 7 * np.clip(person.shape["spleen_level"], -2, 2)
     outer = ellipsoid(
-        w,
-        (-88, -42, 1212 + shift),
-        (46, 52, 60),
-        axes_along((0.0, 0.42, -0.9), (1, 0, 0))[[1, 2, 0]],
+        w, (-88, -42, 1212 + shift), (46, 52, 60), axes_along((0.0, 0.42, -0.9), (1, 0, 0))[[1, 2, 0]]
     )
     inner = ellipsoid(w, (-66, -14, 1212 + shift), (42, 46, 66))
     field = smooth_max(outer, -inner, 10) + lumps(canvas, w, rng, 35, 0.8)
@@ -131,9 +126,7 @@ def paint_kidneys(canvas: Canvas, person: Person, rng: np.random.Generator) -> N
         centre = np.array([s * 61, -40, z0])
         frame = kidney_axes(s)
         body = ellipsoid(w, centre, (27, 25, 55), frame)
-        notch = ellipsoid(
-            w, centre - s * 29 * frame[0] * s * s + np.array([0, 4, 0]), (17, 14, 19), frame
-        )
+        notch = ellipsoid(w, centre - s * 29 * frame[0] * s * s + np.array([0, 4, 0]), (17, 14, 19), frame)
         field = smooth_max(body, -notch, 9) + lumps(canvas, w, rng, 30, 0.5)
         allowed = over("visceral_fat", "muscle", "liver")[w.tissue]
         level = level_for(field, allowed, person.volumes_ml[name] / canvas.voxel_ml, most=9)
@@ -145,14 +138,9 @@ def paint_kidneys(canvas: Canvas, person: Person, rng: np.random.Generator) -> N
         along = (w.z - centre[2]) / 11.0
         columns = np.cos(2 * np.pi * along) * 0.5 + lumps(canvas, w, rng, 13, 0.45)
         canvas.paint(w, mask & (depth > 6.0) & (columns > -0.30), f"{name}_medulla")
-        pelvis = ellipsoid(
-            w, centre - frame[0] * 11 * s * s + np.array([0, 2, 0]), (12, 8, 20), frame
-        )
+        pelvis = ellipsoid(w, centre - frame[0] * 11 * s * s + np.array([0, 2, 0]), (12, 8, 20), frame)
         calyx = np.minimum(
-            *(
-                ellipsoid(w, centre - frame[0] * 4 + np.array([0, 1, d]), (11, 6, 7), frame)
-                for d in (-22, 22)
-            )
+            *(ellipsoid(w, centre - frame[0] * 4 + np.array([0, 1, d]), (11, 6, 7), frame) for d in (-22, 22))
         )
         sinus = np.minimum(pelvis, calyx)
         canvas.paint(w, mask & (sinus < 3) & (depth > 4), "visceral_fat")
@@ -174,10 +162,7 @@ def paint_kidneys(canvas: Canvas, person: Person, rng: np.random.Generator) -> N
             30,
         )
         canvas.paint(
-            wu,
-            canvas.tube(wu, line[:, :3], line[:, 3]) < 0,
-            "ureter",
-            over("visceral_fat", "muscle"),
+            wu, canvas.tube(wu, line[:, :3], line[:, 3]) < 0, "ureter", over("visceral_fat", "muscle")
         )
         adrenal = canvas.tube(w, np.array([(s * 40, -34, z0 + 62), (s * 44, -44, z0 + 48)]), 4.0)
         canvas.paint(w, adrenal < 0, "adrenal", FATTY)
@@ -196,10 +181,19 @@ def kidney_axes(side: int) -> np.ndarray:
 def paint_stomach(canvas: Canvas, person: Person, rng: np.random.Generator) -> None:
     """Fundus under the left dome, body, antrum to the right; wall, content, and air in front."""
     w = canvas.window((-120, -75, 1085), (70, 115, 1295))
-    line = curve([
-        (-58, -26, 1258, 26), (-66, -8, 1238, 36), (-64, 18, 1206, 34), (-54, 38, 1170, 28), (-30, 52, 1146, 23),
-        (2, 54, 1146, 18), (26, 44, 1162, 13), (38, 32, 1172, 8),
-    ], 40)  # fmt: skip
+    line = curve(
+        [
+            (-58, -26, 1258, 26),
+            (-66, -8, 1238, 36),
+            (-64, 18, 1206, 34),
+            (-54, 38, 1170, 28),
+            (-30, 52, 1146, 23),
+            (2, 54, 1146, 18),
+            (26, 44, 1162, 13),
+            (38, 32, 1172, 8),
+        ],
+        40,
+    )
     field = canvas.tube(w, line[:, :3], line[:, 3]) + lumps(canvas, w, rng, 28, 1.3)
     allowed = over("visceral_fat")[w.tissue] & (field < 40)
     level = level_for(field, allowed, person.volumes_ml["stomach"] / canvas.voxel_ml, most=14)
@@ -250,9 +244,7 @@ def paint_pancreas(canvas: Canvas, person: Person, rng: np.random.Generator) -> 
     level = level_for(field, allowed, person.volumes_ml["pancreas"] / canvas.voxel_ml, most=9)
     mask = allowed & (field < level)
     canvas.paint(w, mask, "pancreas")
-    splenic = curve(
-        [(14, 8, 1160, 4.5), (-20, 6, 1176, 4), (-60, -14, 1192, 3.6), (-88, -32, 1206, 3)], 24
-    )
+    splenic = curve([(14, 8, 1160, 4.5), (-20, 6, 1176, 4), (-60, -14, 1192, 3.6), (-88, -32, 1206, 3)], 24)
     canvas.paint(w, canvas.tube(w, splenic[:, :3], splenic[:, 3]) < 0, "vessel", FATTY)
     mesenteric = curve([(12, 14, 1160, 5), (12, 22, 1120, 4.5), (18, 34, 1070, 3)], 14)
     wm = canvas.window((0, -10, 1050), (40, 60, 1190))

@@ -6,26 +6,33 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 
 from umdlib.synthetic.anatomy import kernel
-from umdlib.synthetic.anatomy.canvas import (
-    FAR,
-    Canvas,
-    Window,
-    ellipsoid,
-    over,
-    smooth_max,
-    smooth_min,
-)
+from umdlib.synthetic.anatomy.canvas import FAR, Canvas, Window, ellipsoid, over, smooth_max, smooth_min
 from umdlib.synthetic.anatomy.noise import SplineField
 from umdlib.synthetic.anatomy.person import Person
 
 # Lean surface of the trunk of the reference man: z, half-width, front, back (mm from y = -5).
-TRUNK = np.array([
-    (700, 120, 60, 70), (830, 150, 72, 88), (870, 166, 84, 100), (920, 170, 90, 108),
-    (980, 156, 92, 100), (1050, 140, 92, 96), (1110, 139, 93, 98), (1170, 144, 98, 102),
-    (1230, 151, 104, 107), (1300, 160, 106, 112), (1370, 163, 100, 112), (1410, 150, 80, 104),
-    (1440, 104, 58, 92), (1462, 74, 46, 82), (1490, 60, 46, 76), (1540, 56, 44, 72),
-    (1580, 54, 40, 68), (1600, 44, 30, 62),
-])  # fmt: skip
+TRUNK = np.array(
+    [
+        (700, 120, 60, 70),
+        (830, 150, 72, 88),
+        (870, 166, 84, 100),
+        (920, 170, 90, 108),
+        (980, 156, 92, 100),
+        (1050, 140, 92, 96),
+        (1110, 139, 93, 98),
+        (1170, 144, 98, 102),
+        (1230, 151, 104, 107),
+        (1300, 160, 106, 112),
+        (1370, 163, 100, 112),
+        (1410, 150, 80, 104),
+        (1440, 104, 58, 92),
+        (1462, 74, 46, 82),
+        (1490, 60, 46, 76),
+        (1540, 56, 44, 72),
+        (1580, 54, 40, 68),
+        (1600, 44, 30, 62),
+    ]
+)
 Y_MIDDLE = -5.0
 FAT_PER_BMI = 1.55
 
@@ -42,9 +49,7 @@ def profile(z: np.ndarray, table: np.ndarray, *, step: float = 0.5) -> list[np.n
     return [values[:, i].astype(np.float32)[index] for i in range(values.shape[1])]
 
 
-def section(
-    window: Window, table: np.ndarray, *, power: float = 2.4, y_middle=Y_MIDDLE
-) -> np.ndarray:
+def section(window: Window, table: np.ndarray, *, power: float = 2.4, y_middle=Y_MIDDLE) -> np.ndarray:
     """Radial distance (mm) to a surface whose sections are superellipses: width, front, back."""
     a, front, back = profile(window.z, table)
     y = window.y - np.float32(y_middle)
@@ -60,9 +65,7 @@ def sex_table(person: Person, table: np.ndarray) -> np.ndarray:
     table = table.astype(float).copy()
     z = table[:, 0]
     if person.sex == "F":
-        table[:, 1] *= (
-            1 + 0.05 * bump(z, 900, 70) - 0.06 * bump(z, 1120, 70) - 0.06 * bump(z, 1380, 90)
-        )
+        table[:, 1] *= 1 + 0.05 * bump(z, 900, 70) - 0.06 * bump(z, 1120, 70) - 0.06 * bump(z, 1380, 90)
     heavy = person.bmi - 24
     belly = bump(z, 1080, 95) * (1.0 if person.sex == "M" else 0.8)
     table[:, 2] += belly * np.clip(heavy * 3.0 + 3 * person.shape["belly"], -16, 55)
@@ -80,13 +83,27 @@ def arms(person: Person, side: int) -> tuple[np.ndarray, np.ndarray]:
     bulk = np.sqrt(np.clip(person.bmi, 18, 36) / 25) * (0.88 if person.sex == "F" else 1.0)
     out = 0.9 * max(person.bmi - 22, 0) * 2.2
     if person.arms == "down":
-        joints = [(158, -22, 1412), (192 + 0.3 * out, -30, 1370), (212 + 0.7 * out, -38, 1230),
-                  (226 + out, -40, 1110), (232 + out, -20, 1000), (226 + 0.9 * out, 4, 880),
-                  (220 + 0.8 * out, 16, 800), (216 + 0.8 * out, 24, 700)]  # fmt: skip
+        joints = [
+            (158, -22, 1412),
+            (192 + 0.3 * out, -30, 1370),
+            (212 + 0.7 * out, -38, 1230),
+            (226 + out, -40, 1110),
+            (232 + out, -20, 1000),
+            (226 + 0.9 * out, 4, 880),
+            (220 + 0.8 * out, 16, 800),
+            (216 + 0.8 * out, 24, 700),
+        ]
         radii = [46, 45, 39, 36, 34, 25, 27, 15]
     else:
-        joints = [(150, -20, 1412), (178, -22, 1450), (196, -8, 1540), (196, 12, 1660),
-                  (180, 26, 1730), (120, 40, 1800), (40, 50, 1850)]  # fmt: skip
+        joints = [
+            (150, -20, 1412),
+            (178, -22, 1450),
+            (196, -8, 1540),
+            (196, 12, 1660),
+            (180, 26, 1730),
+            (120, 40, 1800),
+            (40, 50, 1850),
+        ]
         radii = [46, 44, 38, 35, 34, 30, 25]
     points = np.array(joints, float)
     points[:, 0] *= side
@@ -115,9 +132,7 @@ def lean_field(canvas: Canvas, window: Window, person: Person) -> np.ndarray:
         head = smooth_min(head, jaw, 14)
     head = smooth_min(head, capsule(window, (0, 98, 1632), (0, 112, 1604), 7, 11), 10)
     for side in (-1, 1):
-        head = smooth_min(
-            head, capsule(window, (side * 74, -6, 1640), (side * 80, -12, 1612), 9, 8), 8
-        )
+        head = smooth_min(head, capsule(window, (side * 74, -6, 1640), (side * 80, -12, 1612), 9, 8), 8)
     field = smooth_min(field, head, 22)
     for side in (-1, 1):
         points, radii = arms(person, side)

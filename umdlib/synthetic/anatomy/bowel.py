@@ -5,15 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from umdlib.synthetic.anatomy.abdomen import FATTY, lumps
-from umdlib.synthetic.anatomy.canvas import (
-    Canvas,
-    Window,
-    curve,
-    ellipsoid,
-    level_for,
-    over,
-    smooth_min,
-)
+from umdlib.synthetic.anatomy.canvas import Canvas, Window, curve, ellipsoid, level_for, over, smooth_min
 from umdlib.synthetic.anatomy.person import Person
 
 
@@ -21,14 +13,36 @@ def colon_line(person: Person) -> np.ndarray:
     """Centre line (N, 4) of the colon with its radius, from caecum to anus."""
     dip = 22 * np.clip(person.shape["transverse_dip"], -2, 1.5)
     curl = 8 * np.clip(person.shape["sigmoid"], -2, 2)
-    return curve([
-        (86, 22, 984, 25), (95, 14, 1010, 26), (100, 2, 1050, 25), (100, -6, 1086, 24), (88, 12, 1112, 22),
-        (66, 52, 1104, 21), (34, 68, 1086 - 0.6 * dip, 21), (0, 72, 1076 - dip, 21),
-        (-40, 66, 1090 - 0.6 * dip, 20), (-78, 44, 1126, 20),
-        (-102, 4, 1172, 20), (-112, -22, 1158, 19), (-112, -26, 1110, 18), (-108, -18, 1060, 18), (-104, -2, 1010, 18),
-        (-84, 20, 972, 17), (-52, 30, 962 + curl, 17), (-18, 24, 978 + curl, 17), (14, 4, 978, 17), (18, -26, 968, 17),
-        (4, -46, 952, 19), (0, -52, 925, 22), (0, -48, 896, 20), (0, -40, 868, 12), (0, -44, 845, 9),
-    ], 260)  # fmt: skip
+    return curve(
+        [
+            (86, 22, 984, 25),
+            (95, 14, 1010, 26),
+            (100, 2, 1050, 25),
+            (100, -6, 1086, 24),
+            (88, 12, 1112, 22),
+            (66, 52, 1104, 21),
+            (34, 68, 1086 - 0.6 * dip, 21),
+            (0, 72, 1076 - dip, 21),
+            (-40, 66, 1090 - 0.6 * dip, 20),
+            (-78, 44, 1126, 20),
+            (-102, 4, 1172, 20),
+            (-112, -22, 1158, 19),
+            (-112, -26, 1110, 18),
+            (-108, -18, 1060, 18),
+            (-104, -2, 1010, 18),
+            (-84, 20, 972, 17),
+            (-52, 30, 962 + curl, 17),
+            (-18, 24, 978 + curl, 17),
+            (14, 4, 978, 17),
+            (18, -26, 968, 17),
+            (4, -46, 952, 19),
+            (0, -52, 925, 22),
+            (0, -48, 896, 20),
+            (0, -40, 868, 12),
+            (0, -44, 845, 9),
+        ],
+        260,
+    )
 
 
 def paint_colon(canvas: Canvas, person: Person, rng: np.random.Generator) -> None:
@@ -74,10 +88,13 @@ def paint_gas(canvas: Canvas, w, inside, line, arc, person: Person, rng) -> None
 
 # Coils of small bowel, from the duodenum to the caecum: the box (x, y, z) that each is folded into.
 COILS = (
-    ((-96, -36), (6, 58), (1112, 1156)), ((-94, -22), (2, 64), (1052, 1104)),
-    ((-10, 66), (12, 66), (1048, 1098)), ((-82, -6), (6, 66), (990, 1044)),
-    ((6, 76), (6, 66), (990, 1040)), ((-44, 54), (18, 58), (955, 982)),
-)  # fmt: skip
+    ((-96, -36), (6, 58), (1112, 1156)),
+    ((-94, -22), (2, 64), (1052, 1104)),
+    ((-10, 66), (12, 66), (1048, 1098)),
+    ((-82, -6), (6, 66), (990, 1044)),
+    ((6, 76), (6, 66), (990, 1040)),
+    ((-44, 54), (18, 58), (955, 982)),
+)
 
 
 def coil(box, rng: np.random.Generator, deeper: float, *, gap_mm: float = 23.0) -> np.ndarray:
@@ -95,9 +112,7 @@ def coil(box, rng: np.random.Generator, deeper: float, *, gap_mm: float = 23.0) 
             count += 1
     path = np.array(points, float) + rng.normal(0, 1, (len(points), 3)) * [5, 5, 5]
     middle, angle = path.mean(axis=0), rng.uniform(-0.45, 0.45)
-    turn = np.array(
-        [[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]]
-    )
+    turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
     return middle + (path - middle) @ turn
 
 
@@ -116,16 +131,12 @@ def paint_small_bowel(canvas: Canvas, person: Person, rng: np.random.Generator) 
         low, high = line.min(axis=0) - 20, line.max(axis=0) + 20
         part = canvas.window(low, high)
         inner = tuple(
-            slice(max(a.start, b.start), min(a.stop, b.stop))
-            for a, b in zip(part.box, w.box, strict=True)
+            slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(part.box, w.box, strict=True)
         )
         part = Window(canvas, inner, (low, high))
         field = canvas.tube(part, line, radius)
         field += rough[
-            tuple(
-                slice(a.start - b.start, a.stop - b.start)
-                for a, b in zip(inner, w.box, strict=True)
-            )
+            tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(inner, w.box, strict=True))
         ]
         mask = FATTY[part.tissue] & (field < 0)
         canvas.paint(part, mask, "bowel_wall")
@@ -142,9 +153,7 @@ def paint_pelvic_organs(canvas: Canvas, person: Person, rng: np.random.Generator
     w = canvas.window((-75, -60, 820), (75, 85, 1020))
     field = bladder_field(w, person) + lumps(canvas, w, rng, 35, 1.0)
     allowed = over("visceral_fat")[w.tissue]
-    level = level_for(
-        field, allowed, person.volumes_ml["urinary_bladder"] / canvas.voxel_ml, most=25
-    )
+    level = level_for(field, allowed, person.volumes_ml["urinary_bladder"] / canvas.voxel_ml, most=25)
     mask = allowed & (field < level)
     canvas.paint(w, allowed & (field < level + 2.5), "muscle", FATTY)
     canvas.paint(w, mask, "bladder")
@@ -161,18 +170,14 @@ def paint_pelvic_organs(canvas: Canvas, person: Person, rng: np.random.Generator
         )
         canvas.paint(w, body < 0, "uterus", over("visceral_fat"))
         for s in (-1, 1):
-            canvas.paint(
-                w, ellipsoid(w, (s * 40, -14, 955), (14, 9, 11)) < 0, "uterus", over("visceral_fat")
-            )
+            canvas.paint(w, ellipsoid(w, (s * 40, -14, 955), (14, 9, 11)) < 0, "uterus", over("visceral_fat"))
     return w, field, level
 
 
 def paint_scrotum(canvas: Canvas) -> None:
     """Testes below the symphysis, in a pouch of skin."""
     w = canvas.window((-40, 20, 770), (40, 120, 900))
-    pouch = smooth_min(
-        ellipsoid(w, (0, 58, 832), (30, 24, 26)), ellipsoid(w, (0, 62, 872), (22, 20, 26)), 14
-    )
+    pouch = smooth_min(ellipsoid(w, (0, 58, 832), (30, 24, 26)), ellipsoid(w, (0, 62, 872), (22, 20, 26)), 14)
     canvas.paint(w, pouch < 0, "skin", over("air"))
     canvas.paint(w, pouch < -3, "fat", over("air", "skin", "muscle"))
     penis = canvas.tube(w, np.array([(0, 66, 878), (2, 92, 850), (4, 88, 812)]), [12, 13, 12])
@@ -180,8 +185,5 @@ def paint_scrotum(canvas: Canvas) -> None:
     canvas.paint(w, penis < -3, "soft", over("fat", "skin", "muscle"))
     for s in (-1, 1):
         canvas.paint(
-            w,
-            ellipsoid(w, (s * 15, 56, 830), (10, 12, 17)) < 0,
-            "testis",
-            over("fat", "skin", "soft"),
+            w, ellipsoid(w, (s * 15, 56, 830), (10, 12, 17)) < 0, "testis", over("fat", "skin", "soft")
         )

@@ -172,9 +172,7 @@ def over(*names: str) -> np.ndarray:
     return table
 
 
-def level_for(
-    field: np.ndarray, allowed: np.ndarray, voxels: float, *, most: float = 12.0
-) -> float:
+def level_for(field: np.ndarray, allowed: np.ndarray, voxels: float, *, most: float = 12.0) -> float:
     """Level of a distance field at which `field < level` holds `voxels` of the allowed voxels.
 
     Kept within ± `most` mm, so that a crowded organ is smaller rather than misshapen.

@@ -5,15 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from umdlib.synthetic.anatomy.body import capsule
-from umdlib.synthetic.anatomy.canvas import (
-    Canvas,
-    curve,
-    ellipsoid,
-    level_for,
-    over,
-    smooth_max,
-    smooth_min,
-)
+from umdlib.synthetic.anatomy.canvas import Canvas, curve, ellipsoid, level_for, over, smooth_max, smooth_min
 from umdlib.synthetic.anatomy.noise import SplineField
 from umdlib.synthetic.anatomy.person import Person
 
@@ -36,9 +28,7 @@ def paint_head(canvas: Canvas, person: Person, rng: np.random.Generator) -> None
     """Skull around the brain; face bones, mandible, teeth, sinuses, eyes; then the brain."""
     w = canvas.window((-85, -110, 1520), (85, 125, 1770))
     brain = brain_shape(w)
-    level = level_for(
-        brain, np.ones_like(brain, bool), person.volumes_ml["brain"] / canvas.voxel_ml
-    )
+    level = level_for(brain, np.ones_like(brain, bool), person.volumes_ml["brain"] / canvas.voxel_ml)
     brain = brain - level
     fold = SplineField(rng, (-120, -150, 1500), (120, 150, 1800), 9.5, 1.0)
     x, y, z = canvas.frame.axes(*(a[b] for a, b in zip(canvas.axes_mm, w.box, strict=True)))
@@ -67,29 +57,17 @@ def paint_face(canvas: Canvas, w) -> None:
     palate = np.maximum(ellipsoid(w, (0, 56, 1586), (27, 32, 30)), np.abs(w.z - 1588) - 2.6)
     canvas.paint(w, palate < 0, "cortical_bone", body)
     alveolus = canvas.tube(
-        w,
-        curve(
-            [(-26, 40, 1578), (-21, 66, 1578), (0, 77, 1578), (21, 66, 1578), (26, 40, 1578)], 24
-        ),
-        6,
+        w, curve([(-26, 40, 1578), (-21, 66, 1578), (0, 77, 1578), (21, 66, 1578), (26, 40, 1578)], 24), 6
     )
     canvas.paint(w, alveolus < 0, "cortical_bone", body)
     canvas.paint(w, alveolus < -2, "marrow")
     septum = np.maximum(np.abs(w.x) - 0.9, ellipsoid(w, (0, 60, 1608), (5, 38, 18)))
     for s in (-1, 1):
         zygoma = canvas.tube(
-            w,
-            curve(
-                [(s * 36, 74, 1614), (s * 52, 58, 1616), (s * 62, 30, 1618), (s * 64, 4, 1618)], 20
-            ),
-            4.2,
+            w, curve([(s * 36, 74, 1614), (s * 52, 58, 1616), (s * 62, 30, 1618), (s * 64, 4, 1618)], 20), 4.2
         )
         brow = canvas.tube(
-            w,
-            curve(
-                [(s * 10, 88, 1664), (s * 32, 88, 1668), (s * 52, 66, 1656), (s * 52, 60, 1622)], 20
-            ),
-            5,
+            w, curve([(s * 10, 88, 1664), (s * 32, 88, 1668), (s * 52, 66, 1656), (s * 52, 60, 1622)], 20), 5
         )
         pillar = capsule(w, (s * 20, 78, 1584), (s * 12, 84, 1650), 4, 4)
         pterygoid = capsule(w, (s * 20, 24, 1586), (s * 18, 22, 1620), 3, 4)
@@ -119,8 +97,7 @@ def paint_face(canvas: Canvas, w) -> None:
         )
         canvas.paint(w, arch < 0, "tooth", over("muscle", "fat", "cortical_bone", "marrow"))
     nose = np.minimum(
-        capsule(w, (-6, 40, 1612), (-6, 96, 1608), 6, 5),
-        capsule(w, (6, 40, 1612), (6, 96, 1608), 6, 5),
+        capsule(w, (-6, 40, 1612), (-6, 96, 1608), 6, 5), capsule(w, (6, 40, 1612), (6, 96, 1608), 6, 5)
     )
     sinus = np.minimum(*(ellipsoid(w, (s * 27, 62, 1612), (12, 14, 15)) for s in (-1, 1)))
     frontal = ellipsoid(w, (0, 84, 1668), (18, 5, 11))
@@ -214,24 +191,16 @@ def paint_neck(canvas: Canvas) -> None:
     soft = over("muscle", "fat", "visceral_fat", "lung", "soft")
     for s in (-1, 1):
         carotid = canvas.tube(
-            w,
-            curve(
-                [(s * 12, 2, 1405), (s * 24, 4, 1450), (s * 26, 2, 1500), (s * 30, -4, 1535)], 16
-            ),
-            3.6,
+            w, curve([(s * 12, 2, 1405), (s * 24, 4, 1450), (s * 26, 2, 1500), (s * 30, -4, 1535)], 16), 3.6
         )
-        jugular = canvas.tube(
-            w, curve([(s * 26, 20, 1425), (s * 34, 10, 1465), (s * 36, 6, 1535)], 16), 5.5
-        )
+        jugular = canvas.tube(w, curve([(s * 26, 20, 1425), (s * 34, 10, 1465), (s * 36, 6, 1535)], 16), 5.5)
         canvas.paint(w, (carotid < 0) | (jugular < 0), "vessel", soft)
     for s in (-1, 1):
         lobe = ellipsoid(w, (s * 17, 12, 1472), (8, 9, 23))
         canvas.paint(w, lobe < 0, "thyroid", over("muscle", "fat", "vessel"))
     canvas.paint(w, ellipsoid(w, (0, 20, 1464), (13, 4, 7)) < 0, "thyroid", over("muscle", "fat"))
     ring = canvas.tube(
-        w,
-        curve([(0, 14, 1520), (0, 16, 1500), (0, 6, 1470), (0, -10, 1425), (1, -28, 1384)], 30),
-        10.0,
+        w, curve([(0, 14, 1520), (0, 16, 1500), (0, 6, 1470), (0, -10, 1425), (1, -28, 1384)], 30), 10.0
     )
     canvas.paint(w, ring < 0, "cartilage", soft)
     canvas.paint(w, ring < -2.2, "airway")

@@ -78,8 +78,7 @@ def draw_lesion(anatomy: Anatomy, host: str, rng: np.random.Generator) -> Lesion
         for v, n in zip(voxel, anatomy.tissue.shape, strict=True)
     )
     axes = [
-        s + d * np.arange(b.start, b.stop) - c
-        for s, d, b, c in zip(start, step, box, centre, strict=True)
+        s + d * np.arange(b.start, b.stop) - c for s, d, b, c in zip(start, step, box, centre, strict=True)
     ]
     radii = diameter / 2 * np.exp(rng.normal(0, 0.12, 3))
     x, y, z = np.meshgrid(*axes, indexing="ij")
@@ -89,9 +88,14 @@ def draw_lesion(anatomy: Anatomy, host: str, rng: np.random.Generator) -> Lesion
     mask = (distance + lumps < 1) & allowed
     mask[tuple(int(v) - b.start for v, b in zip(voxel, box, strict=True))] = True
     return Lesion(
-        box, mask, round(suv, 2), host, tuple(round(float(c), 2) for c in centre),
-        round(diameter, 2), round(float(mask.sum() * np.prod(step) / 1000), 3),
-    )  # fmt: skip
+        box,
+        mask,
+        round(suv, 2),
+        host,
+        tuple(round(float(c), 2) for c in centre),
+        round(diameter, 2),
+        round(float(mask.sum() * np.prod(step) / 1000), 3),
+    )
 
 
 def lay(values: np.ndarray, lesions, level) -> None:

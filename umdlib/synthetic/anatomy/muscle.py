@@ -12,10 +12,20 @@ from umdlib.synthetic.anatomy.person import Person
 from umdlib.synthetic.anatomy.tissue import CODES
 
 # Half thickness of the septa between muscles, relative to the thigh's: z, share.
-SEPTA = np.array([
-    (700, 1.0), (880, 1.15), (960, 1.1), (1040, 0.6), (1150, 0.45), (1260, 0.55), (1380, 0.95),
-    (1470, 1.0), (1560, 0.9), (1640, 0.3),
-])  # fmt: skip
+SEPTA = np.array(
+    [
+        (700, 1.0),
+        (880, 1.15),
+        (960, 1.1),
+        (1040, 0.6),
+        (1150, 0.45),
+        (1260, 0.55),
+        (1380, 0.95),
+        (1470, 1.0),
+        (1560, 0.9),
+        (1640, 0.3),
+    ]
+)
 # Width (mm) of a muscle in thigh and trunk, and in arm and neck.
 WIDE_MM, NARROW_MM = 34.0, 21.0
 TABLE = 64  # cells along each side before their offsets repeat
@@ -61,12 +71,6 @@ def paint_fat_pads(canvas: Canvas) -> None:
             sorted((s * 40, s * 110))[:1] + [-20, 740], sorted((s * 40, s * 110))[1:] + [80, 980]
         )
         line = curve(
-            [
-                (s * 54, 12, 965, 12),
-                (s * 70, 38, 922, 16),
-                (s * 72, 42, 880, 15),
-                (s * 82, 20, 760, 9),
-            ],
-            20,
+            [(s * 54, 12, 965, 12), (s * 70, 38, 922, 16), (s * 72, 42, 880, 15), (s * 82, 20, 760, 9)], 20
         )
         canvas.paint(w, canvas.tube(w, line[:, :3], line[:, 3]) < 0, "fat", over("muscle"))

@@ -63,9 +63,7 @@ class SplineField:
         """Values (N,) at points (N, 3) in mm."""
         index = (np.asarray(points, float) - self.low) / self.knots_mm
         index = np.clip(index, 1, np.array(self.coefficients.shape) - 2)
-        return ndimage.map_coordinates(
-            self.coefficients, index.T, order=3, prefilter=False, mode="nearest"
-        )
+        return ndimage.map_coordinates(self.coefficients, index.T, order=3, prefilter=False, mode="nearest")
 
     def _basis(self, at: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
         """First coefficient (K,) and weights (K, 4) of the cubic B-spline along one axis."""
@@ -73,7 +71,7 @@ class SplineField:
         index = np.clip((at - self.low[axis]) / self.knots_mm[axis], 1, n - 2)
         first = np.clip(np.floor(index).astype(np.int64) - 1, 0, n - 4)
         t = index - 1 - first
-        weights = np.stack([
-            (1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, 3 * (t * (1 + t - t**2)) + 1, t**3
-        ], axis=1) / 6  # fmt: skip
+        weights = (
+            np.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, 3 * (t * (1 + t - t**2)) + 1, t**3], axis=1) / 6
+        )
         return first, weights.astype(np.float32)

@@ -95,9 +95,7 @@ def draw_person(
     uptake = {}
     for name, record in UPTAKE.items():
         spread = np.clip(rng.standard_normal(), -2, 2)
-        uptake[name] = float(
-            np.clip(record.suv * np.exp(record.log_sd * spread), record.low, record.high)
-        )
+        uptake[name] = float(np.clip(record.suv * np.exp(record.log_sd * spread), record.low, record.high))
     uptake["myocardium"] = float(rng.uniform(1.6, 3.0) if fasting else rng.uniform(5, 12))
     return Person(
         sex=sex,
@@ -109,15 +107,22 @@ def draw_person(
         uptake_suv={k: round(v, 3) for k, v in uptake.items()},
         fasting=fasting,
         shape_seed=int(rng.integers(2**31)),
-        shape={
-            k: round(float(v), 4)
-            for k, v in zip(SHAPES, rng.standard_normal(len(SHAPES)), strict=True)
-        },
+        shape={k: round(float(v), 4) for k, v in zip(SHAPES, rng.standard_normal(len(SHAPES)), strict=True)},
     )
 
 
 # Named standard-normal scores that the anatomy turns into positions, folds and fillings.
 SHAPES = (
-    "diaphragm", "liver_left", "stomach_gas", "colon_gas", "transverse_dip", "sigmoid",
-    "heart_tilt", "aorta_tortuosity", "kidney_level", "spleen_level", "belly", "kyphosis",
-)  # fmt: skip
+    "diaphragm",
+    "liver_left",
+    "stomach_gas",
+    "colon_gas",
+    "transverse_dip",
+    "sigmoid",
+    "heart_tilt",
+    "aorta_tortuosity",
+    "kidney_level",
+    "spleen_level",
+    "belly",
+    "kyphosis",
+)

@@ -14,23 +14,54 @@ THORACIC = 1490 - np.concatenate([[0], np.cumsum(np.linspace(20.5, 27.5, 12))])
 LUMBAR = THORACIC[-1] - np.concatenate([[0], np.cumsum(np.linspace(34, 38, 5))])
 EDGES = np.concatenate([CERVICAL[:-1], THORACIC[:-1], LUMBAR])  # 25 edges, 24 vertebrae
 # Centre of the vertebral body: z, y, half-width, half-depth.
-SPINE = np.array([
-    (890, -66, 8, 6), (920, -88, 20, 9), (950, -90, 34, 12), (980, -76, 46, 16), (1008, -54, 50, 20),
-    (1030, -42, 25, 17), (1080, -32, 25, 17), (1130, -36, 23, 17), (1190, -48, 21, 16),
-    (1260, -62, 18, 15), (1330, -72, 16, 14), (1400, -70, 15, 12), (1460, -54, 14, 10),
-    (1500, -42, 13, 9), (1540, -32, 12, 8.5), (1580, -28, 12, 8.5), (1604, -28, 12, 8),
-])  # fmt: skip
+SPINE = np.array(
+    [
+        (890, -66, 8, 6),
+        (920, -88, 20, 9),
+        (950, -90, 34, 12),
+        (980, -76, 46, 16),
+        (1008, -54, 50, 20),
+        (1030, -42, 25, 17),
+        (1080, -32, 25, 17),
+        (1130, -36, 23, 17),
+        (1190, -48, 21, 16),
+        (1260, -62, 18, 15),
+        (1330, -72, 16, 14),
+        (1400, -70, 15, 12),
+        (1460, -54, 14, 10),
+        (1500, -42, 13, 9),
+        (1540, -32, 12, 8.5),
+        (1580, -28, 12, 8.5),
+        (1604, -28, 12, 8),
+    ]
+)
 # Outer surface of the rib cage: z, half-width, front, back (mm from y = -5).
-CAGE = np.array([
-    (1080, 112, 72, 84), (1130, 122, 82, 90), (1170, 130, 89, 94), (1230, 139, 95, 100),
-    (1300, 141, 93, 106), (1350, 131, 82, 106), (1390, 112, 68, 100), (1420, 92, 56, 92),
-    (1445, 66, 44, 82), (1462, 40, 32, 66), (1475, 22, 20, 50),
-])  # fmt: skip
+CAGE = np.array(
+    [
+        (1080, 112, 72, 84),
+        (1130, 122, 82, 90),
+        (1170, 130, 89, 94),
+        (1230, 139, 95, 100),
+        (1300, 141, 93, 106),
+        (1350, 131, 82, 106),
+        (1390, 112, 68, 100),
+        (1420, 92, 56, 92),
+        (1445, 66, 44, 82),
+        (1462, 40, 32, 66),
+        (1475, 22, 20, 50),
+    ]
+)
 HIP = np.array([89.0, -4.0, 914.0])
 # Middle of the iliac wings, which flare upwards: z, half-width, front, back (mm from y = 50).
-WING = np.array([
-    (930, 99, 60, 124), (960, 106, 60, 132), (1000, 117, 60, 140), (1040, 129, 60, 148), (1085, 138, 60, 152),
-])  # fmt: skip
+WING = np.array(
+    [
+        (930, 99, 60, 124),
+        (960, 106, 60, 132),
+        (1000, 117, 60, 140),
+        (1040, 129, 60, 148),
+        (1085, 138, 60, 152),
+    ]
+)
 
 
 def paint_skeleton(canvas: Canvas, person: Person) -> None:
@@ -164,9 +195,7 @@ def paint_ribs(canvas: Canvas) -> None:
     plate = np.maximum(np.abs(w.x) - width, np.abs(w.y - front) - 6)
     plate = np.maximum(plate, np.maximum(w.z - 1424, 1246 - w.z))
     shell(canvas, w, plate, 1.6)
-    canvas.paint(
-        w, (np.abs(w.x) < 8) & (np.abs(w.y - front) < 4) & (np.abs(w.z - 1236) < 12), "cartilage"
-    )
+    canvas.paint(w, (np.abs(w.x) < 8) & (np.abs(w.y - front) < 4) & (np.abs(w.z - 1236) < 12), "cartilage")
 
 
 def paint_shoulders(canvas: Canvas, person: Person) -> None:
@@ -237,23 +266,15 @@ def paint_pelvis(canvas: Canvas) -> None:
             w, np.array([(84, -8, 945), (70, -40, 972), (50, -66, 998)]) * flip, [17, 15, 12]
         )
         pubis = canvas.tube(
-            w,
-            np.array([(76, 22, 922), (45, 52, 914), (14, 66, 902), (9, 64, 885)]) * flip,
-            [13, 8.5, 10, 9],
+            w, np.array([(76, 22, 922), (45, 52, 914), (14, 66, 902), (9, 64, 885)]) * flip, [13, 8.5, 10, 9]
         )
-        sit = canvas.tube(
-            w, np.array([(80, -30, 905), (68, -52, 868), (58, -44, 846)]) * flip, [17, 15, 15]
-        )
-        ramus = canvas.tube(
-            w, np.array([(58, -40, 846), (34, 8, 858), (10, 58, 884)]) * flip, [11, 7, 8]
-        )
+        sit = canvas.tube(w, np.array([(80, -30, 905), (68, -52, 868), (58, -44, 846)]) * flip, [17, 15, 15])
+        ramus = canvas.tube(w, np.array([(58, -40, 846), (34, 8, 858), (10, 58, 884)]) * flip, [11, 7, 8])
         for part in (ball, column, pubis, sit, ramus):
             field = smooth_min(field, part, 6)
         shell(canvas, w, field, 2.2)
     w = canvas.window((-6, 40, 870), (6, 85, 915))
-    canvas.paint(
-        w, (np.abs(w.x) < 3.5) & (np.abs(w.y - 64) < 9) & (np.abs(w.z - 894) < 17), "cartilage"
-    )
+    canvas.paint(w, (np.abs(w.x) < 3.5) & (np.abs(w.y - 64) < 9) & (np.abs(w.z - 894) < 17), "cartilage")
 
 
 def paint_legs(canvas: Canvas) -> None:
@@ -269,9 +290,7 @@ def paint_legs(canvas: Canvas) -> None:
         canvas.paint(w, rim < 0, "muscle")
         head = capsule(w, hip, hip, 24, 24)
         neck = capsule(w, hip, np.array([124, -10, 884]) * flip, 15, 17)
-        great = capsule(
-            w, np.array([132, -14, 892]) * flip, np.array([130, -12, 868]) * flip, 16, 17
-        )
+        great = capsule(w, np.array([132, -14, 892]) * flip, np.array([130, -12, 868]) * flip, 16, 17)
         shaft = np.minimum(
             capsule(w, np.array([126, -10, 868]) * flip, np.array([118, -2, 800]) * flip, 19, 14.5),
             capsule(w, np.array([118, -2, 800]) * flip, np.array([104, 6, 680]) * flip, 14.5, 14),

@@ -92,20 +92,25 @@ def paint_heart(canvas: Canvas, person: Person) -> None:
     centre = HEART + [-24, 2, -8]
     outer = ellipsoid(w, centre, (48, 32, 31), axes)
     inner = ellipsoid(w, centre + np.array([6, -3, 4]), (43, 20.5, 19.5), axes)
-    base = (
-        (w.x - centre[0]) * axes[0, 0]
-        + (w.y - centre[1]) * axes[0, 1]
-        + (w.z - centre[2]) * axes[0, 2]
-    )
+    base = (w.x - centre[0]) * axes[0, 0] + (w.y - centre[1]) * axes[0, 1] + (w.z - centre[2]) * axes[0, 2]
     muscle = mask & (outer < 0) & (inner > 0) & (base > -27)
     canvas.paint(w, muscle, "myocardium")
 
 
 AORTA = [
-    (2, 20, 1330, 16), (14, 24, 1356, 16), (14, 14, 1384, 15), (2, -8, 1399, 14), (-12, -34, 1393, 13),
-    (-22, -50, 1368, 12.5), (-23, -50, 1320, 12), (-19, -44, 1260, 11.5), (-10, -26, 1205, 11),
-    (-7, -12, 1160, 10), (-5, -6, 1120, 9.4), (-3, -6, 1078, 9),
-]  # fmt: skip
+    (2, 20, 1330, 16),
+    (14, 24, 1356, 16),
+    (14, 14, 1384, 15),
+    (2, -8, 1399, 14),
+    (-12, -34, 1393, 13),
+    (-22, -50, 1368, 12.5),
+    (-23, -50, 1320, 12),
+    (-19, -44, 1260, 11.5),
+    (-10, -26, 1205, 11),
+    (-7, -12, 1160, 10),
+    (-5, -6, 1120, 9.4),
+    (-3, -6, 1078, 9),
+]
 
 
 def paint_vessels(canvas: Canvas, person: Person) -> None:
@@ -115,9 +120,9 @@ def paint_vessels(canvas: Canvas, person: Person) -> None:
     points[4:10, 0] += 3.0 * person.shape["aorta_tortuosity"] * np.sin(np.arange(6))
     line = curve(points, 70)
     field = canvas.tube(w, line[:, :3], line[:, 3])
-    allowed = over("visceral_fat", "muscle", "lung", "fat", "heart_blood", "heart_wall")[
-        w.tissue
-    ] & (field < 15)
+    allowed = over("visceral_fat", "muscle", "lung", "fat", "heart_blood", "heart_wall")[w.tissue] & (
+        field < 15
+    )
     allowed &= ~((w.z < 1345) & over("heart_blood", "heart_wall")[w.tissue])
     cut = field + np.where(w.z < 1072, FAR, 0)
     level = level_for(cut, allowed, person.volumes_ml["aorta"] / canvas.voxel_ml, most=4.0)
@@ -138,13 +143,9 @@ def paint_vessels(canvas: Canvas, person: Person) -> None:
     vein = canvas.tube(w, cava[:, :3], cava[:, 3])
     upper = curve([(26, 12, 1335, 9), (25, 8, 1375, 9), (24, 12, 1415, 8)], 16)
     vein = canvas.tube(w, upper[:, :3], upper[:, 3], vein)
-    across = curve(
-        [(24, 12, 1408, 7), (4, 30, 1416, 7), (-18, 32, 1426, 7), (-30, 20, 1434, 6)], 16
-    )
+    across = curve([(24, 12, 1408, 7), (4, 30, 1416, 7), (-18, 32, 1426, 7), (-30, 20, 1434, 6)], 16)
     vein = canvas.tube(w, across[:, :3], across[:, 3], vein)
-    trunk = curve(
-        [(-14, 36, 1338, 13), (-16, 22, 1362, 13), (-22, -6, 1366, 11), (-40, -24, 1358, 8)], 16
-    )
+    trunk = curve([(-14, 36, 1338, 13), (-16, 22, 1362, 13), (-22, -6, 1366, 11), (-40, -24, 1358, 8)], 16)
     vein = canvas.tube(w, trunk[:, :3], trunk[:, 3], vein)
     right = curve([(-12, 4, 1366, 11), (18, -12, 1360, 10), (44, -24, 1350, 8)], 12)
     vein = canvas.tube(w, right[:, :3], right[:, 3], vein)
@@ -236,9 +237,9 @@ def paint_oesophagus(canvas: Canvas, person: Person) -> None:
         50,
     )
     field = canvas.tube(w, line[:, :3], line[:, 3])
-    allowed = over("visceral_fat", "muscle", "lung", "fat", "vessel", "soft", "cartilage")[
-        w.tissue
-    ] & (field < 15)
+    allowed = over("visceral_fat", "muscle", "lung", "fat", "vessel", "soft", "cartilage")[w.tissue] & (
+        field < 15
+    )
     # an arch that lies across the whole tube gives way to its core: no oesophagus is cut in two
     allowed |= over("aorta")[w.tissue] & (field < -3)
     level = level_for(field, allowed, person.volumes_ml["esophagus"] / canvas.voxel_ml, most=4.0)
@@ -246,9 +247,7 @@ def paint_oesophagus(canvas: Canvas, person: Person) -> None:
     mask = allowed & (field < level)
     canvas.paint(w, mask, "oesophagus")
     canvas.paint(
-        w,
-        mask & (field < level - 4.8) & (np.sin(w.z / 17.0 + person.age) > 0.55),
-        "oesophagus_lumen",
+        w, mask & (field < level - 4.8) & (np.sin(w.z / 17.0 + person.age) > 0.55), "oesophagus_lumen"
     )
 
 

@@ -32,9 +32,7 @@ def coefficients() -> np.ndarray:
     return out
 
 
-def mismatch(
-    anatomy: Anatomy, grid: Grid, acquisition: Acquisition, factors: Factors
-) -> np.ndarray:
+def mismatch(anatomy: Anatomy, grid: Grid, acquisition: Acquisition, factors: Factors) -> np.ndarray:
     """Factor (I, J, K) float32 on PET values corrected by the undisplaced body's attenuation.
 
     Each line of response is multiplied by exp(map - truth), both integrated along it and the truth

@@ -59,9 +59,7 @@ def ct_values(tissue: np.ndarray, affine: np.ndarray, rng: np.random.Generator) 
     mean = table({n: r.hu for n, r in TISSUE.items()})
     spread = table({n: r.hu_sd for n, r in TISSUE.items()})
     spacing = float(affine[0, 0])
-    field = 0.75 * texture(rng, tissue.shape, 5 / spacing) + 0.66 * texture(
-        rng, tissue.shape, 16 / spacing
-    )
+    field = 0.75 * texture(rng, tissue.shape, 5 / spacing) + 0.66 * texture(rng, tissue.shape, 16 / spacing)
     field *= spread[tissue]
     field += mean[tissue]
     lung = tissue == CODES["lung"]
@@ -83,9 +81,23 @@ def mr_values(tissue: np.ndarray, affine: np.ndarray, rng: np.random.Generator) 
     return field * mean[tissue]
 
 
-PATCHY = {"colon_wall": 0.45, "colon_stool": 0.4, "bowel_wall": 0.4, "bowel_content": 0.35, "ureter": 0.7,
-          "muscle": 0.10, "marrow": 0.12, "grey_matter": 0.08, "myocardium": 0.12, "stomach_wall": 0.2,
-          "liver": 0.02, "spleen": 0.03, "lung": 0.08, "fat": 0.1, "visceral_fat": 0.2}  # fmt: skip
+PATCHY = {
+    "colon_wall": 0.45,
+    "colon_stool": 0.4,
+    "bowel_wall": 0.4,
+    "bowel_content": 0.35,
+    "ureter": 0.7,
+    "muscle": 0.10,
+    "marrow": 0.12,
+    "grey_matter": 0.08,
+    "myocardium": 0.12,
+    "stomach_wall": 0.2,
+    "liver": 0.02,
+    "spleen": 0.03,
+    "lung": 0.08,
+    "fat": 0.1,
+    "visceral_fat": 0.2,
+}
 
 
 def pet_values(

@@ -59,9 +59,7 @@ class Factors:
         """Check every strength."""
         for name, value in asdict(self).items():
             if not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-                raise InputError(
-                    f"Invalid strength {value!r} of factor '{name}'. Must be 0 or more."
-                )
+                raise InputError(f"Invalid strength {value!r} of factor '{name}'. Must be 0 or more.")
             if name == "contrast" and value > 1:
                 raise InputError(f"Invalid strength {value!r} of factor '{name}'. Must be 0 to 1.")
 
@@ -71,9 +69,15 @@ class Factors:
 
 
 PET_FACTORS = (
-    "resolution", "noise", "contrast", "breathing", "misregistration", "bladder_filling",
-    "attenuation", "attenuation_mismatch",
-)  # fmt: skip
+    "resolution",
+    "noise",
+    "contrast",
+    "breathing",
+    "misregistration",
+    "bladder_filling",
+    "attenuation",
+    "attenuation_mismatch",
+)
 # The ladder's four letters and the factors behind each.
 LADDER: dict[str, tuple[str, ...]] = {
     "R": ("resolution",),
@@ -83,9 +87,7 @@ LADDER: dict[str, tuple[str, ...]] = {
 }
 
 
-def factors(
-    strengths: Mapping[str, float] | None = None, *, base: Factors | None = None
-) -> Factors:
+def factors(strengths: Mapping[str, float] | None = None, *, base: Factors | None = None) -> Factors:
     """`Factors` from a mapping of names to strengths, over a base (default: all at 1).
 
     Examples

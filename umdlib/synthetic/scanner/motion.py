@@ -11,23 +11,23 @@ from umdlib.synthetic.scanner.factors import Factors
 from umdlib.synthetic.scanner.sampling import Grid
 
 # Share of the dome's motion at heights (mm) of the reference body: none at apex and pelvis.
-SHARE = np.array([
-    (900, 0), (960, 0.04), (1040, 0.25), (1120, 0.6), (1200, 0.9), (1270, 1.0), (1330, 0.7),
-    (1400, 0.2), (1450, 0.0),
-])  # fmt: skip
+SHARE = np.array(
+    [
+        (900, 0),
+        (960, 0.04),
+        (1040, 0.25),
+        (1120, 0.6),
+        (1200, 0.9),
+        (1270, 1.0),
+        (1330, 0.7),
+        (1400, 0.2),
+        (1450, 0.0),
+    ]
+)
 # States of one cycle, 0 end of expiration to 1 end of inspiration: more time near expiration.
 CYCLE = np.array([0.02, 0.10, 0.30, 0.62, 0.95])
 FRONT_SHARE = 0.2  # the belly moves forward by this share of the dome's descent
-FILLS = (
-    "visceral_fat",
-    "muscle",
-    "bladder",
-    "bowel_wall",
-    "bowel_content",
-    "vessel",
-    "ureter",
-    "uterus",
-)
+FILLS = ("visceral_fat", "muscle", "bladder", "bowel_wall", "bowel_content", "vessel", "ureter", "uterus")
 
 
 def motion_profile(anatomy: Anatomy, grid: Grid) -> np.ndarray:

@@ -84,9 +84,7 @@ def pet_image(
     if unit == "SUV" and factors.attenuation_mismatch > 0:
         image *= mismatch(anatomy, grid, acquisition, factors)
     if factors.noise > 0:
-        image += pet_noise(
-            image, grid, anatomy, unit, acquisition.liver_cov * factors.noise, noise_rng
-        )
+        image += pet_noise(image, grid, anatomy, unit, acquisition.liver_cov * factors.noise, noise_rng)
     if unit == "SUV":
         image = np.rint(np.maximum(image, 0) / PET_STEP) * np.float32(PET_STEP)
     return Volume(image.astype(np.float32, copy=False), grid.affine, unit)
@@ -118,9 +116,7 @@ def mix(source, structural, uptake, anatomy, share: float, fwhm_mm: float) -> np
     zero = ZERO[structural.unit]
     gain = liver_value(anatomy, structural.unit) / liver_value(anatomy, "SUV")
     grid = Grid(structural.shape, structural.affine)
-    scaled = (
-        sample(blur_to(uptake, anatomy.affine[0, 0], fwhm_mm), anatomy.affine, grid) * gain - zero
-    )
+    scaled = sample(blur_to(uptake, anatomy.affine[0, 0], fwhm_mm), anatomy.affine, grid) * gain - zero
     return (1 - share) * source + np.float32(share) * scaled.astype(np.float32)
 
 

@@ -71,9 +71,7 @@ def blur(values: np.ndarray, spacing_mm, fwhm_mm, *, mode: str = "nearest") -> n
     sd = np.broadcast_to(np.asarray(fwhm_mm, float) / FWHM_PER_SD, 3) / np.asarray(spacing_mm)
     for axis in range(3):
         if sd[axis] > 0:
-            values = ndimage.gaussian_filter1d(
-                values, sd[axis], axis=axis, mode=mode, truncate=TRUNCATE
-            )
+            values = ndimage.gaussian_filter1d(values, sd[axis], axis=axis, mode=mode, truncate=TRUNCATE)
     return values
 
 
@@ -105,9 +103,7 @@ def correlated_noise(rng, shape, spacing_mm, fwhm_mm) -> np.ndarray:
     return noise / np.float32(np.prod([kernel_norm(s) for s in sd]))
 
 
-def sample(
-    values: np.ndarray, affine: np.ndarray, grid: Grid, *, shift_mm=None, fill=0.0
-) -> np.ndarray:
+def sample(values: np.ndarray, affine: np.ndarray, grid: Grid, *, shift_mm=None, fill=0.0) -> np.ndarray:
     """Values at the voxel centres of a grid, linearly; (I, J, K) float32.
 
     `shift_mm`: None, or three arrays or numbers that broadcast to the grid: the world displacement
@@ -180,8 +176,5 @@ def scanner_grid(anatomy, session: str, modality: str, spacing_mm: float) -> Gri
     inset = np.array([0, 0, 2.0 if modality != "PET" else 8.0])
     low[1] -= 26.0 if modality == "CT" else 0.0  # the couch
     return grid_over(
-        low - margin + inset,
-        high + margin - inset,
-        np.array(scanner.voxel_mm) * scale,
-        scanner.offset,
+        low - margin + inset, high + margin - inset, np.array(scanner.voxel_mm) * scale, scanner.offset
     )

@@ -48,10 +48,7 @@ class Pair:
 
     def record(self) -> dict:
         """The truth as plain values."""
-        record = {
-            "acquisition": self.acquisition.record(),
-            "lesions": [x.record() for x in self.lesions],
-        }
+        record = {"acquisition": self.acquisition.record(), "lesions": [x.record() for x in self.lesions]}
         if self.anatomy.person:
             record["person"] = self.anatomy.person.record()
         return record
@@ -93,14 +90,19 @@ def image_pair(
     width = SCANNERS[session, modality].fwhm_mm * spacing_mm / 4
     grid = scanner_grid(anatomy, session, modality, spacing_mm)
     make = ct_image if modality == "CT" else mr_image
-    structural = make(
-        anatomy, grid, factors=factors, rng=structural_rng, fwhm_mm=width, lesions=lesions
-    )
+    structural = make(anatomy, grid, factors=factors, rng=structural_rng, fwhm_mm=width, lesions=lesions)
     pet = pet_image(
-        anatomy, structural, scanner_grid(anatomy, session, "PET", spacing_mm), session=session,
-        acquisition=acquisition, factors=factors, rng=pet_rng, fwhm_mm=SCANNERS[session, "PET"].fwhm_mm,
-        structural_fwhm_mm=width, lesions=lesions,
-    )  # fmt: skip
+        anatomy,
+        structural,
+        scanner_grid(anatomy, session, "PET", spacing_mm),
+        session=session,
+        acquisition=acquisition,
+        factors=factors,
+        rng=pet_rng,
+        fwhm_mm=SCANNERS[session, "PET"].fwhm_mm,
+        structural_fwhm_mm=width,
+        lesions=lesions,
+    )
     references = [reference_on(anatomy, v) for v in (structural, pet)]
     return Pair(structural, pet, *references, anatomy, acquisition, lesions)
 
@@ -170,15 +172,23 @@ def simulate(
         np.random.default_rng(scan), session=session, bmi=person.bmi
     )
     anatomy = anatomy_from_labels(
-        label_map, person, names=names, spacing_mm=anatomy_spacing(spacing_mm),
+        label_map,
+        person,
+        names=names,
+        spacing_mm=anatomy_spacing(spacing_mm),
         rng=np.random.default_rng(folds),
-    )  # fmt: skip
+    )
     if anatomy.heights is None:
         acquisition = replace(acquisition, breathing_mm=0.0, misregistration_mm=0.0)
     if anatomy.bladder is None:
         acquisition = replace(acquisition, bladder_ml=0.0)
     planted = draw_lesions(anatomy, lesions, np.random.default_rng(sick))
     return image_pair(
-        anatomy, session=session, acquisition=acquisition, seed=noise, factors=factors,
-        spacing_mm=spacing_mm, lesions=planted,
-    )  # fmt: skip
+        anatomy,
+        session=session,
+        acquisition=acquisition,
+        seed=noise,
+        factors=factors,
+        spacing_mm=spacing_mm,
+        lesions=planted,
+    )

@@ -19,13 +19,7 @@ MR_NOISE = 14.0
 
 
 def ct_image(
-    anatomy: Anatomy,
-    grid: Grid,
-    *,
-    factors: Factors,
-    rng: np.random.Generator,
-    fwhm_mm: float,
-    lesions=(),
+    anatomy: Anatomy, grid: Grid, *, factors: Factors, rng: np.random.Generator, fwhm_mm: float, lesions=()
 ) -> Volume:
     """CT (int16 HU): point spread, noise that grows with the thickness of the body."""
     texture_rng, noise_rng = rng.spawn(2)
@@ -74,13 +68,7 @@ def ct_noise(hu: np.ndarray, grid: Grid, rng: np.random.Generator) -> np.ndarray
 
 
 def mr_image(
-    anatomy: Anatomy,
-    grid: Grid,
-    *,
-    factors: Factors,
-    rng: np.random.Generator,
-    fwhm_mm: float,
-    lesions=(),
+    anatomy: Anatomy, grid: Grid, *, factors: Factors, rng: np.random.Generator, fwhm_mm: float, lesions=()
 ) -> Volume:
     """MR (int16 a.u.): point spread, coil bias, ghosts, Rician noise."""
     texture_rng, bias_rng, noise_rng = rng.spawn(3)

@@ -52,9 +52,7 @@ def plan(work: Path, dataset: str, recipe: Recipe) -> dict:
     dict
         The plans, as written to the preprocessed folder.
     """
-    from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import (
-        ExperimentPlanner,
-    )
+    from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
     from nnunetv2.experiment_planning.plan_and_preprocess_api import extract_fingerprint_dataset
 
     extract_fingerprint_dataset(
@@ -65,12 +63,11 @@ def plan(work: Path, dataset: str, recipe: Recipe) -> dict:
     path = work / "preprocessed" / dataset / f"{PLANS}.json"
     plans = json.loads(path.read_text("utf-8"))
     if recipe.patch:
-        plans["configurations"][recipe.configuration] = smaller(
-            plans["configurations"]["3d_fullres"], recipe
-        )
+        plans["configurations"][recipe.configuration] = smaller(plans["configurations"]["3d_fullres"], recipe)
     plans["configurations"][recipe.configuration]["umdlib"] = {
-        **recipe.record(), "class_voxels": class_voxels(work / "raw" / dataset)
-    }  # fmt: skip
+        **recipe.record(),
+        "class_voxels": class_voxels(work / "raw" / dataset),
+    }
     path.write_text(json.dumps(plans, indent=1) + "\n", "utf-8")
     return plans
 
@@ -104,18 +101,22 @@ def smaller(fullres: dict, recipe: Recipe) -> dict:
         )
     made = copy.deepcopy(fullres)
     made |= {
-        "data_identifier": f"{PLANS}_{recipe.configuration}", "batch_size": recipe.batch,
-        "patch_size": list(recipe.patch), "spacing": list(recipe.spacing_mm), "batch_dice": False,
+        "data_identifier": f"{PLANS}_{recipe.configuration}",
+        "batch_size": recipe.batch,
+        "patch_size": list(recipe.patch),
+        "spacing": list(recipe.spacing_mm),
+        "batch_dice": False,
         **{f"resampling_fn_{what}": "resample_torch_fornnunet" for what in RESAMPLED},
-        **{f"resampling_fn_{what}_kwargs": {"is_seg": what == "seg", **LINEAR}
-           for what in RESAMPLED},
-    }  # fmt: skip
+        **{f"resampling_fn_{what}_kwargs": {"is_seg": what == "seg", **LINEAR} for what in RESAMPLED},
+    }
     made["architecture"]["arch_kwargs"] |= {
-        "n_stages": stages, "features_per_stage": list(recipe.features),
-        "kernel_sizes": [[3, 3, 3]] * stages, "strides": [[1, 1, 1]] + [[2, 2, 2]] * (stages - 1),
+        "n_stages": stages,
+        "features_per_stage": list(recipe.features),
+        "kernel_sizes": [[3, 3, 3]] * stages,
+        "strides": [[1, 1, 1]] + [[2, 2, 2]] * (stages - 1),
         "n_conv_per_stage": [recipe.convolutions] + [2] * (stages - 1),
         "n_conv_per_stage_decoder": [2] * (stages - 2) + [recipe.convolutions],
-    }  # fmt: skip
+    }
     return made
 
 
@@ -147,9 +148,13 @@ def needed_bytes(plans: dict, recipe: Recipe, heads: int) -> int:
     made = plans["configurations"][recipe.configuration]
     network = made["architecture"]
     net = get_network_from_plans(
-        network["network_class_name"], network["arch_kwargs"], network["_kw_requires_import"],
-        1, heads, allow_init=False,
-    )  # fmt: skip
+        network["network_class_name"],
+        network["arch_kwargs"],
+        network["_kw_requires_import"],
+        1,
+        heads,
+        allow_init=False,
+    )
     features = int(net.compute_conv_feature_map_size(made["patch_size"]))
     return features * int(made["batch_size"]) * BYTES_PER_FEATURE
 

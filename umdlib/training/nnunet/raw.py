@@ -27,9 +27,7 @@ def dataset_name(session: str, modality: str) -> str:
     return f"Dataset{DATASET_ID:03d}_{session}_{modality}"
 
 
-def training_cases(
-    cohort: Cohort, session: str, modality: str, *, subjects: int
-) -> tuple[Case, ...]:
+def training_cases(cohort: Cohort, session: str, modality: str, *, subjects: int) -> tuple[Case, ...]:
     """Cases of a session and modality, enough for a training.
 
     Parameters
@@ -95,8 +93,9 @@ def write_raw(
         renamed, found = consecutive(reference.data, structures)
         for name in found:
             present[name].append(case.subject)
-        _write_ras(image.data.astype(np.float32), image.affine,
-                   root / "imagesTr" / f"{case.subject}_0000.nii.gz")  # fmt: skip
+        _write_ras(
+            image.data.astype(np.float32), image.affine, root / "imagesTr" / f"{case.subject}_0000.nii.gz"
+        )
         _write_ras(renamed, reference.affine, root / "labelsTr" / f"{case.subject}.nii.gz")
     absent = [name for name, subjects in present.items() if not subjects]
     if absent:
@@ -108,15 +107,14 @@ def write_raw(
     about = {
         "channel_names": {"0": first.modality},
         "labels": {"background": 0, **{s.name: n for n, s in enumerate(structures, start=1)}},
-        "numTraining": len(cases), "file_ending": ".nii.gz",
-    }  # fmt: skip
+        "numTraining": len(cases),
+        "file_ending": ".nii.gz",
+    }
     (root / "dataset.json").write_text(json.dumps(about, indent=1) + "\n", "utf-8")
     return present
 
 
-def consecutive(
-    labels: np.ndarray, structures: Sequence[Structure]
-) -> tuple[np.ndarray, list[str]]:
+def consecutive(labels: np.ndarray, structures: Sequence[Structure]) -> tuple[np.ndarray, list[str]]:
     """Label map (I, J, K) with values 1, 2, … in the order of `structures`, and the names found.
 
     Examples

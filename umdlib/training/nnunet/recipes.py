@@ -74,16 +74,36 @@ class Recipe:
 RECIPES: dict[str, Recipe] = {
     "full": Recipe("full"),
     "small": Recipe(
-        "small", spacing_mm=(7.0, 7.0, 7.0), patch=(72, 48, 80), features=(12, 32, 64, 64),
-        convolutions=1, batch=1, epochs=100, iterations=10, learning_rate=5e-3, rotation_deg=10.0,
-        mirrored=False, balanced=True, precision="bfloat16", configuration="3d_small",
+        "small",
+        spacing_mm=(7.0, 7.0, 7.0),
+        patch=(72, 48, 80),
+        features=(12, 32, 64, 64),
+        convolutions=1,
+        batch=1,
+        epochs=100,
+        iterations=10,
+        learning_rate=5e-3,
+        rotation_deg=10.0,
+        mirrored=False,
+        balanced=True,
+        precision="bfloat16",
+        configuration="3d_small",
     ),
     "smoke": Recipe(
-        "smoke", subjects=2, spacing_mm=(16.0, 16.0, 16.0), patch=(32, 16, 32), features=(4, 8, 8),
-        batch=1, epochs=2, iterations=2, learning_rate=3e-3, rotation_deg=10.0, mirrored=False,
+        "smoke",
+        subjects=2,
+        spacing_mm=(16.0, 16.0, 16.0),
+        patch=(32, 16, 32),
+        features=(4, 8, 8),
+        batch=1,
+        epochs=2,
+        iterations=2,
+        learning_rate=3e-3,
+        rotation_deg=10.0,
+        mirrored=False,
         configuration="3d_smoke",
     ),
-}  # fmt: skip
+}
 
 # Networks and the trainer of each in `umdlib/training/trainers`.
 TRAINERS: dict[str, str] = {

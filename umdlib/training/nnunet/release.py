@@ -13,12 +13,19 @@ from umdlib.training.nnunet.recipes import RECIPES, TRAINERS, for_network
 from umdlib.weights import card
 from umdlib.weights import reading as weights
 
-TITLES = {"nnunet": "nnU-Net v2", "segresnet": "SegResNet", "swinunetr": "SwinUNETR",
-          "stunet": "STU-Net"}  # fmt: skip
-KEPT = ("dataset_name", "plans_name", "image_reader_writer", "transpose_forward",
-        "transpose_backward", "label_manager", "foreground_intensity_properties_per_channel",
-        "experiment_planner_used", "original_median_spacing_after_transp",
-        "original_median_shape_after_transp")  # fmt: skip
+TITLES = {"nnunet": "nnU-Net v2", "segresnet": "SegResNet", "swinunetr": "SwinUNETR", "stunet": "STU-Net"}
+KEPT = (
+    "dataset_name",
+    "plans_name",
+    "image_reader_writer",
+    "transpose_forward",
+    "transpose_backward",
+    "label_manager",
+    "foreground_intensity_properties_per_channel",
+    "experiment_planner_used",
+    "original_median_spacing_after_transp",
+    "original_median_shape_after_transp",
+)
 
 
 def name_of(network: str, recipe: str, session: str, modality: str) -> str:
@@ -33,9 +40,13 @@ def name_of(network: str, recipe: str, session: str, modality: str) -> str:
 
 
 def release(
-    work: Path | str, cohort: Cohort, network: str = "nnunet", *,
-    folder: Path | str = card.FOLDER, cores: int = 1,
-) -> card.Card:  # fmt: skip
+    work: Path | str,
+    cohort: Cohort,
+    network: str = "nnunet",
+    *,
+    folder: Path | str = card.FOLDER,
+    cores: int = 1,
+) -> card.Card:
     """Write weights, card and log of a network's finished training in `work`.
 
     Parameters
@@ -70,28 +81,43 @@ def release(
     full = request["recipe"]["name"] == "full"
     prepared = json.loads((Path(work) / "preprocessed.json").read_text("utf-8"))
     made = card.Card(
-        name=name_of(network, request["recipe"]["name"], request["session"],
-                     request["modality"]),
+        name=name_of(network, request["recipe"]["name"], request["session"], request["modality"]),
         title=f"{TITLES[network]}, {request['recipe']['name']}: {request['modality']}",
-        architecture={"network": network, "trainer": TRAINERS[network],
-                      "plans": small_plans(plans, request["recipe"]["configuration"]),
-                      "dataset": about, "full_size": full,
-                      "mirroring_axes": list(axes) if axes else []},
+        architecture={
+            "network": network,
+            "trainer": TRAINERS[network],
+            "plans": small_plans(plans, request["recipe"]["configuration"]),
+            "dataset": about,
+            "full_size": full,
+            "mirroring_axes": list(axes) if axes else [],
+        },
         parameters=sum(v.numel() for v in kept.values()),
-        data={"cohort": cohort.name, "session": request["session"],
-              "modalities": [request["modality"]], "subjects": len(request["subjects"]),
-              "files": request["files"], "structures": request["structures"],
-              **drawn(cohort)},
-        settings={"seed": request["seed"], **request["recipe"], "precision_stored": "float32" if full else "float16",
-                  "recipe_of_the_code": for_network(RECIPES[request["recipe"]["name"]],
-                                                    network).record() == request["recipe"]},
-        cost={"cpu_seconds": round(float(log["cpu_s"].sum()), 1),
-              "wall_seconds": round(float(log["wall_s"].sum()), 1),
-              "planning_cpu_seconds": round(prepared["cpu_s"], 1),
-              "cores": cores, "device": request["device"]},
+        data={
+            "cohort": cohort.name,
+            "session": request["session"],
+            "modalities": [request["modality"]],
+            "subjects": len(request["subjects"]),
+            "files": request["files"],
+            "structures": request["structures"],
+            **drawn(cohort),
+        },
+        settings={
+            "seed": request["seed"],
+            **request["recipe"],
+            "precision_stored": "float32" if full else "float16",
+            "recipe_of_the_code": for_network(RECIPES[request["recipe"]["name"]], network).record()
+            == request["recipe"],
+        },
+        cost={
+            "cpu_seconds": round(float(log["cpu_s"].sum()), 1),
+            "wall_seconds": round(float(log["wall_s"].sum()), 1),
+            "planning_cpu_seconds": round(prepared["cpu_s"], 1),
+            "cores": cores,
+            "device": request["device"],
+        },
         code_version=umdlib.__version__,
         note="The losses and the pseudo Dice of the log are of training subjects.",
-    )  # fmt: skip
+    )
     curve = log.rename(columns={"train_loss": "loss"})
     return card.write(made, kept, curve, folder=folder, half=not full)
 
@@ -142,5 +168,8 @@ def drawn(cohort: Cohort) -> dict:
     if not found:
         return {"seed": "not synthetic", "spacing_mm": "its own"}
     record = json.loads(found[0].read_text("utf-8"))
-    return {"seed": record["seed"], "spacing_mm": record["spacing_mm"],
-            "synthesis": record.get("source", "")[:12]}  # fmt: skip
+    return {
+        "seed": record["seed"],
+        "spacing_mm": record["spacing_mm"],
+        "synthesis": record.get("source", "")[:12],
+    }

@@ -24,10 +24,17 @@ FOLD = "all"
 
 
 def train(
-    cohort: Cohort, session: str, modality: str, work: Path | str, *,
-    recipe: Recipe, network: str = "nnunet", device: str = "cpu", seed: int = 0,
+    cohort: Cohort,
+    session: str,
+    modality: str,
+    work: Path | str,
+    *,
+    recipe: Recipe,
+    network: str = "nnunet",
+    device: str = "cpu",
+    seed: int = 0,
     report: Callable[[str], None] = lambda line: None,
-) -> Path:  # fmt: skip
+) -> Path:
     """Train one specialist on all cases of a session and modality.
 
     Parameters
@@ -67,12 +74,16 @@ def train(
     work = Path(work)
     cases = nnunet_raw.training_cases(cohort, session, modality, subjects=recipe.subjects)
     request = {
-        "session": session, "modality": modality, "seed": seed,
-        "recipe": recipe.record(), "device": device, "cohort": cohort.name,
+        "session": session,
+        "modality": modality,
+        "seed": seed,
+        "recipe": recipe.record(),
+        "device": device,
+        "cohort": cohort.name,
         "subjects": [c.subject for c in cases],
         "files": _digest([[file_hash(c.image), file_hash(c.reference)] for c in cases]),
         "structures": [s.name for s in cohort.structures],
-    }  # fmt: skip
+    }
     _claim(work, request)
     if not (work / RAW_DONE).is_file():
         nnunet_raw.write_raw(cases, cohort.structures, work / "raw")
@@ -178,8 +189,7 @@ def _in_process(work: Path, network: str, report: Callable[[str], None]) -> None
         raise InputError(told[-1])
     if code < 0:
         raise InputError(
-            f"Training in {work} was killed (signal {-code}). The same command goes on where it "
-            "stopped."
+            f"Training in {work} was killed (signal {-code}). The same command goes on where it stopped."
         )
     raise InputError(f"Training in {work} stopped with status {code}: {' | '.join(tail[-3:])}")
 
@@ -187,9 +197,7 @@ def _in_process(work: Path, network: str, report: Callable[[str], None]) -> None
 def run(work: Path, network: str) -> None:
     """Plan, preprocess and train a network on the request in a folder; each step is skipped if it is there."""
     request = read_request(work)
-    recipe = Recipe(**{
-        k: tuple(v) if isinstance(v, list) else v for k, v in request["recipe"].items()
-    })  # fmt: skip
+    recipe = Recipe(**{k: tuple(v) if isinstance(v, list) else v for k, v in request["recipe"].items()})
     from umdlib.training.nnunet import plan as nnunet_plan
 
     nnunet_plan.set_folders(work)

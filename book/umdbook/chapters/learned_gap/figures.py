@@ -23,9 +23,7 @@ DIET_LOOKS: dict[str, dict[str, str]] = {
 }
 
 
-def diet_curves(
-    logs: Mapping[str, pd.DataFrame], *, y: str = "loss", ax: Axes | None = None
-) -> Axes:
+def diet_curves(logs: Mapping[str, pd.DataFrame], *, y: str = "loss", ax: Axes | None = None) -> Axes:
     """A column of each network's log against the step.
 
     Parameters
@@ -49,8 +47,11 @@ def diet_curves(
         mean = log[y].rolling(5, min_periods=1, center=True).mean()
         ax.plot(log["step"], mean, color=look["color"], label=DIETS[diet])
     ax.set_xlabel("step")
-    titles = {"loss": "loss", "dice_first": "DSC after the first click",
-              "dice_last": "DSC after the last click"}  # fmt: skip
+    titles = {
+        "loss": "loss",
+        "dice_first": "DSC after the first click",
+        "dice_last": "DSC after the last click",
+    }
     ax.set_ylabel(titles.get(y, y))
     return ax
 
@@ -131,8 +132,7 @@ def effect_plot(
         part = contrasts[contrasts["session"].eq(name)].set_index("contrast").reindex(names)
         y = np.arange(len(names)) + 0.22 * (n - (len(sessions) - 1) / 2)
         ax.hlines(y, part["ci_low"], part["ci_high"], color=colour, lw=1.8)
-        ax.plot(part["estimate"], y, ls="none", marker=marker, color=colour,
-                label=session(name).title)  # fmt: skip
+        ax.plot(part["estimate"], y, ls="none", marker=marker, color=colour, label=session(name).title)
     rows_down(ax, names)
     metric = metric_title(contrasts.attrs.get("metric", "dice"))
     ax.set_xlabel(f"difference in {metric}, 95 % interval over subjects")
@@ -168,17 +168,24 @@ def class_boxes(
     for shift, modality in sides:
         rows = classes[classes["modality"].eq(modality.name)]
         groups = [rows.loc[rows["label"].eq(label), "score"].dropna() for label in labels]
-        ax.boxplot(groups, positions=np.arange(len(labels)) + shift, orientation="horizontal",
-                   widths=0.3, manage_ticks=False, patch_artist=True,
-                   medianprops={"color": "black", "lw": 1.6},
-                   flierprops={"marker": "o", "ms": 4, "mfc": modality.colour, "mec": "none"},
-                   boxprops={"facecolor": modality.colour, "alpha": 0.35, "lw": 0.8})  # fmt: skip
+        ax.boxplot(
+            groups,
+            positions=np.arange(len(labels)) + shift,
+            orientation="horizontal",
+            widths=0.3,
+            manage_ticks=False,
+            patch_artist=True,
+            medianprops={"color": "black", "lw": 1.6},
+            flierprops={"marker": "o", "ms": 4, "mfc": modality.colour, "mec": "none"},
+            boxprops={"facecolor": modality.colour, "alpha": 0.35, "lw": 0.8},
+        )
     rows_down(ax, labels)
     ax.set_xlim(score_limits(metric))
     ax.set_xlabel(f"{metric_title(metric)}, mean over subjects of each structure")
     if legend:
-        handles = [Line2D([], [], lw=7, alpha=0.45, color=m.colour, label=m.title)
-                   for m in MODALITIES.values()]  # fmt: skip
+        handles = [
+            Line2D([], [], lw=7, alpha=0.45, color=m.colour, label=m.title) for m in MODALITIES.values()
+        ]
         legend_below(ax, handles=handles)
     return ax
 
@@ -212,16 +219,15 @@ def domain_plot(table: pd.DataFrame, titles: Mapping[str, str], *, ax: Axes | No
         for x, domain in enumerate(shown):
             values = mine.loc[mine["domain"].eq(domain), "score"]
             ax.scatter(np.full(len(values), x + dx), values, s=8, color=GREY, zorder=2)
-            ax.plot(x + dx, values.mean(), marker=look["marker"], mec=look["color"], mfc=face,
-                    ms=8, zorder=3)  # fmt: skip
+            ax.plot(x + dx, values.mean(), marker=look["marker"], mec=look["color"], mfc=face, ms=8, zorder=3)
     ax.set_xticks(range(len(shown)), [titles[d] for d in shown])
     ax.set_ylim(score_limits(metric))
     ax.set_ylabel(f"mean {metric_title(metric)} over structures")
-    handles = [Line2D([], [], ls="none", label=f"trained on {DIETS[d]}", **DIET_LOOKS[d])
-               for d in DIETS]  # fmt: skip
-    handles += [Line2D([], [], ls="none", marker="o", color=GREY, label="tested on structure"),
-                Line2D([], [], ls="none", marker="o", mec=GREY, mfc="white", color=GREY,
-                       label="tested on PET")]  # fmt: skip
+    handles = [Line2D([], [], ls="none", label=f"trained on {DIETS[d]}", **DIET_LOOKS[d]) for d in DIETS]
+    handles += [
+        Line2D([], [], ls="none", marker="o", color=GREY, label="tested on structure"),
+        Line2D([], [], ls="none", marker="o", mec=GREY, mfc="white", color=GREY, label="tested on PET"),
+    ]
     legend_below(ax, handles=handles, columns=3)
     return ax
 
@@ -250,11 +256,18 @@ def withheld_plot(pairs: pd.DataFrame, *, legend: bool = True, ax: Axes | None =
     y, look = np.arange(len(means)), DIET_LOOKS["pet"]
     ax.hlines(y, means["full"], means["fewer"], color=GREY, lw=1.4)
     ax.plot(means["full"], y, ls="none", ms=7, label="trained on all structures", **look)
-    ax.plot(means["fewer"], y, ls="none", ms=7, mfc="white", label="trained without the withheld",
-            marker=look["marker"], color=look["color"])  # fmt: skip
+    ax.plot(
+        means["fewer"],
+        y,
+        ls="none",
+        ms=7,
+        mfc="white",
+        label="trained without the withheld",
+        marker=look["marker"],
+        color=look["color"],
+    )
     ax.axhline(means["withheld"].sum() - 0.5, color="#444444", lw=0.9, ls=":")
-    rows_down(ax, (structure_title(s) + (", withheld" if w else "")
-                   for s, w in means["withheld"].items()))  # fmt: skip
+    rows_down(ax, (structure_title(s) + (", withheld" if w else "") for s, w in means["withheld"].items()))
     metric = pairs.attrs.get("metric", "dice")
     ax.set_xlim(score_limits(metric))
     ax.set_xlabel(f"{metric_title(metric)} on PET, mean over subjects")

@@ -46,9 +46,15 @@ ONE_SEED = (
 )
 # Systems that take no clicks, in the order of SegAnyPET's figure 2.
 SPECIALISTS = (
-    "nnunet", "stunet", "swinunetr", "segresnet",
-    "nnunet_small", "stunet_small", "swinunetr_small", "segresnet_small",
-)  # fmt: skip
+    "nnunet",
+    "stunet",
+    "swinunetr",
+    "segresnet",
+    "nnunet_small",
+    "stunet_small",
+    "swinunetr_small",
+    "segresnet_small",
+)
 CLICKS = (1, 3, 5)
 
 
@@ -62,9 +68,7 @@ def released(family: str = FAMILY) -> list[str]:
     """
     order = {diet: n for n, diet in enumerate(DIETS)}
     found = [(parts_of(n, family=family), n) for n in card.names()]
-    return [
-        n for p, n in sorted((f for f in found if f[0]), key=lambda f: (f[0][1], order[f[0][0]]))
-    ]
+    return [n for p, n in sorted((f for f in found if f[0]), key=lambda f: (f[0][1], order[f[0][0]]))]
 
 
 def costs() -> pd.DataFrame:
@@ -138,9 +142,7 @@ def seed_sentence(contrasts: pd.DataFrame) -> str:
     contrasts
         From `umdlib.statistics.factorial.contrasts_by_training_seed`.
     """
-    spread = contrasts.groupby(["session", "contrast"], sort=False)["estimate"].agg(
-        ["min", "max", "nunique"]
-    )
+    spread = contrasts.groupby(["session", "contrast"], sort=False)["estimate"].agg(["min", "max", "nunique"])
     spread = spread[spread["nunique"].gt(1)]
     if spread.empty:
         return ""

@@ -33,23 +33,24 @@ def design_layout(table: pd.DataFrame) -> pd.DataFrame:
             row["Trainings"] = str(int(cells["n_seeds"].max()))
             row["Structural"] = structural
             rows.append(row)
-    columns = ["Session", "Trained on", "Tested on the structural image", "Tested on PET", "n",
-               "Trainings"]  # fmt: skip
+    columns = ["Session", "Trained on", "Tested on the structural image", "Tested on PET", "n", "Trainings"]
     return pd.DataFrame(rows, columns=columns)
 
 
 def contrast_layout(contrasts: pd.DataFrame) -> pd.DataFrame:
     """Contrasts with interval and p-value, in words."""
-    return pd.DataFrame({
-        "Session": [session_title(s) for s in contrasts["session"]],
-        "Contrast": contrasts["contrast"],
-        "Means": contrasts["words"],
-        f"Difference in {_metric(contrasts)}": [
-            interval(r.estimate, r.ci_low, r.ci_high) for r in contrasts.itertuples()
-        ],
-        "p": [p_text(p) for p in contrasts["p_value"]],
-        "n": [str(n) for n in contrasts["n_subjects"]],
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "Session": [session_title(s) for s in contrasts["session"]],
+            "Contrast": contrasts["contrast"],
+            "Means": contrasts["words"],
+            f"Difference in {_metric(contrasts)}": [
+                interval(r.estimate, r.ci_low, r.ci_high) for r in contrasts.itertuples()
+            ],
+            "p": [p_text(p) for p in contrasts["p_value"]],
+            "n": [str(n) for n in contrasts["n_subjects"]],
+        }
+    )
 
 
 def seed_layout(contrasts: pd.DataFrame) -> pd.DataFrame:
@@ -61,9 +62,7 @@ def seed_layout(contrasts: pd.DataFrame) -> pd.DataFrame:
         From `umdlib.statistics.factorial.contrasts_by_training_seed`.
     """
     table = _side_by_side(contrasts, "training_seed")
-    return table.rename(
-        columns={n: f"Training seed {n}" for n in contrasts["training_seed"].unique()}
-    )
+    return table.rename(columns={n: f"Training seed {n}" for n in contrasts["training_seed"].unique()})
 
 
 def architecture_layout(contrasts: pd.DataFrame) -> pd.DataFrame:
@@ -112,10 +111,12 @@ def _side_by_side(contrasts: pd.DataFrame, by: str) -> pd.DataFrame:
     wide = rows.assign(cell=cells).pivot_table(
         index=["session", "contrast"], columns=by, values="cell", aggfunc="first", sort=False
     )
-    table = pd.DataFrame({
-        "Session": [session_title(s) for s in wide.index.get_level_values("session")],
-        "Contrast": wide.index.get_level_values("contrast"),
-    })  # fmt: skip
+    table = pd.DataFrame(
+        {
+            "Session": [session_title(s) for s in wide.index.get_level_values("session")],
+            "Contrast": wide.index.get_level_values("contrast"),
+        }
+    )
     for value in wide.columns:
         table[value] = wide[value].fillna("–").to_numpy()
     return table
@@ -126,8 +127,7 @@ def answer(contrasts: pd.DataFrame, shares: pd.DataFrame) -> str:
     said = []
     for name, part in contrasts.groupby("session", sort=False):
         at = part.set_index("contrast")
-        if not {"gap", "modality effect", "transfer effect", "interaction",
-                "reverse gap"} <= set(at.index):  # fmt: skip
+        if not {"gap", "modality effect", "transfer effect", "interaction", "reverse gap"} <= set(at.index):
             said.append(f"**{session_title(name)}**: not all of the three networks were run.")
             continue
         gap, modality, transfer = (at.loc[n] for n in ("gap", "modality effect", "transfer effect"))
@@ -165,9 +165,7 @@ def _verdict(cross: pd.Series, gap: pd.Series, reverse: pd.Series) -> str:
     return "the size of the gap depends on the training."
 
 
-def domain_layout(
-    changes: pd.DataFrame, titles: dict[str, str], words: dict[str, str]
-) -> pd.DataFrame:
+def domain_layout(changes: pd.DataFrame, titles: dict[str, str], words: dict[str, str]) -> pd.DataFrame:
     """Mean DSC per domain and training on each image, and the change against the training's domain.
 
     Parameters
@@ -208,14 +206,16 @@ def withheld_layout(costs: pd.DataFrame) -> pd.DataFrame:
         From `umdlib.statistics.unseen_structures.cost_of_withholding`.
     """
     rows = costs[costs["group"].ne(GROUPS[-1])]
-    return pd.DataFrame({
-        "Session": [session_title(s) for s in rows["session"]],
-        "Structures": [f"{r.n_structures} {r.group}" for r in rows.itertuples()],
-        "Trained on all": [number(v) for v in rows["full"]],
-        "Trained without the withheld": [number(v) for v in rows["fewer"]],
-        "Difference": [interval(r.estimate, r.ci_low, r.ci_high) for r in rows.itertuples()],
-        "n": [str(n) for n in rows["n_subjects"]],
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "Session": [session_title(s) for s in rows["session"]],
+            "Structures": [f"{r.n_structures} {r.group}" for r in rows.itertuples()],
+            "Trained on all": [number(v) for v in rows["full"]],
+            "Trained without the withheld": [number(v) for v in rows["fewer"]],
+            "Difference": [interval(r.estimate, r.ci_low, r.ci_high) for r in rows.itertuples()],
+            "n": [str(n) for n in rows["n_subjects"]],
+        }
+    )
 
 
 def withheld_words(costs: pd.DataFrame) -> str:

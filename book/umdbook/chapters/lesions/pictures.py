@@ -32,11 +32,15 @@ def three_ways(trial: Trial) -> Figure:
     lesions = trial.lesions.data > 0
     count = len(trial.clicks)
     ways = [
-        (f"(a) {trial.organ.title}: one click", trial.organ_reference, trial.organ_prediction,
-         [trial.organ_click]),
+        (
+            f"(a) {trial.organ.title}: one click",
+            trial.organ_reference,
+            trial.organ_prediction,
+            [trial.organ_click],
+        ),
         ("(b) Lesions: one click", lesions, trial.after(1), trial.clicks[:1]),
         (f"(c) Lesions: {count} clicks, one each", lesions, trial.after(count), trial.clicks),
-    ]  # fmt: skip
+    ]
     figure, axes = plt.subplots(1, 3, figsize=(9.6, 7.2), layout="constrained")
     for ax, (title, reference, prediction, clicks) in zip(axes, ways, strict=True):
         projection(trial.image, reference, prediction, clicks, ax=ax)
@@ -45,12 +49,7 @@ def three_ways(trial: Trial) -> Figure:
 
 
 def projection(
-    image: Volume,
-    reference: np.ndarray,
-    prediction: np.ndarray,
-    clicks: Iterable[Click],
-    *,
-    ax: Axes,
+    image: Volume, reference: np.ndarray, prediction: np.ndarray, clicks: Iterable[Click], *, ax: Axes
 ) -> Axes:
     """Maximum intensity projection from the front with a reference, a prediction and clicks.
 
@@ -75,9 +74,10 @@ def projection(
     ax.imshow(fill, origin="lower", extent=extent, interpolation="nearest", aspect="equal")
     picture, extent = shadows[0]
     if picture.any():
-        x, z = (np.linspace(a, b, n) for a, b, n in (
-            (*extent[:2], picture.shape[1]), (*extent[2:], picture.shape[0]),
-        ))  # fmt: skip
+        x, z = (
+            np.linspace(a, b, n)
+            for a, b, n in ((*extent[:2], picture.shape[1]), (*extent[2:], picture.shape[0]))
+        )
         ax.contour(x, z, picture.astype(float), levels=[0.5], colors=[REFERENCE], linewidths=1.1)
     for click in clicks:
         x, z = click.xyz_mm[0], click.xyz_mm[2]
@@ -125,22 +125,29 @@ def viewer(trial: Trial, **options) -> Pair:
 
     def prediction(count: int, step: int) -> Prediction:
         return Prediction(
-            trial.segmenter, whole | {LESIONS.name: trial.after(count)}, step,
+            trial.segmenter,
+            whole | {LESIONS.name: trial.after(count)},
+            step,
             {organ.name: organ_dice, LESIONS.name: table["dice"].iloc[count - 1]},
             click | {LESIONS.name: trial.clicks[:count]},
-        )  # fmt: skip
+        )
 
     steps = len(trial.clicks)
     one = Pane("PET", trial.image, shown, (prediction(1, 0),), title="PET, one click")
     many = Pane(
-        "PET", trial.image, shown, tuple(prediction(k + 1, k) for k in range(steps)),
+        "PET",
+        trial.image,
+        shown,
+        tuple(prediction(k + 1, k) for k in range(steps)),
         title="PET, one click per lesion",
-    )  # fmt: skip
+    )
     defaults = {
-        "structure": LESIONS.name, "overlay": "difference", "step": steps - 1,
+        "structure": LESIONS.name,
+        "overlay": "difference",
+        "step": steps - 1,
         "title": f"{trial.case.subject}: one click and one click per lesion",
         "step_title": "Lesions clicked after the first",
-    }  # fmt: skip
+    }
     return Pair((one, many), (organ, LESIONS), **(defaults | options))
 
 

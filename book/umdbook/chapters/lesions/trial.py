@@ -26,9 +26,13 @@ LESIONS = Structure(2, "lesions", "Lesions", "Les", "#e69f00")
 
 # Columns of `summary_table` as a reader sees them.
 TITLES: dict[str, str] = {
-    "way": "prompt", "clicks": "clicks", "parts": "parts in the reference", "found": "parts touched",
-    "volume_ml": "volume (ml)", "dice": "DSC",
-}  # fmt: skip
+    "way": "prompt",
+    "clicks": "clicks",
+    "parts": "parts in the reference",
+    "found": "parts touched",
+    "volume_ml": "volume (ml)",
+    "dice": "DSC",
+}
 
 
 @dataclass(frozen=True)
@@ -142,12 +146,7 @@ def by_size(mask: np.ndarray) -> np.ndarray:
 
 
 def run_trial(
-    case: Case,
-    segmenter: str,
-    organ: Structure,
-    *,
-    device: str = "cpu",
-    lesions: LabelMap | None = None,
+    case: Case, segmenter: str, organ: Structure, *, device: str = "cpu", lesions: LabelMap | None = None
 ) -> Trial:
     """Click the organ once, and every lesion once with a prompt of its own.
 
@@ -172,9 +171,7 @@ def run_trial(
     """
     record = segmenters.get(segmenter)
     if "click" not in record.prompts:
-        raise InputError(
-            f"Segmenter {segmenter} takes no click. It takes {sorted(record.prompts)}."
-        )
+        raise InputError(f"Segmenter {segmenter} takes no click. It takes {sorted(record.prompts)}.")
     image, reference = case.read()
     lesions = read_lesions(case) if lesions is None else lesions
     segment = segmenters.load(record, device)
@@ -185,14 +182,20 @@ def run_trial(
     each = centre_prompts(lesions, [_numbered(n) for n in numbers], case.modality)
     answers = [a for a in _asked(segment, image, each) if a is not None]
     return Trial(
-        case, image, organ, reference.data == organ.value, whole[1], whole[0], lesions,
-        tuple(click for click, _ in answers), tuple(mask for _, mask in answers), record.name,
-    )  # fmt: skip
+        case,
+        image,
+        organ,
+        reference.data == organ.value,
+        whole[1],
+        whole[0],
+        lesions,
+        tuple(click for click, _ in answers),
+        tuple(mask for _, mask in answers),
+        record.name,
+    )
 
 
-def centre_prompts(
-    label_map: LabelMap, structures: Sequence[Structure], modality: str
-) -> list[Prompt]:
+def centre_prompts(label_map: LabelMap, structures: Sequence[Structure], modality: str) -> list[Prompt]:
     """One centre click for each structure of a label map, in the order of the structures."""
     drawn = prompts.pair_prompts({modality: label_map}, structures, protocol="centre")
     return [drawn[s.name] for s in structures]
@@ -213,8 +216,9 @@ def click_table(trial: Trial) -> pd.DataFrame:
     for count in range(1, len(trial.masks) + 1):
         found = trial.after(count)
         d = detection.detect(wanted, found, spacing_mm=spacing)
-        rows.append([count, d.reference, d.found, d.invented, dice(wanted, found), d.missed_ml,
-                     d.invented_ml])  # fmt: skip
+        rows.append(
+            [count, d.reference, d.found, d.invented, dice(wanted, found), d.missed_ml, d.invented_ml]
+        )
     columns = ["clicks", "lesions", "found", "invented", "dice", "missed_ml", "invented_ml"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -242,12 +246,17 @@ def summary_table(trial: Trial) -> pd.DataFrame:
     organ_ml, lesion_ml = trial.organ_reference.sum() * ml, (trial.lesions.data > 0).sum() * ml
     first, last = clicks.iloc[0], clicks.iloc[-1]
     rows = [
-        [f"{trial.organ.title}, one click", 1, organ_parts.reference, organ_parts.found, organ_ml,
-         dice(trial.organ_reference, trial.organ_prediction)],
+        [
+            f"{trial.organ.title}, one click",
+            1,
+            organ_parts.reference,
+            organ_parts.found,
+            organ_ml,
+            dice(trial.organ_reference, trial.organ_prediction),
+        ],
         ["Lesions, one click", 1, first["lesions"], first["found"], lesion_ml, first["dice"]],
-        ["Lesions, one click each", last["clicks"], last["lesions"], last["found"], lesion_ml,
-         last["dice"]],
-    ]  # fmt: skip
+        ["Lesions, one click each", last["clicks"], last["lesions"], last["found"], lesion_ml, last["dice"]],
+    ]
     columns = ["way", "clicks", "parts", "found", "volume_ml", "dice"]
     whole = dict.fromkeys(["clicks", "parts", "found"], int)
     return pd.DataFrame(rows, columns=columns).astype(whole)
@@ -278,8 +287,12 @@ def best_organ(
     segmenter, metric
         Whose score, and which.
     """
-    rows = table[(table["segmenter"] == segmenter) & (table["modality"] == "PET")
-                 & (table["step"] == 0) & (table["prompt"] == "centre")]  # fmt: skip
+    rows = table[
+        (table["segmenter"] == segmenter)
+        & (table["modality"] == "PET")
+        & (table["step"] == 0)
+        & (table["prompt"] == "centre")
+    ]
     means = rows.groupby("structure")[metric].mean().dropna()
     known = [s for s in structures if s.name in means.index]
     return max(known, key=lambda s: means[s.name]) if known else structures[0]

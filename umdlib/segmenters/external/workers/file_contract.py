@@ -102,9 +102,7 @@ def read_checkpoint(given: dict) -> dict:
     import torch
 
     if given.get("vetted") and sha256(given["path"]) != given["sha256"]:
-        raise RuntimeError(
-            f"{given['path']} was changed since it was checked. Give the command again."
-        )
+        raise RuntimeError(f"{given['path']} was changed since it was checked. Give the command again.")
     return torch.load(given["path"], map_location="cpu", weights_only=not given.get("vetted"))
 
 
@@ -192,12 +190,9 @@ def onto_grid(
     out = np.zeros(to_shape, bool)
     j, k = np.meshgrid(*(np.arange(n) for n in to_shape[1:]), indexing="ij")
     for i in range(to_shape[0]):
-        index = [matrix[a, 0] * i + matrix[a, 1] * j + matrix[a, 2] * k + matrix[a, 3]
-                 for a in range(3)]  # fmt: skip
+        index = [matrix[a, 0] * i + matrix[a, 1] * j + matrix[a, 2] * k + matrix[a, 3] for a in range(3)]
         nearest = [np.floor(v + 0.5).astype(np.int64) for v in index]
-        valid = np.logical_and.reduce(
-            [(n >= 0) & (n < s) for n, s in zip(nearest, mask.shape, strict=True)]
-        )
+        valid = np.logical_and.reduce([(n >= 0) & (n < s) for n, s in zip(nearest, mask.shape, strict=True)])
         out[i][valid] = mask[tuple(n[valid] for n in nearest)]
     return out
 

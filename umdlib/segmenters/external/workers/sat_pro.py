@@ -71,18 +71,14 @@ class SatWorker:
             text_encoder.Knowledge_Encoder = functools.partial(
                 _original(text_encoder, "Knowledge_Encoder"), str(local)
             )
-        words = text_encoder.Text_Encoder(
-            text_encoder="ours", checkpoint=None, gpu_id=0, device=device
-        )
+        words = text_encoder.Text_Encoder(text_encoder="ours", checkpoint=None, gpu_id=0, device=device)
         backbone = settings.get("backbone", "UNET-L")
         options = SimpleNamespace(
-            vision_backbone=backbone, crop_size=list(patch), patch_size=[32, 32, 32],
-            deep_supervision=False,
-        )  # fmt: skip
+            vision_backbone=backbone, crop_size=list(patch), patch_size=[32, 32, 32], deep_supervision=False
+        )
         net = build_maskformer(options, device, 0)
         state = contract.read_checkpoint(job["checkpoints"]["text_encoder"])
-        named = {k: v for k, v in state["model_state_dict"].items()
-                 if not any(word in k for word in IGNORED)}  # fmt: skip
+        named = {k: v for k, v in state["model_state_dict"].items() if not any(word in k for word in IGNORED)}
         fractions = [contract.fill(words.model, named)]
         state = contract.read_checkpoint(job["checkpoints"]["model"])
         fractions.append(contract.fill(net, for_inference(state["model_state_dict"])))
@@ -106,8 +102,7 @@ class SatWorker:
         inference_dataset.Normalization = noted
         if patch != PATCH:  # the official functions name their size in the call
             _resized(inference_dataset, inference_engine, patch)
-        line = {"image": job["image"], "label": texts, "dataset": "job",
-                "modality": job["modality"]}  # fmt: skip
+        line = {"image": job["image"], "label": texts, "dataset": "job", "modality": job["modality"]}
         (folder / "job.jsonl").write_text(json.dumps(line), "utf-8")
         testset = inference_dataset.Inference_Dataset(
             str(folder / "job.jsonl"), 256, settings.get("batch", 1), list(patch)
@@ -133,8 +128,9 @@ def _one_process() -> None:
         def forward(self, *args, **kwargs):
             # as the original does: the official text encoder leaves its codes on the CPU
             device = next(self.module.parameters()).device
-            return self.module(*(_moved(a, device) for a in args),
-                               **{k: _moved(v, device) for k, v in kwargs.items()})  # fmt: skip
+            return self.module(
+                *(_moved(a, device) for a in args), **{k: _moved(v, device) for k, v in kwargs.items()}
+            )
 
     os.environ["RANK"] = "0"
     torch.nn.parallel.DistributedDataParallel = Alone

@@ -39,8 +39,7 @@ class Crop:
         """Boolean mask of the file's grid (I, J, K) from one of the demo's array."""
         low = np.subtract(self.start, self.before)
         whole = np.zeros(self.shape[::-1], mask.dtype)
-        cut = [(max(a, 0), min(a + n, t)) for a, n, t in
-               zip(low, self.size, whole.shape, strict=True)]  # fmt: skip
+        cut = [(max(a, 0), min(a + n, t)) for a, n, t in zip(low, self.size, whole.shape, strict=True)]
         target = tuple(slice(a, b) for a, b in cut)
         source = tuple(slice(a - o, b - o) for (a, b), o in zip(cut, low, strict=True))
         whole[target] = mask[source]
@@ -82,11 +81,17 @@ class SegVolWorker:
         """The demo's arguments; a smaller window only where a test asks for one."""
         size = tuple(job["settings"].get("spatial_size", (32, 256, 256)))
         return SimpleNamespace(
-            test_mode=True, spatial_size=size, patch_size=(4, 16, 16), infer_overlap=0.5,
-            clip_ckpt=str(self._checkout / "config" / "clip"), visualize=False, use_zoom_in=True,
-            use_text_prompt=False, use_box_prompt=job["box"] is not None,
+            test_mode=True,
+            spatial_size=size,
+            patch_size=(4, 16, 16),
+            infer_overlap=0.5,
+            clip_ckpt=str(self._checkout / "config" / "clip"),
+            visualize=False,
+            use_zoom_in=True,
+            use_text_prompt=False,
+            use_box_prompt=job["box"] is not None,
             use_point_prompt=bool(job["clicks"]),
-        )  # fmt: skip
+        )
 
     def _build(self, job: dict, settings: SimpleNamespace) -> None:
         """Network with the checkpoint's weights, unless it is the one that is there."""
@@ -99,10 +104,14 @@ class SegVolWorker:
             return
         sam = sam_model_registry["vit"](args=settings)
         net = SegVol(
-            image_encoder=sam.image_encoder, mask_decoder=sam.mask_decoder,
-            prompt_encoder=sam.prompt_encoder, clip_ckpt=settings.clip_ckpt,
-            roi_size=settings.spatial_size, patch_size=settings.patch_size, test_mode=True,
-        )  # fmt: skip
+            image_encoder=sam.image_encoder,
+            mask_decoder=sam.mask_decoder,
+            prompt_encoder=sam.prompt_encoder,
+            clip_ckpt=settings.clip_ckpt,
+            roi_size=settings.spatial_size,
+            patch_size=settings.patch_size,
+            test_mode=True,
+        )
         contract.only_gpu(job["device"])
         state = contract.read_checkpoint(job["checkpoints"]["model"])
         self._fraction = contract.fill(net, state.get("model", state), PREFIXES)
@@ -124,9 +133,7 @@ class SegVolWorker:
 
         small = settings.spatial_size
         if job["clicks"]:
-            points = torch.tensor(
-                [zoomed(crop, small, c["voxel"]) for c in job["clicks"]], dtype=torch.float
-            )
+            points = torch.tensor([zoomed(crop, small, c["voxel"]) for c in job["clicks"]], dtype=torch.float)
             signs = torch.tensor([float(c["positive"]) for c in job["clicks"]])
             inference_demo.select_points = lambda label, **kwargs: (points, signs)
         if job["box"] is not None:
@@ -136,10 +143,14 @@ class SegVolWorker:
         name = structure["text"] or "target"
         with torch.no_grad():
             record = inference_demo.zoom_in_zoom_out(
-                settings, self._net, item["image"].float()[None],
-                item["zoom_out_image"].float()[None], item["label"][None],
-                item["zoom_out_label"][None], categories=[name],
-            )  # fmt: skip
+                settings,
+                self._net,
+                item["image"].float()[None],
+                item["zoom_out_image"].float()[None],
+                item["label"][None],
+                item["zoom_out_label"][None],
+                categories=[name],
+            )
         return record[name][4].float().cpu()
 
 
