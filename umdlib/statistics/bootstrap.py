@@ -225,8 +225,8 @@ def mean_interval(
     Notes
     -----
     `umdlib.statistics.operating_characteristics.coverage` is the reason for the choice: of
-    Student's, BCa and this interval it alone covers 95 % within about a percent from 5 to 490 subjects on shapes that paired
-    differences of DSC have, skewed ones included.
+    Student's, BCa and this interval it alone covers 95 % within about a percent from 5 to 490
+    subjects on shapes that paired differences of DSC have, skewed ones included.
     """
     low, high = studentised_interval(values, counts, confidence=confidence)
     t_low, t_high = student_interval(values, confidence=confidence)

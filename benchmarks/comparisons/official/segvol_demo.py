@@ -137,8 +137,7 @@ def voxel_numbers() -> SimpleNamespace:
 
 def shown(numbers: SimpleNamespace, point: list) -> list[int]:
     """Voxel of the file that a zoomed-out voxel shows (nearest, as the demo's resizing)."""
-    index = tuple(int((v + 0.5) * n / w) for v, n, w in
-                  zip(point, numbers.crop.shape, SPATIAL))  # fmt: skip  # noqa: B905
+    index = tuple(int((v + 0.5) * n / w) for v, n, w in zip(point, numbers.crop.shape, SPATIAL))  # noqa: B905
     return [int(v) for v in np.unravel_index(numbers.crop[index] - 1, numbers.whole)]
 
 
