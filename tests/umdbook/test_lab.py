@@ -1,0 +1,78 @@
+"""Notebooks run in JupyterLab from where they lie: its kernels start in the notebook's own folder."""
+
+import ast
+import json
+from pathlib import Path
+
+import nbclient
+import nbformat
+import pytest
+import umdbook
+
+PROJECT = Path(__file__).parent.parent.parent
+TEMPLATES = sorted((PROJECT / "notebooks").glob("*.ipynb"))
+SMALL = PROJECT / "results" / "small"
+# these train, or start jobs of their own: their run is part of the book's
+LONG = {"inference", "train", "train_promptable", "your_own", "run"}
+
+
+def run_in(folder, cells):
+    """Outputs of code cells, run by a kernel that starts in a folder, as JupyterLab's do."""
+    document = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
+    client = nbclient.NotebookClient(
+        document, kernel_name="python3", timeout=600, resources={"metadata": {"path": str(folder)}}
+    )
+    client.execute()
+    return ["".join(o.get("text", "") for o in c.outputs) for c in document.cells]
+
+
+@pytest.mark.parametrize("inner", ["notebooks", "results/small/notebooks"])
+def test_a_kernel_moves_to_the_project_folder_when_a_page_is_imported(tmp_path, inner):
+    for folder in ("notebooks", "workflow", inner):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    (tmp_path / "workflow" / "Snakefile").touch()
+    where = "import os; print(os.getcwd())"
+    before, after = run_in(tmp_path / inner, [where, f"import umdbook; {where}"])
+    assert Path(before.strip()) == (tmp_path / inner).resolve()
+    assert Path(after.strip()) == tmp_path.resolve()
+
+
+def test_outside_of_a_project_nothing_moves(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert umdbook.project_folder() is None
+    umdbook.enter_project()
+    assert Path.cwd() == tmp_path.resolve()
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda p: p.stem)
+def test_a_template_with_paths_imports_the_pages_before_it_reads_a_file(path):
+    cells = [c for c in json.loads(path.read_text("utf-8"))["cells"] if c["cell_type"] == "code"]
+    tagged = [c for c in cells if "parameters" in c["metadata"].get("tags", [])]
+    if '"results/' not in "".join("".join(c["source"]) for c in tagged):
+        return
+    first = next(c for c in cells if c not in tagged)
+    imported = set()
+    for node in ast.walk(ast.parse("".join(first["source"]))):
+        if isinstance(node, ast.Import):
+            imported.update(a.name.partition(".")[0] for a in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            imported.add(node.module.partition(".")[0])
+    assert "umdbook" in imported, f"{path.name} would look for its files in notebooks/"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda p: p.stem)
+def test_a_template_runs_in_its_own_folder(path):
+    if path.stem in LONG:
+        pytest.skip("it trains or starts jobs")
+    if not (SMALL / "scores.parquet").is_file():
+        pytest.skip("no small run (make book PROFILE=small)")
+    document = nbformat.read(path, as_version=4)
+    for cell in document.cells:
+        if "parameters" in cell.metadata.get("tags", []):
+            cell.source = cell.source.replace("results/default", "results/small")
+    resources = {"metadata": {"path": str(path.parent)}}
+    try:
+        nbclient.NotebookClient(document, kernel_name="python3", timeout=600, resources=resources).execute()
+    except nbclient.exceptions.CellExecutionError as error:
+        pytest.fail(f"{path.name}: {error.ename}: {error.evalue}")
