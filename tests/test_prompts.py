@@ -221,6 +221,30 @@ def test_boxes():
         assert (np.subtract(box.high_mm, box.low_mm) > 0).all()
 
 
+@pytest.mark.parametrize("turn", [(10, 0, 0), (25, -14, 9), (0, 0, 200)])
+@pytest.mark.parametrize("size", [(2.0, 1.0, 3.0), (-2.0, 1.0, 5.0)])
+def test_a_box_of_an_oblique_image_is_the_smallest_there_is(turn, size):
+    affine = np.eye(4)
+    affine[:3, :3] = Rotation.from_euler("zxy", turn, degrees=True).as_matrix() @ np.diag(size)
+    affine[:3, 3] = (-120, 33, 400)
+    reference = LabelMap(np.zeros((20, 20, 20), np.uint8), affine)
+    reference.data[3:8, 4:9, 5:10] = 1
+    box = draw("box", {"CT": reference})["liver"].box
+    first, last = box.voxels(affine, reference.shape)
+    assert (first.tolist(), last.tolist()) == ([3, 4, 5], [7, 8, 9])
+    assert prompts.from_record(prompts.to_record(prompts.Prompt("liver", box=box))).box == box
+    lengths = np.subtract(box.high_mm, box.low_mm)
+    np.testing.assert_allclose(sorted(lengths), sorted(5 * np.abs(size)))
+    padded = draw("box_padded_10mm", {"CT": reference})["liver"].box
+    assert padded.axes == box.axes
+    np.testing.assert_allclose(np.subtract(box.low_mm, padded.low_mm), 10)
+
+
+def test_a_box_outside_the_image_is_refused():
+    with pytest.raises(InputError, match="lies outside the image of .9, 9, 9. voxels"):
+        prompts.Box((900, 900, 900), (910, 910, 910)).voxels(np.eye(4), (9, 9, 9))
+
+
 def test_words_need_no_reference():
     kidney = Structure(7, "kidney_left", "Kidney, left", "KL", "#000000")
     assert draw("text", structures=[kidney])["kidney_left"].text == "left kidney"

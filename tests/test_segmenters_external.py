@@ -12,7 +12,7 @@ from umdlib.__main__ import main
 from umdlib.errors import InputError
 from umdlib.images import geometry
 from umdlib.images.volume import Volume
-from umdlib.prompts.drawing import Box, Click, Prompt
+from umdlib.prompts.drawing import Box, Click, Prompt, box_of
 from umdlib.segmenters import registry as segmenters
 from umdlib.segmenters.external import worker as external
 from umdlib.segmenters.external.workers import file_contract, sat_pro, segvol
@@ -159,11 +159,9 @@ def test_the_job_holds_the_click_and_no_reference(image):
 
 
 def test_a_box_is_the_voxels_it_covers(image):
-    faces = geometry.to_world(AFFINE, [[1.5, 2.5, 3.5], [3.5, 4.5, 5.5]])
-    box = Box(tuple(faces.min(0)), tuple(faces.max(0)))
-    assert external.voxels_of(box, image) == {"first": [2, 3, 4], "last": [3, 4, 5]}
-    with pytest.raises(InputError, match="lies outside phantom"):
-        external.voxels_of(Box((900, 900, 900), (910, 910, 910)), image)
+    prompt = inside(clicks=(), box=box_of(AFFINE, (2, 3, 4), (3, 4, 5)))
+    job = external.job_of(image, prompt, file="i.nii.gz", texts={"kidney_left": None})
+    assert job["box"] == {"first": [2, 3, 4], "last": [3, 4, 5]}
 
 
 @pytest.mark.parametrize("name", external.SYSTEMS)

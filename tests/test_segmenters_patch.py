@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from umdlib.errors import InputError
 from umdlib.images import geometry
 from umdlib.images import grids as patch
 from umdlib.images.volume import Volume
-from umdlib.prompts.drawing import Box, Click, Prompt
+from umdlib.prompts.drawing import Click, Prompt, box_of
 from umdlib.segmenters.preparation import slices
 from umdlib.segmenters.systems import sam_med3d
 from umdlib.segmenters.systems.litemedsam import area_weights
@@ -77,8 +78,7 @@ def test_the_cube_is_centred_on_the_click_unless_a_box_is_disclosed():
     start = sam_med3d.cube_start(grid, volume, Prompt("x", (click,)), 64)
     (point,), _ = sam_med3d.points_in(patch.window(grid, start, 64), (click,))
     assert point == [32, 32, 32]
-    corner = geometry.to_world(grid.affine, [(9.5, 9.5, 9.5), (19.5, 29.5, 39.5)])
-    box = Box(tuple(corner[0].tolist()), tuple(corner[1].tolist()))  # voxels 10-19, 10-29, 10-39
+    box = box_of(grid.affine, (10, 10, 10), (19, 29, 39))
     start = sam_med3d.cube_start(grid, volume, Prompt("x", (click,), box), 64)
     assert start.tolist() == [15 - 32, 20 - 32, 25 - 32]
 
@@ -99,14 +99,18 @@ def test_slices_are_lps_and_come_back():
     assert stack.affine[2, 2] > 0
 
 
-def test_disclosed_boxes_are_tight_one_per_slice_and_component():
+@pytest.mark.parametrize("turn", [None, (25, -14, 9)])
+def test_disclosed_boxes_are_tight_one_per_slice_and_component(turn):
+    affine = AFFINE.copy()
+    if turn:
+        affine[:3, :3] = Rotation.from_euler("zxy", turn, degrees=True).as_matrix() @ AFFINE[:3, :3]
     mask = np.zeros(SHAPE, bool)
     mask[5:9, 10:12, 3:5] = True
     mask[20:25, 30:33, 4] = True
-    boxes = slices.disclosed_boxes(mask, AFFINE)
+    boxes = slices.disclosed_boxes(mask, affine)
     assert len(boxes) == 3
-    painted = np.zeros(slices.axial(Volume(mask, AFFINE)).data.shape, bool)
-    stack = slices.axial(Volume(mask, AFFINE))
+    painted = np.zeros(slices.axial(Volume(mask, affine)).data.shape, bool)
+    stack = slices.axial(Volume(mask, affine))
     for box in boxes:
         z0, z1, (x0, y0, x1, y1) = slices.pixels_of(box, stack)
         assert z0 == z1

@@ -13,7 +13,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from umdlib.images import geometry, volume
-from umdlib.prompts.drawing import Box, Click
+from umdlib.prompts.drawing import Box, Click, box_of
 
 SHAPE = (47, 52, 29)
 # Axes permuted and flipped, off centre, anisotropic. Spacings share no divisor with 1.5 mm, so
@@ -71,12 +71,9 @@ def clicks(affine: np.ndarray, n: int) -> tuple[Click, ...]:
 
 
 def box_around(affine: np.ndarray, mask: np.ndarray) -> Box:
-    """World box around the outer faces of a mask's voxels."""
+    """Box around a mask's voxels along the axes of their grid."""
     index = np.argwhere(mask)
-    low, high = index.min(0) - 0.5, index.max(0) + 0.5
-    corners = np.array(np.meshgrid(*zip(low, high, strict=True))).reshape(3, -1).T
-    faces = geometry.to_world(affine, corners)
-    return Box(tuple(faces.min(0).tolist()), tuple(faces.max(0).tolist()))
+    return box_of(affine, index.min(0), index.max(0))
 
 
 def scratch() -> Path:

@@ -17,6 +17,8 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "REDRAWS",
             "REFERENCE_EMPTY",
             "UNDRAWN",
+            "WORLD",
+            "box_of",
             "click_voxel",
             "corrective_click",
             "from_record",

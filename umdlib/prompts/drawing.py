@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
+import nibabel as nib
 import numpy as np
 
 from umdlib.errors import InputError, unknown_name
@@ -34,12 +35,76 @@ class Click:
     positive: bool = True
 
 
+WORLD: tuple[XYZ, XYZ, XYZ] = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+
+
 @dataclass(frozen=True)
 class Box:
-    """A box in world coordinates (RAS+, mm), outer face of first to outer face of last voxel."""
+    """A box along the axes of an image, outer face of first to outer face of last voxel.
+
+    Attributes
+    ----------
+    low_mm, high_mm
+        Distances of the faces from the world's origin along each of `axes`, in mm.
+    axes
+        Unit normals of the three pairs of faces, in world coordinates (RAS+), in the order that is
+        nearest to right, front, head. The world's own axes by default.
+    """
 
     low_mm: XYZ
     high_mm: XYZ
+    axes: tuple[XYZ, XYZ, XYZ] = WORLD
+
+    def corners_mm(self) -> np.ndarray:
+        """World coordinates (8, 3) of the corners."""
+        along = np.array(np.meshgrid(*zip(self.low_mm, self.high_mm, strict=True))).reshape(3, -1).T
+        return along if self.axes == WORLD else np.linalg.solve(np.array(self.axes), along.T).T
+
+    def voxels(self, affine: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """First and last voxel (3,), both inside, of the box on an image's grid, cut to the image.
+
+        On a grid of the same axes these are the voxels that the box was drawn around; on another
+        grid, the smallest range of voxels that holds the box.
+
+        Raises
+        ------
+        InputError
+            The box holds no voxel of the image.
+        """
+        index = geometry.to_voxel(affine, self.corners_mm())
+        first = np.maximum(np.rint(index.min(axis=0) + 0.5).astype(int), 0)
+        last = np.minimum(np.rint(index.max(axis=0) - 0.5).astype(int), np.array(shape) - 1)
+        if (last < first).any():
+            raise InputError(
+                f"The box {self.low_mm} to {self.high_mm} mm lies outside the image of {tuple(shape)} voxels."
+            )
+        return first, last
+
+
+def box_of(affine: np.ndarray, first: Sequence[float], last: Sequence[float]) -> Box:
+    """The box around voxels `first` to `last`, both inside, along the axes of their grid.
+
+    Examples
+    --------
+    >>> box_of(np.diag([2.0, -3.0, 4.0, 1.0]), (1, 2, 3), (1, 2, 4))
+    Box(low_mm=(1.0, -7.5, 10.0), high_mm=(3.0, -4.5, 18.0), axes=((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
+    """
+    faces = zip(np.subtract(first, 0.5), np.add(last, 0.5), strict=True)
+    corners = geometry.to_world(affine, np.array(np.meshgrid(*faces)).reshape(3, -1).T)
+    axes = _face_normals(affine)
+    along = corners if axes == WORLD else corners @ np.array(axes).T
+    return Box(tuple(along.min(axis=0).tolist()), tuple(along.max(axis=0).tolist()), axes)
+
+
+def _face_normals(affine: np.ndarray) -> tuple[XYZ, XYZ, XYZ]:
+    """Unit normals of a voxel's faces, ordered and signed to come nearest to the world's axes."""
+    normals = np.linalg.inv(np.asarray(affine, float)[:3, :3])
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    turn = nib.orientations.io_orientation(affine)
+    ordered = np.empty((3, 3))
+    ordered[turn[:, 0].astype(int)] = normals * turn[:, 1:]
+    # a grid along the world's axes keeps them to the bit
+    return WORLD if np.abs(ordered - np.eye(3)).max() < 1e-9 else tuple(map(tuple, ordered.tolist()))
 
 
 @dataclass(frozen=True)
@@ -293,13 +358,15 @@ def to_record(prompt: Prompt) -> dict:
 
 
 def _box_record(box: Box) -> dict:
-    """A box as lists."""
-    return {"low_mm": list(box.low_mm), "high_mm": list(box.high_mm)}
+    """A box as lists; its axes only where they are not the world's."""
+    faces = {"low_mm": list(box.low_mm), "high_mm": list(box.high_mm)}
+    return faces if box.axes == WORLD else faces | {"axes": [list(axis) for axis in box.axes]}
 
 
 def _box(record: Mapping) -> Box:
     """The box that `_box_record` wrote."""
-    return Box(tuple(record["low_mm"]), tuple(record["high_mm"]))
+    axes = tuple(map(tuple, record.get("axes", WORLD)))
+    return Box(tuple(record["low_mm"]), tuple(record["high_mm"]), axes)
 
 
 def from_record(record: Mapping) -> Prompt:
@@ -433,10 +500,9 @@ CLICKS = {
 
 
 def _world_box(kind, length, affine, box, rng) -> Box:
-    """World box around a voxel box, padded or jittered."""
-    corners = np.array(np.meshgrid(*[(b.start - 0.5, b.stop - 0.5) for b in box]))
-    xyz = geometry.to_world(affine, corners.reshape(3, -1).T)
-    low, high = xyz.min(axis=0), xyz.max(axis=0)
+    """Box around a voxel box along the grid's axes, padded or jittered."""
+    tight = box_of(affine, [b.start for b in box], [b.stop - 1 for b in box])
+    low, high = np.array(tight.low_mm), np.array(tight.high_mm)
     if kind == "box_padded":
         low, high = low - length, high + length
     if kind == "box_jittered":
@@ -444,7 +510,7 @@ def _world_box(kind, length, affine, box, rng) -> Box:
         most = 0.45 * (high - low)
         moves = rng.normal(0, length, (2, 3))
         low, high = low + np.minimum(moves[0], most), high - np.minimum(moves[1], most)
-    return Box(tuple(low.tolist()), tuple(high.tolist()))
+    return Box(tuple(low.tolist()), tuple(high.tolist()), tight.axes)
 
 
 def _largest_error(missed, added, spacing_mm, rng):

@@ -144,26 +144,9 @@ def job_of(image: Volume, prompt: Prompt, *, file: str, texts: Mapping[str, str 
             for value, (name, text) in enumerate(texts.items(), start=1)
         ],
         "clicks": clicks,
-        "box": None if prompt.box is None else voxels_of(prompt.box, image),
+        "box": None if prompt.box is None else _voxel_range(prompt.box, image),
         "seed": prompt.seed,
     }
-
-
-def voxels_of(box: Box, image: Volume) -> dict[str, list[int]]:
-    """First and last voxel (i, j, k), both inside, of the voxel range around a world box.
-
-    Raises
-    ------
-    InputError
-        The box holds no voxel of the image.
-    """
-    corners = np.array(np.meshgrid(*zip(box.low_mm, box.high_mm, strict=True))).reshape(3, -1).T
-    index = geometry.to_voxel(image.affine, corners)
-    first = np.maximum(np.rint(index.min(axis=0) + 0.5).astype(int), 0)
-    last = np.minimum(np.rint(index.max(axis=0) - 0.5).astype(int), np.array(image.shape) - 1)
-    if (last < first).any():
-        raise InputError(f"The box {box.low_mm} to {box.high_mm} mm lies outside {image.name}.")
-    return {"first": first.tolist(), "last": last.tolist()}
 
 
 class External:
@@ -295,6 +278,12 @@ class External:
         """The worker's log from a byte on."""
         content = (self._home / "worker.log").read_bytes()
         return content[start:].decode("utf-8", "replace")
+
+
+def _voxel_range(box: Box, image: Volume) -> dict[str, list[int]]:
+    """First and last voxel (i, j, k) of a box, both inside."""
+    first, last = box.voxels(image.affine, image.shape)
+    return {"first": first.tolist(), "last": last.tolist()}
 
 
 def _visible(environ: dict, number: int) -> str:

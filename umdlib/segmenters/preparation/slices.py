@@ -11,10 +11,8 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
-from umdlib.errors import InputError
-from umdlib.images import geometry
 from umdlib.images.volume import Volume
-from umdlib.prompts.drawing import Box, Prompt
+from umdlib.prompts.drawing import Box, Prompt, box_of
 from umdlib.segmenters.systems.region_growing import REGION_GROWING
 
 Box2D = tuple[int, int, int, int]  # x0, y0, x1, y1, inclusive pixels
@@ -98,20 +96,14 @@ def boxes_of(mask: np.ndarray, *, least: int = 10) -> Iterator[tuple[int, Box2D]
 
 
 def pixels_of(box: Box, stack: Stack) -> tuple[int, int, Box2D]:
-    """First and last slice and in-plane box, all inclusive, of a world box, cut to the stack.
+    """First and last slice and in-plane box, all inclusive, of a prompt's box, cut to the stack.
 
     Raises
     ------
     InputError
         The box lies outside the image.
     """
-    corners = np.array(np.meshgrid(*zip(box.low_mm, box.high_mm, strict=True))).reshape(3, -1).T
-    index = geometry.to_voxel(stack.affine, corners)
-    size = np.array(stack.data.shape[::-1])
-    low = np.maximum(np.rint(index.min(axis=0) + 0.5).astype(int), 0)
-    high = np.minimum(np.rint(index.max(axis=0) - 0.5).astype(int), size - 1)
-    if (high < low).any():
-        raise InputError(f"The box {box.low_mm} to {box.high_mm} mm lies outside the image.")
+    low, high = box.voxels(stack.affine, stack.data.shape[::-1])
     (x0, y0, z0), (x1, y1, z1) = low.tolist(), high.tolist()
     return z0, z1, (x0, y0, x1, y1)
 
@@ -132,12 +124,13 @@ def prompted_boxes(image: Volume, prompt: Prompt, stack: Stack) -> list[tuple[in
 
 
 def disclosed_boxes(reference: np.ndarray, affine: np.ndarray) -> tuple[Box, ...]:
-    """World boxes, one slab per axial slice and component: what the 2D papers disclose.
+    """Boxes along the image's axes, one slab per axial slice and component: what the 2D papers disclose.
 
     For protocols that tell a segmenter about the reference, by their name; never the default.
     """
     stack = axial(Volume(reference, affine))
-    return tuple(_world_box(stack.affine, z, box) for z, box in boxes_of(stack.data > 0, least=1))
+    found = boxes_of(stack.data > 0, least=1)
+    return tuple(box_of(stack.affine, (x0, y0, z), (x1, y1, z)) for z, (x0, y0, x1, y1) in found)
 
 
 class Memory:
@@ -180,10 +173,3 @@ def paint(stack: Stack, parts: Iterable[tuple[int, np.ndarray]]) -> np.ndarray:
     for z, part in parts:
         mask[z] |= part
     return stack.back(mask)
-
-
-def _world_box(affine: np.ndarray, z: int, box: Box2D) -> Box:
-    """Outer faces of pixels `box` in slice `z`, in world coordinates."""
-    x0, y0, x1, y1 = box
-    corners = geometry.to_world(affine, [(x0 - 0.5, y0 - 0.5, z - 0.5), (x1 + 0.5, y1 + 0.5, z + 0.5)])
-    return Box(tuple(corners.min(axis=0).tolist()), tuple(corners.max(axis=0).tolist()))

@@ -99,8 +99,7 @@ def cube_start(grid: Grid, image: Volume, prompt: Prompt, size: int) -> np.ndarr
         Neither is given, or the click lies outside the image.
     """
     if prompt.box is not None:
-        corners = np.array(np.meshgrid(*zip(prompt.box.low_mm, prompt.box.high_mm, strict=True)))
-        ijk = geometry.to_voxel(grid.affine, corners.reshape(3, -1).T)
+        ijk = geometry.to_voxel(grid.affine, prompt.box.corners_mm())
         # voxels whose centres lie in the box
         low, high = np.ceil(ijk.min(axis=0) - 1e-6), np.floor(ijk.max(axis=0) + 1e-6) + 1
         return centred_start(low, high, size)
