@@ -5,7 +5,7 @@ import gzip
 import numpy as np
 import pytest
 
-from umdlib.cohort import manifest as cohort
+from umdlib import cohort
 from umdlib.cohort.subset import write_subset
 from umdlib.errors import InputError
 from umdlib.images.volume import LabelMap, Volume, write_label_map, write_volume

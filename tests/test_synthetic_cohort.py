@@ -16,7 +16,7 @@ import pytest
 from scipy import ndimage
 
 from umdlib.__main__ import main
-from umdlib.cohort.manifest import check_cohort, read_cohort
+from umdlib.cohort import check_cohort, read_cohort
 from umdlib.errors import InputError
 from umdlib.images.volume import LabelMap, read_label_map, read_volume, write_label_map
 from umdlib.labels import ORGANS

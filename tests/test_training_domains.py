@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from umdlib.cohort.manifest import check_cohort, read_cohort
+from umdlib.cohort import check_cohort, read_cohort
 from umdlib.errors import InputError
 from umdlib.training import domains
 

@@ -327,7 +327,7 @@ def _simulate(a) -> None:
 
 
 def _check(a) -> int:
-    from umdlib.cohort import manifest as cohort
+    from umdlib import cohort
 
     found = cohort.read_cohort(a.manifest)
     report = cohort.check_cohort(found)

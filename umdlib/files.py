@@ -1,21 +1,30 @@
-"""Files that are never half there: written beside their place, then put into it."""
+"""Files: written atomically, hashed, found by name, and read as tab-separated tables."""
 
 from __future__ import annotations
 
+import codecs
+import csv
+import hashlib
 import os
-from collections.abc import Iterator
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from umdlib.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @contextmanager
 def replaced(path: str | Path) -> Iterator[Path]:
-    """The name of a file to be written, which takes the place of `path` when the block ends.
+    """Name of a file to be written; it takes the place of `path` when the block ends.
 
     Its folder is made. Where the block ends with an error, the file that was there stays and the
-    new one goes. Several processes may write to one place: each writes a file of its own.
+    new one is removed. Several processes may write to one place: each writes a file of its own.
 
     Raises
     ------
@@ -46,3 +55,143 @@ def replaced(path: str | Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def file_hash(path: str | Path) -> str:
+    """sha256 of a file's bytes.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"Cannot read {path}: {error.strerror or error}.") from None
+
+
+def existing(path: str | Path) -> Path | None:
+    """The file or folder at `path`, also where its name is in the other Unicode form; None if there is none.
+
+    "ü" is one character or a letter with a mark; a table and a disk may differ in that.
+
+    Raises
+    ------
+    InputError
+        The system cannot look: a closed folder, a name that is too long, a NUL in it.
+
+    Examples
+    --------
+    >>> existing(os.devnull) == Path(os.devnull), existing("/no/such/file")
+    (True, None)
+    """
+    path = Path(path)
+    forms = [unicodedata.normalize(form, str(path)) for form in ("NFC", "NFD")]
+    for candidate in dict.fromkeys([str(path), *forms]):
+        try:
+            os.stat(candidate)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise InputError(f"Cannot look at {str(path)[:200]}: {error.strerror or error}.") from None
+        except ValueError as error:
+            raise InputError(f"Invalid file name {str(path)[:200]!r}: {error}.") from None
+        return Path(candidate)
+    return None
+
+
+def read_tsv(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
+    """Read a tab-separated table of strings.
+
+    Parameters
+    ----------
+    path
+        UTF-8, or UTF-16 with its mark as Excel's "Unicode text" has it. Lines end with LF, CRLF or
+        CR; blank lines and columns without name and content are skipped; "#" starts no comment.
+    columns
+        Names that must be there.
+
+    Returns
+    -------
+    pandas.DataFrame
+        All cells are strings without spaces around them. The index, ``line``, is each row's line in
+        the file.
+
+    Raises
+    ------
+    InputError
+        A file that is missing, unreadable, empty, in another encoding or not tab-separated; a column
+        that is missing or there twice; a line of another number of fields; a control character.
+    """
+    import pandas as pd
+
+    path = Path(path)
+    numbered = [(n, line) for n, line in enumerate(_lines(path), start=1) if line.strip()]
+    if not numbered:
+        raise InputError(f"File {path} is empty.")
+    first = numbered[0][1]
+    if "\t" not in first and any(mark in first for mark in ",; "):
+        raise InputError(
+            f"File {path} is not tab-separated: its header is '{first[:60]}'. In a spreadsheet, save it as "
+            "'Text (tab delimited)' or 'Unicode text'."
+        )
+    rows = [_fields(path, *line) for line in numbered]
+    width = max((n for row in rows for n, cell in enumerate(row, start=1) if cell), default=0)
+    header = rows[0][: max(width, 1)]
+    for name in header:
+        if header.count(name) > 1:
+            raise InputError(f"Column '{name}' of {path} is there twice.")
+    for column in columns:
+        if column not in header:
+            raise InputError(f"Column '{column}' is missing in {path}. It has: {', '.join(header)}.")
+    for (number, _), row in zip(numbered[1:], rows[1:], strict=True):
+        if len(row) != len(rows[0]):
+            raise InputError(f"Line {number} of {path} has {len(row)} fields. The header has {len(header)}.")
+    lines = pd.Index([number for number, _ in numbered[1:]], name="line", dtype=int)
+    return pd.DataFrame([row[: len(header)] for row in rows[1:]], columns=header, index=lines, dtype=str)
+
+
+def write_tsv(path: str | Path, table: pd.DataFrame) -> Path:
+    """Write a table as tab-separated UTF-8, atomically."""
+    with replaced(path) as part:
+        table.to_csv(part, sep="\t", index=False, lineterminator="\n")
+    return Path(path)
+
+
+def _lines(path: Path) -> list[str]:
+    """Lines of a text file, without their ends."""
+    found = existing(path)
+    if found is None:
+        raise InputError(f"File {path} does not exist.")
+    try:
+        raw = found.read_bytes()
+    except OSError as error:
+        raise InputError(f"File {path} cannot be read: {error.strerror or error}.") from None
+    wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = raw.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"File {path} is not UTF-8: byte {error.start} is 0x{error.object[error.start]:02x}. "
+            "Save it as UTF-8."
+        ) from None
+    lines = re.split(r"\r\n|\n|\r", text)
+    for number, line in enumerate(lines, start=1):
+        if control := re.search(r"[\x00-\x08\x0b-\x1f\x7f]", line):
+            raise InputError(
+                f"Line {number} of {path} holds the control character {control[0]!r}. Remove it."
+            )
+    return lines
+
+
+def _fields(path: Path, number: int, line: str) -> list[str]:
+    """The fields of one line; a quoted field ends where its line does."""
+    try:
+        (row,) = csv.reader([line], delimiter="\t", strict=True)
+    except (csv.Error, ValueError):
+        raise InputError(
+            f"Line {number} of {path} has a quotation mark that does not enclose a whole field. Remove it."
+        ) from None
+    return [cell.strip() for cell in row]

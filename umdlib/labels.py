@@ -159,6 +159,11 @@ def check_structures(structures: Iterable[Structure], *, source: str) -> tuple[S
                 f"Invalid structure name '{s.name}' in {source}. Letters, digits, '_', '-', '.' and "
                 "spaces; it begins with a letter or digit."
             )
+        if not re.fullmatch(r"[^\W_][\w .()+-]{0,15}", s.short):
+            raise InputError(
+                f"Invalid abbreviation '{s.short}' of '{s.name}' in {source}. At most 16 letters, digits, "
+                "'_', '-', '.' and spaces; it begins with a letter or digit."
+            )
         if not re.fullmatch(r"#[0-9A-Fa-f]{6}", s.colour):
             raise InputError(f"Invalid colour '{s.colour}' of '{s.name}' in {source}. Write it as #rrggbb.")
     for field in ("value", "name"):

@@ -5,16 +5,16 @@ import lazy_loader as lazy
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
+        "checks": ["check_cohort"],
         "manifest": [
             "COLUMNS",
             "Case",
             "Cohort",
-            "check_cohort",
             "file_hash",
             "inclusion_table",
             "read_cohort",
             "write_manifest",
             "write_structures",
-        ]
+        ],
     },
 )

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from umdlib import labels
 from umdlib.errors import InputError, unknown_name
-from umdlib.files import replaced
+from umdlib.files import existing, file_hash, read_tsv, write_tsv
 from umdlib.images import volume
 from umdlib.images.volume import LabelMap, Volume
 from umdlib.labels import Structure
@@ -26,6 +25,11 @@ COLUMNS: dict[str, str] = {
     "reference": "NIfTI label map on the grid of the image, relative to the manifest",
     "unit": "HU for CT, SUV for PET, a.u. for MR",
 }
+
+# what may stand in file names, pages and tables of any kind without being taken for anything else
+_SUBJECT = re.compile(r"[^\W_][\w.+-]{0,63}")
+
+_SHOWN_FAULTS = 20
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,17 @@ class Cohort:
         return digest.hexdigest()
 
 
+@dataclass(frozen=True)
+class RowFault:
+    """A row of a manifest that gives no case: its line, what it says of itself, and why."""
+
+    line: int
+    subject: str
+    session: str
+    modality: str
+    message: str
+
+
 def read_cohort(manifest: str | Path) -> Cohort:
     """Read a manifest.
 
@@ -164,100 +179,103 @@ def read_cohort(manifest: str | Path) -> Cohort:
     ------
     InputError
         A file that is missing, not UTF-8 or not tab-separated; a missing column; an empty field;
-        an unknown session, modality or unit; two rows for one case; an image or reference that
-        does not exist.
+        an unknown session, modality or unit; a subject's name outside the allowed characters; two
+        rows for one case; an image or reference that does not exist. All rows with a fault are named.
     """
-    manifest = Path(manifest)
-    table = _read_tsv(manifest, COLUMNS)
-    structures = _read_structures(manifest.parent / "dseg.tsv")
-    cases = []
-    for line, row in enumerate(table.to_dict("records"), start=2):
-        where = f"{manifest} line {line}"
-        for column in COLUMNS:
-            if not row[column].strip():
-                raise InputError(f"Empty {column} in {where}. Every case needs one.")
-        try:
-            session = labels.session(row["session"])
-            modality = labels.modality(row["modality"])
-        except InputError as error:
-            raise InputError(f"{where}: {error}") from None
-        if not modality.structural or modality.name == session.structural:
-            pass
-        else:
-            raise InputError(
-                f"Modality {modality.name} in session {session.name} in {where}. "
-                f"This session holds {session.structural} and PET."
-            )
-        if row["unit"] != modality.unit:
-            raise InputError(
-                f"Unit '{row['unit']}' of {modality.name} in {where}. Must be {modality.unit}"
-                + (": convert the activity first." if modality.unit == "SUV" else ".")
-            )
-        files = {}
-        for column in ("image", "reference"):
-            files[column] = manifest.parent / row[column]
-            if not files[column].is_file():
-                raise InputError(f"The {column} of {where} does not exist: {files[column]}.")
-        if any(char in row["subject"] for char in "/\\ \t"):
-            raise InputError(f"Subject '{row['subject']}' in {where}. No slash or space allowed.")
-        cases.append(
-            Case(
-                row["subject"],
-                session.name,
-                modality.name,
-                row["unit"],
-                files["image"],
-                files["reference"],
-                structures,
-            )
-        )
-    seen: dict[str, int] = {}
-    for line, c in enumerate(cases, start=2):
-        if c.name in seen:
-            raise InputError(f"Case {c.name} stands twice in {manifest}: lines {seen[c.name]} and {line}.")
-        seen[c.name] = line
-    if not cases:
-        raise InputError(f"No case in {manifest}. At least one row is needed.")
-    table = table.assign(session=[c.session for c in cases], modality=[c.modality for c in cases])
-    return Cohort(tuple(cases), structures, table, manifest)
+    cohort, faults = read_sound_rows(manifest)
+    if not faults:
+        return cohort
+    shown = [fault.message for fault in faults[:_SHOWN_FAULTS]]
+    if len(faults) > len(shown):
+        shown.append(f"{len(faults) - len(shown)} more rows have a fault.")
+    raise InputError("\n".join(shown))
 
 
-def check_cohort(cohort: Cohort) -> pd.DataFrame:
-    """Read every file of the cohort once.
+def read_sound_rows(manifest: str | Path) -> tuple[Cohort, list[RowFault]]:
+    """Read a manifest and set aside the rows that give no case.
 
     Returns
     -------
-    pandas.DataFrame
-        One row per case: subject, session, modality, shape, spacing_mm, structures (number
-        present), `fault` (empty where there is none). Nothing is raised: all faults are listed.
+    Cohort
+        The other rows; it may hold no case.
+    list of RowFault
+        In the order of the manifest.
+
+    Raises
+    ------
+    InputError
+        As `read_cohort` does where the file or its structures as a whole are at fault.
     """
-    rows = []
-    for c in cohort.cases:
-        row = {"subject": c.subject, "session": c.session, "modality": c.modality}
+    manifest = Path(manifest)
+    table = read_tsv(manifest, COLUMNS)
+    structures = _read_structures(manifest.parent / "dseg.tsv")
+    if table.empty:
+        raise InputError(f"No case in {manifest}. At least one row is needed.")
+    cases: list[Case] = []
+    kept: list[int] = []
+    faults: list[RowFault] = []
+    lines_of: dict[str, int] = {}
+    spelt: dict[str, str] = {}
+    for line, row in zip(table.index, table.to_dict("records"), strict=True):
         try:
-            image, reference = c.read()
-            present = set(pd.unique(reference.data.ravel("K"))) - {0}
-            row |= {
-                "shape": image.shape,
-                "spacing_mm": image.spacing_mm,
-                "structures": len(present),
-                "fault": _other_unit(image),
-            }
-            if not present:
-                row["fault"] = f"Reference {c.reference} holds no structure."
+            case = _case(row, f"{manifest} line {line}", manifest.parent, structures)
+            if case.name in lines_of:
+                raise InputError(
+                    f"Case {case.name} stands twice in {manifest}: lines {lines_of[case.name]} and {line}."
+                )
+            other = spelt.setdefault(case.subject.casefold(), case.subject)
+            if other != case.subject:
+                raise InputError(
+                    f"Subjects '{other}' and '{case.subject}' in {manifest} line {line} differ only in "
+                    "capitals. Their files would be one on some disks: rename one."
+                )
         except InputError as error:
-            row |= {"shape": None, "spacing_mm": None, "structures": 0, "fault": str(error)}
-        rows.append(row)
-    return pd.DataFrame(rows)
+            faults.append(RowFault(line, row["subject"], row["session"], row["modality"], str(error)))
+            continue
+        lines_of[case.name] = line
+        cases.append(case)
+        kept.append(line)
+    table = table.loc[kept].reset_index(drop=True)
+    table = table.assign(session=[c.session for c in cases], modality=[c.modality for c in cases])
+    return Cohort(tuple(cases), structures, table, manifest), faults
 
 
-def _other_unit(image: Volume) -> str:
-    """Why the intensities cannot be of the unit that the manifest gives; empty where they can."""
-    if image.unit == "SUV" and (top := float(np.percentile(image.data[::2, ::2, ::2], 99.9))) > 500:
-        return f"Image {image.name} reaches {top:.0f} in SUV: is it activity (Bq/ml)?"
-    if image.unit == "HU" and (least := float(image.data.min())) >= 0:
-        return f"Image {image.name} has no value below {least:.0f} HU: is an offset still in it?"
-    return ""
+def _case(row: dict, where: str, folder: Path, structures: tuple[Structure, ...]) -> Case:
+    """One row of a manifest as a case; `where` names the row in errors."""
+    for column in COLUMNS:
+        if not row[column]:
+            raise InputError(f"Empty {column} in {where}. Every case needs one.")
+    try:
+        session = labels.session(row["session"])
+        modality = labels.modality(row["modality"])
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    if modality.structural and modality.name != session.structural:
+        raise InputError(
+            f"Modality {modality.name} in session {session.name} in {where}. "
+            f"This session holds {session.structural} and PET."
+        )
+    if row["unit"] != modality.unit:
+        raise InputError(
+            f"Unit '{row['unit']}' of {modality.name} in {where}. Must be {modality.unit}"
+            + (": convert the activity first." if modality.unit == "SUV" else ".")
+        )
+    if not _SUBJECT.fullmatch(row["subject"]):
+        raise InputError(
+            f"Invalid subject '{row['subject'][:80]}' in {where}. At most 64 letters, digits, '_', '-', '.' "
+            "and '+', no space or slash; it begins with a letter or digit."
+        )
+    files = {}
+    for column in ("image", "reference"):
+        try:
+            found = existing(folder / row[column])
+        except InputError as error:
+            raise InputError(f"The {column} of {where}: {error}") from None
+        if found is None:
+            raise InputError(f"The {column} of {where} does not exist: {folder / row[column]}.")
+        files[column] = found
+    names = (row["subject"], session.name, modality.name, row["unit"])
+    return Case(*names, files["image"], files["reference"], structures)
 
 
 def inclusion_table(cohort: Cohort) -> pd.DataFrame:
@@ -293,7 +311,7 @@ def write_manifest(path: str | Path, rows: Iterable[dict]) -> Path:
         raise InputError(f"Manifest rows lack {', '.join(missing)}. Needed: {', '.join(COLUMNS)}.")
     path = Path(path)
     order = [*COLUMNS, *[c for c in table if c not in COLUMNS]]
-    _write_tsv(path, table[order])
+    write_tsv(path, table[order])
     return path
 
 
@@ -306,82 +324,34 @@ def write_structures(path: str | Path, structures: Iterable[Structure]) -> Path:
         ]
     )
     path = Path(path)
-    _write_tsv(path, table)
+    write_tsv(path, table)
     return path
 
 
-def file_hash(path: str | Path) -> str:
-    """sha256 of a file's bytes."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write_tsv(path: Path, table: pd.DataFrame) -> None:
-    """Tab-separated UTF-8, whole or not at all."""
-    with replaced(path) as part:
-        table.to_csv(part, sep="\t", index=False, lineterminator="\n")
-
-
-def _read_tsv(path: Path, columns: Iterable[str]) -> pd.DataFrame:
-    """A tab-separated UTF-8 table of strings that has `columns`; '#' starts no comment."""
-    if not path.is_file():
-        raise InputError(f"File {path} does not exist.")
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"File {path} is not UTF-8: byte {error.start} is 0x{error.object[error.start]:02x}. "
-            "Save it as UTF-8."
-        ) from None
-    numbered = [(n, line.removesuffix("\r")) for n, line in enumerate(text.split("\n"), start=1)]
-    numbered = [(n, line) for n, line in numbered if line.strip()]
-    lines = [line for _, line in numbered]
-    if not lines:
-        raise InputError(f"File {path} is empty.")
-    if "\t" not in lines[0] and any(mark in lines[0] for mark in ",; "):
-        raise InputError(f"File {path} is not tab-separated: its header is '{lines[0][:60]}'.")
-    rows = [_fields(path, *line) for line in numbered]
-    header = [name.strip() for name in rows[0]]
-    twice = [name for name in header if header.count(name) > 1]
-    if twice:
-        raise InputError(f"Column '{twice[0]}' of {path} is there twice.")
-    for column in columns:
-        if column not in header:
-            raise InputError(f"Column '{column}' is missing in {path}. It has: {', '.join(header)}.")
-    for (number, _), row in zip(numbered[1:], rows[1:], strict=True):
-        if len(row) != len(header):
-            raise InputError(f"Line {number} of {path} has {len(row)} fields. The header has {len(header)}.")
-    return pd.DataFrame(rows[1:], columns=header, dtype=str)
-
-
-def _fields(path: Path, number: int, line: str) -> list[str]:
-    """The fields of one line; a quoted field ends where its line does."""
-    try:
-        (row,) = csv.reader([line], delimiter="\t", strict=True)
-    except (csv.Error, ValueError):
-        raise InputError(
-            f"Line {number} of {path} has a quotation mark that does not enclose a whole field. Remove it."
-        ) from None
-    return row
-
-
 def _read_structures(path: Path) -> tuple[Structure, ...]:
-    """Structures of a `dseg.tsv`; the 13 organs where there is none."""
-    if not path.is_file():
+    """Structures of a `dseg.tsv` as BIDS allows it; the 13 organs where there is none.
+
+    "n/a" is a missing value; index 0 is the background and skipped; 1.0 is 1.
+    """
+    if existing(path) is None:
         return labels.ORGANS
     known = {s.name: s for s in labels.ORGANS}
     structures = []
-    for row in _read_tsv(path, ("index", "name")).to_dict("records"):
-        if not row["index"].isdecimal():
-            raise InputError(f"Index '{row['index']}' in {path} is no whole number.")
-        name = row["name"]
+    for line, row in read_tsv(path, ("index", "name")).replace({"n/a": ""}).iterrows():
+        if not re.fullmatch(r"[0-9]+(\.0*)?", row["index"]):
+            raise InputError(f"Index '{row['index']}' in {path} line {line} is not a whole number.")
+        value, title = int(float(row["index"])), row["name"]
+        if value == 0:
+            continue
+        name = re.sub(r"\s*[,/]\s*", "_", title)  # a name goes into lists and file names
         twin = known.get(name)
+        short = twin.short if twin else re.sub(r"[\W_]", "", name)[:2].capitalize()
         structures.append(
             Structure(
-                int(row["index"]),
+                value,
                 name,
-                twin.title if twin else name.replace("_", " ").capitalize(),
-                row.get("abbreviation") or (twin.short if twin else name[:2].capitalize()),
+                twin.title if twin else title.replace("_", " ").capitalize(),
+                row.get("abbreviation") or short,
                 row.get("color") or (twin.colour if twin else _COLOURS[len(structures) % len(_COLOURS)]),
             )
         )
