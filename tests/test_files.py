@@ -19,7 +19,7 @@ TEXT = "\n".join("\t".join(row) for row in ROWS) + "\n"
         TEXT.replace("\n", "\r\n").encode("utf-8-sig"),
         TEXT.replace("\n", "\r").encode(),
         TEXT.encode("utf-16"),
-        TEXT.replace("a\n", '"a"\n').encode(),
+        TEXT.replace("\ta\n", '\t"a"\n').encode(),
         TEXT.replace("\n", "\t\t\n").encode(),
         (TEXT + "\t\n\n").encode(),
     ],

@@ -67,7 +67,8 @@ def test_subjects_that_differ_only_in_capitals_are_refused(make_cohort):
 def test_structures_are_named_as_bids_allows_it(make_cohort):
     manifest = make_cohort(1)
     (manifest.parent / "dseg.tsv").write_text(
-        "index\tname\tabbreviation\tcolor\n0\tBackground\tn/a\tn/a\n1.0\tball, left/right\tn/a\tn/a\n4\trod\tRo\t#00ff00\n"
+        "index\tname\tabbreviation\tcolor\n"
+        "0\tBackground\tn/a\tn/a\n1.0\tball, left/right\tn/a\tn/a\n4\trod\tRo\t#00ff00\n"
     )
     first, second = read_cohort(manifest).structures
     assert (first.value, first.name, first.title) == (1, "ball_left_right", "Ball, left/right")
