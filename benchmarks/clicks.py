@@ -7,9 +7,8 @@ import phantom
 import timing
 from scipy import ndimage
 
-from umdlib import labels
+from umdlib import labels, prompts
 from umdlib.images import volume
-from umdlib.prompts import drawing as prompts
 
 STRUCTURES = (1, 2, 8, 9, 13)  # of corrective clicks: each mask is a whole volume
 

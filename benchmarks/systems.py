@@ -141,7 +141,7 @@ def question(name: str):
     """A volume that holds one unit of the system's work, and a prompt."""
     from umdlib.images import geometry
     from umdlib.images.volume import Volume
-    from umdlib.prompts.drawing import Box, Click, Prompt
+    from umdlib.prompts.prompt import Box, Click, Prompt
 
     cube = {"nninteractive": 192}.get(name, 128 if name.startswith(("vista3d", "sam_med3d")) else 0)
     side = 1.5 if cube else 1.0

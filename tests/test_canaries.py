@@ -11,7 +11,7 @@ from umdlib.canaries import checks as canaries
 from umdlib.canaries import margins
 from umdlib.images import geometry
 from umdlib.images.volume import Volume
-from umdlib.prompts.drawing import Click, Prompt
+from umdlib.prompts.prompt import Click, Prompt
 
 SHAPE = (30, 24, 36)
 # asymmetric body: no flip of one organ lands on another

@@ -16,7 +16,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from test_segmenters import phantom, twin, world
 
-from umdlib.prompts.drawing import Box, Click, Prompt
+from umdlib.prompts.prompt import Box, Click, Prompt
 
 FILE = Path(__file__).parent / "golden.npz"
 NAMES = ("sam_med3d_turbo", "nninteractive", "vista3d", "sam_vit_b", "medsam", "litemedsam", "nnunet")

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
+from umdlib import prompts, protocols
 from umdlib.errors import InputError
 from umdlib.images import geometry
 from umdlib.images import masks as depth
 from umdlib.images.volume import LabelMap
 from umdlib.labels import Structure
-from umdlib.prompts import drawing as prompts
 from umdlib.prompts import scribbles
 
 LIVER, KIDNEY, SPLEEN = (
@@ -354,7 +354,7 @@ def test_steps_count_the_clicks_after_the_first_prompt():
 )
 def test_an_unknown_protocol_is_named(name, match):
     with pytest.raises(InputError, match=match):
-        prompts.protocol(name)
+        protocols.protocol(name)
 
 
 def test_a_click_outside_the_volume_is_named():
@@ -382,4 +382,4 @@ def test_a_modality_that_is_not_there_is_named():
 
 def test_a_length_with_two_points_is_no_protocol():
     with pytest.raises(InputError, match="jittered_1.2.3mm"):
-        prompts.protocol("jittered_1.2.3mm")
+        protocols.protocol("jittered_1.2.3mm")

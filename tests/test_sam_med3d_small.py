@@ -17,7 +17,7 @@ from umdlib.images import geometry  # noqa: E402
 from umdlib.images.volume import Volume  # noqa: E402
 from umdlib.networks import clicknet as network  # noqa: E402
 from umdlib.networks.sam_med3d import SamMed3DSmall  # noqa: E402
-from umdlib.prompts.drawing import Click, Prompt  # noqa: E402
+from umdlib.prompts.prompt import Click, Prompt  # noqa: E402
 from umdlib.scores.simulated import score_table  # noqa: E402
 from umdlib.segmenters import registry as segmenters  # noqa: E402
 from umdlib.segmenters.systems import clicknet, sam_med3d_small  # noqa: E402

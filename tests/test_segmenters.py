@@ -13,7 +13,7 @@ import pytest
 from umdlib.errors import InputError
 from umdlib.images import geometry
 from umdlib.images.volume import Volume
-from umdlib.prompts.drawing import Box, Click, Prompt
+from umdlib.prompts.prompt import Box, Click, Prompt
 from umdlib.segmenters import registry as segmenters
 from umdlib.segmenters.contract import Segmenter
 from umdlib.segmenters.preparation import network

@@ -12,7 +12,7 @@ from umdlib.__main__ import main
 from umdlib.errors import InputError
 from umdlib.images import geometry
 from umdlib.images.volume import Volume
-from umdlib.prompts.drawing import Box, Click, Prompt, box_of
+from umdlib.prompts.prompt import Box, Click, Prompt, box_of
 from umdlib.segmenters import registry as segmenters
 from umdlib.segmenters.external import worker as external
 from umdlib.segmenters.external.workers import file_contract, sat_pro, segvol

@@ -12,7 +12,7 @@ from umdlib.cohort.manifest import read_cohort
 from umdlib.errors import InputError
 from umdlib.evaluation import run as benchmark
 from umdlib.images.volume import Volume
-from umdlib.prompts.drawing import Box, Click, Prompt
+from umdlib.prompts.prompt import Box, Click, Prompt
 from umdlib.segmenters import registry as segmenters
 from umdlib.segmenters.contract import Segmenter
 

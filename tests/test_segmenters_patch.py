@@ -10,7 +10,7 @@ from umdlib.errors import InputError
 from umdlib.images import geometry
 from umdlib.images import grids as patch
 from umdlib.images.volume import Volume
-from umdlib.prompts.drawing import Click, Prompt, box_of
+from umdlib.prompts.prompt import Click, Prompt, box_of
 from umdlib.segmenters.preparation import slices
 from umdlib.segmenters.systems import sam_med3d
 from umdlib.segmenters.systems.litemedsam import area_weights

@@ -6,8 +6,9 @@ import pytest
 
 from umdlib import published, tables
 from umdlib.errors import InputError
+from umdlib.protocols import coordinates_given
 from umdlib.scores.simulated import score_table
-from umdlib.statistics.click_curves import click_curves, coordinates_given, effort_table
+from umdlib.statistics.click_curves import click_curves, effort_table
 from umdlib.statistics.comparison import compare
 from umdlib.statistics.ranking import ranking_sensitivity
 from umdlib.statistics.reported import reported_table

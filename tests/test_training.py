@@ -12,7 +12,7 @@ import pytest
 from umdlib.errors import InputError
 from umdlib.images import geometry
 from umdlib.images.volume import Volume
-from umdlib.prompts.drawing import Click, Prompt
+from umdlib.prompts.prompt import Click, Prompt
 from umdlib.segmenters import registry as segmenters
 from umdlib.training import bodies, clicks, patches
 from umdlib.weights import card

@@ -20,7 +20,7 @@ from umdlib.evaluation import run as benchmark
 from umdlib.evaluation.run import Plan, Settings
 from umdlib.images.volume import Volume
 from umdlib.labels import ORGANS, Structure
-from umdlib.prompts.drawing import Prompt
+from umdlib.prompts.prompt import Prompt
 from umdlib.segmenters import registry as segmenters
 from umdlib.segmenters.contract import Segmenter
 from umdlib.synthetic.cohort import make_pair

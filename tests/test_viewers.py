@@ -14,7 +14,7 @@ from PIL import Image
 
 from umdlib.errors import InputError
 from umdlib.images.volume import LabelMap, Volume
-from umdlib.prompts.drawing import Click
+from umdlib.prompts.prompt import Click
 from umdlib.viewer import overlays, panes, posters
 from umdlib.viewer import pair as viewers
 from umdlib.viewer import web_volumes as webvolumes

@@ -7,7 +7,7 @@ import numpy as np
 from umdlib.images import geometry
 from umdlib.images.volume import LabelMap, Volume
 from umdlib.labels import ORGANS
-from umdlib.prompts.drawing import Click
+from umdlib.prompts.prompt import Click
 from umdlib.viewer.pair import Pair, Pane, Prediction
 
 # name: centre (RAS+, mm), radii (mm), HU, SUV

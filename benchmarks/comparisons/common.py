@@ -13,7 +13,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from umdlib.images import geometry, volume
-from umdlib.prompts.drawing import Box, Click, box_of
+from umdlib.prompts.prompt import Box, Click, box_of
 
 SHAPE = (47, 52, 29)
 # Axes permuted and flipped, off centre, anisotropic. Spacings share no divisor with 1.5 mm, so

@@ -18,7 +18,7 @@ import numpy as np
 from scipy import ndimage
 
 from comparisons import common
-from umdlib.prompts.drawing import Click, Prompt
+from umdlib.prompts.prompt import Click, Prompt
 from umdlib.segmenters.external import worker as external
 
 HERE = Path(__file__).parent

@@ -9,7 +9,7 @@ import SimpleITK as sitk
 
 from comparisons import common
 from umdlib.images import geometry
-from umdlib.prompts.drawing import Prompt
+from umdlib.prompts.prompt import Prompt
 from umdlib.segmenters.systems import nninteractive
 
 NETWORK = "tiny, random, patch of 32, AutoZoom off"

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from comparisons import common
-from umdlib.prompts.drawing import Prompt
+from umdlib.prompts.prompt import Prompt
 from umdlib.segmenters.preparation import network
 from umdlib.segmenters.systems import nnunet
 from umdlib.segmenters.systems.nnunet_folder import trained

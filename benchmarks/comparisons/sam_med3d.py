@@ -11,7 +11,7 @@ import numpy as np
 
 from comparisons import common
 from umdlib.images import volume
-from umdlib.prompts.drawing import Click, Prompt
+from umdlib.prompts.prompt import Click, Prompt
 from umdlib.segmenters.preparation import network
 from umdlib.segmenters.systems import sam_med3d
 

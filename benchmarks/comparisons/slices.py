@@ -10,7 +10,7 @@ import torch
 
 from comparisons import common
 from umdlib.images import volume
-from umdlib.prompts.drawing import Click, Prompt
+from umdlib.prompts.prompt import Click, Prompt
 from umdlib.segmenters.preparation import slices
 from umdlib.segmenters.systems import litemedsam, sam
 from umdlib.weights import reading as weights

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from comparisons import common
-from umdlib.prompts.drawing import Click, Prompt
+from umdlib.prompts.prompt import Click, Prompt
 from umdlib.segmenters.preparation import network
 from umdlib.segmenters.systems import vista3d
 

@@ -19,7 +19,7 @@ from scipy.optimize import linear_sum_assignment
 
 from umdlib.images.cropped import Boxed, boxed
 from umdlib.images.volume import Volume
-from umdlib.prompts.drawing import Prompt
+from umdlib.prompts.prompt import Prompt
 
 # How much better another reading must be before it counts, in mean Dice over structures.
 CLEARLY = 0.10

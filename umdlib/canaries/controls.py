@@ -14,7 +14,7 @@ from umdlib.images import geometry
 from umdlib.images import masks as depth
 from umdlib.images.volume import Volume
 from umdlib.labels import ORGANS
-from umdlib.prompts.drawing import Click, Prompt
+from umdlib.prompts.prompt import Click, Prompt
 from umdlib.segmenters import registry as segmenters
 from umdlib.segmenters.registry import Segmenter
 from umdlib.synthetic.cohort import make_pair

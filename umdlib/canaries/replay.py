@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from umdlib import prompts
 from umdlib.canaries import checks as canaries
 from umdlib.canaries import controls
 from umdlib.canaries import findings as flags
@@ -17,7 +18,6 @@ from umdlib.cohort.manifest import Case, Cohort
 from umdlib.errors import InputError
 from umdlib.evaluation import store as runs
 from umdlib.images import volume
-from umdlib.prompts import drawing as prompts
 from umdlib.scores.table import read_scores
 from umdlib.segmenters import registry as segmenters
 from umdlib.segmenters.registry import Segmenter

@@ -20,6 +20,7 @@ import pandas as pd
 import psutil
 import pyarrow.parquet as pq
 
+from umdlib import prompts, protocols
 from umdlib.cohort.manifest import Case, Cohort, file_hash
 from umdlib.errors import InputError
 from umdlib.evaluation import store as runs
@@ -28,9 +29,8 @@ from umdlib.images import volume
 from umdlib.images.volume import LabelMap, Volume
 from umdlib.labels import Structure
 from umdlib.metrics import scoring as metrics
-from umdlib.prompts import drawing as prompts
-from umdlib.prompts import scribbles
-from umdlib.prompts.drawing import Prompt
+from umdlib.prompts import drawing, scribbles
+from umdlib.prompts.prompt import Prompt
 from umdlib.scores import table as scores
 from umdlib.segmenters import registry as segmenters
 from umdlib.segmenters.contract import Segment, Segmenter
@@ -82,7 +82,7 @@ def parse_plans(text: str) -> tuple[Plan, ...]:
     plans = []
     for item in filter(None, (part.strip() for part in text.split(","))):
         protocol, *numbers = item.split(":")
-        prompts.protocol(protocol)
+        protocols.protocol(protocol)
         if len(numbers) > 2 or not all(n.isdigit() for n in numbers):
             raise InputError(f"Prompt plan '{item}' is not protocol[:seeds[:steps]].")
         seeds, steps = ([int(n) for n in numbers] + [1, 0][len(numbers) :])[:2]
@@ -226,7 +226,7 @@ def session_prompts(
 
 def taken_plans(record: Segmenter, settings: Settings) -> tuple[Plan, ...]:
     """The plans whose prompts a segmenter takes; where it takes none of them, its own kind alone."""
-    taken = tuple(p for p in settings.plans if prompts.kind_given(p.protocol) in record.prompts)
+    taken = tuple(p for p in settings.plans if protocols.kind_given(p.protocol) in record.prompts)
     kinds = {"click": "centre", "box": "box", "scribble": "scribble", "class": "class", "text": "text"}
     return taken or (Plan(next(p for k, p in kinds.items() if k in record.prompts)),)
 
@@ -595,7 +595,7 @@ def _stamp(cohort: Cohort, record: Segmenter, settings: Settings, device: str) -
         metrics=METRICS_VERSION,
         plans=[asdict(p) for p in settings.plans],
         segmenters={record.name: segmenters.identity(record)},
-        prompts=_digest([weights.sha256(m.__file__) for m in (prompts, depth, scribbles)]),
+        prompts=_digest([weights.sha256(m.__file__) for m in (drawing, depth, scribbles)]),
     )
 
 

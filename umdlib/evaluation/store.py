@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from umdlib import prompts
 from umdlib.cohort.manifest import Case, Cohort
 from umdlib.errors import InputError
 from umdlib.images import volume
 from umdlib.metrics import scoring as metrics
-from umdlib.prompts import drawing as prompts
-from umdlib.prompts.drawing import Prompt
+from umdlib.prompts.prompt import Prompt
 from umdlib.viewer.panes import Pane, Prediction
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from umdlib.images.volume import Volume
-from umdlib.prompts.drawing import Prompt
+from umdlib.prompts.prompt import Prompt
 
 
 class Segment(Protocol):

@@ -35,7 +35,7 @@ import pandas as pd
 
 from umdlib.errors import InputError, unknown_name
 from umdlib.images.volume import Volume
-from umdlib.prompts.drawing import Prompt
+from umdlib.prompts.prompt import Prompt
 from umdlib.segmenters.contract import Segment, Segmenter, Weights
 
 __all__ = [

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from umdlib.labels import session
+from umdlib.protocols import coordinates_given
 from umdlib.scores.empty_rules import (
     check_scores,
     difference_limits,
@@ -16,21 +17,6 @@ from umdlib.scores.empty_rules import (
 from umdlib.statistics import bootstrap as resampling
 
 _KEYS = ["session", "segmenter", "prompt", "step", "modality"]
-
-
-def coordinates_given(prompt: str, step: int) -> int:
-    """How many numbers a user has given after `step` corrective clicks.
-
-    A click gives three coordinates, a box six, a scribble six (its ends), the name of a structure
-    none. It puts a box and a click on one scale, which the number of prompts does not.
-
-    Examples
-    --------
-    >>> coordinates_given("centre", 0), coordinates_given("centre", 2), coordinates_given("box", 0)
-    (3, 9, 6)
-    """
-    first = 6 if prompt.startswith(("box", "scribble")) else 0 if prompt in ("class", "text") else 3
-    return first + 3 * int(step)
 
 
 def subject_scores(scores: pd.DataFrame, *, metric: str = "dice", empty: str = "drop") -> pd.DataFrame:

@@ -11,7 +11,7 @@ from umdlib import labels
 from umdlib.errors import InputError
 from umdlib.images.volume import LabelMap, Volume
 from umdlib.labels import Structure
-from umdlib.prompts.drawing import Click
+from umdlib.prompts.prompt import Click
 from umdlib.viewer import posters
 from umdlib.viewer import web_volumes as webvolumes
 

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from umdlib.images import geometry
-from umdlib.prompts.drawing import Click
+from umdlib.prompts.prompt import Click
 
 # Display windows: (low, high) of the grey scale, by modality.
 WINDOWS = {"CT": (-160.0, 240.0), "PET": (0.0, 5.0)}

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from umdlib.errors import InputError, unknown_name
 from umdlib.images import geometry
 from umdlib.images.volume import Volume
-from umdlib.prompts.drawing import Click
+from umdlib.prompts.prompt import Click
 
 # plane -> (axis that is cut, axis drawn to the right, axis drawn upwards), all in RAS
 PLANES: dict[str, tuple[int, int, int]] = {"axial": (2, 0, 1), "coronal": (1, 0, 2), "sagittal": (0, 1, 2)}

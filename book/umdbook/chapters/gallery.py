@@ -8,11 +8,10 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from umdlib import labels
+from umdlib import labels, protocols
 from umdlib.cohort.manifest import Cohort
 from umdlib.errors import InputError
 from umdlib.evaluation import store as runs
-from umdlib.prompts import drawing as prompts
 from umdlib.scores.empty_rules import higher_is_better
 
 
@@ -106,7 +105,7 @@ def best_segmenter(table: pd.DataFrame, *, session: str, metric: str = "dice") -
     """
     rows = table[table["session"].eq(session) & table["step"].eq(0)]
     rows = rows[rows["modality"] == labels.session(session).structural]
-    clicked = rows["prompt"].map(lambda name: prompts.kind_given(name) == "click").astype(bool)
+    clicked = rows["prompt"].map(lambda name: protocols.kind_given(name) == "click").astype(bool)
     for part in (rows[clicked], rows):
         means = part.groupby("segmenter", sort=False)[metric].mean().dropna()
         if len(means):
@@ -225,7 +224,7 @@ def _asked(prompt: str) -> str:
     """How a protocol asks for a structure, in words."""
     if prompt == "centre":
         return "prompted with one click in the centre of each structure"
-    if prompts.kind_given(prompt) == "class":
+    if protocols.kind_given(prompt) == "class":
         return "asked for each structure by its name"
     return f"prompted by the protocol `{prompt}`"
 

@@ -8,13 +8,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from umdlib import labels
+from umdlib import labels, protocols
 from umdlib.errors import InputError
 from umdlib.statistics import comparison as paired
 from umdlib.statistics.pairs import condition
-
-# How the protocols begin that give no click, see `umdlib.prompts.PROTOCOLS`.
-CLICKLESS = ("box", "scribble", "class", "text")
 
 
 def headline(
@@ -123,7 +120,8 @@ def opening(
         rows = scores[scores["session"].eq(session) & scores["step"].eq(0)]
         rows = rows[rows["modality"].eq(labels.session(session).structural)]
         means = rows.groupby("segmenter", sort=False).agg(
-            clickless=("prompt", lambda names: names.iloc[0].startswith(CLICKLESS)), score=(metric, "mean")
+            clickless=("prompt", lambda names: protocols.kind_given(names.iloc[0]) != "click"),
+            score=(metric, "mean"),
         )
         order = means.dropna().sort_values(["clickless", "score"], ascending=[True, False])
         for name in [segmenter] if segmenter else order.index:
@@ -143,7 +141,8 @@ def finding_html(row: pd.Series, *, title: str, n_structures: int) -> str:
     number = f"{row['estimate']:+.3f}".replace("-", "−")
     structures = "1 structure" if n_structures == 1 else f"{n_structures} structures"
     low, high = (f"{row[k]:+.3f}".replace("-", "−") for k in ("ci_low", "ci_high"))
-    given = f"the prompt '{row['prompt']}'" if row["prompt"].startswith(CLICKLESS) else "the same click"
+    clicked = protocols.kind_given(row["prompt"]) == "click"
+    given = "the same click" if clicked else f"the prompt '{row['prompt']}'"
     return (
         f'<div class="umd-finding"><strong>{number}</strong><span>mean change in overlap with the '
         f"reference (DSC, 0 to 1) from {session.structural} to PET under {given}; 95&nbsp;% "

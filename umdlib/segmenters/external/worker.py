@@ -21,7 +21,7 @@ from umdlib.errors import InputError, unknown_name
 from umdlib.images import geometry, volume
 from umdlib.images.volume import Volume
 from umdlib.labels import ORGANS
-from umdlib.prompts.drawing import Box, Prompt
+from umdlib.prompts.prompt import Box, Prompt
 from umdlib.segmenters.contract import Segment, Segmenter, Weights
 from umdlib.weights import reading as weights
 

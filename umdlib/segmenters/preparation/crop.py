@@ -9,7 +9,7 @@ import numpy as np
 from umdlib.errors import InputError
 from umdlib.images import geometry
 from umdlib.images.volume import Volume
-from umdlib.prompts.drawing import Click
+from umdlib.prompts.prompt import Click
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from umdlib.images.volume import Volume
-from umdlib.prompts.drawing import Box, Prompt, box_of
+from umdlib.prompts.prompt import Box, Prompt, box_of
 from umdlib.segmenters.systems.region_growing import REGION_GROWING
 
 Box2D = tuple[int, int, int, int]  # x0, y0, x1, y1, inclusive pixels

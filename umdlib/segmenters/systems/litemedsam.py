@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from umdlib.images.volume import Volume
-from umdlib.prompts.drawing import Prompt
+from umdlib.prompts.prompt import Prompt
 from umdlib.segmenters.contract import Segment, Segmenter, Weights
 from umdlib.segmenters.preparation import network, slices
 from umdlib.weights import reading as weights

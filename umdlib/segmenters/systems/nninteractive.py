@@ -12,7 +12,7 @@ from umdlib.errors import InputError
 from umdlib.images import geometry
 from umdlib.images.volume import Volume
 from umdlib.prompts import scribbles
-from umdlib.prompts.drawing import Click, Prompt
+from umdlib.prompts.prompt import Click, Prompt
 from umdlib.segmenters.contract import Segment, Segmenter, Weights
 from umdlib.segmenters.preparation import network
 from umdlib.weights import reading as weights

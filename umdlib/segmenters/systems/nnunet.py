@@ -12,7 +12,7 @@ import numpy as np
 
 from umdlib.errors import unknown_name
 from umdlib.images.volume import Volume
-from umdlib.prompts.drawing import Prompt
+from umdlib.prompts.prompt import Prompt
 from umdlib.segmenters.contract import Segment, Segmenter, Weights
 from umdlib.segmenters.preparation import network
 from umdlib.segmenters.systems.nninteractive import tiny_plans

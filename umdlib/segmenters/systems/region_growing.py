@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from umdlib.images.masks import depth_mm
 from umdlib.images.volume import Volume
-from umdlib.prompts.drawing import Click, Prompt
+from umdlib.prompts.prompt import Click, Prompt
 from umdlib.segmenters.contract import Segment, Segmenter
 from umdlib.segmenters.preparation.crop import Crop, ball, crop_around
 

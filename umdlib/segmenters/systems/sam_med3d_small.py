@@ -11,7 +11,7 @@ import numpy as np
 from umdlib.images import geometry
 from umdlib.images.grids import Grid, isotropic_ras
 from umdlib.images.volume import Volume
-from umdlib.prompts.drawing import Prompt
+from umdlib.prompts.prompt import Prompt
 from umdlib.segmenters.contract import Segment, Segmenter, Weights
 from umdlib.segmenters.preparation import network
 from umdlib.segmenters.systems.clicknet import asked, loader, own, restored

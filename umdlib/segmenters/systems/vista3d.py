@@ -10,7 +10,7 @@ from umdlib.errors import InputError
 from umdlib.images import geometry
 from umdlib.images.grids import Grid, push
 from umdlib.images.volume import Volume
-from umdlib.prompts.drawing import Prompt
+from umdlib.prompts.prompt import Prompt
 from umdlib.segmenters.contract import Segment, Segmenter, Weights
 from umdlib.segmenters.preparation import network
 from umdlib.weights import reading as files

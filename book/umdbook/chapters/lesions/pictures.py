@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from umdbook.chapters.lesions import trial as lesionwise
 from umdbook.chapters.lesions.trial import LESIONS, Trial
 from umdlib.images.volume import LabelMap, Volume
-from umdlib.prompts.drawing import Click
+from umdlib.prompts.prompt import Click
 from umdlib.viewer import montage
 from umdlib.viewer.pair import Pair
 from umdlib.viewer.panes import Pane, Prediction

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from umdlib import synthetic
+from umdlib import prompts, synthetic
 from umdlib.cohort.manifest import Case, read_cohort
 from umdlib.errors import InputError
 from umdlib.images import masks as depth
@@ -17,8 +17,7 @@ from umdlib.images import volume
 from umdlib.images.volume import LabelMap, Volume
 from umdlib.labels import Structure
 from umdlib.metrics import lesions as detection
-from umdlib.prompts import drawing as prompts
-from umdlib.prompts.drawing import Click, Prompt
+from umdlib.prompts.prompt import Click, Prompt
 from umdlib.segmenters import registry as segmenters
 from umdlib.segmenters.contract import Segment
 
