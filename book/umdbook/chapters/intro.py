@@ -1,88 +1,27 @@
-"""The finding of a run in one line: which segmenter, how much PET costs it, how sure that is."""
+"""Landing page: what the papers report, what every system of the run does, and one picture."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
+from matplotlib.axes import Axes
 
-from umdlib import labels, protocols
-from umdlib.errors import InputError
-from umdlib.statistics import comparison as paired
-from umdlib.statistics.pairs import condition
+from umdlib import labels, published
+from umdlib.errors import InputError, unknown_name
+from umdlib.figures import style
+from umdlib.segmenters import registry
+from umdlib.statistics import comparison
+from umdlib.statistics.pairs import condition, paired_differences
+from umdlib.viewer.cases import read_viewer
 
-
-def headline(
-    scores: pd.DataFrame, session: str, segmenter: str, *, metric: str = "dice", seed: int = 0
-) -> pd.Series:
-    """The comparison that the landing page shows.
-
-    Parameters
-    ----------
-    scores
-        Score table.
-    session
-        petct or petmr.
-    segmenter
-        Name.
-    metric
-        Column to compare.
-    seed
-        Of the bootstrap.
-
-    Returns
-    -------
-    pandas.Series
-        A row of `paired.compare` over all structures of a subject together, and `prompt`.
-
-    Raises
-    ------
-    InputError
-        If the segmenter has no pair in this session.
-    """
-    part = scores[scores["session"] == session]
-    rows = paired.compare(part, by=("session", "segmenter"), metric=metric, seed=seed)
-    rows = rows[rows["estimate"].notna() & rows["segmenter"].eq(segmenter)]
-    if rows.empty:
-        raise InputError(f"No pair of {segmenter} in session {session} has a {metric}.")
-    prompt = condition(part.query("segmenter == @segmenter"))["prompt"].iloc[0]
-    return pd.concat([rows.iloc[0], pd.Series({"prompt": prompt})])
-
-
-def typical_subject(
-    scores: pd.DataFrame, session: str, segmenter: str, structure: str, *, metric: str = "dice"
-) -> str:
-    """Subject whose paired difference is the median one (the lower of two), the first of equals.
-
-    Raises
-    ------
-    InputError
-        If there is no pair.
-    """
-    part = scores[
-        (scores["session"] == session)
-        & (scores["segmenter"] == segmenter)
-        & (scores["structure"] == structure)
-    ]
-    pairs = paired.paired_differences(condition(part), metric=metric).dropna(subset=["difference"])
-    if pairs.empty:
-        raise InputError(f"No pair of {structure} by {segmenter} in session {session}.")
-    ordered = pairs.sort_values(["difference", "subject"])
-    return ordered["subject"].iloc[(len(ordered) - 1) // 2]
-
-
-@dataclass(frozen=True)
-class Opening:
-    """What the landing page shows: `row` of `headline`, and a typical pair of one structure."""
-
-    session: str
-    segmenter: str
-    row: pd.Series
-    structure: str
-    subject: str
-
+# Papers' table of each session's averages.
+PRINTED = {"petct": "umd_table1", "petmr": "umd_table2"}
+# Shown first if the run has it: the one network that, like the papers' promptable models, saw no PET.
+FIRST = "clicknet_structural"
+# Shown first if the cohort has it: an organ with a sharp border on CT and a known one on PET.
+STRUCTURES = ("kidney_right", "lung")
 
 NOTHING = (
     "No segmenter of this run has a score on both images of a subject: there is nothing to compare yet. "
@@ -90,76 +29,223 @@ NOTHING = (
 )
 
 
-def opening(
+def title(name: str) -> str:
+    """Title of a system; its name where the registry does not know it."""
+    return registry.get(name).title if name in registry.names() else name
+
+
+def is_simulated(cohort) -> bool:
+    """Whether every image of a cohort is synthetic."""
+    return "provenance" in cohort.table and bool((cohort.table["provenance"] == "synthetic").all())
+
+
+def printed_changes(session: str) -> pd.DataFrame:
+    """Average DSC on both modalities as the UMD paper prints it: one row per system, and the change."""
+    rows = published.cells(published.read(PRINTED[session])).query("structure == 'average'")
+    wide = rows.pivot_table(index=["segmenter", "model"], columns="modality", values="mean", sort=False)
+    structural = labels.session(session).structural
+    wide = wide.rename(columns={structural: "structural", "PET": "pet"}).reset_index()
+    return wide.assign(estimate=wide["pet"] - wide["structural"])
+
+
+def measured_changes(scores: pd.DataFrame, session: str, *, metric: str = "dice") -> pd.DataFrame:
+    """Every system of the run that has pairs in a session: mean change and interval over subjects."""
+    rows = comparison.compare(
+        scores[scores["session"] == session], by=("session", "segmenter"), metric=metric
+    )
+    return rows[rows["estimate"].notna()].reset_index(drop=True)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One subject for the picture: which structure and segmenter, and how the subject was picked."""
+
+    session: str
+    segmenter: str
+    structure: str
+    subject: str
+
+
+def example(
     scores: pd.DataFrame,
     sessions: Sequence[str],
     structures: Sequence[str],
     *,
     segmenter: str = "",
+    structure: str = "",
     metric: str = "dice",
-) -> Opening | None:
-    """The first session and structure in which the best segmenter with pairs has one.
+) -> Example | None:
+    """The pair that the landing page shows; segmenter and structure are named without a look at a score.
 
-    Parameters
-    ----------
-    scores
-        Score table.
-    sessions, structures
-        Names, in the order in which they are tried.
-    segmenter
-        Name; if empty the best on the structural image, of those that take clicks before others.
-    metric
-        Column of the table, larger is better.
+    Segmenter: the one asked for, else `FIRST`, else the first of the table. Structure: the one asked
+    for, else the first of `STRUCTURES`, else the first of the cohort. Subject: the one with the median
+    change among those, the lower of two.
 
     Returns
     -------
-    Opening or None
+    Example or None
         None where no pair has a score.
+
+    Raises
+    ------
+    InputError
+        A segmenter or structure that is not in the run, with the nearest name.
     """
+    names = list(scores["segmenter"].unique())
+    if segmenter and segmenter not in names:
+        raise unknown_name("segmenter of this run", segmenter, names)
+    if structure and structure not in structures:
+        raise unknown_name("structure of this cohort", structure, structures)
     for session in sessions:
-        rows = scores[scores["session"].eq(session) & scores["step"].eq(0)]
-        rows = rows[rows["modality"].eq(labels.session(session).structural)]
-        means = rows.groupby("segmenter", sort=False).agg(
-            clickless=("prompt", lambda names: protocols.kind_given(names.iloc[0]) != "click"),
-            score=(metric, "mean"),
-        )
-        order = means.dropna().sort_values(["clickless", "score"], ascending=[True, False])
-        for name in [segmenter] if segmenter else order.index:
-            for structure in structures:
-                try:
-                    subject = typical_subject(scores, session, name, structure, metric=metric)
-                except InputError:
-                    continue
-                row = headline(scores, session, name, metric=metric)  # a pair has one
-                return Opening(session, str(name), row, structure, subject)
+        part = scores[scores["session"] == session]
+        for name in [segmenter] if segmenter else sorted(names, key=lambda n: n != FIRST):
+            pairs = _pairs(part[part["segmenter"] == name], metric)
+            ordered = [structure] if structure else [*STRUCTURES, *structures]
+            for organ in ordered:
+                own = pairs[pairs["structure"] == organ].sort_values(["difference", "subject"])
+                if len(own):
+                    return Example(session, str(name), organ, own["subject"].iloc[(len(own) - 1) // 2])
     return None
 
 
-def finding_html(row: pd.Series, *, title: str, n_structures: int) -> str:
-    """The line as HTML: the estimate large, then what it is, its interval and n."""
-    session = labels.SESSIONS[row["session"]]
-    number = f"{row['estimate']:+.3f}".replace("-", "−")
-    structures = "1 structure" if n_structures == 1 else f"{n_structures} structures"
-    low, high = (f"{row[k]:+.3f}".replace("-", "−") for k in ("ci_low", "ci_high"))
-    clicked = protocols.kind_given(row["prompt"]) == "click"
-    given = "the same click" if clicked else f"the prompt '{row['prompt']}'"
-    return (
-        f'<div class="umd-finding"><strong>{number}</strong><span>mean change in overlap with the '
-        f"reference (DSC, 0 to 1) from {session.structural} to PET under {given}; 95&nbsp;% "
-        f"interval {low} to {high}; "
-        f"{html.escape(title)}, {row['n_subjects']} subjects, {structures}</span></div>"
+def _pairs(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Paired differences of one segmenter that hold a score; empty where there is none."""
+    if rows.empty:
+        return pd.DataFrame(columns=["structure", "subject", "difference"])
+    try:
+        return paired_differences(condition(rows), metric=metric).dropna(subset=["difference"])
+    except InputError:  # one modality only
+        return pd.DataFrame(columns=["structure", "subject", "difference"])
+
+
+def picture(cohort, scores: pd.DataFrame, root: str, shown: Example):
+    """Viewer of the example, with its prediction on both images."""
+    pair = next(p for p in cohort.pairs(shown.session) if p[0].subject == shown.subject)
+    organ = cohort.structure(shown.structure).title
+    return read_viewer(
+        pair,
+        root=root,
+        table=scores,
+        segmenters=[shown.segmenter],
+        structure=shown.structure,
+        overlay="difference",
+        name="landing",
+        titles={shown.segmenter: title(shown.segmenter)},
+        caption=f"{organ} of {shown.subject} (median change), {title(shown.segmenter)}, after one click "
+        f"(ring) at the same place in both images: agreement grey, missed blue, added orange.",
     )
 
 
-def landing_markdown(row: pd.Series, *, title: str, n_structures: int) -> str:
-    """The finding, and beside it where to go from here, as MyST Markdown for the landing page."""
-    session = row["session"]
+def changes_figure(printed: pd.DataFrame, measured: pd.DataFrame, session: str, *, simulated: bool) -> Axes:
+    """Change of the mean DSC from the structural image to PET: the paper's systems above, the run's below."""
+    upper = printed.sort_values("estimate", ascending=False)
+    lower = measured.sort_values("estimate", ascending=False)
+    ax = style.axes(None, figsize=(8.2, 1.9 + 0.34 * (len(upper) + len(lower) + 2)))
+    names = [*(f"{m}" for m in upper["model"]), "", *(title(n) for n in lower["segmenter"])]
+    colour = labels.modality("PET").colour
+    ax.axvline(0, color="#444444", lw=0.9, zorder=1)
+    for y, row in enumerate(upper.itertuples()):
+        ax.hlines(y, 0, row.estimate, color="#777777", lw=1.2, zorder=2)
+        ax.plot(row.estimate, y, "s", color="#777777", ms=7, zorder=3)
+    for y, row in enumerate(lower.itertuples(), len(upper) + 1):
+        ax.hlines(y, row.ci_low, row.ci_high, color=colour, lw=2, zorder=2)
+        ax.plot(row.estimate, y, "o", color=colour, ms=7, zorder=3)
+    style.rows_down(ax, names)
+    ax.tick_params(axis="y", length=0)
+    structural = labels.session(session).structural
+    ax.set_xlabel(f"Change of the mean DSC from {structural} to PET\n← lower on PET   |   higher on PET →")
+    n = int(measured["n_subjects"].max()) if len(measured) else 0
+    kind = "simulated cohort" if simulated else "cohort at hand"
+    heads = (
+        "Printed in the UMD paper (no interval published)",
+        f"Measured here, {kind}, n = {n} (bar: 95 % interval)",
+    )
+    for y, words in zip((-0.75, len(upper)), heads, strict=True):
+        ax.text(0.01, y, words, transform=ax.get_yaxis_transform(), fontsize=9, weight="bold", va="center")
+    ax.set_ylim(len(names) - 0.4, -1.1)
+    return ax
+
+
+def finding_words(printed: pd.DataFrame, measured: pd.DataFrame, session: str, *, simulated: bool) -> str:
+    """What was printed and what was measured, in four short paragraphs of Markdown."""
+    structural = labels.session(session).structural
+    down = printed.sort_values("estimate")
+    low, high = down.iloc[0], down.iloc[-1]
+    verdicts = published.evaluate(published.ALL_CLAIMS)["verdict"].value_counts()
+    counted = ", ".join(f"{n} {word}" for word, n in verdicts.items())
+    printed_words = (
+        f"**What the papers report.** On {published.n_scans('UMD-PETCT')} PET/CT examinations "
+        f"{low['model']} falls from {low['structural']:.3f} on {structural} to {low['pet']:.3f} on PET (mean DSC), "
+        f"while {high['model']} goes from {high['structural']:.3f} to {high['pet']:.3f}. "
+        if session == "petct"
+        else f"**What the papers report.** {low['model']} falls from {low['structural']:.3f} on {structural} to "
+        f"{low['pet']:.3f} on PET (mean DSC). "
+    )
+    checked = (
+        f"**What holds.** Of {verdicts.sum()} sentences of both papers that were tested on their own tables: "
+        f"{counted} ([which sentences](published_claims.ipynb), [which numbers do not add up]"
+        "(published_audit.ipynb))."
+    )
+    return "\n\n".join([printed_words, checked, measured_words(measured, session, simulated=simulated)])
+
+
+def measured_words(measured: pd.DataFrame, session: str, *, simulated: bool) -> str:
+    """How many systems change, and how one architecture changes with what it was trained on."""
+    if measured.empty:
+        return NOTHING
+    structural = labels.session(session).structural
+    cohort = "simulated cohort" if simulated else "the cohort at hand"
+    rows = measured.set_index("segmenter")
+    lower, higher = int((rows["ci_high"] < 0).sum()), int((rows["ci_low"] > 0).sum())
+    text = (
+        f"**What was measured here** ({cohort}, {int(rows['n_subjects'].max())} subjects). From {structural} to "
+        f"PET, {lower} of {len(rows)} systems score lower and {higher} higher, with a 95 % interval that "
+        "excludes 0."
+    )
+    parts = [f"{_interval(rows.loc[n])} {words}" for n, words in TRAINED.items() if n in rows.index]
+    if len(parts) > 1:
+        text += f" One small network changes by {'; by '.join(parts)}"
+        text += (
+            ": it loses on PET what it was not trained on, so the loss is not a property of PET alone "
+            if _training_matters(rows)
+            else " "
+        ) + "([how much of the gap is learned?](learned_gap.ipynb))."
+    return text
+
+
+TRAINED = {
+    "clicknet_structural": "when trained on CT and MR",
+    "clicknet_both": "when trained on CT, MR and PET",
+    "clicknet_pet": "when trained on PET",
+}
+
+
+def _training_matters(rows: pd.DataFrame) -> bool:
+    """Whether the network trained on structural images loses and the one trained on PET does not."""
+    if not {"clicknet_structural", "clicknet_pet"} <= set(rows.index):
+        return False
+    return rows.loc["clicknet_structural", "ci_high"] < 0 <= rows.loc["clicknet_pet", "estimate"]
+
+
+def _interval(row: pd.Series) -> str:
+    """A mean change with its interval."""
+    low, high = _signed(row["ci_low"]), _signed(row["ci_high"])
+    return f"{_signed(row['estimate'])} [{low}, {high}]"
+
+
+def _signed(value: float) -> str:
+    """A number with its sign and three decimals; a true minus."""
+    return f"{value:+.3f}".replace("-", "−")
+
+
+def doors(session: str) -> str:
+    """Four links of the landing page, as MyST Markdown."""
+    name = labels.session(session).title
     return (
-        "::::{div} umd-hero\n"
-        f"```{{raw}} html\n{finding_html(row, title=title, n_structures=n_structures)}\n```\n\n"
-        ":::{div} umd-ways\n"
-        f"- [Read: what {labels.SESSIONS[session].title} shows](modality_gap_{session}.ipynb)\n"
-        "- [Look: the best and the worst cases](gallery.ipynb)\n"
-        "- [Run: your images, your model](your_own.ipynb)\n"
-        ":::\n::::"
+        ":::{div} umd-ways umd-doors\n"
+        f"- [**Read** what {name} shows](modality_gap_{session}.ipynb)\n"
+        "- [**Look** at single cases](gallery.ipynb)\n"
+        "- [**Check** what the papers printed](published_audit.ipynb)\n"
+        "- [**Run** it: your images, your model](your_own.ipynb)\n"
+        ":::"
     )

@@ -1,12 +1,9 @@
-"""The one line of the landing page."""
+"""Cases picked by their score alone."""
 
-import numpy as np
 import pandas as pd
 import pytest
 from umdbook.chapters import gallery
-from umdbook.chapters import intro as finding
 
-from umdlib.errors import InputError
 from umdlib.scores.simulated import score_table
 
 
@@ -24,45 +21,17 @@ def test_the_segmenter_shown_is_the_best_of_those_with_the_same_click_in_both(sc
     clicked = scores[(scores["segmenter"] != "named") & (scores["session"] == "petct")]
     means = clicked[clicked["modality"] != "PET"].groupby("segmenter")["dice"].mean()
     assert shown == means.idxmax()
-    row = finding.headline(scores, "petct", shown)
-    assert "under the same click" in finding.finding_html(row, title="T", n_structures=2)
 
 
-def test_where_none_is_clicked_the_prompt_is_named(scores):
+def test_where_none_is_clicked_one_that_is_named_is_shown(scores):
     named = scores[scores["segmenter"] == "named"]
     assert gallery.best_segmenter(named, session="petct") == "named"
-    row = finding.headline(named, "petct", "named")
-    words = finding.finding_html(row, title="T <b>", n_structures=1)
-    assert "under the prompt 'class'" in words
-    assert "1 structure<" in words
-    assert "T &lt;b&gt;" in words
 
 
 def test_a_segmenter_without_clicks_still_has_its_extremes(scores):
     given = {"segmenter": "named", "session": "petct"}
     assert len(gallery.success_and_failure(scores, modality="CT", **given)) == 2
     assert len(gallery.largest_losses(scores, n=3, **given)) == 3
-
-
-def test_a_segmenter_without_a_pair_is_named(scores):
-    with pytest.raises(InputError, match="No pair of absent in session petct"):
-        finding.headline(scores, "petct", "absent")
-
-
-def test_the_landing_page_opens_with_the_first_pair_that_there_is():
-    table = score_table(n_subjects=4, structures=["liver", "spleen"], gap={"a": -0.1, "b": 0.1})
-    other = table.assign(session="petmr", modality=table["modality"].replace("CT", "MR"))
-    table = pd.concat(
-        [table[table["session"].eq("petct")], other[table["session"].eq("petct")]], ignore_index=True
-    )
-    lost = table["structure"].eq("liver") & table["modality"].eq("PET")
-    lost |= table["session"].eq("petct") & table["modality"].eq("PET")
-    table.loc[lost, ["dice", "status"]] = [np.nan, "failed"]
-    shown = finding.opening(table, ["petct", "petmr"], ["liver", "spleen"])
-    assert (shown.session, shown.structure) == ("petmr", "spleen")
-    assert shown.subject in set(table["subject"])
-    assert finding.opening(table, ["petct"], ["liver"]) is None
-    assert finding.opening(table, ["petmr"], ["spleen"], segmenter="b").segmenter == "b"
 
 
 def test_of_a_distance_the_best_is_the_smallest():

@@ -1,0 +1,78 @@
+"""The landing page: all systems, and one picture that no score has chosen."""
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from umdbook.chapters import intro
+
+from umdlib.errors import InputError
+from umdlib.scores.simulated import score_table
+
+mpl.use("Agg")
+
+
+def table(**gap):
+    return score_table(n_subjects=5, structures=["liver", "lung"], gap=gap, seed=3)
+
+
+def test_the_picture_does_not_depend_on_who_scores_best():
+    scores = table(a=-0.1, clicknet_structural=-0.3)
+    first = intro.example(scores, ["petct"], ["liver", "lung"])
+    better = scores.assign(dice=np.where(scores["segmenter"].eq("a"), 0.99, scores["dice"]))
+    assert (first.segmenter, first.structure) == ("clicknet_structural", "lung")
+    assert intro.example(better, ["petct"], ["liver", "lung"]) == first
+
+
+def test_the_subject_is_the_lower_median_of_the_changes():
+    scores = table(a=0.0)
+    for k, name in enumerate(sorted(scores["subject"].unique())):
+        here = scores["subject"].eq(name)
+        scores.loc[here & scores["modality"].eq("CT"), "dice"] = 0.9
+        scores.loc[here & scores["modality"].eq("PET"), "dice"] = [0.5, 0.1, 0.4, 0.2, 0.3][k]
+    assert intro.example(scores, ["petct"], ["lung"]).subject == sorted(scores["subject"].unique())[4]
+
+
+def test_a_name_that_is_not_in_the_run_is_refused_with_the_nearest():
+    scores = table(threshold=0.0)
+    with pytest.raises(InputError, match="treshold.*threshold"):
+        intro.example(scores, ["petct"], ["lung"], segmenter="treshold")
+    with pytest.raises(InputError, match="lnug.*lung"):
+        intro.example(scores, ["petct"], ["lung"], structure="lnug")
+
+
+def test_the_first_session_with_a_pair_is_shown_and_none_without():
+    scores = table(a=0.0)
+    other = scores.assign(session="petmr", modality=scores["modality"].replace("CT", "MR"))
+    both = pd.concat([scores, other], ignore_index=True)
+    lost = both["session"].eq("petct") & both["modality"].eq("PET")
+    both.loc[lost, ["dice", "status"]] = [np.nan, "failed"]
+    assert intro.example(both, ["petct", "petmr"], ["liver"]).session == "petmr"
+    assert intro.example(both, ["petct"], ["liver"]) is None
+
+
+def test_the_printed_changes_are_the_papers_average_rows():
+    printed = intro.printed_changes("petct").set_index("segmenter")
+    assert printed.loc["nninteractive", ["structural", "pet"]].round(3).tolist() == [0.481, 0.342]
+    assert len(printed) == 5
+
+
+def test_all_systems_are_counted_and_a_real_cohort_is_not_called_simulated():
+    measured = intro.measured_changes(table(a=-0.4, b=0.4, c=0.0), "petct")
+    words = intro.measured_words(measured, "petct", simulated=False)
+    assert "1 of 3 systems score lower and 1 higher" in words
+    assert "simulated" not in words
+    assert "(simulated cohort, 5 subjects)" in intro.measured_words(measured, "petct", simulated=True)
+    ax = intro.changes_figure(intro.printed_changes("petct"), measured, "petct", simulated=True)
+    assert [t.get_text() for t in ax.get_yticklabels()][-3:] == ["b", "c", "a"]
+
+
+def test_the_loss_is_called_learned_only_where_the_network_trained_on_pet_has_none():
+    learned = intro.measured_changes(table(clicknet_structural=-0.4, clicknet_pet=0.1), "petct")
+    lost = intro.measured_changes(table(clicknet_structural=-0.4, clicknet_pet=-0.3), "petct")
+    assert "not a property of PET alone" in intro.measured_words(learned, "petct", simulated=True)
+    assert "not a property of PET alone" not in intro.measured_words(lost, "petct", simulated=True)
+
+
+def test_without_a_pair_the_page_says_so():
+    assert intro.measured_words(pd.DataFrame(), "petct", simulated=True) == intro.NOTHING
