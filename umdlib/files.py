@@ -154,7 +154,12 @@ def read_tsv(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
 
 
 def write_tsv(path: str | Path, table: pd.DataFrame) -> Path:
-    """Write a table as tab-separated UTF-8, atomically."""
+    """Write a table as tab-separated UTF-8, atomically.
+
+    Missing values and empty texts are n/a, as in BIDS; a tab or line end within a text becomes a space.
+    """
+    table = table.astype(object).where(table.notna() & table.ne(""), "n/a")
+    table = table.map(lambda v: re.sub(r"[\t\r\n]+", " ", v) if isinstance(v, str) else v)
     with replaced(path) as part:
         table.to_csv(part, sep="\t", index=False, lineterminator="\n")
     return Path(path)

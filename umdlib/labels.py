@@ -109,16 +109,35 @@ def modality(name: str) -> Modality:
 
 
 def session(name: str) -> Session:
-    """Session by name.
+    """Session by name: a kind of `SESSIONS`, or one with a label where a subject has several.
+
+    Examples
+    --------
+    >>> session("petct").title, session("petct-retest")
+    ('PET/CT', Session(name='petct-retest', title='PET/CT, retest', structural='CT'))
 
     Raises
     ------
     InputError
         If there is no such session.
     """
-    if name not in SESSIONS:
+    kind, hyphen, label = name.partition("-")
+    if kind not in SESSIONS or (hyphen and not re.fullmatch("[A-Za-z0-9]+", label)):
         raise unknown_name("session", name, SESSIONS)
-    return SESSIONS[name]
+    known = SESSIONS[kind]
+    return Session(name, f"{known.title}, {label}", known.structural) if label else known
+
+
+def sorted_sessions(names: Iterable[str]) -> list[str]:
+    """Sessions in the order of `SESSIONS`, labelled ones after the plain one of their kind.
+
+    Examples
+    --------
+    >>> sorted_sessions(["petmr", "petct-psma", "petct", "petct-fdg"])
+    ['petct', 'petct-fdg', 'petct-psma', 'petmr']
+    """
+    order = list(SESSIONS)
+    return sorted(set(names), key=lambda n: (order.index(session(n).name.partition("-")[0]), n))
 
 
 def structure(name: str, structures: Iterable[Structure] = ORGANS) -> Structure:

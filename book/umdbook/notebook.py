@@ -9,6 +9,7 @@ import re
 import string
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -256,8 +257,8 @@ def default(parameter: Parameter) -> Any:
 def _words(values: Mapping[str, Any]) -> dict[str, str]:
     """Words for the text: the parameters, and what a session implies."""
     words = {name: str(value) for name, value in values.items()}
-    if values.get("session") in labels.SESSIONS:
-        session = labels.SESSIONS[values["session"]]
+    with suppress(InputError):
+        session = labels.session(str(values.get("session")))
         words |= {
             "session_title": session.title,
             "structural": session.structural,

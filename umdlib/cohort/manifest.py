@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -19,12 +20,29 @@ from umdlib.labels import Structure
 
 COLUMNS: dict[str, str] = {
     "subject": "identifier of the person, e.g. sub-001",
-    "session": "petct or petmr",
+    "session": "petct or petmr; with a label where a subject has several: petct-test, petct-retest",
     "modality": "CT, MR or PET",
     "image": "NIfTI file, relative to the manifest",
-    "reference": "NIfTI label map on the grid of the image, relative to the manifest",
+    "reference": "NIfTI label map on the grid of the image, relative to the manifest; n/a where there is none",
     "unit": "HU for CT, SUV for PET, a.u. for MR",
 }
+
+# Further columns are kept as they are; these are checked, and their names are the same everywhere.
+OPTIONAL: dict[str, str] = {
+    "tracer": "of PET, e.g. FDG or PSMA",
+    "age": "years",
+    "sex": "F, M or O",
+    "height_cm": "body height",
+    "weight_kg": "body weight",
+    "disease": "what the person was examined for",
+    "licence": "of the images, e.g. CC BY 4.0",
+    "citation": "of the cohort: a DOI, or name and year",
+}
+
+# what a number in a column must lie between
+_RANGES = {"age": (0, 120), "height_cm": (30, 250), "weight_kg": (0.3, 400)}
+_SEX = {"f": "F", "female": "F", "m": "M", "male": "M", "o": "O", "other": "O"}
+_MISSING = {"", "n/a", "na", "nan", "none"}
 
 # what may stand in file names, pages and tables of any kind without being taken for anything else
 _SUBJECT = re.compile(r"[^\W_][\w.+-]{0,63}")
@@ -41,7 +59,7 @@ class Case:
     modality: str
     unit: str
     image: Path
-    reference: Path
+    reference: Path | None
     structures: tuple[Structure, ...] = field(repr=False, default=labels.ORGANS)
 
     @property
@@ -59,7 +77,15 @@ class Case:
         return volume.read_volume(self.image, unit=self.unit)
 
     def read_reference(self) -> LabelMap:
-        """The reference label map, checked against the cohort's label values."""
+        """The reference label map, checked against the cohort's label values.
+
+        Raises
+        ------
+        InputError
+            As `volume.read_label_map` does; a case that has no reference.
+        """
+        if self.reference is None:
+            raise InputError(f"Case {self.name} has no reference. It can be segmented, not scored.")
         return volume.read_label_map(self.reference, values=tuple(s.value for s in self.structures))
 
     def read(self) -> tuple[Volume, LabelMap]:
@@ -93,12 +119,15 @@ class Cohort:
         The manifest with all its columns, one row per case.
     manifest
         The file it was read from.
+    guessed_names
+        Whether no file says what the label values mean, so that the 13 organs are assumed.
     """
 
     cases: tuple[Case, ...]
     structures: tuple[Structure, ...]
     table: pd.DataFrame = field(repr=False)
     manifest: Path
+    guessed_names: bool = False
 
     @property
     def name(self) -> str:
@@ -106,9 +135,8 @@ class Cohort:
         return self.manifest.resolve().parent.name
 
     def sessions(self) -> list[str]:
-        """Sessions that occur, in the order of `labels.SESSIONS`."""
-        present = {c.session for c in self.cases}
-        return [s for s in labels.SESSIONS if s in present]
+        """Sessions that occur, as `labels.sorted_sessions` has them."""
+        return labels.sorted_sessions(c.session for c in self.cases)
 
     def subjects(self, session: str | None = None) -> list[str]:
         """Subjects in the order of the manifest, of one session or of all."""
@@ -144,7 +172,8 @@ class Cohort:
         """sha256 over the manifest and every file it names: what the cohort is, not where it lies."""
         digest = hashlib.sha256()
         for c in sorted(self.cases, key=lambda c: c.name):
-            digest.update(f"{c.name} {c.unit} {file_hash(c.image)} {file_hash(c.reference)}\n".encode())
+            reference = file_hash(c.reference) if c.reference else "-"
+            digest.update(f"{c.name} {c.unit} {file_hash(c.image)} {reference}\n".encode())
         digest.update(repr(self.structures).encode())
         return digest.hexdigest()
 
@@ -160,15 +189,17 @@ class RowFault:
     message: str
 
 
-def read_cohort(manifest: str | Path) -> Cohort:
+def read_cohort(manifest: str | Path, *, inside: str | Path | None = None) -> Cohort:
     """Read a manifest.
 
     Parameters
     ----------
     manifest
-        Tab-separated UTF-8 file with the columns of `COLUMNS`; further columns are kept.
-        A `dseg.tsv` beside it (BIDS: index, name, optional abbreviation and color) names the
-        structures; without one they are the 13 organs of `labels.ORGANS`.
+        Tab-separated UTF-8 file with the columns of `COLUMNS`; ``reference`` may be missing, those of
+        `OPTIONAL` are checked, further ones are kept. What `read_structures` finds beside it names the
+        structures.
+    inside
+        Folder that every file must lie in, links followed: for a manifest that came from elsewhere.
 
     Returns
     -------
@@ -180,9 +211,9 @@ def read_cohort(manifest: str | Path) -> Cohort:
     InputError
         A file that is missing, not UTF-8 or not tab-separated; a missing column; an empty field;
         an unknown session, modality or unit; a subject's name outside the allowed characters; two
-        rows for one case; an image or reference that does not exist. All rows with a fault are named.
+        rows for one case; an image or reference that does not exist or lies elsewhere. All rows with a fault are named.
     """
-    cohort, faults = read_sound_rows(manifest)
+    cohort, faults = read_sound_rows(manifest, inside=inside)
     if not faults:
         return cohort
     shown = [fault.message for fault in faults[:_SHOWN_FAULTS]]
@@ -191,7 +222,9 @@ def read_cohort(manifest: str | Path) -> Cohort:
     raise InputError("\n".join(shown))
 
 
-def read_sound_rows(manifest: str | Path) -> tuple[Cohort, list[RowFault]]:
+def read_sound_rows(
+    manifest: str | Path, *, inside: str | Path | None = None
+) -> tuple[Cohort, list[RowFault]]:
     """Read a manifest and set aside the rows that give no case.
 
     Returns
@@ -207,8 +240,14 @@ def read_sound_rows(manifest: str | Path) -> tuple[Cohort, list[RowFault]]:
         As `read_cohort` does where the file or its structures as a whole are at fault.
     """
     manifest = Path(manifest)
-    table = read_tsv(manifest, COLUMNS)
-    structures = _read_structures(manifest.parent / "dseg.tsv")
+    table = read_tsv(manifest).rename(columns={"participant_id": "subject"})
+    for column in COLUMNS:
+        if column not in table and column != "reference":
+            raise InputError(f"Column '{column}' is missing in {manifest}. It has: {', '.join(table)}.")
+    if "reference" not in table:
+        table["reference"] = "n/a"
+    structures, guessed = read_structures(manifest.parent)
+    root = None if inside is None else Path(inside).resolve()
     if table.empty:
         raise InputError(f"No case in {manifest}. At least one row is needed.")
     cases: list[Case] = []
@@ -218,7 +257,9 @@ def read_sound_rows(manifest: str | Path) -> tuple[Cohort, list[RowFault]]:
     spelt: dict[str, str] = {}
     for line, row in zip(table.index, table.to_dict("records"), strict=True):
         try:
-            case = _case(row, f"{manifest} line {line}", manifest.parent, structures)
+            where = f"{manifest} line {line}"
+            case = _case(row, where, manifest.parent, structures, root)
+            row |= {c: _described(c, row[c], where) for c in OPTIONAL if c in row}
             if case.name in lines_of:
                 raise InputError(
                     f"Case {case.name} stands twice in {manifest}: lines {lines_of[case.name]} and {line}."
@@ -234,16 +275,34 @@ def read_sound_rows(manifest: str | Path) -> tuple[Cohort, list[RowFault]]:
             continue
         lines_of[case.name] = line
         cases.append(case)
-        kept.append(line)
-    table = table.loc[kept].reset_index(drop=True)
-    table = table.assign(session=[c.session for c in cases], modality=[c.modality for c in cases])
-    return Cohort(tuple(cases), structures, table, manifest), faults
+        kept.append(row | {"session": case.session, "modality": case.modality})
+    table = pd.DataFrame(kept, columns=list(table), dtype=str)
+    return Cohort(tuple(cases), structures, table, manifest, guessed), faults
 
 
-def _case(row: dict, where: str, folder: Path, structures: tuple[Structure, ...]) -> Case:
+def _described(column: str, text: str, where: str) -> str:
+    """A field of `OPTIONAL`, checked; empty where it is missing."""
+    if text.lower() in _MISSING:
+        return ""
+    if column == "sex":
+        if text.lower() not in _SEX:
+            raise InputError(f"Sex '{text}' in {where}. Must be F, M, O or n/a.")
+        return _SEX[text.lower()]
+    if column in _RANGES:
+        low, high = _RANGES[column]
+        try:
+            number = float(text)
+        except ValueError:
+            number = float("nan")
+        if not low <= number <= high:
+            raise InputError(f"{column} '{text}' in {where}. Must be a number from {low} to {high}, or n/a.")
+    return text
+
+
+def _case(row: dict, where: str, folder: Path, structures: tuple[Structure, ...], root: Path | None) -> Case:
     """One row of a manifest as a case; `where` names the row in errors."""
     for column in COLUMNS:
-        if not row[column]:
+        if row[column].lower() in _MISSING and column != "reference":
             raise InputError(f"Empty {column} in {where}. Every case needs one.")
     try:
         session = labels.session(row["session"])
@@ -265,14 +324,18 @@ def _case(row: dict, where: str, folder: Path, structures: tuple[Structure, ...]
             f"Invalid subject '{row['subject'][:80]}' in {where}. At most 64 letters, digits, '_', '-', '.' "
             "and '+', no space or slash; it begins with a letter or digit."
         )
-    files = {}
+    files: dict[str, Path | None] = {"reference": None}
     for column in ("image", "reference"):
+        if row[column].lower() in _MISSING:
+            continue
         try:
             found = existing(folder / row[column])
         except InputError as error:
             raise InputError(f"The {column} of {where}: {error}") from None
         if found is None:
             raise InputError(f"The {column} of {where} does not exist: {folder / row[column]}.")
+        if root is not None and not found.resolve().is_relative_to(root):
+            raise InputError(f"The {column} of {where} lies outside {root}: {found.resolve()}.")
         files[column] = found
     names = (row["subject"], session.name, modality.name, row["unit"])
     return Case(*names, files["image"], files["reference"], structures)
@@ -303,60 +366,125 @@ def inclusion_table(cohort: Cohort) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def write_manifest(path: str | Path, rows: Iterable[dict]) -> Path:
-    """Write rows (dicts with at least the keys of `COLUMNS`) as a manifest; paths relative to it."""
-    table = pd.DataFrame(list(rows))
-    missing = [c for c in COLUMNS if c not in table]
+def write_manifest(path: str | Path, rows: Iterable[Mapping]) -> Path:
+    """Write a manifest: the one writer of every cohort, imported or synthetic.
+
+    Parameters
+    ----------
+    path
+        File to write.
+    rows
+        At least the keys of `COLUMNS` but ``reference``; paths relative to the manifest. A missing value
+        (None, NaN, an empty text) becomes n/a.
+    """
+    table = pd.DataFrame([dict(row) for row in rows])
+    missing = [c for c in COLUMNS if c not in table and c != "reference"]
     if missing:
         raise InputError(f"Manifest rows lack {', '.join(missing)}. Needed: {', '.join(COLUMNS)}.")
-    path = Path(path)
-    order = [*COLUMNS, *[c for c in table if c not in COLUMNS]]
-    write_tsv(path, table[order])
-    return path
+    if "reference" not in table:
+        table["reference"] = "n/a"
+    order = [*COLUMNS, *[c for c in OPTIONAL if c in table]]
+    order += [c for c in table if c not in order]
+    return write_tsv(path, table[order])
 
 
 def write_structures(path: str | Path, structures: Iterable[Structure]) -> Path:
     """Write structures as a BIDS `dseg.tsv`, to lie beside the manifest."""
-    table = pd.DataFrame(
-        [
-            {"index": s.value, "name": s.name, "abbreviation": s.short, "color": s.colour}
-            for s in labels.check_structures(structures, source=str(path))
-        ]
-    )
-    path = Path(path)
-    write_tsv(path, table)
-    return path
+    rows = [
+        {"index": s.value, "name": s.name, "abbreviation": s.short, "color": s.colour}
+        for s in labels.check_structures(structures, source=str(path))
+    ]
+    return write_tsv(path, pd.DataFrame(rows))
 
 
-def _read_structures(path: Path) -> tuple[Structure, ...]:
-    """Structures of a `dseg.tsv` as BIDS allows it; the 13 organs where there is none.
+def read_structures(folder: str | Path) -> tuple[tuple[Structure, ...], bool]:
+    """Structures that a folder names, and whether they had to be guessed.
 
-    "n/a" is a missing value; index 0 is the background and skipped; 1.0 is 1.
+    Parameters
+    ----------
+    folder
+        With a BIDS `dseg.tsv`, else nnU-Net's `dataset.json`, else the 13 organs are a guess.
+        Index 0 is the background; n/a is a missing abbreviation or colour.
     """
-    if existing(path) is None:
-        return labels.ORGANS
-    known = {s.name: s for s in labels.ORGANS}
-    structures = []
-    for line, row in read_tsv(path, ("index", "name")).replace({"n/a": ""}).iterrows():
-        if not re.fullmatch(r"[0-9]+(\.0*)?", row["index"]):
+    folder = Path(folder)
+    if (path := existing(folder / "dseg.tsv")) is not None:
+        return _dseg(path), False
+    if (path := existing(folder / "dataset.json")) is not None and (names := _nnunet_labels(path)):
+        return named_structures(names, source=str(path)), False
+    return labels.ORGANS, True
+
+
+def _dseg(path: Path) -> tuple[Structure, ...]:
+    """Structures of a `dseg.tsv`."""
+    names, looks = {}, {}
+    for line, row in read_tsv(path, ("index", "name")).iterrows():
+        if not re.fullmatch(r"\d+(\.0+)?", row["index"]):
             raise InputError(f"Index '{row['index']}' in {path} line {line} is not a whole number.")
-        value, title = int(float(row["index"])), row["name"]
+        value = int(float(row["index"]))
         if value == 0:
             continue
-        name = re.sub(r"\s*[,/]\s*", "_", title)  # a name goes into lists and file names
-        twin = known.get(name)
-        short = twin.short if twin else re.sub(r"[\W_]", "", name)[:2].capitalize()
-        structures.append(
-            Structure(
-                value,
-                name,
-                twin.title if twin else title.replace("_", " ").capitalize(),
-                row.get("abbreviation") or short,
-                row.get("color") or (twin.colour if twin else _COLOURS[len(structures) % len(_COLOURS)]),
-            )
+        if value in names:
+            raise InputError(f"Structure value {value} occurs twice in {path}.")
+        names[value] = row["name"]
+        looks[value] = {
+            key: row[column]
+            for key, column in (("short", "abbreviation"), ("colour", "color"))
+            if row.get(column, "").lower() not in _MISSING
+        }
+    return named_structures(names, looks, source=str(path))
+
+
+def _nnunet_labels(path: Path) -> dict[int, str]:
+    """Label values of a `dataset.json` (of either version) by name; empty where it has none of one value."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8-sig")).get("labels", {})
+        pairs = found.items()
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(f"File {path} cannot be read as nnU-Net's dataset.json: {error}.") from None
+    names = {}
+    for key, value in pairs:
+        name, number = (value, key) if isinstance(value, str) else (key, value)
+        if isinstance(number, list) or name == "ignore":
+            continue
+        if not str(number).isdecimal():
+            raise InputError(f"Label '{name}' of {path} has the value {number}. Must be a whole number.")
+        if int(number):
+            names[int(number)] = name
+    return names
+
+
+def named_structures(
+    names: Mapping[int, str], looks: Mapping[int, dict] | None = None, *, source: str
+) -> tuple[Structure, ...]:
+    """Structures from value -> name, with the looks of `labels.ORGANS` where a name is one of them.
+
+    Parameters
+    ----------
+    names
+        Commas and slashes, which file names cannot hold, become underscores; the title keeps them.
+    looks
+        Value -> ``short`` or ``colour`` that is given.
+    source
+        What errors name.
+
+    Raises
+    ------
+    InputError
+        As `labels.check_structures` does.
+    """
+    known = {s.name: s for s in labels.ORGANS}
+    structures = []
+    for number, (value, title) in enumerate(sorted(names.items())):
+        name = re.sub(r"\s*[,;/\\]+\s*", "_", title)
+        own = known.get(name) or Structure(
+            value,
+            name,
+            title.replace("_", " ")[:1].upper() + title.replace("_", " ")[1:],
+            re.sub(r"[\W_]", "", name)[:2].capitalize(),
+            _COLOURS[number % len(_COLOURS)],
         )
-    structures.sort(key=lambda s: s.value)
-    return labels.check_structures(structures, source=str(path))
+        structures.append(replace(own, value=value, **(looks or {}).get(value, {})))
+    return labels.check_structures(structures, source=source)
 
 
 # Okabe & Ito (2008) without the modality colours

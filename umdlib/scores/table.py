@@ -114,7 +114,9 @@ def missing_pairs(table: pd.DataFrame) -> list[str]:
     for session, rows in first.groupby("session"):
         modalities = sorted(rows["modality"].unique())
         if len(modalities) < 2:
-            modalities = sorted({*modalities, "PET", {"petct": "CT", "petmr": "MR"}.get(session, "PET")})
+            modalities = sorted(
+                {*modalities, "PET", {"petct": "CT", "petmr": "MR"}.get(session.partition("-")[0], "PET")}
+            )
         for name, present in rows.groupby(keys)["modality"].agg(set).items():
             for gap in sorted(set(modalities) - present):
                 subject, _, structure, segmenter, prompt, step, seed = name

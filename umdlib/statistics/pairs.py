@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from umdlib.errors import InputError, unknown_name
-from umdlib.labels import MODALITIES, ORGANS, SESSIONS
+from umdlib.labels import MODALITIES, ORGANS, session, sorted_sessions
 from umdlib.scores.empty_rules import check_scores, with_empty_rule
 
 PAIR_KEYS = ["subject", "session", "structure", "segmenter", "prompt", "step"]
@@ -118,7 +118,11 @@ def in_order(table: pd.DataFrame, segmenters: Sequence[str]) -> pd.DataFrame:
     """Rows by session, segmenter as listed, structure as in `umdlib.labels.ORGANS`, subject."""
     organs = [s.name for s in ORGANS]
     others = [s for s in table["structure"].unique() if s not in organs]
-    places = {"session": list(SESSIONS), "segmenter": list(segmenters), "structure": organs + others}
+    places = {
+        "session": sorted_sessions(table["session"]),
+        "segmenter": list(segmenters),
+        "structure": organs + others,
+    }
     order = table[["subject", "prompt", "step"]].copy()
     for column, names in places.items():
         order[column] = table[column].map({name: i for i, name in enumerate(names)})
@@ -128,11 +132,11 @@ def in_order(table: pd.DataFrame, segmenters: Sequence[str]) -> pd.DataFrame:
 
 def _roles(rows: pd.DataFrame, reference_modality: str | None) -> pd.Series:
     """``pet``, ``structural``, or empty for a structural modality that is not the reference."""
-    for column, known in (("session", SESSIONS), ("modality", MODALITIES)):
-        for name in rows[column].unique():
-            if name not in known:
-                raise unknown_name(column, name, known)
-    wanted = rows["session"].map(lambda s: reference_modality or SESSIONS[s].structural)
+    for name in rows["modality"].unique():
+        if name not in MODALITIES:
+            raise unknown_name("modality", name, MODALITIES)
+    structural = {name: session(name).structural for name in rows["session"].unique()}
+    wanted = rows["session"].map(lambda s: reference_modality or structural[s])
     role = pd.Series("", index=rows.index).mask(rows["modality"].eq(wanted), "structural")
     role = role.mask(rows["modality"].eq("PET"), "pet")
     if len(rows) and role.eq("").all():

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from umdlib import __version__
+from umdlib.cohort.manifest import write_manifest, write_structures
 from umdlib.errors import InputError
 from umdlib.files import replaced
 from umdlib.images.volume import LabelMap, write_label_map, write_volume
@@ -263,49 +264,30 @@ def image_paths(folder: Path, subject: str, session: str, modality: str) -> tupl
     return Path(f"{stem}_{suffix}.nii.gz"), Path(f"{stem}_space-{modality.lower()}_dseg.nii.gz")
 
 
-def manifest_rows(out: Path, record: dict, paths) -> list[list[str]]:
+def manifest_rows(out: Path, record: dict, paths) -> list[dict[str, str]]:
     """Two rows, structural first."""
     person = record["person"]
-    rows = []
-    for modality, (image, reference) in paths.items():
-        rows.append(
-            [
-                record["subject"],
-                record["session"],
-                modality,
-                image.relative_to(out).as_posix(),
-                reference.relative_to(out).as_posix(),
-                UNIT[modality],
-                person["sex"],
-                str(person["age"]),
-                f"{person['height_cm']:g}",
-                f"{person['weight_kg']:g}",
-                "synthetic",
-            ]
-        )
-    return rows
+    return [
+        {
+            "subject": record["subject"],
+            "session": record["session"],
+            "modality": modality,
+            "image": image.relative_to(out).as_posix(),
+            "reference": reference.relative_to(out).as_posix(),
+            "unit": UNIT[modality],
+            "age": str(person["age"]),
+            "sex": person["sex"],
+            "height_cm": f"{person['height_cm']:g}",
+            "weight_kg": f"{person['weight_kg']:g}",
+            "provenance": "synthetic",
+        }
+        for modality, (image, reference) in paths.items()
+    ]
 
 
-COLUMNS = (
-    "subject",
-    "session",
-    "modality",
-    "image",
-    "reference",
-    "unit",
-    "sex",
-    "age",
-    "height_cm",
-    "weight_kg",
-    "provenance",
-)
-
-
-def write_tables(out: Path, rows: list[list[str]]) -> None:
+def write_tables(out: Path, rows: list[dict[str, str]]) -> None:
     """dseg.tsv, dataset_description.json, and last the manifest."""
-    dseg = ["index\tname\tabbreviation\tcolor"]
-    dseg += [f"{s.value}\t{s.name}\t{s.short}\t{s.colour}" for s in ORGANS]
-    write_text(out / "dseg.tsv", "\n".join(dseg) + "\n")
+    write_structures(out / "dseg.tsv", ORGANS)
     about = {
         "Name": "umdlib synthetic cohort",
         "BIDSVersion": "1.10.0",
@@ -313,8 +295,7 @@ def write_tables(out: Path, rows: list[list[str]]) -> None:
         "GeneratedBy": [{"Name": "umdlib.synthetic", "Version": __version__}],
     }
     write_text(out / "dataset_description.json", json.dumps(about, indent=1) + "\n")
-    lines = ["\t".join(COLUMNS), *("\t".join(row) for row in rows)]
-    write_text(out / "manifest.tsv", "\n".join(lines) + "\n")
+    write_manifest(out / "manifest.tsv", rows)
 
 
 def read_record(path: Path, key: str) -> dict | None:

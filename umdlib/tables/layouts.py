@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from umdlib.labels import SESSIONS
+from umdlib.labels import sorted_sessions
 from umdlib.statistics.failures import rate_interval
 from umdlib.tables.markdown import interval, number, p_text
 from umdlib.tables.modality_table import metric_title, session_title, structure_title
@@ -182,7 +182,7 @@ def state_counts(scores: pd.DataFrame) -> pd.DataFrame:
     wide = table.pivot_table(index=keys, columns="status", values="n", fill_value=0, sort=False)
     wide.columns = [str(c).replace("_", " ") for c in wide.columns]
     table = wide.astype(int).reset_index()
-    order = pd.DataFrame({"session": table["session"].map(list(SESSIONS).index)})
+    order = pd.DataFrame({"session": table["session"].map(sorted_sessions(table["session"]).index)})
     order["pet"] = table["modality"].eq("PET")
     order["segmenter"] = table["segmenter"]
     order = order.sort_values(["session", "segmenter", "pet"], kind="stable").index

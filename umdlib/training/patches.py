@@ -9,6 +9,7 @@ import numpy as np
 
 from umdlib.errors import InputError
 from umdlib.labels import SESSIONS
+from umdlib.labels import session as session_of
 from umdlib.training.bodies import OUTSIDE, Body
 
 # Names of the three trainings -> which images of an examination they see.
@@ -53,7 +54,7 @@ def modalities(diet: str, session: str) -> tuple[str, ...]:
     >>> modalities("both", "petmr")
     ('MR', 'PET')
     """
-    structural = SESSIONS[session].structural
+    structural = session_of(session).structural
     return {"structural": (structural,), "pet": ("PET",), "both": (structural, "PET")}[diet]
 
 

@@ -70,6 +70,67 @@ def test_manifest_that_is_not_tab_separated_is_refused(make_cohort, mark):
         cohort.read_cohort(manifest)
 
 
+def test_a_manifest_from_elsewhere_is_kept_in_its_folder(make_cohort, tmp_path):
+    manifest = make_cohort(1)
+    assert len(cohort.read_cohort(manifest, inside=manifest.parent).cases) == 2
+    outside = tmp_path / "outside.nii.gz"
+    outside.write_bytes((manifest.parent / "sub-001_CT.nii.gz").read_bytes())
+    edited(manifest, "sub-001_CT.nii.gz", "../outside.nii.gz")
+    assert len(cohort.read_cohort(manifest).cases) == 2
+    with pytest.raises(InputError, match="lies outside"):
+        cohort.read_cohort(manifest, inside=manifest.parent)
+
+
+def test_a_case_without_a_reference(make_cohort):
+    manifest = edited(make_cohort(1), "sub-001_CT_dseg.nii.gz", "n/a")
+    found = cohort.read_cohort(manifest)
+    assert found.cases[0].reference is None
+    assert found.hash() != cohort.read_cohort(edited(manifest, "n/a", "sub-001_CT_dseg.nii.gz")).hash()
+    with pytest.raises(InputError, match="sub-001_petct_CT has no reference"):
+        found.cases[0].read_reference()
+
+
+def test_two_sessions_of_one_kind_and_columns_for_subgroups(make_cohort):
+    manifest = make_cohort(1)
+    header, *lines = manifest.read_text().splitlines()
+    rows = [f"{header}\ttracer\tage\tsex\tweight_kg"]
+    rows += [f"{line.replace('petct', 'petct-fdg')}\tFDG\t61\tfemale\t70.5" for line in lines]
+    rows += [f"{line.replace('petct', 'petct-psma')}\tPSMA\tn/a\tF\t" for line in lines]
+    manifest.write_text("\n".join(rows))
+    found = cohort.read_cohort(manifest)
+    assert found.sessions() == ["petct-fdg", "petct-psma"]
+    assert len(found.pairs()) == 2 and len(found.pairs("petct-psma")) == 1
+    assert found.table["sex"].tolist() == ["F"] * 4 and found.table["age"].tolist() == ["61", "61", "", ""]
+    for old, new, said in (("\t61\t", "\t610\t", "from 0 to 120"), ("female", "woman", "F, M, O or n/a")):
+        with pytest.raises(InputError, match=said):
+            cohort.read_cohort(edited(manifest, old, new))
+        edited(manifest, new, old)
+
+
+def test_structures_as_bids_and_nnunet_name_them(tmp_path):
+    (tmp_path / "dataset.json").write_text('{"labels": {"background": 0, "spleen": 1, "ignore": 3}}')
+    found, guessed = cohort.read_structures(tmp_path)
+    assert ([(s.value, s.name) for s in found], guessed) == ([(1, "spleen")], False)
+    (tmp_path / "dseg.tsv").write_text(
+        "index\tname\tabbreviation\tcolor\n0\tBackground\tn/a\tn/a\n"
+        "1.0\tCortex, left/right\tn/a\t#ff0000\n2\tliver\tLv\tn/a\n"
+    )
+    found, guessed = cohort.read_structures(tmp_path)
+    assert [(s.value, s.name, s.title) for s in found] == [
+        (1, "Cortex_left_right", "Cortex, left/right"),
+        (2, "liver", "Liver"),
+    ]
+    assert (found[0].colour, found[1].short, found[1].colour) == ("#ff0000", "Lv", "#b5543a")
+    assert cohort.read_structures(tmp_path / "nothing_here")[1]
+
+
+def test_a_written_manifest_is_the_one_that_was_read(make_cohort, tmp_path):
+    manifest = edited(make_cohort(2), "sub-001_CT_dseg.nii.gz", "n/a")
+    table = cohort.read_cohort(manifest).table
+    again = cohort.write_manifest(manifest.with_name("again.tsv"), table.to_dict("records"))
+    assert cohort.read_cohort(again).table.equals(table)
+
+
 def test_manifest_in_latin_1_is_refused(make_cohort):
     manifest = make_cohort(1)
     manifest.write_bytes(manifest.read_bytes().replace(b"sub-001", "süb-001".encode("latin-1")))
