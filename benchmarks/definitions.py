@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import peers
 from checkouts import checkout_option
+
 from umdbook.chapters import scoring as toy_masks
 
 METRICS = ("dice", "surface_dice", "hausdorff_95", "assd")

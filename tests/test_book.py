@@ -5,9 +5,9 @@ import shlex
 
 import nbformat
 import pytest
+
 from umdbook import build as book
 from umdbook import notebook
-
 from umdlib.errors import InputError
 
 STAMP = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from umdbook.chapters import canaries as chapter
 from umdlib.__main__ import main
 from umdlib.canaries import controls
 from umdlib.canaries import findings as flags
@@ -161,7 +162,7 @@ def test_the_command_stores_the_findings_beside_the_scores(run, capsys):
     assert set(stored["segmenter"]) == {"canary_of_test"}
     assert "1 segmenters flagged" in capsys.readouterr().out
     assert "every subject is empty" in flags.flagged(stored)["canary_of_test"]
-    shown = canary_run.words(canary_run.found(cohort, root))
+    shown = chapter.words(canary_run.found(cohort, root))
     assert "always_empty" in shown and "Positive control" in shown
 
 

@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
-from umdbook.chapters.learned_gap import runs as trained
 
+from umdbook.chapters.learned_gap import runs as trained
 from umdlib import tables
 from umdlib.errors import InputError
 from umdlib.scores.simulated import score_table

@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+
 from umdbook.chapters.lesions import pictures as lesion_pictures
 from umdbook.chapters.lesions import trial as lesionwise
-
 from umdlib.cohort.manifest import Case
 from umdlib.errors import InputError
 from umdlib.images.volume import LabelMap, Volume, write_label_map, write_volume

@@ -4,8 +4,8 @@ import json
 
 import nbformat
 import pytest
-from umdbook import notebook
 
+from umdbook import notebook
 from umdlib.errors import InputError
 
 PARAMETERS = """session: str = "petct"  # petct or petmr

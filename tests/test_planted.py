@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from umdbook.chapters import systems
 
+from umdbook.chapters import systems
 from umdlib.canaries import planted
 from umdlib.errors import InputError
 from umdlib.segmenters import registry as segmenters

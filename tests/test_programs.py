@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from umdbook.chapters import programs
 from umdbook.chapters import scoring as toy_masks
-
 from umdlib.errors import InputError
 
 RECORDED = Path(__file__).parent.parent / "benchmarks" / "results" / "definitions.json"

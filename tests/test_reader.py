@@ -7,6 +7,7 @@ from docutils import nodes
 from PIL import Image
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace
+
 from umdbook.reader import heads
 
 GLOSSARY = """# Glossary

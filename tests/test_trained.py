@@ -9,8 +9,8 @@ import pytest
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
-from umdbook.chapters.learned_gap import runs as trained
 
+from umdbook.chapters.learned_gap import runs as trained
 from umdlib import figures, tables
 from umdlib.scores.simulated import score_table
 from umdlib.statistics import domain_shift as shifts

@@ -20,13 +20,14 @@ from umdlib.evaluation import run as benchmark
 from umdlib.evaluation.run import Plan, Settings
 from umdlib.images.volume import Volume
 from umdlib.labels import ORGANS, Structure
+from umdlib.networks.specialists import every_name, once
 from umdlib.prompts.prompt import Prompt
 from umdlib.segmenters import registry as segmenters
 from umdlib.segmenters.contract import Segmenter
 from umdlib.synthetic.cohort import make_pair
 from umdlib.training.nnunet import plan as nnunet_plan
 from umdlib.training.nnunet import raw as nnunet_raw
-from umdlib.training.nnunet import recipes, release
+from umdlib.training.nnunet import recipes
 from umdlib.training.nnunet import train as nnunet_train
 from umdlib.weights import card
 
@@ -124,16 +125,16 @@ def test_each_tensor_is_kept_once_and_found_under_all_names(network):
     architecture = {"network": network, "plans": plans, "dataset": dataset}
     with seeded(1):
         net = _network(architecture, "tiny")
-    kept = release.once(net.state_dict())
+    kept = once(net.state_dict())
     assert sum(v.numel() for v in kept.values()) == sum(p.numel() for p in net.parameters())
     with seeded(2):
         other = _network(architecture, "tiny")
-    other.load_state_dict(release.every_name(other, kept))
+    other.load_state_dict(every_name(other, kept))
     for key, value in net.state_dict().items():
         assert torch.equal(other.state_dict()[key], value), key
     gone = dict(list(kept.items())[1:])
     with pytest.raises(InputError, match="Weights lack"):
-        release.every_name(other, gone)
+        every_name(other, gone)
 
 
 class Halves:

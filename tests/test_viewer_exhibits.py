@@ -6,8 +6,8 @@ import types
 
 import numpy as np
 import pytest
-from umdbook.chapters import gallery
 
+from umdbook.chapters import gallery
 from umdlib.cohort.manifest import read_cohort
 from umdlib.errors import InputError
 from umdlib.scores.simulated import score_table

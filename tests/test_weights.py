@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from umdlib.errors import InputError
+from umdlib.segmenters import inventory
 from umdlib.segmenters import registry as segmenters
-from umdlib.segmenters.contract import Weights
 from umdlib.weights import convert as inert
 from umdlib.weights import reading as weights
+from umdlib.weights.record import Weights
 
 torch = pytest.importorskip("torch")
 ITEM = Weights("net.pth", "the attic", "CC0")
@@ -61,7 +62,7 @@ def test_the_hash_of_first_use_is_recorded_and_compared(folder):
     path.write_bytes(b"other")
     with pytest.raises(InputError, match="recorded at first use"):
         weights.verified(ITEM, "x")
-    weights.check_text(accept="net.pth")
+    inventory.check_text(accept="net.pth")
     assert weights.verified(ITEM, "x") == path
 
 
@@ -215,20 +216,20 @@ def test_a_broken_download_goes_on_where_it_stopped(folder):
 
 
 def test_the_list_names_every_file_and_its_licence(folder):
-    table = weights.table()
+    table = inventory.table()
     wanted = {w.file for n in segmenters.names() for w in segmenters.get(n).weights}
     assert wanted <= set(table["file"])
     assert (table["licence"] != "").all()
-    text = weights.list_text()
+    text = inventory.list_text()
     assert str(folder) in text
     assert "sam_med3d_turbo.pth" in text
-    assert "licence: Apache-2.0" in weights.where_text("sam_med3d_turbo")
-    assert weights.where_text("threshold") == "Segmenter 'threshold' needs no weights."
+    assert "licence: Apache-2.0" in inventory.where_text("sam_med3d_turbo")
+    assert inventory.where_text("threshold") == "Segmenter 'threshold' needs no weights."
 
 
 def test_weights_that_cannot_be_fetched_say_where_they_are(folder):
     with pytest.raises(InputError, match="by hand from the Google Drive folder"):
-        weights.fetch("medsam", say=lambda line: None)
+        inventory.fetch("medsam", say=lambda line: None)
 
 
 def test_a_converted_file_takes_the_place_of_the_refused_one(folder):

@@ -1,6 +1,8 @@
 """What an imaging modality does to a segmentation model, shown on paired subjects."""
 
-__version__ = "0.1.0"
+from umdlib.version import __version__
+
+__all__ = ["__version__"]
 
 
 def __getattr__(name: str):

@@ -390,20 +390,20 @@ def _segmenters(a) -> None:
 
 
 def _weights(a) -> None:
+    from umdlib.segmenters import inventory
     from umdlib.weights import convert as inert
-    from umdlib.weights import reading as weights
 
     wanted = {"list": 0, "where": 1, "fetch": 1, "convert": 2}.get(a.action)
     if wanted is not None and len(a.names) != wanted:
         raise InputError(f"umdlib weights {a.action} takes {wanted} names, not {len(a.names)}.")
     if a.action == "list":
-        _say(weights.list_text())
+        _say(inventory.list_text())
     elif a.action == "where":
-        _say(weights.where_text(a.names[0]))
+        _say(inventory.where_text(a.names[0]))
     elif a.action == "check":
-        _say(weights.check_text(a.names[0] if a.names else None, accept=a.accept))
+        _say(inventory.check_text(a.names[0] if a.names else None, accept=a.accept))
     elif a.action == "fetch":
-        for path in weights.fetch(a.names[0], say=_say):
+        for path in inventory.fetch(a.names[0], say=_say):
             _say(f"Weights: {path}")
     else:
         _say(inert.convert(*a.names))
@@ -575,8 +575,7 @@ def _canaries(a) -> None:
 
 def _render(a) -> None:
     from umdbook import build as book
-
-    from umdlib.canaries import findings as flags
+    from umdbook import shading
     from umdlib.viewer import pair as viewers
 
     staged = Path(a.run_folder) / "book"
@@ -584,7 +583,7 @@ def _render(a) -> None:
     book.stage("book", staged, a.notebooks, stamp=book.stamp_of(table), data=book.downloads(table))
     viewers.install(staged / "_static", staged / "_extra" / "umd")
     index = book.render(staged, "_config.yml", a.out, report=_say)
-    if shaded := flags.shade_pages(a.out, a.run_folder):
+    if shaded := shading.shade_pages(a.out, a.run_folder):
         _say(f"[book] {shaded} tables name a flagged segmenter and are shaded there")
     _say(f"== book: {index}")
 

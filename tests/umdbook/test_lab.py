@@ -7,6 +7,7 @@ from pathlib import Path
 import nbclient
 import nbformat
 import pytest
+
 import umdbook
 
 PROJECT = Path(__file__).parent.parent.parent

@@ -7,11 +7,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pandas as pd
 
-from umdlib import published
 from umdlib.canaries import checks as canaries
-from umdlib.labels import ORGANS, structure
+from umdlib.labels import ORGANS
 from umdlib.segmenters.systems.vista3d import CLASSES
-from umdlib.tables.markdown import markdown_table
 
 Masks = Mapping[str, np.ndarray]
 
@@ -115,17 +113,6 @@ def columns(*, n_subjects: int = 3, seed: int = 0) -> pd.DataFrame:
             for fault, plant in FAULTS.items()
         }
     )
-
-
-def columns_markdown(simulated: pd.DataFrame) -> str:
-    """`columns` as a table, beside UMD's VISTA3D and SAT columns on CT."""
-    printed = published.cells(published.read("umd_table1"))
-    printed = printed[printed["modality"].eq("CT")].set_index(["segmenter", "structure"])["mean"]
-    shown = simulated.map("{:.2f}".format)
-    for name, title in (("vista3d", "UMD: VISTA3D"), ("sat_pro", "UMD: SAT")):
-        shown[title] = [f"{printed[name, s]:.2f}" for s in simulated.index]
-    shown.insert(0, "Structure", [structure(s).title for s in simulated.index])
-    return markdown_table(shown, align=dict.fromkeys(shown.columns[1:], "right"))
 
 
 def verdicts(*, n_subjects: int = 3, seed: int = 0) -> pd.DataFrame:

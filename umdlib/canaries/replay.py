@@ -21,7 +21,6 @@ from umdlib.images import volume
 from umdlib.scores.table import read_scores
 from umdlib.segmenters import registry as segmenters
 from umdlib.segmenters.registry import Segmenter
-from umdlib.tables.markdown import markdown_table
 
 
 def check_run(
@@ -232,43 +231,6 @@ def _records(names: Sequence[str], given: Sequence[str]) -> dict[str, Segmenter]
 def checked_segmenters(findings: pd.DataFrame) -> list[str]:
     """Segmenters that had stored predictions."""
     return list(findings["segmenter"].unique())
-
-
-def words(findings: pd.DataFrame) -> str:
-    """The result of `check_run` as a table in Markdown with a sentence before it."""
-    if findings.empty:
-        return "No stored prediction was found: nothing could be checked."
-    alarms = int((findings["faults"] != "").sum())
-    shown = pd.DataFrame(
-        {
-            "Segmenter": findings["segmenter"],
-            "Modality": findings["modality"],
-            "Cases": findings["n_cases"],
-            "Alarm": findings["faults"].replace("", "none"),
-            "In words": findings["detail"],
-            "Positive control": findings["control"],
-        }
-    )
-    head = f"{len(findings)} combinations of segmenter and modality were checked, {alarms} raised an alarm."
-    return f"{head}\n\n{markdown_table(shown)}"
-
-
-def matrix_plot(matrix: pd.DataFrame, cohort: Cohort, ax=None):
-    """A wiring matrix in greys, short names on both axes; returns the axes."""
-    import matplotlib.pyplot as plt
-
-    ax = ax or plt.subplots(figsize=(5.2, 4.6), layout="constrained")[1]
-    names = [s.name for s in cohort.structures if s.name in matrix.index]
-    short = [s.short for s in cohort.structures if s.name in matrix.index]
-    values = matrix.loc[names, names].to_numpy(float)
-    image = ax.imshow(np.nan_to_num(values), vmin=0, vmax=1, cmap="cividis")
-    ax.set_xticks(range(len(names)), short)
-    ax.set_yticks(range(len(names)), short)
-    ax.grid(visible=False)
-    ax.set_xlabel("Reference")
-    ax.set_ylabel("Asked for")
-    ax.figure.colorbar(image, ax=ax, label="Mean DSC")
-    return ax
 
 
 def mean_wiring(

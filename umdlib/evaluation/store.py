@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,6 @@ from umdlib.errors import InputError
 from umdlib.images import volume
 from umdlib.metrics import scoring as metrics
 from umdlib.prompts.prompt import Prompt
-from umdlib.viewer.panes import Pane, Prediction
 
 
 def case_folder(root: str | Path, segmenter: str, case: Case) -> Path:
@@ -116,68 +114,3 @@ def compare_prompts(cohort: Cohort, root: str | Path, session: str, segmenter: s
 def prediction_file(prompt: str, seed: int, step: int) -> str:
     """Name of the bit-mask volume of one step within a case's folder."""
     return f"{prompt}-{seed}_step-{step:02d}.nii.gz"
-
-
-def pane(
-    root: str | Path,
-    case: Case,
-    table: pd.DataFrame,
-    *,
-    segmenters: Iterable[str] | None = None,
-    prompt: str = "centre",
-    seed: int = 0,
-) -> Pane:
-    """A case with its reference and the predictions of a run, for a viewer.
-
-    Parameters
-    ----------
-    root
-        Folder of the run.
-    case
-        The image.
-    table
-        Score table of the run; gives the DSC that is shown.
-    segmenters
-        Names; by default all that have a scored prediction of this case.
-    prompt, seed
-        Which prompts' predictions. A segmenter that was asked otherwise (by class or text) is
-        shown with the prompt it took.
-
-    Raises
-    ------
-    InputError
-        As the readers of the case and of its predictions do.
-    """
-    image, reference = case.read()
-    rows = table[
-        (table["subject"] == case.subject)
-        & (table["session"] == case.session)
-        & (table["modality"] == case.modality)
-        & (table["seed"] == seed)
-    ]
-    rows = rows[~rows["status"].isin(["failed", "unavailable"])]
-    shown = []
-    for name in segmenters if segmenters is not None else rows["segmenter"].unique():
-        own = rows[rows["segmenter"] == name]
-        taken = prompt if (own["prompt"] == prompt).any() else next(iter(own["prompt"]), None)
-        given = read_prompts(root, name, case) if taken else []
-        for step, part in own[own["prompt"] == taken].groupby("step"):
-            shown.append(
-                Prediction(
-                    name,
-                    read_prediction(root, name, case, prompt=taken, seed=seed, step=int(step)),
-                    step=int(step),
-                    dice=part.dropna(subset=["dice"]).set_index("structure")["dice"].to_dict(),
-                    clicks=_clicks(given, taken, seed, int(step)),
-                )
-            )
-    return Pane(case.modality, image, reference, tuple(shown))
-
-
-def _clicks(given: list[Prompt], protocol: str, seed: int, step: int) -> dict:
-    """Clicks of each structure up to a step: the longest prompt that is not longer than that."""
-    found: dict[str, tuple] = {}
-    for p in given:
-        if (p.protocol, p.seed) == (protocol, seed) and p.step <= step:
-            found[p.structure] = max(found.get(p.structure, ()), p.clicks, key=len)
-    return found

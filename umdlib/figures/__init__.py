@@ -8,7 +8,6 @@ from umdbook.chapters.learned_gap.figures import (
     effect_plot,
     withheld_plot,
 )
-
 from umdlib.figures.overview import failure_quadrants, forest, reported_beside_measured, slope_chart
 from umdlib.figures.pairs import bland_altman, distributions, paired_plot
 from umdlib.figures.references import excess_plot, loss_curves

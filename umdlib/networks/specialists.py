@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from umdlib.errors import InputError
+
 
 def segresnet(channels: int, heads: int, *, small: bool = False):
     """MONAI's SegResNet: 18.8 M parameters (32 filters), small 0.7 M (8 filters).
@@ -83,3 +85,57 @@ def _three_stages():
 
 # name -> function; nnU-Net's own network is built from its plans
 BUILD = {"segresnet": segresnet, "swinunetr": swinunetr, "stunet": stunet}
+
+TITLES = {"nnunet": "nnU-Net v2", "segresnet": "SegResNet", "swinunetr": "SwinUNETR", "stunet": "STU-Net"}
+
+# Networks and the trainer of each in `umdlib/networks/trainers`.
+TRAINERS: dict[str, str] = {
+    "nnunet": "NnUNetTrainer",
+    "segresnet": "SegResNetTrainer",
+    "swinunetr": "SwinUNETRTrainer",
+    "stunet": "STUNetTrainer",
+}
+
+
+def name_of(network: str, recipe: str, session: str, modality: str) -> str:
+    """Name of a released specialist.
+
+    Examples
+    --------
+    >>> name_of("nnunet", "small", "petct", "PET")
+    'nnunet_small_petct_pet'
+    """
+    return f"{network}_{recipe}_{session}_{modality.lower()}"
+
+
+def once(state: dict) -> dict:
+    """Each trained tensor of a state once: nnU-Net's networks name most of theirs twice or more.
+
+    Tables of indices, which a network makes itself, are left out.
+    """
+    seen, kept = set(), {}
+    for key, value in state.items():
+        if not value.is_floating_point():
+            continue
+        place = value.data_ptr(), tuple(value.shape)
+        if place not in seen:
+            seen.add(place)
+            kept[key] = value
+    return kept
+
+
+def every_name(net, state: dict) -> dict:
+    """The state with all the names that `net` has for its tensors.
+
+    Raises
+    ------
+    InputError
+        A tensor of `net` that `state` has under none of its names.
+    """
+    own = net.state_dict(keep_vars=True)
+    known = {own[k].data_ptr(): v for k, v in state.items() if k in own}
+    known |= {v.data_ptr(): v for v in own.values() if not v.is_floating_point()}
+    absent = [k for k, v in own.items() if v.data_ptr() not in known and k not in state]
+    if absent:
+        raise InputError(f"Weights lack {absent[0]} of the network ({len(absent)} in all).")
+    return {k: state[k] if k in state else known[v.data_ptr()] for k, v in own.items()}

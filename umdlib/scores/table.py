@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock
 
-import umdlib
 from umdlib.errors import InputError, unknown_name
 from umdlib.files import replaced
+from umdlib.version import __version__
 
 SCHEMA_VERSION = "1"
 
@@ -241,7 +241,7 @@ def provenance(**more) -> dict:
     """Versions, commit and machine of this run, for a stamp; `more` is added."""
     packages = ("numpy", "scipy", "scikit-image", "torch", "monai")
     return {
-        "umdlib": umdlib.__version__,
+        "umdlib": __version__,
         "commit": _commit(),
         "python": platform.python_version(),
         "platform": f"{platform.system()}-{platform.machine()}",

@@ -10,6 +10,7 @@ import numpy as np
 
 from umdlib.images.volume import Volume
 from umdlib.prompts.prompt import Prompt
+from umdlib.weights.record import Weights
 
 
 class Segment(Protocol):
@@ -23,26 +24,6 @@ class Segment(Protocol):
     def __call__(self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None) -> np.ndarray:
         """Boolean mask (I, J, K) of ``prompt.structure`` on the image's grid."""
         ...
-
-
-@dataclass(frozen=True)
-class Weights:
-    """One official weight file.
-
-    `size` in bytes and `sha256` are None where they are not known; `where` says in words and
-    repository name how to get it; `package` is the import name of the package that ships the file;
-    `repo` is the owner and name on Hugging Face, from which it can be fetched on demand,
-    under the name `remote` where that differs from `file`.
-    """
-
-    file: str
-    where: str
-    licence: str
-    size: int | None = None
-    sha256: str | None = None
-    package: str = ""
-    repo: str = ""
-    remote: str = ""
 
 
 @dataclass(frozen=True)

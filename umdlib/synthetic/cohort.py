@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 
-from umdlib import __version__
 from umdlib.cohort.manifest import write_manifest, write_structures
 from umdlib.errors import InputError
 from umdlib.files import replaced
@@ -29,6 +28,7 @@ from umdlib.synthetic.scanner.acquisition import draw_acquisition
 from umdlib.synthetic.scanner.factors import Factors
 from umdlib.synthetic.scanner.sampling import SCANNERS
 from umdlib.synthetic.scanner.simulation import Pair, image_pair, lesions_on
+from umdlib.version import __version__
 
 VERSION = "2"  # of the synthesis: raised whenever a byte of an image may change
 FINEST_MM, COARSEST_MM = 2.0, 8.0

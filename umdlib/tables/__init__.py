@@ -12,7 +12,6 @@ from umdbook.chapters.learned_gap.tables import (
     withheld_layout,
     withheld_words,
 )
-
 from umdlib.tables.exports import export
 from umdlib.tables.layouts import (
     effort_layout,

@@ -10,7 +10,8 @@ import numpy as np
 from umdlib.errors import InputError
 from umdlib.labels import SESSIONS
 from umdlib.labels import session as session_of
-from umdlib.training.bodies import OUTSIDE, Body
+from umdlib.networks.inputs import OUTSIDE, cut
+from umdlib.training.bodies import Body
 
 # Names of the three trainings -> which images of an examination they see.
 DIETS: dict[str, str] = {
@@ -119,21 +120,3 @@ def draw_patch(
     values = (value, *map(int, others[: prompts - 1]))
     targets = np.stack([labels == v for v in values])
     return Patch(np.ascontiguousarray(image), targets, values, modality, tuple(map(int, inside)))
-
-
-def cut(data: np.ndarray, start: np.ndarray, size: int, fill: float) -> np.ndarray:
-    """A cube of the last three axes, `fill` outside.
-
-    Examples
-    --------
-    >>> cut(np.arange(3).reshape(1, 1, 3), np.array([0, 0, 1]), 2, 9)[0].tolist()
-    [[1, 2], [9, 9]]
-    """
-    out = np.full((*data.shape[:-3], size, size, size), fill, data.dtype)
-    inside, source = [], []
-    for first, n in zip(start, data.shape[-3:], strict=True):
-        low, high = max(int(first), 0), min(int(first) + size, n)
-        inside.append(slice(low - int(first), max(high, low) - int(first)))
-        source.append(slice(low, max(high, low)))
-    out[(..., *inside)] = data[(..., *source)]
-    return out

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from umdlib import __version__
 from umdlib.errors import InputError, unknown_name
 from umdlib.files import replaced
 from umdlib.training.bodies import SPACING_MM, Body
 from umdlib.training.nnunet.plan import available_bytes
 from umdlib.training.patches import DIETS
+from umdlib.version import __version__
 from umdlib.weights import card as cards
 
 LEAST_SUBJECTS = 10

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,9 @@ from umdlib import labels
 from umdlib.cohort.manifest import Case, Cohort
 from umdlib.errors import InputError, unknown_name
 from umdlib.evaluation import store as runs
+from umdlib.prompts.drawing import Prompt
 from umdlib.viewer.pair import Pair
-from umdlib.viewer.panes import Pane
+from umdlib.viewer.panes import Pane, Prediction
 
 
 def read_viewer(
@@ -58,7 +59,7 @@ def read_viewer(
         panes = tuple(Pane(case.modality, *case.read()) for case in cases)
     else:
         given = {"segmenters": segmenters, "prompt": prompt, "seed": seed}
-        panes = tuple(runs.pane(root, case, table, **given) for case in cases)
+        panes = tuple(pane(root, case, table, **given) for case in cases)
     title = f"{cases[0].subject}, {labels.session(cases[0].session).title}"
     return Pair(panes, cases[0].structures, **({"title": title} | options))
 
@@ -128,3 +129,68 @@ def intensity_table(cases: Sequence[Case]) -> pd.DataFrame:
         mean = np.divide(total, count, out=np.full(len(values), np.nan), where=present)
         columns[f"{case.modality} ({case.unit})"] = mean
     return pd.DataFrame(columns)
+
+
+def pane(
+    root: str | Path,
+    case: Case,
+    table: pd.DataFrame,
+    *,
+    segmenters: Iterable[str] | None = None,
+    prompt: str = "centre",
+    seed: int = 0,
+) -> Pane:
+    """A case with its reference and the predictions of a run, for a viewer.
+
+    Parameters
+    ----------
+    root
+        Folder of the run.
+    case
+        The image.
+    table
+        Score table of the run; gives the DSC that is shown.
+    segmenters
+        Names; by default all that have a scored prediction of this case.
+    prompt, seed
+        Which prompts' predictions. A segmenter that was asked otherwise (by class or text) is
+        shown with the prompt it took.
+
+    Raises
+    ------
+    InputError
+        As the readers of the case and of its predictions do.
+    """
+    image, reference = case.read()
+    rows = table[
+        (table["subject"] == case.subject)
+        & (table["session"] == case.session)
+        & (table["modality"] == case.modality)
+        & (table["seed"] == seed)
+    ]
+    rows = rows[~rows["status"].isin(["failed", "unavailable"])]
+    shown = []
+    for name in segmenters if segmenters is not None else rows["segmenter"].unique():
+        own = rows[rows["segmenter"] == name]
+        taken = prompt if (own["prompt"] == prompt).any() else next(iter(own["prompt"]), None)
+        given = runs.read_prompts(root, name, case) if taken else []
+        for step, part in own[own["prompt"] == taken].groupby("step"):
+            shown.append(
+                Prediction(
+                    name,
+                    runs.read_prediction(root, name, case, prompt=taken, seed=seed, step=int(step)),
+                    step=int(step),
+                    dice=part.dropna(subset=["dice"]).set_index("structure")["dice"].to_dict(),
+                    clicks=_clicks(given, taken, seed, int(step)),
+                )
+            )
+    return Pane(case.modality, image, reference, tuple(shown))
+
+
+def _clicks(given: list[Prompt], protocol: str, seed: int, step: int) -> dict:
+    """Clicks of each structure up to a step: the longest prompt that is not longer than that."""
+    found: dict[str, tuple] = {}
+    for p in given:
+        if (p.protocol, p.seed) == (protocol, seed) and p.step <= step:
+            found[p.structure] = max(found.get(p.structure, ()), p.clicks, key=len)
+    return found

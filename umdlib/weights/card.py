@@ -22,8 +22,8 @@ import pandas as pd
 
 from umdlib.errors import InputError, unknown_name
 from umdlib.files import replaced
-from umdlib.segmenters.contract import Weights
 from umdlib.weights import reading as weights
+from umdlib.weights.record import Weights
 
 FOLDER = Path(__file__).parent / "released"
 MAX_BYTES = 2_000_000  # of what this package ships

@@ -2,8 +2,8 @@
 
 import pandas as pd
 import pytest
-from umdbook.chapters import gallery
 
+from umdbook.chapters import gallery
 from umdlib.scores.simulated import score_table
 
 

@@ -4,8 +4,8 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from umdbook.chapters import intro
 
+from umdbook.chapters import intro
 from umdlib.errors import InputError
 from umdlib.scores.simulated import score_table
 

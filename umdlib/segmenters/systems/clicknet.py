@@ -13,10 +13,10 @@ from umdlib.errors import InputError
 from umdlib.images import geometry
 from umdlib.images.grids import Grid, isotropic_ras
 from umdlib.images.volume import Volume
+from umdlib.networks.inputs import SPACING_MM, on_grid
 from umdlib.prompts.prompt import Click, Prompt
 from umdlib.segmenters.contract import Segment, Segmenter, Weights
 from umdlib.segmenters.preparation import network
-from umdlib.training.bodies import SPACING_MM, on_grid
 from umdlib.weights import card
 from umdlib.weights import reading as weights
 

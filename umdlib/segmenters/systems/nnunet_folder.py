@@ -11,10 +11,10 @@ import numpy as np
 
 from umdlib.errors import InputError
 from umdlib.images.volume import Volume
+from umdlib.networks.specialists import TRAINERS
 from umdlib.segmenters.contract import Segment, Segmenter, Weights
 from umdlib.segmenters.preparation.slices import oriented
 from umdlib.segmenters.systems.nnunet import NnUNet
-from umdlib.training.nnunet.recipes import TRAINERS
 from umdlib.weights import reading as weights
 
 REORIENTS = "NibabelIOWithReorient"  # the reader of plans that turns images to RAS first

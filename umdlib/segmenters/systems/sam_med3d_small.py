@@ -11,12 +11,11 @@ import numpy as np
 from umdlib.images import geometry
 from umdlib.images.grids import Grid, isotropic_ras
 from umdlib.images.volume import Volume
+from umdlib.networks.inputs import OUTSIDE, SPACING_MM, cut, on_grid
 from umdlib.prompts.prompt import Prompt
 from umdlib.segmenters.contract import Segment, Segmenter, Weights
 from umdlib.segmenters.preparation import network
 from umdlib.segmenters.systems.clicknet import asked, loader, own, restored
-from umdlib.training.bodies import OUTSIDE, SPACING_MM, on_grid
-from umdlib.training.patches import cut
 from umdlib.weights import card
 
 

@@ -13,11 +13,10 @@ import numpy as np
 
 from umdlib.errors import InputError
 from umdlib.images.volume import Volume
-from umdlib.networks.specialists import BUILD
+from umdlib.networks.specialists import BUILD, TITLES, every_name, name_of
 from umdlib.segmenters.contract import Segment, Segmenter
 from umdlib.segmenters.preparation.network import quick, seeded
 from umdlib.segmenters.systems.nnunet import NnUNet, planned_network, predictor_of, tiny_model
-from umdlib.training.nnunet import release
 from umdlib.weights import card
 
 CONDITIONS = (("petct", "CT"), ("petct", "PET"), ("petmr", "MR"), ("petmr", "PET"))
@@ -45,7 +44,7 @@ def _back(turn: np.ndarray) -> np.ndarray:
 def released(network: str, recipe: str = "small", folder: Path = card.FOLDER) -> tuple[tuple[str, str], ...]:
     """Conditions (session, modality) that have released weights."""
     known = set(card.names(folder=folder))
-    return tuple(c for c in CONDITIONS if release.name_of(network, recipe, *c) in known)
+    return tuple(c for c in CONDITIONS if name_of(network, recipe, *c) in known)
 
 
 def specialist(architecture: dict, state: dict, device: str = "cpu") -> Segment:
@@ -55,7 +54,7 @@ def specialist(architecture: dict, state: dict, device: str = "cpu") -> Segment:
     net = quick(_network(architecture, configuration))
     axes = tuple(architecture.get("mirroring_axes", ())) or None
     weights = {
-        "network_weights": release.every_name(net, state),
+        "network_weights": every_name(net, state),
         "trainer_name": architecture["trainer"],
         "init_args": {"configuration": configuration},
         "inference_allowed_mirroring_axes": axes,
@@ -104,13 +103,13 @@ def _record(
     """Record of a specialist: of a folder's cards, one per condition; `own` is its name."""
     conditions = released(network, recipe, folder)
     wanted = conditions or CONDITIONS[:1]
-    names = [release.name_of(network, recipe, *c) for c in wanted]
+    names = [name_of(network, recipe, *c) for c in wanted]
     cards = {n: card.read(n, folder=folder) for n in names if conditions}
     structures = {s for c in cards.values() for s in c.data["structures"]}
     axes = any(c.architecture.get("mirroring_axes") for c in cards.values())
 
     def load(device: str = "cpu", condition: tuple[str, str] = CONDITIONS[0]) -> Segment:
-        name = release.name_of(network, recipe, *condition)
+        name = name_of(network, recipe, *condition)
         about, state = card.read(name, folder=folder), card.read_state(name, folder=folder)
         return specialist(about.architecture, state, device)
 
@@ -166,7 +165,7 @@ def trained(path: str | Path) -> Segmenter:
     paper, packages = PAPERS[network]
     return _record(
         network,
-        f"{release.TITLES[network]}, {path.parent.name}",
+        f"{TITLES[network]}, {path.parent.name}",
         "A specialist of your own training.",
         paper,
         packages,
@@ -194,7 +193,7 @@ PAPERS: dict[str, tuple[str, tuple[str, ...]]] = {
 def _trained_here(network: str, summary: str) -> Segmenter:
     """Record of a network that the package ships."""
     paper, packages = PAPERS[network]
-    return _record(network, f"{release.TITLES[network]}, trained here", summary, paper, packages)
+    return _record(network, f"{TITLES[network]}, trained here", summary, paper, packages)
 
 
 NNUNET_SMALL = _trained_here(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 from umdlib.errors import InputError, unknown_name
+from umdlib.networks.specialists import TRAINERS
 
 
 @dataclass(frozen=True)
@@ -105,13 +106,6 @@ RECIPES: dict[str, Recipe] = {
     ),
 }
 
-# Networks and the trainer of each in `umdlib/training/trainers`.
-TRAINERS: dict[str, str] = {
-    "nnunet": "NnUNetTrainer",
-    "segresnet": "SegResNetTrainer",
-    "swinunetr": "SwinUNETRTrainer",
-    "stunet": "STUNetTrainer",
-}
 
 # What sizes of a patch must be multiples of, where nnU-Net's strides do not see to it: for the small
 # size of each network and for the full one.

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import umdlib
 from umdlib.cohort.manifest import Cohort
-from umdlib.errors import InputError
+from umdlib.networks.specialists import TITLES, TRAINERS, name_of, once
 from umdlib.training.nnunet import train as nnunet_train
-from umdlib.training.nnunet.recipes import RECIPES, TRAINERS, for_network
+from umdlib.training.nnunet.recipes import RECIPES, for_network
+from umdlib.version import __version__
 from umdlib.weights import card
 from umdlib.weights import reading as weights
 
-TITLES = {"nnunet": "nnU-Net v2", "segresnet": "SegResNet", "swinunetr": "SwinUNETR", "stunet": "STU-Net"}
 KEPT = (
     "dataset_name",
     "plans_name",
@@ -26,17 +25,6 @@ KEPT = (
     "original_median_spacing_after_transp",
     "original_median_shape_after_transp",
 )
-
-
-def name_of(network: str, recipe: str, session: str, modality: str) -> str:
-    """Name of a released specialist.
-
-    Examples
-    --------
-    >>> name_of("nnunet", "small", "petct", "PET")
-    'nnunet_small_petct_pet'
-    """
-    return f"{network}_{recipe}_{session}_{modality.lower()}"
 
 
 def release(
@@ -115,44 +103,11 @@ def release(
             "cores": cores,
             "device": request["device"],
         },
-        code_version=umdlib.__version__,
+        code_version=__version__,
         note="The losses and the pseudo Dice of the log are of training subjects.",
     )
     curve = log.rename(columns={"train_loss": "loss"})
     return card.write(made, kept, curve, folder=folder, half=not full)
-
-
-def once(state: dict) -> dict:
-    """Each trained tensor of a state once: nnU-Net's networks name most of theirs twice or more.
-
-    Tables of indices, which a network makes itself, are left out.
-    """
-    seen, kept = set(), {}
-    for key, value in state.items():
-        if not value.is_floating_point():
-            continue
-        place = value.data_ptr(), tuple(value.shape)
-        if place not in seen:
-            seen.add(place)
-            kept[key] = value
-    return kept
-
-
-def every_name(net, state: dict) -> dict:
-    """The state with all the names that `net` has for its tensors.
-
-    Raises
-    ------
-    InputError
-        A tensor of `net` that `state` has under none of its names.
-    """
-    own = net.state_dict(keep_vars=True)
-    known = {own[k].data_ptr(): v for k, v in state.items() if k in own}
-    known |= {v.data_ptr(): v for v in own.values() if not v.is_floating_point()}
-    absent = [k for k, v in own.items() if v.data_ptr() not in known and k not in state]
-    if absent:
-        raise InputError(f"Weights lack {absent[0]} of the network ({len(absent)} in all).")
-    return {k: state[k] if k in state else known[v.data_ptr()] for k, v in own.items()}
 
 
 def small_plans(plans: dict, configuration: str) -> dict:

@@ -15,8 +15,9 @@ import pandas as pd
 
 from umdlib.cohort.manifest import Cohort, file_hash
 from umdlib.errors import InputError
+from umdlib.networks.specialists import TRAINERS
 from umdlib.training.nnunet import raw as nnunet_raw
-from umdlib.training.nnunet.recipes import TRAINERS, Recipe, divisible, for_network
+from umdlib.training.nnunet.recipes import Recipe, divisible, for_network
 
 REQUEST = "request.json"
 RAW_DONE = "raw.done"
@@ -50,7 +51,7 @@ def train(
     recipe
         See `umdlib.training.nnunet.recipes`.
     network
-        Name in `umdlib.training.nnunet.recipes.TRAINERS`.
+        Name in `umdlib.networks.specialists.TRAINERS`.
     device
         ``cpu`` or ``cuda``.
     seed

@@ -1,0 +1,59 @@
+"""Is the adapter wired right? Tables and figures of the chapter on canaries."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from umdlib import published
+from umdlib.cohort.manifest import Cohort
+from umdlib.labels import structure
+from umdlib.tables.markdown import markdown_table
+
+
+def words(findings: pd.DataFrame) -> str:
+    """The result of `check_run` as a table in Markdown with a sentence before it."""
+    if findings.empty:
+        return "No stored prediction was found: nothing could be checked."
+    alarms = int((findings["faults"] != "").sum())
+    shown = pd.DataFrame(
+        {
+            "Segmenter": findings["segmenter"],
+            "Modality": findings["modality"],
+            "Cases": findings["n_cases"],
+            "Alarm": findings["faults"].replace("", "none"),
+            "In words": findings["detail"],
+            "Positive control": findings["control"],
+        }
+    )
+    head = f"{len(findings)} combinations of segmenter and modality were checked, {alarms} raised an alarm."
+    return f"{head}\n\n{markdown_table(shown)}"
+
+
+def matrix_plot(matrix: pd.DataFrame, cohort: Cohort, ax=None):
+    """A wiring matrix in greys, short names on both axes; returns the axes."""
+    import matplotlib.pyplot as plt
+
+    ax = ax or plt.subplots(figsize=(5.2, 4.6), layout="constrained")[1]
+    names = [s.name for s in cohort.structures if s.name in matrix.index]
+    short = [s.short for s in cohort.structures if s.name in matrix.index]
+    values = matrix.loc[names, names].to_numpy(float)
+    image = ax.imshow(np.nan_to_num(values), vmin=0, vmax=1, cmap="cividis")
+    ax.set_xticks(range(len(names)), short)
+    ax.set_yticks(range(len(names)), short)
+    ax.grid(visible=False)
+    ax.set_xlabel("Reference")
+    ax.set_ylabel("Asked for")
+    ax.figure.colorbar(image, ax=ax, label="Mean DSC")
+    return ax
+
+
+def columns_markdown(simulated: pd.DataFrame) -> str:
+    """`columns` as a table, beside UMD's VISTA3D and SAT columns on CT."""
+    printed = published.cells(published.read("umd_table1"))
+    printed = printed[printed["modality"].eq("CT")].set_index(["segmenter", "structure"])["mean"]
+    shown = simulated.map("{:.2f}".format)
+    for name, title in (("vista3d", "UMD: VISTA3D"), ("sat_pro", "UMD: SAT")):
+        shown[title] = [f"{printed[name, s]:.2f}" for s in simulated.index]
+    shown.insert(0, "Structure", [structure(s).title for s in simulated.index])
+    return markdown_table(shown, align=dict.fromkeys(shown.columns[1:], "right"))
