@@ -1,14 +1,23 @@
 """What an imaging modality does to a segmentation model, shown on paired subjects."""
 
-from umdlib.version import __version__
+import lazy_loader as lazy
 
-__all__ = ["__version__"]
-
-
-def __getattr__(name: str):
-    # late, so that `import umdlib` stays light
-    if name == "view":
-        from umdlib.viewer.live import view
-
-        return view
-    raise AttributeError(f"module 'umdlib' has no attribute '{name}'")
+__getattr__, __dir__, __all__ = lazy.attach(
+    __name__,
+    submod_attrs={
+        "version": ["__version__"],
+        "errors": ["InputError"],
+        "images.volume": ["LabelMap", "Volume", "read_label_map", "read_volume"],
+        "cohort.manifest": ["Cohort", "read_cohort", "write_manifest"],
+        "cohort.checks": ["check_cohort"],
+        "synthetic.cohort": ["synthesise"],
+        "prompts.prompt": ["Box", "Click", "Prompt"],
+        "metrics.masks": ["assd", "dice", "hausdorff_95", "surface_dice"],
+        "segmenters.contract": ["Segmenter"],
+        "segmenters.registry": ["register"],
+        "evaluation.run": ["score_cohort"],
+        "scores.table": ["read_scores"],
+        "statistics.comparison": ["compare"],
+        "viewer.live": ["view"],
+    },
+)

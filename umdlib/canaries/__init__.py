@@ -23,7 +23,6 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "check_orientation",
             "check_prompt_shift",
             "check_wiring",
-            "dice",
             "flagged",
             "likeness",
             "readings",

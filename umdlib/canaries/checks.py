@@ -19,6 +19,7 @@ from scipy.optimize import linear_sum_assignment
 
 from umdlib.images.cropped import Boxed, boxed
 from umdlib.images.volume import Volume
+from umdlib.metrics.masks import dice
 from umdlib.prompts.prompt import Prompt
 
 # How much better another reading must be before it counts, in mean Dice over structures.
@@ -77,18 +78,6 @@ class Finding:
     observed: float = np.nan
     alternative: float = np.nan
     detail: str = ""
-
-
-def dice(a: np.ndarray, b: np.ndarray) -> float:
-    """Dice of two masks; NaN where both are empty.
-
-    Examples
-    --------
-    >>> dice(np.array([1, 1, 0], bool), np.array([0, 1, 1], bool))
-    0.5
-    """
-    total = int(np.count_nonzero(a)) + int(np.count_nonzero(b))
-    return float(2 * np.count_nonzero(a & b) / total) if total else float("nan")
 
 
 def wiring_matrix(

@@ -14,6 +14,7 @@ from umdlib.images import geometry
 from umdlib.images import masks as depth
 from umdlib.images.volume import Volume
 from umdlib.labels import ORGANS
+from umdlib.metrics.masks import dice
 from umdlib.prompts.prompt import Click, Prompt
 from umdlib.segmenters import registry as segmenters
 from umdlib.segmenters.registry import Segmenter
@@ -71,13 +72,13 @@ def score(segmenter: str, device: str = "cpu") -> float:
     record = segmenters.get(segmenter)
     if not trained_here(record):
         image, mask = phantom()
-        return canaries.dice(segmenters.load(record, device)(image, prompt()), mask)
+        return dice(segmenters.load(record, device)(image, prompt()), mask)
     modality = record.modalities[0]
     image, mask = body()[modality]
     condition = (("petct", modality),) if record.conditions else ()
     centre = depth.deepest_voxel(mask, image.spacing_mm)
     given = Prompt("liver", (Click(tuple(geometry.to_world(image.affine, centre).tolist())),))
-    return canaries.dice(segmenters.load(record, device, *condition)(image, given), mask)
+    return dice(segmenters.load(record, device, *condition)(image, given), mask)
 
 
 def known() -> dict[str, float]:

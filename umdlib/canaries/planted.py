@@ -9,6 +9,7 @@ import pandas as pd
 
 from umdlib.canaries import checks as canaries
 from umdlib.labels import ORGANS
+from umdlib.metrics.masks import dice
 from umdlib.segmenters.systems.vista3d import CLASSES
 
 Masks = Mapping[str, np.ndarray]
@@ -107,9 +108,7 @@ def columns(*, n_subjects: int = 3, seed: int = 0) -> pd.DataFrame:
     subjects = _subjects(n_subjects, seed)
     return pd.DataFrame(
         {
-            fault: pd.DataFrame(
-                [{n: canaries.dice(p, r[n]) for n, p in plant(r).items()} for r in subjects]
-            ).mean()
+            fault: pd.DataFrame([{n: dice(p, r[n]) for n, p in plant(r).items()} for r in subjects]).mean()
             for fault, plant in FAULTS.items()
         }
     )

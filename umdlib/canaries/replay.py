@@ -18,6 +18,7 @@ from umdlib.cohort.manifest import Case, Cohort
 from umdlib.errors import InputError
 from umdlib.evaluation import store as runs
 from umdlib.images import volume
+from umdlib.metrics.masks import dice
 from umdlib.scores.table import read_scores
 from umdlib.segmenters import registry as segmenters
 from umdlib.segmenters.registry import Segmenter
@@ -171,7 +172,7 @@ def replay(
                     fault,
                     one.structure,
                     case.modality,
-                    alternative=canaries.dice(first, stored[one.structure]),
+                    alternative=dice(first, stored[one.structure]),
                     detail=f"{changed} voxels of {one.structure} differ when the image is alone.",
                 )
             ]

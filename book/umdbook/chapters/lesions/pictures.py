@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from umdbook.chapters.lesions import trial as lesionwise
 from umdbook.chapters.lesions.trial import LESIONS, Trial
 from umdlib.images.volume import LabelMap, Volume
+from umdlib.metrics.masks import dice
 from umdlib.prompts.prompt import Click
 from umdlib.viewer import montage
 from umdlib.viewer.pair import Pair
@@ -120,7 +121,7 @@ def viewer(trial: Trial, **options) -> Pair:
     shown = LabelMap(reference, trial.image.affine, trial.lesions.name)
     whole = {organ.name: trial.organ_prediction}
     click = {organ.name: (trial.organ_click,)}
-    organ_dice = lesionwise.dice(trial.organ_reference, trial.organ_prediction)
+    organ_dice = dice(trial.organ_reference, trial.organ_prediction)
     table = lesionwise.click_table(trial)
 
     def prediction(count: int, step: int) -> Prediction:

@@ -17,6 +17,7 @@ from umdlib.images import volume
 from umdlib.images.volume import LabelMap, Volume
 from umdlib.labels import Structure
 from umdlib.metrics import lesions as detection
+from umdlib.metrics.masks import dice
 from umdlib.prompts.prompt import Click, Prompt
 from umdlib.segmenters import registry as segmenters
 from umdlib.segmenters.contract import Segment
@@ -220,12 +221,6 @@ def click_table(trial: Trial) -> pd.DataFrame:
         )
     columns = ["clicks", "lesions", "found", "invented", "dice", "missed_ml", "invented_ml"]
     return pd.DataFrame(rows, columns=columns)
-
-
-def dice(reference: np.ndarray, prediction: np.ndarray) -> float:
-    """DSC of two masks (I, J, K); NaN where both are empty (see `metrics.score`)."""
-    total = int(reference.sum()) + int(prediction.sum())
-    return 2 * int((reference & prediction).sum()) / total if total else float("nan")
 
 
 def summary_table(trial: Trial) -> pd.DataFrame:
