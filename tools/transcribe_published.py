@@ -226,7 +226,7 @@ def cohort_sizes(block: Block, head: list[list[str]], body: list[str]) -> list[d
 
 def specialists(block: Block, head: list[list[str]], body: list[str]) -> list[dict]:
     """SegAnyPET supplementary tables 1 and 2: one line per system, one column per organ."""
-    metric = "dice" if block.name == "seganypet_s1" else "surface_dice_1mm"
+    metric = "dice" if block.name == "seganypet_s1" else "surface_dice_tau1"
     rows = []
     for number, line in enumerate(body, 1):
         model, *cells = line.split("\t")

@@ -202,6 +202,33 @@ def _parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--device", default="cpu", help="cpu (default) or cuda")
 
+    p = _command(commands, "audit", _audit, "check the numbers of a printed table, of any paper")
+    p.add_argument("table", metavar="TABLE", help="CSV, Markdown or LaTeX file with the table")
+    p.add_argument(
+        "--metric", default="dice", help="metric of columns whose heading names none (default dice)"
+    )
+    p.add_argument(
+        "--n",
+        action="append",
+        default=[],
+        metavar="[LABEL=]N",
+        help="subjects of all cells, or of a row, column or section; repeat",
+    )
+    p.add_argument(
+        "--unit", default="auto", help="fraction, percent, mm, s, …; by default what the table says"
+    )
+    p.add_argument(
+        "--brackets",
+        default="auto",
+        choices=("auto", "median", "interval"),
+        help="what brackets hold: quartiles of a median, or an interval; by default as written",
+    )
+    p.add_argument("--number", type=_positive, default=1, metavar="K", help="which table of the file (1)")
+    p.add_argument(
+        "--complete", action="store_true", help="the paper says that every row has the same subjects"
+    )
+    p.add_argument("--tests", metavar="FILE", help="write every test to this CSV file")
+
     p = _command(commands, "render", _render, "lay a run's chapters together and render the book")
     p.add_argument("run_folder", metavar="RUN", help="folder of the run, with notebooks/ and scores.parquet")
     p.add_argument("notebooks", nargs="+", metavar="NOTEBOOK", help="executed notebooks that make the book")
@@ -340,6 +367,20 @@ def _check(a) -> int:
     if not found.pairs():
         _say("No subject has both a structural image and PET: the book needs at least one pair.")
     return 1 if len(faults) else 0
+
+
+def _audit(a) -> int:
+    from umdlib import published
+    from umdlib.files import replaced
+
+    reading = published.Reading(a.metric, a.unit, published.parse_n(a.n), a.brackets, a.number)
+    table = published.read_table(a.table, reading)
+    found = published.audit_table(table, complete=a.complete)
+    _say(published.audit_report(table, found).rstrip())
+    if a.tests:
+        with replaced(a.tests) as part:
+            found.to_csv(part, index=False)
+    return 0 if published.is_sound(found) else 1
 
 
 def _import(a) -> None:

@@ -7,6 +7,8 @@ definitions of a quartile. What still does not fit cannot be the summary of any 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 
@@ -15,19 +17,20 @@ def largest_sd(mean: float, *, n: int, low: float = 0.0, high: float = 1.0, half
 
     Bhatia & Davis (2000): the variance is at most (high - mean)(mean - low), reached when every
     value is `low` or `high`. Times n / (n - 1), so that a sample SD passes too, and at the
-    mean within `half_unit` that allows most.
+    mean within `half_unit` that allows most. Without an upper limit one value holds all that is
+    above `low`, and the sample SD is (mean - low) √n.
 
     Parameters
     ----------
     mean, low, high, half_unit
-        In the unit of the score.
+        In the unit of the score; `high` may be infinite.
     n
         Number of values, 2 or more.
 
     Returns
     -------
     float
-        NaN if no mean within `half_unit` lies in the range.
+        NaN if the mean is NaN or no mean within `half_unit` lies in the range.
 
     Notes
     -----
@@ -35,12 +38,16 @@ def largest_sd(mean: float, *, n: int, low: float = 0.0, high: float = 1.0, half
 
     Examples
     --------
-    >>> round(largest_sd(0.4101, n=490), 4)
-    0.4924
+    >>> round(largest_sd(0.4101, n=490), 4), round(largest_sd(85.0, n=16, high=100.0), 2)
+    (0.4924, 36.88)
+    >>> round(largest_sd(12.0, n=16, high=float("inf")), 2)
+    48.0
     """
     least, most = max(mean - half_unit, low), min(mean + half_unit, high)
-    if least > most:
+    if np.isnan(mean) or least > most:
         return float("nan")
+    if high == np.inf:
+        return float((most - low) * np.sqrt(n))
     best = min(max((low + high) / 2, least), most)
     return float(np.sqrt((high - best) * (best - low) * n / (n - 1)))
 
@@ -169,9 +176,7 @@ def _fill(lower: np.ndarray, upper: np.ndarray, total: float) -> np.ndarray:
     return out
 
 
-def counts_at_one(
-    mean: float, sd: float, *, n: int, half_unit: float, decimals: int
-) -> list[tuple[int, int]]:
+def counts_at_one(mean: float, sd: float, *, n: int, half_unit: float) -> list[tuple[int, int]]:
     """Numbers k of `n` subjects that would print this mean and SD if k score 1 and the rest 0.
 
     Parameters
@@ -182,8 +187,6 @@ def counts_at_one(
         Subjects.
     half_unit
         Half a unit of the last printed place.
-    decimals
-        Printed places, for the rounding of the reconstructed numbers.
 
     Returns
     -------
@@ -192,16 +195,73 @@ def counts_at_one(
 
     Examples
     --------
-    >>> counts_at_one(0.0061, 0.0780, n=490, half_unit=5e-5, decimals=4)
+    >>> counts_at_one(0.0061, 0.0780, n=490, half_unit=5e-5)
     [(3, 0)]
     """
+    slack = half_unit * (1 + 1e-9)
     found = []
-    first = max(1, int(np.ceil((mean - half_unit) * n)))
-    last = min(n - 1, int(np.floor((mean + half_unit) * n)))
+    first = max(1, int(np.ceil((mean - slack) * n)))
+    last = min(n - 1, int(np.floor((mean + slack) * n)))
     for k in range(first, last + 1):
         p = k / n
         for ddof in (0, 1):
-            expected = np.sqrt(p * (1 - p) * n / (n - ddof))
-            if abs(round(expected, decimals) - sd) < half_unit / 5 and abs(p - mean) <= half_unit:
+            if abs(np.sqrt(p * (1 - p) * n / (n - ddof)) - sd) <= slack:
                 found.append((k, ddof))
     return found
+
+
+def fullest_subject(ones: list[int], sd: float, *, n: int, half_unit: float) -> tuple[float, float]:
+    """Fewest and most ones that the subject with most of them has, from the SD of subjects' averages.
+
+    Parameters
+    ----------
+    ones
+        Subjects that score 1 in each structure; all other scores are 0.
+    sd
+        SD over subjects of the average over structures (divided by n or n - 1).
+    n
+        Subjects.
+    half_unit
+        Half a unit of the last printed place of `sd`.
+
+    Returns
+    -------
+    tuple of float
+        NaN, NaN if no arrangement gives this SD.
+
+    Examples
+    --------
+    Three structures with one 1 each: all in one of 100 subjects, or in three.
+
+    >>> fullest_subject([1, 1, 1], 0.0995, n=100, half_unit=5e-5)
+    (3.0, 3.0)
+    >>> fullest_subject([1, 1, 1], 0.0569, n=100, half_unit=5e-5)
+    (1.0, 1.0)
+    """
+    k, total = len(ones), sum(ones)
+    squares = [
+        k**2 * v + total**2 / n for v in (max(sd - half_unit, 0.0) ** 2 * (n - 1), (sd + half_unit) ** 2 * n)
+    ]
+    conjugate = [sum(c >= i for c in ones) for i in range(1, max(ones, default=0) + 1)]
+    fits = {rows[0] for rows in _row_sums(conjugate, total, n, squares)}
+    return (float(min(fits)), float(max(fits))) if fits else (float("nan"), float("nan"))
+
+
+def _row_sums(conjugate: list[int], total: int, n: int, squares: list[float]) -> Iterator[tuple[int, ...]]:
+    """Yield row sums, falling, of 0/1 matrices whose column sums have this conjugate (Gale and Ryser).
+
+    Their squares sum to a number between the two of `squares`; there are at most `n` rows.
+    """
+    stack: list[tuple[tuple[int, ...], int, int]] = [((), total, 0)]
+    while stack:
+        rows, left, sum2 = stack.pop()
+        if left == 0:
+            if squares[0] <= sum2 <= squares[1]:
+                yield rows
+            continue
+        if len(rows) == n or sum2 + left > squares[1]:
+            continue
+        room = sum(conjugate[: len(rows) + 1]) - (total - left)
+        for part in range(1, min(room, left, rows[-1] if rows else left) + 1):
+            if sum2 + part * left >= squares[0]:
+                stack.append(((*rows, part), left - part, sum2 + part**2))

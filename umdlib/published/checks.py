@@ -1,13 +1,7 @@
-"""Checks of printed numbers: each takes cells and returns one row per test, passed or not.
+"""Checks of one table: each takes its cells and returns one row per test, passed or not.
 
-A row has the columns of `COLUMNS`. Its grade says how sure the finding is:
-
-* ``impossible``: no data whatever can print these numbers (scores in [0, 1], n as stated);
-* ``inconsistent``: it contradicts another printed number under the papers' own description;
-* ``suspect``: possible, but a pattern that data rarely make by themselves;
-* ``note``: worth knowing, nothing is wrong;
-* ``not testable``: something the test needs was not printed;
-* ``passed``.
+The cells are those of `umdlib.published.cells`, with `n` (0 where it is not known) and the scale of
+their metric in their unit, as `sized` adds them.
 """
 
 from __future__ import annotations
@@ -19,255 +13,283 @@ import pandas as pd
 
 from umdlib.errors import InputError
 from umdlib.published import bounds
-from umdlib.published.printed import STATISTICS
+from umdlib.published.outcomes import Cell, outcome, outcomes, shown
+from umdlib.published.printed import CENTRES, cells
+from umdlib.published.scales import scale_of
 
-GRADES = ("impossible", "inconsistent", "suspect", "note", "not testable", "passed")
-COLUMNS = ("check", "grade", "table", "where", "printed", "arithmetic")
 GROUP = ["cohort", "modality", "model", "prompt", "metric"]
 AVERAGE = "average"
-Cell = Mapping[str, object]  # one row of `umdlib.published.parsing`
-# What else could be behind a finding of each check.
-INNOCENT: dict[str, str] = {
-    "range": "A per cent sign lost on the way, or a score that is not a fraction.",
-    "sd bound": "A digit set wrongly, in the paper or in its text version.",
-    "average sd": (
-        "The average may be taken over other subjects or structures than the rows, or a digit "
-        "was set wrongly."
-    ),
-    "average mean": (
-        "Averaging per subject with some structures left out (empty, failed) gives another number "
-        "than averaging the rows; so does rounding done twice."
-    ),
-    "counts at one": (
-        "Many metric libraries score an empty prediction against an empty reference as 1: a "
-        "convention, not a fault, but no evidence of segmentation either."
-    ),
-    "one large score": "A single subject that really was segmented well would do the same.",
-    "copied cell": "A slip when the table was set. Which of the two cells is the copy is unknown.",
-    "quartile order": "Columns of a spreadsheet exchanged.",
-    "unit mix": "Numbers taken over from another paper in that paper's unit.",
-    "total": "Subjects left out or counted twice after the text was written.",
-    "overview": "Rounding of a number that had already been rounded.",
-    "line order": "The caption names the colours in another order than the lines.",
-    "mean in quartiles": (
-        "The two papers may have used different clicks, versions, grids or empty rules on the same "
-        "images: then the numbers belong to two experiments, and both can be right."
-    ),
-    "sd in quartiles": (
-        "The two papers may have used different clicks, versions, grids or empty rules on the same "
-        "images: then the numbers belong to two experiments, and both can be right."
-    ),
-    "same cell twice": "One caption was copied from the other table.",
-    "shared variation": (
-        "Subjects really can be hard in all structures at once, or one prompt or crop per subject "
-        "can fail for all of them."
-    ),
-    "statement": "Text written at another time than the table.",
-}
+_UNKNOWN_N = "n is not known."
 
 
-def outcomes(rows: Iterable[Mapping[str, object]]) -> pd.DataFrame:
-    """Rows of tests as a frame with `COLUMNS`."""
-    return pd.DataFrame(list(rows), columns=list(COLUMNS)).fillna("")
+def sized(table: pd.DataFrame, n: Mapping[str, int] | None = None) -> pd.DataFrame:
+    """Cells of a table with what the checks need to know of each.
+
+    Parameters
+    ----------
+    table
+        As `umdlib.published.read` returns it; a column `n`, where there is one, goes before the
+        numbers of `n`.
+    n
+        Subjects of each cohort.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The cells with `n` (0: not known) and `low`, `high`, the limits of the metric in its unit.
+
+    Raises
+    ------
+    InputError
+        If n is 1 or negative: no SD exists then.
+    """
+    wide = cells(table)
+    known = pd.Series({c: (n or {}).get(c, 0) for c in wide["cohort"].unique()}, dtype=object)
+    wide["n"] = wide["cohort"].map(known).astype(int)
+    if "n" in table:
+        own = table.drop_duplicates(["line", "column"]).set_index(["line", "column"])["n"]
+        wide["n"] = own.loc[list(zip(wide["line"], wide["column"], strict=True))].to_numpy(int)
+    bad = wide[(wide["n"] < 0) | (wide["n"] == 1)]
+    if len(bad):
+        first = bad.iloc[0]
+        raise InputError(f"Invalid n {first['n']} for cohort '{first['cohort']}'. Must be 2 or more.")
+    scales = [scale_of(m, u) for m, u in zip(wide["metric"], wide["unit"], strict=True)]
+    wide["low"], wide["high"] = zip(*scales, strict=True)
+    return wide
 
 
-def place(cell: Cell) -> str:
-    """Where a cell stands, for a reader."""
-    parts = [cell["row"], cell["modality"], cell["column"]]
-    if cell["section"]:
-        parts.insert(0, cell["cohort"])
-    return ", ".join(p for p in dict.fromkeys(parts) if p)
-
-
-def outcome(check: str, cell: Cell, bad: bool, grade: str, arithmetic: str) -> dict:
-    """One test of one cell."""
-    return {
-        "check": check,
-        "grade": grade if bad else "passed",
-        "table": f"{cell['paper']}, {cell['table']}",
-        "where": place(cell),
-        "printed": cell["raw"],
-        "arithmetic": arithmetic,
-    }
-
-
-def known_n(n: Mapping[str, int], cohort: str) -> int:
-    """Subjects of a cohort, 0 if unknown; refuses a size of which no SD exists."""
-    size = int(n.get(cohort, 0))
-    if size < 0 or size == 1:
-        raise InputError(f"Invalid n {size} for cohort '{cohort}'. Must be 2 or more.")
-    return size
-
-
-def score_range(wide: pd.DataFrame) -> pd.DataFrame:
-    """Every centre and quartile of a fraction lies in [0, 1], no SD is negative."""
-    rows = []
-    for c in wide[wide["unit"] == "fraction"].to_dict("records"):
-        values = [c[s] for s in STATISTICS if not np.isnan(c[s])]
-        if values:
-            bad = min(values) < 0 or max(values) > 1
-            rows.append(outcome("range", c, bad, "impossible", "A score of this unit is 0 to 1."))
-    return outcomes(rows)
-
-
-def sd_bound(wide: pd.DataFrame, n: Mapping[str, int]) -> pd.DataFrame:
-    """No SD is larger than scores in [0, 1] with this mean can have."""
-    rows = []
-    for c in wide[wide["mean"].notna() & wide["sd"].notna()].to_dict("records"):
-        size = known_n(n, c["cohort"])
-        if not size:
-            rows.append(outcome("sd bound", c, True, "not testable", "n is not known."))
-            continue
-        most = bounds.largest_sd(c["mean"], n=size, half_unit=c["half_unit"])
-        bad = not c["sd"] - c["half_unit"] <= most
-        text = (
-            f"Scores in [0, 1] with mean {c['mean']:.4f} have an SD of at most "
-            f"√({c['mean']:.4f} × {1 - c['mean']:.4f} × {size}/{size - 1}) = {most:.4f}; "
-            f"printed {c['sd']:.4f}."
-        )
-        rows.append(outcome("sd bound", c, bad, "impossible", text))
-    return outcomes(rows)
-
-
-def grouped(cells: Iterable[Cell], *keys: str) -> list[list[Cell]]:
-    """Cells with the same values of `keys`, in the order of their first."""
+def grouped(rows: Iterable[Cell], *keys: str) -> list[list[Cell]]:
+    """Return cells with the same values of `keys`, in the order of their first."""
     groups: dict[tuple, list[Cell]] = {}
-    for c in cells:
+    for c in rows:
         groups.setdefault(tuple(str(c[k]) for k in keys), []).append(c)
     return list(groups.values())
 
 
+def score_range(wide: pd.DataFrame) -> pd.DataFrame:
+    """Every centre, quartile and end of an interval lies in the range of its metric; no SD is negative."""
+    places = (*CENTRES, "q1", "q3", "lower", "upper")
+    rows = []
+    for c in wide[np.isfinite(wide["low"])].to_dict("records"):
+        values = [c[s] for s in places if not np.isnan(c[s])]
+        spreads = [c[s] for s in ("sd", "iqr") if not np.isnan(c[s])]
+        if values:
+            bad = min(values) < c["low"] or max(values) > c["high"] or min([0.0, *spreads]) < 0
+            limits = f"{c['low']:g} to {c['high']:g}" if c["high"] < np.inf else f"{c['low']:g} or more"
+            rows.append(
+                outcome("range", c, bad, "impossible", f"A value of this metric and unit is {limits}.")
+            )
+    return outcomes(rows)
+
+
+def sd_bound(wide: pd.DataFrame) -> pd.DataFrame:
+    """No SD is larger than values in the range of the metric with this mean can have."""
+    rows = []
+    bounded = wide["mean"].notna() & wide["sd"].notna() & np.isfinite(wide["low"])
+    for c in wide[bounded].to_dict("records"):
+        if not c["n"]:
+            rows.append(outcome("sd bound", c, True, "not testable", _UNKNOWN_N))
+            continue
+        limits = {"low": c["low"], "high": c["high"], "half_unit": c["half_unit"]}
+        most = bounds.largest_sd(c["mean"], n=c["n"], **limits)
+        if np.isnan(most):
+            rows.append(outcome("sd bound", c, True, "not testable", "The mean is outside the range."))
+            continue
+        m, printed = shown(c["mean"], c["half_unit"]), shown(c["sd"], c["half_unit"])
+        if c["high"] < np.inf:
+            text = (
+                f"Values in [{c['low']:g}, {c['high']:g}] with mean {m} have an SD of at most "
+                f"√({shown(c['mean'] - c['low'], c['half_unit'])} × {shown(c['high'] - c['mean'], c['half_unit'])}"
+                f" × {c['n']}/{c['n'] - 1}) = {shown(most, c['half_unit'])}; printed {printed}."
+            )
+        else:
+            text = (
+                f"{c['n']} values of {c['low']:g} or more with mean {m} have an SD of at most "
+                f"({m} - {c['low']:g}) × √{c['n']} = {shown(most, c['half_unit'])}; printed {printed}."
+            )
+        rows.append(outcome("sd bound", c, c["sd"] - c["half_unit"] > most, "impossible", text))
+    return outcomes(rows)
+
+
 def _with_average(wide: pd.DataFrame) -> Iterable[tuple[Cell, dict[str, np.ndarray]]]:
-    """Groups of cells that have an average row: its cell, and the numbers of the other cells."""
-    for group in grouped(wide[wide["mean"].notna()].to_dict("records"), *GROUP):
+    """Yield each average row, and the numbers of the rows that it averages."""
+    for group in grouped(wide[wide["centre"].notna()].to_dict("records"), *GROUP):
         own = [c for c in group if c["structure"] == AVERAGE]
         rows = [c for c in group if c["structure"] != AVERAGE]
-        if len(own) == 1 and len(rows) > 1:
-            numbers = ("mean", "sd", "half_unit")
+        if len(own) == 1 and len(rows) > 1 and np.isnan([c["median"] for c in group]).all():
+            numbers = ("centre", "sd", "half_unit", "n")
             yield own[0], {name: np.array([c[name] for c in rows], float) for name in numbers}
 
 
-def average_sd(wide: pd.DataFrame, n: Mapping[str, int]) -> pd.DataFrame:
-    """The SD of the average over structures is at most the mean of their SDs."""
+def average_mean(wide: pd.DataFrame, *, complete: bool = False) -> pd.DataFrame:
+    """The average row is the mean of the rows within rounding, or of rows weighted by their n.
+
+    An average between its rows that is neither is one over other subjects than its rows, a kind of
+    its own. Where the paper says that every structure was scored in every subject (`complete`) that
+    contradicts it; else it is a note.
+    """
     rows = []
     for own, others in _with_average(wide):
-        size = known_n(n, own["cohort"])
-        if not size or np.isnan(others["sd"]).any() or np.isnan(own["sd"]):
+        centres, n = others["centre"], others["n"]
+        slack = own["half_unit"] + others["half_unit"].max() + 1e-12
+        mean = centres.mean()
+        pooled = np.average(centres, weights=n) if n.min() > 0 else np.nan
+        printed = shown(own["centre"], own["half_unit"])
+        text = (
+            f"The mean of the {len(centres)} rows is {shown(mean, own['half_unit'] / 10)} ± {slack:.2g} "
+            f"(rounding); printed {printed}: {own['centre'] - mean:+.2g}."
+        )
+        if abs(own["centre"] - mean) <= slack or abs(own["centre"] - pooled) <= slack:
+            rows.append(outcome("average mean", own, False, "", text))
+        elif centres.min() - slack <= own["centre"] <= centres.max() + slack:
+            grade = "inconsistent" if complete else "note"
+            text += " It lies between the rows, as an average over other subjects than theirs does"
+            text += "; the paper counts every structure in every subject." if complete else "."
+            rows.append(outcome("average over others", own, True, grade, text))
+        else:
+            text += f" No weights give it: the rows are {centres.min():g} to {centres.max():g}."
+            rows.append(outcome("average mean", own, True, "inconsistent", text))
+    return outcomes(rows)
+
+
+def average_sd(wide: pd.DataFrame, *, complete: bool = False) -> pd.DataFrame:
+    """The SD of a subject's average over structures is at most the mean of their SDs.
+
+    An SD of all scores pooled, or of other subjects, may be larger, up to that of values which lie
+    as far apart as the rows; unless `complete`, such an SD is of a kind of its own.
+    """
+    rows = []
+    for own, others in _with_average(wide):
+        if np.isnan(own["sd"]):
+            continue
+        if not own["n"] or np.isnan(others["sd"]).any():
             rows.append(outcome("average sd", own, True, "not testable", "n or an SD is missing."))
             continue
-        half = others["half_unit"].max()
-        low, high = bounds.sd_of_average_range(others["sd"], n=size)
-        slack = half + own["half_unit"]
-        bad = not low - slack <= own["sd"] <= high + slack
+        low, high = bounds.sd_of_average_range(others["sd"], n=own["n"])
+        slack = others["half_unit"].max() + own["half_unit"]
+        most = np.sqrt(others["sd"].max() ** 2 + np.ptp(others["centre"]) ** 2 / 4)
+        ends = [shown(v, own["half_unit"]) for v in (others["sd"].mean(), low, high, own["sd"], most)]
         text = (
-            f"The mean of the {len(others['sd'])} SDs is {others['sd'].mean():.4f}; the SD of the "
-            f"subjects' averages lies between {low:.4f} and {high:.4f}; printed {own['sd']:.4f}."
+            f"The mean of the {len(others['sd'])} SDs is {ends[0]}; the SD of the subjects' averages "
+            f"lies between {ends[1]} and {ends[2]}; printed {ends[3]}."
         )
-        rows.append(outcome("average sd", own, bad, "inconsistent", text))
+        if low - slack <= own["sd"] <= high + slack:
+            rows.append(outcome("average sd", own, False, "", text))
+        elif not complete and own["sd"] <= most * np.sqrt(own["n"] / (own["n"] - 1)) + slack:
+            text += f" Scores of all rows pooled, or of other subjects, may have up to {ends[4]}."
+            rows.append(outcome("average over others", own, True, "note", text))
+        else:
+            rows.append(outcome("average sd", own, True, "inconsistent", text))
     return outcomes(rows)
 
 
-def average_mean(wide: pd.DataFrame) -> pd.DataFrame:
-    """The average row is the mean of the rows within rounding."""
-    rows = []
-    for own, others in _with_average(wide):
-        mean = others["mean"].mean()
-        gap, slack = own["mean"] - mean, own["half_unit"] + others["half_unit"].max()
-        text = (
-            f"The mean of the {len(others['sd'])} rows is {mean:.5f} ± {slack:g} "
-            f"(rounding); printed {own['mean']:.4f}: {gap:+.5f}."
-        )
-        bad = abs(gap) > slack + 1e-12
-        rows.append(outcome("average mean", own, bad, "inconsistent", text))
-    return outcomes(rows)
+def counts_of(c: Cell) -> list[tuple[int, int]]:
+    """Return the k of `bounds.counts_at_one` that explain a cell, none if it has another scale."""
+    if not c["n"] or not c["mean"] > 0 or np.isnan(c["sd"]) or c["low"] != 0 or c["high"] == np.inf:
+        return []
+    top = c["high"]
+    return bounds.counts_at_one(c["mean"] / top, c["sd"] / top, n=c["n"], half_unit=c["half_unit"] / top)
 
 
-def counts_at_one(wide: pd.DataFrame, n: Mapping[str, int]) -> pd.DataFrame:
-    """No cell is what k subjects at 1 and all others at 0 would print."""
+def counts_at_one(wide: pd.DataFrame) -> pd.DataFrame:
+    """No cell is what k subjects at the top of the scale and all others at 0 would print."""
     rows = []
-    for c in wide[(wide["mean"] > 0) & wide["sd"].notna()].to_dict("records"):
-        size = known_n(n, c["cohort"])
-        if not size:
-            rows.append(outcome("counts at one", c, True, "not testable", "n is not known."))
+    shares = (wide["mean"] > 0) & wide["sd"].notna() & (wide["low"] == 0) & (wide["high"] < np.inf)
+    for c in wide[shares].to_dict("records"):
+        n, top = c["n"], c["high"]
+        if not n:
+            rows.append(outcome("counts at one", c, True, "not testable", _UNKNOWN_N))
             continue
-        decimals = round(-np.log10(2 * c["half_unit"]))
-        found = bounds.counts_at_one(c["mean"], c["sd"], n=size, half_unit=c["half_unit"], decimals=decimals)
-        text = f"Not k/{size} with the rest 0."
+        found = counts_of(c)
+        text = f"Not k/{n} with the rest 0."
         if found:
             k = found[0][0]
-            sd = np.sqrt(k / size * (1 - k / size))
+            sd = top * np.sqrt(k / n * (1 - k / n))
             text = (
-                f"{k}/{size} = {k / size:.5f}, with SD √(p(1 - p)) = {sd:.5f}: {k} of {size} "
-                f"subjects at exactly 1 and {size - k} at exactly 0 print this cell."
+                f"{k}/{n} = {shown(top * k / n, c['half_unit'] / 10)}, with SD √(p(1 - p)) = "
+                f"{shown(sd, c['half_unit'] / 10)}: {k} of {n} subjects at exactly {top:g} and {n - k} at "
+                f"exactly 0 print this cell."
             )
         rows.append(outcome("counts at one", c, bool(found), "suspect", text))
     return outcomes(rows)
 
 
-def is_count(c: Cell, n: Mapping[str, int]) -> bool:
-    """Whether a cell is explained by k subjects at 1 and the rest at 0."""
-    size = known_n(n, c["cohort"])
-    if not size or not c["mean"] > 0 or np.isnan(c["sd"]):
-        return False
-    decimals = round(-np.log10(2 * c["half_unit"]))
-    return bool(bounds.counts_at_one(c["mean"], c["sd"], n=size, half_unit=c["half_unit"], decimals=decimals))
+def fullest_subject(wide: pd.DataFrame) -> pd.DataFrame:
+    """How many structures of one subject score 1, where every cell counts subjects at 1.
 
-
-def one_large_score(
-    wide: pd.DataFrame, n: Mapping[str, int], *, mean_below: float = 0.02, score_above: float = 0.8
-) -> pd.DataFrame:
-    """A cell near 0 whose SD needs a score near 1; those of `counts_at_one` are left to it."""
-    near_zero = wide["mean"].gt(0) & wide["mean"].lt(mean_below) & wide["sd"].gt(0)
+    Where all rows of a system are 0 or explained by `counts_at_one`, a subject's average is its
+    number of ones over the number of structures, and the SD of the average says how they gather.
+    """
     rows = []
-    for c in wide[near_zero].to_dict("records"):
-        if is_count(c, n):
+    for group in grouped(wide[wide["mean"].notna() & (wide["n"] > 0)].to_dict("records"), *GROUP):
+        own = [c for c in group if c["structure"] == AVERAGE]
+        others = [c for c in group if c["structure"] != AVERAGE]
+        if len(own) != 1 or len(others) < 2 or np.isnan(own[0]["sd"]) or own[0]["high"] == np.inf:
             continue
-        least = bounds.largest_value_at_least(c["mean"] + c["half_unit"], max(c["sd"] - c["half_unit"], 0.0))
-        if c["mean"] < 10 * c["half_unit"]:  # too few digits for a ratio
+        ones = [0 if c["mean"] == 0 else (counts_of(c) or [(-1, 0)])[0][0] for c in others]
+        if min(ones) < 0 or sum(ones) == 0:
             continue
-        text = (
-            f"Mean {c['mean']:.4f} and SD {c['sd']:.4f} need at least one score of "
-            f"{min(least, 1):.2f} or more (sd² ≤ (max - mean) × mean)."
+        top = own[0]["high"]
+        low, high = bounds.fullest_subject(
+            ones, own[0]["sd"] / top, n=own[0]["n"], half_unit=own[0]["half_unit"] / top
         )
-        rows.append(outcome("one large score", c, least > score_above, "note", text))
+        if np.isnan(low):
+            text = f"No way to spread {sum(ones)} ones over subjects gives this SD of their averages."
+        else:
+            span = f"{low:g}" if low == high else f"{low:g} to {high:g}"
+            text = (
+                f"{sum(ones)} scores of {top:g} over {len(ones)} structures and {own[0]['n']} subjects; the "
+                f"SD of the average needs {span} of them in one subject."
+            )
+        rows.append(outcome("fullest subject", own[0], np.isnan(low) or low > 1, "note", text))
     return outcomes(rows)
 
 
-def copied_cells(wide: pd.DataFrame, n: Mapping[str, int], *, least: float = 0.005) -> pd.DataFrame:
-    """No two cells of a table agree in every digit of centre and spread.
-
-    Cells whose centre is below `least`, or without a spread, are left out: near zero, digits run
-    out and chance agreement is common. So are cells that `counts_at_one` explains.
-    """
-    centre = wide["mean"].fillna(wide["median"])
-    spread = wide["sd"].fillna(wide["q3"] - wide["q1"])
-    kept = wide[(centre >= least) & (spread > 0)]
-    kept = kept[np.array([not is_count(c, n) for c in kept.to_dict("records")], dtype=bool)]
+def one_large_score(
+    wide: pd.DataFrame, *, mean_below: float = 0.02, score_above: float = 0.8
+) -> pd.DataFrame:
+    """A cell near 0 whose SD needs a score near 1; those of `counts_at_one` are left to it."""
+    top = wide["high"].where(wide["low"] == 0)
+    near_zero = wide["mean"].gt(0) & wide["mean"].lt(mean_below * top) & wide["sd"].gt(0) & np.isfinite(top)
     rows = []
-    for group in grouped(kept.to_dict("records"), "cohort", "metric", *STATISTICS[:-1]):
-        own = group[0]
-        twins = "; ".join(f"{place(c)} (line {c['line']})" for c in group)
-        text = f"All digits agree in: {twins}." if len(group) > 1 else "No other cell like it."
-        rows.append(outcome("copied cell", own, len(group) > 1, "suspect", text))
+    for c in wide[near_zero].to_dict("records"):
+        if counts_of(c) or c["mean"] < 10 * c["half_unit"]:  # too few digits for a ratio
+            continue
+        least = bounds.largest_value_at_least(c["mean"] + c["half_unit"], max(c["sd"] - c["half_unit"], 0.0))
+        text = (
+            f"Mean {shown(c['mean'], c['half_unit'])} and SD {shown(c['sd'], c['half_unit'])} need at least "
+            f"one score of {min(least, c['high']):.2f} or more (sd² ≤ (max - mean) × mean)."
+        )
+        rows.append(outcome("one large score", c, least > score_above * c["high"], "note", text))
     return outcomes(rows)
 
 
 def quartile_order(wide: pd.DataFrame) -> pd.DataFrame:
     """Each median lies within its quartiles."""
     rows = []
-    for c in wide[wide["median"].notna() & wide["q1"].notna() & wide["q3"].notna()].to_dict("records"):
+    for c in wide[wide[["median", "q1", "q3"]].notna().all(axis=1)].to_dict("records"):
+        q1, median, q3 = (shown(c[s], c["half_unit"]) for s in ("q1", "median", "q3"))
         bad = not c["q1"] <= c["median"] <= c["q3"]
-        text = f"{c['q1']:.4f} ≤ {c['median']:.4f} ≤ {c['q3']:.4f} must hold."
-        rows.append(outcome("quartile order", c, bad, "impossible", text))
+        rows.append(outcome("quartile order", c, bad, "impossible", f"{q1} ≤ {median} ≤ {q3} must hold."))
+    return outcomes(rows)
+
+
+def interval_order(wide: pd.DataFrame) -> pd.DataFrame:
+    """Each mean lies within its interval."""
+    rows = []
+    for c in wide[wide[["mean", "lower", "upper"]].notna().all(axis=1)].to_dict("records"):
+        low, mean, high = (shown(c[s], c["half_unit"]) for s in ("lower", "mean", "upper"))
+        bad = not c["lower"] <= c["mean"] <= c["upper"]
+        text = f"{low} ≤ {mean} ≤ {high} must hold."
+        rows.append(outcome("interval order", c, bad, "inconsistent", text))
     return outcomes(rows)
 
 
 def unit_mix(wide: pd.DataFrame) -> pd.DataFrame:
-    """No column of scores holds fractions beside numbers that can only be per cent."""
-    scores = wide[wide["metric"].isin(["dice", "surface_dice_1mm"])]
-    centre = scores["mean"].fillna(scores["median"]).fillna(scores["value"])
+    """No column of fractions holds numbers that can only be per cent."""
+    fractions = wide["unit"].isin(["fraction", "unstated"]) & np.isfinite(wide["high"])
     rows = []
-    for group in grouped(scores.assign(centre=centre).to_dict("records"), "column"):
+    for group in grouped(wide[fractions & wide["centre"].notna()].to_dict("records"), "column"):
         big = [c for c in group if c["centre"] > 1]
         small = [c["raw"] for c in group if c["centre"] <= 1]
         text = f"All {len(small)} numbers are 0 to 1."
@@ -285,15 +307,14 @@ def shared_variation(wide: pd.DataFrame, *, above: float = 0.4) -> pd.DataFrame:
         if np.isnan(others["sd"]).any() or np.isnan(own["sd"]) or (others["sd"] > 0).sum() < 2:
             continue
         rho = bounds.implied_correlation(others["sd"], own["sd"])
-        bad = above < rho <= 1
         text = (
-            f"SD of the average {own['sd']:.4f}, mean SD {others['sd'].mean():.4f}: the "
-            f"{len(others['sd'])} structures of a subject "
+            f"SD of the average {shown(own['sd'], own['half_unit'])}, mean SD "
+            f"{shown(others['sd'].mean(), own['half_unit'])}: the {len(others['sd'])} structures of a subject "
         )
         text += (
             f"correlate by {rho:.2f} on average."
             if rho <= 1
             else "would have to correlate by more than 1: one of the two is not right."
         )
-        rows.append(outcome("shared variation", own, bad, "note", text))
+        rows.append(outcome("shared variation", own, above < rho <= 1, "note", text))
     return outcomes(rows)

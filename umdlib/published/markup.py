@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import pandas as pd
 
 from umdlib.labels import MODALITIES, SESSIONS
-from umdlib.published.checks import GRADES, INNOCENT
 from umdlib.published.names import MODELS, STRUCTURES
+from umdlib.published.outcomes import GRADES, INNOCENT
 from umdlib.published.printed import cells, read
 from umdlib.published.significance import CERTAIN, DEPENDS, NEVER, modality_ranges
 

@@ -7,11 +7,35 @@ from dataclasses import dataclass
 
 from umdlib.errors import InputError
 
-NUMBER = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?"
-MISSING = frozenset({"/", "-", "–", "—", ""})
-_MEAN_SD = re.compile(rf"^({NUMBER})\s?\(({NUMBER})\)$")
-_QUARTILES = re.compile(rf"^({NUMBER})\s?\(({NUMBER})\s?[-–]\s?({NUMBER})\)$")
-_ONE = re.compile(rf"^~?({NUMBER})$")
+NUMBER = r"(?:[-+]?(?:[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)|nan)"
+MISSING = frozenset({"/", "-", "–", "—", "−", "", "n/a", "na", "n.a.", "nan", "none"})
+_TO = r"\s*(?:--?|–|—|,|;|to)\s*"
+_CI = r"(?:\d+\s?%?\s?)?(?:CI|confidence interval)[:=,]?\s*"
+_IQR = r"(?:IQR|Q1\s?[-–]\s?Q3)[:=,]?\s*"
+_PAIR = rf"({NUMBER}){_TO}({NUMBER})"
+# Patterns in the order in which they are tried; per cent signs are taken out before.
+_FORMS: tuple[tuple[re.Pattern, tuple[str, ...]], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE), names)
+    for pattern, names in (
+        (rf"^\(?({NUMBER})\s*±\s*({NUMBER})\)?$", ("mean", "sd")),
+        (rf"^({NUMBER})\s*\((?:SD[:=]?\s*)?({NUMBER})\)$", ("mean", "sd")),
+        (rf"^({NUMBER})\s*[(\[]{_IQR}({NUMBER})[)\]]$", ("median", "iqr")),
+        (rf"^({NUMBER})\s*[(\[]{_IQR}{_PAIR}[)\]]$", ("median", "q1", "q3")),
+        (rf"^({NUMBER})\s*[(\[]{_CI}{_PAIR}[)\]]$", ("mean", "lower", "upper")),
+        (rf"^({NUMBER})\s*\({_PAIR}\)$", ("median", "q1", "q3")),
+        (rf"^({NUMBER})\s*\[{_PAIR}\]$", ("mean", "lower", "upper")),
+        (rf"^~?({NUMBER})$", ("value",)),
+    )
+)
+# What a heading says about the brackets below it.
+_OTHER_KIND = {
+    "median": {("mean", "lower", "upper"): ("median", "q1", "q3"), ("mean", "sd"): ("median", "iqr")},
+    "interval": {("median", "q1", "q3"): ("mean", "lower", "upper")},
+}
+_MARKUP = re.compile(
+    r"<[^>]*>|\\(?:textbf|textit|underline|mathbf|emph|bf|mathrm|text|small|footnotesize)\b|\\[,;!]|[{}$*†‡§]"
+    r"|\^\\?\w+|__"
+)
 
 
 @dataclass(frozen=True)
@@ -24,49 +48,77 @@ class Cell:
         The string as printed.
     numbers
         Pairs (statistic, number as printed without thousands separators); empty if nothing is
-        printed. Statistics are ``mean, sd``, or ``median, q1, q3``, or ``value``.
+        printed. Statistics are ``mean, sd``, or ``median, q1, q3``, or ``median, iqr`` (the width),
+        or ``mean, lower, upper`` (an interval), or ``value``.
+    per_cent
+        Whether a per cent sign stands in the cell.
     """
 
     raw: str
     numbers: tuple[tuple[str, str], ...]
+    per_cent: bool = False
 
 
-def parse_cell(raw: str, *, where: str = "the table") -> Cell:
-    """Numbers of one printed cell.
+def parse_cell(raw: str, *, where: str = "the table", kind: str = "") -> Cell:
+    """Read the numbers of one printed cell.
 
-    ``0.7(0.1)`` is a mean and an SD, ``0.9 (0.8–1.0)`` a median and its quartiles, ``75.6`` or
-    ``~0.55`` one value, and ``/``, ``-``, ``—`` or nothing at all a cell without a number.
+    Parameters
+    ----------
+    raw
+        ``0.7(0.1)`` and ``0.7 ± 0.1`` are a mean and an SD, ``0.9 (0.8–1.0)`` a median and its
+        quartiles, ``0.9 [0.8, 1.0]`` a mean and an interval, ``75.6`` or ``~0.55`` one value; ``/``,
+        ``-``, ``—``, ``n/a``, ``nan`` or nothing at all is a cell without a number. Per cent signs,
+        bold type and marks of significance may stand anywhere.
+    where
+        Named in the error.
+    kind
+        ``median`` or ``interval`` where a heading says what the brackets are; else the form decides.
+
+    Raises
+    ------
+    InputError
+        If the string has none of these forms.
 
     Examples
     --------
     >>> parse_cell("0.9379 (0.9298–0.9419)").numbers
     (('median', '0.9379'), ('q1', '0.9298'), ('q3', '0.9419'))
+    >>> parse_cell("84.9 % ± 8.2 %")
+    Cell(raw='84.9 % ± 8.2 %', numbers=(('mean', '84.9'), ('sd', '8.2')), per_cent=True)
     >>> parse_cell("~0.55").numbers
     (('value', '0.55'),)
     >>> parse_cell("/").numbers
     ()
-
-    Raises
-    ------
-    InputError
-        If the string is none of these, an SD without a mean for example; `where` is named.
     """
-    text = raw.strip()
-    if text in MISSING:
-        return Cell(raw, ())
-    for pattern, names in (
-        (_MEAN_SD, ("mean", "sd")),
-        (_QUARTILES, ("median", "q1", "q3")),
-        (_ONE, ("value",)),
-    ):
+    text = plain_text(raw)
+    per_cent = "%" in re.sub(_CI, "", text)
+    text = re.sub(r"\s*%|(?<=\d)\s*(?:mm|ml|cm3|s|sec)\b", "", text).strip()
+    if text.lower() in MISSING:
+        return Cell(raw, (), per_cent)
+    for pattern, names in _FORMS:
         found = pattern.match(text)
         if found:
+            names = _OTHER_KIND.get(kind, {}).get(names, names)
             printed = (group.replace(",", "") for group in found.groups())
-            return Cell(raw, tuple(zip(names, printed, strict=True)))
+            pairs = zip(names, printed, strict=True)
+            return Cell(raw, tuple((n, p) for n, p in pairs if p.lower() != "nan"), per_cent)
     raise InputError(
-        f"Invalid cell {raw!r} in {where}. Must be 'mean(SD)', 'median (Q1-Q3)', one number, "
-        "or a mark for none ('/', '-', '—')."
+        f"Invalid cell {raw!r} in {where}. Must be 'mean(SD)', 'mean ± SD', 'median (Q1-Q3)', "
+        "'mean [low, high]', one number, or a mark for none ('/', '-', '—', 'n/a')."
     )
+
+
+def plain_text(raw: str) -> str:
+    r"""Return the text of a cell without markup of Markdown, HTML or LaTeX.
+
+    Examples
+    --------
+    >>> plain_text(r"$\mathbf{0.85} \pm 0.10$"), plain_text("**0.85**†"), plain_text(r"85\,\%")
+    ('0.85 ± 0.10', '0.85', '85%')
+    """
+    text = re.sub(r"\\pm|\+/-|\+-|&plusmn;", "±", raw).replace("\\%", "%").replace("−", "-")
+    text = re.sub(r"(?<=[\w%}])~|&nbsp;|\u00a0|\u2009|\u202f", " ", text)
+    return re.sub(r"\s+", " ", _MARKUP.sub("", text)).strip()
 
 
 def half_unit(printed: str) -> float:

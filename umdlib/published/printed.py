@@ -63,7 +63,8 @@ SOURCES: dict[str, Source] = {
         ),
     )
 }
-STATISTICS = ("mean", "sd", "median", "q1", "q3", "value")
+STATISTICS = ("mean", "sd", "median", "q1", "q3", "iqr", "lower", "upper", "value")
+CENTRES = ("mean", "median", "value")
 _KEYS = [
     "paper",
     "table",
@@ -147,8 +148,9 @@ def cells(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        The labels of `read`, then ``mean, sd, median, q1, q3, value`` (NaN where the cell has
-        none) and `half_unit` of the cell (the largest of its numbers).
+        The labels of `read`, then ``mean, sd, median, q1, q3, iqr, lower, upper, value`` (NaN where
+        the cell has none), `centre` (the mean, median or value) and `half_unit` of the cell (the
+        largest of its numbers).
 
     Raises
     ------
@@ -162,12 +164,13 @@ def cells(table: pd.DataFrame) -> pd.DataFrame:
     for statistic in STATISTICS:
         wide[statistic] = spread.get(statistic, np.nan)
     wide["half_unit"] = grouped.groupby(["line", "column"])["half_unit"].max()
-    wide = wide.reset_index()[[*keys, *STATISTICS, "half_unit"]]
-    check_cells(wide)
+    wide["centre"] = wide["mean"].fillna(wide["median"]).fillna(wide["value"])
+    wide = wide.reset_index()[[*keys, *STATISTICS, "centre", "half_unit"]]
+    _check_spreads(wide)
     return wide
 
 
-def check_cells(wide: pd.DataFrame) -> None:
+def _check_spreads(wide: pd.DataFrame) -> None:
     """Refuse a cell whose spread has no centre.
 
     Raises
@@ -176,7 +179,7 @@ def check_cells(wide: pd.DataFrame) -> None:
         Naming the line, the column and the cell.
     """
     alone = (wide["sd"].notna() & wide["mean"].isna()) | (
-        wide[["q1", "q3"]].notna().any(axis=1) & wide["median"].isna()
+        wide[["q1", "q3", "iqr"]].notna().any(axis=1) & wide["median"].isna()
     )
     if alone.any():
         bad = wide[alone].iloc[0]
@@ -280,6 +283,27 @@ def read_training() -> pd.DataFrame:
     frame = _data("training.tsv")
     frame["volumes"] = pd.to_numeric(frame["volumes"].replace("", None)).astype(float)
     return frame
+
+
+def read_captions() -> pd.DataFrame:
+    """What the captions say of the tables below them: ``name, key, value, words``.
+
+    `key` is a column of `read`, or ``order`` for the order of an organ's lines; `value` lists our names.
+    """
+    return _data("captions.tsv")
+
+
+def read_pointers() -> pd.DataFrame:
+    """Tables that the running text points at: ``paper, where, pointed, key, value, what``.
+
+    The table `pointed` should hold rows whose column `key` is `value`.
+    """
+    return _data("pointers.tsv")
+
+
+def read_centres() -> pd.DataFrame:
+    """Where SegAnyPET's cohorts come from: ``cohort, role, centre, scanner, where``."""
+    return _data("centres.tsv")
 
 
 def read_annotations() -> pd.DataFrame:

@@ -151,7 +151,7 @@ def test_annotations_point_at_printed_cells():
         assert note["column"] in {"", *table["column"]}
 
 
-@pytest.mark.parametrize("raw", ["(0.1)", "0.5 (", "0.5±0.1", "n/a", "0.5(0.1)(0.2)", "-0.5"])
+@pytest.mark.parametrize("raw", ["(0.1)", "0.5 (", "0,85", "good", "0.5(0.1)(0.2)", "1.2e-3"])
 def test_a_cell_that_is_none_of_the_forms_is_refused(raw):
     with pytest.raises(InputError, match="Must be 'mean"):
         published.parse_cell(raw)
@@ -166,6 +166,17 @@ def test_a_cell_that_is_none_of_the_forms_is_refused(raw):
         ("11,041", ["11041"]),
         ("9828", ["9828"]),
         ("~0.55", ["0.55"]),
+        ("0.8488±0.08242", ["0.8488", "0.08242"]),
+        ("0.85 ± 0.08", ["0.85", "0.08"]),
+        ("84.9 % ± 8.2 %", ["84.9", "8.2"]),
+        (r"$\mathbf{85.2} \pm 3.1$", ["85.2", "3.1"]),
+        ("0.91 [0.88, 0.94]", ["0.91", "0.88", "0.94"]),
+        ("0.91 (95% CI 0.88 to 0.94)", ["0.91", "0.88", "0.94"]),
+        ("0.91 (IQR 0.05)", ["0.91", "0.05"]),
+        ("-0.2 (-0.5 to 0.1)", ["-0.2", "-0.5", "0.1"]),
+        ("12.3 ± 4.5 mm", ["12.3", "4.5"]),
+        ("0.5 ± nan", ["0.5"]),
+        ("n/a", []),
         ("/", []),
         ("—", []),
         ("", []),
@@ -173,6 +184,33 @@ def test_a_cell_that_is_none_of_the_forms_is_refused(raw):
 )
 def test_cells_are_read(raw, numbers):
     assert [n for _, n in published.parse_cell(raw).numbers] == numbers
+
+
+@pytest.mark.parametrize(
+    ("raw", "kind", "names"),
+    [
+        ("0.9 (0.8-1.0)", "", ("median", "q1", "q3")),
+        ("0.9 (0.8-1.0)", "interval", ("mean", "lower", "upper")),
+        ("0.9 [0.8-1.0]", "", ("mean", "lower", "upper")),
+        ("0.9 [0.8-1.0]", "median", ("median", "q1", "q3")),
+        ("0.9 (0.1)", "", ("mean", "sd")),
+        ("0.9 (0.1)", "median", ("median", "iqr")),
+    ],
+)
+def test_a_heading_says_what_brackets_hold(raw, kind, names):
+    assert tuple(s for s, _ in published.parse_cell(raw, kind=kind).numbers) == names
+
+
+def test_the_unit_of_the_tolerance_is_not_invented():
+    metrics = set(published.read("seganypet_s2")["metric"])
+    assert metrics == {"surface_dice_tau1"}
+    assert not any("mm" in m for m in metrics)
+
+
+def test_words_of_captions_are_in_the_papers():
+    for row in tables.read_captions().itertuples():
+        text = paper(tables.SOURCES[row.name].paper).read_text(encoding="utf-8").replace("*", "")
+        assert row.words in text, row.words
 
 
 def test_an_unknown_table_is_refused_with_the_nearest_name():

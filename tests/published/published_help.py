@@ -11,7 +11,7 @@ import pytest
 
 from umdlib.published.parsing import half_unit, parse_cell
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 TEXT = {"UMD": "umd-paper.txt", "SegAnyPET": "seganypet-paper.txt"}
 
 

@@ -1,0 +1,115 @@
+"""What the values of a metric can be at all: the lowest and the highest in each unit."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+from umdlib.errors import InputError, unknown_name
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Range of a metric in its own unit.
+
+    Attributes
+    ----------
+    low, high
+        Lowest and highest value; infinite where there is no limit.
+    unit
+        Unit in which they hold: ``fraction``, ``mm``, ``s``, ``ml`` or ``count``.
+    words
+        Pattern by which a heading names the metric.
+    """
+
+    low: float
+    high: float
+    unit: str
+    words: str
+
+
+_SHARE, _LENGTH = (0.0, 1.0, "fraction"), (0.0, math.inf, "mm")
+SCALES: dict[str, Scale] = {
+    "surface_dice": Scale(*_SHARE, r"\bnsd\b|\bnsc\b|surface dice|surface dsc|normali[sz]ed surface"),
+    "dice": Scale(*_SHARE, r"\bdsc\b|\bdice\b|\bf1\b"),
+    "iou": Scale(*_SHARE, r"\bm?iou\b|jaccard"),
+    "sensitivity": Scale(*_SHARE, r"sensitivity|recall|\btpr\b"),
+    "specificity": Scale(*_SHARE, r"specificity|\btnr\b"),
+    "precision": Scale(*_SHARE, r"precision|\bppv\b"),
+    "auc": Scale(*_SHARE, r"\bauc\b|\bauroc\b"),
+    "accuracy": Scale(*_SHARE, r"\bacc(uracy)?\b"),
+    "hd95": Scale(*_LENGTH, r"\bhd\s?95\b|\b95\s?hd\b|hausdorff|\bhd\b"),
+    "assd": Scale(*_LENGTH, r"\bassd\b|\basd\b|\bmsd\b|surface distance"),
+    "rvd": Scale(-1.0, math.inf, "fraction", r"\brvd\b|relative volume"),
+    "volume": Scale(0.0, math.inf, "ml", r"\bvolumes?\b"),
+    "seconds": Scale(0.0, math.inf, "s", r"seconds|\btime\b|runtime"),
+    "count": Scale(0.0, math.inf, "count", r"\bcount\b|number of"),
+}
+PER_CENT = "per cent"
+
+
+def scale_of(metric: str, unit: str) -> tuple[float, float]:
+    """Return the lowest and the highest value of a metric in a unit.
+
+    A fraction may be printed in per cent; where the unit was not stated both are possible. A metric
+    that is not in `SCALES` has no limits.
+
+    Examples
+    --------
+    >>> scale_of("dice", "fraction"), scale_of("dice", "per cent"), scale_of("hd95", "mm")
+    ((0.0, 1.0), (0.0, 100.0), (0.0, inf))
+    """
+    scale = SCALES.get(metric) or SCALES.get(re.sub(r"_(tau)?\d.*$", "", metric))
+    if scale is None:
+        return -math.inf, math.inf
+    factor = 100.0 if scale.unit == "fraction" and unit in (PER_CENT, "unstated") else 1.0
+    return scale.low * factor, scale.high * factor
+
+
+def metric_named(text: str) -> str | None:
+    """Return the metric that a heading names, None if it names none.
+
+    Examples
+    --------
+    >>> metric_named("HD95 (mm)"), metric_named("Surface Dice"), metric_named("nnU-Net")
+    ('hd95', 'surface_dice', None)
+    """
+    return next((name for name, s in SCALES.items() if re.search(s.words, text, re.IGNORECASE)), None)
+
+
+def check_metric(name: str) -> str:
+    """Return the metric's own name for a user's word for it.
+
+    Raises
+    ------
+    InputError
+        If it is unknown, with the nearest.
+
+    Examples
+    --------
+    >>> check_metric("DSC"), check_metric("hd95")
+    ('dice', 'hd95')
+    """
+    if name in SCALES:
+        return name
+    found = metric_named(name)
+    if found is None:
+        raise unknown_name("metric", name, SCALES)
+    return found
+
+
+def check_unit(metric: str, unit: str) -> str:
+    """Return `unit` if the metric can be printed in it.
+
+    Raises
+    ------
+    InputError
+        Naming the units that are possible.
+    """
+    own = SCALES[metric].unit
+    possible = (own, PER_CENT) if own == "fraction" else (own,)
+    unit = PER_CENT if unit in ("%", "percent", "per_cent") else unit
+    if unit not in possible:
+        raise InputError(f"Invalid unit '{unit}' of {metric}. Must be {' or '.join(possible)}.")
+    return unit
