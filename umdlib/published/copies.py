@@ -59,7 +59,7 @@ def copied_cells(
 def _informative(c: Cell, least: float) -> bool:
     """Whether a cell has a spread, and digits enough to be told from others."""
     floor = least * c["high"] if np.isfinite(c["high"]) else -np.inf
-    spread = any(not np.isnan(c[s]) for s in _SPREADS) and not c["sd"] == 0 and not c["q3"] == c["q1"]
+    spread = any(not np.isnan(c[s]) for s in _SPREADS) and c["sd"] != 0 and c["q3"] != c["q1"]
     return spread and c["centre"] >= floor and not counts_of(c)
 
 
