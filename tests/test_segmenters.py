@@ -13,7 +13,7 @@ import pytest
 from umdlib.errors import InputError
 from umdlib.images import geometry
 from umdlib.images.volume import Volume
-from umdlib.prompts.prompt import Box, Click, Prompt
+from umdlib.prompts.prompt import Box, Click, Prompt, box_of
 from umdlib.segmenters import registry as segmenters
 from umdlib.segmenters.contract import Segmenter
 from umdlib.segmenters.preparation import network
@@ -44,8 +44,11 @@ def world(ijk) -> tuple[float, float, float]:
 
 
 def prompt_for(record: Segmenter) -> Prompt:
-    """A centre click; structures and texts that any system knows."""
-    return Prompt("liver", (Click(world(CENTRE)),), text="liver")
+    """A centre click, a point of its slice where the system takes those; words that any system knows."""
+    first = 1 if "slice_click" in record.prompts else None
+    boxes = (box_of(AFFINE, np.array(CENTRE) - (6, 6, 0), np.array(CENTRE) + (6, 6, 0)),)
+    boxes = boxes if record.prompts & {"box", "slice_box"} and not first else ()
+    return Prompt("liver", (Click(world(CENTRE)),), text="liver", first_clicks=first, boxes=boxes)
 
 
 def twin(name: str):
@@ -91,7 +94,7 @@ def test_record_is_complete(name):
     assert record.summary.endswith(".")
     for fact in ("title", "paper", "code_licence", "trained_on", "native", "grid"):
         assert getattr(record, fact), fact
-    assert record.prompts <= {"click", "negative_click", "box", "scribble", "text", "class"}
+    assert record.prompts <= set(segmenters.KINDS)
     for item in record.weights:
         assert item.where
         assert item.licence

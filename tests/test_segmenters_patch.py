@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.spatial.transform import Rotation
 
 from umdlib.errors import InputError
 from umdlib.images import geometry
 from umdlib.images import grids as patch
 from umdlib.images.volume import Volume
-from umdlib.prompts.prompt import Click, Prompt, box_of
 from umdlib.segmenters.preparation import slices
 from umdlib.segmenters.systems import sam_med3d
 from umdlib.segmenters.systems.litemedsam import area_weights
@@ -71,18 +69,6 @@ def test_whole_numbers_stay_whole():
     np.testing.assert_array_equal(values, np.trunc(values))
 
 
-def test_the_cube_is_centred_on_the_click_unless_a_box_is_disclosed():
-    volume = image()
-    grid = patch.isotropic_ras(volume, 1.5)
-    click = Click(tuple(geometry.to_world(AFFINE, (20, 30, 12)).tolist()))
-    start = sam_med3d.cube_start(grid, volume, Prompt("x", (click,)), 64)
-    (point,), _ = sam_med3d.points_in(patch.window(grid, start, 64), (click,))
-    assert point == [32, 32, 32]
-    box = box_of(grid.affine, (10, 10, 10), (19, 29, 39))
-    start = sam_med3d.cube_start(grid, volume, Prompt("x", (click,), box), 64)
-    assert start.tolist() == [15 - 32, 20 - 32, 25 - 32]
-
-
 def test_a_cube_without_intensity_above_zero_is_refused():
     with pytest.raises(InputError, match="no varying intensity above 0"):
         sam_med3d.standardised(np.full((4, 4, 4), -5, np.float32), "phantom")
@@ -97,25 +83,6 @@ def test_slices_are_lps_and_come_back():
     assert stack.affine[0, 0] < 0
     assert stack.affine[1, 1] < 0
     assert stack.affine[2, 2] > 0
-
-
-@pytest.mark.parametrize("turn", [None, (25, -14, 9)])
-def test_disclosed_boxes_are_tight_one_per_slice_and_component(turn):
-    affine = AFFINE.copy()
-    if turn:
-        affine[:3, :3] = Rotation.from_euler("zxy", turn, degrees=True).as_matrix() @ AFFINE[:3, :3]
-    mask = np.zeros(SHAPE, bool)
-    mask[5:9, 10:12, 3:5] = True
-    mask[20:25, 30:33, 4] = True
-    boxes = slices.disclosed_boxes(mask, affine)
-    assert len(boxes) == 3
-    painted = np.zeros(slices.axial(Volume(mask, affine)).data.shape, bool)
-    stack = slices.axial(Volume(mask, affine))
-    for box in boxes:
-        z0, z1, (x0, y0, x1, y1) = slices.pixels_of(box, stack)
-        assert z0 == z1
-        painted[z0, y0 : y1 + 1, x0 : x1 + 1] = True
-    np.testing.assert_array_equal(stack.back(painted), mask)
 
 
 def test_ct_greys_are_windowed_and_zero_stays_black_elsewhere():

@@ -10,7 +10,9 @@ import nibabel as nib
 import numpy as np
 
 from comparisons import common
-from umdlib.images import volume
+from umdlib.images import masks, volume
+from umdlib.images.volume import LabelMap
+from umdlib.prompts.disclosed import official_cube
 from umdlib.prompts.prompt import Click, Prompt
 from umdlib.segmenters.preparation import network
 from umdlib.segmenters.systems import sam_med3d
@@ -64,8 +66,9 @@ def _both(infer_utils, net, affine, kind, n: int) -> tuple[np.ndarray, np.ndarra
         points = tuple(
             Click(common.world(metas[value - 1], p), s) for p, s in drawn[(value - 1) * n : value * n]
         )
-        box = common.box_around(affine, labels == value)
-        mine[segment(given, Prompt("x", points, box))] = value
+        (box,) = masks.bounding_boxes(labels, [value])
+        cube = official_cube(LabelMap(labels, affine), box, value, 64 * sam_med3d.SPACING_MM)
+        mine[segment(given, Prompt("x", points, cube=cube))] = value
     return official, mine
 
 

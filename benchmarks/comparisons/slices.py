@@ -41,7 +41,7 @@ def compare_sam() -> Iterator[common.Found]:
             for z, several in points.items()
             for x, y, s in several
         )
-        mine = segment(image, Prompt("x", given, protocol=sam.POINTS))
+        mine = segment(image, Prompt("x", given, first_clicks=len(given)))
         yield common.Found(
             grid, network, "1 point in a slice, 3 in another, one negative", stack.back(theirs), mine
         )

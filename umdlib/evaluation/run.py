@@ -33,6 +33,7 @@ from umdlib.prompts import drawing, scribbles
 from umdlib.prompts.prompt import Prompt
 from umdlib.scores import table as scores
 from umdlib.segmenters import registry as segmenters
+from umdlib.segmenters.ceilings import ceiling
 from umdlib.segmenters.contract import Segment, Segmenter
 from umdlib.weights import reading as weights
 
@@ -156,9 +157,10 @@ def score_cohort(
             tables.append(_blank_rows(case, record, settings, "unavailable", reason))
             continue
         folder = runs.case_folder(root, record.name, case)
-        if examination != (case.subject, case.session):  # its images come one after the other
-            examination = case.subject, case.session
-            drawn = session_prompts(cohort, case, record, settings)
+        own = any(protocols.record(p.protocol).own_image for p in taken_plans(record, settings))
+        key = case.subject, case.session, case.modality if own else ""
+        if examination != key:  # its images come one after the other
+            examination, drawn = key, session_prompts(cohort, case, record, settings)
         keys = _keys(case, record, drawn, settings)
         state = _state(folder, keys)
         if state == "rescore":
@@ -199,6 +201,8 @@ def session_prompts(
 ) -> dict[tuple[str, int], dict[str, Prompt]]:
     """First prompts of every structure of a case, the same for both images of its session.
 
+    But for protocols that name an image's own slices: their prompts are the case's own.
+
     Returns
     -------
     dict
@@ -216,7 +220,7 @@ def session_prompts(
             drawn[plan.protocol, seed] = prompts.pair_prompts(
                 partners,
                 cohort.structures,
-                structural=structural,
+                structural=case.modality if protocols.record(plan.protocol).own_image else structural,
                 protocol=plan.protocol,
                 seed=seed,
                 case=f"{case.subject} {case.session}",
@@ -228,7 +232,9 @@ def taken_plans(record: Segmenter, settings: Settings) -> tuple[Plan, ...]:
     """The plans whose prompts a segmenter takes; where it takes none of them, its own kind alone."""
     taken = tuple(p for p in settings.plans if protocols.kind_given(p.protocol) in record.prompts)
     kinds = {"click": "centre", "box": "box", "scribble": "scribble", "class": "class", "text": "text"}
-    return taken or (Plan(next(p for k, p in kinds.items() if k in record.prompts)),)
+    own = [p for p in protocols.native_protocols(record.name) if protocols.kind_given(p) in record.prompts]
+    own += [p for k, p in kinds.items() if k in record.prompts]
+    return taken or (Plan(own[0]),)
 
 
 def _score_case(
@@ -261,6 +267,10 @@ def _score_case(
             )
             for step, answers in enumerate(rounds):
                 rows = _rows(case, record, protocol, seed, step, answers)
+                rows["ceiling"] = [
+                    ceiling(record, image, a.prompt, reference.data == s.value)
+                    for s, a in zip(case.structures, answers, strict=True)
+                ]
                 bits = metrics.pack_bits([a.mask for a in answers])
                 tables.append(_with_metrics(rows, truth, bits, reference.spacing_mm, settings))
                 volume.write_bits(part / runs.prediction_file(protocol, seed, step), bits, image.affine)
@@ -347,7 +357,12 @@ def _rounds(
             if _askable(answer.prompt) and not answer.fault:
                 wanted = reference.data == s.value
                 click = prompts.corrective_click(
-                    wanted, answer.mask, reference.affine, protocol=plan.protocol, rng=rng
+                    wanted,
+                    answer.mask,
+                    reference.affine,
+                    protocol=plan.protocol,
+                    rng=rng,
+                    cube=answer.prompt.cube,
                 )
             if click is None:  # nothing left to correct, or nothing to correct it with
                 later.append(answer)
@@ -399,6 +414,7 @@ def _rows(
                 "peak_mb": a.peak_mb,
                 "reason": a.fault,
                 "note": a.prompt.note,
+                "coordinates": a.prompt.coordinates,
             }
             for s, a in zip(case.structures, answers, strict=True)
         ]
@@ -513,6 +529,7 @@ def _rescore(folder: Path, case: Case, settings: Settings, keys: dict) -> None:
         "reason",
         "note",
     ]
+    keep += [c for c in ("coordinates", "ceiling") if c in old]
     order = {s.name: n for n, s in enumerate(case.structures)}
     places = runs.bit_places(folder, case)
     old["reason"] = old["reason"].replace(UNASKED, "")

@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "prompt": [
             "Box",
             "Click",
+            "Cube",
             "OUTSIDE_PARTNER",
             "Prompt",
             "REFERENCE_EMPTY",

@@ -14,8 +14,8 @@ from umdlib.images import geometry
 from umdlib.images import masks as depth
 from umdlib.images.volume import LabelMap
 from umdlib.labels import Structure
-from umdlib.prompts import scribbles
-from umdlib.prompts.prompt import OUTSIDE_PARTNER, REFERENCE_EMPTY, Box, Click, Prompt, box_of
+from umdlib.prompts import disclosed, scribbles
+from umdlib.prompts.prompt import OUTSIDE_PARTNER, REFERENCE_EMPTY, Box, Click, Cube, Prompt, box_of
 from umdlib.prompts.scribbles import XYZ
 
 # How often a draw is repeated, and how many voxels are tried by depth, before a click is kept
@@ -40,7 +40,8 @@ def pair_prompts(
     voxel by depth (`centre`, up to 1000), a new draw (the others, up to 100). If none lies inside
     everywhere, the first is kept and the prompt's note is ``"outside_partner"``. Of a scribble, the
     longest stretch that lies inside everywhere is kept. The official protocols know no partner:
-    their first draw is kept.
+    their first draw is kept. Those with a prompt per slice are drawn for one image: call once for
+    each, with its modality as `structural`.
 
     Parameters
     ----------
@@ -62,18 +63,17 @@ def pair_prompts(
         has a prompt without click, box or scribble whose note is ``"reference_empty"``.
     """
     rule = protocols.record(protocol)
-    kind, length = protocols.protocol(protocol)
     first = structural or next(iter(references))
     if first not in references:
         raise unknown_name("modality", first, references)
-    partners = [r for modality, r in references.items() if modality != first]
+    partners = [r for modality, r in references.items() if modality != first and not rule.own_image]
     shared = np.random.default_rng(seed) if rule.official else None
     ordered = sorted(structures, key=lambda s: s.value)
     boxes = depth.bounding_boxes(references[first].data, [s.value for s in ordered])
     prompts = {}
     for structure, box in zip(ordered, boxes, strict=True):
         rng = shared or _rng(seed, case, structure)
-        drawn = _draw(rule, (kind, length), references[first], box, partners, structure, rng)
+        drawn = _draw(protocol, references[first], box, partners, structure, rng)
         drawn_seed = seed if rule.drawn else 0
         prompts[structure.name] = replace(drawn, protocol=protocol, seed=drawn_seed)
     return {s.name: prompts[s.name] for s in structures}
@@ -86,14 +86,16 @@ def corrective_click(
     *,
     protocol: str = "centre",
     rng: np.random.Generator | None = None,
+    cube: Cube | None = None,
 ) -> Click | None:
     """The next click: where the prediction is most wrong.
 
     ``"centre"`` (and every protocol that is not official): the deepest voxel of the largest
     connected error (26 neighbours, by number of voxels); false negatives and false positives are
     separate errors; on equal size the false negative, then the first in C order, is taken.
-    ``"official_random"``: any voxel of the error, all equally likely. ``"ritm"``: of the error
-    kind whose deepest voxel is deeper, any voxel deeper than half of that.
+    ``"official_random"``, ``"sliding"``, ``"official_crop"``: any voxel of the error, all equally
+    likely. ``"ritm"``: of the error kind whose deepest voxel is deeper, any voxel deeper than half of
+    that.
 
     Parameters
     ----------
@@ -103,6 +105,8 @@ def corrective_click(
         How to choose.
     rng
         Needed by the official protocols.
+    cube
+        Of the prompt so far: where its centre is disclosed, only errors inside it count.
 
     Returns
     -------
@@ -122,15 +126,19 @@ def corrective_click(
             f"The prediction has shape {prediction.shape}, its reference {reference.shape}. "
             "Both must be on one grid."
         )
-    reference, prediction = reference.astype(bool), prediction.astype(bool)
-    box = depth.difference_box(reference, prediction)
+    reference, prediction = reference.astype(bool, copy=False), prediction.astype(bool, copy=False)
+    start = np.zeros(3, int)
+    if cube is not None and cube.centre_mm is not None:
+        inside = cube.voxels(affine, reference.shape)
+        reference, prediction = reference[inside], prediction[inside]
+        start = np.array([s.start for s in inside])
+    box = depth.difference_box(reference, prediction) if reference.size else None
     if box is None:
         return None
     missed = reference[box] & ~prediction[box]
     added = prediction[box] & ~reference[box]
-    choose = {"official_random": _random_error, "ritm": _ritm_error}.get(kind, _largest_error)
-    ijk, positive = choose(missed, added, geometry.spacing_mm(affine), rng)
-    ijk = [v + b.start for v, b in zip(ijk, box, strict=True)]
+    ijk, positive = _ERRORS.get(kind, _largest_error)(missed, added, geometry.spacing_mm(affine), rng)
+    ijk = start + [v + b.start for v, b in zip(ijk, box, strict=True)]
     return Click(_world(affine, ijk), positive)
 
 
@@ -144,9 +152,9 @@ def _world(affine: np.ndarray, ijk) -> XYZ:
     return tuple(float(v) for v in geometry.to_world(affine, ijk))
 
 
-def _draw(rule, name, reference, box, partners, structure, rng) -> Prompt:
+def _draw(protocol, reference, box, partners, structure, rng) -> Prompt:
     """The prompt of one structure, without its protocol's name."""
-    kind, length = name
+    kind, number = protocols.protocol(protocol)
     if kind == "class":
         return Prompt(structure.name)
     if kind == "text":
@@ -154,19 +162,27 @@ def _draw(rule, name, reference, box, partners, structure, rng) -> Prompt:
         return Prompt(structure.name, text=phrase)
     if box is None:
         return Prompt(structure.name, note=REFERENCE_EMPTY)
+    if kind == "points_per_slice":
+        return disclosed.slice_points(reference, box, structure.name, structure.value, int(number), rng)
+    if kind == "boxes_per_slice":
+        return disclosed.slice_boxes(reference, box, structure.name, structure.value)
     if kind.startswith("box"):
-        return Prompt(structure.name, box=_world_box(kind, length, reference.affine, box, rng))
+        return Prompt(structure.name, box=_world_box(kind, number, reference.affine, box, rng))
     inside = _inside(partners, structure.value)
+    if kind == "official_crop":
+        drawn = disclosed.crop_prompt(reference, box, structure.name, structure.value, number, rng)
+        return replace(drawn, note=_note(inside(drawn.clicks[0].xyz_mm)))
     if kind == "scribble":
         line = scribbles.middle_line(reference, box, structure.value)
         kept = scribbles.longest_stretch(line, inside)
         return Prompt(structure.name, scribble=kept or line, note=_note(bool(kept)))
-    points = _CLICKS[kind](reference, box, structure.value, length, rng)
+    cube = Cube(number, slides=True) if kind == "sliding" else None
+    points = _CLICKS[kind](reference, box, structure.value, number, rng)
     first = next(points)
-    if rule.official or inside(first):
-        return Prompt(structure.name, (Click(first, True),), note=_note(inside(first)))
+    if protocols.record(protocol).official or inside(first):
+        return Prompt(structure.name, (Click(first),), note=_note(inside(first)), cube=cube)
     chosen = next((xyz for xyz in points if inside(xyz)), None)
-    return Prompt(structure.name, (Click(chosen or first, True),), note=_note(chosen is not None))
+    return Prompt(structure.name, (Click(chosen or first),), note=_note(chosen is not None))
 
 
 def _note(inside: bool) -> str:
@@ -246,6 +262,7 @@ _CLICKS = {
     "jittered": _around_centre,
     "official_random": _anywhere,
     "ritm": _deeper_half,
+    "sliding": _anywhere,
 }
 
 
@@ -284,3 +301,12 @@ def _ritm_error(missed, added, spacing_mm, rng):
     chosen = depths[0 if positive else 1]
     candidates = np.argwhere(chosen > chosen.max() / 2)
     return tuple(candidates[rng.integers(len(candidates))].tolist()), positive
+
+
+# Of the protocols that draw; of the others the largest error.
+_ERRORS = {
+    "official_random": _random_error,
+    "official_crop": _random_error,
+    "sliding": _random_error,
+    "ritm": _ritm_error,
+}

@@ -98,6 +98,39 @@ def _face_normals(affine: np.ndarray) -> tuple[XYZ, XYZ, XYZ]:
 
 
 @dataclass(frozen=True)
+class Cube:
+    """Where a system that sees a cube of an image shall look, as the protocol says.
+
+    Attributes
+    ----------
+    side_mm
+        Edge of the cube, which lies along the image's axes.
+    centre_mm
+        World point (RAS+, mm) that the protocol discloses; None for a cube around the first click.
+    slides
+        Whether further cubes, each half over the one before, follow where the mask reaches a face.
+    """
+
+    side_mm: float
+    centre_mm: XYZ | None = None
+    slides: bool = False
+
+    def voxels(self, affine: np.ndarray, shape: Sequence[int]) -> tuple[slice, slice, slice]:
+        """Voxels of a grid whose centres lie in a cube with a disclosed centre.
+
+        Examples
+        --------
+        >>> Cube(6.0, (10.0, 0.0, 5.0)).voxels(np.diag([2.0, 2.0, 2.0, 1.0]), (9, 9, 9))
+        (slice(4, 7, None), slice(0, 2, None), slice(2, 4, None))
+        """
+        centre = geometry.to_voxel(affine, self.centre_mm)
+        half = self.side_mm / 2 / np.array(geometry.spacing_mm(affine))
+        low = np.clip(np.ceil(centre - half + 1e-6), 0, shape).astype(int)
+        high = np.clip(np.floor(centre + half - 1e-6) + 1, low, shape).astype(int)
+        return tuple(slice(a, b) for a, b in zip(low.tolist(), high.tolist(), strict=True))
+
+
+@dataclass(frozen=True)
 class Prompt:
     """All that a user has given so far for one structure.
 
@@ -114,6 +147,10 @@ class Prompt:
         protocol for 2D systems discloses.
     scribble
         World points (RAS+, mm) of an open line drawn inside the structure, in order.
+    cube
+        Where a system that sees a cube shall look; None leaves it to the system.
+    first_clicks
+        Clicks of the first prompt; None for one, or none beside a box, line or text.
     text
         Optional text.
     protocol
@@ -135,12 +172,32 @@ class Prompt:
     note: str = ""
     boxes: tuple[Box, ...] = ()
     scribble: tuple[XYZ, ...] = ()
+    cube: Cube | None = None
+    first_clicks: int | None = None
 
     @property
     def step(self) -> int:
         """Corrective clicks so far: clicks given after the first prompt."""
-        first = 0 if self.box or self.boxes or self.text or self.scribble else 1
+        first = self.first_clicks
+        if first is None:
+            first = 0 if self.box or self.boxes or self.text or self.scribble else 1
         return max(len(self.clicks) - first, 0)
+
+    @property
+    def coordinates(self) -> int:
+        """How many numbers the user has given.
+
+        Three per click and for the disclosed centre of a cube, six per box and scribble (its ends),
+        five per box in a slice (four in the plane, one for the slice), none for words.
+
+        Examples
+        --------
+        >>> Prompt("liver", (Click((0, 0, 0)),) * 2, cube=Cube(192.0, (0, 0, 0))).coordinates
+        9
+        """
+        centre = self.cube is not None and self.cube.centre_mm is not None
+        whole = 6 * bool(self.scribble) + 6 * (self.box is not None)
+        return 3 * (len(self.clicks) + centre) + whole + 5 * len(self.boxes)
 
     def with_click(self, click: Click) -> Prompt:
         """This prompt and one more click."""
@@ -171,6 +228,8 @@ def to_record(prompt: Prompt) -> dict:
     record["box"] = _box_record(prompt.box) if prompt.box else None
     record["boxes"] = [_box_record(b) for b in prompt.boxes]
     record["scribble"] = [list(xyz) for xyz in prompt.scribble]
+    if prompt.cube and prompt.cube.centre_mm:
+        record["cube"]["centre_mm"] = list(prompt.cube.centre_mm)
     return record
 
 
@@ -199,4 +258,15 @@ def from_record(record: Mapping) -> Prompt:
     box = _box(record["box"]) if record.get("box") else None
     boxes = tuple(_box(b) for b in record.get("boxes", ()))
     line = tuple(tuple(xyz) for xyz in record.get("scribble", ()))
-    return Prompt(**{**record, "clicks": tuple(clicks), "box": box, "boxes": boxes, "scribble": line})
+    plain = {k: v for k, v in record.items() if k not in ("clicks", "box", "boxes", "scribble", "cube")}
+    return Prompt(
+        **plain, clicks=tuple(clicks), box=box, boxes=boxes, scribble=line, cube=_cube(record.get("cube"))
+    )
+
+
+def _cube(record: Mapping | None) -> Cube | None:
+    """The cube of a record."""
+    if not record:
+        return None
+    centre = record["centre_mm"]
+    return Cube(record["side_mm"], tuple(centre) if centre else None, record["slides"])

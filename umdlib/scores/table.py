@@ -33,7 +33,10 @@ STATUSES: dict[str, str] = {
     "unavailable": "the segmenter could not be loaded here (weights, package) or was not asked; see reason",
 }
 
-_NUMBERS = ("hausdorff", "hausdorff_95", "assd", "reference_ml", "prediction_ml", "rvd", "seconds", "peak_mb")
+_NUMBERS = (
+    *("hausdorff", "hausdorff_95", "assd", "reference_ml", "prediction_ml", "rvd"),
+    *("ceiling", "coordinates", "seconds", "peak_mb"),
+)
 
 _STAMP = b"umdlib"
 

@@ -41,7 +41,8 @@ class Segmenter:
     load
         ``load(device) -> Segment``; imports late; raises InputError where something is missing.
     prompts
-        Kinds it takes: of ``click``, ``negative_click``, ``box``, ``scribble``, ``text``, ``class``.
+        Kinds it takes: of ``click``, ``negative_click``, ``slice_click`` (points in every slice), ``box``,
+        ``slice_box``, ``scribble``, ``text``, ``class``.
     version
         Of the adapter: part of the content key of its predictions; raised when masks may change.
     settings
@@ -74,6 +75,9 @@ class Segmenter:
     conditions
         (session, modality) pairs that it has weights for, each its own; ``load`` is then called
         with the pair after the device. Empty: one set of weights for all images.
+    reach
+        ``reach(image, prompt, wanted)``: boolean voxels that the system can mark for a prompt when its
+        network is right about the mask `wanted` wherever it looks; None for all of the image.
     """
 
     name: str
@@ -98,3 +102,4 @@ class Segmenter:
     structures: tuple[str, ...] = ()
     external: bool = False
     conditions: tuple[tuple[str, str], ...] = ()
+    reach: Callable[[Volume, Prompt, np.ndarray], np.ndarray] | None = None

@@ -55,7 +55,7 @@ __all__ = [
 ]
 
 # What a record may say that it takes.
-KINDS = ("click", "negative_click", "box", "scribble", "class", "text")
+KINDS = ("click", "negative_click", "slice_click", "box", "slice_box", "scribble", "class", "text")
 
 # name -> where its record lies; imported when asked for, so that listing imports nothing heavy
 BUILT_IN: dict[str, str] = {
@@ -81,6 +81,11 @@ BUILT_IN: dict[str, str] = {
     "sam_vit_l": "umdlib.segmenters.systems.sam:SAM_L",
     "sam_vit_h": "umdlib.segmenters.systems.sam:SAM_H",
     "medsam": "umdlib.segmenters.systems.sam:MEDSAM",
+    "sam_vit_b_grown": "umdlib.segmenters.systems.sam:SAM_B_GROWN",
+    "sam_vit_l_grown": "umdlib.segmenters.systems.sam:SAM_L_GROWN",
+    "sam_vit_h_grown": "umdlib.segmenters.systems.sam:SAM_H_GROWN",
+    "medsam_grown": "umdlib.segmenters.systems.sam:MEDSAM_GROWN",
+    "litemedsam_grown": "umdlib.segmenters.systems.litemedsam:LITEMEDSAM_GROWN",
     "nnunet": "umdlib.segmenters.systems.nnunet:NNUNET",
     "stunet": "umdlib.segmenters.systems.nnunet:STUNET",
     "swinunetr": "umdlib.segmenters.systems.nnunet:SWINUNETR",
@@ -321,10 +326,12 @@ def check_prompt(record: Segmenter, prompt: Prompt) -> None:
 
 
 def kinds_of(prompt: Prompt) -> set[str]:
-    """Kinds of prompt that `prompt` holds, of click, negative_click, box, scribble and text."""
+    """Kinds of prompt that `prompt` holds, of those of `KINDS` but class."""
     kinds = {"click" if c.positive else "negative_click" for c in prompt.clicks}
+    kinds |= {"slice_click"} if prompt.first_clicks else set()
     kinds |= {"scribble"} if prompt.scribble else set()
-    kinds |= {"box"} if prompt.box is not None or prompt.boxes else set()
+    kinds |= {"box"} if prompt.box is not None else set()
+    kinds |= {"slice_box"} if prompt.boxes else set()
     return kinds | ({"text"} if prompt.text else set())
 
 

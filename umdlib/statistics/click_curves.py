@@ -64,9 +64,19 @@ def effort_table(scores: pd.DataFrame, *, metric: str = "dice", empty: str = "dr
     table = pd.DataFrame({"median": score.median(), "q1": score.quantile(0.25), "q3": score.quantile(0.75)})
     table["seconds"] = grouped["seconds"].median()
     table["n_subjects"] = grouped["subject"].nunique()
-    table = table.reset_index()
-    given = [coordinates_given(p, s) for p, s in zip(table["prompt"], table["step"], strict=True)]
-    return table.assign(coordinates=given)
+    return _with_coordinates(table.reset_index(), scores)
+
+
+def _with_coordinates(table: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+    """Numbers given per structure: those of the name of the prompt, else the rows' median."""
+    keys = ["session", "segmenter", "prompt", "step", "modality"]
+    named = [coordinates_given(p, s) for p, s in zip(table["prompt"], table["step"], strict=True)]
+    table = table.assign(coordinates=np.array(named, float))
+    if "coordinates" in scores and table["coordinates"].isna().any():
+        counted = scores[scores["coordinates"].gt(0)].groupby(keys)["coordinates"].median()
+        rows = pd.MultiIndex.from_frame(table[keys])
+        table["coordinates"] = table["coordinates"].fillna(pd.Series(counted.reindex(rows).to_numpy()))
+    return table
 
 
 def click_curves(
@@ -109,8 +119,7 @@ def click_curves(
     if not tables:
         return pd.DataFrame(columns=_CURVE)
     table = pd.concat(tables, ignore_index=True)
-    given = [coordinates_given(p, s) for p, s in zip(table["prompt"], table["step"], strict=True)]
-    return table.assign(coordinates=given)[_CURVE]
+    return _with_coordinates(table, scores)[_CURVE]
 
 
 _CURVE = [

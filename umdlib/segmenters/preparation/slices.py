@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import nibabel as nib
@@ -12,7 +12,8 @@ import numpy as np
 from scipy import ndimage
 
 from umdlib.images.volume import Volume
-from umdlib.prompts.prompt import Box, Prompt, box_of
+from umdlib.prompts.prompt import Box, Prompt
+from umdlib.segmenters.contract import Segmenter
 from umdlib.segmenters.systems.region_growing import REGION_GROWING
 
 Box2D = tuple[int, int, int, int]  # x0, y0, x1, y1, inclusive pixels
@@ -123,14 +124,21 @@ def prompted_boxes(image: Volume, prompt: Prompt, stack: Stack) -> list[tuple[in
     return list(boxes_of(oriented(mask, image.affine, "LPS")[0].T))
 
 
-def disclosed_boxes(reference: np.ndarray, affine: np.ndarray) -> tuple[Box, ...]:
-    """Boxes along the image's axes, one slab per axial slice and component: what the 2D papers disclose.
+def grown(record: Segmenter) -> Segmenter:
+    """A 2D system that takes clicks: it gets the boxes of the region that they grow.
 
-    For protocols that tell a segmenter about the reference, by their name; never the default.
+    The row of such a system measures region growing as much as the system, so it has a name of its own.
     """
-    stack = axial(Volume(reference, affine))
-    found = boxes_of(stack.data > 0, least=1)
-    return tuple(box_of(stack.affine, (x0, y0, z), (x1, y1, z)) for z, (x0, y0, x1, y1) in found)
+    return replace(
+        record,
+        name=f"{record.name}_grown",
+        title=f"{record.title} in boxes of region growing",
+        summary=f"{record.title}, from clicks: a box around each part of the region grown from them, in each "
+        "slice. No better than that region is.",
+        prompts=frozenset({"click", "negative_click"}),
+        settings=record.settings | {"box_rule": "region_growing-1"},
+        native="none: a rule of this project, for a click where the system takes boxes",
+    )
 
 
 class Memory:

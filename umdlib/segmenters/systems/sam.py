@@ -16,7 +16,6 @@ from umdlib.weights import reading as files
 
 SIDE = 1024
 KEEP = 64  # encoded slices kept, 4 MB each
-POINTS = "native_points_per_slice"  # protocol whose clicks lie in every slice of the reference
 
 
 @dataclass(frozen=True)
@@ -39,13 +38,7 @@ class SliceSam:
     def __call__(self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None) -> np.ndarray:
         """Boolean mask (I, J, K), slice by slice."""
         stack = self._memory.stack(image)
-        if prompt.protocol == POINTS:
-            parts = points_by_slice(prompt, stack)
-        elif prompt.box is not None and not prompt.boxes:
-            first, last, box = slices.pixels_of(prompt.box, stack)
-            parts = [(z, None, box) for z in range(first, last + 1)]
-        else:
-            parts = [(z, None, b) for z, b in slices.prompted_boxes(image, prompt, stack)]
+        parts = _parts(image, prompt, stack)
         return slices.paint(
             stack,
             ((z, self._decode(self._memory.encoded(z), points, box, image.name)) for z, points, box in parts),
@@ -142,14 +135,58 @@ def medical_mask(logits, size: tuple[int, int]):
     return probability[0, 0] > 0.5
 
 
-def points_by_slice(prompt: Prompt, stack: slices.Stack) -> list[tuple]:
-    """Slice, (xy (n, 2), signs (n,)), None: the clicks of a prompt, slice by slice."""
+def _parts(image: Volume, prompt: Prompt, stack: slices.Stack) -> list[tuple]:
+    """Slice, points (xy (n, 2), signs (n,)) or None, box or None, of every picture to be segmented.
+
+    Clicks beside boxes go to the boxes of their slice: a positive one to those that hold it, or to a
+    picture of its own where none does, a negative one to all.
+    """
+    if prompt.box is not None and not prompt.boxes:
+        first, last, box = slices.pixels_of(prompt.box, stack)
+        boxes = [(z, box) for z in range(first, last + 1)]
+    elif prompt.boxes or not prompt.first_clicks:
+        boxes = slices.prompted_boxes(image, prompt, stack)
+        if not prompt.boxes:  # the clicks have grown the region that the boxes are of
+            return [(z, None, box) for z, box in boxes]
+    else:
+        boxes = []
+    clicks, parts = _clicks_by_slice(prompt, stack), []
+    for z, box in boxes:
+        taken = [c for c in clicks.get(z, ()) if not c[2] or _holds(box, c)]
+        parts.append((z, _points(taken), box))
+    for z, given in sorted(clicks.items()):
+        own = [c for c in given if c[2] and not any(_holds(b, c) for n, b in boxes if n == z)]
+        if own:
+            parts.append((z, _points([c for c in given if not c[2] or c in own]), None))
+    return parts
+
+
+def _holds(box: slices.Box2D, click: tuple[int, int, int]) -> bool:
+    """Whether a click (x, y, sign) lies in a box of its slice."""
+    return box[0] <= click[0] <= box[2] and box[1] <= click[1] <= box[3]
+
+
+def _points(clicks: list[tuple[int, int, int]]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Pixels (n, 2) and signs (n,) of clicks; None where there is none."""
+    return (np.array(clicks, float)[:, :2], np.array(clicks, int)[:, 2]) if clicks else None
+
+
+def _clicks_by_slice(prompt: Prompt, stack: slices.Stack) -> dict[int, list[tuple[int, int, int]]]:
+    """Clicks (x, y, sign) of each slice, in the order given."""
     found: dict[int, list] = {}
     for click in prompt.clicks:
         x, y, z = np.floor(geometry.to_voxel(stack.affine, click.xyz_mm) + 0.5).astype(int)
         if 0 <= z < len(stack.data):
-            found.setdefault(int(z), []).append((x, y, int(click.positive)))
-    return [(z, (np.array(c, float)[:, :2], np.array(c, int)[:, 2]), None) for z, c in sorted(found.items())]
+            found.setdefault(int(z), []).append((int(x), int(y), int(click.positive)))
+    return found
+
+
+def _reach(image: Volume, prompt: Prompt, wanted: np.ndarray) -> np.ndarray:
+    """Boolean (I, J, K): the slices that are segmented at all."""
+    stack = slices.axial(Volume(wanted, image.affine))
+    seen = np.zeros(stack.data.shape, bool)
+    seen[[z for z, *_ in _parts(image, prompt, stack)]] = True
+    return stack.back(seen)
 
 
 def build(kind: str):
@@ -209,7 +246,8 @@ def _loader(name: str, kind: str, item: Weights, medical: bool) -> Callable[[str
 
 
 _COMMON = {
-    "prompts": frozenset({"click", "negative_click", "box"}),
+    "prompts": frozenset({"slice_click", "negative_click", "slice_box", "box"}),
+    "reach": _reach,
     "packages": ("segment_anything", "torch", "torchvision"),
     "extra": "sam",
     "grid": "axial slices, 1024 x 1024",
@@ -223,17 +261,16 @@ def _sam(letter: str, file: str, size: str, where: str) -> Segmenter:
     return Segmenter(
         name=name,
         title=f"SAM ViT-{letter.upper()}",
-        summary=f"Segment Anything ({size} parameters) on axial slices, a box per slice and "
-        "component; from clicks, the boxes of the region grown from them.",
+        summary=f"Segment Anything ({size} parameters) on axial slices, with points or boxes in each slice.",
         load=_loader(name, f"vit_{letter}", item, medical=False),
-        settings={"side": SIDE, "box_rule": "region_growing-1", "multimask": False},
+        settings={"side": SIDE, "multimask": False},
         weights=(item,),
         modalities=("CT", "MR", "PET"),
         paper="arXiv:2304.02643",
         code_licence="Apache-2.0",
         trained_on="11 million natural pictures",
-        native="three or five points of the reference in each of its slices (protocol "
-        f"{POINTS}); the size used in the papers is not stated",
+        native="three or five points of the reference in each of its slices (protocols points_per_slice_3, "
+        "points_per_slice_5); the size used in the papers is not stated",
         users="needs a prompt in every slice",
         tiny=_tiny(medical=False),
         **_COMMON,
@@ -251,17 +288,17 @@ MEDSAM_FILE = Weights(
 MEDSAM = Segmenter(
     name="medsam",
     title="MedSAM",
-    summary="SAM ViT-B trained on medical pictures with boxes, a box per slice and component; "
-    "from clicks, the boxes of the region grown from them.",
+    summary="SAM ViT-B trained on medical pictures with boxes, a box per slice and component.",
     load=_loader("medsam", "vit_b", MEDSAM_FILE, medical=True),
-    settings={"side": SIDE, "box_rule": "region_growing-1"},
+    settings={"side": SIDE},
     weights=(MEDSAM_FILE,),
     paper="doi:10.1038/s41467-024-44824-z",
     code_licence="Apache-2.0",
     trained_on="1,090,486 picture-mask pairs of 15 modalities (model card)",
-    native="boxes of the reference in each slice; the papers give it five points per slice, "
-    "which it was not trained for (bowang-lab/MedSAM#239)",
+    native="boxes of the reference in each slice (protocol boxes_per_slice); the papers give it five points "
+    "per slice (points_per_slice_5), which it was not trained for (bowang-lab/MedSAM#239)",
     users="poor with points (bowang-lab/MedSAM#142, #251)",
     tiny=_tiny(medical=True),
     **_COMMON,
 )
+SAM_B_GROWN, SAM_L_GROWN, SAM_H_GROWN, MEDSAM_GROWN = map(slices.grown, (SAM_B, SAM_L, SAM_H, MEDSAM))

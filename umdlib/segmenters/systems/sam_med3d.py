@@ -2,79 +2,94 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from umdlib.errors import InputError
-from umdlib.images import geometry
-from umdlib.images.grids import Grid, centred_start, isotropic_ras, pull, push, window
+from umdlib.images.grids import Grid, isotropic_ras, pull, push, window
 from umdlib.images.volume import Volume
-from umdlib.prompts.prompt import Click, Prompt
+from umdlib.prompts.prompt import Prompt
 from umdlib.segmenters.contract import Segment, Segmenter, Weights
-from umdlib.segmenters.preparation import network
+from umdlib.segmenters.preparation import network, windows
 from umdlib.weights import reading as weights
 
 SPACING_MM = 1.5
 SIZE = 128
+KEEP = 64  # cubes and answers kept of an image, under 1 MB each
 
 
 class SamMed3D:
-    """The network with the last cube it has encoded.
+    """The network with the cubes that it has encoded of the last image, and what it answered in them.
 
-    The cube is centred on the first click, or, where the prompt carries a box, on the box: the
-    official script takes the reference's box, which a protocol may disclose by its name.
+    A cube lies around the first click, or where the protocol discloses; see
+    `umdlib.segmenters.preparation.windows.answered` for the further ones.
     """
 
     def __init__(self, net, device: str, *, name: str, size: int = SIZE) -> None:
         self._net = net.to(device).eval()
         self._device, self._name, self._size = device, name, size
-        self._key: tuple | None = None
         self._data: np.ndarray | None = None
-        self._embedding = None
+        self._cubes: OrderedDict[windows.IJK, object] = OrderedDict()
+        self._rounds: OrderedDict[tuple, object] = OrderedDict()
 
     def __call__(self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None) -> np.ndarray:
-        """Boolean mask (I, J, K); empty outside the cube."""
+        """Boolean mask (I, J, K); empty outside the cubes."""
+        if self._data is not image.data:
+            self.relieve()
+            self._data = image.data
         grid = isotropic_ras(image, SPACING_MM)
-        start = cube_start(grid, image, prompt, self._size)
-        cube = window(grid, start, self._size)
-        embedding = self._encoded(image, grid, cube, start)
-        points, labels = points_in(cube, prompt.clicks)
-        if not points:
-            raise InputError(
-                f"No click for '{prompt.structure}' lies in the cube of "
-                f"{self._size * SPACING_MM:g} mm around the box of the prompt in {image.name}."
-            )
-        return push(self._decoded(embedding, points, labels, image.name), cube, image)
+
+        asked = []
+
+        def answer(start: windows.IJK, clicks: windows.Clicks) -> np.ndarray:
+            asked.append(start)
+            try:
+                embedding = self._encoded(image, grid, start)
+            except InputError:
+                if len(asked) == 1:
+                    raise
+                return np.zeros((self._size,) * 3, bool)  # a further cube of air
+            return self._decoded(embedding, start, clicks, image.name)
+
+        found = windows.answered(image, grid, prompt, self._size, answer)
+        return push(found.mask, found.grid(grid), image)
 
     def relieve(self) -> bool:
-        """Forget the encoded cube; False where there is none."""
-        had = self._embedding is not None
-        self._embedding = self._data = self._key = None
+        """Forget the encoded cubes; False where there is none."""
+        had = bool(self._cubes)
+        self._cubes.clear()
+        self._rounds.clear()
+        self._data = None
         return had
 
-    def _encoded(self, image: Volume, grid: Grid, cube: Grid, start: np.ndarray):
+    def _encoded(self, image: Volume, grid: Grid, start: windows.IJK):
         """Embedding of a cube, kept for the next click and for structures that share it."""
         import torch
 
-        key = tuple(start.tolist())
-        if self._data is not image.data or self._key != key:
-            patch = standardised(pull(image, grid, cube, start), image.name)
+        if start not in self._cubes:
+            first = np.array(start)
+            patch = standardised(pull(image, grid, window(grid, first, self._size), first), image.name)
             with torch.inference_mode():
                 tensor = torch.from_numpy(patch)[None, None].to(self._device)
-                self._embedding = self._net.image_encoder(tensor)
-            self._data, self._key = image.data, key
-        return self._embedding
+                self._cubes[start] = self._net.image_encoder(tensor)
+        return _kept(self._cubes, start)
 
-    def _decoded(self, embedding, points: list, labels: list, image: str) -> np.ndarray:
+    def _decoded(self, embedding, start: windows.IJK, clicks: windows.Clicks, image: str) -> np.ndarray:
         """(N, N, N) boolean mask after all clicks, each round fed the last one's logits."""
         import torch
 
-        side = self._size // 4
-        size = (self._size,) * 3
-        logits = torch.zeros(1, 1, side, side, side, device=self._device)
+        side, size = self._size // 4, (self._size,) * 3
+        points, labels = [list(ijk) for ijk, _ in clicks], [int(sign) for _, sign in clicks]
+        done = max((n for n in range(1, len(clicks)) if (start, *clicks[:n]) in self._rounds), default=0)
         with torch.inference_mode():
-            for count in range(1, len(points) + 1):
+            if done:
+                logits = _kept(self._rounds, (start, *clicks[:done]))
+            else:
+                logits = torch.zeros(1, 1, side, side, side, device=self._device)
+            for count in range(done + 1, len(points) + 1):
                 given = torch.tensor([points[:count]], dtype=torch.float, device=self._device)
                 signs = torch.tensor([labels[:count]], dtype=torch.float, device=self._device)
                 sparse, dense = self._net.prompt_encoder(points=[given, signs], boxes=None, masks=logits)
@@ -86,37 +101,18 @@ class SamMed3D:
                     multimask_output=False,
                 )
             network.finite(logits, self._name, image)
+            self._rounds[start, *clicks] = logits
+            _kept(self._rounds, (start, *clicks))
             full = torch.nn.functional.interpolate(logits, size=size, mode="trilinear", align_corners=False)
             return network.numpy_mask(torch.sigmoid(full)[0, 0] > 0.5)
 
 
-def cube_start(grid: Grid, image: Volume, prompt: Prompt, size: int) -> np.ndarray:
-    """First index in `grid` of the cube around the prompt's box, else around its first click.
-
-    Raises
-    ------
-    InputError
-        Neither is given, or the click lies outside the image.
-    """
-    if prompt.box is not None:
-        ijk = geometry.to_voxel(grid.affine, prompt.box.corners_mm())
-        # voxels whose centres lie in the box
-        low, high = np.ceil(ijk.min(axis=0) - 1e-6), np.floor(ijk.max(axis=0) + 1e-6) + 1
-        return centred_start(low, high, size)
-    click = next((c for c in prompt.clicks if c.positive), None)
-    if click is None:
-        raise InputError(f"The prompt for '{prompt.structure}' holds no positive click.")
-    if geometry.nearest_voxel(image.affine, click.xyz_mm, image.shape) is None:
-        raise InputError(f"The click at {click.xyz_mm} mm lies outside {image.name} {image.shape}.")
-    ijk = np.floor(geometry.to_voxel(grid.affine, click.xyz_mm) + 0.5)
-    return centred_start(ijk, ijk + 1, size)
-
-
-def points_in(cube: Grid, clicks: tuple[Click, ...]) -> tuple[list[list[int]], list[int]]:
-    """Voxel indices in the cube and signs of the clicks that lie in it."""
-    found = [(geometry.nearest_voxel(cube.affine, c.xyz_mm, cube.shape), c) for c in clicks]
-    inside = [(list(ijk), int(c.positive)) for ijk, c in found if ijk is not None]
-    return [p for p, _ in inside], [s for _, s in inside]
+def _kept(memory: OrderedDict, key):
+    """A remembered value, now the newest; the oldest beyond `KEEP` are forgotten."""
+    memory.move_to_end(key)
+    while len(memory) > KEEP:
+        memory.popitem(last=False)
+    return memory[key]
 
 
 def standardised(patch: np.ndarray, image: str) -> np.ndarray:
@@ -174,12 +170,15 @@ def _loader(name: str, item: Weights) -> Callable[[str], Segment]:
 
 
 _COMMON = {
+    "version": "2",
     "prompts": frozenset({"click", "negative_click"}),
-    "settings": {"spacing_mm": SPACING_MM, "size": SIZE, "crop": "first click, or disclosed box"},
+    "settings": {"spacing_mm": SPACING_MM, "size": SIZE, "crop": "first click, or as the protocol says"},
     "packages": ("medim", "torch"),
     "extra": "sam_med3d",
-    "native": "cube centred on the reference's bounding box; random voxel of the reference, then "
-    "of the error; later labels overwrite earlier ones",
+    "native": "protocol official_crop_192mm: a cube around the reference's box, random voxels of the "
+    "reference, then of the error, in it. The official script also lets later labels overwrite earlier ones, "
+    "which is not repeated here",
+    "reach": partial(windows.reach, spacing_mm=SPACING_MM, size=SIZE),
     "grid": "128 x 128 x 128 voxels of 1.5 mm, RAS, intensities above 0 standardised per cube",
     "tiny": tiny,
 }

@@ -12,11 +12,13 @@ from umdlib.images import geometry
 from umdlib.images.grids import Grid, isotropic_ras
 from umdlib.images.volume import Volume
 from umdlib.networks.inputs import OUTSIDE, SPACING_MM, cut, on_grid
-from umdlib.prompts.prompt import Prompt
+from umdlib.prompts.prompt import Cube, Prompt
 from umdlib.segmenters.contract import Segment, Segmenter, Weights
 from umdlib.segmenters.preparation import network
 from umdlib.segmenters.systems.clicknet import asked, loader, own, restored
 from umdlib.weights import card
+
+SIZE = 24  # voxels along the edge of a cube, as `umdlib.networks.sam_med3d` has by default
 
 
 class SamMed3DSmall:
@@ -109,6 +111,19 @@ def beyond(mask: np.ndarray, image: Volume, grid: Grid, low: np.ndarray, size: i
     return rest
 
 
+def _reach(image: Volume, prompt: Prompt, wanted: np.ndarray) -> np.ndarray:
+    """Boolean (I, J, K): voxels in a cube of the first clicks or of those up to any later one."""
+    grid = isotropic_ras(image, SPACING_MM)
+    given, _ = asked(prompt, None, image, grid)
+    seen = np.zeros(image.shape, bool)
+    for count in range(1, len(given) + 1):
+        if given[:count, 3].max() > 0.5:
+            low, _ = cube(given[:count], SIZE)
+            centre = geometry.to_world(grid.affine, low + (SIZE - 1) / 2)
+            seen[Cube(SIZE * SPACING_MM, tuple(centre)).voxels(image.affine, image.shape)] = True
+    return seen
+
+
 def tiny() -> Segment:
     """A network of a few thousand random parameters."""
     from umdlib.networks.sam_med3d import SamMed3DSmall as Net
@@ -149,6 +164,7 @@ def _record(
         paper="this book; architecture of arXiv:2310.15161, training as in arXiv:2603.11627",
         code_licence="Apache-2.0",
         trained_on=f"synthetic bodies of this project, {', '.join(modalities)} only; see its card",
+        reach=_reach,
         native="the same: a cube around the first click, clicks in order, the previous mask fed back",
         grid="8 mm, RAS; a cube of 192 mm around the first click, or around the positive click "
         "nearest to the last where one lies outside",
