@@ -89,20 +89,15 @@ class Case:
         return volume.read_label_map(self.reference, values=tuple(s.value for s in self.structures))
 
     def read(self) -> tuple[Volume, LabelMap]:
-        """Image and reference, on one grid.
+        """Image and reference, on one grid; only the order of the reference's voxels may differ.
 
         Raises
         ------
         InputError
             As the two readers do, and where the two grids differ.
         """
-        image, reference = self.read_image(), self.read_reference()
-        if difference := volume.grid_difference(image, reference):
-            raise InputError(
-                f"Grid of {self.image} differs from its reference {self.reference.name}: "
-                f"{difference}. The reference must be on the grid of its image."
-            )
-        return image, reference
+        image = self.read_image()
+        return image, volume.onto_grid(self.read_reference(), image)
 
 
 @dataclass(frozen=True)

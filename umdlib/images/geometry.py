@@ -13,6 +13,10 @@ from umdlib.errors import InputError
 NEAR, DECIMALS = 1e-7, 2
 NEAR_TURNED, DECIMALS_TURNED = 2e-7, 5
 
+# Two grids are one where no corner lies farther apart. Scanners and programs round spacings and
+# positions differently: 0.0003 to 0.0016 voxels in DICOM series converted by dcm2niix and by ITK.
+TOLERANCE_VOXELS = 0.05
+
 
 def spacing_mm(affine: np.ndarray) -> tuple[float, float, float]:
     """Voxel size along I, J, K in mm.
@@ -97,6 +101,35 @@ def nearest_voxel(
     if (ijk < 0).any() or (ijk >= np.asarray(shape)).any():
         return None
     return tuple(int(v) for v in ijk)
+
+
+def corner_distance(
+    affine: np.ndarray, other: np.ndarray, shape: tuple[int, int, int]
+) -> tuple[float, float]:
+    """How far apart two affines place the corners of a grid, in voxels of the first and in mm.
+
+    Parameters
+    ----------
+    affine, other
+        (4, 4), voxel index to world (RAS+, mm).
+    shape
+        Of the grid.
+
+    Returns
+    -------
+    tuple of float
+        Largest distance along an axis of `affine` in voxels; largest distance along a world axis in mm.
+
+    Examples
+    --------
+    >>> corner_distance(np.diag([2.0, 2, 4, 1]), np.diag([2.0, 2, 4.01, 1]), (5, 5, 11))
+    (0.025, 0.1)
+    """
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape])).reshape(3, -1).T
+    there = to_world(other, corners)
+    voxels = np.abs(to_voxel(affine, there) - corners).max()
+    mm = np.abs(there - to_world(affine, corners)).max()
+    return round(float(voxels), 9), round(float(mm), 9)
 
 
 def is_orthogonal(affine: np.ndarray, *, tolerance: float = 1e-3) -> bool:

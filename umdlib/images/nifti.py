@@ -5,14 +5,16 @@ from __future__ import annotations
 import gzip
 import sys
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 
 from umdlib.errors import InputError
-from umdlib.files import replaced
-from umdlib.images import geometry
+from umdlib.files import existing, replaced
+from umdlib.images import formats
+from umdlib.images import header as headers
 
 try:  # several times as fast as zlib on label maps, in the same format
     from isal import igzip as fast_gzip
@@ -21,8 +23,12 @@ except ImportError:  # pragma: no cover - isal has no wheel for this platform
     fast_gzip, fast_zlib = gzip, zlib
 try:  # inflates long runs twice as fast as isal, noise half as fast
     from zlib_ng import gzip_ng as runs_gzip
+    from zlib_ng import zlib_ng as runs_zlib
 except ImportError:  # pragma: no cover - zlib-ng has no wheel for this platform
-    runs_gzip = fast_gzip
+    runs_gzip, runs_zlib = fast_gzip, fast_zlib
+
+# What the inflaters raise for damaged streams; isal's class is no zlib.error.
+_DAMAGE = (gzip.BadGzipFile, zlib.error, fast_zlib.error, runs_zlib.error)
 
 # A volume this many times as large as its file consists of runs: label maps, not images.
 RUNS = 20
@@ -84,7 +90,8 @@ def read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     Parameters
     ----------
     path
-        ``.nii`` or ``.nii.gz``, NIfTI-1 or -2, of either byte order.
+        NIfTI-1 or -2 in one file, compressed or not whatever its name, of either byte order; or a
+        format that `formats.read_other` reads.
 
     Returns
     -------
@@ -97,78 +104,91 @@ def read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     Raises
     ------
     InputError
-        A missing, truncated, damaged or foreign file; 2D, 4D or RGB data; an affine that is not
-        invertible.
+        A missing, truncated, damaged or foreign file; one that claims more than it or this machine
+        can hold; 2D, 4D or RGB data; a header that does not say where the voxels lie, or says two things.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"File {path} does not exist.")
+    path = _existing_file(path)
     try:
-        with _open(path) as stream:
-            header, affine = _read_header(stream, path)
-            data = empty(header.get_data_shape()[:3], header.get_data_dtype())
-            _fill(data, stream)
-            stream.read(1)  # at the end of a gzip stream its checksum is verified
-            slope, intercept = header.get_slope_inter()
+        try:
+            return _read(path, _opener(path))
+        except gzip.BadGzipFile as error:
+            if "Not a gzipped file" not in str(error):
+                raise
+            return _read(path, gzip.open)  # bytes follow the stream: only this one reads up to there
     except EOFError:
         raise InputError(f"File {path} is truncated: it ends before its last voxel.") from None
     except MemoryError:
         raise InputError(f"File {path} needs more memory than there is.") from None
-    except (gzip.BadGzipFile, zlib.error, nib.spatialimages.HeaderDataError) as error:
+    except _DAMAGE as error:
         raise InputError(f"File {path} cannot be read as NIfTI: {error}.") from None
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(f"File {path} cannot be read: {reason}.") from None
-    except Exception as error:
-        # isal and zlib-ng raise classes of their own for damaged streams
-        if type(error).__module__.startswith(("isal", "zlib_ng")):
-            raise InputError(f"File {path} cannot be read as NIfTI: {error}.") from None
-        raise
+
+
+def _read(path: Path, opener: Callable) -> tuple[np.ndarray, np.ndarray]:
+    """As `read`, by one way to open the file; damage raises what the inflater raises."""
+    with opener(path, "rb") as stream:
+        start = stream.read(4)
+        size = headers.header_size(start)
+        if size == 0:
+            start += stream.read(formats.PEEK - 4)
+            return _checked_other(path, start)
+        raw = start + stream.read(size - 4)
+        if len(raw) < size:
+            raise EOFError
+        header = headers.parse(raw, path, stored=path.stat().st_size, deflated=opener is not open)
+        stream.seek(header.offset)
+        data = empty(header.shape, header.dtype)
+        _fill(data, stream)
+        _verify_end(stream)
     data = data.astype(data.dtype.newbyteorder("="), copy=False)
-    if slope is not None and (slope, intercept) != (1.0, 0.0):
-        data = data * np.float32(slope) + np.float32(intercept or 0)
+    if (header.slope, header.intercept) != (1.0, 0.0):
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is found by the caller
+            data = data * np.float32(header.slope) + np.float32(header.intercept)
+    return data, header.affine
+
+
+def _existing_file(path: str | Path) -> Path:
+    """The file, or why there is none."""
+    found = existing(path)
+    if found is None:
+        raise InputError(f"File {path} does not exist.")
+    if found.is_dir():
+        raise formats.folder_error(found)
+    return found
+
+
+def _checked_other(path: Path, start: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """A file of another format, in Fortran order, with what holds for NIfTI."""
+    if len(start) < 4:
+        raise InputError(f"File {path} is empty." if not start else f"File {path} is truncated.")
+    data, affine = formats.read_other(path, start)
+    if data.dtype.kind not in "iuf":
+        raise InputError(f"File {path} holds {data.dtype}. A volume holds integers or real numbers.")
+    headers.check_affine(affine, path)
+    data = np.asfortranarray(data, data.dtype.newbyteorder("="))
     return data, affine
 
 
-def _open(path: Path):
-    """Stream of a file's bytes, inflated by what is fastest for it."""
-    if path.suffix.lower() != ".gz":
-        return open(path, "rb")
-    deflated = path.stat().st_size
+def _verify_end(stream) -> None:
+    """Verify a gzip stream's checksum, which stands at its end; what follows the stream is not read."""
+    try:
+        stream.read(1)
+    except gzip.BadGzipFile as error:
+        if "Not a gzipped file" not in str(error):
+            raise
+
+
+def _opener(path: Path) -> Callable:
+    """What opens a file by its first bytes, inflating it by what is fastest for it."""
     with open(path, "rb") as file:
-        file.seek(max(0, deflated - 4))
+        if file.read(2) != b"\x1f\x8b":
+            return open
+        stored = file.seek(0, 2)
+        file.seek(max(0, stored - 4))
         inflated = int.from_bytes(file.read(4), "little")  # modulo 4 GB; only the pace hangs on it
-    return (runs_gzip if inflated > RUNS * deflated else fast_gzip).open(path, "rb")
-
-
-def _read_header(stream, path: Path) -> tuple[nib.Nifti1Header, np.ndarray]:
-    """Checked header and affine; the stream is left at the first voxel."""
-    start = stream.read(4)
-    size = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
-    kind = size.get(int.from_bytes(start, "little")) or size.get(int.from_bytes(start, "big"))
-    if len(start) < 4 or kind is None:
-        raise InputError(f"File {path} is no NIfTI file: its header is missing.")
-    rest = stream.read(kind.sizeof_hdr - 4)
-    if len(rest) < kind.sizeof_hdr - 4:
-        raise EOFError
-    header = kind(start + rest)
-    shape, dtype = header.get_data_shape(), header.get_data_dtype()
-    if dtype.fields:
-        raise InputError(f"File {path} holds colours (RGB). A volume holds one value per voxel.")
-    if len(shape) < 3 or min(shape[:3]) < 2 or set(shape[3:]) - {1}:
-        raise InputError(f"File {path} has shape {shape}. A volume has three axes longer than 1.")
-    if dtype.kind not in "iuf":
-        raise InputError(f"File {path} holds {dtype}. A volume holds integers or real numbers.")
-    affine = header.get_best_affine()
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise InputError(f"The affine of {path} cannot be inverted: {affine[:3].tolist()}.")
-    if not geometry.is_orthogonal(affine, tolerance=5e-3):
-        raise InputError(
-            f"The voxel axes of {path} are not perpendicular (a tilted gantry?). Distances in mm need "
-            "that: resample it and its reference to a grid that is."
-        )
-    stream.seek(int(header.get_data_offset()) or kind.single_vox_offset)
-    return header, affine
+    return (runs_gzip if inflated > RUNS * stored else fast_gzip).open
 
 
 def _fill(data: np.ndarray, stream) -> None:

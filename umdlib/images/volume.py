@@ -1,4 +1,4 @@
-"""Volumes and label maps: checked reading and writing of NIfTI files."""
+"""Volumes and label maps: checked reading, writing of NIfTI files."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from umdlib.errors import InputError
-from umdlib.images import geometry, nifti
+from umdlib.images import geometry, nifti, orientation
 
 UNITS = ("HU", "SUV", "a.u.")
+
+# Share of the largest label by which a float32 slope and intercept may miss a whole number.
+SLOPE_ROUNDING = 8 * float(np.finfo(np.float32).eps)
 
 
 @dataclass(frozen=True)
@@ -74,31 +77,59 @@ class LabelMap:
         return geometry.spacing_mm(self.affine)
 
 
-def same_grid(a: Volume | LabelMap, b: Volume | LabelMap, *, tolerance_mm: float = 1e-3) -> bool:
-    """Whether two volumes have one shape and affines that place every corner within `tolerance_mm`."""
-    return grid_difference(a, b, tolerance_mm=tolerance_mm) is None
+def grid_difference(a: Volume | LabelMap, b: Volume | LabelMap) -> str | None:
+    """How the grids of two volumes differ, as a phrase; None where they are the same.
 
-
-def grid_difference(a: Volume | LabelMap, b: Volume | LabelMap, *, tolerance_mm: float = 1e-3) -> str | None:
-    """How the grids of two volumes differ, as a phrase; None where they are the same."""
+    They are the same where they have one shape and no corner lies more than
+    `geometry.TOLERANCE_VOXELS` apart.
+    """
     if a.shape != b.shape:
         return f"shape {a.shape} against {b.shape}"
-    corners = np.array(np.meshgrid(*[(0, n - 1) for n in a.shape])).reshape(3, -1).T
-    distance = np.abs(geometry.to_world(a.affine, corners) - geometry.to_world(b.affine, corners))
-    if distance.max() > tolerance_mm:
-        return f"a corner lies {distance.max():.3g} mm apart"
-    return None
+    voxels, mm = geometry.corner_distance(a.affine, b.affine, a.shape)
+    if voxels <= geometry.TOLERANCE_VOXELS:
+        return None
+    return (
+        f"a corner lies {voxels:.3g} voxels ({mm:.3g} mm) apart, at most {geometry.TOLERANCE_VOXELS} voxels "
+        "are allowed"
+    )
 
 
-def read_volume(path: str | Path, *, unit: str = "a.u.") -> Volume:
+def onto_grid(label_map: LabelMap, image: Volume | LabelMap) -> LabelMap:
+    """A label map on the grid of its image, reordered where only the order of its voxels differs.
+
+    Returns
+    -------
+    LabelMap
+        With the image's affine to the bit.
+
+    Raises
+    ------
+    InputError
+        If the grids differ in more than the order and direction of their axes.
+    """
+    if difference := grid_difference(image, label_map):
+        data = orientation.reordered(label_map.data, label_map.affine, image.affine, image.shape)
+        if data is None:
+            raise InputError(
+                f"Grid of {image.name} differs from its reference {label_map.name}: "
+                f"{difference}. The reference must be on the grid of its image."
+            )
+        return LabelMap(np.asfortranarray(data), image.affine, label_map.name)
+    return LabelMap(label_map.data, image.affine, label_map.name)
+
+
+def read_volume(path: str | Path, *, unit: str = "a.u.", nan: float | None = None) -> Volume:
     """Read an image.
 
     Parameters
     ----------
     path
-        NIfTI file (`.nii` or `.nii.gz`).
+        NIfTI file, compressed or not; NRRD, MetaImage and MGH in one file too.
     unit
         Unit of the intensities: HU, SUV or a.u.
+    nan
+        What voxels that are not a number become (outside the field of view: -1000 HU, 0 SUV);
+        None refuses them.
 
     Returns
     -------
@@ -112,13 +143,19 @@ def read_volume(path: str | Path, *, unit: str = "a.u.") -> Volume:
         invertible; NaN or infinite values; an image that is zero everywhere.
     """
     data, affine = nifti.read(path)
-    if not np.issubdtype(data.dtype, np.integer) and data.dtype != np.float32:
-        data = data.astype(np.float32)
-    # one pass: the sum is finite unless a value is not (an overflow to inf is checked in full)
-    if np.issubdtype(data.dtype, np.floating) and not np.isfinite(np.dot(data.ravel("K"), data.ravel("K"))):
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is counted below
+        if data.dtype.kind == "f" and data.dtype != np.float32:
+            data = data.astype(np.float32)
+        # one pass: the sum is finite unless a value is not (an overflow to inf is checked in full)
+        finite = data.dtype.kind != "f" or np.isfinite(np.dot(data.ravel("K"), data.ravel("K")))
+    if not finite:
         bad = int((~np.isfinite(data)).sum())
-        if bad:
-            raise InputError(f"{bad} voxels of {path} are NaN or infinite. All must be finite.")
+        if bad and nan is None:
+            raise InputError(
+                f"{bad} voxels of {path} are NaN or infinite. All must be finite. Outside the field of view: "
+                "write_volume(path, read_volume(path, nan=-1000)) makes them air (HU), nan=0 no activity."
+            )
+        data = np.nan_to_num(data, copy=False, nan=nan, posinf=nan, neginf=nan) if bad else data
     if not data.any():
         raise InputError(f"Every voxel of {path} is 0. An image with signal is needed.")
     return Volume(data, affine, unit, str(path))
@@ -130,7 +167,8 @@ def read_label_map(path: str | Path, *, values: tuple[int, ...] | None = None) -
     Parameters
     ----------
     path
-        NIfTI file. Floating-point files are accepted where every value is a whole number.
+        As `read_volume` takes it. Floating-point files are accepted where every value is a whole
+        number but for the rounding of a float32 slope.
     values
         The values allowed beside 0; None allows all from 1 to 65535.
 
@@ -149,12 +187,8 @@ def read_label_map(path: str | Path, *, values: tuple[int, ...] | None = None) -
     if data.dtype == np.uint8 and values is None:  # can hold no other values
         return LabelMap(data, affine, str(path))
     occurring = _occurring(data)
-    if data.dtype.kind == "f" and (np.rint(occurring) != occurring).any():
-        wrong = data[np.rint(data) != data]
-        raise InputError(
-            f"Label value {wrong.flat[0]:.6g} in {path} is not a whole number "
-            f"({wrong.size} voxels). A label map holds integers."
-        )
+    if data.dtype.kind == "f":
+        data, occurring = _whole(data, occurring, path)
     low, high = occurring.min(), occurring.max()
     if low < 0 or high > 65535:
         raise InputError(f"Label values of {path} run from {low} to {high}. Must be 0 to 65535.")
@@ -163,11 +197,34 @@ def read_label_map(path: str | Path, *, values: tuple[int, ...] | None = None) -
         stray = set(np.flatnonzero(counts).tolist()) - {0, *values}
         if stray:
             raise InputError(
-                f"Label value {min(stray)} in {path} is no structure of the cohort. "
+                f"Label value {min(stray)} in {path} is not a structure of the cohort. "
                 f"Known values: {', '.join(map(str, values))}."
             )
     data = data.astype(np.uint8 if high < 256 else np.uint16, copy=False)
     return LabelMap(data, affine, str(path))
+
+
+def _whole(data: np.ndarray, occurring: np.ndarray, path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """Label values without what the float32 slope of a header leaves of rounding.
+
+    Raises
+    ------
+    InputError
+        A value that is farther from a whole number; the value is printed in full.
+    """
+    whole = np.rint(occurring)
+    if np.array_equal(whole, occurring):
+        return data, occurring
+    finite = occurring[np.isfinite(occurring)]
+    allowed = SLOPE_ROUNDING * min(max(1.0, float(np.abs(finite).max(initial=0.0))), 65535)
+    with np.errstate(invalid="ignore"):  # of infinite values, which are far from every whole number
+        far = ~(np.abs(data - np.rint(data)) <= allowed)
+    if far.any():
+        raise InputError(
+            f"Label value {data[far].flat[0]!s} in {path} is not a whole number "
+            f"({int(far.sum())} voxels). A label map holds integers."
+        )
+    return np.rint(data), whole
 
 
 def _occurring(data: np.ndarray) -> np.ndarray:
