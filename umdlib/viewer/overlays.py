@@ -6,9 +6,10 @@ import numpy as np
 
 from umdlib.labels import Structure
 
-# Okabe & Ito (2008): missed, added, both at once; agreement in grey.
-DIFFERENCE = {"agree": "#bbbbbb", "missed": "#56b4e9", "added": "#e69f00", "both": "#cc79a7"}
+# Blue and orange that no structure has, told apart by all kinds of colour vision; agreement in grey.
+DIFFERENCE = {"agree": "#bbbbbb", "missed": "#2f6bff", "added": "#ff7a00", "both": "#b03a9e"}
 OVERLAYS = ("none", "reference", "prediction", "difference")
+OUTLINES = ("none", "reference", "prediction", "both")
 
 
 def overlay_colours(

@@ -27,6 +27,8 @@ __all__ = ["Pair", "Pane", "Prediction", "install"]
 
 ASSETS = Path(__file__).parent / "assets"
 NIIVUE = "niivue-0.69.0.umd.js"
+# Joined in this order into the one script that a page loads: the second calls the first.
+_SCRIPTS = ("umd-masks.js", "umd-viewer.js")
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,9 @@ class Pair:
     step
         Step shown first.
     overlay
-        ``"none"``, ``"reference"``, ``"prediction"`` or ``"difference"``.
+        ``"none"``, ``"reference"``, ``"prediction"`` or ``"difference"``: filled.
+    outline
+        ``"none"``, ``"reference"``, ``"prediction"`` or ``"both"``: lines in the viewer.
     spacing_mm
         Spacing aimed at on the page: whole voxels are averaged until they come nearest to it.
     titles
@@ -73,6 +77,7 @@ class Pair:
     segmenter: str = ""
     step: int = 0
     overlay: str = "reference"
+    outline: str = "none"
     spacing_mm: float = 4.0
     titles: Mapping[str, str] = field(default_factory=dict)
     step_title: str = "Corrective clicks"
@@ -83,6 +88,8 @@ class Pair:
             raise InputError(f"{len(self.panes)} panes in a viewer. It shows one or two.")
         if self.overlay not in overlays.OVERLAYS:
             raise unknown_name("overlay", self.overlay, overlays.OVERLAYS)
+        if self.outline not in overlays.OUTLINES:
+            raise unknown_name("outline", self.outline, overlays.OUTLINES)
         if self.structure:
             labels.structure(self.structure, self.structures)
         if self.segmenter and self.segmenter not in self.segmenters:
@@ -137,7 +144,7 @@ class Pair:
             f"<style>{(ASSETS / 'umd-viewer.css').read_text('utf-8')}body{{margin:0}}</style>"
             f"<body>{self._figure(source, '')}"
             f'<script>self.UMD_VOLUMES={volumes};self.UMD_ENGINE="{engine}";</script>'
-            f"<script>{(ASSETS / 'umd-viewer.js').read_text('utf-8')}</script></body></html>"
+            f"<script>{script()}</script></body></html>"
         )
         return (
             f'<iframe class="umd-frame" title="{html.escape(self._title)}" allowfullscreen '
@@ -209,6 +216,11 @@ class _Built:
     note: str
 
 
+def script() -> str:
+    """The viewer's script, as a page loads it."""
+    return "\n".join((ASSETS / name).read_text("utf-8") for name in _SCRIPTS)
+
+
 def install(static: str | Path, extra: str | Path) -> list[Path]:
     """Copy the viewer's files to where a book serves them; what is already there stays.
 
@@ -238,8 +250,8 @@ def install(static: str | Path, extra: str | Path) -> list[Path]:
     files = {Path(extra) / "vendor" / NIIVUE: engine}
     for name in ("niivue-0.69.0.LICENSE.txt", "niivue-0.69.0.json"):
         files[Path(extra) / "vendor" / name] = (vendor / name).read_bytes()
-    for name in ("umd-viewer.js", "umd-viewer.css"):
-        files[Path(static) / name] = (ASSETS / name).read_bytes()
+    files[Path(static) / "umd-viewer.js"] = script().encode()
+    files[Path(static) / "umd-viewer.css"] = (ASSETS / "umd-viewer.css").read_bytes()
     for path, content in files.items():
         if not path.is_file() or path.read_bytes() != content:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -277,6 +289,7 @@ def _build(pair: Pair) -> _Built:
             "segmenter": segmenter,
             "step": pair.step,
             "overlay": pair.overlay,
+            "outline": pair.outline,
             "xyz": [round(float(c), 1) for c in centre],
         },
         "panes": [b.config for b in built],

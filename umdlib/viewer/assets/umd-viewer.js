@@ -4,21 +4,31 @@
   "use strict";
 
   const ENGINE = "vendor/niivue-0.69.0.umd.js";
+  const ZOOM = 4; // pixels of the projection's canvas per voxel
   const MOST_OPEN = 3; // browsers keep about 16 WebGL contexts and drop the oldest silently
   const DIFFERENCES = ["agree", "missed", "added", "both"];
   const OVERLAYS = { none: "None", reference: "Reference", prediction: "Prediction", difference: "Difference" };
   const LAYOUTS = { planes: "Three planes and 3D", axial: "Axial", coronal: "Coronal", sagittal: "Sagittal", render: "3D" };
+  const OUTLINES = { none: "None", reference: "Reference", prediction: "Prediction", both: "Reference and prediction" };
+  const TOOLS = { crosshair: ["Move the crosshair", 8], window: ["Set the window", 9], pan: ["Pan and zoom", 3], distance: ["Measure a distance", 2] };
   const SLICE = { axial: 0, coronal: 1, sagittal: 2, render: 4 };
+  // plane, left, top, width, height: the axial plane is the largest
   const PLANES = {
-    tall: [[1, 0, 0, 0.36, 1], [2, 0.36, 0, 0.28, 1], [0, 0.64, 0, 0.36, 0.42], [4, 0.64, 0.42, 0.36, 0.58]],
-    flat: [[1, 0, 0, 0.5, 0.5], [2, 0.5, 0, 0.5, 0.5], [0, 0, 0.5, 0.5, 0.5], [4, 0.5, 0.5, 0.5, 0.5]],
+    tall: [[0, 0, 0, 0.56, 0.62], [4, 0, 0.62, 0.56, 0.38], [1, 0.56, 0, 0.24, 1], [2, 0.8, 0, 0.2, 1]],
+    flat: [[0, 0, 0, 0.6, 0.6], [1, 0.6, 0, 0.4, 0.5], [2, 0.6, 0.5, 0.4, 0.5], [4, 0, 0.6, 0.6, 0.4]],
   };
+  const AXES = [[0, 1, 2], [0, 2, 1], [1, 2, 0]]; // world axes of a plane: across, up, through
+  const NAMES = ["axial", "coronal", "sagittal"];
   const WINDOWS = {
     CT: [["Soft tissue, −160 to 240 HU", -160, 240], ["Lung, −1000 to 150 HU", -1000, 150],
       ["Bone, −450 to 1000 HU", -450, 1000], ["Brain, 0 to 80 HU", 0, 80], ["All, −1024 to 1016 HU", -1024, 1016]],
     PET: [["SUV 0 to 2.5", 0, 2.5], ["SUV 0 to 5", 0, 5], ["SUV 0 to 10", 0, 10], ["SUV 0 to 20", 0, 20]],
   };
+  // window that a structure needs to be seen in
+  const SUITS = { lung: { CT: [-1000, 150] }, brain: { CT: [0, 80], PET: [0, 10] } };
+  const HOT = { R: [0, 120, 235, 255, 255], G: [0, 0, 60, 190, 255], B: [0, 0, 0, 0, 220], A: [0, 110, 190, 235, 255], I: [0, 64, 128, 192, 255] };
   const SVG = "http://www.w3.org/2000/svg";
+  const { outlines, parts, world, measure, Projection } = self.UMD_MASKS;
   const open = [];
   let engine = null;
 
@@ -119,14 +129,15 @@
       this.cache = new Map();
       this.canvas = element("canvas", {
         tabindex: "0", role: "application", "aria-roledescription": "image viewer",
-        "aria-label": config.title + ". Arrow keys move the crosshair left, right, up and down in the body, Page Up and Page Down forward and back, plus and minus zoom.",
+        "aria-label": config.title + ". The wheel scrolls slices, with Ctrl it zooms. Arrow keys move the crosshair left, right, up and down in the body, Page Up and Page Down forward and back, plus and minus zoom.",
       });
       this.marks = document.createElementNS(SVG, "svg");
       for (const [key, value] of [["class", "umd-marks"], ["aria-hidden", "true"], ["preserveAspectRatio", "none"]]) this.marks.setAttribute(key, value);
       this.readout = element("output", { class: "umd-readout" }, " ");
+      this.bar = element("div", { class: "umd-scale", "aria-hidden": "true" });
       this.node = element("div", { class: "umd-pane" },
         element("div", { class: "umd-title" }, config.title),
-        element("div", { class: "umd-canvas" }, this.canvas, this.marks), this.readout);
+        element("div", { class: "umd-canvas" }, this.canvas, this.marks), this.bar, this.readout);
     }
 
     async load(root, library) {
@@ -137,14 +148,13 @@
       const nv = this.nv = new library.Niivue({
         isRadiologicalConvention: true, sagittalNoseLeft: true, backColor: light ? [1, 1, 1, 1] : [0, 0, 0, 1],
         fontColor: light ? [0.1, 0.1, 0.1, 1] : [0.9, 0.9, 0.9, 1], crosshairColor: light ? [0.75, 0, 0.35, 0.9] : [1, 0.85, 0.1, 0.9],
-        crosshairWidth: 1, crosshairWidthUnit: "mm", crosshairGap: 8, show3Dcrosshair: true, dragMode: 3, isColorbar: false, logLevel: "silent",
+        crosshairWidth: 1, crosshairWidthUnit: "mm", crosshairGap: 8, show3Dcrosshair: true, dragMode: 9, dragModePrimary: 8, isColorbar: false, logLevel: "silent",
         dragAndDropEnabled: false, loadingText: "", clipPlaneHotKey: "", cycleClipPlaneHotKey: "", viewModeHotKey: "",
         yoke3Dto2DZoom: true, fontMinPx: 14, isAntiAlias: true,
       });
       // its letter keys, its double click (which resets the window) and its wheel (which holds the page) stay off
       nv.keyDownListener = nv.keyUpListener = nv.resetBriCon = () => {};
-      const wheel = nv.wheelListener.bind(nv);
-      nv.wheelListener = (event) => { if (document.activeElement === this.canvas) wheel(event); };
+      nv.wheelListener = (event) => this.wheel(event);
       const draw = nv.drawScene.bind(nv);
       // drawing costs seconds without a graphics card: while several things change, nothing is drawn
       this.quiet = true;
@@ -155,6 +165,7 @@
       // the last column matters in 3D only: the body stays translucent around the structures
       nv.addColormap("umd-light", { R: [255, 0], G: [255, 0], B: [255, 0], A: [0, 90], I: [0, 255] });
       nv.addColormap("umd-dark", { R: [0, 255], G: [0, 255], B: [0, 255], A: [0, 70], I: [0, 255] });
+      nv.addColormap("umd-hot", HOT);
       nv.addVolume(await library.NVImage.new(buffer, "image.nii", light ? "umd-light" : "umd-dark", 1, null,
         this.config.window[0], this.config.window[1], true, 0.02, false, false, "", 0, 1, NaN, NaN, false, null, 0, null));
       const header = buffer.slice(0, 352);
@@ -166,9 +177,10 @@
         NaN, NaN, true, 0, false, false, "", 0, 1, NaN, NaN, false, null, 0, null);
       this.overlay.setColormapLabel(this.viewer.lut);
       nv.addVolume(this.overlay);
+      this.library = library;
       nv.onLocationChange = (place) => this.viewer.moved(this, place);
       for (const kind of ["pointermove", "pointerup", "wheel", "touchmove", "touchend"]) {
-        this.canvas.addEventListener(kind, () => requestAnimationFrame(() => this.viewer.follow(this)), { passive: true });
+        this.canvas.addEventListener(kind, () => requestAnimationFrame(() => { this.readWindow(); this.viewer.follow(this); }), { passive: true });
       }
       this.canvas.addEventListener("keydown", (event) => this.viewer.key(this, event));
     }
@@ -203,8 +215,8 @@
       return ijk.every((v, i) => v >= 0 && v < this.shape[i]) ? ijk[0] + this.shape[0] * (ijk[1] + this.shape[1] * ijk[2]) : -1;
     }
 
-    chosen() {
-      const { segmenter, step } = this.viewer.state;
+    chosen(segmenter = this.viewer.state.segmenter) {
+      const { step } = this.viewer.state;
       const own = this.config.predictions.filter((p) => p.segmenter === segmenter);
       const earlier = own.filter((p) => p.step <= step);
       return earlier.length ? earlier.reduce((a, b) => (b.step > a.step ? b : a)) : null;
@@ -213,9 +225,12 @@
     async paint(root) {
       const chosen = this.chosen();
       this.prediction = chosen ? await this.bits(root, chosen.bits) : null;
-      const { overlay, structure } = this.viewer.state;
+      const { overlay, second, blend } = this.viewer.state;
+      const other = second ? this.chosen(second) : null;
+      this.second = other ? await this.bits(root, other.bits) : null;
+      if (blend > 0 && !this.fused) await this.fuse(root);
       const count = this.viewer.config.structures.length;
-      const only = structure < 0 ? (2 ** count - 1) >>> 0 : (1 << structure) >>> 0;
+      const only = this.viewer.only();
       const codes = this.overlay.img;
       codes.fill(0);
       if (overlay === "difference" && this.reference && this.prediction) {
@@ -243,17 +258,63 @@
       }
     }
 
+    /* PET over the structural image, in the colours of hot metal. */
+    async fuse(root) {
+      const pet = this.viewer.fusing(this);
+      if (!pet || this.fused) return;
+      const buffer = await loadVolume(root, pet.config.image);
+      const [low, high] = this.viewer.state.windows[this.viewer.panes.indexOf(pet)];
+      this.fused = await this.library.NVImage.new(buffer, "pet.nii", "umd-hot", this.viewer.state.blend, null,
+        low, high, true, 0.02, false, false, "", 0, 1, NaN, NaN, false, null, 0, null);
+      this.nv.addVolume(this.fused);
+      this.nv.setVolume(this.fused, 1); // below the masks
+    }
+
+    /* The window as the image has it: dragging sets it in the image. */
+    readWindow() {
+      const image = this.nv?.volumes[0];
+      const windows = this.viewer.state.windows, i = this.viewer.panes?.indexOf(this) ?? -1;
+      if (!image || i < 0 || this.quiet) return;
+      if (image.cal_min !== windows[i][0] || image.cal_max !== windows[i][1]) this.viewer.window(i, [image.cal_min, image.cal_max], false);
+    }
+
+    /* One slice on, in the plane below the pointer; with Ctrl the zoom. */
+    wheel(event) {
+      if (!this.viewer.stage?.contains(document.activeElement)) return; // the page scrolls on
+      event.preventDefault();
+      if (event.ctrlKey) { this.viewer.zoom(event.deltaY < 0 ? 1.15 : 1 / 1.15); return; }
+      const scale = this.canvas.width / Math.max(this.canvas.clientWidth, 1);
+      const tile = this.tile(event.offsetX * scale, event.offsetY * scale);
+      if (!tile) { this.viewer.turn(event.deltaY < 0 ? -10 : 10); return; }
+      const through = AXES[tile.axCorSag][2], mm = [...this.viewer.state.xyz];
+      mm[through] += (event.deltaY < 0 ? 1 : -1) * this.thickness(through);
+      this.viewer.go(mm);
+    }
+
+    tile(x, y) {
+      return this.nv.screenSlices.find((tile) => {
+        let [left, top, width, height] = tile.leftTopWidthHeight;
+        if (width < 0) { left += width; width = -width; }
+        return tile.axCorSag <= 2 && x >= left && x <= left + width && y >= top && y <= top + height;
+      });
+    }
+
+    /* Voxel axis that runs most along a world axis, and the voxels' size along it. */
+    axis(w) { return [0, 1, 2].reduce((best, k) => (Math.abs(this.affine[w][k]) > Math.abs(this.affine[w][best]) ? k : best), 0); }
+    thickness(w) { return this.spacing[this.axis(w)]; }
+
+    place3(at) { return [at % this.shape[0], Math.floor(at / this.shape[0]) % this.shape[1], Math.floor(at / (this.shape[0] * this.shape[1]))]; }
+
     names(bits, at, only = -1) {
       if (!bits || at < 0) return [];
       return this.viewer.config.structures.filter((_, b) => (only < 0 || b === only) && (bits[at] >>> b) & 1).map((s) => s.title.toLowerCase());
     }
 
     clicks() {
-      const { structure } = this.viewer.state;
       const chosen = this.chosen();
       if (!chosen) return [];
       return Object.entries(chosen.clicks)
-        .filter(([name]) => structure < 0 || this.viewer.config.structures[structure].name === name)
+        .filter(([name]) => this.viewer.only() >>> this.viewer.config.structures.findIndex((s) => s.name === name) & 1)
         .flatMap(([name, clicks]) => clicks.map((c, order) => ({ name, order, mm: c.slice(0, 3), positive: c[3] === 1 })));
     }
 
@@ -279,40 +340,152 @@
           parts.push("DSC of the " + config.structures[state.structure].title.toLowerCase() + ": " + (dice === null ? "not defined" : dice.toFixed(3)));
         }
       } else if (state.segmenter) parts.push("no prediction of this segmenter");
-      return parts.join(" · ");
+      return parts.concat(this.measures(mm)).join(" · ");
     }
 
-    /* Where the clicks of the prompt lie on the slices, in pixels of the canvas. */
-    places() {
-      const clicks = this.clicks();
-      if (!clicks.length || this.nv.volumes.length < 2) return [];
-      const here = Array.from(this.nv.frac2mm(this.nv.scene.crosshairPos));
-      const places = [];
-      for (const tile of this.nv.screenSlices) {
-        if (tile.axCorSag > 2) continue;
-        const [across, up, depth] = [[0, 1, 2], [0, 2, 1], [1, 2, 0]][tile.axCorSag];
+    number(at) {
+      const { span } = this.config;
+      return span[0] + (this.bytes[at] * (span[1] - span[0])) / 255;
+    }
+
+    /* Volume, mean and largest value of the structure shown, and of a sphere around the crosshair. */
+    measures(mm) {
+      const { state } = this.viewer;
+      const ml = this.spacing.reduce((a, b) => a * b, 1) / 1000;
+      const unit = this.config.unit, digits = unit === "SUV" ? 2 : 0, words = [];
+      const say = (what, found) => { if (found) words.push(`${what}: ${(found.count * ml).toFixed(1)} ml, ${unit} mean ${found.mean.toFixed(digits)}, max ${found.most.toFixed(digits)}`); };
+      if (state.structure >= 0) {
+        const key = [state.structure, state.segmenter, state.step].join();
+        if (this.measured?.key !== key) {
+          const of = (bits) => (bits ? measure(this.size, (v) => (bits[v] >>> state.structure) & 1, (v) => this.number(v)) : null);
+          this.measured = { key, reference: of(this.reference), prediction: of(this.prediction) };
+        }
+        say("reference", this.measured.reference);
+        say("prediction", this.measured.prediction);
+      }
+      if (state.sphere) say(`sphere of ${state.sphere} mm`, this.ball(mm, state.sphere / 2));
+      return words;
+    }
+
+    ball(mm, radius) {
+      const at = this.voxel(mm);
+      if (at < 0) return null;
+      const middle = this.place3(at), reach = this.spacing.map((s) => Math.ceil(radius / s));
+      const inside = [];
+      for (let k = -reach[2]; k <= reach[2]; k++) for (let j = -reach[1]; j <= reach[1]; j++) for (let i = -reach[0]; i <= reach[0]; i++) {
+        const ijk = [middle[0] + i, middle[1] + j, middle[2] + k];
+        if (ijk.some((c, a) => c < 0 || c >= this.shape[a])) continue;
+        const v = ijk[0] + this.shape[0] * (ijk[1] + this.shape[1] * ijk[2]);
+        if (Math.hypot(...world(v, this.shape, this.affine).map((c, a) => c - mm[a])) <= radius) inside.push(v);
+      }
+      return measure(inside.length, () => true, (n) => this.number(inside[n]));
+    }
+
+    /* Parts of the difference between reference and prediction, the largest first. */
+    errors() {
+      if (!this.reference || !this.prediction) return [];
+      const only = this.viewer.only(), ml = this.spacing.reduce((a, b) => a * b, 1) / 1000;
+      const kind = (v) => {
+        const wanted = this.reference[v] & only, found = this.prediction[v] & only;
+        return wanted & ~found ? 1 : found & ~wanted ? 2 : 0;
+      };
+      return parts(kind, this.shape).map((p) => ({ what: p.kind === 1 ? "missed" : "added", ml: p.voxels * ml, mm: world(p.at, this.shape, this.affine), pane: this }));
+    }
+
+    /* Tiles of the canvas that show a plane: how millimetres become pixels there. */
+    planes() {
+      if (this.nv.volumes.length < 2) return [];
+      return this.nv.screenSlices.filter((tile) => tile.axCorSag <= 2).map((tile) => {
+        const [across, up, through] = AXES[tile.axCorSag];
         let [left, top, width, height] = tile.leftTopWidthHeight;
         const mirrored = width < 0;
         if (mirrored) { left += width; width = -width; }
-        for (const click of clicks) {
-          const away = Math.abs(click.mm[depth] - here[depth]);
-          const x = (click.mm[across] - tile.leftTopMM[0]) / tile.fovMM[0];
-          const y = (click.mm[up] - tile.leftTopMM[1]) / tile.fovMM[1];
-          if (away > 12 || Math.abs(x - 0.5) > 0.5 || Math.abs(y - 0.5) > 0.5) continue;
-          // fainter where the slice lies beside the click
-          places.push({ x: left + (mirrored ? 1 - x : x) * width, y: top + (1 - y) * height, positive: click.positive, opacity: away <= 4 ? 1 : 0.45 });
-        }
-      }
-      return places;
+        const share = (mm, axis, k) => (mm[axis] - tile.leftTopMM[k]) / tile.fovMM[k];
+        const place = (mm) => {
+          const x = share(mm, across, 0), y = share(mm, up, 1);
+          return [left + (mirrored ? 1 - x : x) * width, top + (1 - y) * height, Math.abs(x - 0.5) <= 0.5 && Math.abs(y - 0.5) <= 0.5];
+        };
+        return { across, up, through, name: NAMES[tile.axCorSag], left, top, width, height, perMm: width / Math.abs(tile.fovMM[0]), place };
+      });
     }
 
-    /* A ring with a cross (positive) or a bar (negative). */
-    drawMarks() {
+    /* All that is drawn over the image, in pixels of the canvas: paths and words. */
+    drawing() {
       const scale = this.canvas.width / Math.max(this.canvas.clientWidth, 1);
-      const drawn = this.places().map((p) => MARK.map(([plus, minus, width]) =>
-        `<path d="${markPath(p, scale)}" opacity="${p.opacity}" fill="none" stroke="${p.positive ? plus : minus}" stroke-width="${width * scale}"/>`).join(""));
+      const here = Array.from(this.nv.frac2mm(this.nv.scene.crosshairPos)).slice(0, 3);
+      const light = this.config.modality === "PET", ink = light ? "#222" : "#eee", edge = light ? "#fff" : "#000";
+      const shapes = [];
+      const clicks = this.clicks();
+      this.planes().forEach((plane, order) => {
+        shapes.push(...this.contours(plane, here, scale));
+        for (const click of clicks) {
+          const away = Math.abs(click.mm[plane.through] - here[plane.through]);
+          const [x, y, seen] = plane.place(click.mm);
+          if (away > 12 || !seen) continue;
+          // fainter where the slice lies beside the click
+          for (const [plus, minus, width] of MARK) {
+            shapes.push({ d: markPath({ x, y, positive: click.positive }, scale), stroke: click.positive ? plus : minus, width: width * scale, opacity: away <= 4 ? 1 : 0.45 });
+          }
+        }
+        const radius = this.viewer.state.sphere / 2;
+        if (radius) {
+          const [x, y] = plane.place(here), r = radius * plane.perMm;
+          for (const [stroke, width] of [[edge, 3], [ink, 1.5]]) shapes.push({ d: `M${x - r} ${y}a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0`, stroke, width: width * scale });
+        }
+        const axis = this.axis(plane.through), at = this.voxel(here);
+        const number = at < 0 ? "" : ` ${this.place3(at)[axis] + 1}/${this.shape[axis]}`;
+        shapes.push({ text: plane.name + number, x: plane.left + 6 * scale, y: plane.top + plane.height - 8 * scale, size: 11 * scale, fill: ink, edge });
+        if (order === 0) {
+          const mm = 50 * plane.perMm < plane.width * 0.45 ? 50 : 20, length = mm * plane.perMm;
+          const x = plane.left + plane.width - length - 8 * scale, y = plane.top + plane.height - 8 * scale;
+          for (const [stroke, width] of [[edge, 4], [ink, 2]]) shapes.push({ d: `M${x} ${y}h${length}`, stroke, width: width * scale });
+          shapes.push({ text: mm + " mm", x, y: y - 5 * scale, size: 11 * scale, fill: ink, edge });
+        }
+      });
+      return shapes;
+    }
+
+    /* Outlines of the masks where the slices cut them: reference solid, prediction dashed, second segmenter dotted. */
+    contours(plane, here, scale) {
+      const { outline } = this.viewer.state;
+      const sources = [];
+      if (this.reference && (outline === "reference" || outline === "both")) sources.push([this.reference, null]);
+      if (this.prediction && (outline === "prediction" || outline === "both")) sources.push([this.prediction, [6 * scale, 3 * scale]]);
+      if (this.second) sources.push([this.second, [1.5 * scale, 3 * scale]]);
+      const at = this.voxel(here);
+      if (!sources.length || at < 0) return [];
+      const [a, b, c] = [plane.across, plane.up, plane.through].map((w) => this.axis(w));
+      const strides = [1, this.shape[0], this.shape[0] * this.shape[1]];
+      const depth = this.place3(at)[c] * strides[c];
+      const ijk = this.place3(at), shapes = [];
+      const only = this.viewer.only();
+      for (const [bits, dash] of sources) {
+        this.viewer.config.structures.forEach((s, k) => {
+          if (!((only >>> k) & 1)) return;
+          const inside = (i, j) => (bits[i * strides[a] + j * strides[b] + depth] >>> k) & 1;
+          let d = "";
+          for (const line of outlines(inside, this.shape[a], this.shape[b])) {
+            line.forEach(([i, j], n) => {
+              [ijk[a], ijk[b]] = [i, j];
+              const mm = this.affine.map((row) => row[0] * ijk[0] + row[1] * ijk[1] + row[2] * ijk[2] + row[3]);
+              const [x, y] = plane.place(mm);
+              d += (n ? "L" : "M") + x.toFixed(1) + " " + y.toFixed(1);
+            });
+            d += "Z";
+          }
+          if (!d) return;
+          const colour = only === (1 << k) >>> 0 ? (this.config.modality === "PET" ? "#0a7d32" : "#7CFC00") : s.colour;
+          shapes.push({ d, stroke: this.config.modality === "PET" ? "#fff" : "#000", width: 3 * scale, opacity: 0.6 }, { d, stroke: colour, width: 1.6 * scale, dash });
+        });
+      }
+      return shapes;
+    }
+
+    drawMarks() {
       this.marks.setAttribute("viewBox", `0 0 ${this.canvas.width} ${this.canvas.height}`);
-      this.marks.innerHTML = drawn.join("");
+      this.marks.innerHTML = this.drawing().map((s) => (s.text
+        ? `<text x="${s.x}" y="${s.y}" font-size="${s.size}" fill="${s.fill}" stroke="${s.edge}" stroke-width="${s.size / 5}" paint-order="stroke">${s.text}</text>`
+        : `<path d="${s.d}" opacity="${s.opacity ?? 1}" fill="none" stroke="${s.stroke}" stroke-width="${s.width}"${s.dash ? ` stroke-dasharray="${s.dash}"` : ""}/>`)).join("");
     }
 
     picture() {
@@ -321,14 +494,31 @@
       [copy.width, copy.height] = [this.canvas.width, this.canvas.height];
       const pen = copy.getContext("2d");
       pen.drawImage(this.canvas, 0, 0);
-      const scale = copy.width / Math.max(this.canvas.clientWidth, 1);
-      for (const place of this.places()) {
-        for (const [plus, minus, width] of MARK) {
-          [pen.globalAlpha, pen.strokeStyle, pen.lineWidth] = [place.opacity, place.positive ? plus : minus, width * scale];
-          pen.stroke(new Path2D(markPath(place, scale)));
+      for (const s of this.drawing()) {
+        pen.globalAlpha = s.opacity ?? 1;
+        if (s.text) {
+          [pen.font, pen.fillStyle, pen.strokeStyle, pen.lineWidth] = [`${s.size}px sans-serif`, s.fill, s.edge, s.size / 5];
+          pen.strokeText(s.text, s.x, s.y);
+          pen.fillText(s.text, s.x, s.y);
+        } else {
+          [pen.strokeStyle, pen.lineWidth] = [s.stroke, s.width];
+          pen.setLineDash(s.dash || []);
+          pen.stroke(new Path2D(s.d));
         }
       }
       return copy;
+    }
+
+    /* The colour bar below the image: what black and white, and hot metal, mean. */
+    colourBar() {
+      const { windows, blend } = this.viewer.state;
+      const pet = this.viewer.fusing(this);
+      const word = (v, unit) => (unit === "SUV" ? v.toFixed(1) : v.toFixed(0));
+      const strip = ([low, high], unit, colours) => [element("span", {}, word(low, unit)), element("i", { style: `background:linear-gradient(to right,${colours})` }), element("span", {}, word(high, unit) + " " + unit)];
+      const own = windows[this.viewer.panes.indexOf(this)];
+      const parts = strip(own, this.config.unit, this.config.modality === "PET" ? "#fff,#000" : "#000,#fff");
+      if (pet && blend > 0) parts.push(...strip(windows[this.viewer.panes.indexOf(pet)], "SUV", "#000,#780000,#eb3c00,#ffbe00,#ffffdc"));
+      this.bar.replaceChildren(...parts);
     }
 
     arrange(layout) {
@@ -380,9 +570,39 @@
       const { start, structures } = this.config;
       this.state = {
         structure: structures.findIndex((s) => s.name === start.structure), overlay: start.overlay,
-        segmenter: start.segmenter, step: start.step, opacity: 0.5, layout: "planes",
-        windows: this.config.panes.map((p) => p.window), xyz: start.xyz, zoom: [0, 0, 0, 1], turn: [160, 10],
+        segmenter: start.segmenter, step: start.step, opacity: 0.5, layout: "planes", outline: start.outline || "none",
+        second: "", blend: 0, sphere: 0, some: 0, tool: "crosshair", cross: true, mip: false, angle: 0,
+        windows: this.config.panes.map((p) => [...p.window]), xyz: start.xyz, zoom: [0, 0, 0, 1], turn: [160, 10],
       };
+      this.suit();
+    }
+
+    /* Bits of the structures that are shown. */
+    only() {
+      const { structure, some } = this.state;
+      return (structure >= 0 ? 1 << structure : structure === -2 ? some : 2 ** this.config.structures.length - 1) >>> 0;
+    }
+
+    /* The pane whose PET can lie on a pane's structural image. */
+    fusing(pane) {
+      return pane.config.modality === "PET" ? null : this.panes?.find((p) => p.config.modality === "PET") || null;
+    }
+
+    /* A window that the structure can be seen in, unless somebody has chosen one. */
+    suit() {
+      const { config, state } = this;
+      const wanted = SUITS[config.structures[state.structure]?.name] || {};
+      config.panes.forEach((pane, i) => { if (!state.chosen?.[i]) state.windows[i] = [...(wanted[pane.modality] || pane.window)]; });
+    }
+
+    /* Sets a pane's window; `draw` is false where the image has it already. */
+    window(i, values, draw = true) {
+      if (!values.every(Number.isFinite) || values[0] >= values[1]) return;
+      this.state.windows[i] = values;
+      (this.state.chosen ||= {})[i] = true;
+      this.fields?.windows[i]();
+      if (draw) this.set({});
+      else this.panes[i].colourBar();
     }
 
     colours() {
@@ -417,6 +637,8 @@
           await pane.load(this.root, library);
           if (!this.panes) { this.note(""); return; } // closed meanwhile
         }
+        this.stage.querySelector(".umd-bars").replaceWith(this.controls()); // the sliders need the images' sizes
+        this.stage.querySelector("select")?.focus({ preventScroll: true });
         await this.show(false);
         this.go(this.state.xyz);
         this.note("");
@@ -435,7 +657,9 @@
       const at = open.indexOf(this);
       if (at >= 0) open.splice(at, 1);
       if (document.fullscreenElement === this.stage) document.exitFullscreen?.();
-      this.observer?.disconnect();
+      clearInterval(this.turning);
+      this.turning = 0;
+      this.mip = this.wrong = null;
       this.panes?.forEach((p) => p.release());
       this.panes = null;
       this.stage?.remove();
@@ -448,45 +672,196 @@
     build() {
       this.live = element("div", { class: "umd-hidden", "aria-live": "polite" });
       this.legend = element("div", { class: "umd-legend" });
+      this.board = element("div", { class: "umd-panes" }, ...this.panes.map((p) => p.node));
       this.stage = element("div", { class: "umd-stage", role: "group", "aria-label": this.config.title },
-        this.controls(), element("div", { class: "umd-panes" }, ...this.panes.map((p) => p.node)), this.legend, this.live);
+        element("div", { class: "umd-bars" }), this.board, this.legend, this.live);
       this.poster.after(this.stage);
       this.figure.classList.add("umd-is-open");
-      this.stage.querySelector("select")?.focus({ preventScroll: true });
     }
 
     controls() {
+      this.fields = { windows: [] };
+      return element("div", { class: "umd-bars" }, this.whatControls(), this.howControls(), this.buttons());
+    }
+
+    /* What is shown: structures, masks, segmenters, step. */
+    whatControls() {
       const { config, state } = this;
       const bar = element("div", { class: "umd-bar" });
-      const add = (text, control) => { bar.append(labelled(text, control)); return control; };
-      add("Structure", select([["-1", "All structures"], ...config.structures.map((s, i) => [String(i), s.title])],
-        String(state.structure), (v) => this.set({ structure: Number(v) })));
-      const kinds = Object.entries(OVERLAYS).filter(([k]) => k === "none" || (k === "reference" ? config.panes.some((p) => p.reference) : config.segmenters.length));
-      add("Overlay", select(kinds, state.overlay, (v) => this.set({ overlay: v })));
-      if (config.segmenters.length) add("Segmenter", select(config.segmenters.map((s) => [s.name, s.title]), state.segmenter, (v) => this.set({ segmenter: v })));
+      const add = (text, control) => bar.append(labelled(text, control));
+      const several = element("fieldset", { class: "umd-several" }, element("legend", {}, "Structures shown"));
+      config.structures.forEach((s, k) => {
+        const box = element("input", { type: "checkbox", onchange: () => this.set({ some: (state.some ^ (1 << k)) >>> 0 }) });
+        box.checked = Boolean((state.some >>> k) & 1);
+        several.append(element("label", {}, box, element("i", { style: "background:" + s.colour }), s.title));
+      });
+      several.hidden = state.structure !== -2;
+      add("Structure", select([["-1", "All structures"], ["-2", "Several …"], ...config.structures.map((s, i) => [String(i), s.title])],
+        String(state.structure), (v) => {
+          const structure = Number(v);
+          several.hidden = structure !== -2;
+          if (structure === -2 && !state.some && state.structure >= 0) { state.some = (1 << state.structure) >>> 0; several.querySelectorAll("input")[state.structure].checked = true; }
+          state.structure = structure;
+          this.suit();
+          this.fields.windows.forEach((refresh) => refresh());
+          this.set({});
+        }));
+      const has = (kind) => kind === "none" || (kind === "reference" ? config.panes.some((p) => p.reference) : config.segmenters.length);
+      add("Overlay", select(Object.entries(OVERLAYS).filter(([k]) => has(k)), state.overlay, (v) => this.set({ overlay: v })));
+      add("Outlines", select(Object.entries(OUTLINES).filter(([k]) => has(k)), state.outline, (v) => this.set({ outline: v })));
+      const named = config.segmenters.map((s) => [s.name, s.title]);
+      if (named.length) add("Segmenter", select(named, state.segmenter, (v) => this.set({ segmenter: v })));
+      if (named.length > 1) add("Second segmenter (dotted)", select([["", "None"], ...named], state.second, (v) => this.set({ second: v })));
       const last = Math.max(0, ...config.panes.flatMap((p) => p.predictions.map((q) => q.step)));
       if (last) {
         const shown = element("b", {}, String(state.step));
-        const slider = element("input", { type: "range", min: 0, max: last, step: 1, value: state.step, 
+        const slider = element("input", { type: "range", min: 0, max: last, step: 1, value: state.step,
           oninput: () => { shown.textContent = slider.value; this.set({ step: Number(slider.value) }); } });
         add([config.step_title + ": ", shown], slider);
       }
       const opacity = element("input", { type: "range", min: 0, max: 1, step: 0.05, value: state.opacity, oninput: () => this.set({ opacity: Number(opacity.value) }) });
       add("Opacity", opacity);
-      config.panes.forEach((pane, i) => {
-        const presets = WINDOWS[pane.modality] || [["Full", 0, pane.span[1]], ["Usual", ...pane.window], ["Dark tissue", 0, pane.window[1] / 2]];
-        const now = presets.findIndex((p) => p[1] === state.windows[i][0] && p[2] === state.windows[i][1]);
-        add("Window, " + pane.title, select(presets.map((p, k) => [String(k), p[0]]), String(Math.max(now, 0)),
-          (v) => { state.windows[i] = presets[v].slice(1); this.set({}); }));
-      });
+      bar.append(several);
+      return bar;
+    }
+
+    /* How it is shown: windows, fusion, planes, what dragging does. */
+    howControls() {
+      const { config, state } = this;
+      const bar = element("div", { class: "umd-bar" });
+      const add = (text, control) => bar.append(labelled(text, control));
+      config.panes.forEach((pane, i) => this.windowFields(bar, pane, i));
+      if (this.panes.some((p) => this.fusing(p))) {
+        const blend = element("input", { type: "range", min: 0, max: 1, step: 0.05, value: state.blend, oninput: () => this.set({ blend: Number(blend.value) }) });
+        add("PET on " + config.panes.find((p) => p.modality !== "PET").title, blend);
+      }
       add("View", select(Object.entries(LAYOUTS), state.layout, (v) => this.set({ layout: v })));
+      const { affine, shape } = this.panes[0], axis = this.panes[0].axis(2);
+      const ends = [affine[2][3], affine[2][3] + affine[2][axis] * (shape[axis] - 1)].sort((p, q) => p - q);
+      const slice = this.fields.slice = element("input", { type: "range", min: ends[0], max: ends[1], step: Math.abs(affine[2][axis]), value: state.xyz[2],
+        oninput: () => this.go([state.xyz[0], state.xyz[1], Number(slice.value)]) });
+      add("Axial slice", slice);
+      add("Dragging", select(Object.entries(TOOLS).map(([k, [text]]) => [k, text]), state.tool, (v) => this.set({ tool: v })));
+      add("Sphere", select([["0", "None"], ["10", "10 mm"], ["20", "20 mm"], ["30", "30 mm"]], String(state.sphere), (v) => this.set({ sphere: Number(v) })));
+      return bar;
+    }
+
+    /* A preset and two numbers per image; for PET a slider too. */
+    windowFields(bar, pane, i) {
+      const { state } = this;
+      const presets = WINDOWS[pane.modality] || [["Full", 0, pane.span[1]], ["Usual", ...pane.window], ["Dark tissue", 0, pane.window[1] / 2]];
+      const list = select([...presets.map((p, k) => [String(k), p[0]]), ["own", "Own numbers"]], "own", (v) => { if (v !== "own") this.window(i, presets[v].slice(1)); });
+      bar.append(labelled("Window, " + pane.title, list));
+      const step = pane.unit === "HU" ? 10 : pane.unit === "SUV" ? 0.5 : "any";
+      const ends = [0, 1].map((k) => element("input", { type: "number", step, "aria-label": `${pane.title} window ${k ? "to" : "from"} (${pane.unit})`,
+        onchange: () => this.window(i, ends.map((e) => e.valueAsNumber)) }));
+      bar.append(element("div", { class: "umd-field umd-ends" }, ...ends));
+      const slider = pane.unit === "SUV" ? element("input", { type: "range", min: 0.5, max: 20, step: 0.5, oninput: () => this.window(i, [state.windows[i][0], slider.valueAsNumber]) }) : null;
+      if (slider) bar.append(labelled("SUV up to", slider));
+      const refresh = () => {
+        const [low, high] = state.windows[i], now = presets.findIndex((p) => p[1] === low && p[2] === high);
+        list.value = now < 0 ? "own" : String(now);
+        ends.forEach((end, k) => { end.value = Number(state.windows[i][k].toPrecision(4)); });
+        if (slider) slider.value = high;
+      };
+      this.fields.windows[i] = refresh;
+      refresh();
+    }
+
+    buttons() {
+      const { state } = this;
       const button = (text, label, action) => element("button", { type: "button", title: label, "aria-label": label, onclick: action }, text);
-      bar.append(element("div", { class: "umd-buttons" },
-        button("+", "Zoom in", () => this.zoom(1.25)), button("−", "Zoom out", () => this.zoom(0.8)),
+      const toggle = (text, key, label) => {
+        const node = button(text, label, () => { this.set({ [key]: !state[key] }); node.setAttribute("aria-pressed", String(state[key])); });
+        node.setAttribute("aria-pressed", String(state[key]));
+        return node;
+      };
+      return element("div", { class: "umd-buttons" },
+        this.config.segmenters.length ? button("Largest error", "Go to the largest error, then to the next", () => this.nextError()) : null,
+        this.panes.some((p) => p.config.modality === "PET") ? toggle("MIP", "mip", "MIP of PET: maximum intensity projection that turns") : null,
+        toggle("Crosshair", "cross", "Crosshair on or off"),
+        button("+", "Zoom in (+)", () => this.zoom(1.25)), button("−", "Zoom out (−)", () => this.zoom(0.8)),
         button("Reset", "Reset the view", () => this.restart()), button("Screenshot", "Save a screenshot", () => this.screenshot()),
         button("Link", "Copy a link to this view", () => this.link()), button("Full screen", "Full screen", () => this.fullscreen()),
-        button("Close", "Close the viewer", () => { this.close(); this.button.focus(); })));
-      return bar;
+        button("Close", "Close the viewer", () => { this.close(); this.button.focus(); }));
+    }
+
+    /* The errors of all images from the largest on, one for each call. */
+    nextError() {
+      const { state } = this;
+      const key = [state.structure, state.some, state.segmenter, state.step].join();
+      if (this.wrong?.key !== key) this.wrong = { key, at: -1, list: this.panes.flatMap((p) => p.errors()).sort((a, b) => b.ml - a.ml) };
+      const { list } = this.wrong;
+      if (!list.length) { this.say("Reference and prediction are the same here."); return; }
+      this.wrong.at = (this.wrong.at + 1) % list.length;
+      const error = list[this.wrong.at];
+      this.go(error.mm);
+      this.say(`Error ${this.wrong.at + 1} of ${list.length}: ${error.ml.toFixed(1)} ml ${error.what}, ${error.pane.config.title}.`);
+    }
+
+    say(words) {
+      this.legend.querySelector(".umd-said")?.remove();
+      this.legend.append(element("span", { class: "umd-said" }, words));
+      this.live.textContent = words;
+    }
+
+    /* ---- the projection that turns ---- */
+
+    showProjection() {
+      if (!this.state.mip) { this.mip?.node.remove(); this.mip = null; clearInterval(this.turning); this.turning = 0; return; }
+      if (!this.mip) this.makeProjection();
+      this.drawProjection();
+    }
+
+    makeProjection() {
+      const pane = this.panes.find((p) => p.config.modality === "PET");
+      const projection = new Projection(pane.bytes, pane.shape, pane.affine, pane.spacing);
+      const canvas = element("canvas", { class: "umd-projection", role: "img", "aria-label": "Maximum intensity projection of PET",
+        onclick: (event) => {
+          const box = canvas.getBoundingClientRect(), scale = Math.max(projection.width / box.width, projection.height / box.height);
+          const column = Math.floor((event.clientX - box.left - box.width / 2) * scale + projection.width / 2);
+          const row = Math.floor((event.clientY - box.top - box.height / 2) * scale + projection.height / 2);
+          const mm = projection.hottest(this.state.angle, column, row);
+          if (mm) this.go(mm);
+        } });
+      [canvas.width, canvas.height] = [ZOOM * projection.width, ZOOM * projection.height];
+      const angle = element("input", { type: "range", min: 0, max: 350, step: 10, value: this.state.angle,
+        oninput: () => { this.state.angle = angle.valueAsNumber; this.drawProjection(); } });
+      const turn = element("button", { type: "button", "aria-pressed": "false", onclick: () => {
+        if (this.turning) { clearInterval(this.turning); this.turning = 0; }
+        else this.turning = setInterval(() => this.turn(10), 150);
+        turn.setAttribute("aria-pressed", String(Boolean(this.turning)));
+      } }, "Turn");
+      const node = element("div", { class: "umd-pane umd-mip" }, element("div", { class: "umd-title" }, "PET, maximum intensity projection"),
+        element("div", { class: "umd-canvas umd-light" }, canvas), element("div", { class: "umd-bar" }, labelled("Angle", angle), turn));
+      this.mip = { node, canvas, projection, pane, angle };
+      this.board.append(node);
+    }
+
+    turn(degrees) {
+      if (!this.mip) return;
+      this.state.angle = (this.state.angle + degrees + 360) % 360;
+      this.mip.angle.value = this.state.angle;
+      this.drawProjection();
+    }
+
+    drawProjection() {
+      if (!this.mip) return;
+      const { canvas, projection, pane } = this.mip;
+      const { width, height, bytes } = projection.frame(this.state.angle);
+      const [low, high] = this.state.windows[this.panes.indexOf(pane)], { span } = pane.config;
+      const grey = Uint8ClampedArray.from({ length: 256 }, (_, b) => 255 - (255 * (span[0] + (b * (span[1] - span[0])) / 255 - low)) / (high - low));
+      const pen = canvas.getContext("2d"), small = element("canvas", { width, height }), image = new ImageData(width, height);
+      for (let p = 0; p < bytes.length; p++) {
+        image.data[4 * p] = image.data[4 * p + 1] = image.data[4 * p + 2] = grey[bytes[p]];
+        image.data[4 * p + 3] = 255;
+      }
+      small.getContext("2d").putImageData(image, 0, 0);
+      pen.drawImage(small, 0, 0, canvas.width, canvas.height);
+      const [x, y] = projection.place(this.state.angle, this.state.xyz).map((c) => ZOOM * c);
+      pen.strokeStyle = "#b0003a";
+      pen.lineWidth = 1.5;
+      pen.stroke(new Path2D(`M${x - 22} ${y}h16M${x + 6} ${y}h16M${x} ${y - 22}v16M${x} ${y + 6}v16`));
     }
 
     async set(change) {
@@ -510,17 +885,26 @@
         const image = pane.nv.volumes[0];
         [image.cal_min, image.cal_max] = state.windows[i];
         pane.overlay.opacity = state.opacity;
+        pane.nv.opts.dragModePrimary = TOOLS[state.tool][1];
+        pane.nv.opts.crosshairWidth = state.cross ? 1 : 0;
         if (pane.layout !== state.layout) { pane.arrange(state.layout); pane.layout = state.layout; }
+        if (pane.fused) {
+          pane.fused.opacity = state.blend;
+          [pane.fused.cal_min, pane.fused.cal_max] = state.windows[this.panes.indexOf(this.fusing(pane))];
+        }
         await pane.paint(this.root);
         if (change !== this.change || !this.panes) return; // a later change has taken over
       }
-      for (const pane of this.panes) { pane.quiet = false; if (draw) pane.nv.drawScene(); }
+      for (const pane of this.panes) { pane.quiet = false; pane.colourBar(); if (draw) pane.nv.drawScene(); }
+      this.showProjection();
       this.describe();
       this.figure.dataset.umdShown = Number(this.figure.dataset.umdShown || 0) + 1;
     }
 
     describe() {
       for (const pane of this.panes || []) pane.readout.textContent = pane.describe(this.state.xyz);
+      if (this.fields?.slice) this.fields.slice.value = this.state.xyz[2];
+      this.drawProjection();
       clearTimeout(this.timer);
       this.timer = setTimeout(() => {
         if (this.panes) this.live.textContent = this.panes.map((p) => p.config.title + ": " + p.readout.textContent).join(". ");
@@ -536,8 +920,13 @@
         const words = { agree: "agreement", missed: "missed (false negative)", added: "added (false positive)", both: "wrong structure" };
         for (const k of DIFFERENCES) if (k !== "both" || state.structure < 0) items.push(swatch(config.difference[k], words[k]));
       } else if (state.overlay !== "none") {
-        for (const s of state.structure < 0 ? config.structures : [config.structures[state.structure]]) items.push(swatch(s.colour, s.title));
+        config.structures.forEach((s, k) => { if ((this.only() >>> k) & 1) items.push(swatch(s.colour, s.title)); });
       }
+      const line = (kind, text) => element("span", { class: "umd-key" }, element("i", { class: "umd-line umd-" + kind }), text);
+      const titled = (name) => config.segmenters.find((s) => s.name === name)?.title || name;
+      if (state.outline === "reference" || state.outline === "both") items.push(line("solid", "reference"));
+      if (state.outline === "prediction" || state.outline === "both") items.push(line("dashed", titled(state.segmenter)));
+      if (state.second) items.push(line("dotted", titled(state.second)));
       const clicks = state.structure < 0 ? [] : this.panes[0].clicks().concat(this.panes.length > 1 ? this.panes[1].clicks() : []);
       const seen = new Set();
       for (const click of clicks) {
@@ -547,7 +936,7 @@
         items.push(element("button", { type: "button", class: "umd-click", onclick: () => this.go(click.mm) },
           (click.positive ? "+ click " : "− click ") + (click.order + 1)));
       }
-      const state_key = JSON.stringify([state.overlay, state.structure, state.segmenter, [...seen]]);
+      const state_key = JSON.stringify([state.overlay, state.structure, state.some, state.outline, state.second, state.segmenter, [...seen]]);
       if (this.explained !== state_key || !this.legend.hasChildNodes()) this.legend.replaceChildren(...items);
       this.explained = state_key;
     }
@@ -619,7 +1008,7 @@
 
     restart() {
       this.reset();
-      this.stage.querySelector(".umd-bar").replaceWith(this.controls());
+      this.stage.querySelector(".umd-bars").replaceWith(this.controls());
       this.panes.forEach((p) => { p.layout = ""; });
       this.show(false).then(() => this.go(this.state.xyz));
     }
@@ -656,6 +1045,7 @@
       const words = new URLSearchParams({
         viewer: config.name, structure: state.structure < 0 ? "" : config.structures[state.structure].name, overlay: state.overlay,
         segmenter: state.segmenter, step: state.step, opacity: state.opacity, layout: state.layout,
+        outline: state.outline, second: state.second, blend: state.blend, sphere: state.sphere, some: state.some, mip: Number(state.mip), angle: state.angle,
         xyz: state.xyz.map((v) => v.toFixed(1)).join("_"), zoom: state.zoom.map((v) => Number(v).toFixed(2)).join("_"),
         turn: state.turn.map((v) => Number(v).toFixed(0)).join("_"), windows: state.windows.map((w) => w.join("_")).join("__"),
       });
@@ -669,7 +1059,14 @@
       };
       const { state, config } = this;
       const known = (key, list) => { if (list.includes(words.get(key))) state[key] = words.get(key); };
-      state.structure = config.structures.findIndex((s) => s.name === words.get("structure"));
+      if (words.has("structure")) state.structure = config.structures.findIndex((s) => s.name === words.get("structure"));
+      state.some = parseInt(words.get("some"), 10) || 0;
+      if (state.some) state.structure = state.structure < 0 ? -2 : state.structure;
+      known("outline", Object.keys(OUTLINES));
+      known("second", config.segmenters.map((s) => s.name));
+      for (const [key, low, high] of [["blend", 0, 1], ["sphere", 0, 100], ["angle", 0, 359]]) state[key] = Math.min(high, Math.max(low, Number(words.get(key)) || 0));
+      state.mip = words.get("mip") === "1";
+      this.suit();
       known("overlay", Object.keys(OVERLAYS));
       known("layout", Object.keys(LAYOUTS));
       known("segmenter", config.segmenters.map((s) => s.name));
@@ -679,7 +1076,10 @@
       state.zoom = numbers("zoom", 4) || state.zoom;
       state.turn = numbers("turn", 2) || state.turn;
       const windows = (words.get("windows") || "").split("__").map((w) => w.split("_").map(Number));
-      if (windows.length === config.panes.length && windows.flat().every(Number.isFinite)) state.windows = windows;
+      if (windows.length === config.panes.length && windows.flat().every(Number.isFinite)) {
+        state.windows = windows;
+        state.chosen = windows.map(() => true);
+      }
     }
 
     async link() {
@@ -687,8 +1087,7 @@
       if (!self.UMD_ENGINE) history.replaceState(null, "", this.address());
       let said = "The link to this view is in the address bar.";
       try { await navigator.clipboard.writeText(url); said = "The link to this view is on the clipboard."; } catch { /* not allowed here: the address bar has it */ }
-      this.live.textContent = said;
-      this.legend.append(element("span", { class: "umd-said" }, said));
+      this.say(said);
     }
 
     fullscreen() {

@@ -172,6 +172,64 @@ def test_a_pair_opens_from_a_file_shows_pixels_and_is_linked(site, visit):
     assert again.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+def held(page, words):
+    """Wait until a condition on the figure `f` of the phantom holds."""
+    page.wait_for_function(f"(() => {{ const f = document.getElementById('phantom'); return {words}; }})()")
+
+
+def test_what_a_pet_reader_expects(site, visit):
+    page = visit(f"file://{site}/results/page.html")
+    figure = opened(page)
+    z = figure.locator(".umd-readout").first.inner_text().split("z ")[1].split(" ")[0]
+    number = figure.locator(".umd-marks text").first.text_content()
+    assert number.startswith("axial ") and "50 mm" in figure.locator(".umd-marks").first.text_content()
+    # the wheel scrolls slices of the plane below the pointer
+    box = figure.locator("canvas[role=application]").first.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.2, box["y"] + box["height"] * 0.3)
+    page.mouse.wheel(0, -100)
+    held(page, f"!f.querySelector('.umd-readout').textContent.includes('z {z} ')")
+    assert figure.locator(".umd-marks text").first.text_content() != number
+    # outlines: reference solid, first segmenter dashed, second dotted
+    choose(figure, "Outlines", "both")
+    choose(figure, "Second segmenter (dotted)", "threshold")
+    dashes = figure.locator(".umd-marks path").evaluate_all(
+        "l => l.map(p => p.getAttribute('stroke-dasharray'))"
+    )
+    assert len({d for d in dashes if d}) == 2
+    assert "threshold" in figure.locator(".umd-legend").inner_text()
+    # numbers of the window, and the bar that says what they mean
+    figure.get_by_label("PET window to (SUV)").fill("8")
+    figure.get_by_label("PET window to (SUV)").press("Tab")
+    held(page, "f.querySelectorAll('.umd-scale')[1].textContent.includes('8.0 SUV')")
+    assert figure.get_by_label("Window, PET").input_value() == "own"
+    # PET in colour on CT: grey becomes red
+    chroma = lambda: np.ptp(pixels(figure), axis=-1).mean()  # noqa: E731
+    before = chroma()
+    figure.get_by_label("PET on CT").fill("0.7")
+    held(page, "f.querySelectorAll('.umd-scale')[0].textContent.includes('SUV')")
+    page.wait_for_timeout(1500)
+    assert chroma() > before + 5
+    choose(figure, "Sphere", "20")
+    assert "sphere of 20 mm: 4." in figure.locator(".umd-readout").nth(1).inner_text()
+    # a projection that turns; a click goes to the hottest point behind it
+    figure.get_by_role("button", name="MIP").click()
+    figure.locator(".umd-projection").wait_for()
+    place = figure.locator(".umd-projection").bounding_box()
+    where = {"x": place["width"] / 2, "y": place["height"] * 0.15}
+    figure.locator(".umd-projection").click(position=where)
+    held(page, "/z 2\\d\\d mm/.test(f.querySelector('.umd-readout').textContent)")
+    # the largest error lies where reference and prediction differ
+    figure.get_by_role("button", name="Largest error").click()
+    assert "Error 1 of" in figure.locator(".umd-legend").inner_text()
+    told = figure.locator(".umd-readout").first.inner_text()
+    assert ("reference: liver" in told) != ("prediction: liver" in told)
+    # several structures at once
+    choose(figure, "Structure", "-2")
+    figure.get_by_label("Spleen", exact=True).check()
+    choose(figure, "Overlay", "reference")
+    assert {"Liver", "Spleen"} <= set(figure.locator(".umd-legend").inner_text().split("\n"))
+
+
 @pytest.mark.slow
 def test_at_most_three_stay_open_and_a_closed_one_opens_again(site, visit):
     page = visit(f"file://{site}/results/page.html")

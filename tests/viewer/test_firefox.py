@@ -9,7 +9,7 @@ import pytest
 import viewer_phantom as phantom
 from firefox import Firefox
 from PIL import Image
-from test_viewer_browser import HEAD
+from test_browser import HEAD
 
 from umdlib.viewer import pair as viewers
 
