@@ -251,7 +251,7 @@ def test_a_metric_without_a_better_end_has_no_best_and_no_mark(scores):
 def test_telescoping_gaps_add_up():
     """reported − common = harness gap + data gap + prompt gap, where every term exists."""
     table = score_table(n_subjects=6, structures=["liver"], gap={"sam_med3d_turbo": -0.1}, seed=2)
-    native = table.assign(prompt="official_random", dice=table["dice"] + 0.02)
+    native = table.assign(prompt="official_crop_192mm", dice=table["dice"] + 0.02)
     both = pd.concat([table, native], ignore_index=True)
     harness = {("sam_med3d_turbo", "CT"): 0.77}
     result = reported_table(published.read("umd_table3"), both, harness=harness)
@@ -261,6 +261,19 @@ def test_telescoping_gaps_add_up():
     assert (row["reported"], row["printed"]) == (0.790, 0.404)
     assert row["harness_gap"] == pytest.approx(0.02)
     assert row["prompt_gap"] == pytest.approx(0.02)
+
+
+def test_a_protocol_is_native_to_the_system_whose_authors_use_it():
+    """SAM-Med3D's sampler without its crop is nobody's; nnInteractive publishes no rule for a click."""
+    names = {"sam_med3d_turbo": 0.0, "nninteractive": 0.0, "segvol": 0.0}
+    table = score_table(n_subjects=4, structures=["liver"], gap=names)
+    drawn = [table.assign(prompt=p) for p in ("official_random", "random")]
+    result = reported_table(published.read("umd_table3"), pd.concat([table, *drawn], ignore_index=True))
+    result = result[result["session"].eq("petct")].set_index(["segmenter", "modality"])
+    assert result["native"].notna().groupby("segmenter").all()[["segvol"]].all()
+    assert result.loc["sam_med3d_turbo", "native"].isna().all()
+    assert set(result.loc["sam_med3d_turbo", "why_native"]) == {"its own protocol was not run"}
+    assert set(result.loc["nninteractive", "why_native"]) == {"its authors publish no rule for a click"}
 
 
 def test_cells_that_cannot_be_computed_say_why(scores):
@@ -283,6 +296,19 @@ def test_effort_counts_coordinates_and_gains_pair_within_the_subject():
     assert pet.loc[1, "gain"] == pytest.approx((wide[1] - wide[0]).mean())
     assert np.isnan(pet.loc[0, "gain"])
     assert effort_table(table)["seconds"].eq(0.5).all()
+
+
+def test_effort_of_prompts_per_slice_is_what_the_rows_counted():
+    """Three points in each of 15 or 25 slices: 135 or 225 numbers, a median of 180."""
+    table = score_table(n_subjects=8, structures=["liver"], gap={"a": 0.0})
+    table["coordinates"] = np.where(table["subject"].isin(table["subject"].unique()[:4]), 135.0, 225.0)
+    sliced = table.assign(prompt="points_per_slice_3")
+    both = effort_table(pd.concat([table, sliced], ignore_index=True)).set_index("prompt")
+    assert set(both.loc["points_per_slice_3", "coordinates"]) == {180.0}
+    assert set(both.loc["centre", "coordinates"]) == {3.0}
+    assert effort_table(table.assign(prompt="boxes_per_slice"))["coordinates"].notna().all()
+    without = sliced.drop(columns="coordinates")
+    assert effort_table(without)["coordinates"].isna().all()
 
 
 def test_steps_compare_the_same_structures():

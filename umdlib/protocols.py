@@ -182,14 +182,14 @@ def _parsed(name: str) -> tuple[str, float, str]:
 def native_protocols(segmenter: str) -> tuple[str, ...]:
     """Protocols of a system's own evaluation, the first the one to prefer.
 
-    This project's own segmenters take the common click; a class or a text is native to what takes it.
+    A class or a text is native to whatever takes it.
 
     Examples
     --------
     >>> native_protocols("seganypet_v2"), native_protocols("nninteractive"), native_protocols("threshold")
-    (('official_crop_192mm',), (), ('centre', 'class', 'text'))
+    (('official_crop_192mm',), (), ('class', 'text'))
     """
-    return NATIVE.get(segmenter, ("centre", "class", "text"))
+    return NATIVE.get(segmenter, ("class", "text"))
 
 
 def kind_given(name: str) -> str:

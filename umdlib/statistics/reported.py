@@ -8,10 +8,8 @@ import numpy as np
 import pandas as pd
 
 from umdlib.labels import MODALITIES, session
+from umdlib.protocols import native_protocols
 from umdlib.statistics.pairs import condition, paired_differences, subject_means
-
-# Protocols that repeat what a system's own evaluation does; a class or a text is one by nature.
-NATIVE_PROTOCOLS = ("official_random", "class", "text")
 
 GAPS: dict[str, str] = {
     "harness_gap": "reported − this program on the reported data",
@@ -28,7 +26,8 @@ def measured_means(scores: pd.DataFrame, prompt: str | None) -> pd.DataFrame:
     scores
         Score table of one prompt and step.
     prompt
-        ``native`` takes each segmenter's own protocol, ``common`` the shared click.
+        ``native`` takes each segmenter's own protocol (`umdlib.protocols.NATIVE`), ``common`` the
+        shared click.
 
     Returns
     -------
@@ -51,9 +50,14 @@ def measured_means(scores: pd.DataFrame, prompt: str | None) -> pd.DataFrame:
 
 
 def _native(scores: pd.DataFrame) -> pd.DataFrame:
-    """First-step rows of each segmenter's own protocol."""
-    here = scores["prompt"].isin(NATIVE_PROTOCOLS) & scores["status"].ne("unavailable")
-    return scores[here & scores["step"].eq(0)]
+    """First-step rows of each segmenter's own protocol, the preferred one where there are several."""
+    first = scores[scores["status"].ne("unavailable") & scores["step"].eq(0)]
+    parts = []
+    for name, rows in first.groupby("segmenter", sort=False):
+        run = set(rows["prompt"])
+        own = next((p for p in native_protocols(str(name)) if p in run), None)
+        parts.append(rows[rows["prompt"].eq(own)])
+    return pd.concat(parts) if parts else first
 
 
 def _common(scores: pd.DataFrame) -> pd.DataFrame:
@@ -153,7 +157,11 @@ def _with_reasons(table: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     )
     table["why_common"] = [_why_measured(row, "common", gone, reasons) for _, row in table.iterrows()]
     table["why_native"] = [
-        "its own protocol was not run"
+        (
+            "its own protocol was not run"
+            if native_protocols(row["segmenter"])
+            else "its authors publish no rule for a click"
+        )
         if row["segmenter"] in gone.index
         and not gone[row["segmenter"]]
         and row["segmenter"] not in native_names
