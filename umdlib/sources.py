@@ -176,7 +176,7 @@ def _follow(first: _Module, world: _World, seen: dict[Path, None]) -> None:
         if _passed_through(module.name, world):
             continue
         seen[module.file] = None
-        for name in [*_parents(module.name), *_imported(module, world)]:
+        for name in [*_parents(module.name), *_imports(module, world, _changed(module.file))]:
             if (file := world.file(name)) is not None:
                 waiting.append(_Module(file, name))
 
@@ -186,6 +186,12 @@ def _parents(name: str) -> Iterator[str]:
     parts = name.split(".")
     for end in range(1, len(parts)):
         yield ".".join(parts[:end])
+
+
+@functools.lru_cache(maxsize=4096)
+def _imports(module: _Module, world: _World, changed: int) -> tuple[str, ...]:
+    """Names of `_imported`, each once, kept until the file changes."""
+    return tuple(dict.fromkeys(_imported(module, world)))
 
 
 def _imported(module: _Module, world: _World) -> Iterator[str]:

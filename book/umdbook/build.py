@@ -17,12 +17,15 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from umdbook import notebook
+from umdbook import graph, notebook
 from umdlib import labels, published
 from umdlib.errors import InputError
 from umdlib.scores import table as scores
 
-SIMULATED = frozenset({"published_pairing"})
+BYLINES = {
+    "simulated": "**Simulated** with a known truth; neither printed in the papers nor measured here",
+    "published": "**Printed in the papers**; nothing on this page was measured here",
+}
 PARAMETER_CELLS = {
     "parameters": "the parameters and what they mean",
     "injected-parameters": "the parameters of this run",
@@ -72,9 +75,10 @@ def stage(
     for path in map(Path, executed):
         document = json.loads(path.read_text(encoding="utf-8"))
         template = _template(path, template_folder)
-        document["metadata"]["umd"] |= {"name": path.stem, "template": template}
         file = Path(template_folder) / f"{template}.ipynb"
         known = notebook.parameters(file) if file.is_file() else {}
+        track = graph.chapter(file)["track"] if file.is_file() else "measured"
+        document["metadata"]["umd"] |= {"name": path.stem, "template": template, "track": track}
         landing = path.stem == toc["root"].rpartition("/")[2]
         _fold_parameters(document, remove=landing)
         if not landing:
@@ -187,10 +191,8 @@ def _byline(document: dict, stamp: Mapping[str, Any]) -> None:
     parameters, name = run["parameters"], run["name"]
     if {"scores", "manifest"} & parameters.keys() and stamp:
         what = f"**Measured here** on cohort `{stamp.get('cohort')}`, {_subjects(stamp)}"
-    elif run["template"] in SIMULATED:
-        what = "**Simulated** with a known truth; neither printed in the papers nor measured here"
-    elif run["template"].startswith("published"):
-        what = "**Printed in the papers**; nothing on this page was measured here"
+    elif run["track"] in BYLINES:
+        what = BYLINES[run["track"]]
     else:
         return
     title = document["cells"][0]
@@ -216,7 +218,9 @@ def _provenance_cell(
         f"umdlib {run['umdlib']}" + (f" ({stamp['commit']})" if stamp.get("commit") else ""),
         f"run on {run['date']} in {run['seconds']:.0f} s",
     ]
-    prefixes = ("scores",) * bool(measured) + ("published",) * _is_published(template)
+    prefixes = ("scores",) * bool(measured) + ("published",) * (
+        run["track"] == "published" or template == "reported"
+    )
     links = [f"{{download}}`{n} <../data/{n}>`" for n in data if n.startswith(prefixes)]
     links.append(f"{{download}}`{name}.ipynb <{name}.ipynb>` (the notebook as it ran)")
     values = {n: notebook.default(p) for n, p in known.items()} | run["parameters"]
@@ -229,11 +233,6 @@ def _provenance_cell(
         f"```bash\n{_command(name, template, values)}\n```\n"
     )
     return {"cell_type": "markdown", "id": "provenance", "metadata": {}, "source": text}
-
-
-def _is_published(template: str) -> bool:
-    """Whether a page shows the papers' numbers."""
-    return template.startswith("published") or template == "reported"
 
 
 def _subjects(stamp: Mapping[str, Any]) -> str:

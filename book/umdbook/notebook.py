@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import os
 import re
 import string
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import umdlib
+from umdbook import kernels
 from umdlib import labels
 from umdlib.errors import InputError, unknown_name
 
@@ -160,18 +160,19 @@ def execute(
         raise InputError(f"Cannot write {output}: {error.strerror}.") from None
     engine = _register_engine(output.stem, report)
     started = time.perf_counter()
-    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     try:
-        execute_notebook(
-            str(part),
-            str(part),
-            parameters=values,
-            engine_name=engine,
-            progress_bar=False,
-            execution_timeout=cell_timeout,
-            kernel_name="python3",
-            extra_arguments=["--IPKernelApp.log_level=50"],  # its end logs an interrupt as an error
-        )
+        with kernels.clean_surroundings():
+            execute_notebook(
+                str(part),
+                str(part),
+                parameters=values,
+                engine_name=engine,
+                progress_bar=False,
+                execution_timeout=cell_timeout,
+                kernel_name="python3",
+                kernel_manager_class=kernels.kernel_manager(),
+                extra_arguments=["--IPKernelApp.log_level=50"],  # its end logs an interrupt as an error
+            )
     except PapermillExecutionError as error:
         part.replace(failed)
         raise InputError(_failure(notebook, failed, error)) from None
@@ -186,6 +187,11 @@ def execute(
         ) from error
     seconds = time.perf_counter() - started
     done = nbformat.read(part, as_version=4)
+    if absent := _figures_without_picture(done):
+        part.replace(failed)
+        raise InputError(
+            f"Notebook {notebook.name} drew nothing for {', '.join(absent)}. Its state is in {failed}."
+        )
     _scrub(done, all_values, seconds)
     nbformat.write(done, part)
     part.replace(output)
@@ -320,6 +326,21 @@ def _failure(notebook: Path, failed: Path, error) -> str:
         f"Notebook {notebook.name} failed in cell {error.cell_index + 1}: {message} "
         f"(its cells up to there are in {failed})"
     )
+
+
+def _figures_without_picture(document) -> list[str]:
+    """Names of the figures that cells declare and whose output holds no picture or page element."""
+    shown = ("image/", "text/html", "application/")
+    absent = []
+    for number, cell in enumerate(document.cells):
+        figure = cell.metadata.get("mystnb", {}).get("figure")
+        if cell.cell_type != "code" or figure is None:
+            continue
+        kinds = [kind for output in cell.outputs for kind in output.get("data", {})]
+        # a cell that shows a sentence in place of a figure says so in Markdown
+        if not any(k.startswith(shown) or k == "text/markdown" for k in kinds):
+            absent.append(figure.get("name", f"cell {number + 1}"))
+    return absent
 
 
 def _scrub(document, values: Mapping[str, Any], seconds: float) -> None:

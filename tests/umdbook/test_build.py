@@ -39,6 +39,7 @@ def staged(tmp_path):
             metadata={
                 "kernelspec": {"name": "python3", "display_name": "p"},
                 "language_info": {"name": "python"},
+                "umd": {"track": "published" if name.startswith("published") else "measured"},
             }
         )
         document.cells = [

@@ -1,0 +1,111 @@
+"""Inputs of the graph's jobs: which change of which line starts which job."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from umdbook import graph
+from umdlib.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+JOBS = {
+    "synthesise": ("umdlib.synthetic.cohort",),
+    "score": ("umdlib.evaluation.run",),
+    "domains": ("umdlib.training.domains",),
+    "canaries": ("umdlib.canaries.replay",),
+    "book": ("umdbook.build", "umdbook.reader", "umdbook.shading", "umdlib.viewer.pair"),
+    **{p.stem: (str(p),) for p in sorted((ROOT / "notebooks").glob("*.ipynb"))},
+}
+
+
+def jobs_of(file: str) -> set[str]:
+    """Jobs that run again when a file changes."""
+    path = ROOT / file
+    assert path.is_file()
+    return {job for job, starts in JOBS.items() if path in graph.code_of(*starts)}
+
+
+@pytest.mark.parametrize(
+    ("file", "runs", "rests"),
+    [
+        # an adapter, a network, its inputs, a resampler: all that predicts
+        (
+            "umdlib/segmenters/systems/threshold.py",
+            {"score", "inference", "canaries"},
+            {"synthesise", "modality_gap"},
+        ),
+        (
+            "umdlib/networks/clicknet.py",
+            {"score", "inference", "canaries"},
+            {"synthesise", "certainty", "published_umd"},
+        ),
+        (
+            "umdlib/networks/inputs.py",
+            {"score", "inference", "train_promptable"},
+            {"synthesise", "by_structure"},
+        ),
+        ("umdlib/images/grids.py", {"score", "inference", "canaries"}, {"modality_gap", "published_umd"}),
+        # a metric: what scores, and the chapter that computes with it
+        ("umdlib/metrics/scoring.py", {"inference", "scoring"}, {"modality_gap", "published_audit"}),
+        # a training: the chapter that trains
+        ("umdlib/training/promptable.py", {"train_promptable"}, {"inference", "modality_gap"}),
+        # a table, a chapter's own module, the simulator, the viewer's script, the prompts
+        ("umdlib/tables/markdown.py", {"modality_gap"}, {"inference", "synthesise"}),
+        ("book/umdbook/chapters/intro.py", {"intro"}, {"inference", "modality_gap", "certainty", "gallery"}),
+        ("umdlib/synthetic/scanner/pet.py", {"synthesise", "domains"}, {"modality_gap", "published_umd"}),
+        (
+            "umdlib/viewer/assets/umd-viewer.js",
+            {"book", "intro"},
+            {"inference", "modality_gap", "synthesise"},
+        ),
+        ("umdlib/prompts/drawing.py", {"inference"}, {"synthesise", "modality_gap", "published_umd"}),
+    ],
+)
+def test_a_changed_line_starts_the_jobs_that_are_computed_with_it(file, runs, rests):
+    found = jobs_of(file)
+    assert runs <= found
+    assert not rests & found
+
+
+def test_a_key_changes_with_content_and_not_with_a_date(tmp_path):
+    source, key = tmp_path / "data{1}.txt", tmp_path / "keys" / "job.txt"
+    source.write_text("one")
+    assert graph.keep_key(key, [source], device="cpu") == str(key)
+    written = key.stat().st_mtime_ns
+    os.utime(source, (4e9, 4e9))  # in the future
+    graph.keep_key(key, [source], device="cpu")
+    assert key.stat().st_mtime_ns == written
+    source.write_text("two")
+    graph.keep_key(key, [source], device="cpu")
+    changed = key.stat().st_mtime_ns
+    assert changed > written
+    graph.keep_key(key, [source], device="cuda")
+    assert key.stat().st_mtime_ns > changed
+
+
+def test_an_absent_input_is_a_state_of_the_key(tmp_path):
+    key = Path(graph.keep_key(tmp_path / "job.txt", [tmp_path / "absent.nii"]))
+    assert key.read_text().startswith("absent  ")
+
+
+def test_cohorts_in_folders_of_one_name_have_runs_of_their_own():
+    names = [graph.run_name("default", f"/data/{a}/cohort/manifest.tsv") for a in "ab"]
+    assert names[0] != names[1] and all(n.startswith("cohort-") for n in names)
+    assert graph.run_name("default", "/data/数据/manifest.tsv").startswith("cohort-")
+
+
+def test_every_chapter_says_what_it_is():
+    for template in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        assert graph.chapter(template)["track"] in graph.TRACKS
+
+
+def test_a_template_without_its_entry_is_refused(tmp_path):
+    (tmp_path / "a.ipynb").write_text('{"cells": [], "metadata": {}}')
+    with pytest.raises(InputError, match="has no entry 'umd'"):
+        graph.chapter(tmp_path / "a.ipynb")
+
+
+def test_segmenters_whose_names_differ_in_marks_alone_are_refused():
+    with pytest.raises(InputError, match="Rename one"):
+        graph.names_of("a.py:M,a.py-M")
