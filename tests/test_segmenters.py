@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import random
 import subprocess
 import sys
 from dataclasses import replace
@@ -85,6 +86,60 @@ def test_contract(name):
         assert not np.array_equal(drawn, first)
         np.testing.assert_array_equal(segment(image, prompt), first, err_msg="the line was kept")
         np.testing.assert_array_equal(segment(image, replace(prompt, clicks=(), scribble=line)), drawn)
+
+
+def _set_global_seeds(seed: int) -> None:
+    """Every generator that a package may draw from without being asked."""
+    random.seed(seed)
+    np.random.seed(seed)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(seed)
+
+
+@pytest.mark.parametrize("name", segmenters.names())
+def test_a_mask_does_not_depend_on_global_seeds_and_leaves_them_alone(name):
+    image, _ = phantom("HU", half_mm=(12, 14, 6))
+    masks = []
+    for seed in (1, 2):
+        record, segment = twin(name)
+        _set_global_seeds(seed)
+        masks.append(segment(image, prompt_for(record)))
+        drawn = random.random(), np.random.random()
+        _set_global_seeds(seed)
+        assert drawn == (random.random(), np.random.random()), "the call used a global generator"
+    assert record.deterministic
+    np.testing.assert_array_equal(*masks)
+
+
+def test_autozoom_refines_the_same_patches_whatever_the_seed_and_what_was_asked_before():
+    """A network whose answer depends on its patch, so that other patches give another mask."""
+    pytest.importorskip("nnInteractive")
+    import torch
+    from scipy import ndimage
+
+    from umdlib.segmenters.preparation.nnunet import tiny_plans
+    from umdlib.segmenters.systems import nninteractive
+
+    class AboveThePatch(torch.nn.Module):
+        def forward(self, x):
+            level = x[:, :1] - x[:, :1].mean((2, 3, 4), keepdim=True)
+            return torch.cat([-level, level], 1)
+
+    data = ndimage.gaussian_filter(np.random.default_rng(0).normal(0, 100, (66, 62, 58)), 2)
+    image = Volume(data.astype(np.float32), np.diag([2.0, 2.0, 2.0, 1.0]), "HU", "noise")
+    plans = tiny_plans()
+    plans["configurations"]["tiny"]["patch_size"] = [64] * 3
+    masks = []
+    for seed, before in ((1, ()), (2, (Click((40.0, 40.0, 40.0)),))):
+        session = nninteractive.random_session(plans, autozoom=True)
+        session.network = AboveThePatch()
+        segment = nninteractive.NnInteractive(session)
+        np.random.seed(seed)
+        if before:
+            segment(image, Prompt("spleen", before))
+        masks.append(segment(image, Prompt("liver", (Click((60.0, 64.0, 64.0)),))))
+    assert 0 < masks[0].sum() < masks[0].size
+    np.testing.assert_array_equal(*masks)
 
 
 @pytest.mark.parametrize("name", segmenters.names())

@@ -84,3 +84,14 @@ def seeded(seed: int):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
+
+
+@contextmanager
+def numpy_seeded(seed: int):
+    """NumPy's global generator at `seed` inside, as it was before outside: for packages that draw from it."""
+    before = np.random.get_state()
+    np.random.seed(seed)
+    try:
+        yield
+    finally:
+        np.random.set_state(before)

@@ -18,6 +18,7 @@ from umdlib.segmenters.preparation import network
 from umdlib.weights import reading as weights
 
 FOLDER = "nnInteractive_v1.0"
+SEED = 0  # of every interaction
 CHECKPOINT = Weights(
     file=f"{FOLDER}/fold_0/checkpoint_final.pth",
     where="Hugging Face MIC-DKFZ/nnInteractive, the whole folder nnInteractive_v1.0",
@@ -62,7 +63,7 @@ class NnInteractive:
                 self._start_over()
                 self._draw(image, prompt.scribble)
             for click, ijk in list(zip(prompt.clicks, voxels, strict=True))[len(self._given) :]:
-                with contextlib.redirect_stdout(io.StringIO()):
+                with _quiet_and_seeded():
                     self._session.add_point_interaction(ijk[::-1], click.positive)
                 self._given = (*self._given, click)
         except BaseException:  # the session keeps a click that failed
@@ -84,7 +85,7 @@ class NnInteractive:
         if line:
             thickness = [int(n) for n in self._session.preferred_scribble_thickness[::-1]]
             mask = scribbles.drawn(line, image, thickness)
-            with contextlib.redirect_stdout(io.StringIO()):
+            with _quiet_and_seeded():
                 self._session.add_scribble_interaction(mask.T.astype(np.uint8), True)
         self._line = line
 
@@ -97,6 +98,13 @@ class NnInteractive:
         self._session.new_interaction_centers = []
         self._session.new_interaction_zoom_out_factors = []
         self._given, self._line = (), ()
+
+
+@contextlib.contextmanager
+def _quiet_and_seeded():
+    """Around one interaction: AutoZoom draws the patches it refines from NumPy's global generator."""
+    with contextlib.redirect_stdout(io.StringIO()), network.numpy_seeded(SEED):
+        yield
 
 
 def load(device: str = "cpu") -> Segment:
@@ -240,7 +248,8 @@ NNINTERACTIVE = Segmenter(
     "itself where the mask meets its border.",
     load=load,
     prompts=frozenset({"click", "negative_click", "scribble"}),
-    settings={"autozoom": True, "model": FOLDER},
+    version="2",
+    settings={"autozoom": True, "model": FOLDER, "seed": SEED},
     packages=("nnInteractive", "nnunetv2", "torch"),
     extra="nninteractive",
     weights=(CHECKPOINT, PLANS, DATASET, INFO),
