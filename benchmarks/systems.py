@@ -49,6 +49,7 @@ BLOCKS = [1, 3, 4, 6, 6, 6]
 def adapter(name: str):
     """The adapter around its full-size network with random weights."""
     from umdlib.segmenters.preparation import network
+    from umdlib.segmenters.preparation.nnunet import tiny_plans
     from umdlib.segmenters.systems import litemedsam, nninteractive, sam, sam_med3d, vista3d
 
     with network.seeded(0):
@@ -62,7 +63,7 @@ def adapter(name: str):
             by = "click" if name.endswith("point") else "class"
             return vista3d.Vista3D(vista3d.build(), "cpu", by=by)
         if name == "nninteractive":
-            session = nninteractive.random_session(full_size(nninteractive.tiny_plans()))
+            session = nninteractive.random_session(full_size(tiny_plans()))
             return nninteractive.NnInteractive(session)
     raise SystemExit(f"{name}: its full-size network is not built here.")
 

@@ -118,7 +118,7 @@ def test_small_recipe_needs_no_more_than_stated():
 def test_each_tensor_is_kept_once_and_found_under_all_names(network):
     torch = pytest.importorskip("torch")
     from umdlib.segmenters.preparation.network import seeded
-    from umdlib.segmenters.systems.nnunet import tiny_model
+    from umdlib.segmenters.preparation.nnunet import tiny_model
     from umdlib.segmenters.systems.specialists import _network
 
     plans, dataset = tiny_model()
@@ -150,7 +150,7 @@ class Halves:
 
 @pytest.mark.parametrize("codes", ["RAS", "LPS", "SAR", "IPL"])
 def test_left_stays_left_whatever_the_axes_of_an_image(codes):
-    from umdlib.segmenters.systems.specialists import Specialist
+    from umdlib.segmenters.preparation.nnunet import NnUNet
 
     base = nib.Nifti1Image(np.zeros((9, 6, 5), np.float32), np.diag([2.0, 3, 4, 1]))
     turn = nib.orientations.ornt_transform(
@@ -158,7 +158,7 @@ def test_left_stays_left_whatever_the_axes_of_an_image(codes):
     )
     turned = base.as_reoriented(turn)
     image = Volume(np.asarray(turned.dataobj), turned.affine, "HU")
-    mask = Specialist(Halves(), {"right": 1})(image, Prompt("right"))
+    mask = NnUNet(Halves(), {"right": 1}, turned=True)(image, Prompt("right"))
     assert mask.shape == image.shape
     x = nib.affines.apply_affine(image.affine, np.argwhere(mask))[:, 0]
     assert sorted(set(x)) == [12.0, 14.0, 16.0]
@@ -320,8 +320,8 @@ def test_weights_of_any_size_are_written_but_to_the_package(tmp_path, monkeypatc
 
 
 def test_a_card_of_full_size_builds_the_full_network_with_its_mirroring():
+    from umdlib.segmenters.preparation.nnunet import tiny_model
     from umdlib.segmenters.systems import specialists
-    from umdlib.segmenters.systems.nnunet import tiny_model
 
     plans, dataset = tiny_model()
     architecture = {

@@ -15,9 +15,8 @@ import torch
 
 from comparisons import common
 from umdlib.prompts.prompt import Prompt
-from umdlib.segmenters.preparation import network
-from umdlib.segmenters.systems import nnunet
-from umdlib.segmenters.systems.nnunet_folder import trained
+from umdlib.segmenters.preparation import network, nnunet
+from umdlib.segmenters.systems.nnunet import trained
 
 LABELS = {"liver": 1, "spleen": 2}
 
@@ -50,7 +49,7 @@ def write_folder(plans: dict, dataset: dict, count: int) -> Path:
     (root / "plans.json").write_text(json.dumps(plans), "utf-8")
     (root / "dataset.json").write_text(json.dumps(dataset), "utf-8")
     for fold in range(count):
-        state = nnunet._random_state(plans, dataset)
+        state = nnunet.random_state(plans, dataset)
         state["inference_allowed_mirroring_axes"] = (0, 1, 2)
         with network.seeded(fold):
             for tensor in state["network_weights"].values():

@@ -97,7 +97,7 @@ BUILT_IN: dict[str, str] = {
 }
 # PREFIX:PATH of a user's own training -> the module whose `trained` makes its record
 OWN = {
-    "nnunet": "nnunet_folder",
+    "nnunet": "nnunet",
     "clicknet": "clicknet",
     "sam_med3d_small": "sam_med3d_small",
     "specialist": "specialists",
@@ -182,16 +182,13 @@ def availability(segmenter: Segmenter | str, device: str = "cpu") -> Availabilit
 
     Nothing is loaded and no file is hashed.
     """
-    from umdlib.weights import reading as weights
-
     record = get(segmenter) if isinstance(segmenter, str) else segmenter
     lacks = []
     absent = [p for p in record.packages if importlib.util.find_spec(p) is None]
     if absent:
         how = f"pip install 'umdlib[{record.extra}]'" if record.extra else "see its card"
         lacks.append(f"Needs {', '.join(absent)} ({how}).")
-    gone = [s for w in record.weights if (s := weights.missing(w, record.name)) is not None]
-    lacks += gone[:1]
+    lacks += _missing_weights(record)[:1]
     if record.external:
         from umdlib.segmenters.external.worker import unready
 
@@ -237,12 +234,30 @@ def load(name: str | Segmenter, device: str = "cpu", condition: tuple[str, str] 
 
 def untrained(segmenter: Segmenter, condition: tuple[str, str] | None) -> str | None:
     """Why a segmenter cannot segment images of a session and modality; None if it can."""
-    if not segmenter.conditions or condition in segmenter.conditions:
+    if not segmenter.conditions:
         return None
+    if condition in segmenter.conditions:
+        return next(iter(_missing_weights(segmenter, condition)), None)
     known = ", ".join(f"{modality} of {session}" for session, modality in segmenter.conditions)
     if condition is None:
         return f"It has weights for {known}; say which."
     return f"Not trained for {condition[1]} of {condition[0]}; it has weights for {known}."
+
+
+def _missing_weights(record: Segmenter, condition: tuple[str, str] | None = None) -> list[str]:
+    """Sentences of the weight files that are not here, of all images or of a condition's.
+
+    Of a system with files for each condition, one whose files are all here is enough.
+    """
+    from umdlib.weights import reading as weights
+
+    def gone(of: tuple[str, str] | None) -> list[str]:
+        files = [w for w in record.weights if of is None or w.condition in (None, of)]
+        return [s for w in files if (s := weights.missing(w, record.name)) is not None]
+
+    if condition is not None or not any(w.condition for w in record.weights):
+        return gone(condition)
+    return min((gone(c) for c in record.conditions), key=len)
 
 
 def checked(record: Segmenter, segment: Segment) -> Segment:

@@ -88,10 +88,10 @@ def seeded(seed: int):
 
 @contextmanager
 def numpy_seeded(seed: int):
-    """NumPy's global generator at `seed` inside, as it was before outside: for packages that draw from it."""
-    before = np.random.get_state()
-    np.random.seed(seed)
+    """Set NumPy's global generator to `seed` inside and restore it after: for packages that draw from it."""
+    before = np.random.get_state()  # noqa: NPY002 - the generator that the package draws from
+    np.random.seed(seed)  # noqa: NPY002
     try:
         yield
     finally:
-        np.random.set_state(before)
+        np.random.set_state(before)  # noqa: NPY002

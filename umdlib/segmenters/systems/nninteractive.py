@@ -15,6 +15,7 @@ from umdlib.prompts import scribbles
 from umdlib.prompts.prompt import Click, Prompt
 from umdlib.segmenters.contract import Segment, Segmenter, Weights
 from umdlib.segmenters.preparation import network
+from umdlib.segmenters.preparation.nnunet import tiny_plans
 from umdlib.weights import reading as weights
 
 FOLDER = "nnInteractive_v1.0"
@@ -168,50 +169,6 @@ def random_session(made: dict, *, autozoom: bool = False):
         }
     )
     return session
-
-
-def tiny_plans() -> dict:
-    """nnU-Net plans of a three-stage network."""
-    return {
-        "dataset_name": "Dataset000_Tiny",
-        "plans_name": "tiny",
-        "image_reader_writer": "SimpleITKIO",
-        "label_manager": "LabelManager",
-        "transpose_forward": [0, 1, 2],
-        "transpose_backward": [0, 1, 2],
-        "foreground_intensity_properties_per_channel": {},
-        "configurations": {
-            "tiny": {
-                "data_identifier": "tiny",
-                "preprocessor_name": "DefaultPreprocessor",
-                "batch_size": 1,
-                "patch_size": [32, 32, 32],
-                "spacing": [1, 1, 1],
-                "normalization_schemes": ["ZScoreNormalization"],
-                "use_mask_for_norm": [False],
-                "architecture": {
-                    "network_class_name": "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet",
-                    "arch_kwargs": {
-                        "n_stages": 3,
-                        "features_per_stage": [8, 16, 32],
-                        "conv_op": "torch.nn.modules.conv.Conv3d",
-                        "kernel_sizes": [[3, 3, 3]] * 3,
-                        "strides": [[1, 1, 1], [2, 2, 2], [2, 2, 2]],
-                        "n_blocks_per_stage": [1, 1, 1],
-                        "n_conv_per_stage_decoder": [1, 1],
-                        "conv_bias": True,
-                        "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
-                        "norm_op_kwargs": {"eps": 1e-5, "affine": True},
-                        "dropout_op": None,
-                        "dropout_op_kwargs": None,
-                        "nonlin": "torch.nn.LeakyReLU",
-                        "nonlin_kwargs": {"inplace": True},
-                    },
-                    "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
-                },
-            }
-        },
-    }
 
 
 def _session(device: str, *, autozoom: bool):

@@ -5,40 +5,15 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import os
 from pathlib import Path
 
-import nibabel as nib
-import numpy as np
-
 from umdlib.errors import InputError
-from umdlib.images.volume import Volume
 from umdlib.networks.specialists import BUILD, TITLES, every_name, name_of
 from umdlib.segmenters.contract import Segment, Segmenter
+from umdlib.segmenters.preparation import nnunet
 from umdlib.segmenters.preparation.network import quick, seeded
-from umdlib.segmenters.systems.nnunet import NnUNet, planned_network, predictor_of, tiny_model
+from umdlib.segmenters.preparation.nnunet import CONDITIONS
 from umdlib.weights import card
-
-CONDITIONS = (("petct", "CT"), ("petct", "PET"), ("petmr", "MR"), ("petmr", "PET"))
-
-
-class Specialist(NnUNet):
-    """nnU-Net's predictor on images turned to RAS+, as in training."""
-
-    def _predicted(self, image: Volume) -> np.ndarray:
-        """Label map (I, J, K) on the image's own axes."""
-        turn = nib.orientations.io_orientation(image.affine)
-        data = nib.orientations.apply_orientation(image.data, turn)
-        affine = image.affine @ nib.orientations.inv_ornt_aff(turn, image.shape)
-        labels = super()._predicted(Volume(data, affine, image.unit, image.name))
-        return nib.orientations.apply_orientation(labels, _back(turn))
-
-
-def _back(turn: np.ndarray) -> np.ndarray:
-    """The orientation that undoes `turn`."""
-    back = np.empty_like(turn)
-    back[turn[:, 0].astype(int)] = np.stack([np.arange(len(turn)), turn[:, 1]], axis=1)
-    return back
 
 
 def released(network: str, recipe: str = "small", folder: Path = card.FOLDER) -> tuple[tuple[str, str], ...]:
@@ -53,16 +28,14 @@ def specialist(architecture: dict, state: dict, device: str = "cpu") -> Segment:
     (configuration,) = plans["configurations"]
     net = quick(_network(architecture, configuration))
     axes = tuple(architecture.get("mirroring_axes", ())) or None
-    weights = {
+    checkpoint = {
         "network_weights": every_name(net, state),
         "trainer_name": architecture["trainer"],
         "init_args": {"configuration": configuration},
         "inference_allowed_mirroring_axes": axes,
     }
-    predictor = predictor_of(
-        plans, dataset, weights, device, mirror=axes is not None, build=lambda channels, heads: net
-    )
-    return Specialist(predictor, {k: v for k, v in dataset["labels"].items() if v > 0})
+    predictor = nnunet.predictor_of(plans, dataset, [checkpoint], device, mirror=axes is not None, net=net)
+    return nnunet.NnUNet(predictor, nnunet.labels_of(dataset), turned=True, name=architecture["network"])
 
 
 def _network(architecture: dict, configuration: str):
@@ -72,17 +45,13 @@ def _network(architecture: dict, configuration: str):
     if architecture["network"] in BUILD:
         full = architecture.get("full_size", False)
         return BUILD[architecture["network"]](channels, heads, small=not full)
-    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
-        os.environ.setdefault(name, os.devnull)
-    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-
-    plans = PlansManager(architecture["plans"]).get_configuration(configuration)
-    return planned_network(plans, channels, heads)
+    plans = nnunet.configuration_of(architecture["plans"], configuration)
+    return nnunet.planned_network(plans, channels, heads)
 
 
 def _tiny(network: str) -> Segment:
     """The network at its small size with random weights, two structures."""
-    plans, dataset = tiny_model()
+    plans, dataset = nnunet.tiny_model()
     architecture = {"network": network, "trainer": network, "plans": plans, "dataset": dataset}
     with seeded(0):
         state = _network(architecture, "tiny").state_dict()

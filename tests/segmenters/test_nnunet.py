@@ -1,0 +1,110 @@
+"""nnU-Net folders: axes of the plans' reader, a network per condition, the size that was trained."""
+
+from __future__ import annotations
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from umdlib.errors import InputError
+from umdlib.images.volume import Volume
+from umdlib.prompts.prompt import Prompt
+from umdlib.segmenters import registry as segmenters
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("nnunetv2")
+from umdlib.segmenters.preparation import network, nnunet  # noqa: E402
+
+LPS = np.diag([-3.0, -2.5, 4.0, 1.0])
+OBLIQUE = np.eye(4)
+OBLIQUE[:3, :3] = Rotation.from_euler("zx", (25, -14), degrees=True).as_matrix() @ [
+    [0, -2.5, 0],
+    [3.0, 0, 0],
+    [0, 0, -4.0],
+]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Writes trained folders with random weights below the weights folder."""
+    monkeypatch.setenv("UMD_WEIGHTS", str(tmp_path))
+
+    def write(place: str, *, seed: int = 0, state: dict | None = None, **plan):
+        plans, dataset = nnunet.tiny_model()
+        root = tmp_path / place
+        (root / "fold_all").mkdir(parents=True)
+        (root / "plans.json").write_text(json.dumps(plans | plan), "utf-8")
+        (root / "dataset.json").write_text(json.dumps(dataset), "utf-8")
+        if state is None:
+            state = nnunet.random_state(plans, dataset)
+            with network.seeded(seed):
+                for tensor in state["network_weights"].values():
+                    tensor += 0.1 * torch.randn_like(tensor)
+        torch.save(state, root / "fold_all" / nnunet.CHECKPOINT)
+        return root
+
+    return write
+
+
+def image(affine) -> Volume:
+    data = np.random.default_rng(0).normal(0, 100, (34, 38, 30)).astype(np.float32)
+    return Volume(data, affine, "HU", "noise")
+
+
+@pytest.mark.parametrize("affine", [LPS, OBLIQUE], ids=["LPS", "oblique"])
+@pytest.mark.parametrize("reader", ["SimpleITKIO", "NibabelIO", *nnunet.TURNING])
+def test_the_record_reads_axes_as_its_plans_do(folder, reader, affine):
+    root = folder("nnunet/petct_ct", image_reader_writer=reader)
+    given = image(affine)
+    mask = segmenters.load("nnunet", "cpu", ("petct", "CT"))(given, Prompt("liver"))
+    turned = nib.Nifti1Image(given.data, affine)
+    if reader in nnunet.TURNING:
+        turned = nib.as_closest_canonical(turned)
+    plans, dataset = nnunet.read_folder(root)
+    states = [torch.load(root / "fold_all" / nnunet.CHECKPOINT, weights_only=True)]
+    predictor = nnunet.predictor_of(plans, dataset, states)
+    array = np.asarray(turned.dataobj).T[None]
+    spacing = nib.affines.voxel_sizes(turned.affine)[::-1].tolist()
+    labels = predictor.predict_single_npy_array(np.ascontiguousarray(array), {"spacing": spacing}).T
+    there = nib.orientations.ornt_transform(nib.io_orientation(turned.affine), nib.io_orientation(affine))
+    expected = nib.orientations.apply_orientation(labels, there) == 1
+    assert 0 < expected.sum() < expected.size
+    np.testing.assert_array_equal(mask, expected)
+    own = segmenters.load(f"nnunet:{root}")(given, Prompt("liver"))
+    np.testing.assert_array_equal(mask, own)
+
+
+def test_each_session_and_modality_has_a_network_of_its_own(folder):
+    folder("nnunet/petct_ct", seed=1)
+    folder("nnunet/petct_pet", seed=2)
+    given = image(LPS)
+    masks = [segmenters.load("nnunet", "cpu", ("petct", m))(given, Prompt("liver")) for m in ("CT", "PET")]
+    assert (masks[0] != masks[1]).any()
+    assert segmenters.availability("nnunet").ok
+    with pytest.raises(InputError, match=r"petmr_mr.*are not in"):
+        segmenters.load("nnunet", "cpu", ("petmr", "MR"))
+    assert not segmenters.availability("stunet").ok
+
+
+def test_what_was_trained_at_full_size_loads_at_that_size(folder):
+    pytest.importorskip("medim")
+    from umdlib.networks.trainers import specialists
+
+    plans, dataset = nnunet.tiny_model()
+    configuration = nnunet.configuration_of(plans, "tiny")
+    net = specialists.STUNetTrainer.build_network_architecture(
+        None, configuration, 1, 3, enable_deep_supervision=False
+    )
+    state = {
+        "network_weights": net.state_dict(),
+        "trainer_name": "STUNetTrainer",
+        "init_args": {"configuration": "tiny"},
+        "inference_allowed_mirroring_axes": None,
+    }
+    folder("stunet/petct_ct", state=state)
+    loaded = segmenters.get("stunet").load("cpu", ("petct", "CT"))._predictor.network
+    assert 14e6 < sum(p.numel() for p in loaded.parameters()) < 15e6
+    assert torch.equal(next(loaded.parameters()), next(net.parameters()))
