@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from umdlib import segmenters
 from umdlib.cohort.manifest import read_cohort
 from umdlib.errors import InputError
 from umdlib.evaluation import run as benchmark
@@ -21,7 +22,6 @@ from umdlib.evaluation.run import Plan, Settings
 from umdlib.images.geometry import nearest_voxel
 from umdlib.images.volume import LabelMap, write_label_map
 from umdlib.scores import table as scores
-from umdlib.segmenters import registry as segmenters
 from umdlib.segmenters.contract import Segmenter
 
 ONE = Settings((Plan("centre", (0,), 0),))
@@ -57,7 +57,7 @@ def register(monkeypatch):
 
     yield make
     for name in made:
-        segmenters._registered.pop(name, None)
+        segmenters.registry._registered.pop(name, None)
 
 
 def test_both_images_of_a_subject_get_the_same_click(make_cohort, register, tmp_path):
@@ -109,7 +109,7 @@ def test_kept_predictions_are_scored_without_their_segmenter(make_cohort, regist
     first = benchmark.score_cohort(
         cohort, register(Counting()), tmp_path, settings=Settings((Plan("centre", (0,), 1),))
     )
-    segmenters._registered.pop("counting")
+    segmenters.registry._registered.pop("counting")
     same = benchmark.rescore(cohort, tmp_path)
     assert same.equals(first)
     other = benchmark.rescore(cohort, tmp_path, tolerances_mm=(2.0,))
@@ -242,7 +242,7 @@ def test_unavailable_segmenter_has_rows_and_no_number(make_cohort, tmp_path):
     try:
         table = benchmark.score_cohort(read_cohort(make_cohort(1)), "absent", tmp_path, settings=ONE)
     finally:
-        segmenters._registered.pop("absent", None)
+        segmenters.registry._registered.pop("absent", None)
     assert (table["status"] == "unavailable").all()
     assert table["reason"].str.contains("no_such_package_here").all()
     assert table["dice"].isna().all()
@@ -432,7 +432,7 @@ def test_a_segmenter_that_cannot_be_loaded_has_rows_with_the_reason(make_cohort,
     try:
         table = benchmark.score_cohort(read_cohort(make_cohort(1)), "broken", tmp_path)
     finally:
-        segmenters._registered.pop("broken")
+        segmenters.registry._registered.pop("broken")
     assert table["status"].eq("unavailable").all()
     assert table["reason"].eq("RuntimeError: 3 missing keys").all()
 
@@ -493,7 +493,7 @@ def test_no_memory_to_load_a_segmenter_ends_the_command(make_cohort, tmp_path):
         with pytest.raises(InputError, match="ran out of memory on cpu while it was loaded"):
             benchmark.score_cohort(read_cohort(make_cohort(1)), "large", tmp_path)
     finally:
-        segmenters._registered.pop("large")
+        segmenters.registry._registered.pop("large")
 
 
 def test_rescoring_keeps_the_rows_of_images_that_a_segmenter_has_no_weights_for(make_cohort, tmp_path):
@@ -507,7 +507,7 @@ def test_rescoring_keeps_the_rows_of_images_that_a_segmenter_has_no_weights_for(
         cohort = read_cohort(make_cohort(1))
         table = benchmark.score_cohort(cohort, "half", tmp_path, settings=ONE)
     finally:
-        segmenters._registered.pop("half")
+        segmenters.registry._registered.pop("half")
     scores.write_scores(tmp_path / "scores.parquet", table, stamp=table.attrs["stamp"])
     anew = benchmark.rescore(cohort, tmp_path)
     key = ["subject", "modality", "structure"]
@@ -564,7 +564,7 @@ def test_two_models_of_one_name_are_refused_before_anything_runs(make_cohort, tm
         call = ["score", str(make_cohort(1)), "--segmenters", named, "--out", str(tmp_path / "run")]
         assert main(call) == 2
     finally:
-        segmenters._registered.pop("twin", None)
+        segmenters.registry._registered.pop("twin", None)
     assert "have one name" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 

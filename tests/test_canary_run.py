@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from umdbook.chapters import canaries as chapter
+from umdlib import segmenters
 from umdlib.__main__ import main
 from umdlib.canaries import controls
 from umdlib.canaries import findings as flags
@@ -14,7 +15,6 @@ from umdlib.cohort.manifest import Case, read_cohort
 from umdlib.evaluation import run as benchmark
 from umdlib.images.geometry import to_world
 from umdlib.scores import table as scores
-from umdlib.segmenters import registry as segmenters
 from umdlib.segmenters.contract import Segmenter
 
 SETTINGS = benchmark.Settings((benchmark.Plan("centre", (0,), 0),))
@@ -38,7 +38,7 @@ def run(make_cohort, tmp_path):
         return cohort, tmp_path / "run"
 
     yield make
-    segmenters._registered.pop("canary_of_test", None)
+    segmenters.registry._registered.pop("canary_of_test", None)
 
 
 def test_a_segmenter_wired_right_raises_no_alarm_and_is_called_unverified(run):
@@ -145,11 +145,11 @@ def test_the_command_takes_segmenters_as_the_run_was_given_them(make_cohort, tmp
     file.write_text(MODEL)
     named = ["--segmenters", f"{file}:MINE"]
     assert main(["score", str(manifest), *named, "--out", str(root), "--prompts", "centre"]) == 0
-    segmenters._registered.pop("canary_of_test")  # as in another process
+    segmenters.registry._registered.pop("canary_of_test")  # as in another process
     try:
         assert main(["canaries", str(manifest), str(root), *(named if told else [])]) == 0
     finally:
-        segmenters._registered.pop("canary_of_test", None)
+        segmenters.registry._registered.pop("canary_of_test", None)
     control = flags.read(root)["control"]
     assert control.eq("unverified adapter" if told else "not run here").all()
 

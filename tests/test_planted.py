@@ -7,9 +7,9 @@ import json
 import pytest
 
 from umdbook.chapters import systems
+from umdlib import segmenters
 from umdlib.canaries import planted
 from umdlib.errors import InputError
-from umdlib.segmenters import registry as segmenters
 
 
 def test_each_planted_fault_is_named_and_the_right_wiring_is_not():

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("monai")
 
 from umdbook.chapters.learned_gap import runs as trained  # noqa: E402
-from umdlib import tables  # noqa: E402
+from umdlib import segmenters, tables
 from umdlib.errors import InputError  # noqa: E402
 from umdlib.images import geometry  # noqa: E402
 from umdlib.images.volume import Volume  # noqa: E402
@@ -18,7 +18,6 @@ from umdlib.networks import clicknet as network  # noqa: E402
 from umdlib.networks.sam_med3d import SamMed3DSmall  # noqa: E402
 from umdlib.prompts.prompt import Click, Prompt  # noqa: E402
 from umdlib.scores.simulated import score_table  # noqa: E402
-from umdlib.segmenters import registry as segmenters  # noqa: E402
 from umdlib.segmenters.systems import clicknet, sam_med3d_small  # noqa: E402
 from umdlib.statistics import factorial as design  # noqa: E402
 from umdlib.training import bodies, loop, promptable  # noqa: E402

@@ -11,11 +11,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from umdlib import segmenters
 from umdlib.errors import InputError
 from umdlib.images import geometry
 from umdlib.images.volume import Volume
 from umdlib.prompts.prompt import Box, Click, Prompt, box_of
-from umdlib.segmenters import registry as segmenters
 from umdlib.segmenters.contract import Segmenter
 from umdlib.segmenters.preparation import network
 from umdlib.segmenters.systems import region_growing
@@ -263,7 +263,8 @@ def test_a_missing_gpu_is_a_sentence():
 
 def test_listing_imports_no_torch():
     code = (
-        "import sys; from umdlib import segmenters; segmenters.table();"
+        "import sys; from umdlib import segmenters;"
+        "[segmenters.availability(n) for n in segmenters.names()];"
         "[segmenters.load(n) for n in ('threshold', 'region_growing')];"
         "sys.exit('torch' in sys.modules)"
     )
@@ -320,7 +321,7 @@ def users(tmp_path):
     for name, text in USERS.items():
         (tmp_path / name).write_text(text)
     yield tmp_path
-    segmenters._registered.pop("users_own", None)
+    segmenters.registry._registered.pop("users_own", None)
     sys.modules.pop("sibling", None)
     if str(tmp_path) in sys.path:
         sys.path.remove(str(tmp_path))
@@ -329,7 +330,7 @@ def users(tmp_path):
 @pytest.mark.parametrize("name", ["beside", "partial"])
 def test_a_users_file_is_loaded_with_what_lies_beside_it(users, name):
     record = segmenters.get(f"{users / name}.py:MINE")
-    assert len(segmenters.identity(record)["source"]) == 64
+    assert len(segmenters.identity_of(record)["source"]) == 64
     assert segmenters.load(record) is not None
 
 

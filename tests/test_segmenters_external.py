@@ -8,12 +8,12 @@ import sys
 import numpy as np
 import pytest
 
+from umdlib import segmenters
 from umdlib.__main__ import main
 from umdlib.errors import InputError
 from umdlib.images import geometry
 from umdlib.images.volume import Volume
 from umdlib.prompts.prompt import Box, Click, Prompt, box_of
-from umdlib.segmenters import registry as segmenters
 from umdlib.segmenters.external import worker as external
 from umdlib.segmenters.external.workers import file_contract, sat_pro, segvol
 

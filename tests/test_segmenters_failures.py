@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from test_segmenters import AFFINE, CENTRE, phantom, prompt_for, twin, world
 
+from umdlib import segmenters
 from umdlib.cohort.manifest import read_cohort
 from umdlib.errors import InputError
 from umdlib.evaluation import run as benchmark
 from umdlib.images.volume import Volume
 from umdlib.prompts.prompt import Box, Click, Prompt
-from umdlib.segmenters import registry as segmenters
 from umdlib.segmenters.contract import Segmenter
 
 TWINS = [n for n in segmenters.names() if segmenters.get(n).tiny is not None]

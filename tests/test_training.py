@@ -9,11 +9,11 @@ import sys
 import numpy as np
 import pytest
 
+from umdlib import segmenters
 from umdlib.errors import InputError
 from umdlib.images import geometry
 from umdlib.images.volume import Volume
 from umdlib.prompts.prompt import Click, Prompt
-from umdlib.segmenters import registry as segmenters
 from umdlib.training import bodies, clicks, patches
 from umdlib.weights import card
 
@@ -373,7 +373,7 @@ def test_a_network_of_ones_own_is_named_by_its_card(tmp_path):
     promptable.release(net, log, cost, SMALL, data, name="toy", title="Toy", folder=tmp_path)
     record = segmenters.get(f"clicknet:{tmp_path / 'toy.json'}")
     assert (record.name, record.title, record.modalities) == ("toy", "Toy (seed 3)", ("CT",))
-    assert list(segmenters.identity(record)["weights"]) == [f"{tmp_path.name}/toy.safetensors"]
+    assert list(segmenters.identity_of(record)["weights"]) == [f"{tmp_path.name}/toy.safetensors"]
     image = Volume(
         np.random.default_rng(0).normal(size=(20, 22, 24)).astype(np.float32), np.diag([8.0, 8, 8, 1]), "HU"
     )

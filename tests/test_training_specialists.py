@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from umdlib import segmenters
 from umdlib.__main__ import main
 from umdlib.cohort.manifest import read_cohort, write_structures
 from umdlib.errors import InputError
@@ -22,7 +23,6 @@ from umdlib.labels import ORGANS, Structure
 from umdlib.metrics.masks import dice
 from umdlib.networks.specialists import every_name, once
 from umdlib.prompts.prompt import Prompt
-from umdlib.segmenters import registry as segmenters
 from umdlib.segmenters.contract import Segmenter
 from umdlib.synthetic.cohort import make_pair
 from umdlib.training.nnunet import plan as nnunet_plan
@@ -172,7 +172,7 @@ def register():
         return segmenters.register(record)
 
     yield make
-    segmenters._registered.pop("only_ct", None)
+    segmenters.registry._registered.pop("only_ct", None)
 
 
 def test_a_condition_without_weights_is_unavailable_not_wrong(make_cohort, register, tmp_path):

@@ -9,9 +9,9 @@ import zipfile
 import numpy as np
 import pytest
 
+from umdlib import segmenters
 from umdlib.errors import InputError
 from umdlib.segmenters import inventory
-from umdlib.segmenters import registry as segmenters
 from umdlib.weights import convert as inert
 from umdlib.weights import reading as weights
 from umdlib.weights.record import Weights

@@ -409,7 +409,7 @@ def _subset(a) -> None:
 
 
 def _segmenters(a) -> None:
-    from umdlib.segmenters import registry as segmenters
+    from umdlib import segmenters
 
     if a.make:
         from umdlib.segmenters.external import worker as external
@@ -451,11 +451,10 @@ def _weights(a) -> None:
 
 
 def _score(a) -> int:
-    from umdlib import labels
+    from umdlib import labels, segmenters
     from umdlib.cohort.manifest import read_cohort
     from umdlib.evaluation import run as benchmark
     from umdlib.scores import table as scores
-    from umdlib.segmenters import registry as segmenters
 
     cohort = read_cohort(a.manifest)
     if a.session:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from umdlib import segmenters
 from umdlib.errors import InputError
 from umdlib.images.volume import Volume
 from umdlib.prompts.prompt import Prompt
-from umdlib.segmenters import registry as segmenters
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("nnunetv2")

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
+from umdlib import segmenters
 from umdlib.canaries import checks as canaries
 from umdlib.images import geometry
 from umdlib.images import masks as depth
@@ -16,8 +17,7 @@ from umdlib.images.volume import Volume
 from umdlib.labels import ORGANS
 from umdlib.metrics.masks import dice
 from umdlib.prompts.prompt import Click, Prompt
-from umdlib.segmenters import registry as segmenters
-from umdlib.segmenters.registry import Segmenter
+from umdlib.segmenters.contract import Segmenter
 from umdlib.synthetic.cohort import make_pair
 
 TOLERANCE = 0.01

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from umdlib import prompts
+from umdlib import prompts, segmenters
 from umdlib.canaries import checks as canaries
 from umdlib.canaries import controls
 from umdlib.canaries import findings as flags
@@ -20,8 +20,7 @@ from umdlib.evaluation import store as runs
 from umdlib.images import volume
 from umdlib.metrics.masks import dice
 from umdlib.scores.table import read_scores
-from umdlib.segmenters import registry as segmenters
-from umdlib.segmenters.registry import Segmenter
+from umdlib.segmenters.contract import Segmenter
 
 
 def check_run(

@@ -20,7 +20,7 @@ import pandas as pd
 import psutil
 import pyarrow.parquet as pq
 
-from umdlib import prompts, protocols
+from umdlib import prompts, protocols, segmenters
 from umdlib.cohort.manifest import Case, Cohort, file_hash
 from umdlib.errors import InputError
 from umdlib.evaluation import store as runs
@@ -32,7 +32,6 @@ from umdlib.metrics import scoring as metrics
 from umdlib.prompts import drawing, scribbles
 from umdlib.prompts.prompt import Prompt
 from umdlib.scores import table as scores
-from umdlib.segmenters import registry as segmenters
 from umdlib.segmenters.ceilings import ceiling
 from umdlib.segmenters.contract import Segment, Segmenter
 from umdlib.weights import reading as weights
@@ -566,7 +565,7 @@ def _keys(case: Case, record: Segmenter, drawn: dict, settings: Settings) -> dic
         case.unit,
         given,
         record.name,
-        segmenters.identity(record),
+        segmenters.identity_of(record),
         reference,
         GRID_VERSION,
     ]
@@ -611,7 +610,7 @@ def _stamp(cohort: Cohort, record: Segmenter, settings: Settings, device: str) -
         tolerances_mm=list(settings.tolerances_mm),
         metrics=METRICS_VERSION,
         plans=[asdict(p) for p in settings.plans],
-        segmenters={record.name: segmenters.identity(record)},
+        segmenters={record.name: segmenters.identity_of(record)},
         prompts=_digest([weights.sha256(m.__file__) for m in (drawing, depth, scribbles)]),
     )
 

@@ -4,25 +4,24 @@ import lazy_loader as lazy
 
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
+    submodules=["registry"],
     submod_attrs={
         "contract": ["Segment", "Segmenter", "Weights"],
-        "registry": [
+        "registry": ["BUILT_IN", "KINDS", "OWN", "get", "names", "register"],
+        "calls": [
             "Availability",
-            "BUILT_IN",
-            "KINDS",
-            "OWN",
+            "Opened",
+            "Unavailable",
             "availability",
+            "check_device",
             "check_prompt",
             "checked",
-            "get",
-            "identity",
             "kinds_of",
             "load",
-            "names",
+            "open",
             "out_of_memory",
-            "register",
-            "table",
             "untrained",
         ],
+        "identity": ["identity_of"],
     },
 )

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from umdlib import segmenters
 from umdlib.errors import InputError
-from umdlib.segmenters import registry as segmenters
 from umdlib.weights import reading as weights
 
 

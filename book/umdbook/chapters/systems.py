@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from umdlib import segmenters
 from umdlib.errors import InputError
 from umdlib.scores.table import read_scores
-from umdlib.segmenters import registry as segmenters
 from umdlib.segmenters.contract import Segmenter
 from umdlib.tables.markdown import markdown_table, numbered_table
 from umdlib.tables.modality_table import structure_title

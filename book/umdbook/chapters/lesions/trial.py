@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from umdlib import prompts, synthetic
+from umdlib import prompts, segmenters, synthetic
 from umdlib.cohort.manifest import Case, read_cohort
 from umdlib.errors import InputError
 from umdlib.images import masks as depth
@@ -19,7 +19,6 @@ from umdlib.labels import Structure
 from umdlib.metrics import lesions as detection
 from umdlib.metrics.masks import dice
 from umdlib.prompts.prompt import Click, Prompt
-from umdlib.segmenters import registry as segmenters
 from umdlib.segmenters.contract import Segment
 
 LESIONS = Structure(2, "lesions", "Lesions", "Les", "#e69f00")
