@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("monai")
 
 from umdbook.chapters.learned_gap import runs as trained  # noqa: E402
-from umdlib import segmenters, tables
+from umdlib import segmenters, tables  # noqa: E402
 from umdlib.errors import InputError  # noqa: E402
 from umdlib.images import geometry  # noqa: E402
 from umdlib.images.volume import Volume  # noqa: E402

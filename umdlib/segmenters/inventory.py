@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from umdlib import segmenters
 from umdlib.errors import InputError
+from umdlib.segmenters import registry
 from umdlib.weights import reading as weights
 
 
@@ -19,8 +19,8 @@ def table() -> pd.DataFrame:
     megabytes, licence, where, sha256 (published or recorded at first use, else empty).
     """
     rows = []
-    for name in segmenters.names():
-        for item in segmenters.get(name).weights:
+    for name in registry.names():
+        for item in registry.get(name).weights:
             path = weights.path_of(item)
             here = path.is_file()
             state = "missing" if not here else "here"
@@ -54,7 +54,7 @@ def list_text() -> str:
 
 def where_text(segmenter: str) -> str:
     """`umdlib weights where NAME`: where each file of a segmenter belongs and comes from."""
-    record = segmenters.get(segmenter)
+    record = registry.get(segmenter)
     if not record.weights:
         return f"Segmenter '{segmenter}' needs no weights."
     return "\n".join(
@@ -76,8 +76,8 @@ def check_text(segmenter: str | None = None, *, accept: str | None = None) -> st
     if accept is not None:
         weights._forget(accept)
     lines = []
-    for name in [segmenter] if segmenter else segmenters.names():
-        for item in segmenters.get(name).weights:
+    for name in [segmenter] if segmenter else registry.names():
+        for item in registry.get(name).weights:
             if weights.path_of(item).is_file():
                 digest = weights.sha256(weights.verified(item, name))
                 published = item.sha256 and not weights.converted(item)
@@ -99,7 +99,7 @@ def fetch(segmenter: str, *, say=print) -> list[Path]:
         not what was announced.
     """
     paths = []
-    for item in segmenters.get(segmenter).weights:
+    for item in registry.get(segmenter).weights:
         path = weights.path_of(item)
         if path.exists():
             say(f"{path} is here.")
