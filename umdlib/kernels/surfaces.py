@@ -9,10 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from umdlib.errors import InputError
-from umdlib.kernels import cells, distribution, nearest
+from umdlib.kernels import cells, distribution, nearest, runs
 from umdlib.kernels.areas import REVERSED, cell_areas_mm2
 
 HAUSDORFF_SHARE = 0.95
+
+# Volumes above this many bytes are copied into the other order of axes block by block.
+REORDERED = 1 << 18
 
 _buffers = threading.local()
 
@@ -52,14 +55,26 @@ def in_memory_order(reference: np.ndarray, prediction: np.ndarray, spacing_mm) -
     if max(reference.shape) >= cells.AXIS_MASK or min(reference.shape) < 1:
         raise InputError(f"Volume of shape {reference.shape}. Axes must be 1 to {cells.AXIS_MASK - 1} long.")
     flipped = reference.flags.f_contiguous and not reference.flags.c_contiguous
-    volumes = [v.T if flipped else v for v in (reference, prediction)]
-    short = cells.LANES - volumes[0].shape[2]
+    (flat, shape), (other, _) = (flat_rows(v, flipped) for v in (reference, prediction))
+    step, padding = -1 if flipped else 1, flat.size - reference.size
+    return Pair(flat, other, shape, np.array(spacing_mm[::step], float), flipped, padding)
+
+
+def flat_rows(volume: np.ndarray, flipped: bool) -> tuple[np.ndarray, tuple[int, int, int]]:
+    """A volume flat, with rows along its first axis (`flipped`) or its last; its shape, slowest first.
+
+    Without a copy where it is contiguous so. The kernels read 64 voxels of a row at once: shorter
+    rows are filled with zeros, which change nothing.
+    """
+    turned = volume.T if flipped else volume
+    short = cells.LANES - turned.shape[2]
     if short > 0:
-        # the kernels read 64 voxels of a row at once; zeros beyond the volume change nothing
-        volumes = [np.pad(v, ((0, 0), (0, 0), (0, short))) for v in volumes]
-    flat = [np.ascontiguousarray(v).ravel() for v in volumes]
-    step, padding = -1 if flipped else 1, flat[0].size - reference.size
-    return Pair(*flat, volumes[0].shape, np.array(spacing_mm[::step], float), flipped, padding)
+        turned = np.pad(turned, ((0, 0), (0, 0), (0, short)))
+    elif turned.flags.f_contiguous and not turned.flags.c_contiguous and turned.nbytes > REORDERED:
+        flat = np.zeros(turned.size, turned.dtype)  # written where there is something
+        runs.transpose(turned.T.ravel(), flat, *turned.T.shape)
+        return flat, turned.shape
+    return np.ascontiguousarray(turned).ravel(), turned.shape
 
 
 def count_labels(pair: Pair, index: np.ndarray, structures: int) -> np.ndarray:

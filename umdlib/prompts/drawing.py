@@ -12,6 +12,7 @@ from umdlib import protocols
 from umdlib.errors import InputError, unknown_name
 from umdlib.images import geometry
 from umdlib.images import masks as depth
+from umdlib.images.runs import Runs, runs_of
 from umdlib.images.volume import LabelMap
 from umdlib.labels import Structure
 from umdlib.prompts import disclosed, scribbles
@@ -80,8 +81,8 @@ def pair_prompts(
 
 
 def corrective_click(
-    reference: np.ndarray,
-    prediction: np.ndarray,
+    reference: np.ndarray | Runs,
+    prediction: np.ndarray | Runs,
     affine: np.ndarray,
     *,
     protocol: str = "centre",
@@ -100,7 +101,7 @@ def corrective_click(
     Parameters
     ----------
     reference, prediction
-        Boolean masks (I, J, K) on the grid of `affine`.
+        Boolean masks (I, J, K) on the grid of `affine`, or their runs, both along one axis.
     protocol
         How to choose.
     rng
@@ -126,19 +127,17 @@ def corrective_click(
             f"The prediction has shape {prediction.shape}, its reference {reference.shape}. "
             "Both must be on one grid."
         )
-    reference, prediction = reference.astype(bool, copy=False), prediction.astype(bool, copy=False)
-    start = np.zeros(3, int)
+    if isinstance(reference, np.ndarray):
+        reference, prediction = (m.astype(bool, copy=False) for m in (reference, prediction))
+        flipped = bool(reference.flags.f_contiguous and not reference.flags.c_contiguous)
+        reference, prediction = (runs_of(mask, flipped=flipped) for mask in (reference, prediction))
+    missed, added = reference.minus(prediction), prediction.minus(reference)
     if cube is not None and cube.centre_mm is not None:
         inside = cube.voxels(affine, reference.shape)
-        reference, prediction = reference[inside], prediction[inside]
-        start = np.array([s.start for s in inside])
-    box = depth.difference_box(reference, prediction) if reference.size else None
-    if box is None:
+        missed, added = missed.within(inside), added.within(inside)
+    if not missed.size + added.size:
         return None
-    missed = reference[box] & ~prediction[box]
-    added = prediction[box] & ~reference[box]
     ijk, positive = _ERRORS.get(kind, _largest_error)(missed, added, geometry.spacing_mm(affine), rng)
-    ijk = start + [v + b.start for v, b in zip(ijk, box, strict=True)]
     return Click(_world(affine, ijk), positive)
 
 
@@ -280,27 +279,38 @@ def _world_box(kind, length, affine, box, rng) -> Box:
     return Box(tuple(low.tolist()), tuple(high.tolist()), tight.axes)
 
 
-def _largest_error(missed, added, spacing_mm, rng):
+def _largest_error(missed: Runs, added: Runs, spacing_mm, rng):
     """Deepest voxel of the largest component of an error."""
-    (n_missed, a), (n_added, b) = map(depth.largest_component, (missed, added))
-    positive = n_missed >= n_added
-    return depth.deepest_voxel(a if positive else b, spacing_mm), positive
+    largest = [error.largest_component() for error in (missed, added)]
+    positive = largest[0].size >= largest[1].size
+    return largest[0 if positive else 1].deepest_voxel(spacing_mm), positive
 
 
-def _random_error(missed, added, spacing_mm, rng):
+def _random_error(missed: Runs, added: Runs, spacing_mm, rng):
     """Any voxel of the error."""
+    low, missed, added = _in_box(missed, added)
     candidates = np.argwhere(missed | added)
     ijk = tuple(candidates[rng.integers(len(candidates))].tolist())
-    return ijk, bool(missed[ijk])
+    return low + ijk, bool(missed[ijk])
 
 
-def _ritm_error(missed, added, spacing_mm, rng):
+def _ritm_error(missed: Runs, added: Runs, spacing_mm, rng):
     """Any voxel of the deeper error's deeper half."""
+    low, missed, added = _in_box(missed, added)
     depths = [depth.depth_mm(m, spacing_mm) for m in (missed, added)]
     positive = bool(depths[0].max() > depths[1].max())  # as officially, a tie is negative
     chosen = depths[0 if positive else 1]
     candidates = np.argwhere(chosen > chosen.max() / 2)
-    return tuple(candidates[rng.integers(len(candidates))].tolist()), positive
+    return low + candidates[rng.integers(len(candidates))], positive
+
+
+def _in_box(*errors: Runs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """First voxel of the box around two masks, and both as arrays in it."""
+    boxes = [box for e in errors if (box := e.box()) is not None]
+    around = tuple(
+        slice(min(s.start for s in axis), max(s.stop for s in axis)) for axis in zip(*boxes, strict=True)
+    )
+    return np.array([s.start for s in around]), *(e.mask(around) for e in errors)
 
 
 # Of the protocols that draw; of the others the largest error.

@@ -12,6 +12,7 @@ from umdlib import sources
 from umdlib.segmenters.contract import Segmenter
 from umdlib.weights import reading as weights
 
+_PACKAGE = Path(__file__).parents[1]
 _EXTERNAL = Path(__file__).parent / "external" / "workers"
 
 
@@ -32,21 +33,28 @@ def identity_of(segmenter: Segmenter) -> dict:
 
 def _code(segmenter: Segmenter) -> str:
     """Digest of the code behind a segmenter; ``""`` where it cannot be read."""
-    files, texts = set(), []
+    parts = set()
     for thing in _behind(segmenter.load):
         try:
             file = Path(inspect.getsourcefile(thing) or "")
             if file.is_file():
-                files.update(sources.import_closure(file))
+                # the code of this package is that of the moment when the process first asks
+                changed = 0 if file.is_relative_to(_PACKAGE) else file.stat().st_mtime_ns
+                parts.add(_digest(file, changed))
             else:  # a cell of a notebook has no file, but its text
-                texts.append(inspect.getsource(thing))
+                parts.add(inspect.getsource(thing))
         except (TypeError, OSError):
             continue
     if segmenter.external:
-        files.update(p for n in (segmenter.name, "file_contract") if (p := _EXTERNAL / f"{n}.py").is_file())
-    if not files and not texts:
-        return ""
-    return sha256("\n".join([sources.code_digest(sorted(files)), *texts]).encode()).hexdigest()
+        workers = (_EXTERNAL / f"{name}.py" for name in (segmenter.name, "file_contract"))
+        parts.add(sources.code_digest(filter(Path.is_file, workers)))
+    return sha256("\n".join(sorted(parts)).encode()).hexdigest() if parts else ""
+
+
+@functools.lru_cache(maxsize=256)
+def _digest(file: Path, changed: int) -> str:
+    """Digest of a file and of all that it imports, kept until the file changes."""
+    return sources.code_digest(sources.import_closure(file))
 
 
 def _behind(load: Callable) -> Iterator[Callable]:
