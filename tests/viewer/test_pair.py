@@ -155,7 +155,7 @@ def test_the_poster_shows_the_right_side_of_the_body_on_the_left(sign):
     data[8] = 1000.0  # index 8 lies at x = +3.5 mm (the subject's right) or -3.5 mm
     affine = np.diag([sign, 1.0, 1.0, 1.0])
     affine[0, 3] = -sign * 4.5
-    still = posters.Still("CT", data, affine, np.zeros((*data.shape, 4), np.uint8))
+    still = posters.Still("CT", data, affine, np.zeros((*data.shape, 4), np.uint8), (-160, 240))
     page = np.asarray(Image.open(io.BytesIO(posters.poster([still], (0, 4, 4)))).convert("L"))
     coronal = page[100:120, :360]  # rows without letters
     left, right = coronal[:, :180].mean(), coronal[:, 180:].mean()
@@ -167,7 +167,7 @@ def test_a_click_is_marked_only_near_the_slice():
     blank = np.zeros((*data.shape, 4), np.uint8)
 
     def picture(clicks):
-        return posters.poster([posters.Still("CT", data, affine, blank, clicks)], (10, 10, 10))
+        return posters.poster([posters.Still("CT", data, affine, blank, (-160, 240), clicks)], (10, 10, 10))
 
     assert picture([Click((10.0, 10.0, 10.0))]) != picture([])
     assert picture([Click((10.0, 10.0, 10.0))]) != picture([Click((10.0, 10.0, 10.0), False)])
@@ -294,3 +294,25 @@ def test_a_click_in_an_oblique_slice_is_drawn_in_the_middle_of_its_voxel():
         outline = ax.collections[0].get_paths()[0].vertices
         assert abs(outline.mean(axis=0) - (x, y)).max() < 1
         plt.close("all")
+
+
+def test_pet_lies_on_the_structural_image_at_its_place_in_the_world():
+    affine = np.eye(4)
+    ct = posters.Still("CT", np.zeros((40, 40, 40)), affine, np.zeros((40, 40, 40, 4), np.uint8), (-1, 1))
+    hot = np.zeros((20, 20, 20), np.float32)
+    hot[15, 10, 10] = 20.0  # at (30, 20, 20) mm: the subject's right, left in the picture
+    pet = posters.Still("PET", hot, np.diag([2.0, 2, 2, 1]), np.zeros((20, 20, 20, 4), np.uint8), (0, 5))
+    page = np.asarray(Image.open(io.BytesIO(posters.poster([ct, pet], (20, 20, 20)))).convert("RGB")).astype(
+        int
+    )
+    warm = np.argwhere(page[..., 0] - page[..., 2] > 60)
+    start = 2 * (360 + posters.GAP)  # after the coronal and the axial CT
+    assert len(warm) and (warm[:, 1] >= start).all() and (warm[:, 1] < start + 360).all()
+    assert abs(warm[:, 1].mean() - start - 360 * 10 / 40) < 10
+    assert abs(warm[:, 0].mean() - 180) < 10
+
+
+def test_every_picture_has_one_window_for_pet(tmp_path):
+    built = phantom.pair(structure="")._built.config
+    assert built["panes"][1]["window"] == [0.0, 5.0]
+    assert built["panes"][0]["suited"]["lung"] == (-1000.0, 150.0)

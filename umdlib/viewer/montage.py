@@ -5,19 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from umdlib.images.volume import Volume
+from umdlib.viewer import windows
 
-# Display windows by unit: CT soft tissue; PET inverted grey, the usual 0-7 SUV; MR by percentile.
-WINDOWS: dict[str, tuple[float, float]] = {"HU": (-160.0, 240.0), "SUV": (0.0, 7.0)}
-COLOUR_MAPS: dict[str, str] = {"HU": "gray", "SUV": "gray_r", "a.u.": "gray"}
 PLANES: dict[str, tuple[int, int, int]] = {"sagittal": (0, 1, 2), "coronal": (1, 0, 2), "axial": (2, 0, 1)}
-
-
-def window(volume: Volume) -> tuple[float, float]:
-    """Lowest and highest value shown: by unit, or 0 to the 99.5th percentile of what is not 0."""
-    if volume.unit in WINDOWS:
-        return WINDOWS[volume.unit]
-    seen = volume.data[volume.data > 0]
-    return 0.0, float(np.percentile(seen[:: max(seen.size // 200_000, 1)], 99.5)) if seen.size else 1.0
 
 
 def axes_mm(volume: Volume) -> list[np.ndarray]:
@@ -64,12 +54,12 @@ def oriented(picture, axes, name: str, horizontal: int, vertical: int) -> tuple[
 
 def show(ax, picture: np.ndarray, extent: tuple, volume: Volume):
     """Draw a picture in mm with the window and colour map of its unit; returns `ax`."""
-    low, high = window(volume)
+    low, high = windows.window(volume.unit, volume.data)
     ax.imshow(
         picture,
         origin="lower",
         extent=extent,
-        cmap=COLOUR_MAPS[volume.unit],
+        cmap=windows.COLOUR_MAPS.get(volume.unit, "gray"),
         vmin=low,
         vmax=high,
         interpolation="bilinear",

@@ -19,7 +19,7 @@ from umdlib import labels
 from umdlib.errors import InputError, unknown_name
 from umdlib.images import geometry
 from umdlib.labels import ORGANS, Structure
-from umdlib.viewer import overlays, panes, posters
+from umdlib.viewer import overlays, panes, posters, windows
 from umdlib.viewer import web_volumes as webvolumes
 from umdlib.viewer.panes import BuiltPane, Pane, Prediction
 
@@ -297,7 +297,12 @@ def _build(pair: Pair) -> _Built:
     config["first"] = sorted({n for b in built for n in b.first})
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:10]
     config["name"] = pair.name or f"umd-{digest}"
-    return _Built(config, volumes, posters.poster(stills, centre), _note(pair, built))
+    return _Built(
+        config,
+        volumes,
+        posters.poster(stills, centre, side_mm=_side(pair, built, centre)),
+        _note(pair, built),
+    )
 
 
 def _centre(pair: Pair, built: list[BuiltPane], otherwise: np.ndarray) -> np.ndarray:
@@ -325,9 +330,21 @@ def _still(pair: Pair, pane: Pane, built: BuiltPane) -> posters.Still:
         structure=pair.structure,
         shape=built.data.shape,
     )
-    return posters.Still(
-        pane.modality, built.data, built.affine, colours, built.clicks, pane.title or pane.modality
-    )
+    window = windows.window(pane.image.unit, built.data, pair.structure)
+    title = pane.title or pane.modality
+    return posters.Still(pane.modality, built.data, built.affine, colours, window, built.clicks, title)
+
+
+def _side(pair: Pair, built: list[BuiltPane], centre: np.ndarray) -> float:
+    """Side (mm) of the square around a point that holds the structure shown; 0 for all structures."""
+    bits = [b for b, s in enumerate(pair.structures) if pair.structure == s.name]
+    for pane in built:
+        for bit in bits if pane.reference is not None else ():
+            inside = geometry.to_world(pane.affine, np.argwhere(pane.reference >> bit & 1))
+            if len(inside):
+                reach = np.abs(inside[:, :2] - np.asarray(centre)[:2]).max()
+                return float(np.clip(2.6 * reach, 200, 420))
+    return 0.0
 
 
 def _note(pair: Pair, built: list[BuiltPane]) -> str:

@@ -12,8 +12,8 @@ from umdlib.errors import InputError
 from umdlib.images.volume import LabelMap, Volume
 from umdlib.labels import Structure
 from umdlib.prompts.prompt import Click
-from umdlib.viewer import posters
 from umdlib.viewer import web_volumes as webvolumes
+from umdlib.viewer import windows
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,10 @@ def build_pane(
         "image": image_name,
         "clipped": bool(data.max() > span[1]),
         "span": [round(float(v), 6) for v in span],
-        "window": [round(float(v), 4) for v in posters.window(pane.modality, data)],
+        "window": [round(float(v), 4) for v in windows.window(image.unit, data)],
+        "suited": {
+            name: suited[image.unit] for name, suited in windows.SUITED.items() if image.unit in suited
+        },
         "reference": reference_name,
         "predictions": records,
     }

@@ -12,12 +12,10 @@ from umdlib.errors import InputError, unknown_name
 from umdlib.images import geometry
 from umdlib.images.volume import Volume
 from umdlib.prompts.prompt import Click
+from umdlib.viewer import windows
 
 # plane -> (axis that is cut, axis drawn to the right, axis drawn upwards), all in RAS
 PLANES: dict[str, tuple[int, int, int]] = {"axial": (2, 0, 1), "coronal": (1, 0, 2), "sagittal": (0, 1, 2)}
-
-# display window of each unit; MR has none of its own
-WINDOWS: dict[str, tuple[float, float]] = {"HU": (-160.0, 240.0), "SUV": (0.0, 7.0)}
 
 
 def slice_picture(
@@ -35,7 +33,7 @@ def slice_picture(
     Parameters
     ----------
     image
-        CT in a soft-tissue window, PET as inverted grey from SUV 0 to 7, MR to its 99.5th percentile.
+        CT in a soft-tissue window, PET as inverted grey from SUV 0 to 5, MR to its 99.5th percentile.
     xyz_mm
         Point in world coordinates (RAS+, mm) that the slice passes through.
     plane
@@ -65,7 +63,7 @@ def slice_picture(
     cut, right, up = PLANES[plane]
     data, affine = _canonical(image.data, image.affine)
     index = int(np.floor(geometry.to_voxel(affine, xyz_mm)[cut] + 0.5))
-    low, high = WINDOWS.get(image.unit) or (0.0, float(np.percentile(data[::2, ::2, ::2], 99.5)))
+    low, high = windows.window(image.unit, data)
     extent = _extent(affine, data.shape, right, up)
     xyz_mm = _place(affine, xyz_mm)
     ax.imshow(
@@ -74,7 +72,7 @@ def slice_picture(
         extent=extent,
         vmin=low,
         vmax=high,
-        cmap="gray_r" if image.unit == "SUV" else "gray",
+        cmap=windows.COLOUR_MAPS.get(image.unit, "gray"),
         interpolation="nearest",
         aspect="equal",
     )

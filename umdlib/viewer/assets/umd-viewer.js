@@ -24,8 +24,6 @@
       ["Bone, −450 to 1000 HU", -450, 1000], ["Brain, 0 to 80 HU", 0, 80], ["All, −1024 to 1016 HU", -1024, 1016]],
     PET: [["SUV 0 to 2.5", 0, 2.5], ["SUV 0 to 5", 0, 5], ["SUV 0 to 10", 0, 10], ["SUV 0 to 20", 0, 20]],
   };
-  // window that a structure needs to be seen in
-  const SUITS = { lung: { CT: [-1000, 150] }, brain: { CT: [0, 80], PET: [0, 10] } };
   const HOT = { R: [0, 120, 235, 255, 255], G: [0, 0, 60, 190, 255], B: [0, 0, 0, 0, 220], A: [0, 110, 190, 235, 255], I: [0, 64, 128, 192, 255] };
   const SVG = "http://www.w3.org/2000/svg";
   const { outlines, parts, world, measure, Projection } = self.UMD_MASKS;
@@ -591,8 +589,8 @@
     /* A window that the structure can be seen in, unless somebody has chosen one. */
     suit() {
       const { config, state } = this;
-      const wanted = SUITS[config.structures[state.structure]?.name] || {};
-      config.panes.forEach((pane, i) => { if (!state.chosen?.[i]) state.windows[i] = [...(wanted[pane.modality] || pane.window)]; });
+      const name = config.structures[state.structure]?.name;
+      config.panes.forEach((pane, i) => { if (!state.chosen?.[i]) state.windows[i] = [...(pane.suited[name] || pane.window)]; });
     }
 
     /* Sets a pane's window; `draw` is false where the image has it already. */

@@ -1,0 +1,42 @@
+"""Display windows: what is black and what is white, one per unit, for every picture of the book."""
+
+from __future__ import annotations
+
+import numpy as np
+
+# (low, high) of the grey scale: CT soft tissue; PET as read, SUV 0 to 5. MR has no scale of its own.
+WINDOWS: dict[str, tuple[float, float]] = {"HU": (-160.0, 240.0), "SUV": (0.0, 5.0)}
+# Windows in which a structure shows that the usual one hides.
+SUITED: dict[str, dict[str, tuple[float, float]]] = {
+    "lung": {"HU": (-1000.0, 150.0)},
+    "brain": {"HU": (0.0, 80.0), "SUV": (0.0, 10.0)},
+}
+# Name of a matplotlib colour map: PET is inverted, dark is hot.
+COLOUR_MAPS: dict[str, str] = {"HU": "gray", "SUV": "gray_r", "a.u.": "gray"}
+
+
+def window(unit: str, data: np.ndarray, structure: str = "") -> tuple[float, float]:
+    """Lowest and highest intensity shown.
+
+    Parameters
+    ----------
+    unit
+        ``"HU"``, ``"SUV"`` or another, whose window is 0 to the 99.5th percentile of what is above 0.
+    data
+        Intensities; read for units without a window only.
+    structure
+        Name of the structure that must be seen; ``""`` for none.
+
+    Examples
+    --------
+    >>> window("SUV", np.zeros(1)), window("HU", np.zeros(1), "lung")
+    ((0.0, 5.0), (-1000.0, 150.0))
+    >>> window("a.u.", np.arange(201.0))
+    (0.0, 199.005)
+    """
+    suited = SUITED.get(structure, {})
+    if unit in suited or unit in WINDOWS:
+        return suited.get(unit) or WINDOWS[unit]
+    seen = data[data > 0]
+    # every n-th voxel tells a percentile as well
+    return 0.0, float(np.percentile(seen[:: max(seen.size // 200_000, 1)], 99.5)) if seen.size else 1.0
