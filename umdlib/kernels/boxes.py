@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from umdlib.kernels.cells import _empty_row, _guarded_rows, _row
+from umdlib.kernels.compiled import njit
 from umdlib.kernels.lanes import LANES, first_bits, leading, lowest, unequal, unlike
 
 

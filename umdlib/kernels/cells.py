@@ -8,8 +8,9 @@ along each axis, and what lies outside the volume is 0.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, types
+from numba import types
 
+from umdlib.kernels.compiled import njit
 from umdlib.kernels.lanes import LANES, first_bits, having, lowest, unequal, unlike
 
 # In a chunk map (one entry per 64 voxels of a row): the chunk holds more than one value, or is

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from umdlib.kernels.compiled import njit
 
 BINS = 1024
 

@@ -7,9 +7,11 @@ there: the caller does. LLVM turns each function into the machine's widest compa
 from __future__ import annotations
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from umdlib.kernels.compiled import njit
 
 # Voxels, and points or boxes in mm, that are compared at once.
 LANES = 64

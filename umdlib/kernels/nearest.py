@@ -9,9 +9,10 @@ out all but a few. Both searches end with the same answer as a full distance map
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, types
+from numba import types
 
 from umdlib.kernels.cells import AXIS_MASK, X_SHIFT, Y_SHIFT, Z_SHIFT
+from umdlib.kernels.compiled import njit
 from umdlib.kernels.lanes import POINTS, closer_boxes, closer_points, leading, lowest
 
 BRICK_SHIFT = 3

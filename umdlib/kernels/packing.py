@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from umdlib.kernels.compiled import njit
 from umdlib.kernels.lanes import LANES, unlike
 
 
