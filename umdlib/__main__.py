@@ -14,10 +14,10 @@ from umdlib.errors import InputError, unknown_name
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status. Bad input ends with one sentence and status 2."""
-    parser = _parser()
-    arguments = parser.parse_args(argv)
+    commands = parser()
+    arguments = commands.parse_args(argv)
     if not hasattr(arguments, "run"):
-        parser.print_help()
+        commands.print_help()
         return 0
     try:
         return arguments.run(arguments) or 0
@@ -32,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
     parser = argparse.ArgumentParser(
         prog="umdlib",
         description=umdlib.__doc__,

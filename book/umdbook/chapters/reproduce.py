@@ -1,0 +1,461 @@
+"""What reproduces each row of the two papers: command, needs, computed cost, what is not the same."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import shlex
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+from umdbook import notebook
+from umdlib import __main__ as cli
+from umdlib import labels, protocols
+from umdlib.errors import InputError, unknown_name
+from umdlib.evaluation import run as evaluation
+from umdlib.networks.specialists import TRAINERS
+from umdlib.segmenters import registry
+from umdlib.tables.markdown import markdown_table
+from umdlib.training.nnunet import recipes
+
+S3 = "SegAnyPET, supplementary table 3: inference time per case on an A100, taken as one structure"
+
+
+@dataclass(frozen=True)
+class Time:
+    """Seconds of one unit of work on an A100, and where they are from.
+
+    `unit` is ``structure`` (one answer of one structure), or ``window`` (one cube or patch of the image,
+    for all structures at once). `edge_mm` and `step_mm` of a window along x, y, z.
+    """
+
+    seconds: float
+    unit: str
+    source: str
+    edge_mm: tuple[float, float, float] = (0, 0, 0)
+    step_mm: tuple[float, float, float] = (1, 1, 1)
+
+    def windows(self, field_mm: tuple[float, float, float]) -> int:
+        """Windows that cover a field of view.
+
+        Examples
+        --------
+        >>> TIMES["sat_pro"].windows((500, 400, 1000)), TIMES["sat_pro"].windows((700, 700, 1100))
+        (36, 112)
+        """
+        sides = zip(field_mm, self.edge_mm, self.step_mm, strict=True)
+        return math.prod(math.ceil(max(f - e, 0) / s) + 1 for f, e, s in sides)
+
+
+ASSUMED = "assumed: no time on an A100 is published"
+TIMES: dict[str, Time] = {
+    "sam_med3d_turbo": Time(1.8, "structure", S3),
+    "seganypet_v2": Time(1.8, "structure", S3),
+    "seganypet_lesion": Time(1.8, "structure", f"{S3}, of SegAnyPET"),
+    "nninteractive": Time(7.4, "structure", S3),
+    "sam_vit_h points_per_slice_3": Time(19.6, "structure", S3),
+    "sam_vit_h points_per_slice_5": Time(32.1, "structure", S3),
+    "medsam": Time(22.8, "structure", S3),
+    "segvol": Time(2.0, "structure", ASSUMED),
+    "vista3d": Time(0.2, "window", ASSUMED, (192, 192, 192), (144, 144, 144)),
+    "sat_pro": Time(0.7, "window", ASSUMED, (288, 288, 288), (144, 144, 144)),
+}
+# hours of one training of 1000 epochs on an A100
+TRAINING_SOURCE = "nnU-Net, documentation/resenc_presets.md: hours of one training on an A100"
+TRAINING = {"nnunet": 9, "stunet": 15, "swinunetr": 15, "segresnet": None}
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """A cohort of the papers: images and fields of view by modality, structures, masks, what it needs."""
+
+    name: str
+    manifest: str
+    session: str
+    images: dict[str, int]
+    structures: int
+    needs: str
+    masks: int | None = None
+
+    def hours(self, time: Time, modalities: tuple[str, ...] = ()) -> float:
+        """Hours of a system on an A100: all structures of all images, one answer each."""
+        seconds = 0.0
+        for modality, count in self.images.items():
+            if modalities and modality not in modalities:
+                continue
+            each = time.windows(FIELDS_MM[modality]) if time.unit == "window" else self.structures
+            answers = self.masks if self.masks and time.unit == "structure" else count * each
+            seconds += answers * time.seconds
+        return seconds / 3600
+
+
+# Fields of view that windows are counted in; the papers do not state them.
+FIELDS_MM = {"CT": (500, 500, 1000), "MR": (500, 400, 1000), "PET": (700, 700, 1000)}
+
+_SOON = "UMD's images (announced as public, not yet there) as a manifest"
+_CONTROLLED = "a cohort under controlled access as a manifest"
+PETCT = Cohort("UMD PET/CT", "{petct}", "petct", {"CT": 490, "PET": 490}, 13, _SOON)
+PETMR = Cohort("UMD PET/MR", "{petmr}", "petmr", {"MR": 464, "PET": 464}, 13, _SOON)
+SIX = Cohort("UMD PET/CT, PET, six organs", "{petct}", "petct", {"PET": 490}, 6, _SOON)
+ORGAN = Cohort("PETS-Organ", "PETS-Organ/manifest.tsv", "petct", {"PET": 100}, 11, _CONTROLLED)
+LYMPH = Cohort("PETS-Lymph", "PETS-Lymph/manifest.tsv", "petct", {"PET": 148}, 1, _CONTROLLED, 414)
+LUNG = Cohort("PETS-LC", "PETS-LC/manifest.tsv", "petct", {"PET": 638}, 1, _CONTROLLED, 8314)
+PSMA = Cohort("AutoPET-PSMA", "PSMA/manifest.tsv", "petct", {"PET": 597}, 1, "AutoPET's PSMA images", 22177)
+PETCT_PET = Cohort("UMD PET/CT, PET", "{petct}", "petct", {"PET": 490}, 13, _SOON)
+PETMR_PET = Cohort("UMD PET/MR, PET", "{petmr}", "petmr", {"PET": 464}, 13, _SOON)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table or part of a figure, and how it is reproduced.
+
+    `hours` on an A100 are None where no part of the cost is known; `gap` says what is still not as
+    published, and why.
+    """
+
+    table: str
+    row: str
+    commands: tuple[str, ...]
+    needs: str
+    hours: float | None
+    gap: str
+
+
+_WHERE = (
+    "Neither paper says whether each image's click is drawn from its own reference: here both images of a "
+    "session get the structural one's."
+)
+_CROP = (
+    "The released script draws its clicks with torch's generator on a grid of 1.5 mm and lets later structures "
+    f"overwrite earlier ones; here the same rule draws other points, and structures may overlap. {_WHERE}"
+)
+_TEXT = (
+    f"{_CROP} The paper's text describes cubes that slide, which no released script does: the plan "
+    "`sliding_192mm:1:0` does it."
+)
+# segmenter -> its plan of prompts, and what is not as published
+PLANS: dict[str, tuple[str, str]] = {
+    "sam_med3d_turbo": ("official_crop_192mm:1:0", _CROP),
+    "seganypet_v2": ("official_crop_192mm:1:0", _TEXT),
+    "seganypet_lesion": ("official_crop_192mm:1:0", _TEXT),
+    "segvol": (
+        "random:1:0",
+        "The demo takes a random voxel of its resized label; UMD does not say where its click lies. "
+        + _WHERE,
+    ),
+    "nninteractive": (
+        "centre:1:0",
+        "No rule for a click is published: the deepest voxel here. UMD can only have used version 1 of the "
+        f"package; version 2 runs here. {_WHERE}",
+    ),
+    "vista3d": (
+        "class:1:0",
+        "Structures may overlap here, where the bundle keeps the most probable class of a voxel.",
+    ),
+    "sat_pro": ("text:1:0", "The papers do not print their texts: here the structures' names in lower case."),
+}
+_FOUNDATION = ("sam_med3d_turbo", "segvol", "nninteractive", "vista3d", "sat_pro")
+_LESIONS = (
+    "A score table has one answer per structure, so the lesions of a patient are one structure with one click. "
+    "The paper prompts lesion by lesion (its figure 5) and prints a DSC per case, without a script; the hours are "
+    "those of a click per lesion."
+)
+_NOT_ASKED = {
+    "vista3d": "Its record here holds the 13 organs: it is not asked for lesions and lobes of the lung.",
+    "sat_pro": "Its texts here are those of the 13 organs: it is not asked for lesions and lobes of the lung.",
+}
+
+
+def _needs(segmenter: str, cohort: Cohort) -> str:
+    """Cohort, weights, environment and device of a row."""
+    record = registry.get(segmenter)
+    own = f" and its own environment (`umdlib segmenters --make {segmenter}`)" if record.external else ""
+    return f"{cohort.needs}; the weights of {record.title} (`umdlib weights where {segmenter}`){own}; a GPU"
+
+
+def _scored(table: str, segmenter: str, cohort: Cohort, *, title: str = "", gap: str = "") -> Row:
+    """Row of one system asked for all structures of a cohort in its own way."""
+    plan, differs = PLANS[segmenter]
+    pet = " --modality PET" if list(cohort.images) == ["PET"] else ""
+    command = (
+        f"umdlib score {cohort.manifest} --segmenters {segmenter} --prompts {plan} --session {cohort.session}"
+        f"{pet} --device {{device}} --out {{out}}"
+    )
+    title = title or f"{registry.get(segmenter).title}, {cohort.name}"
+    hours = cohort.hours(TIMES[segmenter])
+    return Row(
+        table, title, (command,), _needs(segmenter, cohort), hours, " ".join(filter(None, (gap, differs)))
+    )
+
+
+def _sliced(segmenter: str, plan: str, time: str, title: str, gap: str) -> Row:
+    """Row of a 2D system in SegAnyPET's table S3."""
+    command = (
+        f"umdlib score {{petct}} --segmenters {segmenter} --prompts {plan}:1:0 --session petct --modality PET "
+        "--device {device} --out {out}"
+    )
+    return Row("SegAnyPET S3", title, (command,), _needs(segmenter, SIX), SIX.hours(TIMES[time]), gap)
+
+
+_POINTS = (
+    "The size of SAM, the greys and whether a slice's points are drawn per part are not stated: ViT-H here, greys "
+    "as MedSAM prepares them, points in each part of each slice."
+)
+
+
+def _seganypet_s3() -> list[Row]:
+    """Rows of SegAnyPET's table S3."""
+    off_label = (
+        "MedSAM was not trained with points (bowang-lab/MedSAM#239); its own way is `boxes_per_slice`. "
+    )
+    return [
+        _sliced("sam_vit_h", "points_per_slice_3", "sam_vit_h points_per_slice_3", "SAM, 3N points", _POINTS),
+        _sliced("sam_vit_h", "points_per_slice_5", "sam_vit_h points_per_slice_5", "SAM, 5N points", _POINTS),
+        _sliced("medsam", "points_per_slice_5", "medsam", "MedSAM, 5N points", off_label + _POINTS),
+        *(
+            _scored("SegAnyPET S3", name, SIX)
+            for name in ("nninteractive", "sam_med3d_turbo", "seganypet_v2")
+        ),
+    ]
+
+
+def _specialist(table: str, network: str) -> Row:
+    """Row of a specialist of SegAnyPET's tables S1 and S2."""
+    commands = (
+        f"umdlib train specialist C2-C4/manifest.tsv --session petct --modality PET --network {network} --recipe "
+        f"full --device {{device}} --out {{out}}/{network} --release {{out}}/networks",
+        f"umdlib score {ORGAN.manifest} --segmenters specialist:{{out}}/networks/{network}_full --prompts class:1:0 "
+        "--modality PET --device {device} --out {out}",
+    )
+    gap = (
+        "Sizes and folds are not stated: all training subjects in one fold, the sizes of each network's card."
+    )
+    if TRAINING[network] is None:
+        gap += " How long its training takes is not published."
+    needs = f"SegAnyPET's cohorts C2 to C4 and PETS-Organ ({_CONTROLLED}); a GPU"
+    return Row(table, network, commands, needs, TRAINING[network], gap + " Prediction is not in the hours.")
+
+
+def _seganypet_points(table: str) -> Row:
+    """SegAnyPET with one, three and five points."""
+    command = (
+        f"umdlib score {ORGAN.manifest} --segmenters seganypet_v2 --prompts official_crop_192mm:1:4 --session petct "
+        "--modality PET --device {device} --out {out}"
+    )
+    hours = 5 * 5 / ORGAN.structures * ORGAN.hours(TIMES["seganypet_v2"])
+    gap = f"Steps 0, 2 and 4 of the run are one, three and five points. {_TEXT}"
+    return Row(table, "SegAnyPET, 1, 3 and 5 points", (command,), _needs("seganypet_v2", ORGAN), hours, gap)
+
+
+def _umd_specialist() -> Row:
+    """UMD's nnU-Net on ten cases of each modality."""
+    commands = []
+    for place, session, modality in (
+        ("{petct}", "petct", "CT"),
+        ("{petct}", "petct", "PET"),
+        ("{petmr}", "petmr", "MR"),
+        ("{petmr}", "petmr", "PET"),
+    ):
+        ten = f"{{out}}/ten_{session}"
+        if modality != "PET":
+            commands.append(f"umdlib subset {place} {ten} --subjects S01,S02,S03,S04,S05,S06,S07,S08,S09,S10")
+        commands.append(
+            f"umdlib train specialist {ten}/manifest.tsv --session {session} --modality {modality} --network nnunet "
+            f"--recipe full --device {{device}} --out {{out}}/nnunet_{session}_{modality} --release {{out}}/networks"
+        )
+    commands += [
+        f"umdlib score {place} --segmenters specialist:{{out}}/networks/nnunet_full --prompts class:1:0 --session "
+        f"{session} --device {{device}} --out {{out}}"
+        for place, session in (("{petct}", "petct"), ("{petmr}", "petmr"))
+    ]
+    gap = (
+        "Which ten cases, which configuration and how many folds are not stated: nnU-Net's 3d_fullres for 1000 epochs, "
+        "one fold of all ten. Prediction is not in the hours."
+    )
+    needs = f"{_SOON}; ten subjects of each session in place of S01 to S10; a GPU"
+    return Row("UMD 3", "nnUNet, 10 Tr", tuple(commands), needs, 4 * TRAINING["nnunet"], gap)
+
+
+def _seganypet_s4() -> list[Row]:
+    """Rows of SegAnyPET's table S4, which are also those of figures 3 (internal) and 4a (external)."""
+    systems = ("sam_med3d_turbo", "sat_pro", "vista3d", "segvol", "nninteractive", "seganypet_v2")
+    rows = []
+    for cohort in (ORGAN, LYMPH, LUNG, PETCT_PET, PETMR_PET, PSMA):
+        for name in (*systems, *(("seganypet_lesion",) if cohort.masks else ())):
+            if cohort.masks and name in _NOT_ASKED:
+                needs, gap = _needs(name, cohort), _NOT_ASKED[name]
+                rows.append(
+                    Row("SegAnyPET S4", f"{registry.get(name).title}, {cohort.name}", (), needs, None, gap)
+                )
+                continue
+            gap = _LESIONS if cohort.masks else _NOT_ASKED.get(name, "") if cohort is ORGAN else ""
+            rows.append(_scored("SegAnyPET S4", name, cohort, gap=gap))
+    return rows
+
+
+def _figures() -> list[Row]:
+    """Figures 2 to 5 of SegAnyPET, by the tables that hold their numbers."""
+
+    def page(table: str, row: str, chapter: str, needs: str, gap: str) -> Row:
+        command = f"umdlib run {chapter} -p scores {{out}}/scores.parquet --out {{out}}/pages"
+        return Row(table, row, (command,), needs, 0.0, gap)
+
+    human, lesions = (
+        "A study with two physicians: nothing here replaces it.",
+        "The pictures are not made anew.",
+    )
+    network = "Networks of uptake between organs are not part of this project yet."
+    return [
+        page(
+            "SegAnyPET F2", "(a), (b): boxes of S1 and S2", "supervised", "the rows of S1", "Another layout."
+        ),
+        page("SegAnyPET F3", "(b): internal cohorts", "by_structure", "the rows of S4", "Another layout."),
+        page("SegAnyPET F4", "(a): external cohorts", "by_structure", "the rows of S4", "Another layout."),
+        Row("SegAnyPET F4", "(b): annotation time", (), "two readers", None, human),
+        Row("SegAnyPET F4", "(c): metabolic network", (), "masks of many patients", None, network),
+        page("SegAnyPET F5", "points on organs and on lesions", "clicks", "the rows of S1 and S4", lesions),
+    ]
+
+
+def rows(
+    *,
+    petct: str = "PETCT/manifest.tsv",
+    petmr: str = "PETMR/manifest.tsv",
+    device: str = "cuda",
+    out: str = "RUN",
+) -> list[Row]:
+    """Every row of UMD's tables 1 to 3 and of SegAnyPET's S1 to S4 and figures 2 to 5."""
+    first = [_scored(f"UMD {n}", s, c) for n, c in ((1, PETCT), (2, PETMR)) for s in _FOUNDATION]
+    third = [
+        Row(
+            "UMD 3",
+            registry.get(name).title,
+            ("umdlib run reported -p scores {out}/scores.parquet --out {out}/pages",),
+            "its rows of tables 1 and 2",
+            0.0,
+            "The column of reported numbers is printed, not measured: its test data are other data.",
+        )
+        for name in _FOUNDATION
+    ]
+    fourth = [*(_specialist("SegAnyPET S1", n) for n in TRAINING), _seganypet_points("SegAnyPET S1")]
+    nsd = (
+        "NSD of the paper counts boundary voxels within 1, without a unit; here it is area within 1 mm. The page on "
+        "scoring shows what that changes."
+    )
+    shown = "umdlib run supervised -p scores {out}/scores.parquet -p nsd surface_dice_1mm --out {out}/pages"
+    fourth += [
+        replace(r, table="SegAnyPET S2", commands=(shown,), needs="its row of S1", hours=0.0, gap=nsd)
+        for r in fourth
+    ]
+    found = [*first, *third, _umd_specialist(), *fourth, *_seganypet_s3(), *_seganypet_s4(), *_figures()]
+    places = {"petct": petct, "petmr": petmr, "device": device, "out": out}
+    return [replace(r, commands=tuple(c.format(**places) for c in r.commands)) for r in found]
+
+
+def check(command: str, folder: str | Path = "notebooks") -> None:
+    """Dry run of a command: parsed by the project's parser, and every name in it known.
+
+    Segmenters, protocols (each of a kind that the segmenter takes), sessions, modalities, recipes, networks,
+    notebooks and their parameters. Files need not be there.
+
+    Raises
+    ------
+    InputError
+        The command, and what is wrong in it.
+    """
+    words = shlex.split(command)
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            given = cli.parser().parse_args(words[1:])
+    except SystemExit:
+        raise InputError(f"`{command}` cannot be parsed: {said.getvalue().strip()}") from None
+    if words[0] != "umdlib" or not hasattr(given, "run"):
+        raise InputError(f"`{command}` is not a command of this project.")
+    if getattr(given, "session", None):
+        labels.session(given.session)
+    if getattr(given, "modality", None):
+        labels.modality(given.modality)
+    if words[1] == "score":
+        _check_score(command, given)
+    elif words[1] == "train":
+        recipes.recipe(given.recipe)
+        if given.network not in TRAINERS:
+            raise unknown_name("network", given.network, TRAINERS)
+    elif words[1] == "run":
+        for name in given.notebook:
+            notebook.parse_values(Path(folder) / f"{name}.ipynb", dict(given.p))
+
+
+def _check_score(command: str, given) -> None:
+    """Whether every segmenter of a command exists and takes the prompts of every plan."""
+    plans = evaluation.parse_plans(given.prompts)
+    for name in given.segmenters.split(","):
+        prefix, colon, _ = name.partition(":")
+        if colon and prefix in registry.OWN:
+            continue  # a training of the user's own, whose card is not there yet
+        record = registry.get(name)
+        for plan in plans:
+            if protocols.kind_given(plan.protocol) not in record.prompts:
+                raise InputError(
+                    f"`{command}`: segmenter '{name}' takes {', '.join(sorted(record.prompts))}, "
+                    f"not the prompts of '{plan.protocol}'."
+                )
+
+
+def check_all(found: list[Row]) -> int:
+    """Number of different commands of the rows, each checked by a dry run."""
+    commands = dict.fromkeys(c for row in found for c in row.commands)
+    for command in commands:
+        check(command)
+    return len(commands)
+
+
+def markdown(found: list[Row]) -> str:
+    """All rows, by table: the command, what it needs, what it costs and what is not as published."""
+    lines = []
+    for table in dict.fromkeys(r.table for r in found):
+        lines += [f"### {table}", ""]
+        for row in (r for r in found if r.table == table):
+            lines += [f"**{row.row}** ({_hours(row.hours)})", ""]
+            lines += ["```bash", *row.commands, "```", ""] if row.commands else []
+            lines += [f"- Needs: {row.needs}.", f"- Not as published: {row.gap}", ""]
+    return "\n".join(lines)
+
+
+def _hours(hours: float | None) -> str:
+    """Computed hours in words."""
+    if hours is None:
+        return "no cost can be computed"
+    return "no GPU" if hours == 0 else f"{hours:.1f} h" if hours < 10 else f"{hours:.0f} h"
+
+
+def cost_markdown(found: list[Row]) -> str:
+    """Hours of each table on one A100."""
+    table = pd.DataFrame(
+        [(r.table, r.hours, len(r.commands)) for r in found], columns=["table", "hours", "n"]
+    )
+    grouped = table.groupby("table", sort=False)
+    shown = pd.DataFrame(
+        {
+            "Table": list(grouped.groups),
+            "Rows": grouped.size().to_numpy(),
+            "Without a command": grouped["n"].agg(lambda n: int((n == 0).sum())).to_numpy(),
+            "Hours on one A100, computed": [_hours(h) for h in grouped["hours"].sum()],
+        }
+    )
+    return markdown_table(shown, align={"Rows": "right", "Without a command": "right"})
+
+
+def parts_markdown() -> str:
+    """The parts that the hours are computed from, each with its source."""
+    rows_ = [{"System": n, "Seconds": t.seconds, "Per": t.unit, "Source": t.source} for n, t in TIMES.items()]
+    rows_ += [
+        {"System": f"training of {n}", "Seconds": 3600.0 * h, "Per": "training", "Source": TRAINING_SOURCE}
+        for n, h in TRAINING.items()
+        if h
+    ]
+    return markdown_table(pd.DataFrame(rows_), {"Seconds": ".1f"})
