@@ -2,7 +2,7 @@
 
     python benchmarks/definitions.py [--checkout PATH [PATH ...]]
 
-The masks are those of the chapter on what is scored (`umdbook.chapters.scoring.pair`). Writes
+The masks are those of the chapter on what is scored (`umdlib.metrics.examples.pair`). Writes
 results/definitions.json beside this file, of which that chapter's tables are made; programs that
 are not installed are named and keep what an earlier run wrote of them, with the version it had.
 """
@@ -20,7 +20,7 @@ import numpy as np
 import peers
 from checkouts import checkout_option
 
-from umdbook.chapters import scoring as toy_masks
+from umdlib.metrics import examples
 
 METRICS = ("dice", "surface_dice", "hausdorff_95", "assd")
 RESULTS = Path(__file__).parent / "results" / "definitions.json"
@@ -129,7 +129,7 @@ def answer(call: Callable | None, *pair) -> float | str | None:
 
 def said(calls: dict[str, Callable]) -> dict[str, dict]:
     """What a program says of each pair of masks, by metric."""
-    full, other, spacing_mm = toy_masks.pair()
+    full, other, spacing_mm = examples.pair()
     none = np.zeros_like(full)
     pairs = {
         "two masks": (full, other),
@@ -159,7 +159,7 @@ def main() -> int:
         else:
             print(f"not run: {name}: {absent[package]}", flush=True)
             programs |= {name: before[name]} if name in before else {}
-    report = {"spacing_mm": toy_masks.pair()[2], "tolerance_mm": peers.TOLERANCE_MM, "programs": programs}
+    report = {"spacing_mm": examples.pair()[2], "tolerance_mm": peers.TOLERANCE_MM, "programs": programs}
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return 0

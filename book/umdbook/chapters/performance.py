@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from umdbook import page
 from umdlib.errors import InputError
 
 OWN = "umdlib"
 LIMIT = "reading both volumes once"
-
-
-def read_record(path: str | Path, what: str, script: str) -> dict:
-    """What a script in ``benchmarks/`` wrote.
-
-    Raises
-    ------
-    InputError
-        If it does not exist; the message names the script.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"No {what} at {path}. Make one with benchmarks/{script}.")
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def read_timings(path: str | Path) -> dict:
@@ -37,7 +23,7 @@ def read_timings(path: str | Path) -> dict:
     InputError
         If it does not exist or holds no scoring times.
     """
-    report = read_record(path, "benchmark run", "scoring.py")
+    report = page.read_record(path, "benchmark run", "scoring.py")
     if not report.get("scoring"):
         raise InputError(f"The benchmark run {path} holds no scoring times.")
     if "goals" not in report:
@@ -60,7 +46,7 @@ def read_fuzz(path: str | Path) -> dict[str, float]:
     InputError
         If it does not exist.
     """
-    report = read_record(path, "search for differences", "fuzz.py")
+    report = page.read_record(path, "search for differences", "fuzz.py")
     search, ties = report["search"], report["ties"]
     found = {f"fuzz_{metric}": value for metric, value in search["differences"].items()}
     found |= {f"ties_{metric}": ties["differing"].get(metric, 0) for metric in ties["differences"]}

@@ -1,17 +1,28 @@
-"""Small masks that show what each metric means, and how other definitions see them."""
+"""What exactly is scored? Small masks, other definitions, and what other programs print."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from scipy import ndimage
 
+from umdbook import page
+from umdlib import published
 from umdlib.images import geometry
 from umdlib.kernels.areas import cell_areas_mm2
 from umdlib.metrics import scoring as metrics
+from umdlib.metrics.examples import ellipsoid, pair
+from umdlib.tables import metric_title
+from umdlib.tables.markdown import markdown_table
+from umdlib.version import __version__
 
 REFERENCE_COLOUR, PREDICTION_COLOUR = "#0072b2", "#d55e00"
+
+METRICS = {"dice": "DSC", "surface_dice": "NSD", "hausdorff_95": "HD95", "assd": "ASSD"}
+EMPTY = ("both empty", "prediction empty", "reference empty")
 
 # mm: a solid organ, a small one, a flat one, a long thin tube; typical adult sizes.
 SHAPES = {
@@ -20,28 +31,6 @@ SHAPES = {
     "pancreas (ellipsoid, 90 ml)": (75.0, 16.0, 18.0),
     "oesophagus (tube, 18 mm wide)": (9.0, 9.0, 250.0),
 }
-
-
-def ellipsoid(shape: tuple, spacing_mm: tuple, centre_mm: tuple, half_mm: tuple) -> np.ndarray:
-    """Boolean mask (I, J, K) of an ellipsoid; centre from the middle of the volume.
-
-    Examples
-    --------
-    >>> int(ellipsoid((3, 3, 3), (1, 1, 1), (0, 0, 0), (1.1, 1.1, 1.1)).sum())
-    7
-    """
-    axes = np.ogrid[tuple(slice(0, n) for n in shape)]
-    parts = zip(axes, shape, spacing_mm, centre_mm, half_mm, strict=True)
-    return sum((((a - (n - 1) / 2) * s - c) / h) ** 2 for a, n, s, c, h in parts) <= 1
-
-
-def pair() -> tuple[np.ndarray, np.ndarray, tuple[float, float, float]]:
-    """Reference, prediction and spacing: a ball, the ball moved and cut, and a far spot."""
-    shape, spacing = (44, 30, 24), (2.0, 2.0, 2.0)
-    reference = ellipsoid(shape, spacing, (-14, 0, 0), (20, 20, 18))
-    prediction = ellipsoid(shape, spacing, (-11, 2, 0), (20, 20, 18))
-    prediction[:, :7] = False
-    return reference, prediction | ellipsoid(shape, spacing, (35, 0, 0), (6, 6, 6)), spacing
 
 
 def cell_distances(mask: np.ndarray, other: np.ndarray, spacing_mm: tuple) -> pd.DataFrame:
@@ -249,3 +238,112 @@ def tolerance_plot(curve: pd.DataFrame, voxel_mm: float, ax: plt.Axes | None = N
     ax.set(xlabel="tolerance τ (mm)", ylabel="score", ylim=(0, 1.02), xlim=(0, None))
     ax.legend(loc="lower right")
     return ax
+
+
+def read_programs(path: str | Path) -> dict:
+    """The file that `benchmarks/definitions.py` writes.
+
+    Returns
+    -------
+    dict
+        ``spacing_mm``, ``tolerance_mm`` and ``programs``: by name a ``version`` and, for each pair of
+        masks, the answer by metric: a number, "nan", "inf", "error", or None for no such metric.
+
+    Raises
+    ------
+    InputError
+        If it does not exist.
+    """
+    return page.read_record(path, "record of answers", "definitions.py")
+
+
+def answer_table(report: dict) -> pd.DataFrame:
+    """``program, version, DSC, NSD, HD95, ASSD`` of the two masks; NaN where there is no number."""
+    rows = [
+        {"program": name, "version": said["version"]}
+        | {title: _number(said["two masks"][m]) for m, title in METRICS.items()}
+        for name, said in report["programs"].items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def empty_table(report: dict) -> pd.DataFrame:
+    """DSC, NSD and HD95 of each program where a mask is empty, as text."""
+    rows = [
+        {"program": f"{name} {said['version']}"}
+        | {case: ", ".join(_text(said[case][m]) for m in list(METRICS)[:3]) for case in EMPTY}
+        for name, said in report["programs"].items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def _number(answer: float | str | None) -> float:
+    """An answer as a number; NaN for an error and for no answer."""
+    return np.nan if answer in (None, "error") else float(answer)
+
+
+def _text(answer: float | str | None) -> str:
+    """An answer as it is printed."""
+    if isinstance(answer, float | int):
+        return f"{answer:.3g}"
+    return {None: "–", "nan": "NaN", "inf": "∞", "-inf": "−∞"}.get(answer, answer)
+
+
+def scored(
+    reference: np.ndarray, prediction: np.ndarray, spacing_mm: tuple, tolerance_mm: float
+) -> pd.Series:
+    """All metrics of two masks."""
+    masks = (m.astype(np.uint8) for m in (reference, prediction))
+    return metrics.score(*masks, spacing_mm=spacing_mm, values=[1], tolerances_mm=(tolerance_mm,)).iloc[0]
+
+
+def definition_table(definitions: pd.DataFrame) -> str:
+    """What other definitions make of the two masks."""
+    return markdown_table(definitions.assign(value=definitions["value"].map("{:.3f}".format)))
+
+
+def program_table(report: dict) -> str:
+    """What each program prints for the two masks, this project first."""
+    tau = report["tolerance_mm"]
+    own = scored(*pair()[:2], report["spacing_mm"], tau)
+    first = {"program": "this project", "version": __version__, "DSC": own["dice"]}
+    first |= {"NSD": own[f"surface_dice_{tau:g}mm"], "HD95": own["hausdorff_95"], "ASSD": own["assd"]}
+    table = pd.concat([pd.DataFrame([first]), answer_table(report)], ignore_index=True)
+    numbers = {m: table[m].map(lambda v: "" if np.isnan(v) else f"{v:.3f}") for m in list(table)[2:]}
+    return markdown_table(table.assign(**numbers))
+
+
+def empty_program_table(report: dict) -> str:
+    """What each program prints where a mask is empty."""
+    return markdown_table(empty_table(report))
+
+
+def state_table() -> str:
+    """Metrics of the four states of a pair of masks."""
+    states = empty_states()[["status", "dice", "surface_dice_1mm", "hausdorff_95", "assd", "rvd"]]
+    return markdown_table(
+        states.map(lambda v: v if isinstance(v, str) else "undefined" if np.isnan(v) else f"{v:g}")
+    )
+
+
+def ceiling_table(ceilings: pd.DataFrame) -> str:
+    """What the PET grid alone allows."""
+    columns = ["structure", "dice", "surface_dice_1mm", "surface_dice_5mm", "hausdorff_95"]
+    shown = ceilings[columns].rename(columns=metric_title)
+    return markdown_table(shown, dict.fromkeys(shown, ".3f"))
+
+
+def curve_of_tolerances(voxel_mm: float, shift_mm: float) -> pd.DataFrame:
+    """Scores of a moved kidney over tolerances of 0.25 to 12 mm."""
+    kidney, moved, grid = moved_kidney(voxel_mm, shift_mm)
+    return tolerance_curve(kidney, moved, grid, tuple(np.round(np.arange(0.25, 12.01, 0.25), 2).tolist()))
+
+
+def printed_spans() -> tuple[dict[str, str], int]:
+    """Ranges of SegAnyPET's printed median DSC and NSD of nnU-Net, and over how many organs."""
+    printed = {
+        name: published.read(table).query("statistic == 'median' and model == 'nnUNet'")
+        for name, table in (("DSC", "seganypet_s1"), ("NSD", "seganypet_s2"))
+    }
+    spans = {name: f"{t['value'].min():.2f} to {t['value'].max():.2f}" for name, t in printed.items()}
+    return spans, printed["DSC"]["structure"].nunique()

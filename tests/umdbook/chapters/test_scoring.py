@@ -7,22 +7,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from umdbook.chapters import programs
-from umdbook.chapters import scoring as toy_masks
+from umdbook.chapters import scoring as chapter
 from umdlib.errors import InputError
 
-RECORDED = Path(__file__).parent.parent / "benchmarks" / "results" / "definitions.json"
-PAIR = toy_masks.pair()
+RECORDED = Path(__file__).parents[3] / "benchmarks" / "results" / "definitions.json"
+PAIR = chapter.pair()
 
 
 @pytest.fixture(scope="module")
 def recorded():
-    return programs.read_programs(RECORDED)
+    return chapter.read_programs(RECORDED)
 
 
 @pytest.fixture(scope="module")
 def definitions(recorded):
-    return toy_masks.definitions(*PAIR, recorded["tolerance_mm"])
+    return chapter.definitions(*PAIR, recorded["tolerance_mm"])
 
 
 def users(text):
@@ -37,7 +36,7 @@ def test_every_program_that_a_definition_names_was_run(recorded, definitions):
 
 
 def test_programs_print_what_their_definition_gives(recorded, definitions):
-    answers = programs.answer_table(recorded).set_index("program")
+    answers = chapter.answer_table(recorded).set_index("program")
     compared = 0
     for row in definitions.itertuples():
         for program in answers.index.intersection(list(users(row[3]))):
@@ -71,20 +70,20 @@ def test_monai_and_simpleitk_still_say_what_is_recorded(recorded):
 
 
 def test_answers_that_are_no_number_are_words(tmp_path):
-    said = dict(zip(programs.METRICS, (1.0, "nan", "inf", "error"), strict=True))
-    none = dict.fromkeys(programs.METRICS)
+    said = dict(zip(chapter.METRICS, (1.0, "nan", "inf", "error"), strict=True))
+    none = dict.fromkeys(chapter.METRICS)
     report = {
         "programs": {
-            "a": {"version": "1", **dict.fromkeys((*programs.EMPTY, "two masks"), said)},
-            "b": {"version": "2", **dict.fromkeys((*programs.EMPTY, "two masks"), none)},
+            "a": {"version": "1", **dict.fromkeys((*chapter.EMPTY, "two masks"), said)},
+            "b": {"version": "2", **dict.fromkeys((*chapter.EMPTY, "two masks"), none)},
         }
     }
     path = tmp_path / "said.json"
     path.write_text(json.dumps(report))
-    read = programs.read_programs(path)
-    assert programs.empty_table(read)["both empty"].tolist() == ["1, NaN, ∞", "–, –, –"]
-    answers = programs.answer_table(read)
+    read = chapter.read_programs(path)
+    assert chapter.empty_table(read)["both empty"].tolist() == ["1, NaN, ∞", "–, –, –"]
+    answers = chapter.answer_table(read)
     assert answers.loc[0, "HD95"] == np.inf
     assert answers[["NSD", "ASSD"]].isna().all(axis=None)
     with pytest.raises(InputError, match=r"definitions\.py"):
-        programs.read_programs(tmp_path / "none.json")
+        chapter.read_programs(tmp_path / "none.json")
