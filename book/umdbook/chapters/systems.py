@@ -9,8 +9,10 @@ from pathlib import Path
 import pandas as pd
 
 from umdlib import segmenters
+from umdlib.cohort.manifest import read_cohort
 from umdlib.errors import InputError
 from umdlib.scores.table import read_scores
+from umdlib.segmenters.ceilings import ceiling_table
 from umdlib.segmenters.contract import Segmenter
 from umdlib.tables.markdown import markdown_table, numbered_table
 from umdlib.tables.modality_table import structure_title
@@ -142,6 +144,27 @@ def cost_markdown(path: str | Path) -> str:
     except (ValueError, KeyError) as error:
         raise InputError(f"File {path} holds no times of systems: {error}.") from None
     return markdown_table(shown, {"Parameters (million)": ".1f"})
+
+
+CUBES = ("official_crop_192mm", "centre", "official_random")
+
+
+def ceilings_markdown(manifest: str | Path, *, segmenter: str = "sam_med3d_turbo", subjects: int = 4) -> str:
+    """Best DSC of a system that sees a cube, by protocol and structure, from references alone."""
+    enrolled = read_cohort(manifest)
+    cases = [c for c in enrolled.cases if c.modality != "PET" and c.subject in enrolled.subjects()[:subjects]]
+    references = {c.name: c.read_reference() for c in cases}
+    found = ceiling_table(references, enrolled.structures, segmenters.get(segmenter), CUBES)
+    if found.empty:
+        return "No structural reference of this cohort holds a structure."
+    wide = found.pivot_table(index="structure", columns="prompt", values="ceiling", sort=False)[list(CUBES)]
+    shown = wide.reset_index().rename(columns={"structure": "Structure"})
+    shown["Structure"] = shown["Structure"].map(structure_title)
+    caption = (
+        f"Mean over {len(cases)} structural references of this run's cohort of the DSC that "
+        f"{segmenters.get(segmenter).title} has after one click if its network is right in every voxel of its cube."
+    )
+    return numbered_table(shown, caption, "tab-ceilings", dict.fromkeys(CUBES, ".3f"))
 
 
 def live_markdown(path: str | Path) -> str:
