@@ -6,10 +6,13 @@ import pytest
 from umdlib import prompts
 from umdlib.errors import InputError
 from umdlib.images import grids
-from umdlib.images.volume import LabelMap, Volume
+from umdlib.images.masks import bounding_boxes
+from umdlib.images.volume import LabelMap, Volume, read_label_map
 from umdlib.labels import Structure
 from umdlib.prompts.prompt import Click, Cube, Prompt
+from umdlib.segmenters.ceilings import ceiling_table
 from umdlib.segmenters.preparation import windows
+from umdlib.segmenters.registry import get
 
 ORGAN = Structure(1, "organ", "Organ", "Or", "#000000")
 MM = 6.0  # coarse, so that an organ of 280 mm is 47 voxels
@@ -202,3 +205,42 @@ def test_sam_med3d_gains_with_clicks_on_an_organ_of_280_mm():
     assert all(np.diff(found) > 0.02)
     assert net.encoded == 3  # a cube each
     assert net.decoded <= 5  # no click is decoded twice in a cube
+
+
+def real_organ(shared, value: int) -> LabelMap:
+    """An organ of a real whole-body map, every second voxel along each axis."""
+    path = sorted((shared / "real" / "organ_maps").glob("fdg_*.nii.gz"))[0]
+    whole = read_label_map(path)
+    affine = whole.affine @ np.diag([2, 2, 2, 1])
+    return LabelMap((whole.data[::2, ::2, ::2] == value).astype(np.uint8), affine)
+
+
+@pytest.mark.parametrize(("value", "least"), [(3, 0.97), (5, 0.80)])  # liver, lungs
+def test_ceilings_of_real_organs_are_those_of_a_box_of_voxels(shared, value, least):
+    """The official cube is 96 mm either side of the middle of the bounding box, to half a voxel."""
+    reference = real_organ(shared, value)
+    (box,) = bounding_boxes(reference.data, [1])
+    half = 96 / np.array(reference.spacing_mm)
+    middle = np.array([(b.start + b.stop - 1) / 2 for b in box])
+    cut = [slice(max(int(np.ceil(m - h)), 0), int(m + h) + 1) for m, h in zip(middle, half, strict=True)]
+    share = reference.data[tuple(cut)].sum() / reference.data.sum()
+    table = ceiling_table(
+        {"x": reference}, [ORGAN], get("sam_med3d_turbo"), ["official_crop_192mm", "centre"]
+    )
+    official, centre = table["ceiling"]
+    assert official == pytest.approx(2 * share / (1 + share), abs=0.02)
+    assert official > least
+    assert centre < official
+
+
+def test_clicks_on_real_lungs_improve_a_perfect_network(shared):
+    reference = real_organ(shared, 5)
+    image = Volume(np.broadcast_to(np.float32(0), reference.shape), reference.affine)
+    wanted = reference.data == 1
+    prompt = prompts.pair_prompts({"PET": reference}, [ORGAN])["organ"]
+    found = []
+    for _ in range(3):
+        seen = windows.reach(image, prompt, wanted, spacing_mm=1.5, size=128)
+        found.append(dice(seen & wanted, wanted))
+        prompt = prompt.with_click(prompts.corrective_click(wanted, seen & wanted, reference.affine))
+    assert all(np.diff(found) > 0.02)
