@@ -89,21 +89,8 @@ def parser() -> argparse.ArgumentParser:
     p = _command(commands, "check", _check, "read every file of a cohort and list all faults")
     p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the cohort")
 
-    p = _command(commands, "import", _import, "make a manifest for files that exist already")
-    p.add_argument("layout", choices=("ibsi", "pattern"), help="how the files are laid out")
-    p.add_argument("folder", metavar="FOLDER", help="where the files are; they stay there")
-    p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv to write")
-    p.add_argument("--image", metavar="PATTERN", help="layout pattern: e.g. '{subject}/{modality}.nii.gz'")
-    p.add_argument(
-        "--reference", metavar="PATTERN", help="layout pattern: e.g. '{subject}/{modality}_seg.nii.gz'"
-    )
-    p.add_argument(
-        "--modality",
-        action="append",
-        default=[],
-        metavar="NAME=CT",
-        help="layout pattern: what a name in the files means; repeat",
-    )
+    _import_parser(commands)
+    _cohorts_parser(commands)
 
     p = _command(commands, "subset", _subset, "a part of a cohort; the images stay where they are")
     p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the cohort")
@@ -241,6 +228,62 @@ def _command(commands, name, run, text):
     parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     parser.set_defaults(run=run)
     return parser
+
+
+def _import_parser(commands) -> None:
+    """`umdlib import KIND SOURCE DEST`."""
+    from umdlib.cohort.importing import KINDS
+
+    p = _command(commands, "import", _import, "make a cohort of files that exist already")
+    p.formatter_class = argparse.RawDescriptionHelpFormatter
+    p.epilog = "kinds:\n" + "\n".join(f"  {kind:17} {text}" for kind, (_, text) in KINDS.items())
+    p.add_argument("kind", metavar="KIND", help="how the files are laid out, see below")
+    p.add_argument("source", metavar="SOURCE", help="folder of the files; nothing in it is changed")
+    p.add_argument("dest", metavar="DEST", help="folder to fill, or the manifest.tsv to write")
+    p.add_argument("--dry-run", action="store_true", help="say what it would do, and write nothing")
+    p.add_argument(
+        "--names", metavar="TSV", help="what labels mean: columns value, name, structure [, scheme, file]"
+    )
+    p.add_argument(
+        "--ids", metavar="TSV", help="new ids: columns source, subject; made if absent (dicom: by default)"
+    )
+    p.add_argument(
+        "--copy", action="store_true", help="copy all images, scrubbed, instead of using them in place"
+    )
+    p.add_argument(
+        "--image", default="", metavar="PATTERN", help="pattern: e.g. '{subject}/{modality}.nii.gz'"
+    )
+    p.add_argument(
+        "--reference", default="", metavar="PATTERN", help="pattern: e.g. '{subject}/{modality}_seg.nii.gz'"
+    )
+    p.add_argument(
+        "--modality",
+        action="append",
+        default=[],
+        metavar="NAME=CT",
+        help="pattern: what a name means; repeat",
+    )
+    p.add_argument("--suv", default="bw", metavar="KIND", help="dicom, bids: bw (default), lbm or bsa")
+    p.add_argument(
+        "--apart", action="store_true", help="dicom, ibsi: enrol images of another day than the PET, too"
+    )
+    p.add_argument("--organs", metavar="DIR", help="autopet: folder of AutoPET-Organ's labels")
+    p.add_argument(
+        "--target", default="organs", metavar="WHAT", help="deep-psma: organs (default) or lesions"
+    )
+
+
+def _cohorts_parser(commands) -> None:
+    """`umdlib cohorts list | show | fetch | cite`."""
+    p = _command(commands, "cohorts", _cohorts, "public sets of paired images: list, show, fetch, cite")
+    p.add_argument(
+        "action", choices=("list", "show", "fetch", "cite"), help="what to do; only fetch uses the network"
+    )
+    p.add_argument("name", nargs="?", default="", metavar="NAME", help="of a set, as list has it")
+    p.add_argument("folder", nargs="?", default="", metavar="FOLDER", help="fetch: where it goes")
+    p.add_argument(
+        "--only", default="", metavar="START", help="fetch: files that begin with this, e.g. STS_001"
+    )
 
 
 def _train_parser(commands) -> None:
@@ -385,20 +428,56 @@ def _audit(a) -> int:
 
 
 def _import(a) -> None:
-    if a.layout == "ibsi":
-        from umdlib.cohort.ibsi import import_ibsi
+    from umdlib.cohort.importing import ImportOptions, plan_import
+    from umdlib.cohort.plan import Destination, carry_out
+    from umdlib.cohort.privacy import read_ids
 
-        manifest = import_ibsi(a.folder, a.manifest)
-    else:
-        from umdlib.cohort.pattern import import_pattern
-
-        if not a.image or not a.reference:
-            raise InputError("Layout pattern needs --image and --reference.")
-        names = dict(m.split("=", 1) for m in a.modality if "=" in m)
-        manifest = import_pattern(
-            a.folder, a.manifest, image=a.image, reference=a.reference, modalities=names or None
-        )
+    place = Destination.of(a.dest)
+    modalities = {}
+    for item in a.modality:
+        name, equals, modality = item.partition("=")
+        if not equals:
+            raise InputError(f"Invalid --modality '{item}'. Write NAME=CT, NAME=PET or NAME=MR.")
+        modalities[name] = modality
+    if a.target not in ("organs", "lesions"):
+        raise unknown_name("target", a.target, ("organs", "lesions"))
+    options = ImportOptions(
+        a.names, a.image, a.reference, modalities, a.suv, a.apart, a.organs, a.target, place.folder
+    )
+    plan = plan_import(a.kind, a.source, options, _say)
+    ids = read_ids(a.ids or (place.beside("ids") if a.kind == "dicom" else None))
+    if a.dry_run:
+        _say(plan.text())
+        _say(f"Nothing was written. Without --dry-run: {place.manifest}")
+        return
+    manifest = carry_out(plan, place.manifest, ids=ids, copy=a.copy, say=_say)
+    _say(plan.text())
+    if ids.path is not None:
+        _say(f"Who is who: {ids.path} (keep it to yourself)")
+    _say(f"All notes, and all that was left out: {place.beside('import')}")
     _say(f"Manifest: {manifest}")
+
+
+def _cohorts(a) -> None:
+    from umdlib.cohort import public
+
+    if a.action == "list":
+        for r in public.records():
+            _say(f"{r.name:18} {r.access:13} {r.images}; masks: {r.masks}")
+        return
+    if not a.name:
+        raise InputError(
+            f"umdlib cohorts {a.action} needs the NAME of a set. `umdlib cohorts list` has them."
+        )
+    if a.action == "show":
+        _say(public.record(a.name).text())
+    elif a.action == "cite":
+        _say(public.record(a.name).cite())
+    elif not a.folder:
+        raise InputError("umdlib cohorts fetch needs a FOLDER after the name.")
+    else:
+        paths = public.fetch(a.name, a.folder, only=a.only, say=_say)
+        _say(f"{len(paths)} files in {a.folder}. Next: umdlib cohorts show {a.name}")
 
 
 def _subset(a) -> None:

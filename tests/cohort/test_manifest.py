@@ -217,32 +217,6 @@ def test_float_label_map_of_whole_numbers_is_read(make_cohort):
     assert np.array_equal(again.data, labels.data)
 
 
-def test_ibsi_manifest_pairs_six_patients_in_both_sessions(shared, tmp_path):
-    from umdlib.cohort.ibsi import import_ibsi
-
-    found = cohort.read_cohort(import_ibsi(shared / "real" / "ibsi_sts", tmp_path / "manifest.tsv"))
-    assert [s.name for s in found.structures] == ["tumour"]
-    assert cohort.inclusion_table(found)["n_pairs"].tolist() == [6, 6]
-    assert (cohort.check_cohort(found)["fault"] == "").all()
-
-
-def test_pattern_without_match_is_an_error(tmp_path):
-    from umdlib.cohort.pattern import import_pattern
-
-    (tmp_path / "a_CT.nii.gz").touch()
-    with pytest.raises(InputError, match="has no reference"):
-        import_pattern(
-            tmp_path,
-            tmp_path / "m.tsv",
-            image="{subject}_{modality}.nii.gz",
-            reference="{subject}_{modality}_seg.nii.gz",
-        )
-    with pytest.raises(InputError, match="No file in"):
-        import_pattern(
-            tmp_path, tmp_path / "m.tsv", image="{subject}-{modality}.nii.gz", reference="{subject}.nii.gz"
-        )
-
-
 def test_a_subset_keeps_what_is_named_and_leaves_the_images_where_they_are(make_cohort, tmp_path):
     whole = cohort.read_cohort(make_cohort(3))
     kept = [whole.structures[0].name]

@@ -23,15 +23,15 @@ def check_cohort(cohort: Cohort) -> pd.DataFrame:
     for c in cohort.cases:
         row = {"subject": c.subject, "session": c.session, "modality": c.modality}
         try:
-            image, reference = c.read()
-            present = set(pd.unique(reference.data.ravel("K"))) - {0}
+            image, reference = (c.read_image(), None) if c.reference is None else c.read()
+            present = set() if reference is None else set(pd.unique(reference.data.ravel("K"))) - {0}
             row |= {
                 "shape": image.shape,
                 "spacing_mm": image.spacing_mm,
                 "structures": len(present),
                 "fault": _other_unit(image),
             }
-            if not present:
+            if reference is not None and not present:
                 row["fault"] = f"Reference {c.reference} holds no structure."
         except InputError as error:
             row |= {"shape": None, "spacing_mm": None, "structures": 0, "fault": str(error)}

@@ -1,16 +1,22 @@
-"""Any folder whose files follow one naming pattern, with one label map or mask per image."""
+"""Any folder whose files follow one naming pattern: a label map, or one mask per structure, beside each image."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from umdlib import labels
-from umdlib.cohort.manifest import write_manifest, write_structures
+from umdlib.cohort.manifest import read_structures
+from umdlib.cohort.names import LEFT_OUT, NameMap, normal, read_names
+from umdlib.cohort.plan import Part, Plan, Planned, carry_out
+from umdlib.cohort.walk import composed, files_below
 from umdlib.errors import InputError
 from umdlib.labels import Structure
+
+VOLUMES = (".nii", ".nii.gz")
+
+_FIELDS = {"subject": r"[^/\\]+?", "session": r"[A-Za-z0-9-]+?", "structure": r"[^/\\]+?"}
 
 
 def import_pattern(
@@ -22,7 +28,7 @@ def import_pattern(
     modalities: Mapping[str, str] | None = None,
     structures: Iterable[Structure] | None = None,
 ) -> Path:
-    """Write a manifest for files named by a pattern.
+    """Write a manifest for files named by a pattern: `plan_pattern`, carried out.
 
     Parameters
     ----------
@@ -30,14 +36,8 @@ def import_pattern(
         Where to look; files are used in place, not copied.
     manifest
         File to write; `dseg.tsv` is written beside it where `structures` are given.
-    image, reference
-        Patterns relative to `folder` with the fields ``{subject}`` and ``{modality}``, e.g.
-        ``"{subject}/{modality}_image.nii.gz"``.
-    modalities
-        Name in the file names -> CT, MR or PET. None takes CT, MR, PET as they are.
-    structures
-        What the label values mean; None leaves it to a `dseg.tsv` beside the manifest, without one to
-        the 13 organs.
+    image, reference, modalities, structures
+        As in `plan_pattern`.
 
     Returns
     -------
@@ -48,80 +48,227 @@ def import_pattern(
     Raises
     ------
     InputError
-        No such folder, no file that matches, an image without its reference.
+        No such folder, no file that matches, no image with its reference.
     """
-    folder, manifest = Path(folder), Path(manifest)
-    if not folder.is_dir():
-        raise InputError(f"Folder {folder} does not exist.")
-    for field in ("{subject}", "{modality}"):
-        if field not in image:
-            raise InputError(f"Pattern '{image}' lacks the field {field}.")
+    plan = plan_pattern(
+        folder,
+        image=image,
+        reference=reference,
+        modalities=modalities,
+        structures=structures,
+        beside=Path(manifest).parent,
+    )
+    return carry_out(plan, manifest)
+
+
+def plan_pattern(
+    folder: str | Path,
+    *,
+    image: str,
+    reference: str = "",
+    modalities: Mapping[str, str] | None = None,
+    structures: Iterable[Structure] | None = None,
+    names: NameMap | None = None,
+    beside: Path | None = None,
+) -> Plan:
+    """Plan a cohort of files named by a pattern.
+
+    Parameters
+    ----------
+    folder
+        Where to look, links followed.
+    image
+        Pattern relative to `folder` with ``{subject}``, ``{modality}`` and, where there are several
+        examinations of a subject, ``{session}``: ``"{subject}/{session}/{modality}.nii.gz"``; ``*`` is any
+        part of a name.
+    reference
+        Pattern of the label map with the same fields, or of masks with ``{structure}``; empty: there is none.
+    modalities
+        Name in the file names -> CT, MR or PET. None takes CT, MR, PET as they are.
+    structures
+        What the label values mean; None takes what a `dseg.tsv` or `dataset.json` in `beside` or in
+        `folder` says, without one the 13 organs, and says that this is a guess.
+    names
+        Of structures, for masks; None takes those that ship with the project.
+    beside
+        Folder of the manifest.
+
+    Raises
+    ------
+    InputError
+        No such folder, a pattern without its fields, no file that matches, no image with its reference.
+    """
+    folder, plan = Path(folder), Plan()
     modalities = dict(modalities or {name: name for name in labels.MODALITIES})
-    found = _find(folder, image, modalities)
-    if not found:
-        raise InputError(f"No file in {folder} matches '{image}' with a modality of {', '.join(modalities)}.")
-    rows = []
-    for subject, images in sorted(found.items()):
-        for session in labels.SESSIONS.values():
-            if session.structural not in images:
-                continue
-            for modality in (session.structural, "PET"):
-                if modality in images:
-                    rows.append(
-                        _row(folder, manifest, subject, session.name, modality, *images[modality], reference)
-                    )
-        if "PET" in images and len(images) == 1:
-            rows.append(_row(folder, manifest, subject, "petct", "PET", *images["PET"], reference))
-    if structures is not None:
-        write_structures(manifest.parent / "dseg.tsv", structures)
-    return write_manifest(manifest, rows)
+    for name in ("{subject}", "{modality}"):
+        if name not in image:
+            raise InputError(f"Pattern '{image}' lacks the field {name}.")
+    _check_suffix(image)
+    files = {composed(f.relative_to(folder)): f for f in files_below(folder, plan.left_out)}
+    images = _matches(image, files, modalities)
+    if not images:
+        raise InputError(
+            f"No file in {folder} matches '{image}' with a modality of {', '.join(modalities)}. "
+            f"It holds {len(files)} files, e.g. {', '.join(list(files)[:3])}."
+        )
+    used = {f for _, f in images}
+    known: dict[str, str] = {}
+    if reference and "{structure}" not in reference:
+        known = _known_structures(plan, structures, beside, folder)
+    for key, file in images:
+        parts, more = _parts(reference, key, files, names or read_names(), known, plan)
+        used |= more
+        if reference and not parts:
+            plan.leave_out(file, "its reference is missing: enrolled without one")
+        _enrol(plan, key, files[file], parts, modalities)
+    if reference and not any(row.reference for row in plan.rows):
+        raise InputError(
+            f"Image {folder / images[0][1]} has no reference, and no other has: nothing matches '{reference}'."
+        )
+    if not known:
+        plan.structures = {p.meaning for r in plan.rows for p in r.reference if isinstance(p.meaning, str)}
+    _pair_pets(plan)
+    for name in files:
+        if name not in used and name.lower().endswith(VOLUMES):
+            plan.leave_out(name, "matches neither pattern")
+    return plan
 
 
-def _find(folder: Path, pattern: str, modalities: Mapping[str, str]):
-    """subject -> modality -> (file, modality name in the file's name)."""
-    alternatives = "|".join(re.escape(m) for m in sorted(modalities, key=len, reverse=True))
-    expression = re.escape(pattern)
-    for field, group in (("subject", r"[^/\\_]+(?:_[^/\\_]+)*?"), ("modality", alternatives)):
-        escaped = re.escape(f"{{{field}}}")
-        expression = expression.replace(escaped, f"(?P<{field}>{group})", 1)
-        expression = expression.replace(escaped, f"(?P={field})")
-    found: dict[str, dict[str, tuple[Path, str]]] = {}
-    for file in sorted(folder.rglob("*")):
-        if match := re.fullmatch(expression, file.relative_to(folder).as_posix()):
-            modality = labels.modality(modalities[match["modality"]]).name
-            known = found.setdefault(match["subject"], {})
-            if modality in known:
-                raise InputError(
-                    f"Subject {match['subject']} has two images of {modality}: {known[modality][0]} and "
-                    f"{file}. Name one of them in the pattern's modalities."
+def _check_suffix(pattern: str) -> None:
+    """Refuse patterns of single slices, which are not volumes."""
+    if pattern.lower().endswith((".dcm", ".ima", ".dicom")):
+        raise InputError(
+            f"Pattern '{pattern}' names DICOM slices. `umdlib import dicom` makes volumes of them."
+        )
+    if not pattern.lower().endswith(VOLUMES):
+        raise InputError(f"Pattern '{pattern}' must end with {' or '.join(VOLUMES)}.")
+
+
+def _expression(pattern: str, fixed: Mapping[str, str], modalities: Iterable[str]) -> str:
+    """Regular expression of a pattern; fields in `fixed` have that value."""
+    groups = _FIELDS | {"modality": "|".join(re.escape(m) for m in sorted(modalities, key=len, reverse=True))}
+    expression = re.escape(pattern).replace(r"\*", "[^/]*")
+    for name, group in groups.items():
+        placeholder = re.escape(f"{{{name}}}")
+        if name in fixed:
+            expression = expression.replace(placeholder, re.escape(fixed[name]))
+        else:
+            expression = expression.replace(placeholder, f"(?P<{name}>{group})", 1)
+            expression = expression.replace(placeholder, f"(?P={name})")
+    if unknown := re.search(r"\\\{(\w+)\\\}", expression):
+        raise InputError(
+            f"Pattern '{pattern}' has the field {{{unknown[1]}}}. Known: subject, session, modality, structure."
+        )
+    return expression
+
+
+def _matches(
+    pattern: str, files: Mapping[str, Path], modalities: Mapping[str, str]
+) -> list[tuple[dict, str]]:
+    """(fields, file) of every file that matches."""
+    expression = re.compile(_expression(pattern, {}, modalities))
+    found = ((expression.fullmatch(name), name) for name in files)
+    return [(match.groupdict(), name) for match, name in found if match]
+
+
+def _known_structures(
+    plan: Plan, structures: Iterable[Structure] | None, beside: Path | None, folder: Path
+) -> dict[str, str]:
+    """Value -> name of label maps; put into the plan, with a note where it is a guess."""
+    found, guessed = (tuple(structures), False) if structures is not None else ((), True)
+    for place in () if found else (beside, folder):
+        if place is not None and guessed:
+            found, guessed = read_structures(place)
+    if guessed:
+        plan.notes.append(
+            "no dseg.tsv or dataset.json says what the label values mean: the 13 organs are assumed, which is a "
+            "guess. Write a dseg.tsv (index, name) if it is wrong"
+        )
+    plan.structures = found
+    return {s.value: s.name for s in found}
+
+
+def _parts(
+    reference: str, key: dict, files: Mapping[str, Path], names: NameMap, known: dict, plan: Plan
+) -> tuple[tuple[Part, ...], set[str]]:
+    """Parts of one image's reference, and the files that they are."""
+    if not reference:
+        return (), set()
+    if "{structure}" not in reference:
+        name = reference
+        for field, text in key.items():
+            name = name.replace(f"{{{field}}}", text or "")
+        if "{" in name or "*" in name:
+            match = re.compile(_expression(reference, key, ()))
+            name = next((f for f in files if match.fullmatch(f)), "")
+        return ((Part(files[name], known),), {name}) if name in files else ((), set())
+    parts, used = [], set()
+    for match, file in _matches_of(reference, key, files):
+        used.add(file)
+        structure = names.of_name(match)
+        if structure is None:
+            plan.leave_out(file, f"'{normal(match)}' is not a known structure; name it in a table (--names)")
+        elif structure == LEFT_OUT:
+            plan.leave_out(file, "a structure that is left out on purpose")
+        else:
+            parts.append(Part(files[file], structure))
+    return tuple(parts), used
+
+
+def _matches_of(reference: str, key: dict, files: Mapping[str, Path]) -> list[tuple[str, str]]:
+    """(structure's name, file) of the masks of one image."""
+    expression = re.compile(_expression(reference, key, ()))
+    found = ((expression.fullmatch(name), name) for name in files)
+    return [(match["structure"], name) for match, name in found if match]
+
+
+def _enrol(plan: Plan, key: dict, file: Path, parts: tuple[Part, ...], modalities: Mapping[str, str]) -> None:
+    """Add one image to the plan; its session's kind is decided by `_pair_pets`."""
+    modality = labels.modality(modalities[key["modality"]]).name
+    session = key.get("session") or ""
+    twin = next(
+        (r for r in plan.rows if (r.subject, r.session, r.modality) == (key["subject"], session, modality)),
+        None,
+    )
+    if twin is not None:
+        plan.leave_out(file, f"a second {modality} of its subject; name one of the two in --modality")
+        return
+    plan.rows.append(Planned(key["subject"], session, modality, file, parts))
+
+
+def _pair_pets(plan: Plan) -> None:
+    """Turn session labels into petct and petmr; a PET with CT and MR is enrolled with each."""
+    kinds = {s.structural: s.name for s in labels.SESSIONS.values()}
+    held: dict[tuple[str, str], set[str]] = {}
+    for row in plan.rows:
+        held.setdefault((row.subject, row.session), set()).add(row.modality)
+    rows, twice = [], set()
+    for row in plan.rows:
+        present = held[row.subject, row.session]
+        structural = [m for m in kinds if m in present] if row.modality == "PET" else [row.modality]
+        if len(structural) > 1:
+            twice.add(row.subject)
+        for m in structural or ["CT"]:
+            rows.append(
+                Planned(
+                    row.subject, session_name(kinds[m], row.session), row.modality, row.image, row.reference
                 )
-            known[modality] = (file, match["modality"])
-    return found
+            )
+    if twice:
+        plan.notes.append(
+            f"{len(twice)} subjects have CT, MR and PET: the PET is enrolled twice, in petct and in petmr. Whether "
+            "the MR was taken together with the PET is not known from file names"
+        )
+    plan.rows = sorted(rows, key=lambda r: (r.subject, r.session, r.modality == "PET"))
 
 
-def _row(
-    folder: Path,
-    manifest: Path,
-    subject: str,
-    session: str,
-    modality: str,
-    image: Path,
-    raw_modality: str,
-    reference: str,
-) -> dict:
-    """One manifest row; the reference must exist."""
-    name = reference.replace("{subject}", subject).replace("{modality}", raw_modality)
-    if "{" in name:
-        raise InputError(f"Reference '{reference}' has another field than {{subject}}, {{modality}}.")
-    mask = folder / name
-    if not mask.is_file():
-        raise InputError(f"Image {image} has no reference: {mask} does not exist.")
-    start = manifest.resolve().parent
-    return {
-        "subject": subject,
-        "session": session,
-        "modality": modality,
-        "image": os.path.relpath(image.resolve(), start),
-        "reference": os.path.relpath(mask.resolve(), start),
-        "unit": labels.MODALITIES[modality].unit,
-    }
+def session_name(kind: str, label: str) -> str:
+    """Session of a kind with a label from a file name.
+
+    Examples
+    --------
+    >>> session_name("petct", ""), session_name("petct", "ses-petct"), session_name("petct", "ses-01")
+    ('petct', 'petct', 'petct-01')
+    """
+    label = re.sub(r"[^A-Za-z0-9]", "", re.sub(r"^ses-", "", label))
+    return kind if label.lower() in ("", kind) else f"{kind}-{label}"

@@ -1,0 +1,274 @@
+"""BIDS folders, queried with pybids: images by suffix, PET to SUV by the sidecar of PET-BIDS, label maps."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+from umdlib import labels
+from umdlib.cohort.manifest import read_structures
+from umdlib.cohort.names import NameMap
+from umdlib.cohort.pattern import session_name
+from umdlib.cohort.plan import Part, Plan, Planned
+from umdlib.cohort.walk import subfolders
+from umdlib.errors import InputError
+from umdlib.files import existing, read_tsv
+
+# Suffix of a file -> modality; an MR of an examination is the first of these that is there.
+_MR = ("T1w", "T2w", "FLAIR", "MR", "mr", "PDw")
+_SUFFIXES = {"ct": "CT", "CT": "CT", "pet": "PET", "PET": "PET"} | dict.fromkeys(_MR, "MR")
+
+# Seconds: F-18 109.77 min, Ga-68 67.71 min, C-11 20.36 min, Zr-89 78.41 h, Cu-64 12.70 h.
+_HALF_LIVES = {"F18": 6586.2, "GA68": 4062.6, "C11": 1221.6, "ZR89": 282276.0, "CU64": 45720.0}
+
+_ACTIVITY = {"bq": 1.0, "kbq": 1e3, "mbq": 1e6, "gbq": 1e9, "mci": 3.7e7}
+
+
+def plan_bids(folder: str | Path, names: NameMap, *, suv: str = "bw") -> Plan:
+    """Plan a cohort of a BIDS folder.
+
+    Parameters
+    ----------
+    folder
+        ``sub-X/[ses-Y/]…/sub-X_[ses-Y_]{ct,pet,T1w,…}.nii.gz``. A label map is a ``…_dseg.nii.gz`` of the same
+        subject and session, in the folder or in its derivatives; one whose ``space-`` names a modality belongs
+        to that image, any other to all images of the session. `dseg.tsv` names its values.
+    names
+        What those names mean.
+    suv
+        bw only: a sidecar has no height.
+
+    Raises
+    ------
+    InputError
+        No such folder, no image, another SUV than bw.
+    """
+    if suv != "bw":
+        raise InputError(f"SUV '{suv}' needs the height, which PET-BIDS does not give. Only bw is possible.")
+    folder, plan = Path(folder), Plan()
+    images, maps = _files(folder, plan)
+    if not images:
+        raise InputError(f"No image in {folder} ends with {', '.join(sorted(set(_SUFFIXES)))} and .nii.gz.")
+    structures, guessed = read_structures(_names_place(folder, maps))
+    meaning = {s.value: names.of_name(s.name) or s.name for s in structures}
+    if maps and guessed:
+        plan.notes.append("no dseg.tsv names the label values: the 13 organs are assumed, which is a guess")
+    people = _people(folder)
+    chosen = _chosen(images, plan)
+    held: dict[tuple[str, str], set[str]] = {}
+    for key in chosen:
+        held.setdefault(key[:2], set()).add(key[2])
+    for (subject, session, modality), (file, sidecar) in chosen.items():
+        person = people.get(subject, {})
+        columns = {k: v for k, v in person.items() if k in ("age", "sex", "weight_kg", "height_cm")}
+        scale = 1.0
+        if modality == "PET":
+            columns["tracer"] = str(sidecar.get("TracerName") or "")
+            try:
+                scale = sidecar_factor(
+                    sidecar, weight_kg=person.get("weight_kg", ""), source=file.name, plan=plan
+                )
+            except InputError as error:
+                plan.leave_out(file, str(error))
+                continue
+        parts = tuple(Part(f, meaning) for f in _maps_of(maps, subject, session, modality))
+        kinds = {s.structural: s.name for s in labels.SESSIONS.values()}
+        partners = [modality] if modality in kinds else [m for m in kinds if m in held[subject, session]]
+        for partner in partners or ["CT"]:
+            name = session_name(kinds[partner], session)
+            plan.rows.append(Planned(f"sub-{subject}", name, modality, file, parts, columns, scale))
+    plan.structures = set(meaning.values()) if maps else ()
+    plan.rows.sort(key=lambda r: (r.subject, r.session, r.modality == "PET"))
+    return plan
+
+
+def _files(folder: Path, plan: Plan) -> tuple[list[tuple], list[tuple]]:
+    """Images and label maps: (entities, file, sidecar)."""
+    try:
+        from bids import BIDSLayout
+        from bids.layout import BIDSLayoutIndexer
+    except ImportError:
+        raise InputError("Reading BIDS needs pybids: pip install 'umdlib[import]'.") from None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            indexer = BIDSLayoutIndexer(validate=False, ignore=[re.compile(r"/\."), re.compile("sourcedata")])
+            places = [
+                folder,
+                *(subfolders(folder / "derivatives") if (folder / "derivatives").is_dir() else ()),
+            ]
+            layouts = [BIDSLayout(str(place), validate=False, indexer=indexer) for place in places]
+            found = [f for layout in layouts for f in layout.get(extension=[".nii", ".nii.gz"])]
+            sidecars = {f.path: dict(f.get_metadata()) for f in found}
+    except Exception as error:  # pybids raises many classes for sidecars that are damaged
+        raise InputError(
+            f"Folder {folder} cannot be read as BIDS: {type(error).__name__}: {error}."
+        ) from None
+    images, maps = [], []
+    for f in sorted(found, key=lambda f: f.path):
+        entities = f.get_entities(metadata=False)
+        record = (entities, Path(f.path), sidecars[f.path])
+        if entities.get("suffix") == "dseg":
+            maps.append(record)
+        elif entities.get("suffix") in _SUFFIXES and "subject" in entities:
+            images.append(record)
+        else:
+            plan.leave_out(f.path, f"suffix '{entities.get('suffix')}' is neither CT, MR, PET nor dseg")
+    return images, maps
+
+
+def _names_place(folder: Path, maps: list[tuple]) -> Path:
+    """Folder whose `dseg.tsv` names the values: the nearest above the label maps."""
+    for _, file, _ in maps:
+        for place in file.parents:
+            if existing(place / "dseg.tsv") is not None:
+                return place
+            if place == folder:
+                break
+    return folder
+
+
+def _chosen(images: list[tuple], plan: Plan) -> dict[tuple[str, str, str], tuple[Path, dict]]:
+    """(subject, session, modality) -> file and sidecar; of several the first by what it is, the others told."""
+    order = {suffix: n for n, suffix in enumerate(_MR)}
+    chosen: dict[tuple[str, str, str], tuple[Path, dict]] = {}
+    ranked = sorted(
+        images, key=lambda r: (order.get(r[0]["suffix"], 0), "desc" in r[0], "run" in r[0], str(r[1]))
+    )
+    for entities, file, sidecar in ranked:
+        key = (entities["subject"], entities.get("session", ""), _SUFFIXES[entities["suffix"]])
+        if key in chosen:
+            plan.leave_out(file, f"a second {key[2]} of its session; {chosen[key][0].name} is taken")
+        else:
+            chosen[key] = (file, sidecar)
+    return chosen
+
+
+def _maps_of(maps: list[tuple], subject: str, session: str, modality: str) -> list[Path]:
+    """Label maps of one image: those in its space, else those that name no space."""
+    own = [r for r in maps if r[0].get("subject") == subject and r[0].get("session", "") == session]
+    spaces = {str(r[0].get("space", "")).lower(): r[1] for r in own}
+    wanted = {"PET": ("pet", "pt"), "CT": ("ct",), "MR": ("mr", "t1w")}[modality]
+    for space in (*wanted, ""):
+        if space in spaces:
+            return [spaces[space]]
+    return [r[1] for r in own[:1]]
+
+
+def _people(folder: Path) -> dict[str, dict[str, str]]:
+    """Subject without ``sub-`` -> columns, from `participants.tsv`."""
+    path = existing(folder / "participants.tsv")
+    if path is None:
+        return {}
+    table = read_tsv(path, ("participant_id",)).rename(
+        columns={"weight": "weight_kg", "height": "height_cm", "body_weight": "weight_kg"}
+    )
+    rows = table.replace({"n/a": ""}).to_dict("records")
+    return {row["participant_id"].removeprefix("sub-"): row for row in rows}
+
+
+def sidecar_factor(
+    sidecar: Mapping, *, weight_kg: str = "", source: str = "the PET", plan: Plan | None = None
+) -> float:
+    """Factor from the values of a PET file to SUVbw, by its PET-BIDS sidecar.
+
+    Parameters
+    ----------
+    sidecar
+        ``Units`` (SUV needs nothing else), ``InjectedRadioactivity`` with ``InjectedRadioactivityUnits``,
+        ``TracerRadionuclide`` or ``RadionuclideHalfLife``, ``InjectionStart`` and ``ImageDecayCorrectionTime`` in
+        seconds after ``TimeZero``, ``ImageDecayCorrected``, ``AttenuationCorrection``.
+    weight_kg
+        Of participants.tsv; the sidecar's ``BodyWeight`` or ``PatientWeight`` stands in for it.
+    source
+        What errors name.
+    plan
+        Takes notes.
+
+    Raises
+    ------
+    InputError
+        A key that is missing or not possible, by its name; PET that is not corrected for decay or attenuation;
+        an injection that starts with the scan, as converters write that do not know its time.
+    """
+    try:
+        return _sidecar_factor(sidecar, weight_kg, plan)
+    except InputError as error:
+        raise InputError(f"PET {source}: {str(error).rstrip('.')}.") from None
+
+
+def _sidecar_factor(sidecar: Mapping, weight_kg: str, plan: Plan | None) -> float:
+    """The factor, without the file's name in errors."""
+    unit = re.sub(r"[^a-z/]", "", str(sidecar.get("Units") or "").lower())
+    if unit in ("suv", "suvbw", "g/ml", "gml"):
+        return 1.0
+    if unit not in ("bq/ml", "bqml", "kbq/ml"):
+        raise InputError(f"Units is '{sidecar.get('Units', '')}'. Must be Bq/mL, kBq/mL or SUV")
+    if sidecar.get("ImageDecayCorrected") is not True:
+        raise InputError(
+            "ImageDecayCorrected is not true: PET that is not corrected for decay cannot become SUV"
+        )
+    method = str(sidecar.get("AttenuationCorrection") or "")
+    if not method or method.strip().lower() in ("none", "no", "n/a", "nac"):
+        raise InputError(
+            "AttenuationCorrection is missing or none: PET that is not corrected cannot become SUV"
+        )
+    weight = _positive(
+        weight_kg or sidecar.get("BodyWeight") or sidecar.get("PatientWeight"), "the body weight"
+    )
+    dose = _positive(sidecar.get("InjectedRadioactivity"), "InjectedRadioactivity")
+    dose_unit = str(sidecar.get("InjectedRadioactivityUnits") or "").lower()
+    if dose_unit not in _ACTIVITY:
+        raise InputError(
+            f"InjectedRadioactivityUnits is '{dose_unit}'. Must be one of {', '.join(_ACTIVITY)}"
+        )
+    half_life = sidecar.get("RadionuclideHalfLife") or _HALF_LIVES.get(
+        re.sub(r"[^A-Z0-9]", "", str(sidecar.get("TracerRadionuclide") or "").upper())
+    )
+    half_life = _positive(half_life, "RadionuclideHalfLife (or a known TracerRadionuclide)")
+    seconds = _decay_s(sidecar)
+    if plan is not None and seconds < 600:
+        plan.notes.append(
+            f"a PET was decay-corrected to {seconds:.0f} s after its injection: is that the protocol?"
+        )
+    activity = dose * _ACTIVITY[dose_unit] * 2.0 ** (-seconds / half_life)
+    return (1000.0 if unit.startswith("k") else 1.0) * weight * 1000 / activity
+
+
+def _decay_s(sidecar: Mapping) -> float:
+    """Seconds from the injection to the time that the image is decay-corrected to."""
+    start, scan = sidecar.get("InjectionStart"), sidecar.get("ScanStart")
+    to = sidecar.get("ImageDecayCorrectionTime")
+    for key, value in (("InjectionStart", start), ("ImageDecayCorrectionTime", to)):
+        if not isinstance(value, int | float):
+            raise InputError(f"{key} is missing. Without it the dose cannot be decayed")
+    if start == 0 and to == 0 and scan in (0, None) and not _dynamic(sidecar):
+        raise InputError(
+            "InjectionStart, ScanStart and ImageDecayCorrectionTime are all 0: a scan that begins with its injection "
+            "and has one frame. Converters that do not know the injection's time write this; its SUV would be too low "
+            "by a quarter after 45 min. Correct InjectionStart (negative seconds before TimeZero)"
+        )
+    if not 0 <= to - start <= 86400:
+        raise InputError(
+            f"The image is decay-corrected to {to - start:g} s after the injection. Must be 0 to 86400 s"
+        )
+    return float(to - start)
+
+
+def _dynamic(sidecar: Mapping) -> bool:
+    """Whether a sidecar tells of several frames."""
+    frames = sidecar.get("FrameTimesStart")
+    return isinstance(frames, list) and len(frames) > 1
+
+
+def _positive(value, name: str) -> float:
+    """A number above 0; raises InputError with the key's name."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise InputError(f"{name} is missing") from None
+    if not 0 < number < float("inf"):
+        raise InputError(f"{name} is {value}. Must be a number above 0")
+    return number

@@ -1,0 +1,150 @@
+"""Names of structures: what values and file names of known sets mean, and one structure from several."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+
+from umdlib.cohort.manifest import named_structures
+from umdlib.errors import InputError
+from umdlib.files import read_tsv
+from umdlib.labels import ORGANS, Structure
+
+COLUMNS: dict[str, str] = {
+    "scheme": "naming of one set or program, e.g. totalsegmentator; * for all",
+    "file": "group or file that holds the value; * for all",
+    "value": "label value; * where `name` is a file name or a label's name",
+    "name": "what the source calls it",
+    "structure": "what this project calls it: several rows may name one; - leaves it out on purpose",
+}
+
+LEFT_OUT = ""
+
+
+@dataclass(frozen=True)
+class NameMap:
+    """What label values and names mean.
+
+    Attributes
+    ----------
+    meanings
+        (scheme, file) -> value -> (name, structure); an empty structure is left out on purpose.
+    names
+        Name in lower case with underscores -> structure.
+    notes
+        Rows of the user's table that replaced shipped ones.
+    """
+
+    meanings: dict[tuple[str, str], dict[int, tuple[str, str]]] = field(repr=False)
+    names: dict[str, str] = field(repr=False)
+    notes: tuple[str, ...] = ()
+
+    def schemes(self) -> list[str]:
+        """Known schemes of label values."""
+        return sorted({scheme for scheme, _ in self.meanings})
+
+    def of_values(self, scheme: str, file: str = "*") -> dict[int, str]:
+        """Value -> structure for one file of a scheme.
+
+        Raises
+        ------
+        InputError
+            A scheme that is not known.
+        """
+        found = {**self.meanings.get((scheme, "*"), {}), **self.meanings.get((scheme, file), {})}
+        if not found:
+            raise InputError(
+                f"No label names of '{scheme}' (file {file}). Known: {', '.join(self.schemes())}."
+            )
+        return {value: structure for value, (_, structure) in found.items()}
+
+    def of_name(self, name: str) -> str | None:
+        """Structure of a name; empty where it is left out on purpose, None where it is not known.
+
+        Examples
+        --------
+        >>> [read_names().of_name(n) for n in ("Bladder", "oesophagus", "lung_upper_lobe_left", "rib_left_1")]
+        ['urinary_bladder', 'esophagus', 'lung', '']
+        """
+        return self.names.get(normal(name))
+
+
+def normal(name: str) -> str:
+    """A name in lower case, with one underscore for what separates its words.
+
+    Examples
+    --------
+    >>> normal("Left Kidney (seg)")
+    'left_kidney_seg'
+    """
+    return re.sub(r"[\W_]+", "_", name.strip().lower()).strip("_")
+
+
+def read_names(extra: str | Path | None = None) -> NameMap:
+    """Name map that ships with the project, with a user's rows over it.
+
+    Parameters
+    ----------
+    extra
+        Table with the columns of `COLUMNS`; ``scheme`` and ``file`` may be missing.
+
+    Raises
+    ------
+    InputError
+        A table that cannot be read; a value that is not a whole number; two rows of one table that
+        give one value or name two meanings.
+    """
+    values: dict[tuple[str, str], dict[int, tuple[str, str]]] = {}
+    names: dict[str, str] = {}
+    with resources.as_file(resources.files("umdlib.cohort") / "names.tsv") as shipped:
+        _add(Path(shipped), values, names)
+    notes = _add(Path(extra), values, names) if extra is not None else []
+    return NameMap(values, names, tuple(notes))
+
+
+def _add(path: Path, values: dict, names: dict) -> list[str]:
+    """Put the rows of one table over what is known; returns what they replaced."""
+    notes, seen = [], {}
+    for line, row in read_tsv(path, ("value", "name", "structure")).iterrows():
+        scheme, file = row.get("scheme") or "*", row.get("file") or "*"
+        structure = LEFT_OUT if row["structure"] in ("-", "", "n/a") else row["structure"]
+        by_name = row["value"] in ("*", "", "n/a")
+        if not by_name and not re.fullmatch(r"[1-9]\d{0,4}", row["value"]):
+            raise InputError(f"Value '{row['value']}' in {path} line {line}. Must be 1 to 65535, or *.")
+        key = ("name", normal(row["name"])) if by_name else (scheme, file, int(row["value"]))
+        if key in seen and seen[key][1] != structure:
+            raise InputError(
+                f"{path} gives '{row['name']}' (value {row['value']}) two meanings: '{seen[key][1]}' on line "
+                f"{seen[key][0]} and '{structure}' on line {line}. Leave one."
+            )
+        seen[key] = (line, structure)
+        known = names if by_name else values.setdefault((scheme, file), {})
+        entry = structure if by_name else (row["name"], structure)
+        before = known.get(key[-1])
+        if before is not None and before != entry and (before if by_name else before[1]) != structure:
+            was = (before if by_name else before[1]) or "left out"
+            notes.append(f"{path.name} line {line}: {row['name']} is {structure or 'left out'}, was {was}.")
+        known[key[-1]] = entry
+    return notes
+
+
+def structures_of(names: Iterable[str]) -> tuple[Structure, ...]:
+    """Structures of a cohort: organs with their values in `labels.ORGANS`, others after them.
+
+    Examples
+    --------
+    >>> [(s.value, s.name) for s in structures_of(["spleen", "liver", "prostate"])]
+    [(1, 'liver'), (6, 'spleen'), (14, 'prostate')]
+    >>> [(s.value, s.name) for s in structures_of(["tumour"])]
+    [(1, 'tumour')]
+    """
+    names = set(names) - {LEFT_OUT}
+    known = {s.value: s.name for s in ORGANS if s.name in names}
+    start = len(ORGANS) if known else 0
+    others = sorted(names - set(known.values()))
+    return named_structures(
+        known | {start + n: name for n, name in enumerate(others, start=1)}, source="the name map"
+    )

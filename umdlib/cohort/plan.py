@@ -1,0 +1,341 @@
+"""What an import would do, as a record that is printed or carried out."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from umdlib import labels
+from umdlib.cohort import privacy
+from umdlib.cohort.manifest import write_manifest, write_structures
+from umdlib.cohort.names import LEFT_OUT, structures_of
+from umdlib.errors import InputError
+from umdlib.files import write_tsv
+from umdlib.images import geometry, volume
+from umdlib.images.volume import LabelMap, Volume
+from umdlib.labels import Structure
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file that holds a part of a reference.
+
+    Attributes
+    ----------
+    path
+        NIfTI label map or mask.
+    meaning
+        Value -> structure; empty: left out on purpose. A text instead: every voxel above 0 is that structure.
+    """
+
+    path: Path
+    meaning: Mapping[int, str] | str
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One image that an import would enrol.
+
+    Attributes
+    ----------
+    subject, session, modality
+        As in the manifest; `subject` as the source calls the person.
+    image
+        File that is used where it lies, or a function that makes the volume.
+    reference
+        Its parts, or a function of the image; empty where there is none.
+    columns
+        Further columns of the manifest.
+    scale
+        Factor to the unit of the modality, e.g. Bq/ml to SUV.
+    """
+
+    subject: str
+    session: str
+    modality: str
+    image: Path | Callable[[], Volume]
+    reference: tuple[Part, ...] | Callable[[Volume], tuple[LabelMap, list[str]]] = ()
+    columns: Mapping[str, str] = field(default_factory=dict)
+    scale: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """``subject_session_modality`` in the words of the source."""
+        return f"{self.subject}_{self.session}_{self.modality}"
+
+
+@dataclass
+class Plan:
+    """All that an import would do.
+
+    Attributes
+    ----------
+    rows
+        What would be enrolled.
+    structures
+        Names that the references hold, for `names.structures_of`, or records.
+    notes
+        What was chosen, and why.
+    left_out
+        (what, why) of everything that was found and is not enrolled.
+    defaced
+        Whether the source says that faces were removed.
+    """
+
+    rows: list[Planned] = field(default_factory=list)
+    structures: Iterable[str] | tuple[Structure, ...] = ()
+    notes: list[str] = field(default_factory=list)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+    defaced: bool = False
+
+    def leave_out(self, what: object, why: str) -> None:
+        """Record what is not enrolled."""
+        self.left_out.append((str(what), why))
+
+    def records(self) -> tuple[Structure, ...]:
+        """The structures as records; none where no row has a reference."""
+        found = tuple(self.structures)
+        if found and isinstance(found[0], Structure):
+            return found
+        return structures_of(found) if set(found) - {LEFT_OUT} else ()
+
+    def text(self, most: int = 40) -> str:
+        """The plan for a reader: rows by session and modality, notes, what is left out and why."""
+        counts = Counter((r.session, r.modality, bool(r.reference)) for r in self.rows)
+        order = labels.sorted_sessions({r.session for r in self.rows})
+        lines = [f"{len({r.subject for r in self.rows})} subjects, {len(self.rows)} images:"]
+        for session, modality, with_reference in sorted(counts, key=lambda k: (order.index(k[0]), k[1:])):
+            n = counts[session, modality, with_reference]
+            lines.append(f"  {session} {modality}: {n}{'' if with_reference else ' without a reference'}")
+        if records := self.records():
+            lines.append(f"Structures: {', '.join(f'{s.value} {s.name}' for s in records)}")
+        lines += [f"Note: {note}" for note in self.notes]
+        reasons: dict[str, list[str]] = {}
+        for what, why in self.left_out:
+            reasons.setdefault(why, []).append(what)
+        for why, whats in reasons.items():
+            shown = ", ".join(whats[:3]) + (f" and {len(whats) - 3} more" if len(whats) > 3 else "")
+            lines.append(f"Left out ({len(whats)}): {shown}: {why}")
+        hidden = len(lines) - most
+        return "\n".join(lines[:most] + ([f"and {hidden} lines more"] if hidden > 0 else []))
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where an import writes: the manifest's folder, and beside it what stays with the user."""
+
+    manifest: Path
+
+    @classmethod
+    def of(cls, path: str | Path) -> Destination:
+        """A folder, or a manifest named ``….tsv``."""
+        path = Path(path).expanduser()
+        return cls((path if path.suffix == ".tsv" else path / "manifest.tsv").absolute())
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the manifest."""
+        return self.manifest.parent
+
+    def beside(self, kind: str) -> Path:
+        """A file beside the folder, which is not handed on with it."""
+        return self.folder.parent / f"{self.folder.name}_{kind}.tsv"
+
+
+def carry_out(
+    plan: Plan,
+    destination: str | Path,
+    *,
+    ids: privacy.Ids | None = None,
+    copy: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> Path:
+    """Write a cohort as planned: manifest, structures, references, and images that had to be made.
+
+    Parameters
+    ----------
+    plan
+        Of an importer. What fails on the way is added to `plan.left_out`; the others go on.
+    destination
+        Folder, or a manifest in it. An image without texts in its header is used where it lies.
+    ids
+        New identifiers; None keeps those of the source.
+    copy
+        Whether every image is copied, scrubbed.
+    say
+        Takes a line of progress.
+
+    Returns
+    -------
+    pathlib.Path
+        The manifest. Beside its folder, ``…_import.tsv`` lists notes and what was left out.
+
+    Raises
+    ------
+    InputError
+        Nothing to enrol; a destination that cannot be written.
+    """
+    place = Destination.of(destination)
+    ids = ids or privacy.Ids({}, None)
+    structures = plan.records()
+    rows, heads, seen = [], set(), {}
+    for number, planned in enumerate(plan.rows, start=1):
+        subject = ids.subject(planned.subject)
+        row = replace(planned, subject=subject)
+        if seen.setdefault((subject.casefold(), row.session, row.modality), planned.name) != planned.name:
+            plan.leave_out(planned.name, f"becomes {row.name}, as another does; give ids in a table (--ids)")
+            continue
+        try:
+            made, notes, head = _make(row, place, structures, copy)
+        except InputError as error:
+            plan.leave_out(planned.name, str(error))
+            say(f"{number} of {len(plan.rows)} {row.name}: left out")
+            continue
+        rows.append(made)
+        plan.notes += [f"{row.name}: {note}" for note in notes]
+        heads |= {subject} if head else set()
+        say(f"{number} of {len(plan.rows)} {row.name}")
+    if heads and not plan.defaced:
+        shown = ", ".join(sorted(heads)[:5]) + (" …" if len(heads) > 5 else "")
+        plan.notes.append(f"{privacy.FACE_WARNING} ({shown})")
+    ids.write()
+    _write_report(plan, place)
+    if not rows:
+        raise InputError(f"Nothing could be enrolled. {place.beside('import')} lists why.")
+    if structures:
+        write_structures(place.folder / "dseg.tsv", structures)
+    return write_manifest(place.manifest, rows)
+
+
+def _make(
+    row: Planned, place: Destination, structures: tuple[Structure, ...], copy: bool
+) -> tuple[dict, list[str], bool]:
+    """Image and reference of one row; returns the manifest's row, notes, and whether a head is in view."""
+    unit = labels.MODALITIES[row.modality].unit
+    notes: list[str] = []
+    if callable(row.image):
+        image = row.image()
+        path, texts = None, {}
+    else:
+        image, path = volume.read_volume(row.image, unit=unit), row.image
+        texts = privacy.header_texts(row.image)
+    if row.scale != 1.0:
+        image = Volume(
+            (image.data * np.float32(row.scale)).astype(np.float32), image.affine, unit, image.name
+        )
+    if path is None or copy or texts or row.scale != 1.0:
+        if texts:
+            notes.append(f"header texts scrubbed in a copy: {', '.join(sorted(texts))}")
+        path = place.folder / "images" / f"{row.name}.nii.gz"
+        volume.write_volume(path, Volume(image.data, image.affine, unit, row.name))
+    reference = None
+    if row.reference:
+        reference, more = _reference(row, image, place, structures)
+        notes += more
+    made = {
+        "subject": row.subject,
+        "session": row.session,
+        "modality": row.modality,
+        "image": os.path.relpath(path.resolve(), place.folder.resolve()),
+        "reference": os.path.relpath(reference.resolve(), place.folder.resolve()) if reference else None,
+        "unit": unit,
+    }
+    return made | dict(row.columns), notes, privacy.head_in_view(image)
+
+
+def _reference(
+    row: Planned, image: Volume, place: Destination, structures: tuple[Structure, ...]
+) -> tuple[Path, list[str]]:
+    """The reference where it lies, if nothing needs to be changed, else written anew."""
+    if callable(row.reference):
+        made, notes = row.reference(image)
+    else:
+        value = {s.name: s.value for s in structures}
+        if (path := _as_it_is(row.reference, image, value)) is not None:
+            return path, []
+        made, notes = union(row.reference, image, value)
+    if not made.data.any():
+        notes.append("the reference holds no structure")
+    path = place.folder / "references" / f"{row.name}.nii.gz"
+    volume.write_label_map(path, made)
+    return path, notes
+
+
+def _as_it_is(parts: tuple[Part, ...], image: Volume, value: Mapping[str, int]) -> Path | None:
+    """The one file that already is the reference, or None."""
+    if len(parts) != 1 or isinstance(parts[0].meaning, str) or privacy.header_texts(parts[0].path):
+        return None
+    part = parts[0]
+    found = volume.read_label_map(part.path)
+    present = set(np.unique(found.data).tolist()) - {0}
+    same = all(value.get(part.meaning.get(v, LEFT_OUT)) == v for v in present)
+    return part.path if same and volume.grid_difference(image, found) is None else None
+
+
+def union(parts: tuple[Part, ...], image: Volume, value: Mapping[str, int]) -> tuple[LabelMap, list[str]]:
+    """One label map on the image's grid from the parts of a reference.
+
+    Parameters
+    ----------
+    parts
+        Where two parts give a voxel two structures, the first one keeps it, and the note says how many.
+    image
+        Parts on another grid are put on this one: each voxel takes the label at its centre.
+    value
+        Structure -> label value.
+
+    Returns
+    -------
+    LabelMap
+        On the grid of `image`.
+    list of str
+        Values that no name is known for, conflicts, and parts that were put on another grid.
+    """
+    whole = np.zeros(image.shape, np.uint8 if max(value.values()) < 256 else np.uint16)
+    notes, conflicts, moved = [], 0, []
+    for part in parts:
+        found = volume.read_label_map(part.path)
+        if isinstance(part.meaning, str):
+            data = (found.data > 0) * whole.dtype.type(value[part.meaning])
+        else:
+            counts = np.bincount(found.data.ravel())
+            for v in np.flatnonzero(counts).tolist():
+                if v and v not in part.meaning:
+                    notes.append(
+                        f"value {v} of {part.path.name} ({counts[v]} voxels) has no known name and is left out; "
+                        "name it in a table (--names)"
+                    )
+            lookup = np.zeros(len(counts), whole.dtype)
+            for v, name in part.meaning.items():
+                if v < len(counts) and name:
+                    lookup[v] = value[name]
+            data = lookup[found.data]
+        if volume.grid_difference(image, found) is not None:
+            moved.append(part.path.name)
+            data = geometry.resample(data, found.affine, image.affine, image.shape, order=0)
+        clash = (whole != 0) & (data != 0) & (whole != data)
+        conflicts += int(clash.sum())
+        np.copyto(whole, data, where=(data != 0) & (whole == 0))
+    if conflicts:
+        notes.append(f"{conflicts} voxels belong to two structures; the first one keeps them")
+    if moved:
+        notes.append(f"put on the image's grid (label at each voxel's centre): {_few(moved)}")
+    return LabelMap(whole, image.affine, image.name), notes
+
+
+def _few(names: list[str]) -> str:
+    """The first three names, and how many more."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _write_report(plan: Plan, place: Destination) -> None:
+    """What was chosen and left out, beside the cohort: it may name the source's persons."""
+    rows = [("note", "", note) for note in plan.notes]
+    rows += [("left out", what, why) for what, why in plan.left_out]
+    write_tsv(place.beside("import"), pd.DataFrame(rows, columns=["kind", "what", "why"]))

@@ -1,0 +1,316 @@
+"""DICOM series: headers of a folder in groups, and the volume of one series in the world (RAS+, mm)."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+
+from umdlib.cohort.suv import Acquisition, moment, suv_factor, uptake_s
+from umdlib.errors import InputError
+from umdlib.images.volume import Volume
+
+# Words of ImageType that name pictures which are not the examination itself.
+_NOT_IMAGES = {"LOCALIZER", "SCOUT", "MIP", "PROJECTION IMAGE", "SCREEN SAVE", "REFORMATTED", "MPR", "FUSED"}
+
+FEWEST_SLICES = 8
+
+# A gap between slices may differ by this share of the usual gap.
+GAP_TOLERANCE = 0.1
+
+# Voxels of one volume that are read at most: 2 GB of int16.
+MOST_VOXELS = 1 << 30
+
+
+@dataclass(frozen=True)
+class Header:
+    """What is kept of one file's header. No name, birth date or number of a person but `patient`."""
+
+    path: Path
+    patient: str
+    study: str
+    series: str
+    frame: str
+    modality: str
+    image_type: tuple[str, ...]
+    description: str
+    when: datetime | None
+    size: tuple[int, int]
+    spacing: tuple[float, ...]
+    orientation: tuple[float, ...]
+    position: tuple[float, ...]
+    multi_frame: bool
+    person: dict[str, str]
+    kernel: str
+
+
+@dataclass(frozen=True)
+class Series:
+    """Files of one series that have one size and orientation, in the order of their place."""
+
+    headers: tuple[Header, ...] = field(repr=False)
+
+    @property
+    def first(self) -> Header:
+        """The header that stands for the series."""
+        return self.headers[0]
+
+    @property
+    def title(self) -> str:
+        """What a note calls it."""
+        name = self.first.description or "without a description"
+        return f"{self.first.modality} '{name}' ({len(self.headers)} slices)"
+
+    def places(self) -> np.ndarray:
+        """Position (mm) of each slice along the normal of the slices."""
+        row, column = np.array(self.first.orientation).reshape(2, 3)
+        return np.array([h.position for h in self.headers]) @ np.cross(row, column)
+
+    def reach(self) -> tuple[float, float]:
+        """Lowest and highest z (mm, towards the head) of the series' slices."""
+        z = [h.position[2] for h in self.headers]
+        return min(z), max(z)
+
+
+def read_headers(
+    files: Iterable[Path], leave_out: Callable[[object, str], None], say: Callable[[str], None]
+) -> list[Header]:
+    """Headers of all DICOM files that can be read; the others are left out with the reason.
+
+    Parameters
+    ----------
+    files
+        Of any kind and name.
+    leave_out
+        Takes a file and why it is left out.
+    say
+        Takes a line of progress every 500 files.
+    """
+    pydicom = _pydicom()
+    found = []
+    for number, path in enumerate(files, start=1):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                found.append(_header(path, pydicom.dcmread(path, stop_before_pixels=True)))
+        except pydicom.errors.InvalidDicomError:
+            leave_out(path, "not a DICOM file")
+        except InputError as error:
+            leave_out(path, str(error))
+        except Exception as error:  # a damaged file raises whatever its bytes lead pydicom to
+            leave_out(path, f"a damaged DICOM file: {type(error).__name__}: {error}"[:200])
+        if number % 500 == 0:
+            say(f"{number} files looked at")
+    return found
+
+
+def _pydicom():
+    """The pydicom module, without its chatter on values that do not fit their kind."""
+    try:
+        import pydicom
+        import pydicom.config
+        import pydicom.errors
+    except ImportError:
+        raise InputError("Reading DICOM needs pydicom and highdicom: pip install 'umdlib[import]'.") from None
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+    return pydicom
+
+
+def _header(path: Path, dataset) -> Header:
+    """The record of one file; every value is read here, so that what is damaged is told here."""
+
+    def text(keyword: str) -> str:
+        value = dataset.get(keyword)
+        return "" if value is None else str(value).strip()
+
+    def numbers(keyword: str, count: int) -> tuple[float, ...]:
+        value = dataset.get(keyword)
+        values = tuple(float(v) for v in value) if value is not None and value != "" else ()
+        if values and (len(values) != count or not np.isfinite(values).all()):
+            raise InputError(
+                f"{keyword} has {len(values)} numbers, or some that are not finite. Must be {count}."
+            )
+        return values
+
+    modality = text("Modality").upper()
+    if not modality:
+        raise InputError("a DICOM file without a modality (a DICOMDIR or a report)")
+    multi_frame = int(dataset.get("NumberOfFrames") or 1) > 1 and modality in ("CT", "PT", "MR")
+    keywords = ("PatientAge", "PatientSex", "PatientSize", "PatientWeight")
+    injected = (dataset.get("RadiopharmaceuticalInformationSequence") or [{}])[0]
+    return Header(
+        path=path,
+        patient=text("PatientID"),
+        study=text("StudyInstanceUID"),
+        series=text("SeriesInstanceUID"),
+        frame=text("FrameOfReferenceUID"),
+        modality=modality,
+        image_type=tuple(str(v).upper() for v in (dataset.get("ImageType") or ())),
+        description=text("SeriesDescription"),
+        when=moment(
+            text("AcquisitionDate") or text("SeriesDate") or text("StudyDate"),
+            text("AcquisitionTime") or text("SeriesTime") or text("StudyTime"),
+        ),
+        size=(int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)),
+        spacing=numbers("PixelSpacing", 2),
+        orientation=numbers("ImageOrientationPatient", 6),
+        position=numbers("ImagePositionPatient", 3),
+        multi_frame=multi_frame,
+        person={k: text(k) for k in keywords} | {"tracer": _tracer(injected)},
+        kernel=text("ConvolutionKernel"),
+    )
+
+
+def _tracer(injected) -> str:
+    """FDG, PSMA or what the radiopharmaceutical is called."""
+    names = [str(injected.get("Radiopharmaceutical") or "")]
+    names += [str(c.get("CodeMeaning") or "") for c in injected.get("RadiopharmaceuticalCodeSequence") or ()]
+    text = " ".join(names).strip()
+    for word, name in (("fdg", "FDG"), ("deoxyglucose", "FDG"), ("psma", "PSMA"), ("dotatate", "DOTATATE")):
+        if word in text.lower():
+            return name
+    return text[:40]
+
+
+def group_series(headers: Iterable[Header], leave_out: Callable[[object, str], None]) -> list[Series]:
+    """Series that can be volumes; what cannot be one is left out with the reason."""
+    groups: dict[tuple, list[Header]] = {}
+    for h in headers:
+        if h.modality in ("CT", "PT", "MR"):
+            key = (
+                h.patient,
+                h.study,
+                h.series,
+                h.size,
+                tuple(np.round(h.orientation, 3)),
+                np.round(h.spacing, 4).tobytes(),
+            )
+            groups.setdefault(key, []).append(h)
+    found = []
+    for members in groups.values():
+        if (why := _no_volume(members)) is not None:
+            leave_out(_called(members), why)
+            continue
+        series = Series(tuple(members))
+        order = np.argsort(series.places(), kind="stable")
+        series = Series(tuple(members[n] for n in order))
+        if (why := _uneven(series)) is not None:
+            leave_out(_called(members), why)
+            continue
+        found.append(series)
+    return found
+
+
+def _called(headers: list[Header]) -> str:
+    """What a report calls a group of files."""
+    first = headers[0]
+    return f"{first.modality} '{first.description}' of {first.patient} ({len(headers)} files, {first.path.parent})"
+
+
+def _no_volume(headers: list[Header]) -> str | None:
+    """Why files of one size and orientation are not the slices of an image; None where they may be."""
+    first = headers[0]
+    words = {w for h in headers for w in h.image_type} & _NOT_IMAGES
+    if words:
+        return f"ImageType says {', '.join(sorted(words)).lower()}"
+    if first.multi_frame:
+        return "an enhanced multi-frame file: dcm2niix makes a NIfTI file of it"
+    if not first.orientation or not first.spacing or not all(h.position for h in headers):
+        return "no ImageOrientationPatient, ImagePositionPatient or PixelSpacing"
+    if len(headers) < FEWEST_SLICES:
+        return f"{len(headers)} slices: fewer than {FEWEST_SLICES}"
+    if min(first.size) < 2 or first.size[0] * first.size[1] * len(headers) > MOST_VOXELS:
+        return f"{first.size[0]} x {first.size[1]} x {len(headers)} voxels: not a size that can be read"
+    return None
+
+
+def _uneven(series: Series) -> str | None:
+    """Why slices do not lie at even distances; None where they do."""
+    gaps = np.diff(series.places())
+    usual = float(np.median(gaps))
+    if usual <= 0 or (gaps <= 0.01 * max(usual, 1e-3)).any():
+        return "several slices at one place: a dynamic, gated or multi-echo series, or files that are there twice"
+    wrong = np.flatnonzero(np.abs(gaps - usual) > GAP_TOLERANCE * usual)
+    if len(wrong):
+        return (
+            f"slices are missing or uneven: a gap of {gaps[wrong[0]]:.2f} mm after slice {wrong[0] + 1}, "
+            f"usually {usual:.2f} mm"
+        )
+    return None
+
+
+def read_series(series: Series, *, suv: str = "bw") -> tuple[Volume, str]:
+    """Volume of a series: HU, SUV or a.u.
+
+    Parameters
+    ----------
+    series
+        Its pixels are decoded by pydicom and laid out by highdicom.
+    suv
+        Kind of SUV, of `suv.KINDS`.
+
+    Returns
+    -------
+    Volume
+        (I, J, K): columns, rows, slices in the direction of the head (or right, front).
+    str
+        A word where something was repaired; empty else.
+
+    Raises
+    ------
+    InputError
+        Files that cannot be decoded; PET that cannot become SUV.
+    """
+    pydicom = _pydicom()
+    import highdicom
+
+    first = series.first
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            datasets = [pydicom.dcmread(h.path) for h in series.headers]
+            factor, word = 1.0, ""
+            if first.modality == "PT":
+                acquisition = Acquisition.of_dicom(datasets)
+                factor = suv_factor(acquisition, kind=suv, source=f"'{first.description}'")
+                word = _repaired(acquisition)
+            gap = float(np.median(np.diff(series.places())))
+            made = highdicom.get_volume_from_series(
+                datasets, dtype=np.float64, apply_real_world_transform=False, atol=GAP_TOLERANCE * gap
+            )
+        except InputError:
+            raise
+        except MemoryError:
+            raise InputError(f"Series {series.title} needs more memory than there is.") from None
+        except Exception as error:  # decoders raise many classes for damaged pixel data
+            raise InputError(
+                f"Series {series.title} cannot be read: {type(error).__name__}: {error}."
+            ) from None
+    data, affine = _ras(made.array, made.affine)
+    unit = {"CT": "HU", "PT": "SUV", "MR": "a.u."}[first.modality]
+    return Volume(np.asfortranarray(data * factor, dtype=np.float32), affine, unit, series.title), word
+
+
+def _repaired(acquisition: Acquisition) -> str:
+    """What was repaired in a conversion that needs the injection's time."""
+    try:
+        return uptake_s(acquisition)[1]
+    except InputError:
+        return ""
+
+
+def _ras(array: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(slice, row, column) in LPS to (column, row, slice) in RAS, slices in ascending order."""
+    data = array.transpose(2, 1, 0)
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine[:, [2, 1, 0, 3]]
+    main = int(np.argmax(np.abs(affine[:3, 2])))
+    if affine[main, 2] < 0:
+        data = data[:, :, ::-1]
+        affine[:3, 3] += affine[:3, 2] * (data.shape[2] - 1)
+        affine[:3, 2] *= -1
+    return data, affine
