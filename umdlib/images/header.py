@@ -221,7 +221,7 @@ def _by_pixdim(fields: np.ndarray, sform: np.ndarray) -> np.ndarray | None:
     if not np.isfinite(pixdim).all() or (pixdim == 0).any():
         return None
     affine = sform.copy()
-    affine[:3, :3] *= pixdim / np.sqrt((sform[:3, :3] ** 2).sum(axis=0))
+    affine[:3, :3] *= np.minimum(pixdim, 1e12) / np.sqrt((sform[:3, :3] ** 2).sum(axis=0))
     return affine
 
 
@@ -263,4 +263,5 @@ def _invertible(affine: np.ndarray) -> bool:
     """Whether three axes span the world."""
     if not np.isfinite(affine).all() or np.abs(affine).max() > 1e12:
         return False
-    return abs(np.linalg.det(affine[:3, :3])) > 1e-12
+    size = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    return size.min() > 1e-9 and abs(np.linalg.det(affine[:3, :3] / size)) > 1e-6

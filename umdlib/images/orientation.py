@@ -61,7 +61,10 @@ def turned_back(turn: np.ndarray) -> np.ndarray:
     >>> bool((turned(turned(data, turn), turned_back(turn)) == data).all())
     True
     """
-    return nib.orientations.ornt_transform(turn, [[0, 1], [1, 1], [2, 1]])
+    back = np.empty((3, 2))
+    for old, (new, sign) in enumerate(np.asarray(turn)):
+        back[int(new)] = old, sign
+    return back
 
 
 def canonical(data: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

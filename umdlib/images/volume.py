@@ -188,7 +188,8 @@ def read_label_map(path: str | Path, *, values: tuple[int, ...] | None = None) -
         return LabelMap(data, affine, str(path))
     occurring = _occurring(data)
     if data.dtype.kind == "f":
-        data, occurring = _whole(data, occurring, path)
+        with np.errstate(invalid="ignore", over="ignore"):  # what is not a number is not a whole one
+            data, occurring = _whole(data, occurring, path)
     low, high = occurring.min(), occurring.max()
     if low < 0 or high > 65535:
         raise InputError(f"Label values of {path} run from {low} to {high}. Must be 0 to 65535.")
@@ -217,8 +218,7 @@ def _whole(data: np.ndarray, occurring: np.ndarray, path: str | Path) -> tuple[n
         return data, occurring
     finite = occurring[np.isfinite(occurring)]
     allowed = SLOPE_ROUNDING * min(max(1.0, float(np.abs(finite).max(initial=0.0))), 65535)
-    with np.errstate(invalid="ignore"):  # of infinite values, which are far from every whole number
-        far = ~(np.abs(data - np.rint(data)) <= allowed)
+    far = ~(np.abs(data - np.rint(data)) <= allowed)
     if far.any():
         raise InputError(
             f"Label value {data[far].flat[0]!s} in {path} is not a whole number "
