@@ -59,8 +59,10 @@ def test_rounding_of_spacings_over_many_slices_is_one_grid():
 
 def test_canonical_keeps_every_voxel_in_its_place():
     own = label_map()
-    data, affine = orientation.canonical(own.data, own.affine)
+    data, affine = orientation.to_ras(own.data, own.affine)
     assert (np.diag(affine)[:3] > 0).all()
+    np.testing.assert_array_equal(orientation.canonical(own).data, data)
+    assert orientation.canonical(own).name == own.name
     for value in range(1, 9):
         places = [
             sorted(map(tuple, geometry.to_world(a, np.argwhere(d == value)).round(6).tolist()))

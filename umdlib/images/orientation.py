@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TypeVar
+
 import nibabel as nib
 import numpy as np
 
 from umdlib.errors import InputError
 from umdlib.images import geometry
+
+T = TypeVar("T")  # Volume or LabelMap
 
 
 def turn_to(affine: np.ndarray, codes: str = "RAS") -> np.ndarray:
@@ -67,17 +72,23 @@ def turned_back(turn: np.ndarray) -> np.ndarray:
     return back
 
 
-def canonical(data: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def to_ras(data: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A volume (I, J, K) as a view whose axes come closest to RAS, and its affine.
 
     Examples
     --------
-    >>> data, affine = canonical(np.arange(2).reshape(2, 1, 1), np.diag([-2.0, 2, 3, 1]))
+    >>> data, affine = to_ras(np.arange(2).reshape(2, 1, 1), np.diag([-2.0, 2, 3, 1]))
     >>> data.ravel().tolist(), affine[0].tolist()
     ([1, 0], [2.0, 0.0, 0.0, -2.0])
     """
     turn = turn_to(affine)
     return turned(data, turn), turned_affine(affine, data.shape, turn)
+
+
+def canonical(volume: T) -> T:
+    """A volume or label map whose axes come closest to RAS; its data are a view."""
+    data, affine = to_ras(volume.data, volume.affine)
+    return replace(volume, data=data, affine=affine)
 
 
 def reordered(

@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from umdlib.errors import InputError, unknown_name
 from umdlib.images.geometry import is_orthogonal
+from umdlib.images.orientation import to_ras
 from umdlib.images.volume import LabelMap
 from umdlib.labels import ORGANS
 from umdlib.synthetic.anatomy.body import outline_fields, upsample
@@ -175,19 +176,16 @@ def canonical(label_map: LabelMap) -> tuple[np.ndarray, np.ndarray]:
     InputError
         If the axes are sheared or turned against the world's by more than a degree.
     """
-    import nibabel as nib
-
     if not is_orthogonal(label_map.affine):
         raise InputError(f"The voxel axes of {label_map.name} are not perpendicular.")
-    image = nib.as_closest_canonical(nib.Nifti1Image(label_map.data, label_map.affine))
-    affine = np.asarray(image.affine, float)
+    data, affine = to_ras(label_map.data, label_map.affine)
     turned = affine[:3, :3] - np.diag(np.diag(affine[:3, :3]))
     if np.abs(turned).max() > 0.0175 * np.abs(np.diag(affine)[:3]).max():
         raise InputError(
             f"The axes of {label_map.name} are oblique: {affine[:3, :3].round(3).tolist()}. "
             "Resample it to a grid along right, front, up first."
         )
-    return np.asarray(image.dataobj), affine
+    return data, affine
 
 
 def crop_to_labels(data: np.ndarray, affine: np.ndarray):

@@ -10,9 +10,9 @@ import pandas as pd
 from scipy import ndimage, optimize, special
 
 from umdlib.cohort.manifest import Case, Cohort
+from umdlib.images.orientation import canonical
 from umdlib.images.volume import LabelMap, Volume
 from umdlib.synthetic.literature import ranges_table
-from umdlib.viewer.montage import canonical
 
 FWHM_PER_SD = 2 * np.sqrt(2 * np.log(2))
 MEASURES: dict[str, str] = {
@@ -245,7 +245,7 @@ def dome_shift_mm(pet: Volume, labels: LabelMap, liver: int, lung: int, *, reach
     Over columns in which lung lies on liver, the mean PET profile aligned at the reference's top is
     read at half height between lung and liver. NaN with fewer than 12 columns.
     """
-    pet, labels = (canonical(pet), LabelMap(canonical(Volume(labels.data, labels.affine)).data, pet.affine))
+    pet, labels = (canonical(pet), canonical(labels))
     step = pet.spacing_mm[2]
     n = int(reach_mm / step)
     box = boxed(labels, liver)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from umdlib.images.orientation import canonical
 from umdlib.images.volume import Volume
 from umdlib.viewer import windows
 
@@ -14,16 +15,6 @@ def axes_mm(volume: Volume) -> list[np.ndarray]:
     """World coordinate of the voxels along I, J, K of a volume whose axes are the world's."""
     step = np.diag(volume.affine)[:3]
     return [volume.affine[i, 3] + step[i] * np.arange(n) for i, n in enumerate(volume.shape)]
-
-
-def canonical(volume: Volume) -> Volume:
-    """The volume with axes that run right, front, up: voxel axes permuted and flipped, not resampled."""
-    import nibabel as nib
-
-    turn = nib.io_orientation(volume.affine)
-    data = nib.apply_orientation(volume.data, turn)
-    affine = volume.affine @ nib.orientations.inv_ornt_aff(turn, volume.shape)
-    return Volume(data, affine, volume.unit, volume.name)
 
 
 def plane(volume: Volume, name: str, at_mm: float) -> tuple[np.ndarray, tuple]:

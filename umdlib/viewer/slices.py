@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-import nibabel as nib
 import numpy as np
 from matplotlib.axes import Axes
 
 from umdlib.errors import InputError, unknown_name
 from umdlib.images import geometry
+from umdlib.images.orientation import to_ras
 from umdlib.images.volume import Volume
 from umdlib.prompts.prompt import Click
 from umdlib.viewer import windows
@@ -61,7 +61,7 @@ def slice_picture(
         raise InputError(f"Point {xyz_mm.round(1).tolist()} mm lies outside {image.name}.")
     ax = ax or plt.subplots(figsize=(4, 4), layout="constrained")[1]
     cut, right, up = PLANES[plane]
-    data, affine = _canonical(image.data, image.affine)
+    data, affine = to_ras(image.data, image.affine)
     index = int(np.floor(geometry.to_voxel(affine, xyz_mm)[cut] + 0.5))
     low, high = windows.window(image.unit, data)
     extent = _extent(affine, data.shape, right, up)
@@ -77,7 +77,7 @@ def slice_picture(
         aspect="equal",
     )
     for colour, mask in (masks or {}).items():
-        drawn = _canonical(mask, image.affine)[0].take(index, axis=cut).T
+        drawn = to_ras(mask, image.affine)[0].take(index, axis=cut).T
         if drawn.any():
             _contour(ax, drawn, affine, right, up, colour)
     depth = geometry.spacing_mm(affine)[cut] / 2
@@ -94,13 +94,6 @@ def slice_picture(
         ax.invert_xaxis()
     ax.set(xticks=[], yticks=[])
     return ax
-
-
-def _canonical(data: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Array and affine with axes turned and flipped to the nearest RAS order; nothing is resampled."""
-    turn = nib.orientations.io_orientation(affine)
-    back = nib.orientations.inv_ornt_aff(turn, data.shape)
-    return nib.orientations.apply_orientation(data, turn), affine @ back
 
 
 def _place(affine: np.ndarray, xyz_mm) -> np.ndarray:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
+from umdlib.images import orientation
 from umdlib.images.volume import Volume
 from umdlib.prompts.prompt import Box, Prompt
 from umdlib.segmenters.contract import Segmenter
@@ -51,17 +51,12 @@ def oriented(
     data: np.ndarray, affine: np.ndarray, codes: str
 ) -> tuple[np.ndarray, np.ndarray, Callable[[np.ndarray], np.ndarray]]:
     """`data` with axes closest to `codes` such as ``"RAS"``, its affine, and the way back."""
-    own = nib.orientations.io_orientation(affine)
-    target = nib.orientations.axcodes2ornt(tuple(codes))
-    there = nib.orientations.ornt_transform(own, target)
-    home = nib.orientations.ornt_transform(target, own)
-    moved = nib.orientations.apply_orientation(data, there)
-    moved_affine = affine @ nib.orientations.inv_ornt_aff(there, data.shape)
+    turn = orientation.turn_to(affine, codes)
 
     def back(array: np.ndarray) -> np.ndarray:
-        return np.ascontiguousarray(nib.orientations.apply_orientation(array, home))
+        return np.ascontiguousarray(orientation.turned(array, orientation.turned_back(turn)))
 
-    return moved, moved_affine, back
+    return orientation.turned(data, turn), orientation.turned_affine(affine, data.shape, turn), back
 
 
 def grey(image: Volume) -> np.ndarray:
