@@ -244,7 +244,7 @@ def doors(session: str) -> str:
     return (
         ":::{div} umd-ways umd-doors\n"
         f"- [**Read** what {name} shows](modality_gap_{session}.ipynb)\n"
-        "- [**Look** at single cases](gallery.ipynb)\n"
+        "- [**Explore** every case: filter, sort, open](cases.ipynb)\n"
         "- [**Check** what the papers printed](published_audit.ipynb)\n"
         "- [**Run** it: your images, your model](your_own.ipynb)\n"
         ":::"

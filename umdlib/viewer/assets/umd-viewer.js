@@ -1107,6 +1107,23 @@
     }
   }
 
+  /* For pages that make figures of their own: a packed record, and a figure's viewer set to a structure and segmenter. */
+  async function loadRecord(root, name) {
+    return JSON.parse(new TextDecoder().decode(await loadVolume(root, name)));
+  }
+
+  function show(figure, { structure, segmenter, step }) {
+    const viewer = (figure.umd ||= new Viewer(figure));
+    const at = viewer.config.structures.findIndex((s) => s.name === structure);
+    if (at >= 0) viewer.state.structure = at;
+    if (viewer.config.segmenters.some((s) => s.name === segmenter)) viewer.state.segmenter = segmenter;
+    viewer.state.step = step;
+    viewer.suit();
+    return viewer;
+  }
+
+  self.UMD_VIEWER = { loadRecord, show };
+
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
   else start();
 })();
