@@ -129,9 +129,9 @@
       }
       groups.forEach((name, g) => {
         const own = pairs.filter((p) => p[by] === name);
-        drawn.append(element("svg:text", { x: left - 8, y: g * row + 30, "text-anchor": "end" }, this.title(by, name)));
+        drawn.append(element("svg:line", { x1: 0, x2: width, y1: g * row + 4, y2: g * row + 4, class: "umd-grid" }), element("svg:text", { x: left - 8, y: g * row + 30, "text-anchor": "end" }, this.title(by, name)));
         own.forEach((p, k) => {
-          const y = g * row + 14 + (own.length > 1 ? (k * (row - 16)) / (own.length - 1) : 10);
+          const y = g * row + 16 + (own.length > 1 ? (k * (row - 24)) / (own.length - 1) : 10);
           const link = element("svg:g", { class: "umd-pair" + (this.same(p) ? " umd-shown" : ""), onclick: () => this.open(p) },
             element("svg:title", {}, `${p.subject}, ${this.title("structure", p.structure)}, ${this.title("segmenter", p.segmenter)}: ${structural} ${p.structural.toFixed(3)}, PET ${p.pet.toFixed(3)}`),
             element("svg:line", { x1: x(p.structural), x2: x(p.pet), y1: y, y2: y, class: "umd-join" }),

@@ -1,0 +1,144 @@
+"""The case explorer: columns that hold every score, and a page where a row opens its subject."""
+
+import base64
+import gzip
+import json
+import os
+import re
+import shutil
+import types
+
+import numpy as np
+import pandas as pd
+import pytest
+import viewer_phantom as phantom
+
+from umdlib.scores.simulated import score_table
+from umdlib.viewer import explorer
+from umdlib.viewer import pair as viewers
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+HEAD = (
+    '<!doctype html><html lang="en" data-content_root="../"><meta charset="utf-8"><title>t</title>'
+    '<link rel="icon" href="data:,"><link rel="stylesheet" href="../_static/umd-viewer.css">'
+    '<script src="../_static/umd-viewer.js"></script>'
+)
+
+
+def scores():
+    table = score_table(n_subjects=3, structures=["liver", "spleen"], gap={"region": -0.1, "threshold": 0.1})
+    table["assd"] = 10 * (1 - table["dice"])
+    return table
+
+
+def test_the_columns_hold_every_score_and_key():
+    table = scores()
+    data = explorer.score_columns(table)
+    for key in ("subject", "modality", "structure", "segmenter"):
+        assert [data["names"][key][c] for c in data["codes"][key]] == table[key].tolist()
+    assert np.allclose(np.array(data["values"]["dice"]) / 1e4, table["dice"], atol=5e-5)
+    assert json.loads(json.dumps(data)) is not None
+
+
+def test_an_undefined_score_has_a_value_only_under_the_rules_that_give_one():
+    table = scores()
+    table.loc[0, ["dice", "status"]] = [np.nan, "both_empty"]
+    table.loc[1, ["dice", "status"]] = [np.nan, "failed"]
+    data = explorer.score_columns(table)
+    assert data["values"]["dice"][:2] == [None, None]
+    assert data["filled"]["dice"] == {"zero": {0: 0}, "one": {0: 10000}, "worst": {0: 0, 1: 0}}
+
+
+def test_a_segmenter_that_was_not_available_has_no_row():
+    table = scores()
+    gone = table["segmenter"].eq("region")
+    table.loc[gone, "status"] = "unavailable"
+    data = explorer.score_columns(table)
+    assert data["names"]["segmenter"] == ["threshold"]
+    assert len(data["codes"]["subject"]) == (~gone).sum()
+
+
+@pytest.fixture
+def page(tmp_path, monkeypatch):
+    """A page with the explorer of three subjects, all of whom have the phantom's images."""
+    table = scores()
+    cases = [
+        [types.SimpleNamespace(subject=s, session="petct", modality=m) for m in ("CT", "PET")]
+        for s in table["subject"].unique()
+    ]
+    cohort = types.SimpleNamespace(
+        pairs=lambda: cases, structures=phantom.STRUCTURES, sessions=lambda: ["petct"]
+    )
+    given = []
+
+    def fake(pair, *, name, overlay, outline, **options):
+        given.append(options)
+        return phantom.pair(spacing_mm=10.0, name=name, overlay=overlay, outline=outline)
+
+    monkeypatch.setattr(explorer, "read_viewer", fake)
+    made = explorer.CaseExplorer(cohort, table, "run", {"region": "Region growing"})
+    viewers.install(tmp_path / "_static", tmp_path / "umd")
+    (tmp_path / "results").mkdir()
+    text = made.write(tmp_path / "umd")
+    (tmp_path / "results" / "page.html").write_text(HEAD + text, "utf-8")
+    assert all(set(o["segmenters"]) == {"region", "threshold"} for o in given)
+    return tmp_path, text
+
+
+def test_the_page_is_light_and_its_records_lie_beside_it(page):
+    folder, text = page
+    assert len(text) < 30_000
+    config = json.loads(re.search(r'application/json">(.*?)</script>', text).group(1).replace("<\\/", "</"))
+    assert len(config["cases"]) == 3
+    script = (folder / "umd" / "volumes" / f"{config['scores']}.js").read_text()
+    packed = script.split('"]="')[1].split('"')[0]
+    data = json.loads(gzip.decompress(base64.b64decode(packed)))
+    assert data["names"]["segmenter"] == ["region", "threshold"]
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None and not os.environ.get("CI"), reason="no chromium here")
+def test_the_list_starts_with_the_largest_loss_and_a_row_opens_its_subject(page):
+    from playwright.sync_api import sync_playwright
+
+    table = scores()
+    wide = table.pivot_table(index=["subject", "structure", "segmenter"], columns="modality", values="dice")
+    worst = (wide["PET"] - wide["CT"])[:, :, "region"].idxmin()
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--enable-unsafe-swiftshader"]
+        )
+        tab = chromium.new_page()
+        faults = []
+        tab.on("pageerror", lambda e: faults.append(str(e)))
+        tab.goto(f"file://{page[0]}/results/page.html")
+        tab.wait_for_selector(".umd-cases tbody tr")
+        first = tab.locator(".umd-cases tbody tr").first
+        assert worst[0] in first.inner_text() and worst[1].title() in first.inner_text()
+        assert "Region growing" in first.inner_text()
+        assert tab.locator(".umd-strips .umd-pair").count() == 6
+        tab.get_by_label("List by").select_option("gain")
+        assert worst[0] not in tab.locator(".umd-cases tbody tr").first.inner_text()
+        tab.get_by_label("List by").select_option("loss")
+        tab.locator(".umd-cases tbody button").first.click()
+        tab.wait_for_selector(".umd-cases figure[data-umd-ready]", timeout=120_000)
+        figure = tab.locator(".umd-cases figure")
+        assert figure.get_by_label("Segmenter", exact=True).input_value() == "region"
+        assert (
+            figure.get_by_label("Structure", exact=True).locator("option:checked").inner_text()
+            == worst[1].title()
+        )
+        assert "Error 1 of" in figure.locator(".umd-legend").inner_text()
+        link = tab.url
+        assert f"open={worst[0]}" in link
+        again = chromium.new_page()
+        again.goto(link)
+        again.wait_for_selector(f"#case-{worst[0]}-petct[data-umd-ready]", timeout=120_000)
+        assert not faults
+        chromium.close()
+
+
+def test_in_a_notebook_without_a_site_it_says_where_to_look(monkeypatch):
+    monkeypatch.delenv("UMD_STATIC", raising=False)
+    made = explorer.CaseExplorer(None, pd.DataFrame(), "run")
+    assert "explore.ipynb" in made._repr_html_()
