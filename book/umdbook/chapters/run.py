@@ -1,0 +1,99 @@
+"""How was this run made? Tables of the record of a run."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from umdbook.build import job_table
+from umdlib.scores.table import missing_pairs, read_scores
+from umdlib.tables.markdown import numbered_table
+
+__all__ = [
+    "cost_table",
+    "fact_table",
+    "jobs",
+    "partnerless",
+    "prompt_table",
+    "read_scores",
+    "segmenter_table",
+    "state_table",
+]
+
+
+def fact_table(table: pd.DataFrame) -> str:
+    """What was run: cohort, subjects, tolerances, versions."""
+    stamp, subjects = table.attrs["stamp"], table.groupby("session")["subject"].nunique()
+    facts = {
+        "cohort": f"{stamp['cohort']} ({stamp['cohort_hash'][:12]})",
+        "subjects": ", ".join(f"{n} in {s}" for s, n in subjects.items()),
+        "rows of the score table": f"{len(table)}",
+        "surface Dice at": " and ".join(f"{t:g} mm" for t in stamp["tolerances_mm"]),
+        "device": stamp["device"],
+        "umdlib": f"{stamp['umdlib']} {stamp['commit']}".strip(),
+        "Python": f"{stamp['python']} on {stamp['platform']}",
+        "packages": ", ".join(f"{k} {v}" for k, v in stamp["packages"].items()),
+    }
+    return numbered_table(
+        pd.DataFrame(facts.items(), columns=["what", "value"]), "What was run.", "tab-facts"
+    )
+
+
+def prompt_table(table: pd.DataFrame) -> str:
+    """Prompts that each segmenter was given."""
+    prompted = table[table["status"].ne("unavailable")].groupby(
+        ["segmenter", "session", "prompt"], sort=False
+    )
+    given = prompted.agg(draws=("seed", "nunique"), clicks=("step", "max")).reset_index()
+    given.columns = ["segmenter", "session", "prompt", "draws", "corrective clicks"]
+    return numbered_table(given, "Prompts given, by segmenter.", "tab-run-prompts")
+
+
+def segmenter_table(table: pd.DataFrame) -> str:
+    """Versions and weights of the segmenters, and how many predictions failed why."""
+    rows = []
+    for name, part in table.groupby("segmenter", sort=False):
+        identity = table.attrs["stamp"]["segmenters"].get(name, {})
+        weights = ", ".join(f"{f} ({h[:12]})" if h else f for f, h in identity.get("weights", {}).items())
+        status = part["status"].value_counts()
+        reason = part.loc[part["status"].isin(["failed", "unavailable"]), "reason"]
+        counts = int(status.get("ok", 0)), int(status.get("failed", 0))
+        why = reason.iloc[0] if len(reason) else ""
+        rows.append([name, identity.get("version", ""), weights or "none", *counts, why])
+    columns = ["segmenter", "version", "weights (sha256)", "scored", "failed", "why"]
+    shown = pd.DataFrame(rows, columns=columns)
+    return numbered_table(shown, "Segmenters of this run.", "tab-run-segmenters")
+
+
+def state_table(table: pd.DataFrame) -> str:
+    """Predictions by state."""
+    states = table.groupby(["segmenter", "modality", "status"]).size().unstack(fill_value=0)
+    return numbered_table(states.reset_index(), "Predictions by state.", "tab-run-states")
+
+
+def partnerless(table: pd.DataFrame) -> str:
+    """Predictions without a partner in the other image: how many, and the first ten."""
+    gaps = missing_pairs(table)
+    return "\n".join([f"{len(gaps)} predictions have no partner in the other image.", *gaps[:10]])
+
+
+def cost_table(table: pd.DataFrame) -> str:
+    """Seconds and memory of the predictions."""
+    done = table[table["seconds"].notna()].groupby(["segmenter", "modality"])
+    cost = done.agg(
+        predictions=("seconds", "size"),
+        mean_s=("seconds", "mean"),
+        total_s=("seconds", "sum"),
+        peak_mb=("peak_mb", "max"),
+    )
+    titles = {"mean_s": "mean (s)", "total_s": "total (s)", "peak_mb": "peak (MB)"}
+    formats = {"mean (s)": ".2f", "total (s)": ".0f", "peak (MB)": ".0f"}
+    shown = cost.reset_index().rename(columns=titles)
+    return numbered_table(shown, "Cost of the predictions.", "tab-run-cost", formats)
+
+
+def jobs(root: str) -> str:
+    """What each job of the graph cost."""
+    formats = {"seconds": ".1f", "peak MB": ".0f"}
+    return numbered_table(
+        job_table(f"{root}/benchmarks"), "Jobs of the graph, the slowest first.", "tab-run-jobs", formats
+    )
