@@ -6,9 +6,12 @@ import numpy as np
 import pandas as pd
 
 from umdlib import published
-from umdlib.cohort.manifest import Cohort
+from umdlib.canaries.replay import checked_segmenters, example_wiring, found
+from umdlib.cohort.manifest import Cohort, read_cohort
 from umdlib.labels import structure
-from umdlib.tables.markdown import markdown_table
+from umdlib.tables.markdown import markdown_table, numbered_table
+
+__all__ = ["found", "read_cohort"]
 
 
 def words(findings: pd.DataFrame) -> str:
@@ -57,3 +60,22 @@ def columns_markdown(simulated: pd.DataFrame) -> str:
         shown[title] = [f"{printed[name, s]:.2f}" for s in simulated.index]
     shown.insert(0, "Structure", [structure(s).title for s in simulated.index])
     return markdown_table(shown, align=dict.fromkeys(shown.columns[1:], "right"))
+
+
+def verdict_table(verdicts: pd.DataFrame) -> str:
+    """Planted faults beside what the checks name."""
+    caption = "Which fault was planted, and what the checks name."
+    return numbered_table(verdicts.rename(columns=str.capitalize), caption, "tab-verdicts")
+
+
+def margin_table(runs: pd.DataFrame) -> str:
+    """How far right and miswired runs stay from the thresholds."""
+    caption = "Largest distances of right runs from the thresholds, smallest of miswired ones."
+    return numbered_table(runs, caption, "tab-margins")
+
+
+def wiring_plot(cohort: Cohort, root: str, findings: pd.DataFrame, limit: int):
+    """The wiring matrix of the last checked segmenter that has one; None where there is none."""
+    names = checked_segmenters(findings)
+    matrix = example_wiring(cohort, root, names[::-1], cohort.cases[0].modality, limit=limit)
+    return None if matrix is None else matrix_plot(matrix, cohort)

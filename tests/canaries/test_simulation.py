@@ -8,12 +8,12 @@ import pytest
 
 from umdbook.chapters import systems
 from umdlib import segmenters
-from umdlib.canaries import planted
+from umdlib.canaries import simulation
 from umdlib.errors import InputError
 
 
 def test_each_planted_fault_is_named_and_the_right_wiring_is_not():
-    named = planted.verdicts(n_subjects=3).set_index("planted")["named"]
+    named = simulation.verdicts(n_subjects=3).set_index("planted")["named"]
     assert named["as it should be"] == "no alarm"
     assert "swapped_structures" in named["own label values as class ids"]
     assert named["untrained super-classes"] == "dead_structure"
@@ -24,7 +24,7 @@ def test_each_planted_fault_is_named_and_the_right_wiring_is_not():
 
 def test_with_own_values_as_ids_only_the_liver_survives():
     """Label 1 is the liver in both numberings; 2 to 13 are other organs or none."""
-    column = planted.columns(n_subjects=1)["own label values as class ids"]
+    column = simulation.columns(n_subjects=1)["own label values as class ids"]
     assert column["liver"] == 1
     assert (column.drop("liver") < 0.5).all()
     assert column["kidney_left"] == 0  # id 2 is a super-class that was never trained

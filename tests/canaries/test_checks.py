@@ -8,7 +8,7 @@ import pytest
 from scipy import ndimage
 
 from umdlib.canaries import checks as canaries
-from umdlib.canaries import margins
+from umdlib.canaries import simulation
 from umdlib.images import geometry
 from umdlib.images.volume import Volume
 from umdlib.prompts.prompt import Click, Prompt
@@ -83,7 +83,7 @@ def test_what_chance_explains_is_not_called_dead():
 
 @pytest.mark.slow
 def test_no_alarm_on_203_clean_runs_of_seven_kinds_and_every_fault_is_named():
-    runs = margins.simulate(n_runs=29, seed=5)
+    runs = simulation.simulate(n_runs=29, seed=5)
     clean, wrong = runs[runs["wired"].eq("right")], runs[runs["wired"].ne("right")]
     assert len(clean) == 203
     assert clean.loc[clean["alarms"].ne(""), ["kind", "alarms"]].empty
@@ -114,7 +114,7 @@ def test_a_mask_beside_its_reference_is_missed_and_not_dead():
 
 
 def test_thresholds_lie_between_clean_runs_and_miswired_ones():
-    table = margins.summary(margins.simulate(n_runs=2, seed=1)).set_index(["segmenter", "wired"])
+    table = simulation.summary(simulation.simulate(n_runs=2, seed=1)).set_index(["segmenter", "wired"])
     right = table.xs("right", level="wired")
     assert right[["turned", "swapped"]].to_numpy().max() < canaries.CLEARLY
     assert right["alike"].max() < canaries.SAME
