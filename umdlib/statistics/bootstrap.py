@@ -1,16 +1,23 @@
-"""Bootstrap intervals and sign-flip tests over subjects, many comparisons in one product."""
+"""Bootstrap intervals over subjects and the tests that invert them, many comparisons in one product."""
 
 from __future__ import annotations
 
-import numpy as np
-from scipy.special import ndtr, ndtri, stdtrit
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from umdlib.errors import InputError
-from umdlib.statistics.distribution_free import distribution_free_bounds
+import numpy as np
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
+
+from umdlib.errors import InputError, unknown_name
+from umdlib.scores.empty_rules import score_limits
+from umdlib.statistics.distribution_free import distribution_free_bounds, distribution_free_tail
 
 STUDENT_BELOW = 5  # four subjects have 35 different resamples: no tail of a studentised mean
 FEW = 10  # subjects; below, the studentised interval alone covers a percent or two too little
-EXACT_UP_TO = 14  # subjects with a non-zero difference; 2**13 sign patterns are enumerated
+SEEN = 10  # resamples as extreme as the data; with fewer, Student's tail goes on where theirs ends
+TAIL_FROM = 20  # subjects; the far tail of fewer is nobody's: there p ends at 2 / n_resamples
+KINDS = ("score", "difference", "contrast")
+_CUT = 5  # the distribution-free bound that cuts a 95 % interval holds with 99 %
 
 
 def resample_counts(n: int, n_resamples: int, rng: np.random.Generator) -> np.ndarray:
@@ -133,6 +140,141 @@ def student_interval(values: np.ndarray, *, confidence: float = 0.95) -> tuple[n
     return mean - half, mean + half
 
 
+@dataclass(frozen=True)
+class MeanEstimate:
+    """Means of columns with their studentised bootstrap: intervals and p-values that agree.
+
+    A mean is called different from a value at level ``a`` exactly where its ``1 - a`` interval leaves
+    that value out, because `p_value` inverts `interval`.
+
+    Attributes
+    ----------
+    values
+        Shape (n, cells), one row per subject, NaN where undefined.
+    mean, error, n
+        Shape (cells,): mean, its standard error, number of defined subjects.
+    ratios
+        Shape (n_resamples, cells): each resample's deviation from the mean in its own standard error,
+        ascending, NaN last.
+    bounds
+        Smallest and largest possible value; None where there are none.
+    """
+
+    values: np.ndarray
+    mean: np.ndarray
+    error: np.ndarray
+    n: np.ndarray
+    ratios: np.ndarray
+    bounds: tuple[float, float] | None = None
+
+    def interval(self, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+        """Interval of each mean, see `mean_interval`."""
+        low, high = self.studentised(confidence)
+        t_low, t_high = student_interval(self.values, confidence=confidence)
+        low = np.where(self.n < FEW, np.minimum(low, t_low), low)
+        high = np.where(self.n < FEW, np.maximum(high, t_high), high)
+        few = self.n < STUDENT_BELOW
+        low, high = np.where(few, t_low, low), np.where(few, t_high, high)
+        if self.bounds is None:
+            return np.where(np.isinf(low), t_low, low), np.where(np.isinf(high), t_high, high)
+        wide = 1 - (1 - confidence) / _CUT
+        bottom, top = distribution_free_bounds(self.values, self.bounds, confidence=wide)
+        return np.maximum(low, bottom), np.minimum(high, top)
+
+    def studentised(self, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+        """Studentised bootstrap interval alone, see `studentised_interval`."""
+        kept, cells = self._kept(), np.arange(len(self.mean))
+        ends = []
+        for share, outward in (((1 + confidence) / 2, np.ceil), ((1 - confidence) / 2, np.floor)):
+            nudge = -1e-9 if outward is np.ceil else 1e-9  # a whole number may miss itself by round-off
+            place = outward(share * (kept + 1) + nudge) - 1
+            place = np.clip(place, 0, np.maximum(kept, 1) - 1).astype(int)
+            with np.errstate(invalid="ignore"):
+                moved = self.mean - self.ratios[place, cells] * self.error
+            ends.append(np.where(self.error > 0, moved, self.mean))
+        return np.where(self.n < 2, np.nan, ends[0]), np.where(self.n < 2, np.nan, ends[1])
+
+    def tails(self, null: float) -> tuple[np.ndarray, np.ndarray]:
+        """One-sided p-values that each mean lies above, and below, `null`.
+
+        From 20 subjects on, where fewer than ten resamples are as extreme as the data, the tail goes on
+        as Student's does, so that a p-value below ``10 / n_resamples`` keeps its size. With fewer subjects
+        it ends at ``1 / n_resamples``: what lies further out rests on no data.
+
+        Returns
+        -------
+        above, below : numpy.ndarray
+            Shape (cells,). NaN with fewer than two subjects, and without any variance: equal values say
+            nothing about how far others would lie.
+        """
+        with np.errstate(invalid="ignore", divide="ignore"):
+            t = (self.mean - null) / self.error
+        kept, freedom = self._kept(), np.maximum(self.n - 1, 1)
+        ratios = [column[:k] for column, k in zip(self.ratios.T, kept, strict=True)]
+        tails = []
+        for side in (1, -1):  # upper tail of the ratios, then the lower one as the upper of its mirror
+            ordered = ratios if side > 0 else [-column[::-1] for column in ratios]
+            student = stdtr(freedom, -side * t)
+            p = np.array([_tail(*c) for c in zip(ordered, side * t, self.n, strict=True)])
+            p = np.where(self.n < FEW, np.maximum(p, student), p)
+            p = np.where(self.n < STUDENT_BELOW, student, p)
+            if self.bounds is not None:
+                p = np.minimum(p, _CUT * distribution_free_tail(self.values, self.bounds, null, -side))
+            tails.append(np.where((self.error > 0) & (self.n > 1), p, np.nan))
+        return tails[0], tails[1]
+
+    def p_value(self, null: float = 0.0) -> np.ndarray:
+        """Two-sided p-value of the hypothesis that each mean is `null`."""
+        return np.minimum(1.0, 2 * np.minimum(*self.tails(null)))
+
+    def _kept(self) -> np.ndarray:
+        """Number of resamples of each column that have a ratio."""
+        return (~np.isnan(self.ratios)).sum(axis=0)
+
+
+def _tail(ordered: np.ndarray, t: float, n: int) -> float:
+    """Share of ascending ratios that reach `t`; beyond the last ten, continued by Student's tail."""
+    kept = len(ordered)
+    reached = kept - np.searchsorted(ordered, t - 1e-12)
+    p = (reached + 1) / (kept + 1)
+    if (
+        n < TAIL_FROM
+        or reached >= SEEN
+        or kept <= SEEN
+        or not (np.isfinite(ordered[-SEEN]) and np.isfinite(t))
+    ):
+        return float(p)
+    at = stdtr(n - 1, -ordered[-SEEN])
+    return float(min(p, (SEEN + 1) / (kept + 1) * stdtr(n - 1, -t) / at)) if at > 0 else float(p)
+
+
+def estimate_means(
+    values: np.ndarray, counts: np.ndarray, *, bounds: tuple[float, float] | None = None
+) -> MeanEstimate:
+    """Means of columns with their studentised bootstrap over subjects.
+
+    Parameters
+    ----------
+    values, counts
+        See `bca_interval`.
+    bounds
+        See `mean_interval`.
+
+    Examples
+    --------
+    The p-value is below 0.05 where the 95 % interval leaves out 0, and nowhere else.
+
+    >>> values = np.array([[-0.1, 0.1], [-0.2, 0.2], [-0.3, -0.1], [-0.1, 0.1], [-0.2, 0.0]])
+    >>> estimate = estimate_means(values, resample_counts(5, 999, np.random.default_rng(0)))
+    >>> low, high = estimate.interval()
+    >>> (estimate.p_value() < 0.05).tolist(), ((low > 0) | (high < 0)).tolist()
+    ([True, False], [True, False])
+    """
+    mean, error, n = _mean_and_error(values)
+    ratios = np.sort(_studentised_means(values - mean, counts), axis=0)
+    return MeanEstimate(values, mean, error, n, ratios, bounds)
+
+
 def studentised_interval(
     values: np.ndarray, counts: np.ndarray, *, confidence: float = 0.95
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -168,16 +310,7 @@ def studentised_interval(
     >>> bool(values.mean() - low[0] > high[0] - values.mean() > 0)
     True
     """
-    mean, error, n = _mean_and_error(values)
-    ratio = np.sort(_studentised_means(values - mean, counts), axis=0)  # NaN go last
-    kept = np.isfinite(ratio).sum(axis=0) + np.isinf(ratio).sum(axis=0)
-    cells = np.arange(values.shape[1])
-    ends = []
-    for share in ((1 + confidence) / 2, (1 - confidence) / 2):
-        place = np.clip(np.round(share * (kept + 1)) - 1, 0, np.maximum(kept, 1) - 1).astype(int)
-        with np.errstate(invalid="ignore"):
-            ends.append(np.where(error > 0, mean - ratio[place, cells] * error, mean))
-    return np.where(n < 2, np.nan, ends[0]), np.where(n < 2, np.nan, ends[1])
+    return estimate_means(values, counts).studentised(confidence)
 
 
 def _studentised_means(centred: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -225,19 +358,75 @@ def mean_interval(
     Notes
     -----
     `umdlib.statistics.operating_characteristics.coverage` is the reason for the choice: of
-    Student's, BCa and this interval it alone covers 95 % within about a percent from 5 to 490
-    subjects on shapes that paired differences of DSC have, skewed ones included.
+    Student's, BCa and this interval it covers most on the shapes that paired differences of DSC have,
+    skewed ones included. Where a failure is too rare to be among the subjects none of the three covers.
     """
-    low, high = studentised_interval(values, counts, confidence=confidence)
-    t_low, t_high = student_interval(values, confidence=confidence)
-    n = np.isfinite(values).sum(axis=0)
-    low = np.where(n < FEW, np.minimum(low, t_low), low)
-    high = np.where(n < FEW, np.maximum(high, t_high), high)
-    low, high = (np.where(n < STUDENT_BELOW, t, end) for t, end in ((t_low, low), (t_high, high)))
-    if bounds is None:
-        return np.where(np.isinf(low), t_low, low), np.where(np.isinf(high), t_high, high)
-    bottom, top = distribution_free_bounds(values, bounds, confidence=1 - (1 - confidence) / 5)
-    return np.maximum(low, bottom), np.minimum(high, top)
+    return estimate_means(values, counts, bounds=bounds).interval(confidence)
+
+
+class MeanInterval(NamedTuple):
+    """A mean over subjects, its interval, the p-value that belongs to it, and how many subjects."""
+
+    estimate: float
+    low: float
+    high: float
+    p_value: float
+    n_subjects: int
+
+
+def interval_of_mean(
+    values: np.ndarray, metric: str, n_resamples: int, seed: int, *, kind: str = "difference"
+) -> MeanInterval:
+    """Mean over subjects with the book's 95 % interval and the p-value of a zero mean.
+
+    Parameters
+    ----------
+    values
+        Shape (n,), one per subject; NaN left out.
+    metric
+        What they are of: it says how far they can lie apart.
+    n_resamples, seed
+        Of the bootstrap over subjects.
+    kind
+        ``score``, ``difference`` of two scores, or ``contrast`` of two such differences.
+
+    Returns
+    -------
+    MeanInterval
+        Interval and p-value are NaN below two subjects. The p-value is under 0.05 exactly where the
+        interval leaves out 0.
+
+    Examples
+    --------
+    >>> found = interval_of_mean(np.array([-0.1, -0.2, -0.1, -0.3, -0.2]), "dice", 999, 0)
+    >>> round(found.estimate, 2), found.high < 0, found.p_value < 0.05
+    (-0.18, True, True)
+    """
+    values = np.asarray(values, dtype=float)
+    values = values[np.isfinite(values)]
+    if len(values) < 2:
+        mean = float(values[0]) if len(values) else np.nan
+        return MeanInterval(mean, np.nan, np.nan, np.nan, len(values))
+    counts = resample_counts(len(values), n_resamples, np.random.default_rng(seed))
+    estimate = estimate_means(values[:, None], counts, bounds=value_bounds(metric, kind))
+    low, high = estimate.interval()
+    p_value = estimate.p_value()[0] if estimate.error[0] > 0 or values[0] != 0 else 1.0
+    return MeanInterval(float(values.mean()), float(low[0]), float(high[0]), float(p_value), len(values))
+
+
+def value_bounds(metric: str, kind: str = "difference") -> tuple[float, float] | None:
+    """Smallest and largest possible score, difference, or contrast of a metric; None without bounds.
+
+    Examples
+    --------
+    >>> value_bounds("dice"), value_bounds("dice", "contrast"), value_bounds("assd")
+    ((-1.0, 1.0), (-2.0, 2.0), None)
+    """
+    if kind not in KINDS:
+        raise unknown_name("kind of value", kind, KINDS)
+    if score_limits(metric) is None:
+        return None
+    return {"score": (0.0, 1.0), "difference": (-1.0, 1.0), "contrast": (-2.0, 2.0)}[kind]
 
 
 def _mean_and_error(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -307,116 +496,3 @@ def resampled_medians(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
         upper = column[order][(reached > half[:, None]).argmax(axis=1)]
         medians[:, cell] = (lower + upper) / 2
     return medians
-
-
-def sign_flip_p(
-    differences: np.ndarray, *, n_resamples: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Two-sided p-value of the sign-flip test of a zero mean, for each column.
-
-    Parameters
-    ----------
-    differences
-        Shape (n, cells), one paired difference per subject; NaN where undefined.
-    n_resamples
-        Random sign patterns, where there are too many to enumerate.
-    rng
-        Source of the sign patterns; all cells share them.
-
-    Returns
-    -------
-    p_value : numpy.ndarray
-        Shape (cells,). NaN without a defined difference, 1 where all are zero.
-    method : numpy.ndarray
-        Shape (cells,): ``exact`` (up to 14 non-zero differences), ``monte carlo``, or
-        ``saddlepoint`` where fewer than ten random patterns were as extreme as the data, so that
-        p-values below ``1 / n_resamples`` keep their size.
-
-    Notes
-    -----
-    Null hypothesis: each difference is as likely with the other sign. Saddlepoint: Lugannani and
-    Rice (1980), https://doi.org/10.2307/1426607, for the sum of ``±d`` as in Robinson (1982),
-    https://doi.org/10.1111/j.2517-6161.1982.tb01191.x.
-
-    Examples
-    --------
-    Three subjects, all better on CT: 2 of the 8 sign patterns are as extreme.
-
-    >>> sign_flip_p(np.array([[-0.1], [-0.2], [-0.3]]), n_resamples=99,
-    ...             rng=np.random.default_rng(0))
-    (array([0.25]), array(['exact'], dtype='<U11'))
-    """
-    filled = np.where(np.isfinite(differences), differences, 0.0)
-    moving = (np.abs(filled) > 1e-12).sum(axis=0)
-    p_value = np.full(differences.shape[1], np.nan)
-    method = np.full(differences.shape[1], "exact", dtype="<U11")
-    p_value[np.isfinite(differences).any(axis=0)] = 1.0
-    few = (moving > 0) & (moving <= EXACT_UP_TO)
-    for cell in np.flatnonzero(few):
-        column = filled[:, cell]
-        p_value[cell] = _exact_sign_flip(column[np.abs(column) > 1e-12])
-    many = np.flatnonzero(moving > EXACT_UP_TO)
-    if len(many):
-        hits = _as_extreme(filled[:, many], n_resamples, rng)
-        p_value[many], method[many] = (hits + 1) / (n_resamples + 1), "monte carlo"
-        for cell in many[hits < 10]:
-            column = filled[:, cell]
-            p_value[cell] = saddlepoint_sign_flip(column[np.abs(column) > 1e-12])
-            method[cell] = "saddlepoint"
-    return p_value, method
-
-
-def _as_extreme(filled: np.ndarray, n_resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """Number of random sign patterns whose |sum| reaches the observed one, per column."""
-    observed = np.abs(filled.sum(axis=0))
-    limit = observed - 1e-9 * np.abs(filled).sum(axis=0)  # equal sums may differ by round-off
-    signs = rng.integers(0, 2, (n_resamples, len(filled)), dtype=np.int8) * 2.0 - 1.0
-    return (np.abs(signs @ filled) >= limit).sum(axis=0)
-
-
-def _exact_sign_flip(column: np.ndarray) -> float:
-    """Share of all sign patterns whose |sum| reaches the observed one."""
-    n = len(column)
-    bits = (np.arange(2 ** (n - 1))[:, None] >> np.arange(n)) & 1  # the other half mirrors these
-    sums = np.abs((1 - 2.0 * bits) @ column)
-    return float(np.mean(sums >= np.abs(column.sum()) - 1e-9 * np.abs(column).sum()))
-
-
-def saddlepoint_sign_flip(column: np.ndarray) -> float:
-    """Two-sided sign-flip p-value of the sum of `column` by the Lugannani-Rice formula.
-
-    Parameters
-    ----------
-    column
-        Shape (n,), non-zero differences.
-
-    Returns
-    -------
-    float
-        Exactly ``2 ** (1 - n)`` where all have one sign, never less. Against exact tests in R it is
-        within 5 % down to 1e-5, and low by a third where only 6 of 2**30 patterns are as extreme.
-    """
-    size = np.abs(column)
-    if (column > 0).all() or (column < 0).all():
-        return 2.0 ** (1 - len(column))
-    target = abs(column.sum())
-    low, high = 0.0, 1.0 / size.max()
-    while (size * np.tanh(high * size)).sum() < target:
-        low, high = high, 2 * high
-    for _ in range(200):
-        tilt = (low + high) / 2
-        low, high = (tilt, high) if (size * np.tanh(tilt * size)).sum() < target else (low, tilt)
-    return min(1.0, max(2 * _lugannani_rice(size, tilt, target), 2.0 ** (1 - len(column))))
-
-
-def _lugannani_rice(size: np.ndarray, tilt: float, target: float) -> float:
-    """Upper tail probability of the sum of ``±size`` at `target`, tilted by `tilt`."""
-    scaled = tilt * size
-    cumulant = (np.logaddexp(scaled, -scaled) - np.log(2)).sum()
-    variance = (size**2 / np.cosh(np.minimum(scaled, 300.0)) ** 2).sum()
-    w = np.sqrt(max(2 * (tilt * target - cumulant), 0.0))
-    u = tilt * np.sqrt(variance)
-    if w < 1e-4 or u < 1e-4:
-        return 0.5
-    density = np.exp(-(w**2) / 2) / np.sqrt(2 * np.pi)
-    return float(max(ndtr(-w) + density * (1 / u - 1 / w), 0.0))

@@ -14,7 +14,7 @@ from umdlib.scores.empty_rules import (
     score_limits,
     with_empty_rule,
 )
-from umdlib.statistics import bootstrap as resampling
+from umdlib.statistics import bootstrap
 
 _KEYS = ["session", "segmenter", "prompt", "step", "modality"]
 
@@ -157,7 +157,7 @@ def _differences(cases: pd.DataFrame, structural: str) -> pd.DataFrame:
 
 def _curve(matrix: pd.DataFrame, metric: str, n_resamples: int, rng: np.random.Generator) -> pd.DataFrame:
     """Means and gains of every column (modality, step) with their intervals."""
-    counts = resampling.resample_counts(len(matrix), n_resamples, rng)
+    counts = bootstrap.resample_counts(len(matrix), n_resamples, rng)
     one, two = score_limits(metric), difference_limits(metric)
     low, high = _intervals(matrix, counts, one, two)
     gains = matrix * np.nan
@@ -189,7 +189,7 @@ def _intervals(
     ends = np.empty((2, matrix.shape[1]))
     change = matrix.columns.get_level_values("modality") == "difference"
     for part, bounds in ((change, difference_limits), (~change, limits)):
-        ends[:, part] = resampling.mean_interval(matrix.to_numpy()[:, part], counts, bounds=bounds)
+        ends[:, part] = bootstrap.mean_interval(matrix.to_numpy()[:, part], counts, bounds=bounds)
     return ends
 
 

@@ -1,44 +1,84 @@
-"""The comparison table: one row per segmenter and structure, from pairs to corrected p-values."""
+"""The comparison table: one row per segmenter and structure, from pairs to verdicts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
 import pandas as pd
 
 from umdlib.errors import InputError, unknown_name
-from umdlib.scores.empty_rules import difference_limits
-from umdlib.statistics import bootstrap as resampling
-from umdlib.statistics import equivalence
-from umdlib.statistics import signed_rank as rank_tests
+from umdlib.scores.empty_rules import score_limits
+from umdlib.statistics import bootstrap, equivalence, signed_rank
 from umdlib.statistics.failures import quadrants
 from umdlib.statistics.multiplicity import adjust
-from umdlib.statistics.pairs import PAIR_KEYS, condition, paired_differences, subject_means, unpaired
-
-__all__ = ["TESTS", "compare", "condition", "paired_differences", "subject_means", "unpaired"]
+from umdlib.statistics.pairs import PAIR_KEYS, condition, paired_differences, subject_means
+from umdlib.statistics.permutation import sign_flip_p
+from umdlib.statistics.verdicts import at_floor, verdicts
 
 TESTS: dict[str, str] = {
-    "permutation": "sign-flip permutation test of the mean difference over subjects",
+    "mean": "test of the mean difference over subjects that inverts its interval",
+    "permutation": "sign-flip test over subjects, exact where the modalities are exchangeable",
     "wilcoxon": "Wilcoxon signed-rank test over subjects",
+    "median": "sign test of the median difference over subjects",
 }
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How scores are compared.
+
+    Attributes
+    ----------
+    metric
+        Column to compare.
+    empty
+        Empty rule, see `umdlib.scores.empty_rules.EMPTY_RULES`.
+    test
+        Name in `TESTS`: which p-value becomes `p_value` and is corrected.
+    margin
+        Largest difference that does not matter, in units of the metric.
+    failure_below
+        A DSC under this is a failure.
+    confidence
+        Nominal coverage of every interval; tests have the level ``1 - confidence``.
+    n_resamples
+        Bootstrap resamples and random sign patterns; both over subjects, shared by all cells of a
+        session.
+    seed
+        Of the generator that draws them.
+    reference_modality, prompt, step
+        See `umdlib.statistics.pairs.paired_differences` and `umdlib.statistics.pairs.condition`.
+    """
+
+    metric: str = "dice"
+    empty: str = "drop"
+    test: str = "mean"
+    margin: float = 0.02
+    failure_below: float = 0.1
+    confidence: float = 0.95
+    n_resamples: int = 10_000
+    seed: int = 0
+    reference_modality: str | None = None
+    prompt: str | None = None
+    step: int | None = 0
+
+    def __post_init__(self) -> None:
+        if self.test not in TESTS:
+            raise unknown_name("test", self.test, TESTS)
+        if not 0 < self.confidence < 1:
+            raise InputError(f"Invalid confidence {self.confidence}. Must lie between 0 and 1.")
+        if not self.margin > 0:
+            raise InputError(f"Invalid equivalence margin {self.margin}. Must be above 0.")
 
 
 def compare(
     scores: pd.DataFrame,
     *,
-    metric: str = "dice",
     by: Sequence[str] = ("session", "segmenter", "structure"),
-    n_resamples: int = 10_000,
-    seed: int = 0,
-    empty: str = "drop",
-    margin: float = 0.02,
-    test: str = "permutation",
-    failure_below: float = 0.1,
-    confidence: float = 0.95,
-    reference_modality: str | None = None,
-    prompt: str | None = None,
-    step: int | None = 0,
+    settings: Settings | None = None,
+    **changes: object,
 ) -> pd.DataFrame:
     """PET against the structural modality: one row per comparison, with everything beside it.
 
@@ -46,28 +86,14 @@ def compare(
     ----------
     scores
         Score table.
-    metric
-        Column to compare.
     by
         Columns that make a comparison; `session` should be among them. What is left out (such as
-        the structure) is averaged within each subject first.
-    n_resamples
-        Bootstrap resamples and random sign patterns; both over subjects, shared by all cells of a
-        session.
-    seed
-        Of the generator that draws them.
-    empty
-        Empty rule, see `umdlib.scores.empty_rules.EMPTY_RULES`.
-    margin
-        Equivalence margin, in units of the metric.
-    test
-        Name in `TESTS`: which p-value becomes `p_value` and is corrected.
-    failure_below
-        A DSC under this is a failure.
-    confidence
-        Nominal coverage of every interval.
-    reference_modality, prompt, step
-        See `umdlib.statistics.pairs.paired_differences` and `umdlib.statistics.pairs.condition`.
+        the structure) is averaged within each subject first, standardised over the structures where a
+        subject lacks some (`umdlib.statistics.pairs.standardised_means`).
+    settings
+        See `Settings`; None takes its defaults.
+    **changes
+        Fields of `Settings` that are to be others, such as ``metric="surface_dice_5mm"``.
 
     Returns
     -------
@@ -77,11 +103,15 @@ def compare(
         `n_subjects, n_pairs, n_unpaired, p_value`; `bca_low, bca_high` and `t_low, t_high` (BCa
         and Student's interval of the same mean); means, SDs and quartiles of either side on the
         pairs; `median*` (order-statistic interval), `hl*` (Hodges-Lehmann), `rank_biserial`,
-        `d_z`, `p_permutation` with `permutation_method`, `p_wilcoxon` with `wilcoxon_method`,
-        `p_tost` and `equivalent`, `smallest_detectable` (80 % power), the failure columns of
-        `umdlib.statistics.failures.quadrants`, `p_holm, n_holm, p_bh, n_bh`, and `note`, which says why
-        a value is missing. A segmenter that was not available has a row that says so.
-        ``attrs`` holds metric, empty rule, test and the other settings.
+        `d_z`, `p_mean` (inverts the interval), `p_permutation` with `permutation_method`, `p_wilcoxon` with
+        `wilcoxon_method`, `p_median` (inverts the median's interval), `p_equivalence` and `p_relevance`
+        (is the mean within the margin, is it beyond), `smallest_detectable` (80 % power), the failure
+        columns of `umdlib.statistics.failures.quadrants`, `at_floor`, `p_holm, n_holm, p_bh, n_bh` of
+        `p_value`, the same of the median's, the equivalence and the relevance p-value (families of their
+        own), `verdict` (of `umdlib.statistics.verdicts.VERDICTS`, after Holm's correction over structures, or
+        Benjamini-Hochberg's over segmenters where structures are averaged), and `note`, which says why
+        a value is missing or weak. A segmenter that was not available has a row that says so.
+        ``attrs`` holds the settings.
 
     Raises
     ------
@@ -93,128 +123,142 @@ def compare(
     >>> from umdlib.scores.simulated import score_table
     >>> table = score_table(n_subjects=8, structures=["liver"], gap={"b": -0.3}, seed=2)
     >>> row = compare(table, n_resamples=999).iloc[0]
-    >>> bool(row.ci_low < row.estimate < row.ci_high < 0), int(row.n_pairs)
-    (True, 8)
+    >>> bool(row.ci_low < row.estimate < row.ci_high < 0), int(row.n_pairs), row.verdict
+    (True, 8, 'differs and matters')
     """
-    if test not in TESTS:
-        raise unknown_name("test", test, TESTS)
-    if not 0 < confidence < 1:
-        raise InputError(f"Invalid confidence {confidence}. Must lie between 0 and 1.")
+    for name in changes:
+        if name not in {f.name for f in fields(Settings)}:
+            raise unknown_name("setting", name, [f.name for f in fields(Settings)])
+    chosen = replace(settings or Settings(), **changes)
     by = list(by)
     for name in by:
         if name not in PAIR_KEYS:
             raise unknown_name("column", name, PAIR_KEYS)
-    chosen = condition(scores, prompt=prompt, step=step)
+    rows = condition(scores, prompt=chosen.prompt, step=chosen.step)
     differences = paired_differences(
-        chosen, metric=metric, reference_modality=reference_modality, empty=empty
+        rows, metric=chosen.metric, reference_modality=chosen.reference_modality, empty=chosen.empty
     )
-    table = _estimates(differences, by, n_resamples, seed, confidence, margin)
-    table["p_value"] = table[f"p_{test}"]
-    table = table.merge(
-        quadrants(chosen, by=by, below=failure_below).drop(columns=["n_pairs", "n_subjects"]),
-        on=by,
-        how="left",
-    )
-    table = _with_unavailable(adjust(table), scores, by)
-    table.attrs = {
-        "metric": metric,
-        "empty": empty,
-        "test": test,
-        "margin": margin,
-        "failure_below": failure_below,
-        "confidence": confidence,
-        "n_resamples": n_resamples,
-        "seed": seed,
-    }
+    table = _estimates(differences, by, chosen)
+    table["p_value"] = table[f"p_{chosen.test}"]
+    failures = quadrants(rows, by=by, below=chosen.failure_below)
+    table = table.merge(failures.drop(columns=["n_pairs", "n_subjects"]), on=by, how="left")
+    table = _with_verdicts(table, by, chosen)
+    table = _with_unavailable(table, scores, by)
+    table.attrs = asdict(chosen)
     return table
 
 
-def _estimates(
-    differences: pd.DataFrame, by: list[str], n_resamples: int, seed: int, confidence: float, margin: float
-) -> pd.DataFrame:
+def _with_verdicts(table: pd.DataFrame, by: list[str], settings: Settings) -> pd.DataFrame:
+    """Add corrected p-values, each question a family of its own, and what they decide together."""
+    table["at_floor"] = at_floor(table, metric=settings.metric, below=settings.failure_below)
+    table["p_equivalence"] = table["p_equivalence"].mask(table["at_floor"])
+    table = adjust(table)
+    for name in ("p_median", "p_equivalence", "p_relevance"):
+        table = adjust(table, p_value=name, name=name)
+    correction = "holm" if "structure" in by else "bh"
+    found = verdicts(table, correction=correction, alpha=round(1 - settings.confidence, 12))
+    return table.assign(verdict=found)
+
+
+def _estimates(differences: pd.DataFrame, by: list[str], settings: Settings) -> pd.DataFrame:
     """Every statistic of every comparison; each session draws as if it were alone."""
     blocks = []
     sessions = differences["session"].unique() if "session" in by and len(differences) else [None]
     for session in sessions:
         rows = differences if session is None else differences[differences["session"].eq(session)]
         every = rows.groupby(by, sort=False).size().index
-        matrix = subject_means(rows, by) if len(rows) else pd.DataFrame(columns=every)
-        matrix = matrix.reindex(columns=every)
-        rng = np.random.default_rng(seed)
-        blocks.append(_block(matrix, rows, by, n_resamples, rng, confidence, margin))
+        matrices = {}
+        for value in ("difference", "structural", "pet"):
+            matrix = subject_means(rows, by, value=value) if len(rows) else pd.DataFrame(columns=every)
+            matrices[value] = matrix.reindex(columns=every)
+        blocks.append(_block(matrices, rows, by, settings))
     return pd.concat(blocks, ignore_index=True)
 
 
 def _block(
-    matrix: pd.DataFrame,
-    rows: pd.DataFrame,
-    by: list[str],
-    n_resamples: int,
-    rng: np.random.Generator,
-    confidence: float,
-    margin: float,
+    matrices: dict[str, pd.DataFrame], rows: pd.DataFrame, by: list[str], settings: Settings
 ) -> pd.DataFrame:
     """Comparisons that share their subjects, hence their resamples."""
+    matrix = matrices["difference"]
     table = matrix.columns.to_frame(index=False)
     table.columns = by
     values = matrix.to_numpy(dtype=float)
-    table = pd.concat([table, _sizes(rows, by)], axis=1)
-    if len(values):
-        counts = resampling.resample_counts(len(values), n_resamples, rng)
-        limits = difference_limits(rows.attrs["metric"])
-        ends = {
-            "ci": resampling.mean_interval(values, counts, confidence=confidence, bounds=limits),
-            "bca": resampling.bca_interval(values, counts, confidence=confidence),
-            "t": resampling.student_interval(values, confidence=confidence),
-        }
-        flips, how = resampling.sign_flip_p(values, n_resamples=n_resamples, rng=rng)
-    else:
-        flips = np.full(len(table), np.nan)
-        ends = dict.fromkeys(("ci", "bca", "t"), (flips, flips))
-        how = np.full(len(table), "")
-    single = [_single(column, confidence, margin) for column in values.T]
-    names = list(_single(np.array([]), confidence, margin))
-    for name, (low, high) in ends.items():
-        table[f"{name}_low"], table[f"{name}_high"] = low, high
-    table = table.assign(p_permutation=flips, permutation_method=how)
+    table = pd.concat([table, _sizes(rows, by), _sides(matrices)], axis=1)
+    table = table.assign(**_of_means(values, table, settings))
+    single = [_single(column, settings.confidence) for column in values.T]
+    names = list(_single(np.array([]), settings.confidence))
     table = pd.concat([table, pd.DataFrame(single, table.index, names)], axis=1)
     # One difference is as extreme as its mirror image: a p-value of 1 that tests nothing.
     alone = table["n_subjects"].lt(2)
-    table.loc[alone, ["p_permutation", "p_wilcoxon"]] = np.nan
-    table["note"] = [_note(column, n) for column, n in zip(values.T, table["n_pairs"], strict=True)]
-    reasons = rows.groupby(by, sort=False)["why"].agg(lambda why: why.mode().iloc[0]).to_numpy()
-    none = table["n_pairs"].eq(0)
-    table.loc[none, "note"] = "no pairs (" + pd.Series(reasons)[none] + ")"
+    table.loc[alone, ["p_permutation", "p_wilcoxon", "p_median"]] = np.nan
+    table["note"] = _notes(values, table, rows, by)
     first = [*by, "estimate", "ci_low", "ci_high", "n_subjects", "n_pairs", "n_unpaired"]
     return table[[*first, *(c for c in table.columns if c not in first)]]
 
 
+def _of_means(values: np.ndarray, table: pd.DataFrame, settings: Settings) -> dict[str, np.ndarray]:
+    """Intervals and p-values of the means of all columns."""
+    names = ["ci_low", "ci_high", "bca_low", "bca_high", "t_low", "t_high", "p_mean"]
+    names += ["p_equivalence", "p_relevance", "p_permutation"]
+    if not len(values):
+        return {name: np.full(len(table), np.nan) for name in names} | {"permutation_method": ""}
+    rng = np.random.default_rng(settings.seed)
+    counts = bootstrap.resample_counts(len(values), settings.n_resamples, rng)
+    bounds = bootstrap.value_bounds(settings.metric)
+    estimate = bootstrap.estimate_means(values, counts, bounds=bounds)
+    inside = equivalence.equivalence_p(estimate, settings.margin)
+    if score_limits(settings.metric) is not None:
+        unseen = equivalence.unseen_p(
+            estimate.mean,
+            estimate.n,
+            settings.margin,
+            table["mean_structural"].to_numpy(),
+            table["mean_pet"].to_numpy(),
+        )
+        inside = np.where(np.isfinite(inside), np.fmax(inside, unseen), np.nan)
+    flips, how = sign_flip_p(values, n_resamples=settings.n_resamples, rng=rng)
+    zero = (np.nan_to_num(np.abs(values)).max(axis=0) < 1e-12) & (estimate.n > 1)
+    ends = [
+        *estimate.interval(settings.confidence),
+        *bootstrap.bca_interval(values, counts, confidence=settings.confidence),
+        *bootstrap.student_interval(values, confidence=settings.confidence),
+    ]
+    p_values = [np.where(zero, 1.0, estimate.p_value())]
+    p_values += [inside, equivalence.relevance_p(estimate, settings.margin), flips]
+    return dict(zip(names, [*ends, *p_values], strict=True)) | {"permutation_method": how}
+
+
 def _sizes(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """Numbers of pairs and the spread of either side on them, per comparison."""
+    """Numbers of subjects, of pairs and of rows that are none, per comparison."""
     paired = rows[rows["state"].eq("paired")]
     every = rows.groupby(by, sort=False)["state"]
     table = pd.DataFrame({"n_unpaired": every.agg(lambda s: int(s.ne("paired").sum()))})
     table["n_subjects"] = paired.groupby(by)["subject"].nunique()
     table["n_pairs"] = paired.groupby(by).size()
-    table = table.fillna({"n_subjects": 0, "n_pairs": 0}).astype(int)
+    return table.fillna({"n_subjects": 0, "n_pairs": 0}).astype(int).reset_index(drop=True)
+
+
+def _sides(matrices: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Mean, SD and quartiles of either side over the subjects of each comparison."""
+    table = pd.DataFrame(index=range(matrices["difference"].shape[1]))
     for side in ("structural", "pet"):
-        per_subject = paired.groupby([*by, "subject"])[side].mean().groupby(by)
-        table[f"mean_{side}"] = per_subject.mean()
-        table[f"sd_{side}"] = per_subject.std()
+        values = matrices[side].astype(float)
+        table[f"mean_{side}"] = values.mean().to_numpy()
+        table[f"sd_{side}"] = values.std().to_numpy()
         for name, share in (("q1", 0.25), ("median", 0.5), ("q3", 0.75)):
-            table[f"{name}_{side}"] = per_subject.quantile(share)
-    return table.reset_index(drop=True)
+            table[f"{name}_{side}"] = values.quantile(share).to_numpy()
+    return table
 
 
-def _single(column: np.ndarray, confidence: float, margin: float) -> dict[str, object]:
+def _single(column: np.ndarray, confidence: float) -> dict[str, object]:
     """Statistics that need one column of differences at a time."""
     kept = column[np.isfinite(column)]
     sd = kept.std(ddof=1) if kept.size > 1 else np.nan
     mean = kept.mean() if kept.size else np.nan
-    median, median_low, median_high = rank_tests.median_interval(kept, confidence=confidence)
-    shift, shift_low, shift_high = rank_tests.hodges_lehmann(kept, confidence=confidence)
-    p_wilcoxon, method = rank_tests.wilcoxon(kept)
-    p_tost = equivalence.tost(kept, margin)
+    median, median_low, median_high = signed_rank.median_interval(kept, confidence=confidence)
+    shift, shift_low, shift_high = signed_rank.hodges_lehmann(kept, confidence=confidence)
+    p_wilcoxon, method = signed_rank.wilcoxon(kept)
+    alpha = round(1 - confidence, 12)
     return {
         "estimate": mean,
         "sd": sd,
@@ -222,31 +266,53 @@ def _single(column: np.ndarray, confidence: float, margin: float) -> dict[str, o
         "median": median,
         "median_low": median_low,
         "median_high": median_high,
+        "p_median": signed_rank.sign_test(kept),
         "hl": shift,
         "hl_low": shift_low,
         "hl_high": shift_high,
-        "rank_biserial": rank_tests.rank_biserial(kept),
+        "rank_biserial": signed_rank.rank_biserial(kept),
         "p_wilcoxon": p_wilcoxon,
         "wilcoxon_method": method,
-        "p_tost": p_tost,
-        "equivalent": p_tost < 1 - confidence,
-        "smallest_detectable": equivalence.smallest_detectable(kept, alpha=1 - confidence),
+        "smallest_detectable": equivalence.detectable_effect(kept.size, alpha=alpha) * sd,
     }
 
 
-def _note(column: np.ndarray, n_pairs: int) -> str:
-    """Why a statistic of this comparison is missing or weak; empty where nothing is."""
-    kept = rank_tests.rounded(column)
-    if n_pairs == 0:
-        return "no pairs"
+def _notes(values: np.ndarray, table: pd.DataFrame, rows: pd.DataFrame, by: list[str]) -> list[str]:
+    """Why a statistic of each comparison is missing or weak; empty where nothing is."""
+    notes = []
+    groups = [part for _, part in rows.groupby(by, sort=False)]
+    for column, n_pairs, part in zip(values.T, table["n_pairs"], groups, strict=True):
+        gone = part[part["state"].ne("paired")]
+        reason = f"{part['why'].mode().iloc[0]}"
+        if n_pairs == 0:
+            notes.append(f"no pairs ({reason})")
+            continue
+        words = [_weakness(column), *_missing(gone, len(part), "structure" not in by)]
+        notes.append("; ".join(filter(None, words)))
+    return notes
+
+
+def _weakness(column: np.ndarray) -> str:
+    """What few or equal differences leave out."""
+    kept = signed_rank.rounded(column)
     if kept.size == 1:
         return "one subject: no interval, no test"
     if not kept.any():
-        return "all differences are zero"
+        return "all differences are zero: no test of equivalence"
     if np.ptp(kept) == 0:
-        return "all differences are equal: no d_z, interval of width 0"
-    few = "fewer than six subjects: p cannot fall below 0.05" if kept.size < 6 else ""
-    return few + ("; Student's interval" if kept.size < resampling.STUDENT_BELOW else "")
+        return "all differences are equal: no d_z, no test of the mean, interval of width 0"
+    few = "fewer than six subjects: no rank or sign test can fall below 0.05" if kept.size < 6 else ""
+    return few + ("; Student's interval" if kept.size < bootstrap.STUDENT_BELOW else "")
+
+
+def _missing(gone: pd.DataFrame, n_rows: int, averaged: bool) -> list[str]:
+    """How many rows are no pairs, why, and what was done about it."""
+    if gone.empty:
+        return []
+    reasons = gone["why"].value_counts(sort=False)
+    told = ", ".join(f"{n} × {why}" for why, n in reasons.items())
+    words = f"{len(gone)} of {n_rows} without a pair ({told})"
+    return [words + (", standardised over the structures" if averaged else "")]
 
 
 def _with_unavailable(table: pd.DataFrame, scores: pd.DataFrame, by: list[str]) -> pd.DataFrame:
@@ -257,9 +323,9 @@ def _with_unavailable(table: pd.DataFrame, scores: pd.DataFrame, by: list[str]) 
         return table
     reasons = gone.groupby(keys, sort=False, dropna=False)["reason"].first().reset_index()
     reasons = reasons.rename(columns={"reason": "note"})
-    said = reasons["note"].fillna("no reason given").str.removesuffix(".")
-    reasons["note"] = "unavailable: " + said
+    message = reasons["note"].fillna("no reason given").str.removesuffix(".")
+    reasons["note"] = "unavailable: " + message
     known = table[keys].apply(tuple, axis=1) if len(table) else []
     reasons = reasons[~reasons[keys].apply(tuple, axis=1).isin(list(known))]
     counts = dict.fromkeys(("n_subjects", "n_pairs", "n_unpaired", "n_holm", "n_bh"), 0)
-    return pd.concat([table, reasons.assign(**counts)], ignore_index=True)
+    return pd.concat([table, reasons.assign(**counts, verdict="")], ignore_index=True)

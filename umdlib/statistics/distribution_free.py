@@ -68,6 +68,49 @@ def distribution_free_bounds(
     return np.array(low, dtype=float), np.array(high, dtype=float)
 
 
+def distribution_free_tail(
+    values: np.ndarray, limits: tuple[float, float], null: float, side: int
+) -> np.ndarray:
+    """One-sided p-value that the mean of each column lies beyond `null`, for any distribution.
+
+    Parameters
+    ----------
+    values, limits
+        See `distribution_free_bounds`.
+    null
+        Hypothetical mean.
+    side
+        1 for *the mean is below* `null`, -1 for *above*.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (cells,): the largest level at which the bound of `distribution_free_bounds` on that side
+        still holds `null`; 1 where the observed mean does not lie beyond it.
+
+    Examples
+    --------
+    >>> low, high = distribution_free_bounds(np.full((8, 1), 0.9), (-1, 1), confidence=0.9)
+    >>> float(distribution_free_tail(np.full((8, 1), 0.9), (-1, 1), low[0], -1)[0].round(3))
+    0.05
+    """
+    bottom, top = limits
+    flipped = values if side > 0 else -values
+    top, null = (top, null) if side > 0 else (-bottom, -null)
+    n = np.isfinite(flipped).sum(axis=0)
+    ordered = np.sort(np.where(np.isfinite(flipped), flipped, top), axis=0)
+    steps = np.diff(ordered, axis=0, append=np.full((1, ordered.shape[1]), top))
+    reached = np.arange(1, len(ordered) + 1)[:, None] / np.maximum(n, 1)
+    inside, outside = np.zeros(len(n)), np.ones(len(n))
+    beyond = (n > 0) & (top - (steps * np.minimum(reached, 1)).sum(axis=0) < null)
+    for _ in range(40):  # the largest gap of the two distribution functions with a bound short of `null`
+        middle = (inside + outside) / 2
+        upper = top - (steps * np.maximum(np.minimum(reached, 1) - middle, 0)).sum(axis=0)
+        short = upper < null
+        inside, outside = np.where(short, middle, inside), np.where(short, outside, middle)
+    return np.where(beyond, stats.ksone.sf(inside, np.maximum(n, 1)), 1.0)
+
+
 def _upper(ordered: np.ndarray, top: float, level: float) -> float:
     """Upper bound of the mean of one sample, ascending."""
     n = len(ordered)

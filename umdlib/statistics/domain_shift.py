@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from umdlib.scores.empty_rules import difference_limits, higher_is_better, is_directed, with_empty_rule
-from umdlib.statistics import bootstrap as resampling
+from umdlib.statistics import bootstrap
 from umdlib.statistics.factorial import DIETS, parts_of
 from umdlib.tables import interval, metric_title
 from umdlib.training.domains import DOMAINS
@@ -88,8 +88,8 @@ def domain_changes(scores: pd.DataFrame, *, n_resamples: int = 10_000, seed: int
             values = both.groupby("number").mean().to_numpy()
             row["n_subjects"] = len(values)
         if domain != HOME and len(values):
-            counts = resampling.resample_counts(len(values), n_resamples, np.random.default_rng(seed))
-            low, high = resampling.mean_interval(values[:, None], counts, bounds=limits)
+            counts = bootstrap.resample_counts(len(values), n_resamples, np.random.default_rng(seed))
+            low, high = bootstrap.mean_interval(values[:, None], counts, bounds=limits)
             row |= {"change": values.mean(), "ci_low": low[0], "ci_high": high[0]}
         found.append(row)
     table = pd.DataFrame(found, columns=COLUMNS)

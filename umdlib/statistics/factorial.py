@@ -21,7 +21,7 @@ import pandas as pd
 from umdlib.errors import InputError
 from umdlib.labels import session as session_record
 from umdlib.scores.empty_rules import check_scores, score_limits, with_empty_rule
-from umdlib.statistics import bootstrap as resampling
+from umdlib.statistics import bootstrap
 
 DIETS: dict[str, str] = {"structural": "structure only", "pet": "PET only", "both": "structure and PET"}
 
@@ -168,9 +168,9 @@ def design_table(scores: pd.DataFrame, *, n_resamples: int = 10_000, seed: int =
     tables = []
     for name, part in scores.groupby("session", sort=False):
         matrix = cells(part)
-        counts = resampling.resample_counts(len(matrix), n_resamples, np.random.default_rng(seed))
+        counts = bootstrap.resample_counts(len(matrix), n_resamples, np.random.default_rng(seed))
         limits = score_limits(scores.attrs.get("metric", "dice"))
-        low, high = resampling.mean_interval(matrix.to_numpy(), counts, bounds=limits)
+        low, high = bootstrap.mean_interval(matrix.to_numpy(), counts, bounds=limits)
         table = matrix.columns.to_frame(index=False)
         structural = session_record(name).structural
         tables.append(
@@ -218,7 +218,7 @@ def contrast_table(
     rows = []
     for session, part in scores.groupby("session", sort=False):
         matrix = cells(part)
-        counts = resampling.resample_counts(len(matrix), n_resamples, np.random.default_rng(seed))
+        counts = bootstrap.resample_counts(len(matrix), n_resamples, np.random.default_rng(seed))
         rng = np.random.default_rng(seed + 1)
         for name in names:
             weights, words = CONTRASTS[name]
@@ -226,8 +226,8 @@ def contrast_table(
                 continue
             values = sum(w * matrix[cell].to_numpy() for cell, w in weights.items())[:, None]
             values = np.round(values, 12)  # equal differences are equal
-            low, high = resampling.mean_interval(values, counts, bounds=_limits(weights, scores))
-            p_value, _ = resampling.sign_flip_p(values, n_resamples=n_resamples, rng=rng)
+            low, high = bootstrap.mean_interval(values, counts, bounds=_limits(weights, scores))
+            p_value, _ = bootstrap.sign_flip_p(values, n_resamples=n_resamples, rng=rng)
             rows.append(
                 {
                     "session": session,
@@ -281,9 +281,9 @@ def learned_share(
         )
         if gap is None or transfer is None:
             continue
-        counts = resampling.resample_counts(len(matrix), n_resamples, np.random.default_rng(seed))
+        counts = bootstrap.resample_counts(len(matrix), n_resamples, np.random.default_rng(seed))
         limits = _limits(CONTRASTS["gap"][0], scores)
-        low, high = resampling.mean_interval(gap[:, None], counts, bounds=limits)
+        low, high = bootstrap.mean_interval(gap[:, None], counts, bounds=limits)
         row = {"session": session, "estimate": np.nan, "ci_low": np.nan, "ci_high": np.nan}
         if len(matrix) < 2:
             rows.append({**row, "note": "one subject: no share of the gap"})
@@ -305,7 +305,7 @@ def _share_end(part: np.ndarray, whole: np.ndarray, counts: np.ndarray, share: f
 
     def inside(s: float) -> bool:
         values = np.round(part - s * whole, 12)[:, None]
-        low, high = resampling.mean_interval(values, counts)
+        low, high = bootstrap.mean_interval(values, counts)
         return bool(low[0] <= 0 <= high[0])
 
     if len(part) < 2:

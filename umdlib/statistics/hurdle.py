@@ -12,13 +12,14 @@ import statsmodels.api as sm
 from scipy import stats
 
 from umdlib.errors import InputError, unknown_name
-from umdlib.statistics import bootstrap as resampling
+from umdlib.statistics import bootstrap
 from umdlib.statistics.failures import failed, failure_table
-from umdlib.statistics.pairs import condition, paired_differences
+from umdlib.statistics.pairs import condition, paired_differences, standardised_means
 
 METHODS = ("gee", "mixed")
 DIFFERING = 5  # subjects whose failure rates differ, for an interval of the difference
-FEWEST = 6  # clusters of a joint model; a sandwich of fewer says nothing
+FEWEST = 6  # subjects of a joint model
+CLUSTERS = 20  # subjects of a sandwich variance: p-values of fewer clusters are far too small
 _SMALL = 50  # clusters; below, the sandwich variance is corrected (Mancl & DeRouen 2001)
 
 
@@ -62,7 +63,7 @@ def hurdle(
     empty, prompt, step
         See `umdlib.statistics.comparison.compare`.
     n_resamples, seed
-        Of the subject bootstrap, the last resort of both parts.
+        Of the subject bootstrap: of both parts below 20 subjects, and where a model does not fit.
 
     Returns
     -------
@@ -77,7 +78,9 @@ def hurdle(
     -----
     GEE: Liang and Zeger (1986), https://doi.org/10.1093/biomet/73.1.13; small-sample variance:
     Mancl and DeRouen (2001), https://doi.org/10.1111/j.0006-341X.2001.00126.x. A mixed model can
-    report that it converged with every fixed effect exactly 0; such a fit is refused.
+    report that it converged with every fixed effect exactly 0; such a fit is refused. Below 20 subjects
+    there is no joint model: a sandwich variance of so few clusters is far too small. Effects are then
+    means over subjects with the interval, and the p-value, of `umdlib.statistics.bootstrap.interval_of_mean`.
     """
     if method not in METHODS:
         raise unknown_name("method", method, METHODS)
@@ -94,9 +97,8 @@ def hurdle(
     pairs = pairs.merge(scored, on=keys, how="left")
     parts = []
     for (session, segmenter), rows in pairs.groupby(["session", "segmenter"], sort=False):
-        rng = np.random.default_rng(seed)
-        both = [_failure_part(rows, n_resamples, rng)]
-        both.append(_score_part(rows, metric, method, n_resamples, rng))
+        both = [_failure_part(rows, n_resamples, seed)]
+        both.append(_score_part(rows, metric, method, n_resamples, seed))
         head = {"session": session, "segmenter": segmenter}
         parts.append(pd.concat(both, ignore_index=True).assign(**head))
     if not parts:
@@ -132,7 +134,7 @@ def _long(rows: pd.DataFrame, value: str) -> pd.DataFrame:
     return pd.concat(sides).dropna(subset="y").sort_values("subject", kind="stable")
 
 
-def _failure_part(rows: pd.DataFrame, n_resamples: int, rng: np.random.Generator) -> pd.DataFrame:
+def _failure_part(rows: pd.DataFrame, n_resamples: int, seed: int) -> pd.DataFrame:
     """Clustered logistic model of failure, structure + modality."""
     long = _long(rows, "fails")
     rates = long.groupby("pet")["y"].mean()
@@ -146,7 +148,7 @@ def _failure_part(rows: pd.DataFrame, n_resamples: int, rng: np.random.Generator
     mixed = long.groupby("structure")["y"].transform("mean")
     used = long[mixed.gt(0) & mixed.lt(1)]
     fit = None
-    if rates.between(0, 1, inclusive="neither").all() and used["subject"].nunique() >= FEWEST:
+    if rates.between(0, 1, inclusive="neither").all() and used["subject"].nunique() >= CLUSTERS:
         design = pd.get_dummies(used["structure"], dtype=float).assign(pet=used["pet"])
         fit = _gee(used["y"], design.to_numpy(), used["subject"], sm.families.Binomial())
     if fit is not None and abs(fit.beta[-1]) < 15:
@@ -154,35 +156,36 @@ def _failure_part(rows: pd.DataFrame, n_resamples: int, rng: np.random.Generator
         contrast[-1] = 1
         row = _effect(fit, contrast) | {"scale": "log odds", "n_rows": len(used)}
     else:
-        row = _risk_difference(rows, n_resamples, rng)
+        row = _risk_difference(rows, n_resamples, seed)
     return pd.DataFrame([head | row])
 
 
-def _risk_difference(rows: pd.DataFrame, n_resamples: int, rng: np.random.Generator) -> dict[str, object]:
+def _risk_difference(rows: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, object]:
     """Difference of the failure rates, PET minus structural, with a subject bootstrap."""
-    gap = rows["fails_pet"].astype(float) - rows["fails_structural"].astype(float)
-    means = gap.groupby(rows["subject"]).mean().to_numpy()[:, None]
-    counts = resampling.resample_counts(len(means), n_resamples, rng)
-    low, high = resampling.mean_interval(means, counts, bounds=(-1.0, 1.0))
-    note = "no finite odds ratio: one modality never fails, or the model did not fit"
+    gap = rows.assign(gap=rows["fails_pet"].astype(float) - rows["fails_structural"].astype(float))
+    cells = gap.pivot_table(index="subject", columns="structure", values="gap", sort=False)
+    means = standardised_means(cells).to_numpy()
+    found = bootstrap.interval_of_mean(means, "dice", n_resamples, seed)
+    reasons = []
+    if len(means) < CLUSTERS:
+        reasons.append(f"fewer than {CLUSTERS} subjects: no joint model")
+    else:
+        reasons.append("no finite odds ratio: one modality never fails, or the model did not fit")
     if 0 < (n_differ := int(np.count_nonzero(means))) < DIFFERING:
-        low, high = [np.nan], [np.nan]
-        note += f"; no interval: the rates differ in {n_differ} of {len(means)} subjects alone"
-    p_value, _ = resampling.sign_flip_p(means, n_resamples=n_resamples, rng=rng)
+        found = found._replace(low=np.nan, high=np.nan, p_value=np.nan)
+        reasons.append(f"no interval, no test: the rates differ in {n_differ} of {len(means)} subjects alone")
     return {
-        "estimate": float(means.mean()),
-        "ci_low": float(low[0]),
-        "ci_high": float(high[0]),
-        "p_value": float(p_value[0]),
+        "estimate": found.estimate,
+        "ci_low": found.low,
+        "ci_high": found.high,
+        "p_value": found.p_value,
         "scale": "risk difference",
-        "method": "subject bootstrap",
-        "note": note,
+        "method": "means over subjects",
+        "note": "; ".join(reasons),
     }
 
 
-def _score_part(
-    rows: pd.DataFrame, metric: str, method: str, n_resamples: int, rng: np.random.Generator
-) -> pd.DataFrame:
+def _score_part(rows: pd.DataFrame, metric: str, method: str, n_resamples: int, seed: int) -> pd.DataFrame:
     """Linear model of the scores that are no failure, one modality effect per structure."""
     long = _long(rows, "score")
     # A structure that one subject alone was scored on has no variance to speak of.
@@ -195,13 +198,16 @@ def _score_part(
         blank = dict.fromkeys(("estimate", "ci_low", "ci_high", "p_value", "p_interaction"), np.nan)
         note = f"fewer than {FEWEST} subjects with scores on both modalities: no joint model"
         return pd.DataFrame([head | blank | {"structure": "all", "method": "", "note": note}])
+    if head["n_subjects"] < CLUSTERS:
+        lines = _subject_means(long, metric, n_resamples, seed)
+        return pd.DataFrame([head | line for line in lines])
     dummies = pd.get_dummies(long["structure"], dtype=float)
     names, base = list(dummies), dummies.to_numpy()
     design = np.hstack([base, base * long["pet"].to_numpy()[:, None]])
     fit = _mixed(long, design) if method == "mixed" else None
     note = "mixed model refused" if method == "mixed" and fit is None else ""
     fit = fit or _gee(long["y"], design, long["subject"], sm.families.Gaussian())
-    fit = fit or _bootstrap_fit(long, names, n_resamples, rng)
+    fit = fit or _bootstrap_fit(long, names, n_resamples, seed)
     effects = np.hstack([np.zeros((len(names), len(names))), np.eye(len(names))])
     overall = _effect(fit, effects.mean(axis=0)) | {"structure": "all"}
     overall["p_interaction"] = _same_effect(fit, effects)
@@ -209,6 +215,34 @@ def _score_part(
     table = pd.DataFrame([head | line for line in (overall, *lines)])
     table["note"] = [note or str(n) for n in table["note"]]
     return table
+
+
+def _subject_means(long: pd.DataFrame, metric: str, n_resamples: int, seed: int) -> list[dict[str, object]]:
+    """Mean difference over subjects, of all structures together and of each."""
+    wide = long.pivot_table(index=["subject", "structure"], columns="pet", values="y")
+    cells = (wide[1.0] - wide[0.0]).dropna().unstack("structure")
+    lines = []
+    for name, values in (("all", standardised_means(cells)), *cells.items()):
+        found = bootstrap.interval_of_mean(values.to_numpy(), metric, n_resamples, seed)
+        lines.append(
+            {
+                "structure": name,
+                "estimate": found.estimate,
+                "ci_low": found.low,
+                "ci_high": found.high,
+                "p_value": found.p_value,
+                "method": "means over subjects",
+                "note": f"fewer than {CLUSTERS} subjects: no joint model",
+            }
+        )
+    complete = cells.dropna()
+    k = cells.shape[1]
+    lines[0]["p_interaction"] = np.nan
+    if len(complete) > k > 1:
+        covariance = np.cov(complete.to_numpy().T) / len(complete)
+        fit = Fit(complete.mean().to_numpy(), covariance, len(complete), "")
+        lines[0]["p_interaction"] = _same_effect(fit, np.eye(k))
+    return lines
 
 
 def _effect(fit: Fit, contrast: np.ndarray) -> dict[str, object]:
@@ -307,14 +341,12 @@ def _mixed(long: pd.DataFrame, design: np.ndarray) -> Fit | None:
     return Fit(beta, covariance, long["subject"].nunique(), name)
 
 
-def _bootstrap_fit(
-    long: pd.DataFrame, names: Sequence[str], n_resamples: int, rng: np.random.Generator
-) -> Fit:
+def _bootstrap_fit(long: pd.DataFrame, names: Sequence[str], n_resamples: int, seed: int) -> Fit:
     """Cell means and their covariance from a subject bootstrap."""
     cells = long.pivot_table(index="subject", columns=["pet", "structure"], values="y")
     cells = cells.reindex(columns=[(p, s) for p in (0.0, 1.0) for s in names])
-    counts = resampling.resample_counts(len(cells), n_resamples, rng)
-    means = resampling.resampled_means(cells.to_numpy(), counts)
+    counts = bootstrap.resample_counts(len(cells), n_resamples, np.random.default_rng(seed))
+    means = bootstrap.resampled_means(cells.to_numpy(), counts)
     means = means[np.isfinite(means).all(axis=1)]
     k = len(names)
     to_effects = np.block([[np.eye(k), np.zeros((k, k))], [-np.eye(k), np.eye(k)]])

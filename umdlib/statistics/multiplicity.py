@@ -68,6 +68,7 @@ def adjust(
     comparisons: pd.DataFrame,
     *,
     p_value: str = "p_value",
+    name: str = "p",
     within: Sequence[str] = ("session", "segmenter"),
     across: Sequence[str] = ("session", "structure"),
 ) -> pd.DataFrame:
@@ -77,6 +78,10 @@ def adjust(
     ----------
     comparisons
         Comparison table with a column `p_value`.
+    p_value
+        That column.
+    name
+        How the new columns begin; each question asked of all comparisons is a family of its own.
     within
         Columns that are the same in a Holm family: by default the structures of one segmenter.
     across
@@ -86,17 +91,20 @@ def adjust(
     Returns
     -------
     pandas.DataFrame
-        A copy with `p_holm`, `n_holm`, `p_bh`, `n_bh`. A p-value that could not be computed is in
+        A copy with `p_holm`, `n_holm`, `p_bh`, `n_bh` (of another name, without the sizes). A p-value that could not be computed is in
         no family, and a column that the table does not have is not a split.
     """
     table = comparisons.copy()
-    for name, rule, columns in (("holm", holm, within), ("bh", benjamini_hochberg, across)):
+    for short, rule, columns in (("holm", holm, within), ("bh", benjamini_hochberg, across)):
         keys = [c for c in columns if c in table.columns]
-        family = table.groupby(keys, dropna=False)[p_value] if keys else None
-        if family is None:
-            table[f"p_{name}"] = rule(table[p_value].to_numpy())
-            table[f"n_{name}"] = int(table[p_value].notna().sum())
+        families = table.groupby(keys, dropna=False)[p_value] if keys else None
+        if families is None:
+            adjusted = rule(table[p_value].to_numpy())
+            sizes = int(table[p_value].notna().sum())
         else:
-            table[f"p_{name}"] = family.transform(lambda p, rule=rule: rule(p.to_numpy()))
-            table[f"n_{name}"] = family.transform("count").astype(int)
+            adjusted = families.transform(lambda p, rule=rule: rule(p.to_numpy()))
+            sizes = families.transform("count").astype(int)
+        table[f"{name}_{short}"] = adjusted
+        if name == "p":
+            table[f"n_{short}"] = sizes
     return table

@@ -210,7 +210,12 @@ def unpaired(differences: pd.DataFrame) -> pd.DataFrame:
 
 
 def subject_means(
-    differences: pd.DataFrame, by: Sequence[str], *, value: str = "difference", common: bool = False
+    differences: pd.DataFrame,
+    by: Sequence[str],
+    *,
+    value: str = "difference",
+    common: bool = False,
+    standardise: bool = True,
 ) -> pd.DataFrame:
     """One value per subject and comparison, as a matrix.
 
@@ -225,6 +230,9 @@ def subject_means(
         Column to arrange.
     common
         Keep only subjects that have a value in every comparison.
+    standardise
+        Whether subjects that lack a structure are standardised over the structures, see
+        `standardised_means`.
 
     Returns
     -------
@@ -236,4 +244,51 @@ def subject_means(
             raise unknown_name("column", name, differences.columns)
     rows = differences[differences["state"].eq("paired")]
     matrix = rows.pivot_table(index="subject", columns=list(by), values=value, sort=False)
+    if standardise and "structure" not in by:
+        for key, part in rows.groupby(list(by), sort=False):
+            cells = part.pivot_table(index="subject", columns="structure", values=value, sort=False)
+            if cells.isna().any(axis=None):
+                column = key if len(by) > 1 else key[0]
+                matrix[column] = standardised_means(cells).reindex(matrix.index)
     return matrix.dropna() if common else matrix
+
+
+def standardised_means(cells: pd.DataFrame) -> pd.Series:
+    """Mean over structures of each subject, as if every subject had all of them.
+
+    A plain mean over what a subject has is a mean of other structures in every subject: where a hard
+    structure is missing in half of them, it counts half. Here each structure counts the same. What a
+    subject lacks is filled by least squares from the effect of the subject and that of the structure,
+    which supposes that a structure is not missing *because* its value is unusual.
+
+    Parameters
+    ----------
+    cells
+        Subjects by structures, NaN where missing.
+
+    Returns
+    -------
+    pandas.Series
+        Per subject; the plain mean of its row where nothing is missing, and where subjects share too
+        few structures for the effects to be told apart.
+
+    Examples
+    --------
+    The second structure loses 0.2 and is missing in one of two subjects; the mean loss is 0.1.
+
+    >>> cells = pd.DataFrame({"a": [0.0, 0.0], "b": [-0.2, np.nan]})
+    >>> standardised_means(cells).tolist(), cells.mean(axis=1).mean().item()
+    ([-0.1, -0.1], -0.05)
+    """
+    has = cells.notna().to_numpy()
+    filled = cells.fillna(0.0).to_numpy()
+    held = has.sum(axis=1)
+    plain = filled.sum(axis=1) / held
+    share = has / held[:, None]
+    normal = np.diag(has.sum(axis=0)) - has.T.astype(float) @ share
+    if np.linalg.matrix_rank(normal, tol=1e-9) < has.shape[1] - 1:
+        return pd.Series(plain, cells.index)
+    structures = np.linalg.pinv(normal, rcond=1e-9) @ (filled - has * plain[:, None]).sum(axis=0)
+    effects = plain - share @ structures + structures.mean()
+    complete = held == has.shape[1]
+    return pd.Series(np.where(complete, plain, effects), cells.index)

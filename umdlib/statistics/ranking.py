@@ -10,7 +10,7 @@ from scipy import stats
 
 from umdlib.labels import MODALITIES, session
 from umdlib.scores.empty_rules import check_scores, higher_is_better, with_empty_rule
-from umdlib.statistics import bootstrap as resampling
+from umdlib.statistics import bootstrap
 from umdlib.statistics.pairs import condition
 
 
@@ -146,8 +146,8 @@ def _bootstrap_ranks(subjects: pd.DataFrame, larger: bool, n_resamples: int, see
     sign = -1.0 if larger else 1.0
     score = subjects.mean()
     rank = stats.rankdata(sign * score.round(9))
-    counts = resampling.resample_counts(len(subjects), n_resamples, np.random.default_rng(seed))
-    means = resampling.resampled_means(subjects.to_numpy(), counts)
+    counts = bootstrap.resample_counts(len(subjects), n_resamples, np.random.default_rng(seed))
+    means = bootstrap.resampled_means(subjects.to_numpy(), counts)
     means = means[np.isfinite(means).all(axis=1)]
     ranks = stats.rankdata(sign * means.round(9), axis=1)
     places = np.arange(1, len(score) + 1)

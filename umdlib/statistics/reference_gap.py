@@ -10,7 +10,7 @@ import pandas as pd
 from umdlib.errors import InputError
 from umdlib.labels import session as session_record
 from umdlib.scores.empty_rules import difference_limits, score_limits, with_empty_rule
-from umdlib.statistics import bootstrap as resampling
+from umdlib.statistics import bootstrap
 from umdlib.statistics.pairs import condition, paired_differences, subject_means
 
 # Order of the book: the paper's reference first.
@@ -288,8 +288,8 @@ def _interval(
     """95 % interval of a mean over subjects; NaN below two."""
     if len(values) < 2:
         return np.nan, np.nan
-    counts = resampling.resample_counts(len(values), n_resamples, np.random.default_rng(seed))
-    low, high = resampling.mean_interval(values[:, None], counts, bounds=limits)
+    counts = bootstrap.resample_counts(len(values), n_resamples, np.random.default_rng(seed))
+    low, high = bootstrap.mean_interval(values[:, None], counts, bounds=limits)
     return float(low[0]), float(high[0])
 
 

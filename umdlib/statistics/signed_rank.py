@@ -37,19 +37,25 @@ def wilcoxon(differences: np.ndarray) -> tuple[float, str]:
     Returns
     -------
     p_value : float
-        NaN without data, 1 where every difference is zero. Exact up to 50 non-zero differences
-        without ties, else normal with correction for ties and continuity.
+        NaN without data, 1 where every difference is zero. Exact below 50 non-zero differences, from
+        all patterns of signs of the (mid)ranks at hand, else normal with correction for ties and
+        continuity.
     note : str
-        ``exact``, ``normal``, ``normal (ties)``, ``all differences are zero``, ``no pairs``.
+        ``exact``, ``exact (ties)``, ``normal``, ``normal (ties)``, ``all differences are zero``,
+        ``no pairs``.
 
     Notes
     -----
-    Wilcoxon (1945), https://doi.org/10.2307/3001968. Equal to R's ``wilcox.test(d)``.
+    Wilcoxon (1945), https://doi.org/10.2307/3001968. Without ties or zeros equal to R's
+    ``wilcox.test(d)``, which leaves the exact way where there are some; with them to
+    ``coin::wilcoxsign_test(distribution = "exact", zero.method = "Wilcoxon")``.
 
     Examples
     --------
     >>> wilcoxon(np.array([-0.1, -0.2, -0.3, -0.4, -0.5]))
     (0.0625, 'exact')
+    >>> wilcoxon(np.array([-0.1, -0.1, -0.1, -0.1, -0.1]))
+    (0.0625, 'exact (ties)')
     """
     kept = rounded(differences)
     if kept.size == 0:
@@ -57,11 +63,50 @@ def wilcoxon(differences: np.ndarray) -> tuple[float, str]:
     kept = kept[kept != 0]
     if kept.size == 0:
         return 1.0, "all differences are zero"
-    tied = np.unique(np.abs(kept)).size < kept.size
-    zeros = kept.size < np.isfinite(np.asarray(differences, dtype=float)).sum()
-    if kept.size < EXACT_UP_TO and not tied and not zeros:
-        return float(stats.wilcoxon(kept, method="exact").pvalue), "exact"
-    return _normal_p(kept), "normal (ties)" if tied else "normal"
+    ties = " (ties)" if np.unique(np.abs(kept)).size < kept.size else ""
+    if kept.size < EXACT_UP_TO:
+        return _exact_p(kept), "exact" + ties
+    return _normal_p(kept), "normal" + ties
+
+
+def _exact_p(kept: np.ndarray) -> float:
+    """Share of the sign patterns of the ranks with a sum as far from the middle as the observed."""
+    doubled = np.round(2 * stats.rankdata(np.abs(kept))).astype(int)  # midranks are halves
+    total = int(doubled.sum())
+    ways = np.zeros(total + 1)
+    ways[0] = 1.0
+    for rank in doubled:
+        shifted = np.zeros_like(ways)
+        shifted[rank:] = ways[:-rank]
+        ways = (ways + shifted) / 2
+    above = int(doubled[kept > 0].sum())
+    tail = ways[: min(above, total - above) + 1].sum()
+    return float(min(1.0, 2 * tail))
+
+
+def sign_test(differences: np.ndarray) -> float:
+    """Two-sided sign-test p-value that the median is zero: it inverts `median_interval`.
+
+    Parameters
+    ----------
+    differences
+        Shape (n,), NaN ignored. A zero speaks for neither side, and so against a difference.
+
+    Returns
+    -------
+    float
+        NaN without data. At most 0.05 exactly where the 95 % interval of the median leaves out 0.
+
+    Examples
+    --------
+    >>> sign_test(np.array([-0.1, -0.2, -0.3, -0.4, -0.5, -0.6]))
+    0.03125
+    """
+    kept = rounded(differences)
+    if kept.size == 0:
+        return float("nan")
+    fewest = min((kept <= 0).sum(), (kept >= 0).sum())
+    return float(min(1.0, 2 * stats.binom.cdf(fewest, kept.size, 0.5)))
 
 
 def _normal_p(kept: np.ndarray) -> float:

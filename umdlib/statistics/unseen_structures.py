@@ -9,7 +9,7 @@ import pandas as pd
 
 from umdlib.labels import ORGANS
 from umdlib.scores.empty_rules import check_scores, difference_limits, with_empty_rule
-from umdlib.statistics import bootstrap as resampling
+from umdlib.statistics import bootstrap
 
 GROUPS = ("withheld", "trained", "withheld minus trained")
 COLUMNS = ["session", "subject", "structure", "withheld", "full", "fewer", "difference"]
@@ -98,7 +98,7 @@ def cost_of_withholding(pairs: pd.DataFrame, *, n_resamples: int = 10_000, seed:
         wide = means.unstack("withheld").dropna()
         if wide.empty or not {True, False} <= set(part["withheld"]):
             continue
-        counts = resampling.resample_counts(len(wide), n_resamples, np.random.default_rng(seed))
+        counts = bootstrap.resample_counts(len(wide), n_resamples, np.random.default_rng(seed))
         change = {hidden: wide["difference", hidden].to_numpy() for hidden in (True, False)}
         for group, values, hidden in (
             (GROUPS[0], change[True], True),
@@ -106,7 +106,7 @@ def cost_of_withholding(pairs: pd.DataFrame, *, n_resamples: int = 10_000, seed:
             (GROUPS[2], change[True] - change[False], None),
         ):
             limits = one and (one if hidden is not None else (2 * one[0], 2 * one[1]))
-            low, high = resampling.mean_interval(values[:, None], counts, bounds=limits)
+            low, high = bootstrap.mean_interval(values[:, None], counts, bounds=limits)
             of = part if hidden is None else part[part["withheld"].eq(hidden)]
             found.append(
                 {
