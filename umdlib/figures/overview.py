@@ -66,6 +66,9 @@ def forest(
     sides = "← lower on PET   |   higher on PET →"
     ax.set_xlabel(f"{metric_title(metric)}: PET minus {names}\n{sides}")
     handles = [Line2D([], [], lw=1.8, ms=6, label=s, **looks[s]) for s in shown]
+    corrected = {"p_holm": ", corrected (Holm)", "p_bh": ", corrected (Benjamini–Hochberg)"}.get(p_value, "")
+    look = {"ls": "none", "marker": "o", "ms": 6, "color": "#444444"}
+    handles.append(Line2D([], [], label=f"filled: p < 0.05{corrected}", **look))
     legend_below(ax, handles=handles)
     return ax
 
@@ -190,40 +193,4 @@ def failure_quadrants(comparisons: pd.DataFrame, *, ax: Axes | None = None) -> A
         for k, (c, h) in _QUADRANT_LOOK.items()
     ]
     legend_below(ax, handles=handles, columns=2)
-    return ax
-
-
-def reported_beside_measured(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Reported, printed-on-UMD and measured mean DSC of every segmenter and modality, as dots.
-
-    Parameters
-    ----------
-    table
-        From `umdlib.statistics.reported.reported_table`.
-    ax
-        Axes to draw on; None makes them.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        Rows without any number are left out.
-    """
-    columns = {
-        "reported": ("reported elsewhere", "#999933", "s"),
-        "printed": ("printed by UMD", "#000000", "o"),
-        "native": ("measured here, its own prompt", "#56b4e9", "^"),
-        "common": ("measured here, common prompt", "#882255", "D"),
-    }
-    rows = table.dropna(subset=list(columns), how="all").reset_index(drop=True)
-    ax = axes(ax, figsize=(7.2, 1.6 + 0.27 * max(len(rows), 2)))
-    numbers = rows[list(columns)]
-    ax.hlines(range(len(rows)), numbers.min(axis=1), numbers.max(axis=1), color="#bbbbbb", lw=1.2)
-    for name, (label, colour, marker) in columns.items():
-        if rows[name].notna().any():
-            ax.scatter(rows[name], range(len(rows)), s=36, color=colour, marker=marker, label=label, zorder=3)
-    names = rows["title"] + ", " + rows["session"].map(lambda s: session(s).title) + ": "
-    rows_down(ax, names + rows["modality"])
-    ax.set_xlim(-0.02, 1.0)
-    ax.set_xlabel("mean DSC")
-    legend_below(ax, columns=2)
     return ax

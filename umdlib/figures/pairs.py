@@ -10,8 +10,8 @@ from matplotlib.lines import Line2D
 from umdlib.errors import InputError
 from umdlib.figures.style import GREY, axes, legend_below, nothing, rows_down
 from umdlib.labels import MODALITIES, Modality, session
-from umdlib.scores.empty_rules import difference_limits, score_limits
-from umdlib.statistics import bootstrap as resampling
+from umdlib.scores.empty_rules import score_limits
+from umdlib.statistics.bootstrap import interval_of_mean
 from umdlib.tables import metric_title, structure_title
 
 
@@ -23,13 +23,6 @@ def _pairs(differences: pd.DataFrame, by: list[str]) -> tuple[pd.DataFrame, Moda
         raise InputError(f"A figure of pairs shows one session, found {', '.join(sessions)}.")
     means = rows.groupby(by, sort=False)[["structural", "pet", "difference"]].mean()
     return means, MODALITIES[session(sessions[0]).structural if sessions else "CT"]
-
-
-def _mean_interval(values: np.ndarray, metric: str, n_resamples: int, seed: int) -> tuple[float, float]:
-    """Interval of the mean of differences of `metric`."""
-    counts = resampling.resample_counts(len(values), n_resamples, np.random.default_rng(seed))
-    low, high = resampling.mean_interval(values[:, None], counts, bounds=difference_limits(metric))
-    return float(low[0]), float(high[0])
 
 
 def paired_plot(
@@ -85,7 +78,7 @@ def paired_plot(
 def _difference_axis(ax: Axes, rows: pd.DataFrame, metric: str, n_resamples: int, seed: int) -> None:
     """Differences and their mean with interval, on a scale at the right."""
     values = rows["difference"].to_numpy()
-    low, high = _mean_interval(values, metric, n_resamples, seed)
+    low, high = interval_of_mean(values, metric, n_resamples, seed)[1:3]
     base = rows["structural"].mean()
     right = ax.secondary_yaxis("right", functions=(lambda y: y - base, lambda d: d + base))
     right.set_ylabel("paired difference")
@@ -154,7 +147,11 @@ def bland_altman(
     per_subject = rows["difference"].groupby(level="subject").mean().to_numpy()
     if len(per_subject) > 1 and labels is None:
         ax.axhspan(
-            *_mean_interval(per_subject, name, n_resamples, seed), color="#bbbbbb", alpha=0.45, lw=0, zorder=0
+            *interval_of_mean(per_subject, name, n_resamples, seed)[1:3],
+            color="#bbbbbb",
+            alpha=0.45,
+            lw=0,
+            zorder=0,
         )
     ax.axhline(0, color="#444444", lw=0.8)
     for level, name in ((mean, "mean"), (mean - 1.96 * sd, "−1.96 SD"), (mean + 1.96 * sd, "+1.96 SD")):

@@ -1,1 +1,30 @@
-"""Statistics of paired scores."""
+"""Statistics over subjects: from a score table to estimates, intervals, tests and verdicts."""
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach(
+    __name__,
+    submodules=["factorial", "reference_gap"],
+    submod_attrs={
+        "bootstrap": ["interval_of_mean"],
+        "click_curves": ["click_curves", "effort_table", "gain_is_worse"],
+        "comparison": ["Settings", "TESTS", "compare"],
+        "distribution_free": ["distribution_free_bounds"],
+        "domain_shift": ["domain_changes", "domain_scores"],
+        "equivalence": ["detectable_effect"],
+        "hurdle": ["hurdle"],
+        "operating_characteristics": [
+            "SHAPES",
+            "coverage",
+            "equivalence_rates",
+            "false_alarms",
+            "type_one_error",
+        ],
+        "pairs": ["condition", "paired_differences", "subject_means", "unpaired"],
+        "ranking": ["rank_segmenters", "ranking_sensitivity"],
+        "reported": ["reported_table"],
+        "unseen_structures": ["cost_of_withholding", "paired_scores"],
+        "variance_components": ["variance_components"],
+        "verdicts": ["VERDICTS", "verdicts"],
+    },
+)

@@ -7,13 +7,7 @@ import pandas as pd
 
 from umdlib.labels import session
 from umdlib.protocols import coordinates_given
-from umdlib.scores.empty_rules import (
-    check_scores,
-    difference_limits,
-    higher_is_better,
-    score_limits,
-    with_empty_rule,
-)
+from umdlib.scores.empty_rules import check_scores, higher_is_better, with_empty_rule
 from umdlib.statistics import bootstrap
 
 _KEYS = ["session", "segmenter", "prompt", "step", "modality"]
@@ -158,14 +152,13 @@ def _differences(cases: pd.DataFrame, structural: str) -> pd.DataFrame:
 def _curve(matrix: pd.DataFrame, metric: str, n_resamples: int, rng: np.random.Generator) -> pd.DataFrame:
     """Means and gains of every column (modality, step) with their intervals."""
     counts = bootstrap.resample_counts(len(matrix), n_resamples, rng)
-    one, two = score_limits(metric), difference_limits(metric)
-    low, high = _intervals(matrix, counts, one, two)
+    low, high = _intervals(matrix, counts, metric, ("score", "difference"))
     gains = matrix * np.nan
     for modality, step in matrix.columns:
         before = [s for m, s in matrix.columns if m == modality and s < step]
         if before:
             gains[modality, step] = matrix[modality, step] - matrix[modality, max(before)]
-    gain_low, gain_high = _intervals(gains, counts, two, two and (2 * two[0], 2 * two[1]))
+    gain_low, gain_high = _intervals(gains, counts, metric, ("difference", "contrast"))
     table = matrix.columns.to_frame(index=False, name=["modality", "step"])
     table = table.assign(
         estimate=matrix.mean().to_numpy(),
@@ -179,16 +172,12 @@ def _curve(matrix: pd.DataFrame, metric: str, n_resamples: int, rng: np.random.G
     return table.sort_values(["modality", "step"], ignore_index=True)
 
 
-def _intervals(
-    matrix: pd.DataFrame,
-    counts: np.ndarray,
-    limits: tuple[float, float] | None,
-    difference_limits: tuple[float, float] | None,
-) -> np.ndarray:
-    """Interval of every column's mean, (2, columns); `difference` columns have limits of their own."""
+def _intervals(matrix: pd.DataFrame, counts: np.ndarray, metric: str, kinds: tuple[str, str]) -> np.ndarray:
+    """Interval of every column's mean, (2, columns); `difference` columns are of the second kind."""
     ends = np.empty((2, matrix.shape[1]))
     change = matrix.columns.get_level_values("modality") == "difference"
-    for part, bounds in ((change, difference_limits), (~change, limits)):
+    for part, kind in ((~change, kinds[0]), (change, kinds[1])):
+        bounds = bootstrap.value_bounds(metric, kind)
         ends[:, part] = bootstrap.mean_interval(matrix.to_numpy()[:, part], counts, bounds=bounds)
     return ends
 

@@ -65,6 +65,7 @@ class Settings:
     step: int | None = 0
 
     def __post_init__(self) -> None:
+        """Refuse settings that no comparison can have."""
         if self.test not in TESTS:
             raise unknown_name("test", self.test, TESTS)
         if not 0 < self.confidence < 1:

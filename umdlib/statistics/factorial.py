@@ -1,4 +1,4 @@
-"""The 3 × 2 design: one network trained on three diets, tested on two modalities.
+"""The 3 × 2 design: one network trained on structure, on PET or on both, tested on two modalities.
 
 UMD's gap is measured with networks that were trained on structure. With networks of one kind that
 were trained on structure only, on PET only, and on both, it splits, in every subject, into ::
@@ -6,24 +6,27 @@ were trained on structure only, on PET only, and on both, it splits, in every su
     PET | structural  -  CT | structural   =   PET | pet - CT | structural   +   PET | structural - PET | pet
     the gap                                =   modality effect               +   transfer effect
 
-(tested modality | training). The modality effect is what remains when each image is given to the
-network that knows it; the transfer effect is what was only not learned.
+(tested modality | trained on). The modality effect is what remains when each image is given to the
+network that was trained on it. It holds all that is harder about PET for such a network, and whatever
+the references, which are drawn on the structural image, hold against a mask that fits PET: the two
+are not told apart. The transfer effect is the price of another training.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from scipy.special import stdtrit
 
 from umdlib.errors import InputError
 from umdlib.labels import session as session_record
 from umdlib.scores.empty_rules import check_scores, score_limits, with_empty_rule
 from umdlib.statistics import bootstrap
 
-DIETS: dict[str, str] = {"structural": "structure only", "pet": "PET only", "both": "structure and PET"}
+TRAINED_ON: dict[str, str] = {"structural": "structure only", "pet": "PET only", "both": "structure and PET"}
 
 # Name -> signed cells (training, tested side), and what it says.
 CONTRASTS: dict[str, tuple[dict[tuple[str, str], int], str]] = {
@@ -72,7 +75,7 @@ def parts_of(segmenter: str, *, family: str = "clicknet") -> tuple[str, int] | N
     >>> parts_of("clicknet_both_1"), parts_of("clicknet_pet"), parts_of("threshold")
     (('both', 1), ('pet', 0), None)
     """
-    found = re.fullmatch(rf"{re.escape(family)}_({'|'.join(DIETS)})(?:_(\d+))?", segmenter)
+    found = re.fullmatch(rf"{re.escape(family)}_({'|'.join(TRAINED_ON)})(?:_(\d+))?", segmenter)
     return (found[1], int(found[2] or 0)) if found else None
 
 
@@ -93,7 +96,7 @@ def design_scores(
     Returns
     -------
     pandas.DataFrame
-        `session, subject, structure, diet, side` (``structural`` or ``pet``), `score`, `n_seeds`;
+        `session, subject, structure, trained_on, side` (``structural`` or ``pet``), `score`, `n_seeds`;
         empty where the table holds none of these networks. ``attrs["metric"]`` names the metric.
     """
     check_scores(scores, [metric])
@@ -105,7 +108,7 @@ def design_scores(
     if rows.empty:
         return pd.DataFrame(columns=_COLUMNS)
     rows = rows.assign(
-        diet=[p[0] for p in rows["parts"]],
+        trained_on=[p[0] for p in rows["parts"]],
         training_seed=[p[1] for p in rows["parts"]],
         side=np.where(rows["modality"].eq("PET"), "pet", "structural"),
     )
@@ -115,23 +118,23 @@ def design_scores(
     return table
 
 
-_COLUMNS = ["session", "subject", "structure", "diet", "side", "score", "n_seeds"]
+_COLUMNS = ["session", "subject", "structure", "trained_on", "side", "score", "n_seeds"]
 
 
 def _complete(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of one session on the seeds, subjects and structures that every cell has."""
-    cells = rows.groupby(["diet", "side"]).ngroups
-    per_seed = rows.groupby("training_seed")[["diet", "side"]].apply(lambda p: len(p.drop_duplicates()))
+    cells = rows.groupby(["trained_on", "side"]).ngroups
+    per_seed = rows.groupby("training_seed")[["trained_on", "side"]].apply(lambda p: len(p.drop_duplicates()))
     seeds = per_seed.index[per_seed.eq(cells)]
     rows = rows[rows["training_seed"].isin(seeds)]
     wide = rows.pivot_table(
         index=["session", "subject", "structure"],
-        columns=["diet", "side", "training_seed"],
+        columns=["trained_on", "side", "training_seed"],
         values="score",
         sort=False,
     )
     wide = wide.dropna()
-    means = wide.T.groupby(level=["diet", "side"]).mean().T
+    means = wide.T.groupby(level=["trained_on", "side"]).mean().T
     long = means.melt(ignore_index=False, value_name="score").reset_index()
     return long.assign(n_seeds=len(seeds))
 
@@ -149,12 +152,12 @@ def cells(scores: pd.DataFrame, *, by_structure: bool = False) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Index subject (and structure), columns (diet, side).
+        Index subject (and structure), columns (trained_on, side).
     """
     if len(scores["session"].unique()) > 1:
         raise InputError(f"Cells of one session, not of {', '.join(scores['session'].unique())}.")
     index = ["subject", "structure"] if by_structure else ["subject"]
-    return scores.pivot_table(index=index, columns=["diet", "side"], values="score", sort=False)
+    return scores.pivot_table(index=index, columns=["trained_on", "side"], values="score", sort=False)
 
 
 def design_table(scores: pd.DataFrame, *, n_resamples: int = 10_000, seed: int = 0) -> pd.DataFrame:
@@ -163,7 +166,7 @@ def design_table(scores: pd.DataFrame, *, n_resamples: int = 10_000, seed: int =
     Returns
     -------
     pandas.DataFrame
-        `session, diet, side, modality, estimate, ci_low, ci_high, n_subjects, n_seeds`.
+        `session, trained_on, side, modality, estimate, ci_low, ci_high, n_subjects, n_seeds`.
     """
     tables = []
     for name, part in scores.groupby("session", sort=False):
@@ -186,7 +189,7 @@ def design_table(scores: pd.DataFrame, *, n_resamples: int = 10_000, seed: int =
         )
     columns = [
         "session",
-        "diet",
+        "trained_on",
         "side",
         "modality",
         "estimate",
@@ -198,7 +201,7 @@ def design_table(scores: pd.DataFrame, *, n_resamples: int = 10_000, seed: int =
     if not tables:
         return pd.DataFrame(columns=columns)
     table = pd.concat(tables, ignore_index=True)[columns]
-    order = table["diet"].map({d: i for i, d in enumerate(DIETS)}) * 2 + table["side"].eq("pet")
+    order = table["trained_on"].map({d: i for i, d in enumerate(TRAINED_ON)}) * 2 + table["side"].eq("pet")
     sessions = table["session"].map({s: i for i, s in enumerate(table["session"].unique())})
     return table.iloc[np.lexsort([order, sessions])].reset_index(drop=True)
 
@@ -206,52 +209,42 @@ def design_table(scores: pd.DataFrame, *, n_resamples: int = 10_000, seed: int =
 def contrast_table(
     scores: pd.DataFrame, *, names: Sequence[str] = tuple(CONTRASTS), n_resamples: int = 10_000, seed: int = 0
 ) -> pd.DataFrame:
-    """Contrasts between the cells, within subjects: estimate, interval, sign-flip p-value.
+    """Contrasts between the cells, within subjects: estimate, interval and its p-value.
 
     Returns
     -------
     pandas.DataFrame
         `session, contrast, estimate, ci_low, ci_high, p_value, n_subjects, words`; a contrast
-        whose cells are not there has no row. Resamples are shared, so that in each of them the gap
-        is the sum of the modality and the transfer effect.
+        whose cells are not there has no row. The p-value is under 0.05 exactly where the interval leaves
+        out 0. Resamples are shared, so that in each of them the gap is the sum of the modality and the
+        transfer effect.
     """
     rows = []
+    metric = scores.attrs.get("metric", "dice")
     for session, part in scores.groupby("session", sort=False):
-        matrix = cells(part)
-        counts = bootstrap.resample_counts(len(matrix), n_resamples, np.random.default_rng(seed))
-        rng = np.random.default_rng(seed + 1)
-        for name in names:
-            weights, words = CONTRASTS[name]
-            if any(cell not in matrix for cell in weights):
-                continue
-            values = sum(w * matrix[cell].to_numpy() for cell, w in weights.items())[:, None]
-            values = np.round(values, 12)  # equal differences are equal
-            low, high = bootstrap.mean_interval(values, counts, bounds=_limits(weights, scores))
-            p_value, _ = bootstrap.sign_flip_p(values, n_resamples=n_resamples, rng=rng)
-            rows.append(
-                {
-                    "session": session,
-                    "contrast": name,
-                    "estimate": values.mean(),
-                    "ci_low": low[0],
-                    "ci_high": high[0],
-                    "p_value": p_value[0] if len(values) > 1 else np.nan,
-                    "n_subjects": len(values),
-                    "words": words,
-                }
-            )
+        for name, values in _contrasts(cells(part), names).items():
+            found = bootstrap.interval_of_mean(values, metric, n_resamples, seed, kind=_kind(name))
+            rows.append([session, name, *found, CONTRASTS[name][1]])
     columns = ["session", "contrast", "estimate", "ci_low", "ci_high", "p_value", "n_subjects", "words"]
     table = pd.DataFrame(rows, columns=columns)
-    table.attrs["metric"] = scores.attrs.get("metric", "dice")
+    table.attrs["metric"] = metric
     return table
 
 
-def _limits(weights: Mapping, scores: pd.DataFrame) -> tuple[float, float] | None:
-    """Smallest and largest possible value of a contrast; None where the metric has no limits."""
-    if score_limits(scores.attrs.get("metric", "dice")) is None:
-        return None
-    signed = list(weights.values())
-    return float(sum(w for w in signed if w < 0)), float(sum(w for w in signed if w > 0))
+def _contrasts(matrix: pd.DataFrame, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Value per subject of each contrast whose cells are there."""
+    found = {}
+    for name in names:
+        weights = CONTRASTS[name][0]
+        if all(cell in matrix for cell in weights):
+            values = sum(w * matrix[cell].to_numpy() for cell, w in weights.items())
+            found[name] = np.round(values, 12)  # equal differences are equal
+    return found
+
+
+def _kind(name: str) -> str:
+    """Whether a contrast is one difference, or one between two of them."""
+    return "difference" if len(CONTRASTS[name][0]) == 2 else "contrast"
 
 
 def learned_share(
@@ -282,7 +275,7 @@ def learned_share(
         if gap is None or transfer is None:
             continue
         counts = bootstrap.resample_counts(len(matrix), n_resamples, np.random.default_rng(seed))
-        limits = _limits(CONTRASTS["gap"][0], scores)
+        limits = bootstrap.value_bounds(scores.attrs.get("metric", "dice"))
         low, high = bootstrap.mean_interval(gap[:, None], counts, bounds=limits)
         row = {"session": session, "estimate": np.nan, "ci_low": np.nan, "ci_high": np.nan}
         if len(matrix) < 2:
@@ -336,15 +329,15 @@ def by_training_seed(
     Returns
     -------
     pandas.DataFrame
-        `session, diet, side, training_seed, score` (mean over subjects of means over structures).
+        `session, trained_on, side, training_seed, score` (mean over subjects of means over structures).
     """
     tables = []
     options = {"metric": metric, "empty": empty, "prompt": prompt, "step": step, "family": family}
     for seed, rows in _of_every_seed(scores, **options):
-        means = rows.groupby(["session", "diet", "side", "subject"], sort=False)["score"].mean()
-        means = means.groupby(["session", "diet", "side"], sort=False).mean().reset_index()
+        means = rows.groupby(["session", "trained_on", "side", "subject"], sort=False)["score"].mean()
+        means = means.groupby(["session", "trained_on", "side"], sort=False).mean().reset_index()
         tables.append(means.assign(training_seed=seed))
-    columns = ["session", "diet", "side", "training_seed", "score"]
+    columns = ["session", "trained_on", "side", "training_seed", "score"]
     return pd.concat(tables)[columns] if tables else pd.DataFrame(columns=columns)
 
 
@@ -374,11 +367,83 @@ def contrasts_by_training_seed(
     return pd.concat(tables, ignore_index=True)
 
 
+def contrasts_over_seeds(
+    scores: pd.DataFrame,
+    *,
+    metric: str = "dice",
+    empty: str = "drop",
+    prompt: str = "centre",
+    step: int = 0,
+    family: str = "clicknet",
+) -> pd.DataFrame:
+    """Contrasts with an interval for other subjects *and* other training seeds.
+
+    Subjects and seeds are crossed: every network segments every subject. Both are taken as drawn at
+    random, so that the interval speaks of the next subject and the next training.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `session, contrast, estimate, ci_low, ci_high, freedom, n_subjects, n_seeds`; no rows where
+        there is one seed. With two seeds that differ, the degrees of freedom are near one and the
+        interval is wide: that is what two trainings say.
+
+    Notes
+    -----
+    Two-way random effects, one observation a cell: the variance of the mean is
+    ``(MS_subject + max(MS_seed - MS_rest, 0)) / (n k)``, its degrees of freedom by Satterthwaite (1946),
+    https://doi.org/10.2307/3002019, as for readers and cases by Hillis (2007),
+    https://doi.org/10.1002/sim.2532. Student's t.
+    """
+    options = {"metric": metric, "empty": empty, "prompt": prompt, "step": step, "family": family}
+    of_seed = dict(_of_every_seed(scores, **options))
+    sessions = dict.fromkeys(name for rows in of_seed.values() for name in rows["session"].unique())
+    found = []
+    for session in sessions:
+        columns = {name: {} for name in CONTRASTS}
+        for seed, rows in of_seed.items():
+            matrix = cells(rows[rows["session"].eq(session)])
+            for name, values in _contrasts(matrix, tuple(CONTRASTS)).items():
+                columns[name][seed] = pd.Series(values, matrix.index)
+        for name, by_seed in columns.items():
+            table = pd.DataFrame(by_seed).dropna()
+            if table.shape[1] > 1 and len(table) > 1:
+                bounds = bootstrap.value_bounds(metric, _kind(name))
+                found.append([session, name, *_crossed(table.to_numpy(), bounds), *table.shape])
+    columns = ["session", "contrast", "estimate", "ci_low", "ci_high", "freedom", "n_subjects", "n_seeds"]
+    table = pd.DataFrame(found, columns=columns)
+    table.attrs["metric"] = metric
+    return table
+
+
+def _crossed(
+    values: np.ndarray, bounds: tuple[float, float] | None, *, confidence: float = 0.95
+) -> tuple[float, float, float, float]:
+    """Mean, interval and degrees of freedom of crossed random rows and columns."""
+    n, k = values.shape
+    mean, rows, columns = values.mean(), values.mean(axis=1), values.mean(axis=0)
+    ms_rows = k * rows.var(ddof=1)
+    ms_columns = n * columns.var(ddof=1)
+    rest = values - rows[:, None] - columns + mean
+    ms_rest = (rest**2).sum() / ((n - 1) * (k - 1))
+    extra = max(ms_columns - ms_rest, 0.0)
+    whole = ms_rows + extra
+    if whole <= 0:
+        return mean, mean, mean, float(n - 1)
+    parts = ms_rows**2 / (n - 1)
+    if extra > 0:
+        parts += ms_columns**2 / (k - 1) + ms_rest**2 / ((n - 1) * (k - 1))
+    freedom = whole**2 / parts
+    half = stdtrit(freedom, (1 + confidence) / 2) * np.sqrt(whole / (n * k))
+    low, high = bounds or (-np.inf, np.inf)
+    return mean, max(mean - half, low), min(mean + half, high), freedom
+
+
 def _of_every_seed(scores: pd.DataFrame, *, family: str, **options):
     """Each training seed of a family, and the design's scores of the networks with that seed."""
     seeds = {p[1] for s in scores["segmenter"].unique() if (p := parts_of(s, family=family))}
     for seed in sorted(seeds):
-        mine = {f"{family}_{d}" + (f"_{seed}" if seed else "") for d in DIETS}
+        mine = {f"{family}_{d}" + (f"_{seed}" if seed else "") for d in TRAINED_ON}
         rows = scores[scores["segmenter"].isin(mine)]
         yield seed, design_scores(rows, family=family, **options)
 

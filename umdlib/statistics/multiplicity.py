@@ -91,8 +91,8 @@ def adjust(
     Returns
     -------
     pandas.DataFrame
-        A copy with `p_holm`, `n_holm`, `p_bh`, `n_bh` (of another name, without the sizes). A p-value that could not be computed is in
-        no family, and a column that the table does not have is not a split.
+        A copy with `p_holm`, `n_holm`, `p_bh`, `n_bh` (of another name, without the sizes). A p-value
+        that could not be computed is in no family, and a column that the table does not have is not a split.
     """
     table = comparisons.copy()
     for short, rule, columns in (("holm", holm, within), ("bh", benjamini_hochberg, across)):

@@ -12,12 +12,14 @@ from scipy.special import expit, ndtr
 from umdlib.errors import InputError, unknown_name
 from umdlib.statistics.bootstrap import (
     bca_interval,
+    estimate_means,
     mean_interval,
     resample_counts,
     resampled_medians,
-    sign_flip_p,
     student_interval,
 )
+from umdlib.statistics.equivalence import equivalence_p, unseen_p
+from umdlib.statistics.permutation import sign_flip_p
 from umdlib.statistics.signed_rank import median_interval
 
 # Shapes of paired differences, in DSC; `draw` makes them.
@@ -27,10 +29,23 @@ SHAPES: dict[str, str] = {
     "structures": "mean of 13 correlated structures, each lost in a tenth of the cases",
     "skewed": "most subjects lose little, some much (beta)",
     "long tail": "exponential losses, cut at 1",
+    "log-normal": "log-normal losses, cut at 1",
     "unchanged or lower": "half of the subjects do not change at all",
     "found or lost": "45 % of the subjects lose the structure",
+    "15 % lost": "15 % of the subjects lose the structure",
     "rare failures": "5 % of the subjects lose the structure",
+    "10 % lose 0.3": "a tenth of the subjects loses 0.3, the others nothing",
+    "5 % lose 0.6": "a twentieth of the subjects loses 0.6, the others nothing",
 }
+# Share of the subjects that lose something, what they lose, spread of all others.
+_LOST = {
+    "found or lost": (0.45, 0.8, 0.03),
+    "15 % lost": (0.15, 0.8, 0.03),
+    "rare failures": (0.05, 0.8, 0.03),
+    "10 % lose 0.3": (0.1, 0.3, 0.01),
+    "5 % lose 0.6": (0.05, 0.6, 0.01),
+}
+_LOG_NORMAL = 0.05  # median loss
 INTERVALS: dict[str, str] = {
     "studentised": "studentised bootstrap",
     "bca": "BCa bootstrap",
@@ -38,7 +53,16 @@ INTERVALS: dict[str, str] = {
     "median bootstrap": "percentile bootstrap of the median",
     "order statistics": "order statistics, median",
 }
-_LOST = {"found or lost": 0.45, "rare failures": 0.05}
+MEAN_TESTS: dict[str, str] = {
+    "mean": "the reported interval inverted",
+    "permutation": "sign-flip",
+    "student": "Student's t",
+}
+EQUIVALENCE_RULES: dict[str, str] = {
+    "student": "two one-sided t tests",
+    "interval": "the 90 % interval inside the margin",
+    "reported": "the same, and no failure that could be hidden",
+}
 _BLOCK = 250  # cohorts that share their resamples
 
 
@@ -96,8 +120,10 @@ def type_one_error(
     x = correlated_differences(n_cohorts, n_subjects, n_structures, correlation=correlation, rng=rng)
     means, pooled = x.mean(axis=2), x.reshape(n_cohorts, -1)
     flips, _ = sign_flip_p(means.T, n_resamples=n_resamples, rng=rng)
+    counts = resample_counts(n_subjects, n_resamples, rng)
     each = np.sort(stats.ttest_1samp(x, 0, axis=1).pvalue, axis=1)
     p_values = {
+        "interval inverted, subjects": estimate_means(means.T, counts).p_value(),
         "sign-flip, subjects": flips,
         "Wilcoxon, subjects": stats.wilcoxon(means, axis=1, method="exact").pvalue,
         "t test, structures pooled": stats.ttest_1samp(pooled, 0, axis=1).pvalue,
@@ -106,6 +132,110 @@ def type_one_error(
         "any structure, Holm": each[:, 0] * n_structures,  # Holm's first step decides "any"
     }
     return _rates({name: p < 0.05 for name, p in p_values.items()}, "test")
+
+
+def false_alarms(
+    *,
+    sizes: Sequence[int] = (8, 12, 20, 48),
+    shapes: Sequence[str] = tuple(SHAPES),
+    n_cohorts: int = 1000,
+    n_resamples: int = 999,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Share of cohorts in which a test at 5 % finds a mean difference that is zero, by shape.
+
+    Parameters
+    ----------
+    sizes
+        Numbers of subjects.
+    shapes
+        Names in `SHAPES`; each is moved so that its mean is zero.
+    n_cohorts, n_resamples, seed
+        See `coverage`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `shape, n_subjects, test` (key of `MEAN_TESTS`), `rate, error, n_cohorts`. A sign-flip test
+        promises 5 % for symmetric shapes alone.
+    """
+    rng = np.random.default_rng(seed)
+    tables = []
+    for shape in shapes:
+        mean = truth(shape)[0]
+        bounds = (-1.0 - mean, 1.0 - mean)
+        for n in sizes:
+            hits = {name: [] for name in MEAN_TESTS}
+            for size in _blocks(n_cohorts):
+                values = np.clip(draw(shape, (n, size), rng), -1, 1) - mean
+                counts = resample_counts(n, n_resamples, rng)
+                hits["mean"].append(estimate_means(values, counts, bounds=bounds).p_value() < 0.05)
+                hits["permutation"].append(sign_flip_p(values, n_resamples=n_resamples, rng=rng)[0] < 0.05)
+                hits["student"].append(stats.ttest_1samp(values, 0).pvalue < 0.05)
+            rates = _rates({name: np.concatenate(h) for name, h in hits.items()}, "test")
+            tables.append(rates.assign(shape=shape, n_subjects=n))
+    columns = ["shape", "n_subjects", "test", "rate", "error", "n_cohorts"]
+    return pd.concat(tables, ignore_index=True)[columns]
+
+
+def equivalence_rates(
+    *,
+    margin: float = 0.02,
+    level: float = 0.85,
+    sizes: Sequence[int] = (8, 12, 20, 48, 150),
+    shapes: Sequence[str] = (
+        "10 % lose 0.3",
+        "5 % lose 0.6",
+        "rare failures",
+        "15 % lost",
+        "skewed",
+        "normal",
+    ),
+    n_cohorts: int = 1000,
+    n_resamples: int = 999,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Share of cohorts that are called equivalent, by shape, size and rule.
+
+    Parameters
+    ----------
+    margin
+        Largest difference that does not matter.
+    level
+        Mean score of the structural image, which a failing subject loses.
+    sizes, n_cohorts, n_resamples, seed
+        See `coverage`.
+    shapes
+        Names in `SHAPES`. Beside them stands ``no gap``: normal differences around zero with a standard
+        deviation of one margin, where equivalence is true and the rate is power.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `shape, n_subjects, rule` (key of `EQUIVALENCE_RULES`), `rate, error, n_cohorts, mean` (true), and
+        `equivalent`: whether that mean lies within the margin.
+    """
+    rng = np.random.default_rng(seed)
+    tables = []
+    for shape in (*shapes, "no gap"):
+        mean = truth(shape)[0] if shape in SHAPES else 0.0
+        for n in sizes:
+            hits = {name: [] for name in EQUIVALENCE_RULES}
+            for size in _blocks(n_cohorts):
+                found = draw(shape, (n, size), rng) if shape in SHAPES else rng.normal(0, margin, (n, size))
+                counts = resample_counts(n, n_resamples, rng)
+                estimate = estimate_means(np.clip(found, -1, 1), counts, bounds=(-1.0, 1.0))
+                inside = equivalence_p(estimate, margin)
+                unseen = unseen_p(estimate.mean, estimate.n, margin, np.array(level), level + estimate.mean)
+                t = (margin - np.abs(estimate.mean)) / estimate.error
+                hits["student"].append(stats.t.sf(t, n - 1) < 0.05)
+                hits["interval"].append(inside < 0.05)
+                hits["reported"].append((inside < 0.05) & (unseen < 0.05))
+            rates = _rates({name: np.concatenate(h) for name, h in hits.items()}, "rule")
+            same = abs(mean) < margin
+            tables.append(rates.assign(shape=shape, n_subjects=n, mean=mean, equivalent=same))
+    columns = ["shape", "n_subjects", "rule", "rate", "error", "n_cohorts", "mean", "equivalent"]
+    return pd.concat(tables, ignore_index=True)[columns]
 
 
 def _rates(hits: dict[str, np.ndarray], what: str) -> pd.DataFrame:
@@ -148,10 +278,13 @@ def draw(shape: str, size: tuple[int, int], rng: np.random.Generator) -> np.ndar
         return -rng.beta(0.8, 6, size)
     if shape == "long tail":
         return -np.minimum(rng.exponential(0.15, size), 1.0)
+    if shape == "log-normal":
+        return -np.minimum(_LOG_NORMAL * rng.lognormal(0, 1, size), 1.0)
     if shape == "unchanged or lower":
         return np.where(rng.random(size) < 0.5, 0.0, -rng.beta(1, 4, size))
-    lost = np.where(rng.random(size) < _LOST[shape], -0.8, 0.0)
-    return lost + rng.normal(0, 0.03, size)
+    share, loss, spread = _LOST[shape]
+    lost = np.where(rng.random(size) < share, -loss, 0.0)
+    return lost + rng.normal(0, spread, size)
 
 
 def truth(shape: str) -> tuple[float, float]:
@@ -172,11 +305,15 @@ def truth(shape: str) -> tuple[float, float]:
         return -0.8 / 6.8, -float(stats.beta.median(0.8, 6))
     if shape == "long tail":
         return -0.15 * (1 - np.exp(-1 / 0.15)), -0.15 * float(np.log(2))
+    if shape == "log-normal":
+        cut = -np.log(_LOG_NORMAL)
+        whole = _LOG_NORMAL * np.exp(0.5) * ndtr(cut - 1) + ndtr(-cut)
+        return -float(whole), -_LOG_NORMAL
     if shape == "unchanged or lower":
         return -0.1, np.nan
     # The lower hump holds less than half; the median is a quantile of the upper one.
-    lost = _LOST[shape]
-    return -0.8 * lost, float(0.03 * stats.norm.ppf((0.5 - lost) / (1 - lost)))
+    share, loss, spread = _LOST[shape]
+    return -loss * share, float(spread * stats.norm.ppf((0.5 - share) / (1 - share)))
 
 
 def _logit_normal_mean(centre: float, variance: float) -> float:
@@ -198,7 +335,7 @@ def ceiling(shape: str, n_subjects: int) -> float:
     """
     if shape not in _LOST:
         return 1.0
-    lost = _LOST[shape]
+    lost = _LOST[shape][0]
     return 1 - lost**n_subjects - (1 - lost) ** n_subjects
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from umdlib.errors import InputError
 from umdlib.labels import session as session_record
-from umdlib.scores.empty_rules import difference_limits, score_limits, with_empty_rule
+from umdlib.scores.empty_rules import with_empty_rule
 from umdlib.statistics import bootstrap
 from umdlib.statistics.pairs import condition, paired_differences, subject_means
 
@@ -78,15 +78,15 @@ def reference_means(
     found = []
     for (segmenter, name, modality), part in rows.groupby(["segmenter", "session", "modality"], sort=False):
         values = part.groupby("subject")["score"].mean().dropna().to_numpy()
-        low, high = _interval(values, n_resamples, seed, score_limits("dice"))
+        of_mean = bootstrap.interval_of_mean(values, "dice", n_resamples, seed, kind="score")
         found.append(
             {
                 "segmenter": segmenter,
                 "session": name,
                 "modality": modality,
-                "estimate": values.mean() if len(values) else np.nan,
-                "ci_low": low,
-                "ci_high": high,
+                "estimate": of_mean.estimate,
+                "ci_low": of_mean.low,
+                "ci_high": of_mean.high,
                 "n_subjects": len(values),
             }
         )
@@ -159,14 +159,14 @@ def excess_gap(
     if others.empty:
         return _empty(columns, reference, metric)
     others["excess"] = others["difference"] - others["reference_gap"]
-    one = difference_limits(metric)
-    limits = (2 * one[0], 2 * one[1]) if one else None  # of a difference of two differences
     found = []
     for key, part in others.groupby(list(by), sort=False):
         values = part.groupby("subject")[["difference", "reference_gap", "excess"]].mean()
-        low, high = _interval(values["excess"].to_numpy(), n_resamples, seed, limits)
+        of_mean = bootstrap.interval_of_mean(
+            values["excess"].to_numpy(), metric, n_resamples, seed, kind="contrast"
+        )
         gap, theirs, excess = values.mean()
-        found.append([*key, gap, theirs, excess, low, high, len(values), len(part)])
+        found.append([*key, gap, theirs, excess, of_mean.low, of_mean.high, len(values), len(part)])
     table = pd.DataFrame(found, columns=columns)
     table.attrs = {"reference": reference, "metric": metric}
     return table
@@ -208,9 +208,8 @@ def supervised_gap(
     matrix = subject_means(paired_differences(chosen, metric=metric, empty=empty), by)
     found = []
     for key, column in matrix.items():
-        values = column.dropna().to_numpy()
-        low, high = _interval(values, n_resamples, seed, difference_limits(metric))
-        found.append([*key, values.mean(), low, high, len(values)])
+        of_mean = bootstrap.interval_of_mean(column.to_numpy(), metric, n_resamples, seed)
+        found.append([*key, of_mean.estimate, of_mean.low, of_mean.high, of_mean.n_subjects])
     table = pd.DataFrame(found, columns=columns)
     theirs = _printed(printed).pivot(index="session", columns="modality", values="printed")
     lost = {
@@ -280,17 +279,6 @@ def _scored(scores: pd.DataFrame, segmenters: list[str] | None, metric: str, emp
     if rows.empty:
         return rows.assign(score=pd.Series(dtype=float))
     return rows.assign(score=with_empty_rule(rows, metric, empty))
-
-
-def _interval(
-    values: np.ndarray, n_resamples: int, seed: int, limits: tuple[float, float] | None
-) -> tuple[float, float]:
-    """95 % interval of a mean over subjects; NaN below two."""
-    if len(values) < 2:
-        return np.nan, np.nan
-    counts = bootstrap.resample_counts(len(values), n_resamples, np.random.default_rng(seed))
-    low, high = bootstrap.mean_interval(values[:, None], counts, bounds=limits)
-    return float(low[0]), float(high[0])
 
 
 def _in_order(table: pd.DataFrame) -> pd.DataFrame:

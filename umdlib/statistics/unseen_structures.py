@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from umdlib.labels import ORGANS
-from umdlib.scores.empty_rules import check_scores, difference_limits, with_empty_rule
+from umdlib.scores.empty_rules import check_scores, with_empty_rule
 from umdlib.statistics import bootstrap
 
 GROUPS = ("withheld", "trained", "withheld minus trained")
@@ -92,21 +92,20 @@ def cost_of_withholding(pairs: pd.DataFrame, *, n_resamples: int = 10_000, seed:
         A subject's value is its mean over the structures of the group.
     """
     found = []
-    one = difference_limits(pairs.attrs.get("metric", "dice"))
+    metric = pairs.attrs.get("metric", "dice")
     for session, part in pairs.groupby("session", sort=False):
         means = part.groupby(["subject", "withheld"])[["full", "fewer", "difference"]].mean()
         wide = means.unstack("withheld").dropna()
         if wide.empty or not {True, False} <= set(part["withheld"]):
             continue
-        counts = bootstrap.resample_counts(len(wide), n_resamples, np.random.default_rng(seed))
         change = {hidden: wide["difference", hidden].to_numpy() for hidden in (True, False)}
         for group, values, hidden in (
             (GROUPS[0], change[True], True),
             (GROUPS[1], change[False], False),
             (GROUPS[2], change[True] - change[False], None),
         ):
-            limits = one and (one if hidden is not None else (2 * one[0], 2 * one[1]))
-            low, high = bootstrap.mean_interval(values[:, None], counts, bounds=limits)
+            kind = "contrast" if hidden is None else "difference"
+            of_mean = bootstrap.interval_of_mean(values, metric, n_resamples, seed, kind=kind)
             of = part if hidden is None else part[part["withheld"].eq(hidden)]
             found.append(
                 {
@@ -114,9 +113,9 @@ def cost_of_withholding(pairs: pd.DataFrame, *, n_resamples: int = 10_000, seed:
                     "group": group,
                     "full": np.nan if hidden is None else wide["full", hidden].mean(),
                     "fewer": np.nan if hidden is None else wide["fewer", hidden].mean(),
-                    "estimate": values.mean(),
-                    "ci_low": low[0],
-                    "ci_high": high[0],
+                    "estimate": of_mean.estimate,
+                    "ci_low": of_mean.low,
+                    "ci_high": of_mean.high,
                     "n_structures": of["structure"].nunique(),
                     "n_subjects": len(wide),
                 }
@@ -133,5 +132,5 @@ def cost_of_withholding(pairs: pd.DataFrame, *, n_resamples: int = 10_000, seed:
         "n_subjects",
     ]
     table = pd.DataFrame(found, columns=columns)
-    table.attrs["metric"] = pairs.attrs.get("metric", "dice")
+    table.attrs["metric"] = metric
     return table

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pandas as pd
 
-from umdlib.labels import MODALITIES, session
-from umdlib.tables.modality_table import MARKS, metric_title, structure_title
+from umdlib.labels import MODALITIES
+from umdlib.tables.modality_table import MARKS, structure_title
 
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -162,12 +162,12 @@ def with_footnotes(table: pd.DataFrame, column: str = "note") -> tuple[pd.DataFr
     return shown, " ".join(f"{m} {n.rstrip('.')}." for n, m in marks.items())
 
 
-def said_table(sentence: str) -> str:
-    """A table of one cell that says why there is no other: a numbered table stays a table.
+def reason_table(sentence: str) -> str:
+    """One-cell table with the reason why there are no rows.
 
     Examples
     --------
-    >>> print(said_table("No specialist was scored."))
+    >>> print(reason_table("No specialist was scored."))
     | |
     |:--|
     | No specialist was scored. |
@@ -185,7 +185,7 @@ def laid_out(table: pd.DataFrame, layout: Callable[[pd.DataFrame], pd.DataFrame]
     |:--|
     | No pairs. |
     """
-    return markdown_table(layout(table)) if len(table) else said_table(none)
+    return markdown_table(layout(table)) if len(table) else reason_table(none)
 
 
 def cell_text(cell: pd.Series, *, decimals: int = 3, form: str = "mean") -> str:
@@ -333,64 +333,23 @@ def comparison_table(
 
     if detail == "effects":
         table["median"] = spans("median", "median_low", "median_high")
+        table["p (median)"] = [p_text(v) for v in comparisons["p_median"]]
         table["Hodges–Lehmann"] = spans("hl", "hl_low", "hl_high")
         for column, title in (("rank_biserial", "rank-biserial"), ("d_z", "d_z")):
             table[title] = [number(v, 2, sign=True) for v in comparisons[column]]
-        table["p (equivalence)"] = [p_text(v) for v in comparisons["p_tost"]]
+        table["p (within the margin)"] = [p_text(v) for v in comparisons["p_equivalence"]]
+        table["verdict"] = comparisons["verdict"].to_numpy()
         smallest = comparisons["smallest_detectable"]
         table["detectable"] = [number(v, metric_decimals) for v in smallest]
     else:
         table["mean difference [95 %]"] = spans("estimate", "ci_low", "ci_high")
         for column, title in (
-            ("p_permutation", "p (sign-flip)"),
-            ("p_wilcoxon", "p (Wilcoxon)"),
+            ("p_mean", "p"),
             ("p_holm", "p (Holm)"),
             ("p_bh", "p (BH)"),
+            ("p_permutation", "p (sign-flip)"),
+            ("p_wilcoxon", "p (Wilcoxon)"),
         ):
             table[title] = [p_text(v) for v in comparisons[column]]
     table["note"] = comparisons["note"].fillna("").to_numpy()
     return table if table["note"].ne("").any() else table.drop(columns="note")
-
-
-def sentences(overall: pd.DataFrame) -> str:
-    """What comparisons over all structures say, one Markdown list item per segmenter.
-
-    Parameters
-    ----------
-    overall
-        From `umdlib.statistics.comparison.compare` by session and segmenter, of one session.
-
-    Returns
-    -------
-    str
-        Each item says which of three holds: PET is lower or higher (p under 0.05 after
-        Benjamini-Hochberg over the segmenters), the same within the margin (equivalence test), or
-        undecided; with estimate, interval, numbers of subjects and pairs.
-    """
-    return "\n".join(_sentence(row, overall.attrs) for _, row in overall.iterrows())
-
-
-def _sentence(row: pd.Series, attrs: Mapping) -> str:
-    """One list item."""
-    name = f"- **{row['segmenter']}**"
-    if not np.isfinite(row["estimate"]):
-        return f"{name}: {row['note']}."
-    structural = session(row["session"]).structural
-    metric, margin = metric_title(attrs.get("metric", "dice")), attrs.get("margin", 0.02)
-    size = interval(row["estimate"], row["ci_low"], row["ci_high"])
-    n = f"n = {count(row['n_subjects'], 'subject')}, {count(row['n_pairs'], 'pair')}"
-    if np.isfinite(row["ci_low"]):
-        said = f"mean difference and 95 % interval {size}; {n}"
-    else:
-        said = f"difference {size} {metric}; {n}"
-    if np.isfinite(row["p_bh"]):
-        said += f"; p = {p_text(row['p_bh'])} (family of {row['n_bh']:.0f})".replace("= <", "<")
-    if row["p_bh"] < 0.05:
-        word = "higher" if row["estimate"] > 0 else "lower"
-        verdict = f"{metric} is {word} on PET than on {structural}"
-    elif row["equivalent"]:
-        verdict = f"{metric} is the same on PET and {structural} within ±{margin:g}"
-    else:
-        verdict = f"undecided between a difference and none within ±{margin:g} {metric}"
-    note = f" ({row['note']})" if row["note"] else ""
-    return f"{name}: {verdict}; {said}.{note}"

@@ -13,10 +13,15 @@ from umdlib.statistics.comparison import TESTS
 # Thresholds of the marks: UMD, captions of tables 1 and 2.
 MARKS: tuple[tuple[float, str, str], ...] = ((0.0001, "sig-4", "‡"), (0.01, "sig-2", "†"))
 
-CORRECTIONS: dict[str, tuple[str, str]] = {
-    "none": ("p_value", "uncorrected"),
-    "holm": ("p_holm", "Holm-corrected within each segmenter"),
-    "bh": ("p_bh", "Benjamini-Hochberg-corrected across segmenters"),
+CORRECTIONS: dict[str, str] = {
+    "none": "uncorrected",
+    "holm": "Holm-corrected within each segmenter",
+    "bh": "Benjamini-Hochberg-corrected across segmenters",
+}
+# Of each form: estimate whose sign says which modality is better, and columns of its own test.
+_FORMS: dict[str, tuple[str, dict[str, str]]] = {
+    "mean": ("estimate", {"none": "p_value", "holm": "p_holm", "bh": "p_bh"}),
+    "median": ("median", {"none": "p_median", "holm": "p_median_holm", "bh": "p_median_bh"}),
 }
 
 METRIC_TITLES: dict[str, str] = {
@@ -85,7 +90,8 @@ def modality_table(
     overall
         The same by session and segmenter: adds the row *All structures*.
     form
-        ``mean``: mean (SD) as in UMD; ``median``: median (Q1-Q3) as in SegAnyPET.
+        ``mean``: mean (SD) as in UMD, marked by the table's test; ``median``: median (Q1-Q3) as in
+        SegAnyPET, marked by the sign test of the median difference.
     correction
         Name in `CORRECTIONS`: which p-value gives the marks.
 
@@ -106,8 +112,8 @@ def modality_table(
     """
     if correction not in CORRECTIONS:
         raise unknown_name("correction", correction, CORRECTIONS)
-    if form not in ("mean", "median"):
-        raise unknown_name("form", form, ("mean", "median"))
+    if form not in _FORMS:
+        raise unknown_name("form", form, _FORMS)
     structural = session(session_name).structural
     rows = comparisons[comparisons["session"].eq(session_name)]
     if rows.empty:
@@ -116,14 +122,13 @@ def modality_table(
     if overall is not None:
         extra = overall[overall["session"].eq(session_name)].assign(structure="all")
         if correction == "holm":  # over structures, of which this row has one: over segmenters here
-            extra = extra.assign(p_holm=extra["p_bh"])
+            extra = extra.assign(p_holm=extra["p_bh"], p_median_holm=extra["p_median_bh"])
             across = int(extra["n_bh"].max()) if len(extra) else 0
         rows = pd.concat([rows, extra], ignore_index=True)
     metric = comparisons.attrs.get("metric", "dice")
-    p_column = CORRECTIONS[correction][0]
     larger = higher_is_better(metric) if is_directed(metric) else None
     cells = [
-        _cell(row, side, structural, form, p_column, larger)
+        _cell(row, side, structural, form, correction, larger)
         for _, row in rows.iterrows()
         for side in ("structural", "pet")
     ]
@@ -136,13 +141,14 @@ def modality_table(
 
 
 def _cell(
-    row: pd.Series, side: str, structural: str, form: str, p_column: str, larger: bool | None
+    row: pd.Series, side: str, structural: str, form: str, correction: str, larger: bool | None
 ) -> dict[str, object]:
     """One cell: a modality of one segmenter on one structure."""
     value, low, high = _summary(row, side, form)
-    favoured = "pet" if (row["estimate"] > 0) == larger else "structural"
-    better = larger is not None and side == favoured and row["estimate"] != 0
-    marks = [_mark(row[name]) if better else "" for name in (p_column, "p_value")]
+    change, columns = _FORMS[form]
+    favoured = "pet" if (row[change] > 0) == larger else "structural"
+    better = larger is not None and side == favoured and row[change] != 0
+    marks = [_mark(row[columns[name]]) if better else "" for name in (correction, "none")]
     alone = {"structural": "pet_only", "pet": "structural_only"}[side]
     modality = structural if side == "structural" else "PET"
     state = "" if np.isfinite(value) else _state(str(row.get("note", "")), side)
@@ -156,7 +162,7 @@ def _cell(
         "n_subjects": int(row["n_subjects"]),
         "n_pairs": int(row["n_pairs"]),
         "n_failed": row.get(alone, np.nan) + row.get("neither", np.nan),
-        "p": row[p_column],
+        "p": row[columns[correction]],
         "mark": marks[0],
         "mark_uncorrected": marks[1],
         "state": state,
@@ -206,7 +212,8 @@ def _legend(attrs: dict, structural: str, sizes: list[int], across: int) -> str:
     `sizes` of the families of p-values; `across` how many segmenters the last row is corrected for.
     """
     form = "mean (SD)" if attrs["form"] == "mean" else "median (Q1–Q3)"
-    test, correction = TESTS[attrs.get("test", "permutation")], CORRECTIONS[attrs["correction"]][1]
+    test = TESTS["median" if attrs["form"] == "median" else attrs.get("test", "mean")]
+    correction = CORRECTIONS[attrs["correction"]]
     if sizes:
         correction += f" (families of {' or '.join(map(str, sizes))} structures)"
     if across > 1:
@@ -215,7 +222,8 @@ def _legend(attrs: dict, structural: str, sizes: list[int], across: int) -> str:
         correction += "; in brackets what the uncorrected p-value would give"
     metric, empty = metric_title(attrs.get("metric", "dice")), attrs.get("empty", "drop")
     return (
-        f"{metric}, {form} over subjects, on pairs scored in both {structural} and PET. "
+        f"{metric}, {form} over subjects, on pairs scored in both {structural} and PET; n counts them. In the row "
+        f"of all structures each structure counts the same, whoever lacks it. "
         f"† p < 0.01, ‡ p < 0.0001 at the better modality of a pair: {test}, {correction}. "
         f"Bold: best segmenter of the row. Failed: no prediction, an empty one, or DSC under "
         f"{attrs.get('failure_below', 0.1):g}. "

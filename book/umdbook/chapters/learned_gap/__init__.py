@@ -1,1 +1,52 @@
 """The chapter on the learned gap."""
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach(
+    __name__,
+    submod_attrs={
+        "figures": ["class_boxes", "design_plot", "domain_plot", "effect_plot", "withheld_plot"],
+        "runs": [
+            "ARCHITECTURES",
+            "FAMILY",
+            "FEWER",
+            "FULL",
+            "NO_CURVE",
+            "NO_FEWER",
+            "NO_SMALL",
+            "NO_WEIGHTS",
+            "ONE_ARCHITECTURE",
+            "ONE_GROUP",
+            "ONE_SEED",
+            "beside",
+            "by_architecture",
+            "compared",
+            "costs",
+            "exposure",
+            "exposure_words",
+            "logs",
+            "read",
+            "released",
+            "seed_sentence",
+            "withheld_structures",
+            "with_further",
+        ],
+        "tables": [
+            "ABSENT",
+            "NO_DOMAINS",
+            "TITLES",
+            "WORDS",
+            "answer",
+            "architecture_layout",
+            "architecture_words",
+            "both_layout",
+            "contrast_layout",
+            "design_layout",
+            "domain_layout",
+            "domain_sentence",
+            "seed_layout",
+            "withheld_layout",
+            "withheld_words",
+        ],
+    },
+)

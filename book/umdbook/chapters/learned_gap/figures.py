@@ -1,4 +1,4 @@
-"""Figures of trained networks: loss curves, the 3 × 2 design, class boxes, domains, new targets."""
+"""Figures of trained networks: the 3 × 2 design, class boxes, domains, new targets."""
 
 from __future__ import annotations
 
@@ -10,50 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from umdlib.figures.style import GREY, axes, legend_below, rows_down
+from umdlib.figures.training import LOOKS
 from umdlib.labels import MODALITIES, session
 from umdlib.scores.empty_rules import score_limits
-from umdlib.statistics.factorial import DIETS
+from umdlib.statistics.factorial import TRAINED_ON
 from umdlib.tables import metric_title, structure_title
-
-# A training has the colour of what it saw.
-DIET_LOOKS: dict[str, dict[str, str]] = {
-    "structural": {"color": "#0072b2", "marker": "o"},
-    "pet": {"color": "#d55e00", "marker": "D"},
-    "both": {"color": "#000000", "marker": "s"},
-}
-
-
-def diet_curves(logs: Mapping[str, pd.DataFrame], *, y: str = "loss", ax: Axes | None = None) -> Axes:
-    """A column of each network's log against the step.
-
-    Parameters
-    ----------
-    logs
-        Diet -> log, see `umdlib.training.promptable.COLUMNS`.
-    y
-        Column: ``loss``, ``dice_first`` or ``dice_last``.
-    ax
-        Axes to draw on; None makes them.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        The thin line is the log; the thick one its running mean over five reports.
-    """
-    ax = axes(ax, figsize=(5.6, 3.6))
-    for diet, log in logs.items():
-        look = DIET_LOOKS[diet]
-        ax.plot(log["step"], log[y], color=look["color"], lw=0.6, alpha=0.45)
-        mean = log[y].rolling(5, min_periods=1, center=True).mean()
-        ax.plot(log["step"], mean, color=look["color"], label=DIETS[diet])
-    ax.set_xlabel("step")
-    titles = {
-        "loss": "loss",
-        "dice_first": "DSC after the first click",
-        "dice_last": "DSC after the last click",
-    }
-    ax.set_ylabel(titles.get(y, y))
-    return ax
 
 
 def design_plot(
@@ -84,14 +45,14 @@ def design_plot(
     matplotlib.axes.Axes
     """
     ax = axes(ax, figsize=(4.6, 3.9))
-    for n, diet in enumerate(d for d in DIETS if d in set(table["diet"])):
-        part = table[table["diet"].eq(diet)]
+    for n, trained_on in enumerate(d for d in TRAINED_ON if d in set(table["trained_on"])):
+        part = table[table["trained_on"].eq(trained_on)]
         x = part["side"].eq("pet").to_numpy() + 0.05 * (n - 1)
-        look = DIET_LOOKS[diet]
+        look = LOOKS[trained_on]
         ax.vlines(x, part["ci_low"], part["ci_high"], color=look["color"], lw=1.8)
-        ax.plot(x, part["estimate"], label=DIETS[diet], ms=7, **look)
+        ax.plot(x, part["estimate"], label=TRAINED_ON[trained_on], ms=7, **look)
         if seeds is not None:
-            mine = seeds[seeds["diet"].eq(diet)]
+            mine = seeds[seeds["trained_on"].eq(trained_on)]
             spots = mine["side"].eq("pet") + 0.05 * (n - 1) + 0.07
             ax.scatter(spots, mine["score"], s=14, marker="_", color=look["color"], lw=1.6)
     structural = session(table["session"].iloc[0]).structural
@@ -209,12 +170,12 @@ def domain_plot(table: pd.DataFrame, titles: Mapping[str, str], *, ax: Axes | No
     """
     ax = axes(ax, figsize=(7.2, 4.0))
     metric = table.attrs.get("metric", "dice")
-    table = table.groupby(["domain", "diet", "modality", "number"])["score"].mean().reset_index()
+    table = table.groupby(["domain", "trained_on", "modality", "number"])["score"].mean().reset_index()
     shown = [d for d in titles if d in set(table["domain"])]
-    groups = [(d, pet) for d in DIETS for pet in (False, True)]
-    for n, (diet, pet) in enumerate(groups):
-        look, dx = DIET_LOOKS[diet], 0.12 * (n - (len(groups) - 1) / 2)
-        mine = table[table["diet"].eq(diet) & table["modality"].eq("PET").eq(pet)]
+    groups = [(d, pet) for d in TRAINED_ON for pet in (False, True)]
+    for n, (trained_on, pet) in enumerate(groups):
+        look, dx = LOOKS[trained_on], 0.12 * (n - (len(groups) - 1) / 2)
+        mine = table[table["trained_on"].eq(trained_on) & table["modality"].eq("PET").eq(pet)]
         face = "white" if pet else look["color"]
         for x, domain in enumerate(shown):
             values = mine.loc[mine["domain"].eq(domain), "score"]
@@ -223,7 +184,7 @@ def domain_plot(table: pd.DataFrame, titles: Mapping[str, str], *, ax: Axes | No
     ax.set_xticks(range(len(shown)), [titles[d] for d in shown])
     ax.set_ylim(score_limits(metric))
     ax.set_ylabel(f"mean {metric_title(metric)} over structures")
-    handles = [Line2D([], [], ls="none", label=f"trained on {DIETS[d]}", **DIET_LOOKS[d]) for d in DIETS]
+    handles = [Line2D([], [], ls="none", label=f"trained on {TRAINED_ON[d]}", **LOOKS[d]) for d in TRAINED_ON]
     handles += [
         Line2D([], [], ls="none", marker="o", color=GREY, label="tested on structure"),
         Line2D([], [], ls="none", marker="o", mec=GREY, mfc="white", color=GREY, label="tested on PET"),
@@ -253,7 +214,7 @@ def withheld_plot(pairs: pd.DataFrame, *, legend: bool = True, ax: Axes | None =
     means = pairs.groupby("structure", sort=False)[["withheld", "full", "fewer"]].mean()
     means = means.sort_values(["withheld", "full"], ascending=[False, True], kind="stable")
     ax = axes(ax, figsize=(7.0, 1.2 + 0.32 * len(means)))
-    y, look = np.arange(len(means)), DIET_LOOKS["pet"]
+    y, look = np.arange(len(means)), LOOKS["pet"]
     ax.hlines(y, means["full"], means["fewer"], color=GREY, lw=1.4)
     ax.plot(means["full"], y, ls="none", ms=7, label="trained on all structures", **look)
     ax.plot(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from umdlib.scores import table as score_tables
-from umdlib.statistics.factorial import DIETS, contrast_table, parts_of
+from umdlib.statistics.factorial import TRAINED_ON, contrast_table, parts_of
 from umdlib.tables.markdown import number
 from umdlib.training.sessions import NETWORKS
 from umdlib.weights import card
@@ -40,7 +40,7 @@ ONE_ARCHITECTURE = (
     "one, `sam_med3d_small_*` the other."
 )
 ONE_SEED = (
-    "This run holds networks of one training seed per diet: nothing to compare. `umdlib train "
+    "This run holds networks of one training seed per modality: nothing to compare. `umdlib train "
     "promptable --seed N` makes others, and `clicknet:FOLDER/NAME.json` is such a network's name "
     "(`sam_med3d_small:FOLDER/NAME.json` of the other architecture)."
 )
@@ -66,7 +66,7 @@ def released(family: str = FAMILY) -> list[str]:
     >>> all(parts_of(name) for name in released())
     True
     """
-    order = {diet: n for n, diet in enumerate(DIETS)}
+    order = {trained_on: n for n, trained_on in enumerate(TRAINED_ON)}
     found = [(parts_of(n, family=family), n) for n in card.names()]
     return [n for p, n in sorted((f for f in found if f[0]), key=lambda f: (f[0][1], order[f[0][0]]))]
 

@@ -7,11 +7,18 @@ import pandas as pd
 
 from umdlib.labels import session
 from umdlib.scores.empty_rules import higher_is_better, is_directed
-from umdlib.statistics.factorial import DIETS
+from umdlib.statistics.factorial import TRAINED_ON
 from umdlib.statistics.unseen_structures import GROUPS
 from umdlib.tables.markdown import interval, number, p_text
 from umdlib.tables.modality_table import metric_title, session_title
+from umdlib.training.domains import DOMAINS
 
+NO_DOMAINS = (
+    "This run holds no scores of shifted cohorts: they are computed where the segmenters of the run "
+    "include the three networks."
+)
+TITLES = {name: d.title for name, d in DOMAINS.items()}
+WORDS = {name: d.words for name, d in DOMAINS.items()}
 ABSENT = (
     "This run's score table holds none of the three networks, so there is nothing to show here. "
     "They are segmenters like any other: name `clicknet_structural`, `clicknet_pet` and "
@@ -24,9 +31,9 @@ def design_layout(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for name, part in table.groupby("session", sort=False):
         structural = session(name).structural
-        for diet, cells in part.groupby("diet", sort=False):
+        for trained_on, cells in part.groupby("trained_on", sort=False):
             at = cells.set_index("side")
-            row = {"Session": session_title(name), "Trained on": DIETS[diet]}
+            row = {"Session": session_title(name), "Trained on": TRAINED_ON[trained_on]}
             for side, title in (("structural", "the structural image"), ("pet", "PET")):
                 row[f"Tested on {title}"] = _cell(at.loc[side]) if side in at.index else "–"
             row["n"] = str(int(cells["n_subjects"].max()))
@@ -63,6 +70,28 @@ def seed_layout(contrasts: pd.DataFrame) -> pd.DataFrame:
     """
     table = _side_by_side(contrasts, "training_seed")
     return table.rename(columns={n: f"Training seed {n}" for n in contrasts["training_seed"].unique()})
+
+
+def both_layout(contrasts: pd.DataFrame) -> pd.DataFrame:
+    """Contrasts with intervals over subjects and training seeds.
+
+    Parameters
+    ----------
+    contrasts
+        From `umdlib.statistics.factorial.contrasts_over_seeds`.
+    """
+    return pd.DataFrame(
+        {
+            "Session": [session_title(s) for s in contrasts["session"]],
+            "Contrast": contrasts["contrast"],
+            f"Difference in {_metric(contrasts)}": [
+                interval(r.estimate, r.ci_low, r.ci_high) for r in contrasts.itertuples()
+            ],
+            "degrees of freedom": [number(v, 1) for v in contrasts["freedom"]],
+            "subjects": [str(n) for n in contrasts["n_subjects"]],
+            "trainings": [str(n) for n in contrasts["n_seeds"]],
+        }
+    )
 
 
 def architecture_layout(contrasts: pd.DataFrame) -> pd.DataFrame:
@@ -177,16 +206,16 @@ def domain_layout(changes: pd.DataFrame, titles: dict[str, str], words: dict[str
     """
     rows = []
     for domain in (d for d in titles if d in set(changes["domain"])):
-        at = changes[changes["domain"].eq(domain)].set_index(["diet", "modality"])
-        for n, diet in enumerate(d for d in DIETS if d in at.index.get_level_values("diet")):
+        at = changes[changes["domain"].eq(domain)].set_index(["trained_on", "modality"])
+        for n, trained_on in enumerate(d for d in TRAINED_ON if d in at.index.get_level_values("trained_on")):
             row = {"Domain": titles[domain], "Differs in": words[domain]}
             row = row if n == 0 else dict.fromkeys(row, "")
-            row["Trained on"] = DIETS[diet]
+            row["Trained on"] = TRAINED_ON[trained_on]
             for modality in dict.fromkeys(changes["modality"]):
-                if (diet, modality) not in at.index:
+                if (trained_on, modality) not in at.index:
                     row |= {f"{modality}: {_metric(changes)}": "–", f"{modality}: change": "–"}
                     continue
-                here = at.loc[(diet, modality)]
+                here = at.loc[(trained_on, modality)]
                 told = np.isfinite(here["change"])
                 row[f"{modality}: {_metric(changes)}"] = number(here["score"])
                 row[f"{modality}: change"] = (
@@ -260,3 +289,48 @@ def _cell(row: pd.Series) -> str:
 
 def _change(row: pd.Series) -> str:
     return interval(row["estimate"], row["ci_low"], row["ci_high"])
+
+
+def domain_sentence(changes: pd.DataFrame) -> str:
+    """The lowest change and the highest outside the domain, with their intervals.
+
+    Parameters
+    ----------
+    changes
+        From `domain_changes`.
+    """
+    if changes.empty:
+        return NO_DOMAINS
+    home = np.array([_home(r.trained_on, r.modality) for r in changes.itertuples()])
+    seen = changes[changes["change"].notna() & home]
+    if seen.empty:
+        return "No network was tested both inside and outside its domain."
+    metric = changes.attrs.get("metric", "dice")
+    lowest, highest = seen.loc[seen["change"].idxmin()], seen.loc[seen["change"].idxmax()]
+    ends = [(lowest, "at its lowest"), (highest, "at its highest")]
+    if is_directed(metric):
+        words = ("at worst", "at best") if higher_is_better(metric) else ("at best", "at worst")
+        ends = sorted(zip((lowest, highest), words, strict=True), key=lambda end: end[1] != "at worst")
+    ends_told = " and ".join(f"{_place(row)} {word}" for row, word in ends[: min(2, len(seen))])
+    text = (
+        f"On a modality that a network was trained on, leaving the training's own simulator changes "
+        f"its mean {metric_title(metric)} by {ends_told} (the ends of {len(seen)} changes, n = "
+        f"{int(seen['n_subjects'].min())} subjects; 95 % intervals of each alone, not corrected for "
+        "their number)."
+    )
+    moved = (lowest["ci_high"] < 0) or (highest["ci_low"] > 0)
+    return text + (" *Unseen subjects* and *unseen conditions* are two questions." if moved else "")
+
+
+def _place(row: pd.Series) -> str:
+    """A change with where it was seen."""
+    value = interval(row["change"], row["ci_low"], row["ci_high"])
+    return (
+        f"{value} ({DOMAINS[row['domain']].title.lower()}, trained on {TRAINED_ON[row['trained_on']]}, tested on "
+        f"{row['modality']})"
+    )
+
+
+def _home(trained_on: str, modality: str) -> bool:
+    """Whether a modality was seen in a training."""
+    return trained_on == "both" or (trained_on == "pet") == (modality == "PET")

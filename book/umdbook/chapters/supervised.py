@@ -1,13 +1,16 @@
-"""Layouts of supervised references: table 3's row, quartiles, excess gaps, costs of training."""
+"""Tables, sentences and a figure of the chapter on supervised references."""
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
+from umdlib.figures.style import axes, legend_below, rows_down, segmenter_style
 from umdlib.scores.empty_rules import higher_is_better, is_directed
-from umdlib.statistics import reference_gap as supervised
+from umdlib.statistics import reference_gap
 from umdlib.tables.markdown import interval, number
-from umdlib.tables.modality_table import session_title, structure_title
+from umdlib.tables.modality_table import metric_title, session_title, structure_title
 
 
 def reference_layout(means: pd.DataFrame) -> pd.DataFrame:
@@ -21,7 +24,7 @@ def reference_layout(means: pd.DataFrame) -> pd.DataFrame:
     rows = means.assign(own=[_bounded(r.estimate, r.ci_low, r.ci_high) for r in means.itertuples()])
     return pd.DataFrame(
         {
-            "reference": rows["segmenter"].map(supervised.title),
+            "reference": rows["segmenter"].map(reference_gap.title),
             "session": rows["session"].map(session_title),
             "modality": rows["modality"],
             "mean DSC here [95 %]": rows["own"],
@@ -43,7 +46,7 @@ def quartile_layout(table: pd.DataFrame, session: str) -> pd.DataFrame:
     """
     rows = table[table["session"].eq(session)]
     names = [
-        supervised.title(r.segmenter) + (f" ({r.points}p)" if r.points else "") for r in rows.itertuples()
+        reference_gap.title(r.segmenter) + (f" ({r.points}p)" if r.points else "") for r in rows.itertuples()
     ]
     cells = [f"{number(r.median)} ({number(r.q1)}–{number(r.q3)})" for r in rows.itertuples()]
     rows = rows.assign(name=names, cell=cells)
@@ -65,7 +68,7 @@ def gap_layout(gaps: pd.DataFrame) -> pd.DataFrame:
     """
     return pd.DataFrame(
         {
-            "reference": gaps["segmenter"].map(supervised.title),
+            "reference": gaps["segmenter"].map(reference_gap.title),
             "session": gaps["session"].map(session_title),
             "PET − structural [95 %]": [interval(r.estimate, r.ci_low, r.ci_high) for r in gaps.itertuples()],
             "n": gaps["n_subjects"],
@@ -85,7 +88,7 @@ def excess_layout(excess: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "session": excess["session"].map(session_title),
-            "segmenter": excess["segmenter"].map(supervised.title),
+            "segmenter": excess["segmenter"].map(reference_gap.title),
             "gap": [number(v, sign=True) for v in excess["gap"]],
             "reference's gap": [number(v, sign=True) for v in excess["reference_gap"]],
             "excess [95 %]": [interval(r.estimate, r.ci_low, r.ci_high) for r in excess.itertuples()],
@@ -97,7 +100,7 @@ def excess_layout(excess: pd.DataFrame) -> pd.DataFrame:
 
 def excess_words(excess: pd.DataFrame) -> str:
     """One Markdown item per segmenter: what is left of its gap beside the reference's."""
-    lines, name = [], supervised.title(excess.attrs.get("reference") or "the reference")
+    lines, name = [], reference_gap.title(excess.attrs.get("reference") or "the reference")
     metric = excess.attrs.get("metric", "dice")
     below, above = "PET costs it more than the reference", "PET costs it less than the reference"
     if not is_directed(metric):
@@ -112,7 +115,7 @@ def excess_words(excess: pd.DataFrame) -> str:
         else:
             verdict = "cannot be told from the reference" if r.ci_low == r.ci_low else "too few"
         lines.append(
-            f"- {session_title(r.session)}, {supervised.title(r.segmenter)}: gap "
+            f"- {session_title(r.session)}, {reference_gap.title(r.segmenter)}: gap "
             f"{number(r.gap, sign=True)}, that of {name} {number(r.reference_gap, sign=True)}; "
             f"excess {interval(r.estimate, r.ci_low, r.ci_high)}, "
             f"n = {r.n_subjects}: {verdict}."
@@ -120,41 +123,44 @@ def excess_words(excess: pd.DataFrame) -> str:
     return "\n".join(lines) or "No other segmenter has pairs beside a supervised reference."
 
 
-def cost_layout(costs: pd.DataFrame) -> pd.DataFrame:
-    """Cost of every training.
-
-    Parameters
-    ----------
-    costs
-        From `umdlib.weights.card.cost_table`.
-    """
-    images = [
-        m + (f" of {session_title(s)}" if s else "")
-        for m, s in zip(costs["modalities"], costs["session"], strict=True)
-    ]
-    return pd.DataFrame(
-        {
-            "Network": costs["title"],
-            "Trained on": images,
-            "Examinations": costs["subjects"].map(str),
-            "Seeds of data, training": [
-                f"{a}, {b}" for a, b in zip(costs["data_seed"], costs["training_seed"], strict=True)
-            ],
-            "Parameters (MB)": [
-                f"{n:,} ({number(mb, 1)})"
-                for n, mb in zip(costs["parameters"], costs["megabytes"], strict=True)
-            ],
-            "Iterations": [f"{n:,}" for n in costs["iterations"]],
-            "CPU (wall) minutes, cores": [
-                f"{number(r.cpu_minutes, 1)} ({number(r.wall_minutes, 1)}), {r.cores} × {r.device}"
-                for r in costs.itertuples()
-            ],
-        }
-    )
-
-
 def _bounded(value: float, low: float, high: float) -> str:
     """A score with its interval, without signs."""
     if low != low:
         return number(value)
     return f"{number(value)} [{number(low)}, {number(high)}]"
+
+
+def excess_plot(excess: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Gap of each segmenter beside the reference's, and the excess with its interval.
+
+    Parameters
+    ----------
+    excess
+        From `umdlib.statistics.reference_gap.excess_gap` of one session: by segmenter, or by segmenter and
+        structure (then structures go down).
+    ax
+        Axes to draw on; None makes them.
+    """
+    rows = excess[excess["estimate"].notna()]
+    by = "structure" if "structure" in rows else "segmenter"
+    names = list(dict.fromkeys(rows[by]))
+    looks = segmenter_style(rows["segmenter"])
+    shown = list(dict.fromkeys(rows["segmenter"]))
+    ax = axes(ax, figsize=(7.2, 1.6 + 0.42 * max(len(names), 2)))
+    ax.axvline(0, color="#444444", lw=0.9)
+    for i, segmenter in enumerate(shown):
+        part = rows[rows["segmenter"].eq(segmenter)]
+        shift = (i - (len(shown) - 1) / 2) * 0.7 / len(shown) if by == "structure" else 0
+        y = np.array([names.index(n) for n in part[by]]) + shift
+        ax.hlines(y, part["ci_low"], part["ci_high"], color=looks[segmenter]["color"], lw=1.8)
+        ax.scatter(
+            part["estimate"], y, s=34, zorder=3, label=reference_gap.title(segmenter), **looks[segmenter]
+        )
+    written = structure_title if by == "structure" else reference_gap.title
+    rows_down(ax, map(written, names))
+    metric = metric_title(excess.attrs.get("metric", "dice"))
+    reference = reference_gap.title(excess.attrs.get("reference", "the reference"))
+    ax.set_xlabel(f"{metric}: gap minus that of {reference}")
+    if by == "structure":
+        legend_below(ax)
+    return ax

@@ -1,0 +1,50 @@
+"""Tables and sentences of the chapter on structures."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from umdlib.tables.markdown import interval, p_text
+from umdlib.tables.modality_table import metric_title, session_title
+
+
+def hurdle_layout(model: pd.DataFrame) -> pd.DataFrame:
+    """The rows *all structures* of `umdlib.statistics.hurdle.hurdle`, with interval and tests."""
+    rows = model[model["structure"].eq("all")]
+    return pd.DataFrame(
+        {
+            "session": rows["session"].map(session_title),
+            "segmenter": rows["segmenter"],
+            "part": rows["part"],
+            "PET against structural [95 %]": [
+                interval(r.estimate, r.ci_low, r.ci_high) for r in rows.itertuples()
+            ],
+            "scale": rows["scale"].map(metric_title),
+            "p": rows["p_value"].map(p_text),
+            "p (same in every structure)": rows["p_interaction"].map(p_text),
+            "subjects": rows["n_subjects"],
+            "rows": rows["n_rows"],
+            "fitted by": rows["method"].replace("", "–"),
+            "note": rows["note"].replace("", "–"),
+        }
+    )
+
+
+def modality_shares(components: pd.DataFrame) -> str:
+    """How much of the spread involves the modality, one Markdown list item per segmenter.
+
+    Parameters
+    ----------
+    components
+        From `umdlib.statistics.variance_components.variance_components`.
+    """
+    known = components[components["share"].notna()]
+    known = known[known["source"].str.contains("modality")]
+    lines = [
+        f"- {session_title(session)}, {segmenter}: {100 * part['share'].sum():.0f} % of the spread "
+        f"involves the modality (n = {part['n_subjects'].iloc[0]} subjects, "
+        f"{part['n_structures'].iloc[0]} structures, {part['n_prompts'].iloc[0]} prompts each; "
+        f"{part['n_left_out'].iloc[0]} subjects left out as incomplete)"
+        for (session, segmenter), part in known.groupby(["session", "segmenter"], sort=False)
+    ]
+    return "\n".join(lines) or "No segmenter has two subjects with a complete set of scores."

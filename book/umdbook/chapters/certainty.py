@@ -1,0 +1,230 @@
+"""Tables and sentences of the chapter on certainty."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from umdlib.statistics.operating_characteristics import EQUIVALENCE_RULES
+from umdlib.statistics.verdicts import VERDICTS
+from umdlib.tables.markdown import number
+from umdlib.tables.modality_table import session_title
+from umdlib.tables.verdicts import reachable_words, verdict_legend
+
+
+def interval_rows(overall: pd.DataFrame) -> pd.DataFrame:
+    """Three intervals of each mean difference: studentised, BCa, Student's.
+
+    Parameters
+    ----------
+    overall
+        From `umdlib.statistics.comparison.compare`, rows without an estimate are left out.
+    """
+    rows = overall[overall["estimate"].notna()]
+    table = pd.DataFrame(
+        {
+            "session": rows["session"].map(session_title),
+            "segmenter": rows["segmenter"],
+            "subjects": rows["n_subjects"].astype(int),
+            "mean difference": [number(v, sign=True) for v in rows["estimate"]],
+        }
+    )
+    titles = {"ci": "studentised bootstrap", "bca": "BCa bootstrap", "t": "Student’s t"}
+    for name, title in titles.items():
+        ends = zip(rows[f"{name}_low"], rows[f"{name}_high"], strict=True)
+        table[title] = [f"{number(a, sign=True)} to {number(b, sign=True)}" for a, b in ends]
+    return table
+
+
+def verdict_counts(comparisons: pd.DataFrame) -> str:
+    """Count the verdicts on comparisons, with the sizes of their families."""
+    known = comparisons[comparisons["estimate"].notna()]
+    counts = known["verdict"].value_counts()
+    told = "; ".join(f"{counts[v]} *{v}*" for v in VERDICTS if v in counts)
+    families = [
+        f"{session_title(name)}: {_sizes(part['n_holm'])} p-values per segmenter (Holm)"
+        for name, part in known.groupby("session", sort=False)
+    ]
+    margin = comparisons.attrs.get("margin", 0.02)
+    return (
+        f"Of {len(known)} comparisons of a segmenter on a structure: {told}; margin ±{margin:g}, each question "
+        f"at 5 % after Holm. Families: {'; '.join(families)}. {verdict_legend(known)}"
+        + reachable_words(known)
+    )
+
+
+def _sizes(family: pd.Series) -> str:
+    """The sizes of families of p-values, in words."""
+    return " or ".join(str(int(n)) for n in sorted(family.unique()))
+
+
+def ranking_notes(ranks: pd.DataFrame) -> str:
+    """Stability of every ranking of `umdlib.statistics.ranking.rank_segmenters`, as a Markdown list."""
+    lines = []
+    for (session, modality), part in ranks.groupby(["session", "modality"], sort=False):
+        row = part.iloc[0]
+        lines.append(
+            f"- {session_title(session)}, {modality}: mean Kendall τ of the resampled rankings "
+            f"with this one {number(row['kendall_tau'], 2)}; n = {row['n_subjects']} subjects, "
+            f"{row['n_cases']} common cases, {row['n_dropped']} left out because "
+            "a segmenter lacks them"
+        )
+    for (name, note), gone in ranks[ranks["note"].ne("")].groupby(["segmenter", "note"], sort=False):
+        places = [
+            f"{session_title(s)} ({', '.join(part['modality'])})"
+            for s, part in gone.groupby("session", sort=False)
+        ]
+        lines.append(f"- {name} is not ranked on {', '.join(places)}: {note}")
+    return "\n".join(lines)
+
+
+def alarm_words(rates: pd.DataFrame, n_structures: int, correlation: float) -> str:
+    """What `umdlib.statistics.operating_characteristics.type_one_error` found."""
+    rate = {t: f"{100 * r:.1f} %" for t, r in zip(rates["test"], rates["rate"], strict=True)}
+    return (
+        f"Tested over subjects, {rate['sign-flip, subjects']} of {rates['n_cohorts'].iloc[0]} "
+        f"cohorts give a false alarm. If the {n_structures} structures of a subject count as so "
+        f"many subjects, it is {rate['t test, structures pooled']}, at a correlation of only "
+        f"{correlation:g}. If each structure is tested on its own without a correction, *some* gap "
+        f"is found in {rate['any structure, uncorrected']} of the cohorts; with Holm's correction "
+        f"in {rate['any structure, Holm']}."
+    )
+
+
+def coverage_words(covered: pd.DataFrame) -> str:
+    """Say how far the intervals of a mean cover, the worst point first."""
+    ours = covered[covered["interval"].eq("studentised")].sort_values("rate", kind="stable")
+    worst = ours.iloc[0]
+    error, n = 100 * covered["error"].max(), covered["n_cohorts"].iloc[0]
+    hard = ours[ours["ceiling"].lt(0.95)]
+    words = (
+        f"The worst point first: with {worst['n_subjects']} subjects of the shape *{worst['shape']}*, the reported "
+        f"interval holds the mean in {100 * worst['rate']:.0f} % of the cohorts instead of 95 % ({n} cohorts per "
+        f"point, standard error up to {error:.1f} %). "
+    )
+    for shape, part in hard.groupby("shape", sort=False):
+        part = part.sort_values("n_subjects")
+        rates = ", ".join(f"{100 * r:.0f}" for r in part["rate"])
+        sizes = ", ".join(str(k) for k in part["n_subjects"])
+        words += f"*{shape}*: {rates} % with {sizes} subjects. "
+    if len(hard):
+        words += (
+            "There the cohort often does not show a failure at all, and no interval that is made from its values "
+            "alone can hold a mean that failures make. "
+        )
+    fair = covered[covered["ceiling"].ge(0.95)]
+    spans = {
+        name: f"{100 * part['rate'].min():.1f} to {100 * part['rate'].max():.1f} %"
+        for name, part in fair.groupby("interval")
+    }
+    return words + (
+        f"At all other points the studentised bootstrap covers {spans['studentised']}, BCa {spans['bca']}, "
+        f"Student's interval {spans['student']}."
+    )
+
+
+def shape_words(alarms: pd.DataFrame) -> str:
+    """Say how often tests find a mean difference that is zero, the worst shape first."""
+    wide = alarms.pivot_table(index=["shape", "n_subjects"], columns="test", values="rate")
+    worst = wide["mean"].idxmax()
+    normal = wide.loc["normal"] if "normal" in wide.index else wide
+    skewed = wide.drop(index=[s for s in _LOST_SHAPES if s in wide.index.get_level_values(0)])
+    spans = {
+        t: f"{100 * skewed[t].min():.1f} to {100 * skewed[t].max():.1f} %" for t in ("mean", "permutation")
+    }
+    return (
+        f"The worst point first: {worst[1]} subjects of the shape *{worst[0]}*, moved so that its mean is zero. The "
+        f"reported test finds a difference in {100 * wide.loc[worst, 'mean']:.0f} % of the cohorts, the sign-flip "
+        f"test in {100 * wide.loc[worst, 'permutation']:.0f} %: most of these cohorts hold none of the subjects that "
+        "lose, and in a cohort without them everybody gains. No test of these values can know better. On shapes "
+        f"that every cohort shows, the reported test gives {spans['mean']}, the sign-flip test {spans['permutation']}; "
+        f"on normal differences {100 * normal['mean'].min():.1f} to {100 * normal['mean'].max():.1f} % and "
+        f"{100 * normal['permutation'].min():.1f} to {100 * normal['permutation'].max():.1f} %. The sign-flip test "
+        "is exact where the two modalities can be exchanged, whatever the shape; it is not a test of the *mean*."
+    )
+
+
+_LOST_SHAPES = ("15 % lost", "rare failures", "10 % lose 0.3", "5 % lose 0.6")
+
+
+def alarm_table(alarms: pd.DataFrame) -> pd.DataFrame:
+    """False alarms in per cent: shapes down, tests and sizes across, the worst shape first."""
+    wide = alarms.assign(rate=100 * alarms["rate"]).pivot_table(
+        index="shape", columns=["test", "n_subjects"], values="rate", sort=False
+    )
+    order = wide["mean"].max(axis=1).sort_values(ascending=False).index
+    titles = {"mean": "reported", "permutation": "sign-flip"}
+    table = pd.DataFrame({"mean zero, shape": order})
+    for test, title in titles.items():
+        for n in wide[test]:
+            table[f"{title}, n = {n}"] = [number(v, 1) for v in wide.loc[order, (test, n)]]
+    return table
+
+
+def equivalence_table(rates: pd.DataFrame) -> pd.DataFrame:
+    """Share of cohorts called the same, in per cent: shapes and sizes down, rules across."""
+    wide = rates.assign(rate=100 * rates["rate"]).pivot_table(
+        index=["shape", "mean", "equivalent", "n_subjects"], columns="rule", values="rate", sort=False
+    )
+    wide = wide.reset_index()
+    table = pd.DataFrame(
+        {"shape": wide["shape"], "true mean": [number(m, 3, sign=True) for m in wide["mean"]]}
+    )
+    table["subjects"] = wide["n_subjects"]
+    table["the same"] = wide["equivalent"].map({True: "true", False: "an error"})
+    for rule, title in EQUIVALENCE_RULES.items():
+        table[title] = [number(v, 1) for v in wide[rule]]
+    return table
+
+
+def equivalence_words(rates: pd.DataFrame) -> str:
+    """Say how often equivalence is claimed wrongly, and what it costs not to."""
+    wide = rates.pivot_table(index=["shape", "n_subjects"], columns="rule", values="rate")
+    wrong = set(rates.loc[~rates["equivalent"], "shape"])
+    errors = wide[wide.index.get_level_values("shape").isin(wrong)]
+    worst = errors["interval"].idxmax()
+    power = wide.loc["no gap"]
+    enough = power.index[power["reported"].ge(0.8)]
+    when = f"{enough.min()} subjects show it" if len(enough) else "none of these sizes shows it"
+    return (
+        f"An interval inside the margin alone calls {100 * errors.loc[worst, 'interval']:.0f} % of the cohorts of "
+        f"{worst[1]} subjects the same where *{worst[0]}*: those that happen to hold nobody who loses. So a second "
+        "condition stands beside it: the chance that a failing share of subjects just large enough to matter stays "
+        f"unseen in n subjects must be below 5 % too. With both, at most "
+        f"{100 * errors['reported'].max():.1f} % of such "
+        f"cohorts are called the same. The price: where there is no gap at all, {when} in four of five cohorts."
+    )
+
+
+def median_words(covered: pd.DataFrame) -> str:
+    """What `umdlib.statistics.operating_characteristics.coverage` found for the median."""
+    rates = 100 * covered.set_index("interval")["rate"]
+    boot, order = rates["median bootstrap"], rates["order statistics"]
+    return (
+        f"The percentile bootstrap of a median covers {boot.min():.1f} to {boot.max():.1f} %: with "
+        "few subjects it jumps between a handful of values, and where half of the subjects lose "
+        "something it jumps from one hump to the other. The interval from order statistics, which "
+        "cannot cover less than it says, whatever the shape, holds the median in "
+        f"{order.min():.1f} to {order.max():.1f} % ({covered['n_cohorts'].iloc[0]} cohorts per "
+        "point). It is wide, and it is the one reported."
+    )
+
+
+def unseen_words(n_subjects: int, low: float, high: float) -> str:
+    """What a cohort without any failure cannot exclude.
+
+    Parameters
+    ----------
+    n_subjects
+        Of the cohort.
+    low, high
+        From `umdlib.statistics.distribution_free.distribution_free_bounds` of differences that are all zero.
+    """
+    rate = 1 - 0.05 ** (1 / n_subjects)
+    return (
+        f"With {n_subjects} subjects of whom none fails, up to {100 * rate:.0f} % of all subjects "
+        "could (exact one-sided 95 % bound). A statement that holds for every distribution of "
+        f"differences between −1 and 1, unseen failures included, would have to allow a mean "
+        f"difference from {number(low, 2, sign=True)} to {number(high, 2, sign=True)} even if the "
+        "observed differences were all zero. No interval in this book claims that much: they speak "
+        "of subjects like those that were seen."
+    )

@@ -1,0 +1,64 @@
+"""Tables and sentences of the chapter on corrective clicks."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from umdlib.tables.markdown import interval, number
+from umdlib.tables.modality_table import session_title
+
+
+def gain_rows(curves: pd.DataFrame) -> pd.DataFrame:
+    """Gain of every corrective click on either modality, and their difference.
+
+    Parameters
+    ----------
+    curves
+        From `umdlib.statistics.click_curves.click_curves`.
+    """
+    later, rows = curves[curves["gain"].notna()], []
+    keys = ["session", "segmenter", "prompt", "step"]
+    for key, part in later.groupby(keys, sort=False):
+        found = {r.modality: interval(r.gain, r.gain_low, r.gain_high) for r in part.itertuples()}
+        pet, gap = found.pop("PET", "–"), found.pop("difference", "–")
+        structural = next(iter(found.values()), "–")
+        rows.append([*key, part["n_subjects"].min(), structural, pet, gap])
+    columns = ["session", "segmenter", "prompt", "click", "n", "structural", "PET"]
+    return _titled(pd.DataFrame(rows, columns=[*columns, "PET − structural"]))
+
+
+def _titled(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with sessions under their titles."""
+    return table.assign(session=table["session"].map(session_title))
+
+
+def effort_layout(effort: pd.DataFrame) -> pd.DataFrame:
+    """Scores and seconds of `umdlib.statistics.click_curves.effort_table`, modalities side by side."""
+    if effort.empty:
+        return pd.DataFrame(columns=["session", "segmenter", "prompt", "clicks", "coordinates"])
+    rows = effort.assign(
+        score=[f"{number(r.median)} ({number(r.q1)}–{number(r.q3)})" for r in effort.itertuples()],
+        time=[number(s, 2) for s in effort["seconds"]],
+    )
+    keys = ["session", "segmenter", "prompt", "step", "coordinates"]
+    wide = rows.pivot_table(
+        index=keys, columns="modality", values=["score", "time"], aggfunc="first", sort=False
+    )
+    table = wide.index.to_frame(index=False)
+    modalities = [m for m in ("CT", "MR", "PET") if m in set(rows["modality"])]
+    for name, unit in (("score", ""), ("time", " (s)")):
+        for modality in modalities:
+            table[modality + unit] = wide[name, modality].fillna("–").to_numpy()
+    return _titled(table).rename(columns={"step": "clicks"})
+
+
+def gain_words(bad: pd.DataFrame) -> str:
+    """Clicks that made things worse, from rows of `umdlib.statistics.click_curves.click_curves`."""
+    if bad.empty:
+        return "No click lowers a mean score with an interval that leaves out 0."
+    names = [
+        f"{r.segmenter} on {r.modality} ({session_title(r.session)}), click {r.step}"
+        for r in bad.itertuples()
+    ]
+    said = "The interval of the gain lies wholly on the worse side of 0 for: "
+    return said + "; ".join(names) + "."

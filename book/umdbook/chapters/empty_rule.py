@@ -1,0 +1,112 @@
+"""Tables and sentences of the chapter on empty rules."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from umdlib.labels import sorted_sessions
+from umdlib.tables.markdown import number
+from umdlib.tables.modality_table import metric_title, session_title
+
+_SETTING = ["session", "modality", "metric", "empty", "common"]
+
+
+def state_counts(scores: pd.DataFrame) -> pd.DataFrame:
+    """Number of predictions of each status, per session, segmenter and modality."""
+    keys = ["session", "segmenter", "modality"]
+    table = scores.groupby([*keys, "status"], sort=False).size().reset_index(name="n")
+    wide = table.pivot_table(index=keys, columns="status", values="n", fill_value=0, sort=False)
+    wide.columns = [str(c).replace("_", " ") for c in wide.columns]
+    table = wide.astype(int).reset_index()
+    order = pd.DataFrame({"session": table["session"].map(sorted_sessions(table["session"]).index)})
+    order["pet"] = table["modality"].eq("PET")
+    order["segmenter"] = table["segmenter"]
+    order = order.sort_values(["session", "segmenter", "pet"], kind="stable").index
+    return _titled(table.loc[order])
+
+
+def _titled(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with sessions under their titles."""
+    return table.assign(session=table["session"].map(session_title))
+
+
+def rule_verdicts(summaries: pd.DataFrame) -> pd.DataFrame:
+    """How far the empty rule moves each mean difference, and whether its verdict changes.
+
+    Parameters
+    ----------
+    summaries
+        Rows of `umdlib.statistics.comparison.compare` by session and segmenter, for several rules and metrics,
+        with columns `empty` and `metric`.
+    """
+    keys = ["session", "segmenter", "metric"]
+    some = summaries["estimate"].notna().groupby([summaries[k] for k in keys]).transform("any")
+    known = summaries[some]
+    sign = known["estimate"].gt(0).map({True: "+", False: "−"})
+    differs = known["verdict"].str.startswith("differs")
+    verdict = (known["verdict"] + sign.where(differs, "")).where(known["estimate"].notna(), "no pairs")
+    known = known.assign(verdict=verdict)
+    grouped = known.groupby(["session", "segmenter", "metric"], sort=False)
+    table = grouped["estimate"].agg(["min", "max"]).reset_index()
+    changes = grouped["verdict"].nunique().gt(1).to_numpy()
+    return pd.DataFrame(
+        {
+            "session": table["session"].map(session_title),
+            "segmenter": table["segmenter"],
+            "metric": table["metric"].map(metric_title),
+            "lowest": [number(v, sign=True) for v in table["min"]],
+            "highest": [number(v, sign=True) for v in table["max"]],
+            "verdict": ["**depends on the rule**" if c else "the same" for c in changes],
+        }
+    )
+
+
+def winners(ranks: pd.DataFrame) -> pd.DataFrame:
+    """The winner under every metric and choice of cases, an empty rule per column.
+
+    A winner is bold where it is not that of the first setting; the number of cases follows.
+
+    Parameters
+    ----------
+    ranks
+        From `umdlib.statistics.ranking.ranking_sensitivity`.
+    """
+    best = ranks.groupby(_SETTING)["rank"].transform("min")
+    rows = ranks[ranks["rank"].eq(best)].groupby(_SETTING, sort=False)
+    table = rows["segmenter"].agg(" = ".join).rename("winner").reset_index()
+    changes = rows["winner_changes"].first().to_numpy(bool)
+    cases = rows["n_cases"].first()
+    table["winner"] = [
+        (f"**{w}**" if c else w) + f" ({n})" for w, c, n in zip(table["winner"], changes, cases, strict=True)
+    ]
+    rules = list(dict.fromkeys(table["empty"]))
+    keys = [k for k in _SETTING if k != "empty"]
+    lowest = ranks.groupby(keys, sort=False)["tau"].min()
+    table = (
+        table.pivot_table(index=keys, columns="empty", values="winner", aggfunc="first", sort=False)
+        .reindex(columns=rules)
+        .fillna("–")
+    )
+    table["lowest τ"] = [number(t, 2) for t in lowest.reindex(table.index)]
+    table = table.reset_index()
+    table["metric"] = table["metric"].map(metric_title)
+    table["common"] = table["common"].map({True: "common", False: "each its own"})
+    return _titled(table).rename(columns={"common": "on cases"}).rename_axis(columns=None)
+
+
+def state_words(scores: pd.DataFrame) -> str:
+    """How many predictions of a score table are undefined, and in which way."""
+    count = scores["status"].value_counts()
+    one_sided = count.get("prediction_empty", 0) + count.get("reference_empty", 0)
+    both, failed = count.get("both_empty", 0), count.get("failed", 0)
+    verdict = (
+        "So no rule can change a DSC here; a distance is another matter."
+        if both + failed == 0 and one_sided
+        else "So the rules have nothing to decide here."
+        if both + failed + one_sided == 0
+        else "The rules decide what these count for."
+    )
+    return (
+        f"Of {len(scores) - count.get('unavailable', 0)} predictions, {one_sided} lack one of the "
+        f"two masks (DSC 0, distances undefined), {both} lack both, and {failed} runs failed. " + verdict
+    )
