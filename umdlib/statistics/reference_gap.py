@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import resources
 
 import numpy as np
 import pandas as pd
@@ -103,6 +104,76 @@ def _printed(table: pd.DataFrame) -> pd.DataFrame:
     return paper[["session", "modality", "value"]].rename(columns={"value": "printed"})
 
 
+def home_scores() -> pd.DataFrame:
+    """Read what each specialist scores on unseen subjects of its own simulator.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `segmenter, session, modality, dice` (mean over structures, then subjects), `n_subjects`.
+    """
+    file = resources.files("umdlib.statistics") / "reference_scores.tsv"
+    with file.open(encoding="utf-8") as text:
+        return pd.read_csv(text, sep="\t")
+
+
+def reference_condition(
+    scores: pd.DataFrame,
+    reference: str,
+    *,
+    home: pd.DataFrame | None = None,
+    tolerance: float = 0.1,
+    empty: str = "drop",
+    n_resamples: int = 10_000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Test whether a specialist is a reference for this cohort: does it work on the structural image?
+
+    What a network loses on PET is a property of the image only where the network knows such images.
+    One that already fails on the structural image is outside its domain, and its gap says nothing.
+
+    Parameters
+    ----------
+    scores
+        Score table.
+    reference
+        Specialist.
+    home
+        Its scores on the data it was made for, as `home_scores` has them; None takes those.
+    tolerance
+        How much lower its mean DSC may be here than there.
+    empty, n_resamples, seed
+        See `reference_means`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `session, segmenter, modality, home, estimate, ci_low, ci_high, n_subjects, holds, why`, one row
+        per session. `holds` is False where the mean on the structural image lies more than `tolerance`
+        below that at home, or where it is not known at home: without that, nothing is tested.
+    """
+    home = home_scores() if home is None else home
+    rows = _scored(scores, [reference], "dice", empty)
+    found = []
+    for name, part in rows.groupby("session", sort=False):
+        modality = session_record(name).structural
+        values = part[part["modality"].eq(modality)].groupby("subject")["score"].mean().to_numpy()
+        of_mean = bootstrap.interval_of_mean(values, "dice", n_resamples, seed, kind="score")
+        there = home[
+            home["segmenter"].eq(reference) & home["session"].eq(name) & home["modality"].eq(modality)
+        ]
+        known = float(there["dice"].iloc[0]) if len(there) else np.nan
+        why = ""
+        if not len(there):
+            why = "its score on the data it was made for is not known"
+        elif not of_mean.estimate >= known - tolerance:
+            why = f"its mean DSC on {modality} is more than {tolerance:g} below that on its own data"
+        row = [name, reference, modality, known, of_mean.estimate, of_mean.low, of_mean.high]
+        found.append([*row, of_mean.n_subjects, not why, why])
+    columns = ["session", "segmenter", "modality", "home", "estimate", "ci_low", "ci_high"]
+    return pd.DataFrame(found, columns=[*columns, "n_subjects", "holds", "why"])
+
+
 def excess_gap(
     scores: pd.DataFrame,
     *,
@@ -110,6 +181,7 @@ def excess_gap(
     metric: str = "dice",
     empty: str = "drop",
     by: Sequence[str] = ("session", "segmenter"),
+    sessions: Sequence[str] | None = None,
     n_resamples: int = 10_000,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -128,6 +200,8 @@ def excess_gap(
         What is compared, and the empty rule.
     by
         Columns that make a comparison, with ``segmenter``.
+    sessions
+        Those in which the reference is one, see `reference_condition`; None takes all.
     n_resamples, seed
         Of the bootstrap over subjects.
 
@@ -153,6 +227,8 @@ def excess_gap(
         return _empty(columns, reference, metric)
     pairs = paired_differences(condition(scores), metric=metric, empty=empty)
     pairs = pairs[pairs["state"].eq("paired")]
+    if sessions is not None:
+        pairs = pairs[pairs["session"].isin(list(sessions))]
     ours = pairs.loc[pairs["segmenter"].eq(reference), [*keys, "difference"]]
     ours = ours.rename(columns={"difference": "reference_gap"})
     others = pairs[pairs["segmenter"].ne(reference)].merge(ours, on=keys)

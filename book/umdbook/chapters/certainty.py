@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
+from umdlib.statistics.distribution_free import distribution_free_bounds
+from umdlib.statistics.equivalence import detectable_effect
 from umdlib.statistics.operating_characteristics import EQUIVALENCE_RULES
 from umdlib.statistics.verdicts import VERDICTS
 from umdlib.tables.markdown import number
-from umdlib.tables.modality_table import session_title
+from umdlib.tables.modality_table import metric_title, session_title
 from umdlib.tables.verdicts import reachable_words, verdict_legend
 
 
@@ -209,22 +212,25 @@ def median_words(covered: pd.DataFrame) -> str:
     )
 
 
-def unseen_words(n_subjects: int, low: float, high: float) -> str:
-    """What a cohort without any failure cannot exclude.
-
-    Parameters
-    ----------
-    n_subjects
-        Of the cohort.
-    low, high
-        From `umdlib.statistics.distribution_free.distribution_free_bounds` of differences that are all zero.
-    """
+def unseen_words(n_subjects: int) -> str:
+    """Say what a cohort of this size without any failure cannot exclude."""
     rate = 1 - 0.05 ** (1 / n_subjects)
+    low, high = distribution_free_bounds(np.zeros((n_subjects, 1)), (-1, 1), confidence=0.95)
     return (
         f"With {n_subjects} subjects of whom none fails, up to {100 * rate:.0f} % of all subjects "
         "could (exact one-sided 95 % bound). A statement that holds for every distribution of "
         f"differences between −1 and 1, unseen failures included, would have to allow a mean "
-        f"difference from {number(low, 2, sign=True)} to {number(high, 2, sign=True)} even if the "
+        f"difference from {number(low[0], 2, sign=True)} to {number(high[0], 2, sign=True)} even if the "
         "observed differences were all zero. No interval in this book claims that much: they speak "
         "of subjects like those that were seen."
     )
+
+
+def detectable_table(comparisons: pd.DataFrame) -> pd.DataFrame:
+    """Smallest detectable difference for the sizes of a run and for UMD's PET/CT cohort."""
+    typical = comparisons["sd"].median()
+    sizes = pd.Series(sorted({*comparisons.query("n_pairs > 1")["n_pairs"].astype(int), 490}))
+    effects = sizes.map(detectable_effect)
+    metric = metric_title(comparisons.attrs.get("metric", "dice"))
+    columns = {"subjects": sizes, "in SD": effects.map(number), metric: (effects * typical).map(number)}
+    return pd.DataFrame(columns)

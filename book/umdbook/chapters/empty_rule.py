@@ -5,8 +5,11 @@ from __future__ import annotations
 import pandas as pd
 
 from umdlib.labels import sorted_sessions
+from umdlib.scores.empty_rules import EMPTY_RULES
 from umdlib.tables.markdown import number
 from umdlib.tables.modality_table import metric_title, session_title
+
+__all__ = ["EMPTY_RULES", "rule_verdicts", "state_counts", "state_words", "winners"]
 
 _SETTING = ["session", "modality", "metric", "empty", "common"]
 

@@ -11,6 +11,21 @@ from umdlib.scores.empty_rules import higher_is_better, is_directed
 from umdlib.statistics import reference_gap
 from umdlib.tables.markdown import interval, number
 from umdlib.tables.modality_table import metric_title, session_title, structure_title
+from umdlib.training.nnunet import release
+from umdlib.weights import card
+
+__all__ = [
+    "card",
+    "condition_layout",
+    "condition_words",
+    "excess_layout",
+    "excess_plot",
+    "excess_words",
+    "gap_layout",
+    "quartile_layout",
+    "reference_layout",
+    "release",
+]
 
 
 def reference_layout(means: pd.DataFrame) -> pd.DataFrame:
@@ -96,6 +111,42 @@ def excess_layout(excess: pd.DataFrame) -> pd.DataFrame:
             "pairs": excess["n_pairs"],
         }
     )
+
+
+def condition_layout(conditions: pd.DataFrame) -> pd.DataFrame:
+    """Whether the reference is one for this cohort, by session.
+
+    Parameters
+    ----------
+    conditions
+        From `umdlib.statistics.reference_gap.reference_condition`.
+    """
+    return pd.DataFrame(
+        {
+            "session": conditions["session"].map(session_title),
+            "reference": conditions["segmenter"].map(reference_gap.title),
+            "image": conditions["modality"],
+            "mean DSC on its own data": [number(v) for v in conditions["home"]],
+            "mean DSC here [95 %]": [
+                _bounded(r.estimate, r.ci_low, r.ci_high) for r in conditions.itertuples()
+            ],
+            "n": conditions["n_subjects"],
+            "a reference here": conditions["holds"].map({True: "yes", False: "**no**"}),
+        }
+    )
+
+
+def condition_words(conditions: pd.DataFrame) -> str:
+    """Say in which sessions there is no reference for this cohort, and why."""
+    gone = conditions[~conditions["holds"].astype(bool)]
+    if gone.empty:
+        return ""
+    lines = [
+        f"- **No reference for this cohort**, {session_title(r.session)}: {reference_gap.title(r.segmenter)} does not "
+        f"count here, because {r.why}. No excess gap is computed."
+        for r in gone.itertuples()
+    ]
+    return "\n".join(lines)
 
 
 def excess_words(excess: pd.DataFrame) -> str:

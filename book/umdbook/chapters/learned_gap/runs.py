@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from umdlib import segmenters
 from umdlib.scores import table as score_tables
 from umdlib.statistics.factorial import TRAINED_ON, contrast_table, parts_of
 from umdlib.tables.markdown import number
@@ -77,6 +78,43 @@ def costs() -> pd.DataFrame:
     names = {family: released(family) for family in ARCHITECTURES}
     names[FAMILY] += further
     return card.cost_table([n for family in names.values() for n in family])
+
+
+def exposure(family: str = FAMILY) -> pd.DataFrame:
+    """How many training steps each released network of a family spent on each kind of image.
+
+    An examination is drawn, then one of the images that the training sees: CT and MR share what
+    structure gets, and PET gets half where both are seen.
+    """
+    rows = []
+    for name in released(family):
+        made = card.read(name)
+        steps, kinds = made.settings["steps"], made.data["modalities"]
+        structural = [m for m in kinds if m != "PET"]
+        left = 0.5 if structural and "PET" in kinds else 1.0
+        share = {m: left / len(structural) for m in structural}
+        share |= {"PET": 1 - sum(share.values())} if "PET" in kinds else {}
+        trained_on, seed = parts_of(name, family=family)
+        row = {"network": ARCHITECTURES[family], "trained on": TRAINED_ON[trained_on], "seed": seed}
+        rows.append(row | {"steps": steps} | {m: round(steps * share.get(m, 0)) for m in ("CT", "MR", "PET")})
+    columns = ["network", "trained on", "seed", "steps", "CT", "MR", "PET"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def exposure_words(exposures: pd.DataFrame) -> str:
+    """Say whether the trainings gave every kind of image the same number of steps."""
+    if exposures.empty:
+        return ""
+    seen = exposures[["CT", "MR", "PET"]].where(exposures[["CT", "MR", "PET"]] > 0)
+    low, high = int(seen.min().min()), int(seen.max().max())
+    if low == high:
+        return f"Every network saw each of its kinds of image for {low:,} steps."
+    return (
+        f"The number of steps was equal, the exposure was not: a network saw a kind of image for {low:,} to {high:,} "
+        "steps. The network trained on PET spent all of them on PET, the one trained on structure shared them "
+        "between CT and MR. So part of every contrast between networks may be exposure, and the modality effect "
+        "(PET with more steps) may be flattered by it."
+    )
 
 
 def logs(seed: int = 0, family: str = FAMILY) -> dict[str, pd.DataFrame]:
@@ -153,6 +191,12 @@ def seed_sentence(contrasts: pd.DataFrame) -> str:
         f"The trainings lie furthest apart in the {contrast}: by {number(width.max())}, where the gap "
         f"is {number(gap.max(), sign=True)} to {number(gap.min(), sign=True)}."
     )
+
+
+def titles(table: pd.DataFrame) -> dict[str, str]:
+    """Title of every system of a score table that is known here."""
+    known = set(segmenters.names())
+    return {n: segmenters.get(n).title for n in table["segmenter"].unique() if n in known}
 
 
 def compared(table: pd.DataFrame, titles: Mapping[str, str]) -> list[tuple[str, str, int]]:

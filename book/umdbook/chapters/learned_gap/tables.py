@@ -8,6 +8,7 @@ import pandas as pd
 from umdlib.labels import session
 from umdlib.scores.empty_rules import higher_is_better, is_directed
 from umdlib.statistics.factorial import TRAINED_ON
+from umdlib.statistics.reference_gap import title
 from umdlib.statistics.unseen_structures import GROUPS
 from umdlib.tables.markdown import interval, number, p_text
 from umdlib.tables.modality_table import metric_title, session_title
@@ -171,8 +172,8 @@ def answer(contrasts: pd.DataFrame, shares: pd.DataFrame) -> str:
         if len(share) and np.isfinite(share["estimate"].iloc[0]):
             row = share.iloc[0]
             text += (
-                f"So {100 * row['estimate']:.0f} % of the gap is learned "
-                f"(95 % interval {100 * row['ci_low']:.0f} to {100 * row['ci_high']:.0f} %). "
+                f"So {100 * row['estimate']:.0f} % of the gap goes with the training "
+                f"(95 % interval over subjects {100 * row['ci_low']:.0f} to {100 * row['ci_high']:.0f} %). "
             )
         elif len(share):
             text += share["note"].iloc[0].capitalize() + ". "
@@ -180,6 +181,27 @@ def answer(contrasts: pd.DataFrame, shares: pd.DataFrame) -> str:
         text += f"The interaction of training and test modality is {_change(cross)}: "
         said.append(text + _verdict(cross, gap, at.loc["reverse gap"]))
     return "\n\n".join(said) or ABSENT
+
+
+def specialist_words(gaps: pd.DataFrame) -> str:
+    """Say what networks lose on PET that were trained on PET, for as many structures by name.
+
+    Parameters
+    ----------
+    gaps
+        From `umdlib.statistics.reference_gap.supervised_gap`.
+    """
+    if gaps.empty:
+        return "This run holds no specialists, which would say what networks lose that were trained on PET for long."
+    lower, upper = gaps["estimate"].min(), gaps["estimate"].max()
+    below = int(gaps["ci_high"].lt(0).sum())
+    names = ", ".join(dict.fromkeys(title(s) for s in gaps["segmenter"]))
+    return (
+        f"The specialists of this run ({names}), each trained on the image that it is tested on, change by "
+        f"{number(lower, sign=True)} to {number(upper, sign=True)} from the structural image to PET, and "
+        f"{int(gaps['estimate'].lt(0).sum())} of {len(gaps)} lose ({below} with an interval below 0, each alone). "
+        "That loss is no lack of training on PET: it is in the image, or in a reference that was drawn on the other one."
+    )
 
 
 def _verdict(cross: pd.Series, gap: pd.Series, reverse: pd.Series) -> str:
