@@ -5,15 +5,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from umdlib import figures, published
+from umdlib import figures
 from umdlib.errors import InputError
 from umdlib.scores.simulated import score_table
-from umdlib.statistics.click_curves import click_curves
+from umdlib.statistics.click_curves import curve_table
 from umdlib.statistics.comparison import compare, paired_differences
 from umdlib.statistics.operating_characteristics import coverage, type_one_error
 from umdlib.statistics.ranking import rank_segmenters
-from umdlib.statistics.reported import reported_table
-from umdlib.statistics.variance_components import variance_components
+from umdlib.statistics.variance_components import component_table
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -41,11 +40,10 @@ def built(n_subjects=7, structures=("liver", "aorta")):
         "forest": compare(first, **quick),
         "slope_chart": overall,
         "failure_quadrants": overall,
-        "reported_beside_measured": reported_table(published.read("umd_table3"), first),
-        "click_plot": click_curves(scores, **quick),
+        "click_plot": curve_table(scores, **quick),
         "ranking_stability": rank_segmenters(first, **quick).query("modality == 'PET'"),
         "rule_plot": overall.assign(empty="drop"),
-        "variance_bars": variance_components(seeds),
+        "variance_bars": component_table(seeds),
         "error_rates": type_one_error(n_cohorts=50, n_resamples=99),
         "coverage_plot": coverage(sizes=(6, 10), shapes=("rare failures",), n_cohorts=20, n_resamples=50),
     }

@@ -9,8 +9,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("monai")
 
-from umdbook.chapters.learned_gap import runs as trained  # noqa: E402
-from umdlib import segmenters, tables  # noqa: E402
+from umdbook.chapters import learned_gap as chapter  # noqa: E402
+from umdlib import segmenters  # noqa: E402
 from umdlib.errors import InputError  # noqa: E402
 from umdlib.images import geometry  # noqa: E402
 from umdlib.images.volume import Volume  # noqa: E402
@@ -347,7 +347,7 @@ def test_the_command_trains_it(make_cohort, tmp_path, capsys):
     assert done.title == "SAM-Med3D, small, trained on both"
 
 
-@pytest.mark.parametrize("diet", design.DIETS)
+@pytest.mark.parametrize("diet", design.TRAINED_ON)
 def test_the_released_trainings_share_all_but_their_images(diet):
     done = card.read(f"sam_med3d_small_{diet}")
     first = card.read("sam_med3d_small_structural")
@@ -388,27 +388,27 @@ def contrasts(estimates: dict[str, tuple[float, float, float]]) -> pd.DataFrame:
     ],
 )
 def test_the_sentence_on_two_architectures_follows_the_numbers(second, verdict):
-    words = tables.architecture_words(contrasts({"A": (-0.3, -0.4, -0.2), "B": second}))
+    words = chapter.architecture_words(contrasts({"A": (-0.3, -0.4, -0.2), "B": second}))
     assert words.endswith(f"{verdict}.")
     assert "with A and" in words
 
 
 def test_architectures_stand_side_by_side_and_one_alone_has_no_table():
     two_of_them = contrasts({"A": (-0.3, -0.4, -0.2), "B": (0.1, 0.05, 0.2)})
-    layout = tables.architecture_layout(two_of_them)
+    layout = chapter.architecture_layout(two_of_them)
     assert list(layout.columns) == ["Session", "Contrast", "A", "B"]
     assert layout["B"].tolist() == ["+0.100 [+0.050, +0.200]"]
-    assert tables.architecture_layout(two_of_them[:1]).empty
+    assert chapter.architecture_layout(two_of_them[:1]).empty
 
 
 def test_every_architecture_has_its_costs_and_curves():
-    costs = trained.costs()
-    for family in trained.ARCHITECTURES:
-        assert {d for d, _ in (design.parts_of(n, family=family) for n in trained.released(family))} == set(
-            design.DIETS
+    costs = chapter.costs()
+    for family in chapter.ARCHITECTURES:
+        assert {d for d, _ in (design.parts_of(n, family=family) for n in chapter.released(family))} == set(
+            design.TRAINED_ON
         )
-        assert set(trained.released(family)) <= set(costs["name"])
-        assert set(trained.logs(family=family)) == set(design.DIETS)
+        assert set(chapter.released(family)) <= set(costs["name"])
+        assert set(chapter.logs(family=family)) == set(design.TRAINED_ON)
 
 
 def test_contrasts_of_two_architectures_come_from_their_own_rows():
@@ -418,10 +418,10 @@ def test_contrasts_of_two_architectures_come_from_their_own_rows():
         n_subjects=5, gap={f"{f}_{d}": g * k for f, k in both.items() for d, g in gaps.items()}
     )
     rows = {f: design.design_scores(table, family=f) for f in both}
-    found = trained.by_architecture(rows, n_resamples=99)
+    found = chapter.by_architecture(rows, n_resamples=99)
     gap = found[found["contrast"].eq("gap")].set_index("network")["estimate"]
     assert gap["ClickNet"] == pytest.approx(-0.3, abs=0.05)
     assert gap["SAM-Med3D, small"] == pytest.approx(-0.15, abs=0.05)
-    alone = trained.by_architecture({"clicknet": rows["clicknet"][:0]}, n_resamples=99)
-    assert tables.architecture_layout(alone).empty
-    assert tables.architecture_words(alone) == ""
+    alone = chapter.by_architecture({"clicknet": rows["clicknet"][:0]}, n_resamples=99)
+    assert chapter.architecture_layout(alone).empty
+    assert chapter.architecture_words(alone) == ""

@@ -10,7 +10,7 @@ import pytest
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
-from umdbook.chapters.learned_gap import runs as trained
+from umdbook.chapters import learned_gap as chapter
 from umdlib import figures, tables
 from umdlib.scores.simulated import score_table
 from umdlib.statistics import domain_shift as shifts
@@ -35,9 +35,9 @@ def test_domains_are_compared_on_the_structures_that_all_hold():
     gone = table["subject"].str.startswith("scanner") & table["structure"].eq("aorta")
     table.loc[gone, ["dice", "status"]] = [np.nan, "failed"]
     means = shifts.domain_scores(table)
-    assert set(means["diet"]) == {"structural", "pet", "both"}
+    assert set(means["trained_on"]) == {"structural", "pet", "both"}
     liver = table[table["structure"].eq("liver") & table["segmenter"].eq("clicknet_pet")]
-    row = means[means["number"].eq("001") & means["diet"].eq("pet")].iloc[0]
+    row = means[means["number"].eq("001") & means["trained_on"].eq("pet")].iloc[0]
     wanted = liver[liver["subject"].eq("same-001") & liver["modality"].eq(row["modality"])]
     assert row["score"] == pytest.approx(wanted["dice"].iloc[0])
 
@@ -54,27 +54,27 @@ def test_a_structure_that_one_domain_lacks_for_one_subject_does_not_move_the_cha
 
 
 def test_no_conclusion_where_every_interval_of_a_domain_holds_0():
-    said = shifts.domain_sentence(shifts.domain_changes(shifts.domain_scores(shifted(drop=0.0))))
+    said = chapter.domain_sentence(shifts.domain_changes(shifts.domain_scores(shifted(drop=0.0))))
     assert "two questions" not in said
     moved = shifts.domain_changes(shifts.domain_scores(shifted(drop=0.2)))
-    assert "two questions" in shifts.domain_sentence(moved)
+    assert "two questions" in chapter.domain_sentence(moved)
     moved.attrs["metric"] = "rvd"  # no end of it is the better one
-    assert "at its lowest" in shifts.domain_sentence(moved)
+    assert "at its lowest" in chapter.domain_sentence(moved)
 
 
 def test_the_sentence_on_domains_names_the_largest_loss():
-    text = shifts.domain_sentence(shifts.domain_changes(shifts.domain_scores(shifted(drop=0.2))))
+    text = chapter.domain_sentence(shifts.domain_changes(shifts.domain_scores(shifted(drop=0.2))))
     assert "other scanner" in text
     assert "n = 2 subjects" in text
-    assert shifts.domain_sentence(
-        shifts.domain_changes(shifts.domain_scores(trained.read("none.parquet")))
-    ) == (shifts.NO_DOMAINS)
+    assert chapter.domain_sentence(
+        shifts.domain_changes(shifts.domain_scores(chapter.read("none.parquet")))
+    ) == (chapter.NO_DOMAINS)
 
 
 def test_a_run_without_the_networks_says_so():
     table = score_table(n_subjects=3, gap={"threshold": -0.1})
     rows = design.design_scores(table)
-    assert tables.answer(design.contrast_table(rows), design.learned_share(rows)) == tables.ABSENT
+    assert chapter.answer(design.contrast_table(rows), design.learned_share(rows)) == chapter.ABSENT
     assert design.design_table(rows).empty
 
 
@@ -82,10 +82,10 @@ def test_the_answer_carries_the_numbers_of_the_contrasts():
     table = score_table(n_subjects=6, gap=GAPS)
     rows = design.design_scores(table)
     contrasts, shares = design.contrast_table(rows, n_resamples=500), design.learned_share(rows)
-    text = tables.answer(contrasts, shares)
+    text = chapter.answer(contrasts, shares)
     gap = contrasts.set_index("contrast").loc["gap", "estimate"]
     assert tables.number(gap, sign=True) in text
-    assert f"{100 * shares['estimate'].iloc[0]:.0f} % of the gap is learned" in text
+    assert f"{100 * shares['estimate'].iloc[0]:.0f} % of the gap goes with the training" in text
 
 
 def test_specialists_come_first_and_clicks_are_counted_with_the_first():
@@ -96,13 +96,13 @@ def test_specialists_come_first_and_clicks_are_counted_with_the_first():
         ],
         ignore_index=True,
     )
-    assert trained.compared(table, {"clicknet_both": "Net"}) == [
+    assert chapter.compared(table, {"clicknet_both": "Net"}) == [
         ("nnunet", "nnunet", 0),
         ("Net, 1 click", "clicknet_both", 0),
         ("Net, 3 clicks", "clicknet_both", 2),
         ("Net, 4 clicks", "clicknet_both", 3),
     ]
-    classes = design.class_means(table, trained.compared(table, {}))
+    classes = design.class_means(table, chapter.compared(table, {}))
     part = classes[classes["label"].eq("clicknet_both, 3 clicks") & classes["modality"].eq("PET")]
     own = table[table["segmenter"].eq("clicknet_both") & table["step"].eq(2)]
     liver = own[own["structure"].eq("liver") & own["modality"].eq("PET")]["dice"].mean()
@@ -113,19 +113,19 @@ def test_figures_hold_what_the_tables_hold():
     table = score_table(n_subjects=4, gap=GAPS, steps=(0, 1))
     rows = design.design_scores(table)
     cells = design.design_table(rows, n_resamples=99)
-    ax = figures.design_plot(cells, seeds=design.by_training_seed(table))
+    ax = chapter.design_plot(cells, seeds=design.by_training_seed(table))
     lines = {line.get_label(): line.get_ydata() for line in ax.get_lines()}
-    pet = cells[cells["diet"].eq("pet")]["estimate"].tolist()
+    pet = cells[cells["trained_on"].eq("pet")]["estimate"].tolist()
     assert lines["PET only"].tolist() == pet
     contrasts = design.contrast_table(rows, n_resamples=99)
-    ax = figures.effect_plot(contrasts)
+    ax = chapter.effect_plot(contrasts)
     assert [t.get_text() for t in ax.get_yticklabels()] == contrasts["contrast"].tolist()
-    ax = figures.class_boxes(design.class_means(table, trained.compared(table, {})))
+    ax = chapter.class_boxes(design.class_means(table, chapter.compared(table, {})))
     assert ax.get_yticklabels()[0].get_text() == "nnunet, 1 click"
-    ax = figures.domain_plot(shifts.domain_scores(shifted()), shifts.TITLES)
+    ax = chapter.domain_plot(shifts.domain_scores(shifted()), chapter.TITLES)
     assert [t.get_text() for t in ax.get_xticklabels()] == ["Same simulator", "Other scanner"]
     log = pd.DataFrame({"step": [1, 2, 3], "loss": [3.0, 2.0, 1.0]})
-    ax = figures.diet_curves({"pet": log})
+    ax = figures.training_curves({"pet": log})
     assert ax.get_lines()[0].get_ydata().tolist() == [3.0, 2.0, 1.0]
     plt.close("all")
 
@@ -133,13 +133,13 @@ def test_figures_hold_what_the_tables_hold():
 def test_layouts_hold_means_intervals_and_n():
     table = score_table(n_subjects=4, gap=GAPS)
     cells = design.design_table(design.design_scores(table), n_resamples=99)
-    layout = tables.design_layout(cells)
+    layout = chapter.design_layout(cells)
     assert layout["Trained on"].tolist() == ["structure only", "PET only", "structure and PET"]
     assert layout["n"].tolist() == ["4", "4", "4"]
     first = cells.iloc[0]
     assert layout.iloc[0, 2].startswith(f"{first['estimate']:.3f} [{first['ci_low']:.3f}, ")
-    out = tables.domain_layout(
-        shifts.domain_changes(shifts.domain_scores(shifted(drop=0.2))), shifts.TITLES, shifts.WORDS
+    out = chapter.domain_layout(
+        shifts.domain_changes(shifts.domain_scores(shifted(drop=0.2))), chapter.TITLES, chapter.WORDS
     )
     assert out["Domain"].tolist() == ["Same simulator", "", "", "Other scanner", "", ""]
     pet = out[out["Trained on"].eq("PET only")]
@@ -149,15 +149,15 @@ def test_layouts_hold_means_intervals_and_n():
 
 def withheld_scores(lost: float = 0.2) -> pd.DataFrame:
     """The PET training twice; the second loses `lost` on two structures and nothing elsewhere."""
-    full = score_table(n_subjects=6, gap={trained.FULL: -0.1}, seed=2)
+    full = score_table(n_subjects=6, gap={chapter.FULL: -0.1}, seed=2)
     full["dice"] = full["dice"].clip(lower=0.3)
-    fewer = full.assign(segmenter=trained.FEWER)
+    fewer = full.assign(segmenter=chapter.FEWER)
     fewer["dice"] = fewer["dice"] - lost * fewer["structure"].isin(["brain", "stomach"])
     return pd.concat([full, fewer], ignore_index=True)
 
 
 def test_withholding_costs_what_was_taken_from_the_withheld_structures():
-    pairs = withheld.paired_scores(withheld_scores(0.2), trained.FULL, trained.FEWER, ["brain", "stomach"])
+    pairs = withheld.paired_scores(withheld_scores(0.2), chapter.FULL, chapter.FEWER, ["brain", "stomach"])
     assert pairs["withheld"].sum() == 2 * pairs["subject"].nunique() * pairs["session"].nunique()
     costs = withheld.cost_of_withholding(pairs, n_resamples=200)
     change = costs.set_index(["session", "group"])["estimate"].unstack()
@@ -166,22 +166,22 @@ def test_withholding_costs_what_was_taken_from_the_withheld_structures():
     np.testing.assert_allclose(change["withheld minus trained"], -0.2)
     counts = costs.set_index(["session", "group"])["n_structures"].unstack()
     assert (counts["withheld"] == 2).all() and (counts["trained"] == 11).all()
-    layout = tables.withheld_layout(costs)
+    layout = chapter.withheld_layout(costs)
     assert list(layout["Structures"])[:2] == ["2 withheld", "11 trained"]
-    assert "what a network was trained to find matters" in tables.withheld_words(costs)
+    assert "what a network was trained to find matters" in chapter.withheld_words(costs)
     same = withheld.cost_of_withholding(
-        withheld.paired_scores(withheld_scores(0), trained.FULL, trained.FEWER, ["brain", "stomach"]),
+        withheld.paired_scores(withheld_scores(0), chapter.FULL, chapter.FEWER, ["brain", "stomach"]),
         n_resamples=200,
     )
-    assert "an interval that holds 0" in tables.withheld_words(same)
+    assert "an interval that holds 0" in chapter.withheld_words(same)
 
 
 def test_new_targets_are_those_of_the_training_alone():
     scores = withheld_scores(0.2)
     extra = scores[scores["structure"].eq("liver")].assign(structure="lesion")
-    extra.loc[extra["segmenter"].eq(trained.FEWER), "dice"] = 0.0
+    extra.loc[extra["segmenter"].eq(chapter.FEWER), "dice"] = 0.0
     pairs = [
-        withheld.paired_scores(t, trained.FULL, trained.FEWER, ["brain"])
+        withheld.paired_scores(t, chapter.FULL, chapter.FEWER, ["brain"])
         for t in (scores, pd.concat([scores, extra], ignore_index=True))
     ]
     pd.testing.assert_frame_equal(*pairs)
@@ -189,9 +189,9 @@ def test_new_targets_are_those_of_the_training_alone():
 
 def test_a_network_that_failed_everywhere_leaves_no_pairs():
     scores = withheld_scores()
-    lost = scores["segmenter"].eq(trained.FEWER)
+    lost = scores["segmenter"].eq(chapter.FEWER)
     scores.loc[lost, ["dice", "status"]] = [np.nan, "failed"]
-    assert withheld.paired_scores(scores, trained.FULL, trained.FEWER, ["brain"]).empty
+    assert withheld.paired_scores(scores, chapter.FULL, chapter.FEWER, ["brain"]).empty
 
 
 @pytest.mark.parametrize(
@@ -206,25 +206,25 @@ def test_a_network_that_failed_everywhere_leaves_no_pairs():
     ],
 )
 def test_the_words_on_withholding_follow_the_interval(metric, ends, words):
-    pairs = withheld.paired_scores(withheld_scores(), trained.FULL, trained.FEWER, ["brain", "stomach"])
+    pairs = withheld.paired_scores(withheld_scores(), chapter.FULL, chapter.FEWER, ["brain", "stomach"])
     costs = withheld.cost_of_withholding(pairs, n_resamples=99)
     costs.loc[costs["group"].eq(withheld.GROUPS[-1]), ["ci_low", "ci_high"]] = ends
     costs.attrs["metric"] = metric
-    assert words in tables.withheld_words(costs)
+    assert words in chapter.withheld_words(costs)
 
 
 def test_without_the_second_training_there_is_nothing_to_compare():
     scores = withheld_scores()
-    one = scores[scores["segmenter"].eq(trained.FULL)]
-    pairs = withheld.paired_scores(one, trained.FULL, trained.FEWER, ["brain"])
+    one = scores[scores["segmenter"].eq(chapter.FULL)]
+    pairs = withheld.paired_scores(one, chapter.FULL, chapter.FEWER, ["brain"])
     costs = withheld.cost_of_withholding(pairs)
     assert pairs.empty and costs.empty
-    assert tables.laid_out(costs, tables.withheld_layout, trained.NO_FEWER).count("--without") == 1
+    assert tables.laid_out(costs, chapter.withheld_layout, chapter.NO_FEWER).count("--without") == 1
 
 
 def test_the_withheld_structures_stand_on_top_of_their_figure():
-    pairs = withheld.paired_scores(withheld_scores(), trained.FULL, trained.FEWER, ["brain", "stomach"])
-    ax = figures.withheld_plot(pairs[pairs["session"].eq("petct")])
+    pairs = withheld.paired_scores(withheld_scores(), chapter.FULL, chapter.FEWER, ["brain", "stomach"])
+    ax = chapter.withheld_plot(pairs[pairs["session"].eq("petct")])
     names = [t.get_text() for t in ax.get_yticklabels()]
     assert [n.endswith(", withheld") for n in names] == [True, True] + [False] * 11
     full, fewer = (line.get_xdata() for line in ax.lines[:2])

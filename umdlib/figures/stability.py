@@ -28,7 +28,7 @@ def click_plot(
     Parameters
     ----------
     curves
-        From `umdlib.statistics.click_curves.click_curves`, of one session and one protocol per segmenter.
+        From `umdlib.statistics.click_curves.curve_table`, of one session and one protocol per segmenter.
     metric
         Its name.
     against
@@ -161,7 +161,7 @@ def variance_bars(components: pd.DataFrame, *, legend: bool = True, ax: Axes | N
     Parameters
     ----------
     components
-        From `umdlib.statistics.variance_components.variance_components`, of one session.
+        From `umdlib.statistics.variance_components.component_table`, of one session.
     legend
         Whether to put one under the figure; the panels of a figure need only one.
     ax

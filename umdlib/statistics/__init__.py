@@ -7,12 +7,12 @@ __getattr__, __dir__, __all__ = lazy.attach(
     submodules=["factorial", "reference_gap"],
     submod_attrs={
         "bootstrap": ["interval_of_mean"],
-        "click_curves": ["click_curves", "effort_table", "gain_is_worse"],
+        "click_curves": ["curve_table", "effort_table", "gain_is_worse"],
         "comparison": ["Settings", "TESTS", "compare"],
         "distribution_free": ["distribution_free_bounds"],
         "domain_shift": ["domain_changes", "domain_scores"],
         "equivalence": ["detectable_effect"],
-        "hurdle": ["hurdle"],
+        "hurdle": ["hurdle_table"],
         "operating_characteristics": [
             "SHAPES",
             "coverage",
@@ -24,7 +24,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "ranking": ["rank_segmenters", "ranking_sensitivity"],
         "reported": ["reported_table"],
         "unseen_structures": ["cost_of_withholding", "paired_scores"],
-        "variance_components": ["variance_components"],
-        "verdicts": ["VERDICTS", "verdicts"],
+        "variance_components": ["component_table"],
+        "verdicts": ["VERDICTS"],
     },
 )

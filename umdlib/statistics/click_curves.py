@@ -73,7 +73,7 @@ def _with_coordinates(table: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame
     return table
 
 
-def click_curves(
+def curve_table(
     scores: pd.DataFrame,
     *,
     metric: str = "dice",

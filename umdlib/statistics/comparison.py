@@ -15,7 +15,7 @@ from umdlib.statistics.failures import quadrants
 from umdlib.statistics.multiplicity import adjust
 from umdlib.statistics.pairs import PAIR_KEYS, condition, paired_differences, subject_means
 from umdlib.statistics.permutation import sign_flip_p
-from umdlib.statistics.verdicts import at_floor, verdicts
+from umdlib.statistics.verdicts import at_floor, decide
 
 TESTS: dict[str, str] = {
     "mean": "test of the mean difference over subjects that inverts its interval",
@@ -157,7 +157,7 @@ def _with_verdicts(table: pd.DataFrame, by: list[str], settings: Settings) -> pd
     for name in ("p_median", "p_equivalence", "p_relevance"):
         table = adjust(table, p_value=name, name=name)
     correction = "holm" if "structure" in by else "bh"
-    found = verdicts(table, correction=correction, alpha=round(1 - settings.confidence, 12))
+    found = decide(table, correction=correction, alpha=round(1 - settings.confidence, 12))
     return table.assign(verdict=found)
 
 

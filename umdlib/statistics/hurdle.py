@@ -34,7 +34,7 @@ class Fit:
     note: str = ""
 
 
-def hurdle(
+def hurdle_table(
     scores: pd.DataFrame,
     *,
     metric: str = "dice",

@@ -21,7 +21,7 @@ SOURCES: dict[str, str] = {
 }
 
 
-def variance_components(
+def component_table(
     scores: pd.DataFrame, *, metric: str = "dice", empty: str = "drop", step: int = 0
 ) -> pd.DataFrame:
     """Split the variance of each segmenter's scores over subject, structure, prompt and modality.

@@ -19,7 +19,7 @@ VERDICTS: dict[str, str] = {
 }
 
 
-def verdicts(comparisons: pd.DataFrame, *, correction: str = "holm", alpha: float = 0.05) -> pd.Series:
+def decide(comparisons: pd.DataFrame, *, correction: str = "holm", alpha: float = 0.05) -> pd.Series:
     """One of `VERDICTS` per comparison, empty where there is no estimate.
 
     Parameters

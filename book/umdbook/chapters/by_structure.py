@@ -9,7 +9,7 @@ from umdlib.tables.modality_table import metric_title, session_title
 
 
 def hurdle_layout(model: pd.DataFrame) -> pd.DataFrame:
-    """The rows *all structures* of `umdlib.statistics.hurdle.hurdle`, with interval and tests."""
+    """The rows *all structures* of `umdlib.statistics.hurdle.hurdle_table`, with interval and tests."""
     rows = model[model["structure"].eq("all")]
     return pd.DataFrame(
         {
@@ -36,7 +36,7 @@ def modality_shares(components: pd.DataFrame) -> str:
     Parameters
     ----------
     components
-        From `umdlib.statistics.variance_components.variance_components`.
+        From `umdlib.statistics.variance_components.component_table`.
     """
     known = components[components["share"].notna()]
     known = known[known["source"].str.contains("modality")]

@@ -14,7 +14,7 @@ def gain_rows(curves: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     curves
-        From `umdlib.statistics.click_curves.click_curves`.
+        From `umdlib.statistics.click_curves.curve_table`.
     """
     later, rows = curves[curves["gain"].notna()], []
     keys = ["session", "segmenter", "prompt", "step"]
@@ -53,7 +53,7 @@ def effort_layout(effort: pd.DataFrame) -> pd.DataFrame:
 
 
 def gain_words(bad: pd.DataFrame) -> str:
-    """Clicks that made things worse, from rows of `umdlib.statistics.click_curves.click_curves`."""
+    """Clicks that made things worse, from rows of `umdlib.statistics.click_curves.curve_table`."""
     if bad.empty:
         return "No click lowers a mean score with an interval that leaves out 0."
     names = [

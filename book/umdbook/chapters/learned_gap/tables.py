@@ -8,7 +8,7 @@ import pandas as pd
 from umdlib.labels import session
 from umdlib.scores.empty_rules import higher_is_better, is_directed
 from umdlib.statistics.factorial import TRAINED_ON
-from umdlib.statistics.reference_gap import title
+from umdlib.statistics.reference_gap import title as specialist_title
 from umdlib.statistics.unseen_structures import GROUPS
 from umdlib.tables.markdown import interval, number, p_text
 from umdlib.tables.modality_table import metric_title, session_title
@@ -195,12 +195,12 @@ def specialist_words(gaps: pd.DataFrame) -> str:
         return "This run holds no specialists, which would say what networks lose that were trained on PET for long."
     lower, upper = gaps["estimate"].min(), gaps["estimate"].max()
     below = int(gaps["ci_high"].lt(0).sum())
-    names = ", ".join(dict.fromkeys(title(s) for s in gaps["segmenter"]))
+    names = ", ".join(dict.fromkeys(specialist_title(s) for s in gaps["segmenter"]))
     return (
         f"The specialists of this run ({names}), each trained on the image that it is tested on, change by "
         f"{number(lower, sign=True)} to {number(upper, sign=True)} from the structural image to PET, and "
         f"{int(gaps['estimate'].lt(0).sum())} of {len(gaps)} lose ({below} with an interval below 0, each alone). "
-        "That loss is no lack of training on PET: it is in the image, or in a reference that was drawn on the other one."
+        "That loss is no lack of training on PET: it is in the image, or in a reference drawn on the other one."
     )
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from umdlib import figures, published, tables
+from umdbook.chapters import supervised as chapter
+from umdlib import figures, published
 from umdlib.errors import InputError
 from umdlib.statistics import reference_gap as supervised
 
@@ -73,7 +74,7 @@ def test_a_table_without_specialists_gives_empty_tables_that_say_so(scores):
     alone = scores[scores["segmenter"].eq("threshold")]
     excess = supervised.excess_gap(alone)
     assert excess.empty
-    assert "No other segmenter" in tables.excess_words(excess)
+    assert "No other segmenter" in chapter.excess_words(excess)
     assert supervised.supervised_gap(alone, published.read("umd_table3")).empty
     assert supervised.reference_means(alone, published.read("umd_table3")).empty
     with pytest.raises(InputError, match="Reference 'nnunet' is not in the score table"):
@@ -82,9 +83,9 @@ def test_a_table_without_specialists_gives_empty_tables_that_say_so(scores):
 
 def test_the_words_on_an_excess_follow_the_metric(scores):
     excess = supervised.excess_gap(scores, n_resamples=99)
-    assert "PET costs it more than the reference" in tables.excess_words(excess)
+    assert "PET costs it more than the reference" in chapter.excess_words(excess)
     excess.attrs["metric"] = "rvd"
-    assert "its gap lies below the reference's" in tables.excess_words(excess)
+    assert "its gap lies below the reference's" in chapter.excess_words(excess)
 
 
 def test_an_unavailable_specialist_is_no_reference(scores):
@@ -98,7 +99,7 @@ def test_printed_row_of_nnunet_stands_beside_the_measured_one(scores):
     assert means[["modality", "printed"]].to_numpy().tolist() == [["CT", 0.686], ["PET", 0.605]]
     assert means["estimate"].tolist() == pytest.approx([0.825, 0.7])
     assert means["n_subjects"].tolist() == [4, 4]
-    layout = tables.reference_layout(means)
+    layout = chapter.reference_layout(means)
     assert layout["UMD printed"].tolist() == ["0.686", "0.605"]
     assert layout["reference"].tolist() == ["nnU-Net (small)"] * 2
 
@@ -129,7 +130,7 @@ def test_quartiles_have_specialists_first_and_count_points(scores):
     ]
     last = table.iloc[-1]
     assert (last["median"], last["q1"], last["q3"]) == pytest.approx((0.55, 0.475, 0.625))
-    layout = tables.quartile_layout(table, "petct")
+    layout = chapter.quartile_layout(table, "petct")
     assert layout["segmenter"].tolist() == ["nnU-Net (small)", "threshold (1p)", "threshold (3p)"]
     assert layout["Liver"].iloc[-1] == "0.550 (0.475–0.625)"
     halves = supervised.quartiles(scores, metric="surface_dice_1mm")
@@ -139,10 +140,42 @@ def test_quartiles_have_specialists_first_and_count_points(scores):
 def test_figures_draw_what_they_are_given(scores):
     by = ("session", "segmenter", "structure")
     excess = supervised.excess_gap(scores, by=by, n_resamples=99)
-    ax = figures.excess_plot(excess)
+    ax = chapter.excess_plot(excess)
     assert [t.get_text() for t in ax.get_yticklabels()] == ["Liver"]
     assert "nnU-Net (small)" in ax.get_xlabel()
     log = pd.DataFrame({"loss": [2.0, 1.0], "cpu_s": [60.0, 60.0]})
     ax = figures.loss_curves({"a": log, "b": log}, {"a": "CT", "b": "CT"})
     np.testing.assert_allclose(ax.lines[0].get_xdata(), [1, 2])
     assert ax.lines[0].get_linestyle() != ax.lines[1].get_linestyle()
+
+
+def condition(structural, home=0.84, **options):
+    scores = pd.DataFrame(rows("nnunet_small", "petct", structural, structural))
+    there = pd.DataFrame(
+        {"segmenter": ["nnunet_small"], "session": "petct", "modality": "CT", "dice": home, "n_subjects": 8}
+    )
+    return supervised.reference_condition(scores, "nnunet_small", home=there, n_resamples=99, **options)
+
+
+def test_a_network_outside_its_domain_is_no_reference():
+    here = condition([0.5, 0.52, 0.51]).iloc[0]
+    assert not here["holds"]
+    assert here["why"] == "its mean DSC on CT is more than 0.1 below that on its own data"
+    assert "No reference for this cohort" in chapter.condition_words(condition([0.5, 0.52, 0.51]))
+    assert condition([0.8, 0.78, 0.82]).iloc[0]["holds"]
+    assert chapter.condition_words(condition([0.8, 0.78, 0.82])) == ""
+
+
+def test_without_a_score_at_home_nothing_is_tested():
+    here = condition([0.8, 0.8], home=0.84).iloc[0]
+    assert here["holds"]
+    scores = pd.DataFrame(rows("segresnet", "petct", [0.8, 0.8], [0.8, 0.8]))
+    other = supervised.reference_condition(scores, "segresnet", n_resamples=99).iloc[0]
+    assert not other["holds"]
+    assert "not known" in other["why"]
+
+
+def test_sessions_without_a_reference_have_no_excess(scores):
+    every = supervised.excess_gap(scores, n_resamples=99)
+    assert len(every)
+    assert supervised.excess_gap(scores, sessions=[], n_resamples=99).empty

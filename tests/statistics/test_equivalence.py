@@ -3,12 +3,14 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
-from test_paired_ranks import D
+from test_signed_rank import D
 
 from umdlib.errors import InputError
-from umdlib.statistics.equivalence import detectable_effect, smallest_detectable, tost
+from umdlib.statistics.bootstrap import estimate_means, resample_counts
+from umdlib.statistics.equivalence import detectable_effect, equivalence_p, relevance_p, unseen_p
 from umdlib.statistics.multiplicity import adjust, benjamini_hochberg, holm
 
 P = np.array([0.01, 0.04, 0.03, 0.002])
@@ -49,22 +51,47 @@ def test_families_are_split_and_their_size_is_printed():
     np.testing.assert_allclose(done["p_bh"], [0.02, 0.02, np.nan, 0.04, np.nan, np.nan])
 
 
-def test_tost_equals_r_and_pingouin():
+def estimate(values, seed=0):
+    values = np.asarray(values, dtype=float)[:, None]
+    counts = resample_counts(len(values), 1999, np.random.default_rng(seed))
+    return estimate_means(values, counts, bounds=(-1.0, 1.0))
+
+
+def test_equivalence_of_four_subjects_is_that_of_two_t_tests():
     # R: max(t.test(d, mu=-0.05, alternative="greater")$p.value,
-    #        t.test(d, mu=0.05, alternative="less")$p.value)
-    assert tost(np.array(D), 0.05) == pytest.approx(0.681736918921475, abs=1e-12)
-    pingouin = pytest.importorskip("pingouin")
-    near = np.array(D) / 10
-    peer = pingouin.tost(near, np.zeros(len(D)), bound=0.02, paired=True)
-    assert tost(near, 0.02) == pytest.approx(float(peer["pval"].iloc[0]), abs=1e-12)
+    #        t.test(d, mu=0.05, alternative="less")$p.value); below five subjects the interval is Student's
+    d = np.array(D[:4])
+    t = (0.2 - abs(d.mean())) / (d.std(ddof=1) / 2)
+    assert equivalence_p(estimate(d), 0.2)[0] == pytest.approx(stats.t.sf(t, 3), abs=1e-12)
 
 
-def test_tost_without_variance_or_subjects():
-    assert tost(np.full(5, 0.01), 0.02) == 0.0
-    assert tost(np.full(5, 0.03), 0.02) == 1.0
-    assert np.isnan(tost(np.array([0.1]), 0.02))
+@pytest.mark.parametrize("seed", range(8))
+def test_equivalence_is_the_90_percent_interval_inside_the_margin(seed):
+    rng = np.random.default_rng(seed)
+    values = rng.normal(0.005, 0.02, 12)
+    found = estimate(values, seed)
+    low, high = found.interval(0.9)
+    for margin in (0.01, 0.015, 0.02, 0.03):
+        inside = -margin < low[0] and high[0] < margin
+        assert inside == (equivalence_p(found, margin)[0] < 0.05)
+    low, high = found.interval(0.95)
+    for margin in (0.001, 0.002, 0.01):
+        beyond = low[0] > margin or high[0] < -margin
+        assert beyond == (relevance_p(found, margin)[0] < 0.05)
+
+
+def test_nothing_is_equivalent_without_variance_or_subjects():
+    for values in ([0.0] * 8, [0.01, 0.01], [0.03] * 5, [0.1]):
+        assert np.isnan(equivalence_p(estimate(values), 0.02)).all()
     with pytest.raises(InputError, match="margin -1"):
-        tost(np.array(D), -1)
+        equivalence_p(estimate(D), -1)
+
+
+def test_failures_that_a_cohort_can_hide_are_no_equivalence():
+    # by hand: 0.02 / 0.85 = 2.353 % of failures; unseen in 8 subjects with 0.97647 ** 8
+    p = unseen_p(np.zeros(1), np.array([8]), 0.02, np.array([0.85]), np.array([0.85]))
+    assert p[0] == pytest.approx((1 - 0.02 / 0.85) ** 8)
+    assert unseen_p(np.zeros(1), np.array([490]), 0.02, np.array([0.85]), np.array([0.85]))[0] < 1e-5
 
 
 @pytest.mark.parametrize(
@@ -76,9 +103,3 @@ def test_detectable_effect_equals_r_and_statsmodels(n, expected):
     assert detectable_effect(n) == pytest.approx(expected, rel=1e-8)
     peer = TTestPower().solve_power(nobs=n, alpha=0.05, power=0.8)
     assert detectable_effect(n) == pytest.approx(float(np.squeeze(peer)), rel=1e-5)
-
-
-def test_smallest_detectable_difference_is_in_units_of_the_metric():
-    d = np.array(D)
-    assert smallest_detectable(d) == pytest.approx(detectable_effect(12) * d.std(ddof=1))
-    assert np.isnan(smallest_detectable(d[:1]))

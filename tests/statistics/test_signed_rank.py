@@ -1,11 +1,13 @@
 """Signed-rank statistics agree with R, SciPy and pingouin; ties and zeros are no trap."""
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy import stats
-from test_paired_resampling import G
+from test_bootstrap import G
 
-from umdlib.statistics.signed_rank import hodges_lehmann, median_interval, rank_biserial, wilcoxon
+from umdlib.statistics.signed_rank import hodges_lehmann, median_interval, rank_biserial, sign_test, wilcoxon
 
 D = [-0.112, -0.034, 0.021, -0.087, -0.154, 0.006, -0.061, -0.043, -0.198, 0.035, -0.072, -0.019]
 
@@ -18,12 +20,25 @@ def test_exact_wilcoxon_and_hodges_lehmann_equal_r():
     assert hodges_lehmann(D) == pytest.approx((-0.05525, -0.1085, -0.013), abs=1e-12)
 
 
-def test_wilcoxon_with_ties_and_zeros_equals_r():
-    d = [-0.1, -0.1, 0.2, -0.3, -0.3, 0, 0.05, -0.2, -0.4, 0]
-    p, note = wilcoxon(d)
-    # R: wilcox.test(d, exact=FALSE)$p.value
-    assert p == pytest.approx(0.0916902815494292, abs=1e-12)
-    assert note == "normal (ties)"
+def test_wilcoxon_with_ties_and_zeros_enumerates_every_pattern():
+    d = np.array([-0.1, -0.1, 0.2, -0.3, -0.3, 0, 0.05, -0.2, -0.4, 0])
+    kept = d[d != 0]
+    ranks = stats.rankdata(np.abs(kept))
+    sums = [np.dot(ranks, s) for s in itertools.product((0, 1), repeat=len(kept))]
+    away = np.abs(np.array(sums) - ranks.sum() / 2)
+    expected = np.mean(away >= abs(ranks[kept > 0].sum() - ranks.sum() / 2) - 1e-9)
+    assert wilcoxon(d) == (pytest.approx(expected, abs=1e-12), "exact (ties)")
+
+
+def test_five_equal_differences_cannot_fall_below_one_in_sixteen():
+    assert wilcoxon([-0.1] * 5) == (0.0625, "exact (ties)")  # 2 of 32 patterns
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_sign_test_inverts_the_interval_of_the_median(seed):
+    d = np.round(np.random.default_rng(seed).normal(-0.03, 0.05, 6 + seed), 2)
+    _, low, high = median_interval(d)
+    assert (low > 0 or high < 0) == (sign_test(d) <= 0.05)
 
 
 def test_large_sample_wilcoxon_and_hodges_lehmann_equal_r():
@@ -52,7 +67,7 @@ def test_differences_that_differ_by_round_off_tie():
     rough = np.array([0.3 - 0.1, 0.4 - 0.2, 0.5 - 0.3, -(0.3 - 0.1), 0.1])
     clean = np.array([0.2, 0.2, 0.2, -0.2, 0.1])
     assert wilcoxon(rough) == wilcoxon(clean)
-    assert wilcoxon(rough)[1] == "normal (ties)"
+    assert wilcoxon(rough)[1] == "exact (ties)"
 
 
 def test_round_off_of_nothing_is_zero():

@@ -1,4 +1,4 @@
-"""Bootstrap and sign-flip agree with SciPy on the same draws and with exact tests in R."""
+"""Bootstrap intervals agree with SciPy and R, and with the p-values that invert them."""
 
 import itertools
 
@@ -9,16 +9,16 @@ from scipy import stats
 from umdlib.errors import InputError
 from umdlib.statistics.bootstrap import (
     bca_interval,
+    estimate_means,
+    interval_of_mean,
     mean_interval,
     resample_counts,
     resampled_means,
     resampled_medians,
-    saddlepoint_sign_flip,
-    sign_flip_p,
     student_interval,
     studentised_interval,
 )
-from umdlib.statistics.distribution_free import distribution_free_bounds
+from umdlib.statistics.distribution_free import distribution_free_bounds, distribution_free_tail
 
 # R: set.seed(1); round(rnorm(24, -30, 45))
 E = [-58, -22, -68, 42, -15, -67, -8, 3, -4, -44, 38, -12, -58, -130, 21]
@@ -174,62 +174,61 @@ def test_medians_are_those_of_a_gather():
     np.testing.assert_allclose(medians, np.median(values[drawn], axis=1), atol=1e-14)
 
 
-def test_exact_sign_flip_enumerates_every_pattern():
-    values = np.array([-0.3, 0.1, -0.2, -0.4, 0.05, 0.0, np.nan])
-    kept = values[np.isfinite(values) & (values != 0)]
-    sums = [abs(np.dot(s, kept)) for s in itertools.product((-1, 1), repeat=len(kept))]
-    expected = np.mean(np.array(sums) >= abs(kept.sum()) - 1e-12)
-    p, how = sign_flip_p(column(values), n_resamples=99, rng=np.random.default_rng(0))
-    assert (p[0], how[0]) == (expected, "exact")
-
-
-def test_exact_sign_flip_equals_r():
-    d = [-112, -34, 21, -87, -154, 6, -61, -43, -198, 35, -72, -19]
-    p, how = sign_flip_p(column(d), n_resamples=99, rng=np.random.default_rng(0))
-    # R 4.2.2, exactRankTests 0.8.35: perm.test(d, exact=TRUE)$p.value
-    assert p[0] == pytest.approx(0.01171875, abs=1e-12)
-    assert how[0] == "exact"
-
-
-def test_monte_carlo_sign_flip_is_within_its_error_of_r():
-    # R: perm.test(e, exact=TRUE)$p.value
-    expected = 0.0126725435256958
-    p, how = sign_flip_p(column(E), n_resamples=20_000, rng=np.random.default_rng(0))
-    assert how[0] == "monte carlo"
-    assert p[0] == pytest.approx(expected, abs=4 * np.sqrt(expected / 20_000))
-
-
-@pytest.mark.parametrize(
-    ("values", "expected", "relative"),
-    [
-        (E, 0.0126725435256958, 0.05),  # R: perm.test(e, exact=TRUE)$p.value
-        (G, 2.47140307737901e-05, 0.05),  # R: perm.test(g, exact=TRUE)$p.value
-        (F, 5.58793544769287e-09, 0.40),  # R: perm.test(f, exact=TRUE)$p.value; 6 of 2**30 patterns
-    ],
-)
-def test_saddlepoint_is_close_to_r_far_into_the_tail(values, expected, relative):
-    assert saddlepoint_sign_flip(np.array(values, float)) == pytest.approx(expected, rel=relative)
-
-
-def test_p_value_below_the_number_of_resamples_keeps_its_size():
-    p, how = sign_flip_p(column(G), n_resamples=999, rng=np.random.default_rng(0))
-    assert how[0] == "saddlepoint"
-    assert p[0] == pytest.approx(2.47140307737901e-05, rel=0.05)
-
-
-def test_all_of_one_sign_has_the_smallest_possible_p():
-    values = column(np.linspace(0.1, 0.4, 20))
-    p, _ = sign_flip_p(values, n_resamples=999, rng=np.random.default_rng(0))
-    assert p[0] == 2.0**-19
-
-
-def test_no_difference_gives_one_and_no_data_gives_nan():
-    values = np.column_stack([np.zeros(4), np.full(4, np.nan)])
-    p, _ = sign_flip_p(values, n_resamples=99, rng=np.random.default_rng(0))
-    assert p[0] == 1.0
-    assert np.isnan(p[1])
-
-
 def test_resampling_nobody_is_refused():
     with pytest.raises(InputError, match="0 subjects"):
         resample_counts(0, 10, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("n", [2, 4, 5, 8, 9, 10, 20, 48])
+def test_p_value_is_below_five_percent_where_the_interval_leaves_out_zero(n):
+    rng = np.random.default_rng(n)
+    values = np.concatenate(
+        [
+            rng.normal(0.03, 0.05, (n, 60)),
+            0.1 - rng.beta(0.5, 4, (n, 60)),
+            np.where(rng.random((n, 60)) < 0.2, -0.6, 0.1),
+            np.round(rng.normal(0.02, 0.03, (n, 60)), 2),
+        ],
+        axis=1,
+    )
+    values[rng.random(values.shape) < 0.05] = np.nan
+    found = estimate_means(values, resample_counts(n, 999, rng), bounds=(-1.0, 1.0))
+    low, high = found.interval()
+    p = found.p_value()
+    known = np.isfinite(p)
+    assert known.sum() > 100
+    assert (((low > 0) | (high < 0)) == (p <= 0.05))[known].all()
+
+
+def test_p_value_of_four_subjects_is_students():
+    values = column([-0.1, -0.2, -0.15, 0.02])
+    p = estimate_means(values, resample_counts(4, 99, np.random.default_rng(0))).p_value()
+    assert p[0] == pytest.approx(stats.ttest_1samp(values[:, 0], 0).pvalue, rel=1e-9)
+
+
+def test_p_value_that_no_resample_reaches_keeps_its_size_from_twenty_subjects_on():
+    values = np.random.default_rng(0).normal(-0.3, 0.1, (48, 1))
+    counts = resample_counts(48, 999, np.random.default_rng(0))
+    p = estimate_means(values, counts).p_value()[0]
+    peer = stats.ttest_1samp(values[:, 0], 0).pvalue
+    assert 1e-3 < np.log(p) / np.log(peer) < 1.5
+    assert p < 1e-12
+    few = estimate_means(values[:8], resample_counts(8, 999, np.random.default_rng(0))).p_value()[0]
+    assert few >= 2 / 1000
+
+
+def test_no_variance_tests_nothing():
+    found = estimate_means(column([0.1] * 6), resample_counts(6, 99, np.random.default_rng(0)))
+    assert np.isnan(found.p_value()).all()
+    assert np.isnan(interval_of_mean([0.1], "dice", 99, 0).low)
+    assert interval_of_mean([0.0] * 5, "dice", 99, 0).p_value == 1.0
+
+
+def test_distribution_free_tail_inverts_the_bound():
+    values = np.random.default_rng(0).beta(2, 3, (15, 4))
+    values[3, 1] = np.nan
+    low, high = distribution_free_bounds(values, (-1, 1), confidence=0.9)
+    for i in range(4):
+        assert distribution_free_tail(values, (-1, 1), low[i], -1)[i] == pytest.approx(0.05, abs=1e-5)
+        assert distribution_free_tail(values, (-1, 1), high[i], 1)[i] == pytest.approx(0.05, abs=1e-5)
+    assert (distribution_free_tail(values, (-1, 1), 0.0, 1) == 1).all()

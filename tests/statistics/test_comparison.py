@@ -6,7 +6,8 @@ import pytest
 
 from umdlib.errors import InputError
 from umdlib.scores.simulated import score_table
-from umdlib.statistics.comparison import compare, condition, paired_differences, subject_means, unpaired
+from umdlib.statistics.comparison import compare
+from umdlib.statistics.pairs import condition, paired_differences, standardised_means, subject_means, unpaired
 
 QUICK = {"n_resamples": 500}
 
@@ -35,8 +36,9 @@ def test_a_modality_blind_segmenter_has_a_gap_of_exactly_zero(table):
     result = compare(both, **QUICK)
     assert (result[["estimate", "ci_low", "ci_high"]] == 0).all(axis=None)
     assert (result["p_value"] == 1).all()
-    assert result["note"].eq("all differences are zero").all()
-    assert result["equivalent"].all()
+    assert result["note"].eq("all differences are zero: no test of equivalence").all()
+    assert result["p_equivalence"].isna().all()  # no variance shows nothing
+    assert result["verdict"].eq("undecided").all()
 
 
 def test_row_order_does_not_matter(table):
@@ -121,7 +123,7 @@ def test_an_all_nan_segmenter_harms_no_other(table):
     before = compare(table, **QUICK)
     after = compare(pd.concat([table, broken], ignore_index=True), **QUICK)
     same = after[after["segmenter"].ne("z")].reset_index(drop=True)
-    columns = [c for c in before if c not in ("p_bh", "n_bh")]
+    columns = [c for c in before if not c.endswith("_bh")]
     pd.testing.assert_frame_equal(same[columns], before[columns], check_dtype=False)
     np.testing.assert_allclose(same["p_bh"], before["p_bh"])
     gone = after[after["segmenter"].eq("z")]
@@ -134,7 +136,7 @@ def test_an_all_nan_segmenter_harms_no_other(table):
 def test_one_subject_has_an_estimate_without_interval_or_test(table):
     row = compare(table[table["subject"].eq("sub-001")], **QUICK).iloc[0]
     assert np.isfinite(row["estimate"])
-    assert np.isnan([row["ci_low"], row["d_z"], row["smallest_detectable"], row["p_tost"]]).all()
+    assert np.isnan([row["ci_low"], row["d_z"], row["smallest_detectable"], row["p_equivalence"]]).all()
     assert row["note"] == "one subject: no interval, no test"
     assert np.isnan([row["p_permutation"], row["p_wilcoxon"], row["p_holm"]]).all()
     assert row["n_holm"] == 0
@@ -165,6 +167,7 @@ def test_zero_variance_says_so(table):
     assert np.isnan(row["d_z"])
     assert row["note"].startswith("all differences are equal")
     assert row["p_permutation"] == 2.0**-11
+    assert np.isnan([row["p_mean"], row["p_equivalence"]]).all()
 
 
 def test_different_cases_per_segmenter_have_their_own_n(table):
@@ -186,8 +189,8 @@ def test_a_lesion_cohort_of_six_subjects_runs():
     assert row["n_pairs"] == 6
     assert row["note"] == ""
     five = compare(lesions[lesions["subject"].lt("sub-006")], **QUICK).iloc[0]
-    assert five["note"] == "fewer than six subjects: p cannot fall below 0.05"
-    assert five["p_value"] >= 0.0625
+    assert five["note"] == "fewer than six subjects: no rank or sign test can fall below 0.05"
+    assert five["p_permutation"] >= 0.0625
 
 
 def test_an_unavailable_segmenter_is_a_row_that_says_so(table):
@@ -223,6 +226,10 @@ def test_bad_names_are_refused(table):
         paired_differences(table.assign(session="petus"))
     with pytest.raises(InputError, match="confidence 95"):
         compare(table, confidence=95)
+    with pytest.raises(InputError, match="margin -1"):
+        compare(table, margin=-1)
+    with pytest.raises(InputError, match="Unknown setting 'metrics'"):
+        compare(table, metrics="dice")
 
 
 def test_duplicate_rows_are_refused_by_name(table):
@@ -233,6 +240,7 @@ def test_duplicate_rows_are_refused_by_name(table):
 def test_unpaired_subjects_are_counted_per_comparison(table):
     lone = table.drop(index=table.index[table["subject"].eq("sub-003") & table["modality"].eq("PET")])
     result = compare(lone, **QUICK)
+    assert result["note"].eq("1 of 12 without a pair (1 × PET: no row)").all()
     assert result["n_unpaired"].eq(1).all()
     assert result["n_pairs"].eq(11).all()
 
@@ -242,3 +250,109 @@ def test_a_segmenter_that_knows_one_modality_says_why_it_has_no_pair():
     scores["status"] = scores["status"].mask(scores["modality"].eq("CT"), "unavailable")
     scores["reason"] = "Not trained for CT of petct."
     assert compare(scores, n_resamples=99)["note"].eq("no pairs (structural: unavailable)").all()
+
+
+def two_structures(present):
+    """Six subjects: the first structure without a gap, the second loses about 0.167 where it is present."""
+    rows = []
+    for i in range(6):
+        for structure, loss in (("liver", 0.0), ("aorta", 0.166)):
+            if structure == "aorta" and not present(i):
+                continue
+            for modality, dice in (("CT", 0.8), ("PET", 0.8 - loss - 0.001 * (i % 3))):
+                rows.append([f"s{i}", "petct", modality, structure, "a", "centre", 0, 0, dice, "ok", ""])
+    keys = ["subject", "session", "modality", "structure", "segmenter", "prompt", "step", "seed"]
+    return pd.DataFrame(rows, columns=[*keys, "dice", "status", "reason"])
+
+
+def test_a_structure_that_half_of_the_subjects_lack_counts_as_in_all():
+    by = ("session", "segmenter")
+    every = compare(two_structures(lambda i: True), by=by, **QUICK).iloc[0]
+    half = compare(two_structures(lambda i: i < 3), by=by, **QUICK).iloc[0]
+    # A mean over what each subject has would be -0.0425: two structures in three subjects, one in three.
+    assert every["estimate"] == pytest.approx(-0.084, abs=1e-9)
+    assert half["estimate"] == pytest.approx(-0.084, abs=1e-9)
+    assert half["mean_pet"] - half["mean_structural"] == pytest.approx(half["estimate"], abs=1e-12)
+
+
+def test_missing_pairs_are_said_where_structures_are_averaged():
+    table = two_structures(lambda i: True)
+    lost = table["subject"].isin(["s4", "s5"]) & table["modality"].eq("PET") & table["structure"].eq("aorta")
+    table.loc[lost, ["dice", "status"]] = [np.nan, "failed"]
+    row = compare(table, by=("session", "segmenter"), **QUICK).iloc[0]
+    assert row["note"] == "2 of 12 without a pair (2 × PET: failed), standardised over the structures"
+    assert (
+        compare(table, **QUICK)
+        .set_index("structure")
+        .loc["aorta", "note"]
+        .startswith("fewer than six subjects")
+    )
+    assert "2 of 6 without a pair (2 × PET: failed)" in compare(table, **QUICK)["note"].tolist()[1]
+
+
+def test_standardised_means_recover_additive_effects():
+    rng = np.random.default_rng(0)
+    whole = rng.normal(size=(7, 1)) + rng.normal(size=4)
+    cells = pd.DataFrame(np.where(rng.random(whole.shape) < 0.3, np.nan, whole))
+    np.testing.assert_allclose(standardised_means(cells), whole.mean(axis=1))
+
+
+def test_subjects_without_a_common_structure_keep_their_plain_means():
+    cells = pd.DataFrame({"a": [0.1, np.nan], "b": [np.nan, 0.5]})
+    assert standardised_means(cells).tolist() == [0.1, 0.5]
+
+
+def test_the_p_value_of_the_mean_inverts_its_interval(table):
+    result = compare(table, **QUICK)
+    out = result["ci_low"].gt(0) | result["ci_high"].lt(0)
+    assert out.equals(result["p_mean"].lt(0.05))
+    assert result["p_value"].equals(result["p_mean"])
+
+
+def difference_table(differences, level=0.8):
+    """A score table of one structure with given differences."""
+    frames = []
+    for i, d in enumerate(differences):
+        for modality, dice in (("CT", level), ("PET", level + d)):
+            frames.append([f"s{i:03d}", "petct", modality, "liver", "a", "centre", 0, 0, dice, "ok", ""])
+    keys = ["subject", "session", "modality", "structure", "segmenter", "prompt", "step", "seed"]
+    return pd.DataFrame(frames, columns=[*keys, "dice", "status", "reason"])
+
+
+def test_a_small_difference_of_many_subjects_is_no_loss_that_matters():
+    values = np.random.default_rng(0).normal(0, 0.0155, 490)
+    row = compare(difference_table(values - values.mean() - 0.007), **QUICK).iloc[0]
+    assert row["verdict"] == "differs by less than the margin"
+
+
+@pytest.mark.parametrize(
+    ("mean", "sd", "n", "verdict"),
+    [
+        (-0.2, 0.05, 12, "differs and matters"),
+        (-0.03, 0.03, 12, "differs"),
+        (0.0, 0.01, 200, "the same"),
+        (0.0, 0.01, 12, "undecided"),  # five per cent of failures would be unseen
+        (-0.01, 0.2, 12, "undecided"),
+    ],
+)
+def test_verdicts_are_decided_together(mean, sd, n, verdict):
+    values = np.random.default_rng(1).normal(0, 1, n)
+    values = (values - values.mean()) / values.std() * sd + mean
+    assert compare(difference_table(values), **QUICK).iloc[0]["verdict"] == verdict
+
+
+def test_two_floors_are_not_identifiable():
+    values = np.abs(np.random.default_rng(1).normal(0, 0.001, 300))
+    row = compare(difference_table(values, level=0.01), **QUICK).iloc[0]
+    assert row["verdict"] == "not identifiable"
+    assert np.isnan(row["p_equivalence"])
+
+
+def test_equivalence_is_corrected_in_a_family_of_its_own():
+    table = score_table(
+        n_subjects=200, structures=["liver", "aorta"], gap={"a": 0.0}, noise_sd=0.05, subject_sd=0.05
+    )
+    result = compare(table, **QUICK)
+    smallest = result["p_equivalence"].min()
+    assert smallest < 0.5
+    assert result["p_equivalence_holm"].min() == pytest.approx(2 * smallest)

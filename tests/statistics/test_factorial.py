@@ -7,9 +7,9 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
-from umdbook.chapters.learned_gap import runs as trained
-from umdlib import tables
+from umdbook.chapters import learned_gap as chapter
 from umdlib.errors import InputError
 from umdlib.scores.simulated import score_table
 from umdlib.statistics import factorial as design
@@ -66,7 +66,7 @@ def test_planted_effects_come_back():
         assert found.loc[name, "estimate"] == pytest.approx(value, abs=0.02)
         assert found.loc[name, "ci_low"] < found.loc[name, "estimate"] < found.loc[name, "ci_high"]
         assert found.loc[name, "ci_high"] - found.loc[name, "ci_low"] < 0.05
-        assert found.loc[name, "p_value"] == pytest.approx(2 / 2**12)
+        assert found.loc[name, "p_value"] < 0.05  # its interval leaves out 0
 
 
 def test_the_gap_is_the_sum_of_modality_and_transfer_effect():
@@ -101,7 +101,7 @@ def test_the_table_has_six_cells_per_session():
     assert len(found) == 12
     assert found["modality"].tolist() == ["CT", "PET"] * 3 + ["MR", "PET"] * 3
     for row in found.itertuples():
-        wanted = CELLS[row.diet][row.side == "pet"]
+        wanted = CELLS[row.trained_on][row.side == "pet"]
         assert row.estimate == pytest.approx(wanted, abs=0.06)
         assert row.ci_low < row.estimate < row.ci_high
         assert (row.n_subjects, row.n_seeds) == (12, 2)
@@ -128,7 +128,7 @@ def test_a_seed_that_one_training_lacks_leaves_all_trainings():
     scores = scores[scores["segmenter"].ne("clicknet_pet_1")]
     assert set(design.design_scores(scores)["n_seeds"]) == {1}
     seeds = design.by_training_seed(scores)
-    assert set(seeds[seeds["training_seed"].eq(1)]["diet"]) == {"structural", "both"}
+    assert set(seeds[seeds["training_seed"].eq(1)]["trained_on"]) == {"structural", "both"}
 
 
 def test_every_training_seed_has_its_own_contrasts():
@@ -141,25 +141,25 @@ def test_every_training_seed_has_its_own_contrasts():
     assert gaps[1] == pytest.approx(-0.6, abs=0.02)
     both = contrasts(scores).loc["gap", "estimate"]
     assert both == pytest.approx(gaps.mean())
-    layout = tables.seed_layout(singly)
+    layout = chapter.seed_layout(singly)
     assert list(layout.columns)[2:] == ["Training seed 0", "Training seed 1"]
     assert layout["Contrast"].tolist() == list(design.CONTRASTS)
-    assert trained.seed_sentence(singly).startswith("The trainings lie furthest apart in the ")
+    assert chapter.seed_sentence(singly).startswith("The trainings lie furthest apart in the ")
 
 
 def test_one_training_seed_has_nothing_to_compare():
     singly = design.contrasts_by_training_seed(table(seeds=(0,)), n_resamples=99)
-    assert tables.seed_layout(singly).empty
-    assert trained.seed_sentence(singly) == ""
+    assert chapter.seed_layout(singly).empty
+    assert chapter.seed_sentence(singly) == ""
     none = design.contrasts_by_training_seed(table().query("segmenter == 'threshold'"))
-    assert tables.seed_layout(none).empty
+    assert chapter.seed_layout(none).empty
 
 
 def test_further_trainings_stand_beside_the_runs_own_on_its_subjects():
     scores = table()
     run = scores[~scores["segmenter"].str.endswith("_1")]
     other = scores.assign(subject=scores["subject"].replace("sub-003", "sub-103"), dice=0.0)
-    joined = trained.with_further(run, other)
+    joined = chapter.with_further(run, other)
     assert set(joined["segmenter"]) == set(scores["segmenter"])
     assert "sub-103" not in set(joined["subject"])
     own = joined[joined["segmenter"].isin(run["segmenter"])]
@@ -199,3 +199,36 @@ def test_the_share_of_the_gap_agrees_with_the_modality_effect():
         none = effect["ci_low"].iloc[0] <= 0 <= effect["ci_high"].iloc[0]
         assert whole == none
     assert agreed > 6
+
+
+def test_without_a_difference_between_seeds_the_interval_is_that_of_subjects():
+    subjects = np.random.default_rng(0).normal(0.1, 0.05, 9)
+    mean, low, high, freedom = design._crossed(np.column_stack([subjects] * 3), None)
+    peer = stats.ttest_1samp(subjects, 0).confidence_interval(0.95)
+    assert freedom == 8
+    assert (mean, low, high) == pytest.approx((subjects.mean(), peer.low, peer.high), abs=1e-12)
+
+
+def test_two_seeds_that_differ_leave_one_degree_of_freedom():
+    values = np.random.default_rng(0).normal(0, 0.001, (12, 2)) + np.array([0.1, 0.3])
+    mean, low, high, freedom = design._crossed(values, None)
+    assert freedom == pytest.approx(1, abs=0.01)
+    # Student's t of the two seeds' means: 0.2 +- 12.706 * 0.1
+    assert (low, high) == pytest.approx((0.2 - 1.2706, 0.2 + 1.2706), abs=0.02)
+
+
+def test_intervals_over_subjects_and_seeds_cover():
+    rng = np.random.default_rng(1)
+    hits = []
+    for _ in range(600):
+        values = rng.normal(0, 0.1, (8, 1)) + rng.normal(0, 0.1, (1, 3)) + rng.normal(0, 0.05, (8, 3))
+        _, low, high, _ = design._crossed(values, None)
+        hits.append(low <= 0 <= high)
+    assert np.mean(hits) > 0.95 - 3 * np.sqrt(0.05 * 0.95 / 600)
+
+
+def test_contrasts_over_seeds_need_two_of_them():
+    both = design.contrasts_over_seeds(table(seeds=(0, 1)))
+    assert set(both["n_seeds"]) == {2}
+    assert (both["ci_low"] <= both["estimate"]).all()
+    assert design.contrasts_over_seeds(table(seeds=(0,))).empty
