@@ -8,12 +8,17 @@ from dataclasses import dataclass
 import pandas as pd
 
 from umdlib.errors import InputError
-from umdlib.published.printed import SOURCES, cells, read
+from umdlib.published.printed import SOURCES, cells, read, read_claims
 
 SUPPORTED, CONTRADICTED, NOT_TESTABLE = "supported", "contradicted", "not testable"
-VERDICTS = (SUPPORTED, CONTRADICTED, NOT_TESTABLE)
+DEPENDS = "depends on the reading"
+# The verdict of a sentence is the first of these that one of its parts has.
+VERDICTS = (CONTRADICTED, NOT_TESTABLE, DEPENDS, SUPPORTED)
+MARGIN = 0.02  # DSC; a smaller difference is called neither better nor worse
+SLIGHT = 0.05  # DSC; a larger difference is not slight
 Tables = Mapping[str, pd.DataFrame]
 Outcome = tuple[str, str]
+Test = Callable[[Tables], Outcome]
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,23 @@ class Claim:
     where: str
     quote: str
     reading: str
-    test: Callable[[Tables], Outcome]
+    test: Test
+
+
+def claims_of(paper: str, tests: Mapping[str, Test | tuple[Test, ...]]) -> tuple[Claim, ...]:
+    """Claims of a paper: its sentences in `claims.tsv`, each with its test or tests.
+
+    Raises
+    ------
+    InputError
+        If a sentence has no test, or a test no sentence.
+    """
+    rows = read_claims().query("paper == @paper")
+    odd = set(rows["key"]).symmetric_difference(tests)
+    if odd:
+        raise InputError(f"Claims of {paper} and their tests do not match: {', '.join(sorted(odd))}.")
+    made = {key: together(*t) if isinstance(t, tuple) else t for key, t in tests.items()}
+    return tuple(Claim(**row, test=made[row["key"]]) for row in rows.to_dict("records"))
 
 
 def load_tables() -> dict[str, pd.DataFrame]:
@@ -55,6 +76,35 @@ def decide(holds: bool, numbers: str) -> Outcome:
 def cannot(why: str) -> Outcome:
     """Not testable, and why."""
     return NOT_TESTABLE, why
+
+
+def ordered(differences: Iterable[float], numbers: str) -> Outcome:
+    """Whether all differences, first minus second, are positive by `MARGIN`.
+
+    Contradicted if one is negative by `MARGIN`; if some are within the margin, that depends on the
+    reading.
+
+    Examples
+    --------
+    >>> ordered([0.1, 0.01], "Two.")
+    ('depends on the reading', '1 of 2 above by 0.02, 1 within it, 0 below. Two.')
+    """
+    values = list(differences)
+    above, below = (sum(s * v >= MARGIN for v in values) for s in (1, -1))
+    level = len(values) - above - below
+    text = f"{above} of {len(values)} above by {MARGIN:g}, {level} within it, {below} below."
+    verdict = CONTRADICTED if below else DEPENDS if level else SUPPORTED
+    return verdict, f"{text} {numbers}".strip()
+
+
+def together(*tests: Test) -> Test:
+    """The test of a sentence that says several things: one verdict, the least favourable, all numbers."""
+
+    def test(tables: Tables) -> Outcome:
+        found = [t(tables) for t in tests]
+        return min((v for v, _ in found), key=VERDICTS.index), " ".join(numbers for _, numbers in found)
+
+    return test
 
 
 def scores(tables: Tables, session: str, modality: str) -> pd.DataFrame:
@@ -94,7 +144,7 @@ def evaluate(claims: Iterable[Claim], tables: Tables | None = None) -> pd.DataFr
     Raises
     ------
     InputError
-        If two claims share a key, or a predicate gives another verdict than the three.
+        If two claims share a key or a sentence, or a predicate gives another verdict than `VERDICTS`.
     """
     tables = load_tables() if tables is None else tables
     rows = []
@@ -102,18 +152,11 @@ def evaluate(claims: Iterable[Claim], tables: Tables | None = None) -> pd.DataFr
         verdict, numbers = claim.test(tables)
         if verdict not in VERDICTS:
             raise InputError(f"Invalid verdict {verdict!r} of claim '{claim.key}'.")
-        rows.append(
-            {
-                "key": claim.key,
-                "paper": claim.paper,
-                "where": claim.where,
-                "quote": claim.quote,
-                "reading": claim.reading,
-                "verdict": verdict,
-                "numbers": numbers,
-            }
-        )
+        row = {name: getattr(claim, name) for name in ("key", "paper", "where", "quote", "reading")}
+        rows.append(row | {"verdict": verdict, "numbers": numbers})
     frame = pd.DataFrame(rows)
-    if frame["key"].duplicated().any():
-        raise InputError(f"Claim '{frame[frame['key'].duplicated()]['key'].iloc[0]}' occurs twice.")
+    for column in ("key", "quote"):
+        if frame[column].duplicated().any():
+            twice = frame[frame[column].duplicated()][column].iloc[0]
+            raise InputError(f"Claim '{twice}' occurs twice.")
     return frame

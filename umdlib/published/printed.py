@@ -63,6 +63,14 @@ SOURCES: dict[str, Source] = {
         ),
     )
 }
+# Preprints of the systems that UMD scores.
+PREPRINTS = {
+    "SAM-Med3D": "2310.15161",
+    "SegVol": "2311.13385",
+    "nnInteractive": "2503.08373",
+    "VISTA3D": "2406.05285",
+    "SAT": "2312.17183",
+}
 STATISTICS = ("mean", "sd", "median", "q1", "q3", "iqr", "lower", "upper", "value")
 CENTRES = ("mean", "median", "value")
 _KEYS = [
@@ -304,6 +312,16 @@ def read_pointers() -> pd.DataFrame:
 def read_centres() -> pd.DataFrame:
     """Where SegAnyPET's cohorts come from: ``cohort, role, centre, scanner, where``."""
     return _data("centres.tsv")
+
+
+def read_claims() -> pd.DataFrame:
+    """Sentences of the papers that are tested: ``key, paper, where, quote, reading``."""
+    return _data("claims.tsv")
+
+
+def read_acquisition() -> pd.DataFrame:
+    """How the images of UMD and of a public set were acquired: ``group, key, what, unit, source, value, where``."""
+    return _data("acquisition.tsv")
 
 
 def read_annotations() -> pd.DataFrame:
