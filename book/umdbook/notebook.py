@@ -18,6 +18,7 @@ import umdlib
 from umdbook import kernels
 from umdlib import labels
 from umdlib.errors import InputError, unknown_name
+from umdlib.published.words import caption_words
 
 # what a parameter's annotation admits, and what is shown for it
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -150,7 +151,8 @@ def execute(
     check_values(notebook, values)
     document = nbformat.read(notebook, as_version=4)
     all_values = {p.name: default(p) for p in parameters(notebook).values()} | values
-    _substitute(document, {**_words(all_values), **(words or {})})
+    printed = caption_words() if notebook.stem.startswith("published") else {}
+    _substitute(document, {**_words(all_values), **printed, **(words or {})})
     part = output.with_name(f".{output.stem}.part.ipynb")
     failed = output.with_name(f"{output.stem}.failed.ipynb")
     try:

@@ -177,8 +177,9 @@ def _times(tables: Tables) -> Outcome:
 def _workload(tables: Tables) -> Outcome:
     t = tables["seganypet_s3"].query("segmenter in ['sam', 'medsam']")["prompt"].unique()
     per_slice = [int(p.split("N")[0]) for p in t]
-    low, high = min(per_slice) * 15, max(per_slice) * 30
-    text = f"{min(per_slice)} to {max(per_slice)} points on each of 15 to 30 slices: {low} to {high}."
+    few, many = int(fact("slices_low")), int(fact("slices_high"))
+    low, high = min(per_slice) * few, max(per_slice) * many
+    text = f"{min(per_slice)} to {max(per_slice)} points on each of {few} to {many} slices: {low} to {high}."
     return decide(low >= 10, text)
 
 

@@ -1,10 +1,11 @@
-"""Figures drawn from the papers' own numbers; each function draws on `ax` and returns it."""
+"""Figures drawn from the papers' own numbers; each function draws on `ax`, or axes of its own, and returns it."""
 
 from __future__ import annotations
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
@@ -12,6 +13,7 @@ from umdlib.labels import MODALITIES, SESSIONS
 from umdlib.published.explorer import condition_title, pick
 from umdlib.published.names import MODELS, STRUCTURES
 from umdlib.published.pairing import DESIGNS, World
+from umdlib.published.printed import fact
 from umdlib.published.significance import paired_p
 
 # One colour per segmenter; Paul Tol's "muted" scheme (2021), safe in colour vision deficiencies.
@@ -33,6 +35,11 @@ SEGMENTER_COLOURS = {
 INK = "#222222"
 
 
+def _axes(width: float, height: float) -> Axes:
+    """Axes of a new figure, in inches."""
+    return plt.subplots(figsize=(width, height), layout="constrained")[1]
+
+
 def modality_dumbbells(wide: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Means of one system on both modalities, a line per structure; bars are ± 1 SD.
 
@@ -43,7 +50,7 @@ def modality_dumbbells(wide: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax
         Axes to draw on.
     """
-    ax = ax or plt.gca()
+    ax = ax or _axes(5, 4.4)
     rows = list(dict.fromkeys(wide["row"]))
     y = {name: len(rows) - 1 - i for i, name in enumerate(rows)}
     for _, pair in wide.groupby("row"):
@@ -63,8 +70,18 @@ def modality_dumbbells(wide: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.set(xlim=(-0.02, 1.02), xlabel="DSC", yticks=list(y.values()), yticklabels=list(y))
     ax.set_title(MODELS[wide["segmenter"].iloc[0]], fontsize=10)
     ax.grid(axis="x", color="#dddddd", lw=0.6)
-    ax.spines[["top", "right"]].set_visible(False)
+    sns.despine(ax=ax)
     return ax
+
+
+def dumbbell_panels(wide: pd.DataFrame) -> np.ndarray:
+    """Draw `modality_dumbbells` of every system of a session, and the legend in the last panel."""
+    _, axes = plt.subplots(2, 3, figsize=(9, 8.4), sharey=True, layout="constrained")
+    for (_, own), ax in zip(wide.groupby("segmenter", sort=False), axes.flat, strict=False):
+        modality_dumbbells(own, ax)
+    axes[1, 2].legend(*axes[0, 0].get_legend_handles_labels(), loc="center", frameon=False)
+    axes[1, 2].axis("off")
+    return axes
 
 
 def quartile_boxes(wide: pd.DataFrame, ax: Axes | None = None, *, ylabel: str = "DSC") -> Axes:
@@ -79,7 +96,7 @@ def quartile_boxes(wide: pd.DataFrame, ax: Axes | None = None, *, ylabel: str = 
     ylabel
         Metric.
     """
-    ax = ax or plt.gca()
+    ax = ax or _axes(11, 4.2)
     wide = wide[wide["median"].notna()]
     structures = list(dict.fromkeys(wide["structure"]))
     systems = list(dict.fromkeys(zip(wide["segmenter"], wide["prompt"], strict=True)))
@@ -89,19 +106,28 @@ def quartile_boxes(wide: pd.DataFrame, ax: Axes | None = None, *, ylabel: str = 
         x = np.array([structures.index(s) for s in own["structure"]]) - 0.4 + (j + 0.5) * width
         points = [p for s, p in systems if s == segmenter]
         several = len(points) > 1
-        height = np.maximum(own["q3"] - own["q1"], 1e-3)
-        ax.bar(
-            x,
-            height,
-            width * 0.9,
-            bottom=own["q1"],
-            color=SEGMENTER_COLOURS[segmenter],
-            alpha=0.35 + 0.5 * (points.index(prompt) / (len(points) - 1)) if several else 0.75,
-            edgecolor=INK,
-            lw=0.5,
-            label=MODELS[segmenter] + (f", {prompt}" if several else ""),
+        share = points.index(prompt) / (len(points) - 1) if several else 0
+        boxes = [
+            {"med": c.median_, "q1": c.q1, "q3": max(c.q3, c.q1 + 1e-3), "whislo": c.q1, "whishi": c.q3}
+            for c in own.rename(columns={"median": "median_"}).itertuples()
+        ]
+        drawn = ax.bxp(
+            boxes,
+            positions=x,
+            widths=width * 0.9,
+            showfliers=False,
+            showcaps=False,
+            manage_ticks=False,
+            patch_artist=True,
+            boxprops={
+                "facecolor": SEGMENTER_COLOURS[segmenter],
+                "alpha": 0.35 + 0.5 * share if several else 0.75,
+                "edgecolor": INK,
+                "linewidth": 0.5,
+            },
+            medianprops={"color": INK, "linewidth": 1.8},
         )
-        ax.hlines(own["median"], x - width * 0.45, x + width * 0.45, color=INK, lw=1.8)
+        drawn["boxes"][0].set_label(MODELS[segmenter] + (f", {prompt}" if several else ""))
     names = [STRUCTURES[s].replace(", ", "\n") for s in structures]
     ax.set_xticks(range(len(structures)), names, rotation=35 if len(names) > 8 else 0)
     low, high = wide["q1"].min(), wide["q3"].max()
@@ -109,7 +135,7 @@ def quartile_boxes(wide: pd.DataFrame, ax: Axes | None = None, *, ylabel: str = 
     ax.tick_params(axis="x", length=0)
     ax.grid(axis="y", color="#dddddd", lw=0.6)
     ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
+    sns.despine(ax=ax)
     return ax
 
 
@@ -118,7 +144,7 @@ def training_bars(training: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
     Whole-body parts are plain, regional ones hatched, parts of unknown coverage dotted.
     """
-    ax = ax or plt.gca()
+    ax = ax or _axes(10, 4)
     hatch = {"whole-body": "", "regional": "///", "unknown": ".."}
     systems = list(dict.fromkeys(training["system"]))
     for i, system in enumerate(reversed(systems)):
@@ -146,7 +172,7 @@ def training_bars(training: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.set_xlim(0, 1.28 * training.groupby("system")["volumes"].sum().max())
     ax.xaxis.set_major_formatter("{x:,.0f}")
     _training_legend(ax)
-    ax.spines[["top", "right"]].set_visible(False)
+    sns.despine(ax=ax)
     return ax
 
 
@@ -165,24 +191,27 @@ def _training_legend(ax: Axes) -> None:
 
 def sd_arch(wide: pd.DataFrame, n: int, ax: Axes | None = None) -> Axes:
     """Printed SDs against means, under the largest SD that scores in [0, 1] can have."""
-    ax = ax or plt.gca()
+    ax = ax or _axes(7.5, 4.2)
     mean = np.linspace(0, 1, 400)
     bound = np.sqrt(mean * (1 - mean) * n / (n - 1))
     ax.fill_between(mean, bound, 0.56, color="#dddddd", lw=0)
     ax.plot(mean, bound, color=INK, lw=1)
     ax.text(0.5, 0.53, "no data can print these", ha="center", fontsize=8, color=INK)
-    for name, own in wide.groupby("modality"):
-        ax.plot(
-            own["mean"],
-            own["sd"],
-            "D" if name == "PET" else "o",
-            ms=4,
-            alpha=0.8,
-            color=MODALITIES[name].colour,
-            label=MODALITIES[name].title,
-        )
+    sns.scatterplot(
+        wide,
+        x="mean",
+        y="sd",
+        hue="modality",
+        style="modality",
+        palette={name: m.colour for name, m in MODALITIES.items()},
+        markers={name: "D" if name == "PET" else "o" for name in MODALITIES},
+        s=30,
+        alpha=0.8,
+        ax=ax,
+    )
+    ax.legend(frameon=False)
     ax.set(xlim=(0, 1), ylim=(0, 0.56), xlabel="Mean DSC", ylabel="SD")
-    ax.spines[["top", "right"]].set_visible(False)
+    sns.despine(ax=ax)
     return ax
 
 
@@ -196,7 +225,7 @@ def p_against_rho(rows: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax
         Axes to draw on.
     """
-    ax = ax or plt.gca()
+    ax = ax or _axes(7.5, 4.2)
     rho = np.linspace(-1, 1, 401)
     styles = ["-", "--", "-.", ":"]
     for i, (_, r) in enumerate(rows.iterrows()):
@@ -209,7 +238,7 @@ def p_against_rho(rows: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.set(yscale="log", ylim=(1e-12, 1.5), xlim=(-1, 1))
     ax.set(xlabel="Correlation ρ of the two scores over subjects", ylabel="p")
     ax.legend(fontsize=8, frameon=False, loc="lower left")
-    ax.spines[["top", "right"]].set_visible(False)
+    sns.despine(ax=ax)
     return ax
 
 
@@ -225,7 +254,7 @@ def effort(wide: pd.DataFrame, x: str, ax: Axes | None = None) -> Axes:
     ax
         Axes to draw on.
     """
-    ax = ax or plt.gca()
+    ax = ax or _axes(5.5, 4.2)
     for i, (_, r) in enumerate(wide.sort_values("dice", ascending=False).iterrows()):
         colour = SEGMENTER_COLOURS[r["segmenter"]]
         ax.plot([r[x], r[x]], [r["low"], r["high"]], color=colour, lw=1.5, alpha=0.6)
@@ -246,23 +275,40 @@ def effort(wide: pd.DataFrame, x: str, ax: Axes | None = None) -> Axes:
     ax.xaxis.set_major_formatter("{x:g}")
     ax.minorticks_off()
     ax.grid(color="#eeeeee", lw=0.6)
-    ax.spines[["top", "right"]].set_visible(False)
+    sns.despine(ax=ax)
     return ax
+
+
+def effort_panels(wide: pd.DataFrame) -> np.ndarray:
+    """Draw `effort` against points and against seconds."""
+    _, axes = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+    for x, ax in zip(("points", "seconds"), axes, strict=True):
+        effort(wide, x, ax)
+    return axes
 
 
 def simulated_estimates(found: pd.DataFrame, world: World, ax: Axes | None = None) -> Axes:
     """Estimates of many simulated benchmarks of each design, and the true gap."""
-    ax = ax or plt.gca()
-    bins = np.linspace(found["estimate"].min(), found["estimate"].max(), 90)
+    ax = ax or _axes(9, 3.8)
     colours = {"own tasks": "#cc6677", "same structures": "#ddcc77", "paired": "#117733"}
-    for name, own in found.groupby("design", sort=False):
-        ax.hist(own["estimate"], bins, color=colours[name], alpha=0.75, label=DESIGNS[name])
+    named = found.assign(design=found["design"].map(DESIGNS))
+    sns.histplot(
+        named,
+        x="estimate",
+        hue="design",
+        palette={DESIGNS[name]: colour for name, colour in colours.items()},
+        bins=90,
+        alpha=0.75,
+        element="bars",
+        edgecolor="none",
+        ax=ax,
+    )
     ax.axvline(world.gap, color=INK, lw=1.5)
     top = ax.get_ylim()[1]
     ax.text(world.gap, top, " true gap", va="top", fontsize=9)
     ax.set(xlabel="Estimated gap, PET minus structural (DSC)", ylabel="Simulated benchmarks")
-    ax.legend(fontsize=8, frameon=False, loc="upper left")
-    ax.spines[["top", "right"]].set_visible(False)
+    sns.move_legend(ax, "upper left", title=None, fontsize=8, frameon=False)
+    sns.despine(ax=ax)
     return ax
 
 
@@ -293,7 +339,7 @@ def _arrow(ax: Axes, a: tuple[float, float], b: tuple[float, float], text: str =
 
 def validation_designs(ax: Axes | None = None) -> Axes:
     """Two ways to compare modalities: unpaired cohorts with their own tasks, and pairs."""
-    ax = ax or plt.gca()
+    ax = ax or _axes(9.5, 4)
     tint = {"CT": "#cfe5f3", "MR": "#cdebe1", "PET": "#f7dcc6"}
     ax.text(1.6, 3.8, "(a) Each modality on its own", ha="center", fontsize=11)
     unpaired = (("CT", "abdomen", 3.1), ("MR", "heart", 2.15), ("PET", "tumours", 1.2))
@@ -319,7 +365,7 @@ def validation_designs(ax: Axes | None = None) -> Axes:
 
 def click_loop(ax: Axes | None = None) -> Axes:
     """A promptable 3D segmenter with its click loop, as SegAnyPET figure 6 describes it."""
-    ax = ax or plt.gca()
+    ax = ax or _axes(9, 3.7)
     blue, green, orange, grey = "#cfe5f3", "#cdebe1", "#f7dcc6", "#eeeeee"
     _box(ax, 0.9, 3.0, "PET volume", grey)
     _box(ax, 3.1, 3.0, "image encoder\n(3D transformer)", blue, w=1.8)
@@ -359,7 +405,7 @@ def two_selections(
     ax
         Axes to draw on.
     """
-    ax = ax or plt.gca()
+    ax = ax or _axes(8, 5.4)
     names = STRUCTURES | MODELS
     first, second = (pick(scores, by=by, condition=c, chosen=k) for c, k in (a, b))
     keys = list(dict.fromkeys([*first.index, *second.index]))[::-1]
@@ -373,19 +419,17 @@ def two_selections(
     ax.set(yticks=range(len(keys)), yticklabels=[names[k] for k in keys])
     ax.grid(axis="x", color="#dddddd", lw=0.6)
     ax.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.1))
-    ax.spines[["top", "right"]].set_visible(False)
+    sns.despine(ax=ax)
     return ax
 
 
-def prompt_effort(wide: pd.DataFrame, *, slices: tuple[int, int] = (15, 30)) -> pd.DataFrame:
+def prompt_effort(wide: pd.DataFrame) -> pd.DataFrame:
     """Points, seconds and DSC of each line of SegAnyPET supplementary table 3.
 
     Parameters
     ----------
     wide
         Its cells.
-    slices
-        Slices that hold the organ, lowest and highest, as its caption gives them.
 
     Returns
     -------
@@ -393,6 +437,7 @@ def prompt_effort(wide: pd.DataFrame, *, slices: tuple[int, int] = (15, 30)) -> 
         ``segmenter, prompt, points_low, points_high, points`` (geometric middle), ``seconds,
         dice`` (mean of the organs' medians), ``low, high`` (lowest and highest organ).
     """
+    slices = (int(fact("slices_low")), int(fact("slices_high")))
     rows = []
     for _, group in wide.groupby("line"):
         prompt, dice = group["prompt"].iloc[0], group["median"].dropna()

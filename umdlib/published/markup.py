@@ -11,13 +11,14 @@ from umdlib.published.names import MODELS, STRUCTURES
 from umdlib.published.outcomes import GRADES, INNOCENT
 from umdlib.published.printed import cells, read
 from umdlib.published.significance import CERTAIN, DEPENDS, NEVER, modality_ranges
+from umdlib.tables.markdown import markdown_table
 
 # Marks of a difference that is certain for every correlation, and the class that shades it.
 MARKS = ((1e-4, "‡", "umd-sig4"), (1e-2, "†", "umd-sig2"))
 
 
 def pipe_table(frame: pd.DataFrame, *, text: bool = False) -> str:
-    """A Markdown pipe table; the first column to the left, the others to the right.
+    """Write a table of texts in Markdown: the first column to the left, the others to the right.
 
     With `text`, every column to the left.
 
@@ -25,16 +26,11 @@ def pipe_table(frame: pd.DataFrame, *, text: bool = False) -> str:
     --------
     >>> print(pipe_table(pd.DataFrame({"Organ": ["Liver"], "DSC": ["0.70"]})))
     | Organ | DSC |
-    |:---|---:|
+    |:--|--:|
     | Liver | 0.70 |
     """
-    head = "| " + " | ".join(map(str, frame.columns)) + " |"
-    rule = "|:---|" + (":---|" if text else "---:|") * (frame.shape[1] - 1)
-    body = [
-        "| " + " | ".join(str(v).replace("|", "\\|") for v in row) + " |"
-        for row in frame.itertuples(index=False)
-    ]
-    return "\n".join([head, rule, *body])
+    sides = {c: "left" if text or i == 0 else "right" for i, c in enumerate(frame.columns)}
+    return markdown_table(frame.astype(str), align=sides)
 
 
 def span(text: str, *classes: str) -> str:
