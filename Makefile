@@ -6,6 +6,7 @@ SEGMENTERS ?=
 DEVICE   ?=
 ORGAN_MAPS ?=
 CORES    ?= all
+GPUS     ?= 1
 VENV     := .venv
 BIN      := $(VENV)/bin
 UV       := 0.13.9
@@ -16,11 +17,12 @@ SHELL    := /bin/bash
 # settings that were given on the command line go to the graph; the rest is the profile's
 CONFIG := $(if $(COHORT),cohort="$(COHORT)") $(if $(SEGMENTERS),segmenters="$(SEGMENTERS)") \
           $(if $(DEVICE),device="$(DEVICE)") $(if $(ORGAN_MAPS),organ_maps="$(ORGAN_MAPS)")
-GRAPH  := $(BIN)/python -m snakemake book --snakefile workflow/Snakefile --cores $(CORES) \
+GRAPH  := $(BIN)/python workflow/build.py book --snakefile workflow/Snakefile --cores $(CORES) \
           --configfile workflow/$(PROFILE).yaml $(if $(strip $(CONFIG)),--config $(CONFIG)) \
-          --rerun-incomplete --keep-going --quiet rules host progress
+          --rerun-incomplete --keep-going --retries 1 \
+          --resources gpu=$(GPUS) --quiet rules host progress
 
-.PHONY: help env book test lint lab bench lock clean
+.PHONY: help env book unlock test lint lab bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -44,8 +46,10 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $@
 
 book: $(STAMP) ## cohort, inference, chapters, HTML (PROFILE=small|default COHORT= SEGMENTERS= DEVICE= CORES=)
-	@$(BIN)/python workflow/unlock.py
 	@$(GRAPH)
+
+unlock: ## remove the lock of a run that is over, where that cannot be seen from here
+	@rm -rf .snakemake/locks
 
 test: $(STAMP) lint $(AXE) ## all tests
 	@$(BIN)/python -m pytest
