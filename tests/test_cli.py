@@ -78,7 +78,7 @@ def test_score_writes_a_table_and_reports_pairs(capsys, make_cohort, tmp_path):
         (("run", "modality_gab"), "Did you mean 'modality_gap'?"),
         (("run", "modality_gap", "-p", "sesion", "petmr"), "Did you mean 'session'?"),
         (("run", "modality_gap", "-p", "seed", "one"), "Must be int."),
-        (("import", "pattern", "{d}", "m.tsv"), "needs --image and --reference"),
+        (("import", "pattern", "{d}", "m.tsv"), "Kind pattern needs --image"),
         (("import", "ibsi", "no_such_folder", "m.tsv"), "does not exist"),
     ],
 )

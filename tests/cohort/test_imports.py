@@ -380,7 +380,7 @@ def test_texts_and_extensions_of_headers_are_scrubbed(tmp_path):
     pair(tmp_path / "source/sub-001")
     path = tmp_path / "source/sub-001/CT.nii.gz"
     image = nib.load(path)
-    data = np.array(image.dataobj)
+    data = np.asarray(image.get_fdata(dtype=np.float32))
     image.header["descrip"] = b"DOE^JANE 19610203"
     image.header["db_name"] = b"ward 7"
     image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"Jane Doe"))

@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 
 from umdlib.errors import InputError, unknown_name
-from umdlib.files import file_hash, read_tsv, replaced
+from umdlib.files import file_hash, read_tsv
 
 GITHUB = "https://raw.githubusercontent.com"
 ZENODO = "https://zenodo.org/api/records"
@@ -205,19 +205,19 @@ def _download(url: str, target: Path, known: str) -> None:
     import pooch
     import requests
 
-    part = target.with_name(f".{target.name}.part")
+    part, whole = (target.with_name(f".{target.name}.{kind}") for kind in ("part", "whole"))
     pooch.get_logger().setLevel("ERROR")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with replaced(target) as whole:
-            made = pooch.retrieve(
-                url, known_hash=None, fname=whole.name, path=whole.parent, downloader=_Resuming(part)
+        whole.unlink(missing_ok=True)
+        pooch.retrieve(url, known_hash=None, fname=whole.name, path=whole.parent, downloader=_Resuming(part))
+        found = _checksum(whole, known)
+        if found != known:
+            whole.unlink()
+            raise InputError(
+                f"File {url} is not the one that is known: its checksum is {found}, not {known}."
             )
-            found = _checksum(Path(made), known)
-            if found != known:
-                raise InputError(
-                    f"File {url} is not the one that is known: its checksum is {found}, not {known}."
-                )
+        whole.replace(target)
     except requests.RequestException as error:
         raise InputError(
             f"File {url} cannot be fetched: {error}. The same command goes on where this stopped."

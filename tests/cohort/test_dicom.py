@@ -1,0 +1,359 @@
+"""DICOM: a hospital-like folder, contours, segmentations, damaged files, and the real ones."""
+
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+from umdlib import cohort
+from umdlib.__main__ import main
+from umdlib.cohort.dicom import DicomOptions, plan_dicom
+from umdlib.cohort.names import read_names
+from umdlib.cohort.plan import carry_out
+from umdlib.errors import InputError
+from umdlib.scores import read_scores
+
+sys.path.insert(0, str(Path(__file__).parent))
+import phantom
+from phantom import CT_GRID, PET_GRID
+
+CLASSES = {
+    "CT": "1.2.840.10008.5.1.4.1.1.2",
+    "PT": "1.2.840.10008.5.1.4.1.1.128",
+    "MR": "1.2.840.10008.5.1.4.1.1.4",
+}
+# 70 kg, 350 MBq, one half-life of F-18: SUV 1 is 2500 Bq/ml
+FACTOR = 2500.0
+
+
+def uid(*words):
+    """The same UID for the same words."""
+    return generate_uid(entropy_srcs=list(map(str, words)))
+
+
+def write_series(folder, modality, grid, *, patient="P1", study="S", frame="F", name="", values=None, **tags):
+    """Slices of an image in the orientation that scanners write; returns the series' UID."""
+    data = phantom.image(grid, "PET" if modality == "PT" else modality).data if values is None else values
+    data = np.asarray(data) * (FACTOR if modality == "PT" else 1)
+    affine = grid[0]
+    flip = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine  # to LPS
+    series = uid(patient, study, modality, name)
+    folder.mkdir(parents=True, exist_ok=True)
+    for k in range(data.shape[2]):
+        d = Dataset()
+        d.file_meta = FileMetaDataset()
+        d.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        d.file_meta.MediaStorageSOPClassUID = d.SOPClassUID = CLASSES[modality]
+        d.file_meta.MediaStorageSOPInstanceUID = d.SOPInstanceUID = uid(series, k)
+        d.PatientName, d.PatientID, d.PatientBirthDate = "DOE^JANE", patient, "19610203"
+        d.StudyInstanceUID, d.SeriesInstanceUID, d.FrameOfReferenceUID = (
+            uid(patient, study),
+            series,
+            uid(patient, frame),
+        )
+        d.Modality, d.SeriesDescription, d.ImageType = modality, name, ["ORIGINAL", "PRIMARY", "AXIAL"]
+        d.StudyDate = d.SeriesDate = d.AcquisitionDate = "20240301"
+        d.StudyTime = d.SeriesTime = d.AcquisitionTime = "104946.2"
+        d.PatientWeight, d.PatientSize, d.PatientSex, d.PatientAge = "70", "1.75", "F", "061Y"
+        d.Rows, d.Columns = data.shape[1], data.shape[0]
+        d.PixelSpacing = [abs(affine[1, 1]), abs(affine[0, 0])]
+        d.ImageOrientationPatient = [np.sign(flip[0, 0]), 0, 0, 0, np.sign(flip[1, 1]), 0]
+        d.ImagePositionPatient = (flip @ [0, 0, k, 1])[:3].tolist()
+        d.SliceThickness = affine[2, 2]
+        d.SamplesPerPixel, d.PhotometricInterpretation = 1, "MONOCHROME2"
+        d.BitsAllocated = d.BitsStored = 16
+        d.HighBit, d.PixelRepresentation = 15, 1
+        slope = max(float(np.abs(data[:, :, k]).max()) / 30000, 1e-6) if modality == "PT" else 1.0
+        d.RescaleSlope, d.RescaleIntercept = f"{slope:.8g}", "0"
+        slope = float(d.RescaleSlope)
+        d.PixelData = np.rint(data[:, :, k].T / slope).astype("<i2").tobytes()
+        if modality == "PT":
+            d.Units, d.CorrectedImage, d.DecayCorrection = "BQML", ["DECY", "ATTN"], "START"
+            item = Dataset()
+            item.Radiopharmaceutical = "FDG -- fluorodeoxyglucose"
+            item.RadionuclideTotalDose, item.RadionuclideHalfLife = "350000000", "6586.2"
+            item.RadiopharmaceuticalStartTime = "090000"
+            d.RadiopharmaceuticalInformationSequence = [item]
+        for key, value in tags.items():
+            if value is None:
+                delattr(d, key)
+            else:
+                setattr(d, key, value)
+        d.save_as(folder / f"IM{k:04d}", enforce_file_format=True)
+    return series
+
+
+def write_contours(path, grid, masks, *, patient="P1", study="S", frame="F", series=""):
+    """An RTSTRUCT with one contour a slice around each box-shaped mask."""
+    d = Dataset()
+    d.file_meta = FileMetaDataset()
+    d.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    d.file_meta.MediaStorageSOPClassUID = d.SOPClassUID = "1.2.840.10008.5.1.4.1.1.481.3"
+    d.file_meta.MediaStorageSOPInstanceUID = d.SOPInstanceUID = uid(path.name)
+    d.PatientID, d.StudyInstanceUID, d.SeriesInstanceUID, d.Modality = (
+        patient,
+        uid(patient, study),
+        uid(path),
+        "RTSTRUCT",
+    )
+    reference, study_item, series_item = Dataset(), Dataset(), Dataset()
+    series_item.SeriesInstanceUID = series
+    study_item.RTReferencedSeriesSequence = [series_item]
+    reference.FrameOfReferenceUID, reference.RTReferencedStudySequence = uid(patient, frame), [study_item]
+    d.ReferencedFrameOfReferenceSequence = [reference]
+    d.StructureSetROISequence, d.ROIContourSequence = [], []
+    for number, (name, box) in enumerate(masks.items(), start=1):
+        roi, region = Dataset(), Dataset()
+        roi.ROINumber, roi.ROIName = number, name
+        region.ReferencedROINumber, region.ContourSequence = number, []
+        (i0, i1), (j0, j1), (k0, k1) = box
+        for k in range(k0, k1):
+            corners = np.array([[i, j, k, 1] for i, j in ((i0, j0), (i1, j0), (i1, j1), (i0, j1))]) - [
+                0.5,
+                0.5,
+                0,
+                0,
+            ]
+            points = (corners @ (np.diag([-1.0, -1.0, 1.0, 1.0]) @ grid[0]).T)[:, :3]
+            contour = Dataset()
+            contour.ContourGeometricType, contour.ContourData = (
+                "CLOSED_PLANAR",
+                points.ravel().round(4).tolist(),
+            )
+            region.ContourSequence.append(contour)
+        d.StructureSetROISequence.append(roi)
+        d.ROIContourSequence.append(region)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    d.save_as(path, enforce_file_format=True)
+
+
+BOX = ((20, 30), (10, 18), (40, 50))
+
+
+def plan_of(folder, **options):
+    return plan_dicom(folder, read_names(), DicomOptions(**options))
+
+
+def why(plan, word):
+    """Reasons of what was left out whose name or reason holds a word."""
+    return [f"{what}: {reason}" for what, reason in plan.left_out if word in f"{what}: {reason}"]
+
+
+def hospital(folder):
+    """One person as an archive hands it out: mixed folders, wrong names, what nobody asked for."""
+    ct = write_series(folder / "A/1", "CT", CT_GRID, name="CT WB 3.0 Br38", ConvolutionKernel="Br38")
+    write_series(folder / "A/2", "CT", CT_GRID, name="CT LUNG 3.0 Bl57", ConvolutionKernel="Bl57")
+    short = (CT_GRID[0], (46, 33, 30))
+    write_series(
+        folder / "A/3", "CT", short, name="CT THORAX", values=phantom.image(CT_GRID, "CT").data[:, :, :30]
+    )
+    scout = (CT_GRID[0], (46, 33, 9))
+    write_series(
+        folder / "A/4",
+        "CT",
+        scout,
+        name="Topogram",
+        values=np.zeros((46, 33, 9)),
+        ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"],
+    )
+    pet = write_series(folder / "B/PT really CT", "PT", PET_GRID, name="PET AC")
+    write_series(folder / "B/nac", "PT", PET_GRID, name="PET NAC", CorrectedImage=["DECY"])
+    write_series(folder / "B/mip", "PT", PET_GRID, name="MIP", ImageType=["DERIVED", "SECONDARY", "MIP"])
+    write_series(
+        folder / "B/second", "PT", PET_GRID, name="PET AC smoothed", ImageType=["DERIVED", "PRIMARY"]
+    )
+    write_contours(folder / "B/RS", CT_GRID, {"Liver": BOX, "PTV 60": BOX}, series=ct)
+    write_series(folder / "C", "CT", CT_GRID, patient="P2", name="CT")
+    write_series(folder / "C2", "PT", PET_GRID, patient="P2", name="PET", PatientWeight=None)
+    for name, data in (("DICOMDIR", b"\0" * 200), ("report.pdf", b"%PDF-1.4"), ("empty", b"")):
+        (folder / name).write_bytes(data)
+    return ct, pet
+
+
+def test_a_hospital_like_folder(tmp_path, capsys):
+    hospital(tmp_path / "in")
+    words = ["import", "dicom", str(tmp_path / "in"), str(tmp_path / "out")]
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    found = cohort.read_cohort(tmp_path / "out/manifest.tsv")
+    assert [c.name for c in found.cases] == ["sub-001_petct_CT", "sub-001_petct_PET", "sub-002_petct_CT"]
+    ct, pet = (c.read_image() for c in found.cases[:2])
+    truth = phantom.image(CT_GRID, "CT").data
+    np.testing.assert_allclose(ct.affine, CT_GRID[0], atol=1e-6)
+    np.testing.assert_allclose(ct.data, np.rint(truth), atol=0.5)
+    np.testing.assert_allclose(pet.data, phantom.image(PET_GRID, "PET").data, atol=0.002)
+    liver = np.zeros(CT_GRID[1], np.uint8)
+    liver[tuple(slice(a, b) for a, b in BOX)] = 1
+    np.testing.assert_array_equal(found.cases[0].read_reference().data, liver)
+    assert found.cases[1].read_reference().data.any()  # drawn on the CT, put on the PET's grid
+    row = found.table.iloc[1]
+    assert row[["tracer", "age", "sex", "weight_kg", "height_cm"]].tolist() == ["FDG", "61", "F", "70", "175"]
+    assert "chosen of 3 series of its kind" in out and "Liver" not in out
+    report = (tmp_path / "out_import.tsv").read_text()
+    for said in (
+        "its kernel is not a sharp one",
+        "it shares more of the PET's length",
+        "localizer",
+        "lacks ATTN",
+        "ImageType says mip",
+        "it is original and the other one derived",
+        "PatientWeight (0010,1030) is missing",
+        "'PTV 60'",
+        "not a DICOM file",
+    ):
+        assert said in report, said
+    # no name, number, birth date or date of the person in what is handed on
+    for file in (tmp_path / "out").rglob("*"):
+        raw = (
+            nib.load(file).header.binaryblock
+            if file.suffix == ".gz"
+            else file.read_bytes()
+            if file.is_file()
+            else b""
+        )
+        assert not any(word in raw for word in (b"DOE", b"P1", b"1961", b"20240301"))
+    assert (tmp_path / "out_ids.tsv").read_text() == "source\tsubject\nP1\tsub-001\nP2\tsub-002\n"
+    run = [
+        "score",
+        found.manifest,
+        "--segmenters",
+        "threshold",
+        "--prompts",
+        "centre",
+        "--subjects",
+        "sub-001",
+    ]
+    assert main([str(w) for w in [*run, "--out", tmp_path / "run"]]) == 0
+    assert len(read_scores(tmp_path / "run/scores.parquet")) == 2
+
+
+def test_an_mr_of_another_day_is_not_one_examination(tmp_path):
+    write_series(tmp_path / "m", "MR", CT_GRID, SeriesDate="20240211", AcquisitionDate="20240211", name="T1")
+    write_series(tmp_path / "p", "PT", PET_GRID, name="PET")
+    plan = plan_of(tmp_path)
+    assert [r.name for r in plan.rows] == ["P1_petct_PET"]
+    assert why(plan, "19.0 days before the PET")
+    assert {r.session for r in plan_of(tmp_path, apart=True).rows} == {"petmr-apart"}
+
+
+def test_two_examinations_of_one_person_are_two_sessions(tmp_path):
+    for study, date in (("S2", "20240601"), ("S1", "20240301")):
+        days = {"SeriesDate": date, "AcquisitionDate": date, "StudyDate": date}
+        write_series(tmp_path / f"c{study}", "CT", CT_GRID, study=study, frame=study, **days)
+        write_series(tmp_path / f"p{study}", "PT", PET_GRID, study=study, frame=study, **days)
+    plan = plan_of(tmp_path)
+    assert [r.session for r in plan.rows] == ["petct-1", "petct-1", "petct-2", "petct-2"]
+
+
+def test_a_pet_in_another_frame_of_reference_is_not_paired(tmp_path):
+    write_series(tmp_path / "c", "CT", CT_GRID)
+    write_series(tmp_path / "p", "PT", PET_GRID, frame="G")
+    plan = plan_of(tmp_path)
+    assert [r.modality for r in plan.rows] == ["PET"] and why(plan, "another frame of reference")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda f: (f / "IM0040").unlink(), "a gap of 16.00 mm"),
+        (lambda f: [(f / f"IM{k:04d}").unlink() for k in range(5, 112)], "fewer than 8"),
+        (lambda f: (f / "IM0040").write_bytes((f / "IM0040").read_bytes()[:-500]), "cannot be read"),
+    ],
+    ids=["a slice is missing", "few slices", "a slice is truncated"],
+)
+def test_a_series_that_cannot_be_an_image_is_left_out(tmp_path, change, said):
+    write_series(tmp_path / "in/c", "CT", CT_GRID)
+    write_series(tmp_path / "in/p", "PT", PET_GRID)
+    change(tmp_path / "in/c")
+    plan = plan_of(tmp_path / "in")
+    found = cohort.read_cohort(carry_out(plan, tmp_path / "out"))
+    assert [c.modality for c in found.cases] == ["PET"]
+    assert why(plan, said)
+
+
+def test_a_folder_without_any_series_is_refused(tmp_path):
+    (tmp_path / "a.txt").write_text("nothing")
+    with pytest.raises(InputError, match=r"No series in .*0 DICOM files"):
+        plan_of(tmp_path)
+
+
+def test_dicom_seg_becomes_a_label_map(tmp_path):
+    import highdicom
+
+    write_series(tmp_path / "in/c", "CT", CT_GRID)
+    sources = [pydicom.dcmread(f) for f in sorted((tmp_path / "in/c").iterdir())]
+    mask = np.zeros((len(sources), CT_GRID[1][1], CT_GRID[1][0]), np.uint8)
+    mask[40:50, 10:18, 20:30] = 1
+    code = highdicom.sr.CodedConcept("10200004", "SCT", "Liver")
+    segment = highdicom.seg.SegmentDescription(
+        1, "Liver", highdicom.sr.CodedConcept("123037004", "SCT", "Anatomical Structure"), code, "MANUAL"
+    )
+    for source in sources:
+        source.AccessionNumber = source.StudyID = ""
+    highdicom.seg.Segmentation(
+        sources, mask, "BINARY", [segment], uid("seg"), 1, uid("seg", 1), 1, "maker", "model", "1", "1"
+    ).save_as(tmp_path / "in/seg.dcm")
+    found = cohort.read_cohort(carry_out(plan_of(tmp_path / "in"), tmp_path / "out"))
+    liver = np.zeros(CT_GRID[1], np.uint8)
+    liver[tuple(slice(a, b) for a, b in BOX)] = 1
+    np.testing.assert_array_equal(found.cases[0].read_reference().data, liver)
+
+
+def test_damaged_dicom_files_give_typed_errors_only_and_the_others_go_on(tmp_path):
+    """200 files with changed bytes, in the header and in the pixels, beside a whole examination."""
+    write_series(tmp_path / "in/whole/c", "CT", CT_GRID, patient="whole")
+    write_series(tmp_path / "in/whole/p", "PT", PET_GRID, patient="whole")
+    small = (PET_GRID[0], (37, 27, 20))
+    values = phantom.image(PET_GRID, "PET").data[:, :, 40:60]
+    rng = np.random.default_rng(20)
+    damaged = 0
+    for number in range(10):
+        place = tmp_path / f"in/x{number}"
+        write_series(place, "PT" if number % 2 else "CT", small, patient=f"X{number}", values=values)
+        for file in sorted(place.iterdir()):
+            raw = bytearray(file.read_bytes())
+            for _ in range(rng.integers(1, 8)):
+                at = int(rng.integers(0, len(raw) if number < 3 else 1400))
+                raw[at] = rng.integers(0, 256)
+            if rng.random() < 0.1:
+                raw = raw[: rng.integers(0, len(raw))]
+            file.write_bytes(bytes(raw))
+            damaged += 1
+    assert damaged == 200
+    plan = plan_of(tmp_path / "in")
+    found = cohort.read_cohort(carry_out(plan, tmp_path / "out"))
+    assert {c.modality for c in found.cases if c.subject == "whole"} == {"CT", "PET"}
+    assert len(plan.left_out) > 20
+
+
+def test_the_real_series_equal_their_nifti_files(shared, tmp_path):
+    real = shared / "real" / "dicom" / "STS_031"
+    plan = plan_of(real, apart=True)
+    found = cohort.read_cohort(carry_out(plan, tmp_path / "out"))
+    for session, modality, name in (
+        ("petct", "CT", "CT"),
+        ("petct", "PET", "PET"),
+        ("petmr-apart", "MR", "MR_T1"),
+    ):
+        case = found.case("STS_031", session, modality)
+        image = nib.load(shared / "real/ibsi_sts/STS_031" / f"{name}_image.nii.gz")
+        mask = nib.load(shared / "real/ibsi_sts/STS_031" / f"{name}_mask.nii.gz")
+        np.testing.assert_allclose(case.read_image().affine, image.affine, atol=1e-4)
+        np.testing.assert_allclose(case.read_image().data, image.get_fdata(), atol=1e-5)
+        np.testing.assert_array_equal(case.read_reference().data > 0, mask.get_fdata() > 0)
+    assert any("one day after the scan" in n for n in plan.notes)
+
+
+@pytest.mark.slow
+def test_the_real_whole_body_pet_has_the_mass_of_its_patient(shared, tmp_path):
+    # 71 kg; the SUV's sum times the voxel is the mass that the dose in view is spread over: 46.9 kg
+    found = cohort.read_cohort(carry_out(plan_of(shared / "real/dicom/STS_001"), tmp_path / "out"))
+    image = found.cases[0].read_image()
+    kilograms = image.data.astype(float).sum() * np.prod(image.spacing_mm) / 1e6
+    assert image.data.max() == pytest.approx(66.52, abs=0.01)
+    assert kilograms == pytest.approx(46.9, abs=0.1)
