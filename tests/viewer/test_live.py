@@ -125,8 +125,8 @@ def _wait_for(address, process):
 
 
 def test_the_viewer_opens_in_jupyterlab(lab, page):
-    here = os.path.dirname(__file__)
-    source = SOURCE.format(paths=[here, os.path.dirname(here)])
+    here = Path(__file__).parent.parent
+    source = SOURCE.format(paths=[str(here), str(here.parent)])
     page.goto(lab("look.ipynb", notebook_of(source)))
     run_all(page)
     frame = page.frame_locator("iframe.umd-frame")
@@ -146,7 +146,7 @@ def test_the_notebook_to_explore_follows_its_widgets(lab, page, make_cohort, tmp
     settings = benchmark.Settings(benchmark.parse_plans("centre:1:1"), (1.0,))
     table = benchmark.score_cohort(read_cohort(manifest), "threshold", root, settings=settings)
     scores.write_scores(root / "scores.parquet", table, stamp=table.attrs["stamp"])
-    template = Path(__file__).parent.parent / "notebooks" / "explore.ipynb"
+    template = Path(__file__).parent.parent.parent / "notebooks" / "explore.ipynb"
     values = {"manifest": manifest, "scores": root / "scores.parquet", "root": root}
     document = json.loads(template.read_text())
     cell = next(c for c in document["cells"] if "parameters" in c["metadata"].get("tags", []))
@@ -159,11 +159,12 @@ def test_the_notebook_to_explore_follows_its_widgets(lab, page, make_cohort, tmp
     frame.locator(".umd-open").click(timeout=120_000)
     frame.locator("figure[data-umd-ready]").wait_for(timeout=120_000)
     assert "sub-001" in page.locator("iframe.umd-frame").get_attribute("title")
-    page.locator(".jupyter-widgets select").nth(1).select_option("Rod")
     page.locator(".jupyter-widgets select").nth(0).select_option("sub-002 petct")
     page.locator("iframe.umd-frame[title*='sub-002']").wait_for(timeout=120_000)
     frame.locator(".umd-open").click(timeout=120_000)
     frame.locator("figure[data-umd-ready]").wait_for(timeout=120_000)
+    frame.get_by_label("Structure", exact=True).select_option(label="Rod")  # no kernel is asked
+    frame.locator(".umd-readout", has_text="DSC of the rod").first.wait_for()
     assert "DSC of the rod" in frame.locator(".umd-readout").first.inner_text()
     if os.environ.get("UMD_SHOT"):
         page.screenshot(path=os.environ["UMD_SHOT"])

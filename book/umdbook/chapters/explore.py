@@ -1,0 +1,136 @@
+"""Looking at any subject in JupyterLab, and asking a segmenter with a click of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from umdlib import labels
+from umdlib.cohort import Cohort
+from umdlib.cohort.manifest import Case
+from umdlib.errors import InputError, unknown_name
+from umdlib.images import geometry
+from umdlib.metrics.masks import dice
+from umdlib.prompts.prompt import Click, Prompt
+from umdlib.segmenters import calls
+from umdlib.viewer.cases import read_viewer
+from umdlib.viewer.pair import Pair
+from umdlib.viewer.panes import Pane, Prediction
+
+
+def pairs_by_name(cohort: Cohort, subject: str = "") -> dict[str, tuple[Case, Case]]:
+    """Examinations with both images by ``sub-001 petct``, those of `subject` first.
+
+    Raises
+    ------
+    InputError
+        If the cohort has no such subject with a pair; the nearest is named.
+    """
+    pairs = {f"{pair[0].subject} {pair[0].session}": pair for pair in cohort.pairs()}
+    subjects = {name.split()[0] for name in pairs}
+    if subject and subject not in subjects:
+        raise unknown_name("subject with a pair", subject, subjects)
+    return dict(sorted(pairs.items(), key=lambda item: item[0].split()[0] != subject))
+
+
+def look(pair: Sequence[Case], table: pd.DataFrame, *, root: str, structure: str = "", segmenter: str = ""):
+    """Viewer of an examination with every segmenter of the run: its controls need no kernel."""
+    rows = table[table["session"].eq(pair[0].session) & ~table["status"].isin(["failed", "unavailable"])]
+    names = list(rows["segmenter"].unique())
+    if segmenter and segmenter not in names:
+        raise unknown_name(f"segmenter with predictions in {pair[0].session}", segmenter, names)
+    shown = {"overlay": "difference", "outline": "both"} if names else {}
+    return read_viewer(
+        pair, root=root, table=table, segmenters=names, structure=structure, segmenter=segmenter, **shown
+    )
+
+
+def ask(
+    pair: Sequence[Case], segmenter: str, structure: str, xyz_mm: Sequence[float] = (), *, device: str = "cpu"
+) -> tuple[Pair, pd.DataFrame]:
+    """Ask a segmenter in both images with one click, and show and measure what it answers.
+
+    Parameters
+    ----------
+    pair
+        Cases of one examination.
+    segmenter
+        Name, or ``file.py:attribute`` of your own.
+    structure
+        Name.
+    xyz_mm
+        The click (RAS+, mm), as the viewer's readout has it; empty: the voxel of the reference on
+        the structural image that lies nearest to its middle.
+
+    Returns
+    -------
+    Pair
+        Viewer of both images with the masks.
+    pandas.DataFrame
+        One row per image: DSC, volume (ml), mean and largest intensity in the mask.
+
+    Raises
+    ------
+    InputError
+        An unknown structure, a segmenter that cannot run here, a click outside of an image.
+    """
+    labels.structure(structure, pair[0].structures)
+    opened = calls.open(segmenter, device)
+    click = Click(tuple(float(v) for v in xyz_mm) if len(xyz_mm) else _middle(pair[0], structure))
+    panes, rows = [], []
+    for case in pair:
+        if (reason := opened.why_not((case.session, case.modality))) is not None:
+            raise InputError(f"Segmenter '{segmenter}' cannot be asked in {case.name}: {reason}")
+        image, reference = case.read()
+        if geometry.nearest_voxel(image.affine, np.array(click.xyz_mm), image.shape) is None:
+            raise InputError(f"Click {click.xyz_mm} mm lies outside of {case.name}.")
+        mask = opened.call((case.session, case.modality))(image, Prompt(structure, (click,)))
+        wanted = reference.data == labels.structure(structure, case.structures).value
+        score = dice(wanted, mask)
+        panes.append(
+            Pane(
+                case.modality,
+                image,
+                reference,
+                (Prediction(segmenter, {structure: mask}, 0, {structure: score}, {structure: (click,)}),),
+            )
+        )
+        rows.append(_measured(case, image, mask, score))
+    title = f"{pair[0].subject}: {opened.record.title}, your click"
+    viewer = Pair(
+        tuple(panes),
+        pair[0].structures,
+        title,
+        structure=structure,
+        overlay="difference",
+        outline="both",
+        titles={segmenter: opened.record.title},
+    )
+    return viewer, pd.DataFrame(rows)
+
+
+def _measured(case: Case, image, mask: np.ndarray, score: float) -> Mapping[str, object]:
+    """DSC, volume and intensities of one answer."""
+    inside = image.data[mask]
+    ml = float(np.prod(image.spacing_mm)) / 1000 * len(inside)
+    mean, most = (float(inside.mean()), float(inside.max())) if len(inside) else (np.nan, np.nan)
+    return {
+        "modality": case.modality,
+        "unit": case.unit,
+        "DSC": score,
+        "volume (ml)": ml,
+        "mean": mean,
+        "max": most,
+    }
+
+
+def _middle(case: Case, structure: str) -> tuple[float, float, float]:
+    """The voxel of a reference that lies nearest to its middle, in the world."""
+    reference = case.read_reference()
+    inside = np.argwhere(reference.data == labels.structure(structure, case.structures).value)
+    if not len(inside):
+        raise InputError(f"{case.name} holds no {structure}. Give the click yourself.")
+    at = inside[np.abs(inside - inside.mean(axis=0)).sum(axis=1).argmin()]
+    return tuple(geometry.to_world(reference.affine, at).tolist())
