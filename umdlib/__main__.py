@@ -86,8 +86,12 @@ def parser() -> argparse.ArgumentParser:
         help="strength of a part of the physics, 0 to leave it out; repeat",
     )
 
-    p = _command(commands, "check", _check, "read every file of a cohort and list all faults")
+    p = _command(
+        commands, "check", _check, "read every file of a cohort and list all faults, doubts and notes"
+    )
     p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the cohort")
+    p.add_argument("--json", metavar="FILE", help="write cases and findings with their numbers to this file")
+    p.add_argument("--jobs", type=_positive, default=1, metavar="N", help="examinations at once (default 1)")
 
     _import_parser(commands)
     _cohorts_parser(commands)
@@ -400,17 +404,24 @@ def _simulate(a) -> None:
 def _check(a) -> int:
     from umdlib import cohort
 
-    found = cohort.read_cohort(a.manifest)
-    report = cohort.check_cohort(found)
-    _say(cohort.inclusion_table(found).to_string(index=False))
+    found, report = cohort.check_manifest(a.manifest, jobs=a.jobs, progress=_say)
+    if found.cases:
+        _say(cohort.inclusion_table(found).to_string(index=False))
     _say(f"Structures: {', '.join(s.name for s in found.structures)}")
-    faults = report[report["fault"] != ""]
-    for row in faults.itertuples():
-        _say(f"FAULT {row.subject} {row.session} {row.modality}: {row.fault}")
-    _say(f"{len(report)} cases, {len(faults)} with a fault")
+    for row in report.findings.itertuples():
+        where = " ".join(part for part in (row.subject, row.session, row.modality) if part)
+        _say(f"{row.kind.upper()} {where}: {row.message}" if where else f"{row.kind.upper()}: {row.message}")
+    counts = report.findings["kind"].value_counts()
+    bad = int((report.cases["fault"] != "").sum())
+    _say(
+        f"{len(report.cases)} cases, {bad} with a fault or doubt: "
+        + ", ".join(f"{counts.get(kind, 0)} {kind}s" for kind in ("fault", "doubt", "note"))
+    )
     if not found.pairs():
         _say("No subject has both a structural image and PET: the book needs at least one pair.")
-    return 1 if len(faults) else 0
+    if a.json:
+        _say(f"Report: {cohort.write_report(a.json, a.manifest, report)}")
+    return 0 if report.sound else 1
 
 
 def _audit(a) -> int:

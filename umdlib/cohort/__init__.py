@@ -5,7 +5,7 @@ import lazy_loader as lazy
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
-        "checks": ["check_cohort"],
+        "checks": ["Report", "check_cohort", "check_manifest", "examine_cohort", "write_report"],
         "manifest": [
             "COLUMNS",
             "OPTIONAL",
