@@ -146,6 +146,21 @@ def test_a_click_at_the_face_of_a_disclosed_cube_counts_on_another_grid():
     assert given[0][0][0][0] == 15
 
 
+def test_a_click_where_a_cube_reaches_beyond_the_image_is_taken():
+    """SAM-Med3D's script draws clicks from the padding of its cube."""
+    image = Volume(np.zeros((40, 40, 40), np.float32), np.eye(4))
+    grid = grids.isotropic_ras(image, 1.0)
+    clicks = (Click((20, 20, 36)), Click((20, 20, 42), positive=False))
+    given = []
+
+    def answer(start, inside):
+        given.append(inside)
+        return np.zeros((16, 16, 16), bool)
+
+    windows.answered(image, grid, Prompt("x", clicks), 16, answer)
+    assert given == [[((8, 8, 8), True), ((8, 8, 14), False)]]
+
+
 def test_a_click_outside_the_image_is_refused():
     image = Volume(np.zeros((40, 40, 40), np.float32), np.eye(4))
     clicks = (Click((20, 20, 20)), Click((20, 20, 80)))
@@ -202,7 +217,7 @@ def test_sam_med3d_gains_with_clicks_on_an_organ_of_280_mm():
         found.append(dice(mask := segment(image, prompt), wanted))
         prompt = prompt.with_click(prompts.corrective_click(wanted, mask, AFFINE))
     assert 0.85 < found[0] < 0.93
-    assert all(np.diff(found) > 0.02)
+    assert all(np.diff(found) > 0.01)
     assert net.encoded == 3  # a cube each
     assert net.decoded <= 5  # no click is decoded twice in a cube
 

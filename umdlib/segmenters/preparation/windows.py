@@ -57,7 +57,7 @@ def answered(image: Volume, grid: Grid, prompt: Prompt, size: int, answer: Answe
     Raises
     ------
     InputError
-        No click is positive, or one lies outside the image.
+        No click is positive, or one lies outside the image and all cubes.
     """
     starts = _first_starts(image, grid, prompt, size)
     parts = {start: answer(start, _inside(grid, start, size, prompt)) for start in starts}
@@ -104,16 +104,17 @@ def reach(image: Volume, prompt: Prompt, wanted: np.ndarray, *, spacing_mm: floa
 
 def _first_starts(image: Volume, grid: Grid, prompt: Prompt, size: int) -> list[IJK]:
     """First voxels of the cubes that clicks and protocol open."""
-    for click in prompt.clicks:
-        if geometry.nearest_voxel(image.affine, click.xyz_mm, image.shape) is None:
-            raise InputError(f"The click at {click.xyz_mm} mm lies outside {image.name} {image.shape}.")
-    positive = [c for c in prompt.clicks if c.positive]
-    if not positive:
+    if not any(c.positive for c in prompt.clicks):
         raise InputError(f"The prompt for '{prompt.structure}' holds no positive click.")
     low = _disclosed(grid, prompt, size)
     starts = [] if low is None else [_ijk(np.floor(low + 0.5))]
-    for click in positive:
-        if not any(_inside(grid, start, size, replace(prompt, clicks=(click,))) for start in starts):
+    for click in prompt.clicks:
+        if any(_inside(grid, start, size, replace(prompt, clicks=(click,))) for start in starts):
+            continue
+        # a cube may reach beyond the image, and the official script draws clicks there
+        if geometry.nearest_voxel(image.affine, click.xyz_mm, image.shape) is None:
+            raise InputError(f"The click at {click.xyz_mm} mm lies outside {image.name} {image.shape}.")
+        if click.positive:
             ijk = np.floor(geometry.to_voxel(grid.affine, click.xyz_mm) + 0.5)
             starts.append(_ijk(centred_start(ijk, ijk + 1, size)))
     return [s for s in starts if any(sign for _, sign in _inside(grid, s, size, prompt))]
