@@ -461,7 +461,7 @@ def _import(a) -> None:
         _say(plan.text())
         _say(f"Nothing was written. Without --dry-run: {place.manifest}")
         return
-    manifest = carry_out(plan, place.manifest, ids=ids, copy=a.copy, say=_say)
+    manifest = carry_out(plan, a.dest, ids=ids, copy=a.copy, say=_say)
     _say(plan.text())
     if ids.path is not None:
         _say(f"Who is who: {ids.path} (keep it to yourself)")

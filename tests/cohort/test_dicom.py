@@ -1,12 +1,11 @@
 """DICOM: a hospital-like folder, contours, segmentations, damaged files, and the real ones."""
 
-import sys
-from pathlib import Path
-
 import nibabel as nib
 import numpy as np
+import phantom
 import pydicom
 import pytest
+from phantom import CT_GRID, PET_GRID
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
@@ -17,10 +16,6 @@ from umdlib.cohort.names import read_names
 from umdlib.cohort.plan import carry_out
 from umdlib.errors import InputError
 from umdlib.scores import read_scores
-
-sys.path.insert(0, str(Path(__file__).parent))
-import phantom
-from phantom import CT_GRID, PET_GRID
 
 CLASSES = {
     "CT": "1.2.840.10008.5.1.4.1.1.2",

@@ -2,12 +2,13 @@
 
 import gzip
 import json
-import sys
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import phantom
 import pytest
+from phantom import CT_GRID, PET_GRID, VALUE
 
 from umdlib import cohort
 from umdlib.__main__ import main
@@ -19,10 +20,6 @@ from umdlib.cohort.pattern import import_pattern, plan_pattern
 from umdlib.cohort.plan import carry_out
 from umdlib.cohort.privacy import head_in_view, header_texts, read_ids
 from umdlib.errors import InputError
-
-sys.path.insert(0, str(Path(__file__).parent))
-import phantom
-from phantom import CT_GRID, PET_GRID, VALUE
 
 PATTERN = {"image": "{subject}/{modality}.nii.gz", "reference": "{subject}/{modality}_seg.nii.gz"}
 

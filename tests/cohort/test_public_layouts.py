@@ -1,11 +1,12 @@
 """Each public set's layout as a tree that the test makes, traps included: imported, checked, scored."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import phantom
 import pytest
+from phantom import CT_GRID, PET_GRID, VALUE
 
 from umdlib import cohort
 from umdlib.__main__ import main
@@ -13,10 +14,6 @@ from umdlib.cohort.importing import ImportOptions, plan_import
 from umdlib.cohort.plan import carry_out
 from umdlib.errors import InputError
 from umdlib.scores import read_scores
-
-sys.path.insert(0, str(Path(__file__).parent))
-import phantom
-from phantom import CT_GRID, PET_GRID, VALUE
 
 TOTALSEG = {"spleen": 1, "kidney_right": 2, "kidney_left": 3, "liver": 5, "stomach": 6, "pancreas": 7}
 TOTALSEG |= {"lung": (10, 11, 12, 13, 14), "esophagus": 15, "colon": 20, "urinary_bladder": 21}

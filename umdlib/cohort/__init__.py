@@ -6,6 +6,8 @@ __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
         "checks": ["Report", "check_cohort", "check_manifest", "examine_cohort", "write_report"],
+        "checks": ["check_cohort"],
+        "importing": ["ImportOptions", "plan_import"],
         "manifest": [
             "COLUMNS",
             "OPTIONAL",
@@ -19,5 +21,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "write_manifest",
             "write_structures",
         ],
+        "plan": ["carry_out"],
+        "public": ["PublicCohort", "fetch", "record", "records"],
     },
 )

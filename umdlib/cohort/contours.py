@@ -11,7 +11,7 @@ import numpy as np
 from skimage.draw import polygon2mask
 
 from umdlib.cohort.names import NameMap
-from umdlib.cohort.series import _pydicom, _ras
+from umdlib.cohort.series import quiet_pydicom, to_ras
 from umdlib.errors import InputError
 from umdlib.images import geometry
 from umdlib.images.volume import LabelMap, Volume
@@ -53,7 +53,7 @@ def read_structure_set(path: Path, kind: str, names: NameMap) -> StructureSet:
     InputError
         A file that cannot be read.
     """
-    pydicom = _pydicom()
+    pydicom = quiet_pydicom()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -126,7 +126,7 @@ def label_map(structures: StructureSet, image: Volume, value: dict[str, int]) ->
     InputError
         A file that cannot be read, contours on another orientation than the image's slices.
     """
-    pydicom = _pydicom()
+    pydicom = quiet_pydicom()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -181,6 +181,6 @@ def _segments(structures: StructureSet, image: Volume) -> dict[int, np.ndarray]:
     masks = {}
     for number in structures.meaning:
         made = seg.get_volume(segment_numbers=[number], combine_segments=True, relabel=False)
-        data, affine = _ras((made.array > 0).astype(np.uint8), made.affine)
+        data, affine = to_ras((made.array > 0).astype(np.uint8), made.affine)
         masks[number] = geometry.resample(data, affine, image.affine, image.shape, order=0) > 0
     return masks

@@ -14,7 +14,7 @@ from umdlib.cohort.contours import StructureSet, label_map, read_structure_set
 from umdlib.cohort.names import NameMap
 from umdlib.cohort.pattern import session_name
 from umdlib.cohort.plan import Plan, Planned
-from umdlib.cohort.series import Series, group_series, read_headers, read_series
+from umdlib.cohort.series import Series, group_series, quiet_pydicom, read_headers, read_series
 from umdlib.cohort.suv import Acquisition, suv_factor
 from umdlib.cohort.walk import files_below
 from umdlib.errors import InputError
@@ -160,12 +160,10 @@ def _examinations(plan: Plan, series: list[Series], options: DicomOptions) -> li
 
 def _usable_pets(plan: Plan, pets: list[Series], options: DicomOptions) -> list[Series]:
     """PET series that can become SUV."""
-    from umdlib.cohort.series import _pydicom
-
     usable = []
     for pet in pets:
         try:
-            datasets = [_pydicom().dcmread(h.path, stop_before_pixels=True) for h in pet.headers]
+            datasets = [quiet_pydicom().dcmread(h.path, stop_before_pixels=True) for h in pet.headers]
             suv_factor(Acquisition.of_dicom(datasets), kind=options.suv, source=f"'{pet.first.description}'")
         except InputError as error:
             plan.leave_out(f"{pet.title} of {pet.first.patient}", str(error))

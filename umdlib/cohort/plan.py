@@ -95,8 +95,9 @@ class Plan:
     defaced: bool = False
 
     def leave_out(self, what: object, why: str) -> None:
-        """Record what is not enrolled."""
-        self.left_out.append((str(what), why))
+        """Record what is not enrolled, once."""
+        if (str(what), why) not in self.left_out[-50:]:
+            self.left_out.append((str(what), why))
 
     def records(self) -> tuple[Structure, ...]:
         """The structures as records; none where no row has a reference."""
@@ -131,12 +132,15 @@ class Destination:
     """Where an import writes: the manifest's folder, and beside it what stays with the user."""
 
     manifest: Path
+    stem: Path
 
     @classmethod
     def of(cls, path: str | Path) -> Destination:
         """A folder, or a manifest named ``….tsv``."""
-        path = Path(path).expanduser()
-        return cls((path if path.suffix == ".tsv" else path / "manifest.tsv").absolute())
+        path = Path(path).expanduser().absolute()
+        if path.suffix == ".tsv":
+            return cls(path, path.with_suffix(""))
+        return cls(path / "manifest.tsv", path)
 
     @property
     def folder(self) -> Path:
@@ -144,8 +148,8 @@ class Destination:
         return self.manifest.parent
 
     def beside(self, kind: str) -> Path:
-        """A file beside the folder, which is not handed on with it."""
-        return self.folder.parent / f"{self.folder.name}_{kind}.tsv"
+        """A file beside the folder, which is not handed on with it; beside a manifest that was named itself."""
+        return self.stem.with_name(f"{self.stem.name}_{kind}.tsv")
 
 
 def carry_out(

@@ -91,7 +91,7 @@ def read_headers(
     say
         Takes a line of progress every 500 files.
     """
-    pydicom = _pydicom()
+    pydicom = quiet_pydicom()
     found = []
     for number, path in enumerate(files, start=1):
         try:
@@ -109,7 +109,7 @@ def read_headers(
     return found
 
 
-def _pydicom():
+def quiet_pydicom():
     """The pydicom module, without its chatter on values that do not fit their kind."""
     try:
         import pydicom
@@ -266,7 +266,7 @@ def read_series(series: Series, *, suv: str = "bw") -> tuple[Volume, str]:
     InputError
         Files that cannot be decoded; PET that cannot become SUV.
     """
-    pydicom = _pydicom()
+    pydicom = quiet_pydicom()
     import highdicom
 
     first = series.first
@@ -291,7 +291,7 @@ def read_series(series: Series, *, suv: str = "bw") -> tuple[Volume, str]:
             raise InputError(
                 f"Series {series.title} cannot be read: {type(error).__name__}: {error}."
             ) from None
-    data, affine = _ras(made.array, made.affine)
+    data, affine = to_ras(made.array, made.affine)
     unit = {"CT": "HU", "PT": "SUV", "MR": "a.u."}[first.modality]
     return Volume(np.asfortranarray(data * factor, dtype=np.float32), affine, unit, series.title), word
 
@@ -304,7 +304,7 @@ def _repaired(acquisition: Acquisition) -> str:
         return ""
 
 
-def _ras(array: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def to_ras(array: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(slice, row, column) in LPS to (column, row, slice) in RAS, slices in ascending order."""
     data = array.transpose(2, 1, 0)
     affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine[:, [2, 1, 0, 3]]

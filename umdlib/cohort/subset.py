@@ -62,13 +62,12 @@ def write_subset(
     for case, row in zip(cohort.cases, cohort.table.to_dict("records"), strict=True):
         if (subjects and case.subject not in subjects) or session not in ("", case.session):
             continue
-        whole = case.read_reference()
-        reference = folder / "references" / f"{case.name}.nii.gz"
-        write_label_map(reference, LabelMap(keep[whole.data], whole.affine))
-        rows.append(
-            row
-            | {"image": os.path.relpath(case.image, folder), "reference": os.path.relpath(reference, folder)}
-        )
+        rows.append(row | {"image": os.path.relpath(case.image, folder), "reference": None})
+        if case.reference is not None:
+            whole = case.read_reference()
+            reference = folder / "references" / f"{case.name}.nii.gz"
+            write_label_map(reference, LabelMap(keep[whole.data], whole.affine))
+            rows[-1]["reference"] = os.path.relpath(reference, folder)
     if not rows:
         raise InputError(f"Nothing of {cohort.name} is left: no such subject in session {session}.")
     write_structures(folder / "dseg.tsv", kept)
