@@ -6,7 +6,6 @@ __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
         "checks": ["Report", "check_cohort", "check_manifest", "examine_cohort", "write_report"],
-        "checks": ["check_cohort"],
         "importing": ["ImportOptions", "plan_import"],
         "manifest": [
             "COLUMNS",
