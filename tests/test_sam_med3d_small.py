@@ -204,7 +204,7 @@ def test_clicks_and_image_are_learned(tmp_path):
         heads=2,
         depth=1,
         learning_rate=3e-3,
-        diet="structural",
+        trained_on="structural",
     )
     _, log, _ = train(tmp_path, settings)
     assert log["dice_first"].iloc[-10:].mean() > 0.6
@@ -347,12 +347,12 @@ def test_the_command_trains_it(make_cohort, tmp_path, capsys):
     assert done.title == "SAM-Med3D, small, trained on both"
 
 
-@pytest.mark.parametrize("diet", design.TRAINED_ON)
-def test_the_released_trainings_share_all_but_their_images(diet):
-    done = card.read(f"sam_med3d_small_{diet}")
+@pytest.mark.parametrize("trained_on", design.TRAINED_ON)
+def test_the_released_trainings_share_all_but_their_images(trained_on):
+    done = card.read(f"sam_med3d_small_{trained_on}")
     first = card.read("sam_med3d_small_structural")
     card.check(done.name)
-    assert done.settings | {"diet": ""} == first.settings | {"diet": ""}
+    assert done.settings | {"trained_on": ""} == first.settings | {"trained_on": ""}
     assert (done.data["cohort_sha256"], done.code_version) == (
         first.data["cohort_sha256"],
         first.code_version,

@@ -23,7 +23,7 @@ from umdlib.networks import clicknet as network  # noqa: E402
 from umdlib.segmenters.systems import clicknet  # noqa: E402
 from umdlib.training import loop, promptable  # noqa: E402
 
-SMALL = promptable.smaller(promptable.Settings(diet="both", seed=3))
+SMALL = promptable.smaller(promptable.Settings(trained_on="both", seed=3))
 
 
 @pytest.fixture(autouse=True)
@@ -110,7 +110,7 @@ def test_bad_input_is_refused_in_words(tmp_path):
     ):
         promptable.train(two(), SMALL, tmp_path)
     with pytest.raises(InputError, match="Did you mean 'structural'"):
-        train(tmp_path, promptable.replace(SMALL, diet="structurl"))
+        train(tmp_path, promptable.replace(SMALL, trained_on="structurl"))
     with pytest.raises(InputError, match="Invalid patch 20. Must be a multiple of 8"):
         train(tmp_path, promptable.replace(SMALL, patch=20))
     with pytest.raises(InputError, match=r"needs about \d+ MB, \d+ MB are free on cpu. Make the patch"):
@@ -128,13 +128,13 @@ def test_a_loss_that_is_not_finite_ends_the_training(tmp_path):
     bad = body()
     bad.images["CT"][:] = np.nan
     with pytest.raises(InputError, match="The loss is nan on a CT patch"):
-        train(tmp_path, promptable.replace(SMALL, diet="structural"), given=[bad])
+        train(tmp_path, promptable.replace(SMALL, trained_on="structural"), given=[bad])
 
 
 @pytest.mark.slow
 def test_clicks_and_image_are_learned(tmp_path):
     """Blocks of one intensity: a hundred steps find them from one click."""
-    settings = promptable.replace(SMALL, steps=120, learning_rate=1e-2, diet="structural")
+    settings = promptable.replace(SMALL, steps=120, learning_rate=1e-2, trained_on="structural")
     _, log, _ = train(tmp_path, settings)
     assert log["dice_first"].iloc[-10:].mean() > 0.6
     assert log["loss"].iloc[-10:].mean() < 0.6 * log["loss"].iloc[:3].mean()
@@ -154,8 +154,10 @@ def test_released_weights_give_the_trained_masks(tmp_path, monkeypatch):
 def test_the_three_trainings_see_the_same_places():
     """Same seed: same bodies, same structures, same places; only the images differ."""
     drawn = {
-        diet: [patches.draw_patch(two(), diet, np.random.default_rng([5, n]), size=24) for n in range(12)]
-        for diet in patches.DIETS
+        trained_on: [
+            patches.draw_patch(two(), trained_on, np.random.default_rng([5, n]), size=24) for n in range(12)
+        ]
+        for trained_on in patches.TRAINED_ON
     }
     for structural, pet, both in zip(*drawn.values(), strict=True):
         np.testing.assert_array_equal(structural.targets, pet.targets)
@@ -326,7 +328,7 @@ def test_the_command_trains_and_writes_three_files(make_cohort, tmp_path, capsys
 
     manifest = str(make_cohort(2))
     out = tmp_path / "net"
-    call = ["train", "promptable", manifest, "--out", str(out), "--diet", "pet", "--smoke"]
+    call = ["train", "promptable", manifest, "--out", str(out), "--trained-on", "pet", "--smoke"]
     assert main([*call, "--threads", "1"]) == 2
     assert "subjects with complete pairs to train on. At least 10" in capsys.readouterr().err
     assert main([*call, "--threads", "1", "--least", "2"]) == 0

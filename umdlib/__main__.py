@@ -336,7 +336,9 @@ def _train_parser(commands) -> None:
     p.add_argument(
         "--network", default="clicknet", metavar="NAME", help="clicknet (default) or sam_med3d_small"
     )
-    p.add_argument("--diet", default="both", metavar="NAME", help="structural, pet or both (default both)")
+    p.add_argument(
+        "--trained-on", default="both", metavar="NAME", help="structural, pet or both (default both)"
+    )
     p.add_argument(
         "--steps",
         type=_positive,
@@ -344,7 +346,7 @@ def _train_parser(commands) -> None:
         help="updates (default: 300 of clicknet, 4000 of sam_med3d_small)",
     )
     p.add_argument("--seed", type=int, default=0, metavar="S", help="of weights and draws")
-    p.add_argument("--name", help="of the network (default NETWORK_DIET_SEED)")
+    p.add_argument("--name", help="of the network (default NETWORK_CHOICE_SEED)")
     p.add_argument("--without", default="", metavar="A,B", help="structures never to ask for")
     p.add_argument("--precision", default="float32", help="float32 (default) or bfloat16")
     p.add_argument("--device", default="cpu", help="cpu (default) or cuda")
@@ -611,20 +613,22 @@ def _train_promptable(a) -> None:
     from umdlib.cohort.manifest import read_cohort
     from umdlib.training import sessions
 
+    sessions.use_threads(a.threads)
     card = sessions.train_cohort(
         read_cohort(a.manifest),
         a.out,
-        network=a.network,
-        diet=a.diet,
-        seed=a.seed,
-        steps=a.steps,
+        sessions.settings_of(
+            a.network,
+            trained_on=a.trained_on,
+            seed=a.seed,
+            precision=a.precision,
+            steps=a.steps,
+            smoke=a.smoke,
+        ),
         name=a.name or "",
         without=[n for n in a.without.split(",") if n],
-        precision=a.precision,
         device=a.device,
-        threads=a.threads,
         least_subjects=a.least,
-        smoke=a.smoke,
         say=_say,
     )
     _say(f"Network: {card.name} in {a.out}, {card.parameters:,} parameters, sha256 {card.sha256}")

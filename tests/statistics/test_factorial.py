@@ -23,9 +23,9 @@ def table(subjects=12, noise=0.02, seeds=(0, 1), sessions=("petct",), seed=0) ->
     rows = []
     for session, n in itertools.product(sessions, range(subjects)):
         person = rng.normal(0, 0.05)
-        for diet, s, structure in itertools.product(CELLS, seeds, ("liver", "spleen")):
+        for trained_on, s, structure in itertools.product(CELLS, seeds, ("liver", "spleen")):
             for side, modality in enumerate(("CT" if session == "petct" else "MR", "PET")):
-                score = CELLS[diet][side] + person + rng.normal(0, noise)
+                score = CELLS[trained_on][side] + person + rng.normal(0, noise)
                 rows.append(
                     {
                         "subject": f"sub-{n:03d}",
@@ -35,7 +35,7 @@ def table(subjects=12, noise=0.02, seeds=(0, 1), sessions=("petct",), seed=0) ->
                         "prompt": "centre",
                         "step": 0,
                         "seed": 0,
-                        "segmenter": f"clicknet_{diet}" + (f"_{s}" if s else ""),
+                        "segmenter": f"clicknet_{trained_on}" + (f"_{s}" if s else ""),
                         "dice": float(np.clip(score, 0, 1)),
                         "status": "ok",
                         "reason": "",

@@ -14,7 +14,7 @@ from umdlib.networks.inputs import OUTSIDE, cut
 from umdlib.training.bodies import Body
 
 # Names of the three trainings -> which images of an examination they see.
-DIETS: dict[str, str] = {
+TRAINED_ON: dict[str, str] = {
     "structural": "CT of PET/CT and MR of PET/MR",
     "pet": "PET of both examinations",
     "both": "the structural image and PET in turn, at random",
@@ -47,7 +47,7 @@ class Patch:
     middle: tuple[int, int, int]
 
 
-def modalities(diet: str, session: str) -> tuple[str, ...]:
+def modalities(trained_on: str, session: str) -> tuple[str, ...]:
     """Images of an examination that a training sees.
 
     Examples
@@ -56,12 +56,12 @@ def modalities(diet: str, session: str) -> tuple[str, ...]:
     ('MR', 'PET')
     """
     structural = session_of(session).structural
-    return {"structural": (structural,), "pet": ("PET",), "both": (structural, "PET")}[diet]
+    return {"structural": (structural,), "pet": ("PET",), "both": (structural, "PET")}[trained_on]
 
 
 def draw_patch(
     bodies: Sequence[Body],
-    diet: str,
+    trained_on: str,
     rng: np.random.Generator,
     *,
     size: int = 32,
@@ -75,8 +75,8 @@ def draw_patch(
     ----------
     bodies
         To draw from.
-    diet
-        A name of `DIETS`. Body, place and structures do not depend on it: trainings with one seed
+    trained_on
+        A name of `TRAINED_ON`. Body, place and structures do not depend on it: trainings with one seed
         see the same places of the same bodies.
     rng
         Draws everything.
@@ -107,7 +107,7 @@ def draw_patch(
     flip = bool(rng.random() < 0.5)
     change = rng.uniform(-gain, gain, (2, 2, 1, 1, 1)).astype(np.float32)
     order = rng.permutation(body.present)
-    seen = modalities(diet, body.session)
+    seen = modalities(trained_on, body.session)
     modality = seen[int(picked * len(seen))]
     labels = cut(body.labels, start, size, 0)
     image = cut(body.images[modality].astype(np.float32), start, size, OUTSIDE)

@@ -17,7 +17,7 @@ from umdlib.errors import InputError, unknown_name
 from umdlib.files import replaced
 from umdlib.training.bodies import SPACING_MM, Body
 from umdlib.training.nnunet.plan import available_bytes
-from umdlib.training.patches import DIETS
+from umdlib.training.patches import TRAINED_ON
 from umdlib.version import __version__
 from umdlib.weights import card as cards
 
@@ -53,8 +53,8 @@ class Settings:
     ----------
     network
         A name of `NETWORKS`; `settings_of` gives its settings.
-    diet
-        A name of `umdlib.training.patches.DIETS`: which images it sees.
+    trained_on
+        A name of `umdlib.training.patches.TRAINED_ON`: which images it sees.
     seed
         Of the first weights and of every draw.
     steps
@@ -76,7 +76,7 @@ class Settings:
     """
 
     network: str = "clicknet"
-    diet: str = "both"
+    trained_on: str = "both"
     seed: int = 0
     steps: int = 300
     patch: int = 32
@@ -97,8 +97,8 @@ class Settings:
         """These settings, or InputError with the first that is out of range."""
         if self.network not in NETWORKS:
             raise unknown_name("network", self.network, NETWORKS)
-        if self.diet not in DIETS:
-            raise unknown_name("training", self.diet, DIETS)
+        if self.trained_on not in TRAINED_ON:
+            raise unknown_name("training", self.trained_on, TRAINED_ON)
         if self.precision not in ("float32", "bfloat16"):
             raise unknown_name("precision", self.precision, ("float32", "bfloat16"))
         for name in ("steps", "prompts", "rounds", "clicks", "batch"):
@@ -169,7 +169,7 @@ def train(
         Gets ``NAME.checkpoint.pt`` (written atomically) and ``NAME.log.tsv``, which grows while the
         training runs.
     name
-        Of the network; by default ``<network>_<diet>_<seed>``.
+        Of the network; by default ``<network>_<trained_on>_<seed>``.
     device
         ``cpu`` or ``cuda``. Started by ``torchrun``, each process trains on patches of its own and
         the gradients are averaged (DistributedDataParallel); only the first writes files.
@@ -202,7 +202,7 @@ def train(
     check_bodies(bodies, settings, least_subjects)
     device = own_device(device)
     check_memory(settings, device)
-    name = name or f"{settings.network}_{settings.diet}_{settings.seed}"
+    name = name or f"{settings.network}_{settings.trained_on}_{settings.seed}"
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng(devices=[]):
@@ -304,10 +304,10 @@ def check_bodies(bodies: Sequence[Body], settings: Settings, least: int) -> None
     for body in bodies:
         if not body.present:
             raise InputError(f"{body.subject} {body.session} holds no structure to train on.")
-        gone = [m for m in modalities(settings.diet, body.session) if m not in body.images]
+        gone = [m for m in modalities(settings.trained_on, body.session) if m not in body.images]
         if gone:
             raise InputError(
-                f"{body.subject} {body.session} has no {gone[0]}, which '{settings.diet}' needs."
+                f"{body.subject} {body.session} has no {gone[0]}, which '{settings.trained_on}' needs."
             )
 
 

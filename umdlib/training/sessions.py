@@ -16,24 +16,18 @@ from umdlib.training.patches import modalities
 from umdlib.weights import card as cards
 
 NETWORKS = {"clicknet": "ClickNet", "sam_med3d_small": "SAM-Med3D, small"}
-DIETS = {"structural": "trained on structure", "pet": "trained on PET", "both": "trained on both"}
+TRAINED_ON = {"structural": "trained on structure", "pet": "trained on PET", "both": "trained on both"}
 
 
 def train_cohort(
     cohort: Cohort,
     folder: str | Path,
+    settings: promptable.Settings,
     *,
-    network: str = "clicknet",
-    diet: str = "both",
-    seed: int = 0,
-    steps: int | None = None,
     name: str = "",
     without: Sequence[str] = (),
-    precision: str = "float32",
     device: str = "cpu",
-    threads: int | None = None,
     least_subjects: int = promptable.LEAST_SUBJECTS,
-    smoke: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> cards.Card:
     """Train a network on a cohort and write its three files; the same call goes on after a kill.
@@ -45,19 +39,15 @@ def train_cohort(
         ``folder/bodies``.
     folder
         Gets checkpoint, loss curve, weights and card.
-    network, diet, seed, steps, precision
-        See `umdlib.training.promptable.Settings`.
+    settings
+        Of the training, see `settings_of`.
     name
-        Of the network; by default ``<network>_<diet>_<seed>``.
+        Of the network; by default ``<network>_<trained_on>_<seed>``.
     without
         Structures that are never prompted: what the network makes of them later is what it makes
         of a new target.
     device, least_subjects
         See `umdlib.training.promptable.train`.
-    threads
-        CPU threads; None leaves torch's own.
-    smoke
-        A few steps of a tiny network: whether it runs, not what it can.
     say
         Called with one line per examination and report.
 
@@ -76,13 +66,8 @@ def train_cohort(
         raise InputError("Training needs torch: pip install 'umdlib[models]'.") from None
     if device != "cpu" and not torch.cuda.is_available():
         raise InputError(f"Device '{device}' is not here: torch sees no GPU.")
-    if threads:
-        torch.set_num_threads(threads)
-    settings = promptable.settings_of(network, diet=diet, seed=seed, precision=precision)
-    settings = promptable.smaller(settings) if smoke else settings
-    settings = replace(settings, steps=steps) if steps else settings
     settings.check()
-    name = name or f"{network}_{diet}_{seed}"
+    name = name or f"{settings.network}_{settings.trained_on}_{settings.seed}"
     hidden = values_of(cohort, without)
     bodies = read_bodies(cohort, cache=Path(folder) / "bodies", say=say)
     bodies = [withheld(b, hidden) for b in bodies] if hidden else bodies
@@ -96,14 +81,48 @@ def train_cohort(
         name=name,
         device=device,
         least_subjects=least_subjects,
-        report_every=2 if smoke else 10,
+        report_every=min(10, max(2, settings.steps // 10)),
         say=say,
     )
-    data = data_record(cohort, diet) | {"absent": gone, "withheld": list(without)}
+    data = data_record(cohort, settings.trained_on) | {"absent": gone, "withheld": list(without)}
     count = f"{len(without)} structure{'s' * (len(without) != 1)}"
-    title = f"{NETWORKS[network]}, {DIETS[diet]}"
+    title = f"{NETWORKS[settings.network]}, {TRAINED_ON[settings.trained_on]}"
     title = f"{title}, {count} withheld" if without else title
     return promptable.release(net, log, cost, settings, data, name=name, title=title, folder=folder)
+
+
+def settings_of(
+    network: str, *, smoke: bool = False, steps: int | None = None, **choices
+) -> promptable.Settings:
+    """Choose the settings of a training.
+
+    Parameters
+    ----------
+    network
+        A name of `NETWORKS`.
+    smoke
+        A few steps of a tiny network: whether it runs, not what it can.
+    steps
+        Updates of the weights; None keeps the network's own.
+    **choices
+        Of `umdlib.training.promptable.Settings`: trained_on, seed, precision.
+
+    Raises
+    ------
+    InputError
+        As `umdlib.training.promptable.settings_of`.
+    """
+    settings = promptable.settings_of(network, **choices)
+    settings = promptable.smaller(settings) if smoke else settings
+    return replace(settings, steps=steps) if steps else settings
+
+
+def use_threads(count: int | None) -> None:
+    """Let torch use this many CPU threads; None leaves its own."""
+    if count:
+        import torch
+
+        torch.set_num_threads(count)
 
 
 def values_of(cohort: Cohort, names: Sequence[str]) -> list[int]:
@@ -121,7 +140,7 @@ def values_of(cohort: Cohort, names: Sequence[str]) -> list[int]:
     return [known[n] for n in names]
 
 
-def data_record(cohort: Cohort, diet: str) -> dict:
+def data_record(cohort: Cohort, trained_on: str) -> dict:
     """What a card says of the training data; seed and spacing of a synthetic cohort from its own records."""
     made = [
         json.loads(p.read_text("utf-8"))
@@ -129,7 +148,7 @@ def data_record(cohort: Cohort, diet: str) -> dict:
     ]
     seeds = sorted({m["seed"] for m in made})
     spacings = sorted({m["spacing_mm"] for m in made})
-    seen = {m for s in cohort.sessions() for m in modalities(diet, s)}
+    seen = {m for s in cohort.sessions() for m in modalities(trained_on, s)}
     return {
         "cohort": cohort.name,
         "cohort_sha256": cohort.hash(),

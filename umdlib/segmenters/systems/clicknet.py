@@ -267,10 +267,10 @@ def own(path: str | Path, prefix: str, kind: str, record: Callable[..., Segmente
     return replace(made, summary="A promptable network of your own training.")
 
 
-def _released(diet: str, modalities: tuple[str, ...]) -> Segmenter:
+def _released(trained_on: str, modalities: tuple[str, ...]) -> Segmenter:
     """Record of a network that the package ships."""
-    name = f"clicknet_{diet}"
-    return _record(name, TITLES[diet], modalities, card.item(name))
+    name = f"clicknet_{trained_on}"
+    return _record(name, TITLES[trained_on], modalities, card.item(name))
 
 
 CLICKNET_STRUCTURAL = _released("structural", ("CT", "MR"))

@@ -185,10 +185,10 @@ def trained(path: str | Path) -> Segmenter:
     return own(path, "sam_med3d_small", "SamMed3DSmall", _record)
 
 
-def _released(diet: str, modalities: tuple[str, ...]) -> Segmenter:
+def _released(trained_on: str, modalities: tuple[str, ...]) -> Segmenter:
     """Record of a network that the package ships."""
-    name = f"sam_med3d_small_{diet}"
-    return _record(name, TITLES[diet], modalities, card.item(name))
+    name = f"sam_med3d_small_{trained_on}"
+    return _record(name, TITLES[trained_on], modalities, card.item(name))
 
 
 SAM_MED3D_SMALL_STRUCTURAL = _released("structural", ("CT", "MR"))

@@ -1,0 +1,33 @@
+"""Train a promptable network: cohort, training, card."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from umdlib import segmenters, tables
+from umdlib.cohort.manifest import Cohort, read_cohort
+from umdlib.figures import training_curves
+from umdlib.training.sessions import settings_of, train_cohort, use_threads
+from umdlib.weights.card import check, cost_table, read_log
+
+__all__ = ["check", "read_log", "settings_of", "train_cohort", "training_curves", "use_threads"]
+
+
+def training_cohort(manifest: str, folder: str, smoke: bool) -> tuple[Cohort, str]:
+    """The cohort and the folder of a training; a smoke test takes four pairs, in a folder of their own."""
+    cohort = read_cohort(manifest)
+    if not smoke:
+        return cohort, folder
+    few = replace(cohort, cases=tuple(case for pair in cohort.pairs()[:4] for case in pair))
+    return few, f"{folder}/{few.hash()[:12]}"  # a smoke test of other images is another training
+
+
+def cost_markdown(names: list[str], folder: str) -> str:
+    """What trainings cost, as a table."""
+    return tables.markdown_table(tables.cost_layout(cost_table(names, folder=folder)))
+
+
+def record_of(network: str, folder: str, name: str) -> tuple[str, str, str]:
+    """Name and title of a trained network as a segmenter, and why it cannot run here, if so."""
+    record = segmenters.get(f"{network}:{folder}/{name}.json")
+    return record.name, record.title, segmenters.availability(record).reason
