@@ -334,3 +334,15 @@ def test_real_trios_raise_nothing(shared, tmp_path):
 
     _, report = cohort.check_manifest(import_ibsi(shared / "real" / "ibsi_sts", tmp_path / "manifest.tsv"))
     assert report.findings.empty, report.findings["message"].tolist()
+
+
+def test_one_image_under_two_names_is_a_note_where_the_others_differ(clean, tmp_path):
+    root = tmp_path / "cohort"
+    shutil.copytree(clean, root)
+    for end in ("", "_dseg"):
+        shutil.copy(root / f"sub-001_CT{end}.nii.gz", root / f"sub-002_CT{end}.nii.gz")
+    report = cohort.check_manifest(root / "manifest.tsv")[1]
+    assert report.findings[["kind", "check", "subject"]].to_numpy().tolist() == [
+        ["note", "duplicate", "sub-002"]
+    ]
+    assert report.sound

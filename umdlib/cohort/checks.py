@@ -199,19 +199,25 @@ def _with_faults(row: dict, findings: Iterable[Finding]) -> dict:
 
 
 def _duplicates(examined: list[_Examined]) -> Iterator[Finding]:
-    """Images that are there twice: under two subjects, or as both modalities of one."""
+    """Images that are there twice: all of a subject's under another name, one of them, or both as one."""
     seen: dict[str, Case] = {}
     for one in examined:
+        first = one.rows[0]
         if len(one.fingerprints) < sum(row["shape"] is not None for row in one.rows):
-            first = one.rows[0]
             message = f"The two images of {first['subject']} {first['session']} are voxel for voxel the same."
             yield Finding("fault", "duplicate", first["subject"], first["session"], "", message, 2, 1)
-        for fingerprint, case in one.fingerprints.items():
-            other = seen.setdefault(fingerprint, case)
-            if other.subject != case.subject:
-                names = (case.subject, case.session, case.modality)
-                message = f"The image of {case.name} is the same as that of {other.name}: one person under two names?"
-                yield Finding("fault", "duplicate", *names, message, 2, 1)
+        known = {
+            case: other
+            for fingerprint, case in one.fingerprints.items()
+            if (other := seen.setdefault(fingerprint, case)).subject != case.subject
+        }
+        whole = len(known) == len(one.fingerprints)
+        for case, other in known.items():
+            message = f"The image of {case.name} is the same as that of {other.name}: " + (
+                "one person under two names?" if whole else "one person twice, with another tracer?"
+            )
+            names = (case.subject, case.session, case.modality)
+            yield Finding("fault" if whole else "note", "duplicate", *names, message, len(known), 0)
 
 
 def _unpaired(cohort: Cohort) -> Iterator[Finding]:
