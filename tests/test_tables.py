@@ -163,7 +163,7 @@ def test_sentences_know_three_verdicts():
     little = table[table["subject"].lt("sub-004")]
     text = tables.sentences(compare(little, by=("session", "segmenter"), n_resamples=200))
     assert "undecided" in text
-    assert "fewer than six subjects" in text
+    assert "fewer than 6 subjects" in text
 
 
 def test_markdown_is_one_table_with_equal_columns(cells):

@@ -189,8 +189,9 @@ def test_a_lesion_cohort_of_six_subjects_runs():
     assert row["n_pairs"] == 6
     assert row["note"] == ""
     five = compare(lesions[lesions["subject"].lt("sub-006")], **QUICK).iloc[0]
-    assert five["note"] == "fewer than six subjects: no rank or sign test can fall below 0.05"
-    assert five["p_permutation"] >= 0.0625
+    assert five["note"] == "fewer than 6 subjects: no test, no verdict"
+    assert np.isnan([five["p_value"], five["p_holm"]]).all()
+    assert five["verdict"] == "undecided"
 
 
 def test_an_unavailable_segmenter_is_a_row_that_says_so(table):
@@ -285,7 +286,7 @@ def test_missing_pairs_are_said_where_structures_are_averaged():
         compare(table, **QUICK)
         .set_index("structure")
         .loc["aorta", "note"]
-        .startswith("fewer than six subjects")
+        .startswith("fewer than 6 subjects")
     )
     assert "2 of 6 without a pair (2 × PET: failed)" in compare(table, **QUICK)["note"].tolist()[1]
 

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from umdlib.statistics.distribution_free import distribution_free_bounds
-from umdlib.statistics.operating_characteristics import SHAPES, coverage, draw, type_one_error
+from umdlib.statistics.operating_characteristics import (
+    SHAPES,
+    coverage,
+    draw,
+    equivalence_rates,
+    false_alarms,
+    truth,
+    type_one_error,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -20,7 +28,7 @@ def rejections():
 ERROR = 4 * np.sqrt(0.05 * 0.95 / 4000)
 
 
-@pytest.mark.parametrize("name", ["sign-flip, subjects", "Wilcoxon, subjects"])
+@pytest.mark.parametrize("name", ["sign-flip, subjects", "Wilcoxon, subjects", "interval inverted, subjects"])
 def test_subject_tests_hold_five_percent(rejections, name):
     assert rejections.loc[name, "rate"] == pytest.approx(0.05, abs=ERROR)
 
@@ -35,6 +43,16 @@ def test_holm_over_structures_holds_the_family(rejections):
     assert rejections.loc["any structure, uncorrected", "rate"] > 0.25
 
 
+# Shapes that cohorts of a dozen show, but for the share that `ceiling` gives.
+SEEN = (
+    "normal",
+    "two modalities",
+    "structures",
+    "skewed",
+    "long tail",
+    "unchanged or lower",
+    "found or lost",
+)
 SIZES = (5, 6, 8, 9, 10, 12, 15, 20, 30, 50, 100, 490)
 COHORTS = 4000
 MONTE_CARLO = np.sqrt(0.05 * 0.95 / COHORTS)  # 0.34 %
@@ -43,11 +61,11 @@ MONTE_CARLO = np.sqrt(0.05 * 0.95 / COHORTS)  # 0.34 %
 @pytest.fixture(scope="module")
 def covered():
     """4000 cohorts per size and shape."""
-    table = coverage(sizes=SIZES, n_cohorts=COHORTS, seed=2)
+    table = coverage(sizes=SIZES, shapes=(*SEEN, "rare failures"), n_cohorts=COHORTS, seed=2)
     return table.set_index(["shape", "n_subjects", "interval"])
 
 
-@pytest.mark.parametrize("shape", [s for s in SHAPES if s != "rare failures"])
+@pytest.mark.parametrize("shape", SEEN)
 @pytest.mark.parametrize("n", SIZES)
 def test_default_interval_of_the_mean_covers_from_5_to_490_subjects(covered, shape, n):
     row = covered.loc[(shape, n, "studentised")]
@@ -111,3 +129,48 @@ def test_order_statistic_interval_of_the_median_covers_at_least_nominally(median
 def test_bootstrap_of_a_median_covers_too_little_with_ten_subjects(medians):
     assert medians["found or lost", 10, "median bootstrap"] < 0.95 - 0.01
     assert medians["found or lost", 10, "order statistics"] > 0.95
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_known_mean_is_that_of_many_draws(shape):
+    values = draw(shape, (400_000, 1), np.random.default_rng(3))
+    error = values.std() / np.sqrt(len(values))
+    assert truth(shape)[0] == pytest.approx(values.mean(), abs=4 * error)
+
+
+@pytest.fixture(scope="module")
+def alarms():
+    shapes = ("normal", "log-normal", "10 % lose 0.3", "15 % lost")
+    table = false_alarms(sizes=(8, 12, 20), shapes=shapes, n_cohorts=2000, seed=4)
+    return table.set_index(["shape", "n_subjects", "test"])["rate"]
+
+
+def test_the_test_of_the_mean_holds_better_on_skewed_shapes(alarms):
+    for n in (8, 12, 20):
+        assert alarms["normal", n, "mean"] <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 2000)
+        assert 0.05 < alarms["log-normal", n, "mean"] < 0.11
+        assert alarms["log-normal", n, "permutation"] > 0.12  # not a test of the mean
+        assert alarms["log-normal", n, "mean"] < alarms["log-normal", n, "permutation"] - 0.03
+
+
+def test_no_test_knows_of_failures_that_a_cohort_does_not_show(alarms):
+    # 0.9 ** 8 = 43 % of the cohorts hold none of the subjects that lose
+    assert alarms["10 % lose 0.3", 8, "mean"] == pytest.approx(0.9**8, abs=0.05)
+    assert alarms["15 % lost", 8, "mean"] == pytest.approx(0.85**8, abs=0.05)
+
+
+@pytest.fixture(scope="module")
+def same():
+    table = equivalence_rates(n_cohorts=1000, seed=5)
+    return table.set_index(["shape", "n_subjects", "rule"])
+
+
+def test_hidden_failures_are_called_equivalent_by_the_interval_alone(same):
+    assert same.loc[("10 % lose 0.3", 8, "interval"), "rate"] > 0.35
+    assert same.loc[("5 % lose 0.6", 8, "interval"), "rate"] > 0.55
+
+
+def test_the_reported_rule_keeps_its_five_percent_where_failures_hide(same):
+    reported = same.xs("reported", level="rule")
+    assert reported.loc[~reported["equivalent"], "rate"].max() <= 0.05
+    assert reported.loc[("no gap", 150), "rate"] > 0.8

@@ -5,7 +5,7 @@ import lazy_loader as lazy
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
-        "overview": ["failure_quadrants", "forest", "slope_chart"],
+        "overview": ["failure_quadrants", "forest", "participant_flow", "slope_chart"],
         "pairs": ["bland_altman", "distributions", "paired_plot"],
         "stability": [
             "click_plot",

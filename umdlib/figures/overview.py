@@ -11,6 +11,7 @@ from matplotlib.patches import Patch
 from umdlib.figures.style import axes, legend_below, nothing, rows_down, segmenter_style
 from umdlib.labels import session
 from umdlib.statistics.failures import QUADRANTS
+from umdlib.statistics.flow import STEPS
 from umdlib.tables import metric_title, structure_title
 
 # Light to dark, and hatched where colour alone would have to tell.
@@ -194,3 +195,44 @@ def failure_quadrants(comparisons: pd.DataFrame, *, ax: Axes | None = None) -> A
     ]
     legend_below(ax, handles=handles, columns=2)
     return ax
+
+
+def participant_flow(flow: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Subjects at each step from enrolment to analysis, as boxes with what was lost between them.
+
+    Parameters
+    ----------
+    flow
+        From `umdlib.statistics.flow.flow_table`, of one session.
+    ax
+        Axes to draw on; None makes them.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The last two boxes give the range over the segmenters.
+    """
+    ax = axes(ax, figsize=(5.6, 4.2))
+    if flow.empty:
+        return nothing(ax)
+    heights = np.linspace(0.9, 0.1, len(STEPS))
+    box = {"boxstyle": "round,pad=0.5", "facecolor": "white", "edgecolor": "#444444"}
+    before = None
+    for (step, words), y in zip(STEPS.items(), heights, strict=True):
+        ax.text(0.36, y, f"{_span(flow[step])} {words}", ha="center", va="center", bbox=box)
+        if before is not None:
+            arrow = {"arrowstyle": "-|>", "color": "#444444", "shrinkA": 13, "shrinkB": 13}
+            ax.annotate("", (0.36, y), (0.36, before[0]), arrowprops=arrow)
+            lost = f"{_span(flow[before[1]] - flow[step])} lost"
+            ax.text(0.68, (y + before[0]) / 2, lost, va="center", color="#444444")
+        before = (y, step)
+    ax.set_xlim(0, 1)
+    ax.set_ylim(0, 1)
+    ax.set_axis_off()
+    return ax
+
+
+def _span(numbers: pd.Series) -> str:
+    """One number, or the range of several."""
+    low, high = int(numbers.min()), int(numbers.max())
+    return f"{low}" if low == high else f"{low} to {high}"

@@ -24,6 +24,8 @@ TESTS: dict[str, str] = {
     "median": "sign test of the median difference over subjects",
 }
 
+FEWEST = 6  # subjects of a test: with fewer not even six differences of one sign would reach 0.05
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -110,7 +112,8 @@ def compare(
         columns of `umdlib.statistics.failures.quadrants`, `at_floor`, `p_holm, n_holm, p_bh, n_bh` of
         `p_value`, the same of the median's, the equivalence and the relevance p-value (families of their
         own), `verdict` (of `umdlib.statistics.verdicts.VERDICTS`, after Holm's correction over structures, or
-        Benjamini-Hochberg's over segmenters where structures are averaged), and `note`, which says why
+        Benjamini-Hochberg's over segmenters where structures are averaged; ``undecided`` below six
+        subjects, which have no `p_value`), and `note`, which says why
         a value is missing or weak. A segmenter that was not available has a row that says so.
         ``attrs`` holds the settings.
 
@@ -141,6 +144,8 @@ def compare(
     )
     table = _estimates(differences, by, chosen)
     table["p_value"] = table[f"p_{chosen.test}"]
+    few = table["n_subjects"].lt(FEWEST)
+    table.loc[few, ["p_value", "p_equivalence", "p_relevance"]] = np.nan
     failures = quadrants(rows, by=by, below=chosen.failure_below)
     table = table.merge(failures.drop(columns=["n_pairs", "n_subjects"]), on=by, how="left")
     table = _with_verdicts(table, by, chosen)
@@ -302,7 +307,7 @@ def _weakness(column: np.ndarray) -> str:
         return "all differences are zero: no test of equivalence"
     if np.ptp(kept) == 0:
         return "all differences are equal: no d_z, no test of the mean, interval of width 0"
-    few = "fewer than six subjects: no rank or sign test can fall below 0.05" if kept.size < 6 else ""
+    few = f"fewer than {FEWEST} subjects: no test, no verdict" if kept.size < FEWEST else ""
     return few + ("; Student's interval" if kept.size < bootstrap.STUDENT_BELOW else "")
 
 

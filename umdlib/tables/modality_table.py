@@ -9,6 +9,7 @@ from umdlib.errors import InputError, unknown_name
 from umdlib.labels import ORGANS, session
 from umdlib.scores.empty_rules import EMPTY_RULES, higher_is_better, is_directed
 from umdlib.statistics.comparison import TESTS
+from umdlib.statistics.plan import plan_words
 
 # Thresholds of the marks: UMD, captions of tables 1 and 2.
 MARKS: tuple[tuple[float, str, str], ...] = ((0.0001, "sig-4", "‡"), (0.01, "sig-2", "†"))
@@ -227,5 +228,5 @@ def _legend(attrs: dict, structural: str, sizes: list[int], across: int) -> str:
         f"† p < 0.01, ‡ p < 0.0001 at the better modality of a pair: {test}, {correction}. "
         f"Bold: best segmenter of the row. Failed: no prediction, an empty one, or DSC under "
         f"{attrs.get('failure_below', 0.1):g}. "
-        f"Empty rule '{empty}': {EMPTY_RULES[empty]}."
+        f"Empty rule '{empty}': {EMPTY_RULES[empty]}. {plan_words(attrs)}"
     )
