@@ -10,6 +10,7 @@ from umdlib.errors import InputError
 from umdlib.scores.simulated import score_table
 from umdlib.statistics.click_curves import curve_table
 from umdlib.statistics.comparison import compare, paired_differences
+from umdlib.statistics.flow import flow_table
 from umdlib.statistics.operating_characteristics import coverage, type_one_error
 from umdlib.statistics.ranking import rank_segmenters
 from umdlib.statistics.variance_components import component_table
@@ -40,6 +41,7 @@ def built(n_subjects=7, structures=("liver", "aorta")):
         "forest": compare(first, **quick),
         "slope_chart": overall,
         "failure_quadrants": overall,
+        "participant_flow": flow_table(first[["subject", "session", "modality"]].drop_duplicates(), first),
         "click_plot": curve_table(scores, **quick),
         "ranking_stability": rank_segmenters(first, **quick).query("modality == 'PET'"),
         "rule_plot": overall.assign(empty="drop"),

@@ -32,6 +32,8 @@ def people():
 def test_groups_follow_the_manifest(people):
     factors = subject_factors(people)
     assert list(factors) == ["sex", "age", "body mass"]
+    as_read = people.astype({"age": str, "height_cm": str, "weight_kg": str})
+    pd.testing.assert_frame_equal(subject_factors(as_read), factors)
     assert factors.loc["sub-001"].tolist() == [False, False, False]
     assert factors.loc["sub-016"].tolist() == [True, True, True]
     people.loc[people["subject"].eq("sub-001"), "age"] = np.nan

@@ -21,7 +21,7 @@ FACTORS: dict[str, tuple[tuple[str, str], Callable[[pd.DataFrame], pd.Series]]] 
     "age": (("under 60 years", "60 years or more"), lambda t: _from(t["age"], 60)),
     "body mass": (
         ("under 25 kg/m²", "25 kg/m² or more"),
-        lambda t: _from(t["weight_kg"] / (t["height_cm"] / 100) ** 2, 25),
+        lambda t: _from(_numbers(t["weight_kg"]) / (_numbers(t["height_cm"]) / 100) ** 2, 25),
     ),
     "lesion load": (("no lesion", "lesions"), lambda t: _from(t["lesions"], 1)),
 }
@@ -47,8 +47,13 @@ COLUMNS = [
 
 def _from(values: pd.Series, cut: float) -> pd.Series:
     """Whether each value reaches the cut; missing where it is."""
-    numbers = pd.to_numeric(values, errors="coerce")
+    numbers = _numbers(values)
     return numbers.ge(cut).astype(object).where(numbers.notna(), None)
+
+
+def _numbers(values: pd.Series) -> pd.Series:
+    """Numbers of a column that a manifest may hold as text."""
+    return pd.to_numeric(values, errors="coerce")
 
 
 def subject_factors(manifest: pd.DataFrame, lesions: Mapping[str, int] | None = None) -> pd.DataFrame:
