@@ -10,15 +10,62 @@ from scipy import ndimage
 
 from umdlib import labels, protocols
 from umdlib.cohort.manifest import Cohort
-from umdlib.errors import InputError
+from umdlib.errors import InputError, unknown_name
 from umdlib.evaluation import store as runs
 from umdlib.scores.empty_rules import higher_is_better
+from umdlib.segmenters import registry
 
 
 def scored_segmenters(table: pd.DataFrame, session: str) -> list[str]:
     """Segmenters that have a prediction in a session, in the table's order."""
     rows = table[table["session"].eq(session) & ~table["status"].isin(["unavailable", "failed"])]
     return list(rows["segmenter"].unique())
+
+
+def title(segmenter: str) -> str:
+    """Title of a system; its name where the registry does not know it."""
+    return registry.get(segmenter).title if segmenter in registry.names() else segmenter
+
+
+def check_segmenter(table: pd.DataFrame, segmenter: str) -> None:
+    """Refuse a name that the run does not have, with the nearest; ``""`` is none asked for."""
+    names = list(table["segmenter"].unique())
+    if segmenter and segmenter not in names:
+        raise unknown_name("segmenter of this run", segmenter, names)
+
+
+def chosen(table: pd.DataFrame, segmenter: str, *, session: str, metric: str = "dice") -> str:
+    """The segmenter asked for, or the best of the session where none is.
+
+    Raises
+    ------
+    InputError
+        If the run has no prediction of it in this session, with the nearest name; or if the metric is
+        not a column of the table.
+    """
+    if metric not in table:
+        raise unknown_name("metric of this run", metric, [c for c in table if table[c].dtype == float])
+    known = scored_segmenters(table, session)
+    if segmenter and segmenter not in known:
+        raise unknown_name(f"segmenter with predictions in {session}", segmenter, known)
+    return segmenter or best_segmenter(table, session=session, metric=metric)
+
+
+def typical_subject(table: pd.DataFrame, *, segmenter: str, session: str, metric: str = "dice") -> str:
+    """The subject whose mean change from the structural image to PET is the median, the lower of two.
+
+    Empty where no subject has a pair.
+
+    Examples
+    --------
+    >>> from umdlib.scores.simulated import score_table
+    >>> typical_subject(score_table(n_subjects=3), segmenter="a", session="petct") in {
+    ...     "sub-001", "sub-002", "sub-003"}
+    True
+    """
+    pairs = largest_losses(table, segmenter=segmenter, session=session, metric=metric, n=len(table))
+    means = pairs.groupby("subject")["difference"].mean().sort_values(kind="stable")
+    return str(means.index[(len(means) - 1) // 2]) if len(means) else ""
 
 
 def success_and_failure(
@@ -173,7 +220,7 @@ def foci_table(
     -------
     pandas.DataFrame
         One row per subject and structure with more than one part: subject, structure, parts,
-        found, and the metric.
+        found, and the metric. ``attrs["counted"]`` is the number of predictions looked at.
     """
     rows = _first_predictions(table, segmenter, session, metric)
     rows = rows[rows["modality"] == "PET"]
@@ -188,11 +235,18 @@ def foci_table(
             touched, parts = foci_found(wanted, masks[row.structure], smallest=smallest)
             if parts > 1:
                 found.append([subject, row.structure, parts, touched, getattr(row, metric)])
-    return pd.DataFrame(found, columns=["subject", "structure", "parts", "found", metric])
+    parts = pd.DataFrame(found, columns=["subject", "structure", "parts", "found", metric])
+    parts.attrs["counted"] = len(rows)
+    return parts
 
 
-def foci_words(foci: pd.DataFrame) -> str:
-    """What `foci_table` says, as Markdown: a sentence, then one line per structure."""
+def foci_words(foci: pd.DataFrame, *, counted: int) -> str:
+    """What `foci_table` says, as Markdown: a sentence, then one line per structure.
+
+    `counted` is the number of predictions that were looked at: without one there is no conclusion.
+    """
+    if not counted:
+        return "This segmenter has no scored prediction on PET in this session, so nothing was counted."
     if foci.empty:
         return (
             "Every structure of this cohort is one connected part in every subject, so this run "
@@ -215,9 +269,9 @@ def foci_words(foci: pd.DataFrame) -> str:
 
 def gallery_words(cohort: Cohort, *, segmenter: str, session: str, prompt: str = "centre") -> str:
     """Which segmenter, session and prompt the gallery shows, as one Markdown sentence."""
-    title = labels.session(session).title
     count = len(cohort.subjects(session))
-    return f"Shown: segmenter `{segmenter}` on the {count} {title} subjects of this run, {_asked(prompt)}."
+    where = labels.session(session).title
+    return f"Shown: {title(segmenter)} on the {count} {where} subjects of this run, {_asked(prompt)}."
 
 
 def _asked(prompt: str) -> str:

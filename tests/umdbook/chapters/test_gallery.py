@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from umdbook.chapters import gallery
+from umdlib.errors import InputError
 from umdlib.scores.simulated import score_table
 
 
@@ -45,3 +46,29 @@ def test_of_a_distance_the_best_is_the_smallest():
         best = gallery.best_segmenter(table, session="petct", metric=metric)
         found.append((losses["subject"].item(), *ends["subject"], best))
     assert found[0] == found[1]
+
+
+def test_a_name_that_is_not_in_the_run_is_refused(scores):
+    with pytest.raises(InputError, match="nmaed.*named"):
+        gallery.chosen(scores, "nmaed", session="petct")
+    with pytest.raises(InputError, match="dcie.*dice"):
+        gallery.chosen(scores, "", session="petct", metric="dcie")
+    with pytest.raises(InputError, match="nmaed"):
+        gallery.check_segmenter(scores, "nmaed")
+    assert gallery.chosen(scores, "named", session="petct") == "named"
+
+
+def test_without_a_prediction_no_conclusion_is_drawn():
+    empty = pd.DataFrame(columns=["subject", "structure", "parts", "found", "DSC"])
+    assert "nothing was counted" in gallery.foci_words(empty, counted=0)
+    assert "one connected part in every subject" in gallery.foci_words(empty, counted=4)
+
+
+def test_the_typical_subject_has_the_median_mean_change():
+    table = score_table(n_subjects=3, structures=["liver", "lung"], gap={"a": 0.0})
+    names = sorted(table["subject"].unique())
+    for name, change in zip(names, (-0.3, -0.1, -0.2), strict=True):
+        for modality, value in (("CT", 0.8), ("PET", 0.8 + change)):
+            table.loc[table["subject"].eq(name) & table["modality"].eq(modality), "dice"] = value
+    assert gallery.typical_subject(table, segmenter="a", session="petct") == names[2]
+    assert gallery.typical_subject(table, segmenter="b", session="petct") == ""
