@@ -1,5 +1,6 @@
 """Each public set's layout as a tree that the test makes, traps included: imported, checked, scored."""
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,11 @@ TOTALSEG = {"spleen": 1, "kidney_right": 2, "kidney_left": 3, "liver": 5, "stoma
 TOTALSEG |= {"lung": (10, 11, 12, 13, 14), "esophagus": 15, "colon": 20, "urinary_bladder": 21}
 
 LOBES = ("upper_lobe_left", "lower_lobe_left", "upper_lobe_right", "middle_lobe_right", "lower_lobe_right")
+
+
+def write_image(path, grid, modality, scale=1.0):
+    """Write an image whose noise is its own: no two persons have the same."""
+    phantom.write_image(path, grid, modality, scale, seed=zlib.crc32("/".join(path.parts[-3:]).encode()))
 
 
 def imported(kind, source, dest, **options):
@@ -70,10 +76,10 @@ def test_petwb_rep(tmp_path):
         ("sub-0000002-000002", False, "desc-suv_pet"),
     ):
         raw = source / "rawdata" / subject / "ses-01" / "anat"
-        phantom.write_image(raw / f"{subject}_ses-01_ct.nii.gz", CT_GRID, "CT")
-        phantom.write_image(raw / f"{subject}_ses-01_desc-resampled_ct.nii.gz", PET_GRID, "CT")
+        write_image(raw / f"{subject}_ses-01_ct.nii.gz", CT_GRID, "CT")
+        write_image(raw / f"{subject}_ses-01_desc-resampled_ct.nii.gz", PET_GRID, "CT")
         derived = source / "derivatives" / subject / ("ses-01" if deep else "")
-        phantom.write_image(derived / f"{subject}_ses-01_{suffix}.nii.gz", PET_GRID, "PET")
+        write_image(derived / f"{subject}_ses-01_{suffix}.nii.gz", PET_GRID, "PET")
     (source / "metadata.csv").write_text(
         "Image ID,Sex,Age,Weight_kg,Disease,Hospital No\nsub-0000001-000001,F,61,58.5,lung cancer,77\n"
         "0000002-000002,M,n/a,80,,78\n"
@@ -158,8 +164,8 @@ def test_autopet_as_nnunet(tmp_path, tracer):
     source = tmp_path / "autopet"
     for study in ("2020-01-01-NA-PET-1", "2021-01-01-NA-PET-2"):
         case = f"{tracer}_ab12cd_{study}"
-        phantom.write_image(source / "imagesTr" / f"{case}_0000.nii.gz", PET_GRID, "CT")
-        phantom.write_image(source / "imagesTr" / f"{case}_0001.nii.gz", PET_GRID, "PET")
+        write_image(source / "imagesTr" / f"{case}_0000.nii.gz", PET_GRID, "CT")
+        write_image(source / "imagesTr" / f"{case}_0001.nii.gz", PET_GRID, "PET")
         phantom.write_labels(source / "labelsTr" / f"{case}.nii.gz", PET_GRID, {"liver": 1})
     (source / "dataset.json").write_text(
         '{"channel_names": {"0": "CT", "1": "PET"}, "labels": {"background": 0, "tumor": 1}, "file_ending": ".nii.gz"}'
@@ -183,10 +189,10 @@ def autopet_folders(source):
     )
     for patient, study in studies:
         place = source / patient / study
-        phantom.write_image(place / "SUV.nii.gz", PET_GRID, "PET")
-        phantom.write_image(place / "CTres.nii.gz", PET_GRID, "CT")
-        phantom.write_image(place / "CT.nii.gz", CT_GRID, "CT")
-        phantom.write_image(place / "PET.nii.gz", PET_GRID, "PET", 5000.0)
+        write_image(place / "SUV.nii.gz", PET_GRID, "PET")
+        write_image(place / "CTres.nii.gz", PET_GRID, "CT")
+        write_image(place / "CT.nii.gz", CT_GRID, "CT")
+        write_image(place / "PET.nii.gz", PET_GRID, "PET", 5000.0)
         phantom.write_labels(place / "SEG.nii.gz", PET_GRID, {"stomach": 1})
 
 
@@ -221,8 +227,8 @@ def test_deep_psma_is_two_sessions_with_a_tracer_each(tmp_path):
     source = tmp_path / "deep"
     for tracer in ("PSMA", "FDG"):
         place = source / "train_0001" / tracer
-        phantom.write_image(place / "CT.nii.gz", CT_GRID, "CT")
-        phantom.write_image(place / "PET.nii.gz", PET_GRID, "PET")
+        write_image(place / "CT.nii.gz", CT_GRID, "CT")
+        write_image(place / "PET.nii.gz", PET_GRID, "PET")
         phantom.write_labels(place / "TTB.nii.gz", PET_GRID, {"stomach": 1})
         phantom.write_labels(place / "totseg_24.nii.gz", CT_GRID, TOTALSEG)
         (place / "threshold.json").write_text('{"suv_threshold": 3.0}')
@@ -241,16 +247,16 @@ def test_bic_mac_leaves_out_what_is_not_attenuation_corrected(tmp_path):
     source = tmp_path / "bic"
     for subject, corrected in (("sub-000", True), ("sub-001", False)):
         place = source / "train" / subject
-        phantom.write_image(place / "features/nacpet.nii.gz", PET_GRID, "PET", 0.01)
-        phantom.write_image(place / "features/mri_combined_in_phase.nii.gz", CT_GRID, "MR")
-        phantom.write_image(place / "features/mri_combined_out_phase.nii.gz", CT_GRID, "MR")
-        phantom.write_image(place / "ct-label/ct.nii.gz", CT_GRID, "CT")
+        write_image(place / "features/nacpet.nii.gz", PET_GRID, "PET", 0.01)
+        write_image(place / "features/mri_combined_in_phase.nii.gz", CT_GRID, "MR")
+        write_image(place / "features/mri_combined_out_phase.nii.gz", CT_GRID, "MR")
+        write_image(place / "ct-label/ct.nii.gz", CT_GRID, "CT")
         phantom.write_labels(
             place / "ct-label/organ_seg.nii.gz", CT_GRID, TOTALSEG | {"heart": 51, "aorta": 52, "brain": 90}
         )
         phantom.write_labels(place / "ct-label/body_seg.nii.gz", CT_GRID, {"liver": 1})
         if corrected:
-            phantom.write_image(place / "pet-label/acpet.nii.gz", PET_GRID, "PET")
+            write_image(place / "pet-label/acpet.nii.gz", PET_GRID, "PET")
             phantom.write_labels(place / "pet-label/organ_seg.nii.gz", PET_GRID, TOTALSEG)
     found, plan = imported("bic-mac", source, tmp_path / "dest")
     assert [c.name for c in found.cases] == [
@@ -271,7 +277,7 @@ def test_bic_mac_leaves_out_what_is_not_attenuation_corrected(tmp_path):
 def test_totalsegmentator_masks_become_one_label_map(tmp_path):
     source = tmp_path / "totalseg"
     place = source / "s0000"
-    phantom.write_image(place / "ct.nii.gz", CT_GRID, "CT")
+    write_image(place / "ct.nii.gz", CT_GRID, "CT")
     masks = phantom.organs(CT_GRID)
     for name, mask in masks.items():
         if name == "lung":
@@ -294,7 +300,7 @@ def test_totalsegmentator_masks_become_one_label_map(tmp_path):
 
 def test_ibsi_does_not_call_an_mr_of_another_day_pet_mr(tmp_path):
     for name, grid in (("CT", CT_GRID), ("PET", PET_GRID), ("MR_T1", CT_GRID)):
-        phantom.write_image(tmp_path / "sts/STS_001" / f"{name}_image.nii.gz", grid, name.split("_")[0])
+        write_image(tmp_path / "sts/STS_001" / f"{name}_image.nii.gz", grid, name.split("_")[0])
         phantom.write_labels(tmp_path / "sts/STS_001" / f"{name}_mask.nii.gz", grid, {"liver": 1})
     found, plan = imported("ibsi", tmp_path / "sts", tmp_path / "dest")
     assert [c.name for c in found.cases] == ["STS_001_petct_CT", "STS_001_petct_PET"]
@@ -309,6 +315,6 @@ def test_ibsi_does_not_call_an_mr_of_another_day_pet_mr(tmp_path):
     "kind", ["petwb-rep", "enhance-pet", "autopet", "deep-psma", "bic-mac", "totalsegmentator", "ibsi"]
 )
 def test_a_folder_of_another_layout_is_refused_in_words(tmp_path, kind):
-    phantom.write_image(tmp_path / "a" / "b" / "volume_1.nii.gz", CT_GRID, "CT")
+    write_image(tmp_path / "a" / "b" / "volume_1.nii.gz", CT_GRID, "CT")
     with pytest.raises(InputError, match=r"No (image|file|sub)|does not exist"):
         plan_import(kind, tmp_path)
