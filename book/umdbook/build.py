@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -26,6 +27,8 @@ BYLINES = {
     "simulated": "**Simulated** with a known truth; neither printed in the papers nor measured here",
     "published": "**Printed in the papers**; nothing on this page was measured here",
 }
+FENCE = re.compile(r"^```(?:bash|sh|shell)\n.*?^```", re.DOTALL | re.MULTILINE)
+PROGRAM = re.compile(r"^([ \t]*)(umdlib|papermill|jupyter|snakemake)(?= )", re.MULTILINE)
 PARAMETER_CELLS = {
     "parameters": "the parameters and what they mean",
     "injected-parameters": "the parameters of this run",
@@ -84,6 +87,7 @@ def stage(
         if not landing:
             _byline(document, stamp)
         document["cells"].append(_provenance_cell(document, stamp, known, data or {}))
+        _with_paths(document)
         text = json.dumps(document, indent=1, ensure_ascii=False, sort_keys=True)
         wanted[Path("results") / path.name] = (text + "\n").encode()
     wanted[Path("_toc.yml")] = yaml.safe_dump(_pruned(toc, wanted), sort_keys=False).encode()
@@ -185,6 +189,14 @@ def _fold_parameters(document: dict, *, remove: bool = False) -> None:
                 cell["metadata"]["mystnb"] = folds
 
 
+def _with_paths(document: dict) -> None:
+    """Printed commands work as they stand in a fresh shell: programs by their place in the project's folder."""
+    for cell in document["cells"]:
+        if cell["cell_type"] == "markdown":
+            text = "".join(cell["source"])
+            cell["source"] = FENCE.sub(lambda block: PROGRAM.sub(r"\1.venv/bin/\2", block.group()), text)
+
+
 def _byline(document: dict, stamp: Mapping[str, Any]) -> None:
     """A line below the title: whose numbers these are, and where it says how they were made."""
     run = document["metadata"]["umd"]
@@ -230,7 +242,9 @@ def _provenance_cell(
         "To open this notebook with these parameters, or with others, run in the project's folder\n\n"
         f"```bash\n{_papermill(name, template, values)}\n```\n\n"
         "or, with every name and type checked before anything runs,\n\n"
-        f"```bash\n{_command(name, template, values)}\n```\n"
+        f"```bash\n{_command(name, template, values)}\n```\n\n"
+        "`.venv` is the environment that `make env` made. In one of your own leave out `.venv/bin/`; on Windows write "
+        "`.venv\\Scripts\\`.\n"
     )
     return {"cell_type": "markdown", "id": "provenance", "metadata": {}, "source": text}
 

@@ -91,12 +91,12 @@ def test_the_commands_run_the_template_with_every_parameter(staged):
     last = staged[0]["chapter_petmr"][-1]
     papermill, umdlib = (part.split("```")[0] for part in last.split("```bash\n")[1:])
     words = shlex.split(papermill.replace("\\\n", " "))
-    assert words[:3] == ["papermill", "notebooks/chapter.ipynb", "chapter_petmr.ipynb"]
+    assert words[:3] == [".venv/bin/papermill", "notebooks/chapter.ipynb", "chapter_petmr.ipynb"]
     assert words[3:6] == ["-r", "scores", "it's.parquet"]
     assert words[words.index("-y") + 1] == '{"harness": {}}'
-    assert words[-3:] == ["jupyter", "lab", "chapter_petmr.ipynb"]
+    assert words[-3:] == [".venv/bin/jupyter", "lab", "chapter_petmr.ipynb"]
     words = shlex.split(umdlib.replace("\\\n", " "))
-    assert words[:5] == ["umdlib", "run", "chapter", "--name", "chapter_petmr"]
+    assert words[:5] == [".venv/bin/umdlib", "run", "chapter", "--name", "chapter_petmr"]
     values = dict(zip(words[6::3], words[7::3], strict=True))
     assert values == {"scores": "it's.parquet", "session": "petmr", "harness": "{}", "n": "2"}
 
