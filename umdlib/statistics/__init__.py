@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
     submodules=["factorial", "reference_gap"],
     submod_attrs={
         "bootstrap": ["interval_of_mean"],
+        "ceilings": ["beside_ceilings"],
         "click_curves": ["curve_table", "effort_table", "gain_is_worse"],
         "comparison": ["Settings", "TESTS", "compare"],
         "distribution_free": ["distribution_free_bounds"],

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from umdlib.figures.style import axes, legend_below, rows_down
 from umdlib.labels import session
-from umdlib.tables.markdown import number
+from umdlib.tables.markdown import number, numbered_table
 from umdlib.tables.modality_table import session_title
 
 REPORTED_COLUMNS: dict[str, str] = {
@@ -60,6 +60,20 @@ def reported_words(rows: pd.DataFrame) -> str:
         f"{number(gap.max(), sign=True)} DSC. A reported number and a measurement of this run "
         f"exist in {len(here)} rows."
     )
+
+
+def ceilings_words(limits: pd.DataFrame) -> str:
+    """Measured DSC beside the best that is possible, as a numbered table; or that no system has a limit."""
+    if limits.empty:
+        return "Every system of this run looks at the whole image."
+    caption = (
+        "Mean DSC, and the mean of the best DSC that is possible where the system looks (means over structures "
+        "within subjects, then over subjects)."
+    )
+    shown = _titled(limits).rename(
+        columns={"step": "clicks after the first", "dice": "DSC", "n_subjects": "n"}
+    )
+    return numbered_table(shown, caption, "tab-reported-ceilings", {"DSC": ".3f", "ceiling": ".3f"})
 
 
 def reported_beside_measured(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:

@@ -83,7 +83,7 @@ class SamMed3D:
 
         side, size = self._size // 4, (self._size,) * 3
         points, labels = [list(ijk) for ijk, _ in clicks], [int(sign) for _, sign in clicks]
-        done = max((n for n in range(1, len(clicks)) if (start, *clicks[:n]) in self._rounds), default=0)
+        done = max((n for n in range(1, len(clicks) + 1) if (start, *clicks[:n]) in self._rounds), default=0)
         with torch.inference_mode():
             if done:
                 logits = _kept(self._rounds, (start, *clicks[:done]))
