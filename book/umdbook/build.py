@@ -22,6 +22,7 @@ from umdbook import graph, notebook
 from umdlib import labels, published
 from umdlib.errors import InputError
 from umdlib.scores import table as scores
+from umdlib.tables.exports import inert_cells
 
 BYLINES = {
     "simulated": "**Simulated** with a known truth; neither printed in the papers nor measured here",
@@ -339,7 +340,7 @@ def downloads(score_file: str | Path) -> dict[str, bytes]:
     files = {}
     if Path(score_file).is_file():
         files["scores.parquet"] = Path(score_file).read_bytes()
-        files["scores.csv"] = scores.read_scores(score_file).to_csv(index=False).encode()
+        files["scores.csv"] = inert_cells(scores.read_scores(score_file)).to_csv(index=False).encode()
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted((Path(published.__file__).parent / "data").glob("*.tsv")):

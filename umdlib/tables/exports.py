@@ -39,9 +39,34 @@ def export(cells: pd.DataFrame, path: str | Path, *, decimals: int = 3) -> None:
     writers[path.suffix](cells, path, decimals)
 
 
+def inert_cells(table: pd.DataFrame) -> pd.DataFrame:
+    """A table whose texts no spreadsheet takes for formulas: those get a quotation mark in front.
+
+    Examples
+    --------
+    >>> inert_cells(pd.DataFrame({"a": ["=1+1", "@SUM(A1)", "sub-001", "-0.5"]}))["a"].tolist()
+    ["'=1+1", "'@SUM(A1)", 'sub-001', '-0.5']
+    """
+    table = table.rename(columns=_inert)
+    for column in table.columns[[not pd.api.types.is_numeric_dtype(t) for t in table.dtypes]]:
+        table[column] = [_inert(v) for v in table[column]]
+    return table
+
+
+def _inert(value: object) -> object:
+    """A text that begins like a formula, quoted; numbers and all else as they are."""
+    if not isinstance(value, str) or not value.lstrip().startswith(("=", "+", "-", "@")):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
+
+
 def _csv(cells: pd.DataFrame, path: Path, decimals: int) -> None:
     """One line per cell."""
-    cells.to_csv(path, index=False, lineterminator="\n")
+    inert_cells(cells).to_csv(path, index=False, lineterminator="\n")
 
 
 def latex(text: str) -> str:
@@ -107,6 +132,7 @@ def _xlsx(cells: pd.DataFrame, path: Path, decimals: int) -> None:
     book = Workbook()
     sheet = book.active
     sheet.title = "table"
+    text = inert_cells(text)
     sheet.append(list(text.columns))
     for line in text.to_numpy().tolist():
         sheet.append(line)
@@ -122,6 +148,7 @@ def _xlsx(cells: pd.DataFrame, path: Path, decimals: int) -> None:
     sheet.append([])
     sheet.append([cells.attrs.get("legend", "")])
     numbers = book.create_sheet("cells")
+    cells = inert_cells(cells)
     numbers.append(list(cells.columns))
     for line in cells.astype(object).where(cells.notna(), None).to_numpy().tolist():
         numbers.append(line)

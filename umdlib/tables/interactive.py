@@ -45,9 +45,9 @@ def embed_json(data: Mapping) -> str:
     Examples
     --------
     >>> print(embed_json({"text": "</script>"}))
-    {"text":"<\\/script>"}
+    {"text":"\\u003c/script>"}
     """
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def explorer(data: Mapping, *, fallback: str) -> Html:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -90,13 +91,34 @@ def markdown_table(
     align, formats = align or {}, formats or {}
     sides = [align.get(c, "right" if pd.api.types.is_numeric_dtype(table[c]) else "left") for c in table]
     lines = [
-        "| " + " | ".join(map(str, table.columns)) + " |",
+        "| " + " | ".join(inert(str(column)) for column in table.columns) + " |",
         "|" + "".join("--:|" if s == "right" else ":--|" for s in sides),
     ]
     for row in table.itertuples(index=False, name=None):
         cells = [_text(v, formats.get(c, ".2f")) for c, v in zip(table, row, strict=True)]
-        lines.append("| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
+        lines.append("| " + " | ".join(inert(cell) for cell in cells) + " |")
     return "\n".join(lines)
+
+
+def inert(text: str) -> str:
+    """Text for a cell of a page: Markdown stays, HTML does not, and nothing leaves the cell.
+
+    Every table of the book goes through here: a subject, a column of a manifest or a message of a
+    system may hold anything.
+
+    Examples
+    --------
+    >>> print(inert("**0.9** <script>x</script>"))
+    **0.9** &lt;script>x&lt;/script>
+    >>> print(inert("a | b"), inert("p < 0.01"), inert("[a](javascript:alert(1))"))
+    a \\| b p < 0.01 [a]\\(javascript:alert(1))
+    """
+    text = re.sub(r"[\x00-\x1f\x7f\u0085\u2028\u2029]+", " ", text)
+    text = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)
+    text = re.sub(
+        r"\](?=\(\s*<?\s*(?!https?:|mailto:)[a-z][a-z0-9+.&#;-]*:)", "]\\\\", text, flags=re.IGNORECASE
+    )
+    return text.replace("|", "\\|")
 
 
 def _text(value: object, form: str) -> str:

@@ -15,6 +15,7 @@ import pandas as pd
 from umdlib import labels
 from umdlib.cohort.manifest import Cohort
 from umdlib.scores.empty_rules import EMPTY_RULES, higher_is_better, with_empty_rule
+from umdlib.tables.interactive import embed_json
 from umdlib.viewer import web_volumes
 from umdlib.viewer.cases import read_viewer
 from umdlib.viewer.pair import ASSETS
@@ -75,7 +76,7 @@ class CaseExplorer:
         for pair in self.cohort.pairs():
             name = f"{pair[0].subject} {pair[0].session}"
             config["cases"][name] = _keep(assets, self._record(pair, assets, root))
-        data = json.dumps(config, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
+        data = embed_json(config)
         script = (ASSETS / "case-explorer.js").read_text("utf-8")
         return (
             f'<div class="umd-cases" data-umd-root="{html.escape(root)}">'
