@@ -134,7 +134,9 @@ def parser() -> argparse.ArgumentParser:
         "--prompts",
         default="centre:1:2",
         metavar="PLAN",
-        help="protocol[:seeds[:corrective clicks]], comma-separated (default centre:1:2)",
+        help="protocol[:seeds[:corrective clicks]], comma-separated (default centre:1:2); protocols: "
+        "centre, random, boundary, jittered_5mm, box, box_padded_5mm, box_jittered_5mm, scribble, class, text, "
+        "official_random, ritm, official_crop_192mm, sliding_192mm, points_per_slice_3, boxes_per_slice",
     )
     p.add_argument("--tolerances", default="1,5", metavar="MM,MM", help="of surface Dice (default 1,5)")
     p.add_argument("--session", help="petct or petmr only")

@@ -1,5 +1,6 @@
 """The papers' own protocols: the official cube, points and boxes of every slice, their effort."""
 
+import argparse
 import json
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
+from umdlib import __main__ as cli
 from umdlib import prompts, protocols
 from umdlib.errors import InputError
 from umdlib.images import geometry, masks
@@ -191,3 +193,16 @@ def test_parts_are_those_of_scipy_with_corners():
     expected = ndimage.label(mask[0], np.ones((3, 3)))[1]
     data = np.moveaxis(mask, 0, 2).astype(np.uint8) * 2
     assert len(draw("boxes_per_slice", LabelMap(data, np.eye(4))).boxes) == expected == 2
+
+
+def test_the_command_line_names_a_protocol_of_every_kind():
+    listed = next(a.help for a in _options("score") if "--prompts" in a.option_strings)
+    names = listed.partition("protocols: ")[2].split(", ")
+    patterns = {protocols._parsed(name)[2] for name in names}
+    assert patterns == set(protocols.PROTOCOLS)
+
+
+def _options(command: str):
+    """Options of a command."""
+    commands = next(a for a in cli.parser()._actions if isinstance(a, argparse._SubParsersAction))
+    return commands.choices[command]._actions

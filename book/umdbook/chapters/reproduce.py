@@ -130,7 +130,8 @@ _WHERE = (
 )
 _CROP = (
     "The released script draws its clicks with torch's generator on a grid of 1.5 mm and lets later structures "
-    f"overwrite earlier ones; here the same rule draws other points, and structures may overlap. {_WHERE}"
+    "overwrite earlier ones; it also draws negative clicks where its cube reaches beyond the image. Here the same "
+    f"rule draws other points, in the image only, and structures may overlap. {_WHERE}"
 )
 _TEXT = (
     f"{_CROP} The paper's text describes cubes that slide, which no released script does: the plan "
