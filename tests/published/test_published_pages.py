@@ -319,3 +319,10 @@ def test_the_example_of_the_audit_has_one_impossible_cell(tmp_path):
     assert found[found["grade"].isin(["impossible", "inconsistent", "suspect"])]["printed"].tolist() == [
         "0.8833 ± 0.7597"
     ]
+
+
+def test_glued_numbers_are_plain(monkeypatch):
+    glued = {}
+    monkeypatch.setattr(chapter, "glue", lambda key, value, display: glued.update({key: value}))
+    chapter.show_numbers(a=np.float64(0.5), b=np.int64(3), c="x")
+    assert [repr(v) for v in glued.values()] == ["0.5", "3", "'x'"]

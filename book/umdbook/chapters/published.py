@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 from myst_nb import glue
@@ -31,9 +32,9 @@ def show_table(key: str, frame: pd.DataFrame, *, text: bool = False) -> None:
 
 
 def show_numbers(**values: object) -> None:
-    """Glue values under their names."""
+    """Glue values under their names, as plain numbers: a format is applied to their text."""
     for key, value in values.items():
-        glue(key, value, display=False)
+        glue(key, value.item() if isinstance(value, np.generic) else value, display=False)
 
 
 def show_findings(found: pd.DataFrame, grade: str) -> None:
