@@ -310,6 +310,7 @@ def test_effort_of_prompts_per_slice_is_what_the_rows_counted():
     assert set(both.loc["points_per_slice_3", "coordinates"]) == {180.0}
     assert set(both.loc["centre", "coordinates"]) == {3.0}
     assert effort_table(table.assign(prompt="boxes_per_slice"))["coordinates"].notna().all()
+    assert both["coordinates"].dtype == int
     without = sliced.drop(columns="coordinates")
     assert effort_table(without)["coordinates"].isna().all()
 

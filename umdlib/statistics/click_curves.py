@@ -70,7 +70,8 @@ def _with_coordinates(table: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame
         counted = scores[scores["coordinates"].gt(0)].groupby(keys)["coordinates"].median()
         rows = pd.MultiIndex.from_frame(table[keys])
         table["coordinates"] = table["coordinates"].fillna(pd.Series(counted.reindex(rows).to_numpy()))
-    return table
+    whole = table["coordinates"].mod(1).eq(0).all()  # a median may be half, and NaN where rows count nothing
+    return table.astype({"coordinates": int}) if whole else table
 
 
 def curve_table(
