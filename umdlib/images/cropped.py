@@ -1,4 +1,4 @@
-"""Masks kept as what lies in their bounding box: comparing many of them costs little."""
+"""Masks cropped to their bounding box, for fast comparison."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How deep each voxel lies in a mask: boxes, depths, deepest voxels, components."""
+"""Bounding boxes, depths, deepest voxels and components of masks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""NIfTI files: headers by nibabel, voxels inflated straight into an array and deflated out of it."""
+"""NIfTI files: voxels inflated straight into an array and deflated out of it."""
 
 from __future__ import annotations
 
