@@ -23,9 +23,9 @@ import scipy
 from scipy import stats
 
 from umdlib.scores import simulated
-from umdlib.statistics import bootstrap as resampling
-from umdlib.statistics import comparison as paired
-from umdlib.statistics import signed_rank as rank_tests
+from umdlib.statistics import bootstrap, signed_rank
+from umdlib.statistics.comparison import compare
+from umdlib.statistics.permutation import sign_flip_p
 
 RESULTS = Path(__file__).parent / "results" / "bootstrap.json"
 SUBJECTS, CELLS, RESAMPLES = 490, 78, 10_000
@@ -34,8 +34,8 @@ PEER_CELLS = 3  # SciPy takes one cell at a time; three stand for all
 
 def own_bootstrap(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """BCa intervals of all cells, draws included."""
-    counts = resampling.resample_counts(len(values), RESAMPLES, np.random.default_rng(1))
-    return resampling.bca_interval(values, counts)
+    counts = bootstrap.resample_counts(len(values), RESAMPLES, np.random.default_rng(1))
+    return bootstrap.bca_interval(values, counts)
 
 
 def peer_bootstrap(values: np.ndarray, cells: int) -> list[tuple[float, float]]:
@@ -67,11 +67,11 @@ def main() -> int:
         "umdlib bootstrap, 78 cells": (lambda: own_bootstrap(values), 1),
         "scipy.stats.bootstrap per cell": (lambda: peer_bootstrap(values, PEER_CELLS), CELLS / PEER_CELLS),
         "umdlib sign-flip, 78 cells": (
-            lambda: resampling.sign_flip_p(values, n_resamples=RESAMPLES, rng=rng),
+            lambda: sign_flip_p(values, n_resamples=RESAMPLES, rng=rng),
             1,
         ),
-        "umdlib Wilcoxon, 78 cells": (lambda: [rank_tests.wilcoxon(c) for c in values.T], 1),
-        "umdlib comparison table": (lambda: paired.compare(scores), 1),
+        "umdlib Wilcoxon, 78 cells": (lambda: [signed_rank.wilcoxon(c) for c in values.T], 1),
+        "umdlib comparison table": (lambda: compare(scores), 1),
     }
     taken = {name: [] for name in calls}
     for _ in range(rounds):
