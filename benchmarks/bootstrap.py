@@ -66,10 +66,7 @@ def main() -> int:
     calls = {
         "umdlib bootstrap, 78 cells": (lambda: own_bootstrap(values), 1),
         "scipy.stats.bootstrap per cell": (lambda: peer_bootstrap(values, PEER_CELLS), CELLS / PEER_CELLS),
-        "umdlib sign-flip, 78 cells": (
-            lambda: sign_flip_p(values, n_resamples=RESAMPLES, rng=rng),
-            1,
-        ),
+        "umdlib sign-flip, 78 cells": (lambda: sign_flip_p(values, n_resamples=RESAMPLES, rng=rng), 1),
         "umdlib Wilcoxon, 78 cells": (lambda: [signed_rank.wilcoxon(c) for c in values.T], 1),
         "umdlib comparison table": (lambda: compare(scores), 1),
     }
