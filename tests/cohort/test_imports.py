@@ -269,17 +269,33 @@ SIDECAR = {
 }
 
 
-def bids(folder, sidecar=SIDECAR):
+def bids(folder, sidecar=SIDECAR, sessions=("a",)):
     """A BIDS folder with PET in Bq/ml, its sidecar at the top, and label maps in its derivatives."""
-    phantom.write_image(folder / "sub-01/ses-a/ct/sub-01_ses-a_ct.nii.gz", CT_GRID, "CT")
-    phantom.write_image(folder / "sub-01/ses-a/pet/sub-01_ses-a_pet.nii.gz", PET_GRID, "PET", 2500.0)
-    made = folder / "derivatives/seg/sub-01/ses-a"
-    phantom.write_labels(made / "sub-01_ses-a_space-ct_dseg.nii.gz", CT_GRID, {"liver": 1, "spleen": 2})
-    phantom.write_labels(made / "sub-01_ses-a_space-pet_dseg.nii.gz", PET_GRID, {"liver": 1, "spleen": 2})
+    made = folder / "derivatives/seg/sub-01"
+    for n, s in enumerate(sessions):
+        phantom.write_image(folder / f"sub-01/ses-{s}/ct/sub-01_ses-{s}_ct.nii.gz", CT_GRID, "CT", seed=n)
+        phantom.write_image(
+            folder / f"sub-01/ses-{s}/pet/sub-01_ses-{s}_pet.nii.gz", PET_GRID, "PET", 2500.0, n
+        )
+        for space, grid in (("ct", CT_GRID), ("pet", PET_GRID)):
+            file = made / f"ses-{s}/sub-01_ses-{s}_space-{space}_dseg.nii.gz"
+            phantom.write_labels(file, grid, {"liver": 1, "spleen": 2})
     (folder / "derivatives/seg/dseg.tsv").write_text("index\tname\n0\tBackground\n1\tLiver\n2\tspleen\n")
     (folder / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.10.0"}')
     (folder / "participants.tsv").write_text("participant_id\tage\tsex\tweight\nsub-01\t61\tF\t70\n")
     (folder / "pet.json").write_text(json.dumps(sidecar))
+
+
+def test_test_and_retest_in_bids_are_two_sessions(tmp_path):
+    bids(tmp_path / "bids", sessions=("test", "retest"))
+    plan = plan_import("bids", tmp_path / "bids")
+    assert [r.name for r in plan.rows] == [
+        f"sub-01_petct-{s}_{m}" for s in ("retest", "test") for m in ("CT", "PET")
+    ]
+    assert all(
+        len(r.reference) == 1 and f"space-{r.modality.lower()}_" in r.reference[0].path.name
+        for r in plan.rows
+    )
 
 
 def test_bids_makes_suv_of_its_sidecar(tmp_path):
