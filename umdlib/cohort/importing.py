@@ -104,7 +104,13 @@ def _public(name: str) -> Callable[..., Plan]:
             return public_layouts.plan_autopet(source, names, organs=o.organs)
         if name == "deep-psma":
             return public_layouts.plan_deep_psma(source, names, target=o.target)
-        return getattr(public_layouts, f"plan_{name.replace('-', '_')}")(source, names)
+        planners = {
+            "petwb-rep": public_layouts.plan_petwb_rep,
+            "enhance-pet": public_layouts.plan_enhance_pet,
+            "bic-mac": public_layouts.plan_bic_mac,
+            "totalsegmentator": public_layouts.plan_totalsegmentator,
+        }
+        return planners[name](source, names)
 
     return plan
 
