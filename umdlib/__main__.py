@@ -492,7 +492,9 @@ def _cohorts(a) -> None:
         raise InputError("umdlib cohorts fetch needs a FOLDER after the name.")
     else:
         paths = public.fetch(a.name, a.folder, only=a.only, say=_say)
-        _say(f"{len(paths)} files in {a.folder}. Next: umdlib cohorts show {a.name}")
+        found = public.record(a.name)
+        _say(f"{len(paths)} files in {a.folder}. Licence: {found.licence}. Cite: {found.cite()}")
+        _say(f"Next: umdlib cohorts show {a.name}")
 
 
 def _subset(a) -> None:

@@ -162,3 +162,10 @@ def test_the_command_lists_shows_and_cites(capsys):
     assert "490" in out and "z-scored CT" in out and "umdlib cohorts fetch petwb-rep" in out
     assert main(["cohorts", "cite", "ibsi-sts"]) == 0
     assert "doi:10.7937/K9/TCIA.2015.7GO2GSKS" in capsys.readouterr().out
+
+
+def test_the_command_fetches_and_says_licence_and_citation(host, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(public, "ZENODO", host.hosts["zenodo"])
+    assert main(["cohorts", "fetch", "deep-psma", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "2 of 2 b.txt" in out and "Licence: CC BY-NC 4.0" in out and "doi:10.5281/zenodo.15281784" in out
