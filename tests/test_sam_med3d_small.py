@@ -14,7 +14,7 @@ from umdlib import segmenters  # noqa: E402
 from umdlib.errors import InputError  # noqa: E402
 from umdlib.images import geometry  # noqa: E402
 from umdlib.images.volume import Volume  # noqa: E402
-from umdlib.networks import clicknet as network  # noqa: E402
+from umdlib.networks import build as network  # noqa: E402
 from umdlib.networks.sam_med3d import SamMed3DSmall  # noqa: E402
 from umdlib.prompts.prompt import Click, Prompt  # noqa: E402
 from umdlib.scores.simulated import score_table  # noqa: E402

@@ -19,7 +19,7 @@ from umdlib.weights import card
 
 torch = pytest.importorskip("torch")
 
-from umdlib.networks import clicknet as network  # noqa: E402
+from umdlib.networks import build as network  # noqa: E402
 from umdlib.segmenters.systems import clicknet  # noqa: E402
 from umdlib.training import loop, promptable  # noqa: E402
 

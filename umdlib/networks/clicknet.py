@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-IN_CHANNELS = 2
+from umdlib.networks.layers import IN_CHANNELS, ChannelNorm
+
 MULTIPLE = 8  # voxels along each axis: three halvings
 NEAR = 1.5  # voxels, width of the spot that marks a click
 REACH = 10.0  # voxels, decay of the map of distances to the clicks
@@ -48,21 +49,6 @@ class Features:
             self.fine_key[..., *box],
             self.coarse_key[..., *half],
         )
-
-
-class ChannelNorm(nn.Module):
-    """Mean 0, variance 1 over the channels of each voxel: the same in a patch and a whole body."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, I, J, K) normalised."""
-        x = x.movedim(1, -1)
-        x = functional.layer_norm(x, self.weight.shape, self.weight, self.bias)
-        return x.movedim(-1, 1)
 
 
 class Residual(nn.Module):
@@ -263,22 +249,3 @@ def falloff(points: Tensor, size: tuple[int, ...], width: float, power: int) -> 
         squared = squared + ((line[None] - points[:, axis, None].float()) ** 2).reshape(shape)
     nearest = squared.amin(0)
     return torch.exp(-nearest / width**2 if power == 2 else -nearest.sqrt() / width)
-
-
-def parameters(net: nn.Module) -> int:
-    """Number of trained values."""
-    return sum(p.numel() for p in net.parameters() if p.requires_grad)
-
-
-def build(architecture: dict) -> nn.Module:
-    """The network of a card, with random weights: a `ClickNet` or a `SamMed3DSmall`."""
-    if architecture.get("network") == "SamMed3DSmall":
-        from umdlib.networks.sam_med3d import SamMed3DSmall
-
-        return SamMed3DSmall(
-            tuple(architecture["widths"]),
-            heads=architecture["heads"],
-            depth=architecture["depth"],
-            size=architecture["size"],
-        )
-    return ClickNet(tuple(architecture["widths"]), heads=architecture["heads"], depth=architecture["depth"])

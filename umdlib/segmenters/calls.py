@@ -177,6 +177,9 @@ def load(name: str | Segmenter, device: str = "cpu", condition: Condition | None
     return Opened(record, device, {}).call(condition)
 
 
+load_segmenter = load  # its name in the package's facade
+
+
 def check_device(device: str) -> None:
     """Refuse a device that does not exist or is not here; torch is imported only for a GPU.
 

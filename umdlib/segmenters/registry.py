@@ -92,6 +92,9 @@ def names() -> tuple[str, ...]:
     return (*BUILT_IN, *(n for n in _registered if n not in BUILT_IN))
 
 
+list_segmenters = names  # its name in the package's facade
+
+
 def register(segmenter: Segmenter) -> Segmenter:
     """Add a segmenter to the registry; returns it.
 

@@ -1,19 +1,13 @@
 """Synthetic paired subjects with known truth: anatomy, scanner physics, cohort on disk."""
 
-from umdlib.synthetic.cohort import synthesise
-from umdlib.synthetic.own_cohort import read_names, read_strengths, simulate_cohort
-from umdlib.synthetic.scanner.factors import Factors, factors, only
-from umdlib.synthetic.scanner.simulation import Pair, image_pair, simulate
+import lazy_loader as lazy
 
-__all__ = [
-    "Factors",
-    "Pair",
-    "factors",
-    "image_pair",
-    "only",
-    "read_names",
-    "read_strengths",
-    "simulate",
-    "simulate_cohort",
-    "synthesise",
-]
+__getattr__, __dir__, __all__ = lazy.attach(
+    __name__,
+    submod_attrs={
+        "cohort": ["synthesise"],
+        "own_cohort": ["read_names", "read_strengths", "simulate_cohort"],
+        "scanner.factors": ["Factors", "factors", "only"],
+        "scanner.simulation": ["Pair", "image_pair", "simulate"],
+    },
+)

@@ -195,7 +195,7 @@ def train(
     """
     import torch
 
-    from umdlib.networks import clicknet as network
+    from umdlib.networks import build as network
     from umdlib.training.loop import LAST, Loop, distributed, own_device
 
     settings.check()
@@ -249,7 +249,7 @@ def release(
     folder: str | Path = cards.FOLDER,
 ) -> cards.Card:
     """Write a trained network with its card and log; see `umdlib.weights.card.write`."""
-    from umdlib.networks import clicknet as network
+    from umdlib.networks import build as network
 
     card = cards.Card(
         name=name,

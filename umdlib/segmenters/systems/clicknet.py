@@ -188,7 +188,7 @@ def loader(
     """`load` of a trained network by its card; `segment` puts the network behind the contract."""
 
     def load(device: str = "cpu") -> Segment:
-        from umdlib.networks.clicknet import build
+        from umdlib.networks.build import build
 
         net = build(card.read(name, folder=folder).architecture)
         weights.fill(net, card.read_state(name, folder=folder), name)
@@ -199,7 +199,7 @@ def loader(
 
 def tiny() -> Segment:
     """A network of a few thousand random parameters."""
-    from umdlib.networks.clicknet import build
+    from umdlib.networks.build import build
 
     with network.seeded(0):
         net = build({"widths": (4, 8, 8, 8), "heads": 2, "depth": 4})
