@@ -24,6 +24,7 @@ from umdlib.labels import session as session_record
 from umdlib.synthetic.anatomy.drawing import draw_anatomy
 from umdlib.synthetic.anatomy.lesions import draw_lesions
 from umdlib.synthetic.anatomy.person import draw_person
+from umdlib.synthetic.limits import anatomy_spacing, check_spacing, check_whole
 from umdlib.synthetic.scanner.acquisition import draw_acquisition
 from umdlib.synthetic.scanner.factors import Factors
 from umdlib.synthetic.scanner.sampling import SCANNERS
@@ -31,7 +32,6 @@ from umdlib.synthetic.scanner.simulation import Pair, image_pair, lesions_on
 from umdlib.version import __version__
 
 VERSION = "2"  # of the synthesis: raised whenever a byte of an image may change
-FINEST_MM, COARSEST_MM = 2.0, 8.0
 ARMS_UP = 0.6  # share of PET/CT subjects
 SUFFIX = {"CT": ("anat", "ct"), "MR": ("anat", "T1w"), "PET": ("pet", "pet")}
 UNIT = {"CT": "HU", "MR": "a.u.", "PET": "SUV"}
@@ -109,21 +109,6 @@ def check_request(subjects, seed, spacing_mm, jobs, lesions) -> None:
     ):
         check_whole(name, value, low)
     check_spacing(spacing_mm)
-
-
-def check_whole(name: str, value, low: int) -> None:
-    """Refuse what is no whole number of `low` or more."""
-    if not isinstance(value, int | np.integer) or value < low:
-        raise InputError(f"Invalid {name} {value!r}. Must be a whole number of {low} or more.")
-
-
-def check_spacing(spacing_mm: float) -> None:
-    """Refuse a spacing that the thinnest structure cannot be drawn on, or that memory cannot hold."""
-    if not FINEST_MM <= spacing_mm <= COARSEST_MM:
-        raise InputError(
-            f"Invalid spacing {spacing_mm} mm. Must be {FINEST_MM} to {COARSEST_MM} mm: on a coarser "
-            "grid the oesophagus, 12-15 mm thick, has no voxel of its own."
-        )
 
 
 def subject_id(index: int, session: str, subjects: int, sessions: Sequence[str]) -> str:
@@ -250,11 +235,6 @@ def volumes_ml(reference: LabelMap) -> dict[str, float]:
     counts = np.bincount(reference.data.ravel(), minlength=max(s.value for s in ORGANS) + 1)
     voxel = float(np.prod(reference.spacing_mm)) / 1000
     return {s.name: round(float(counts[s.value]) * voxel, 2) for s in ORGANS}
-
-
-def anatomy_spacing(spacing_mm: float) -> float:
-    """Edge (mm) of the anatomy's voxels: finer than any image of the cohort, within memory."""
-    return float(np.clip(0.6 * spacing_mm, 1.6, 3.0))
 
 
 def image_paths(folder: Path, subject: str, session: str, modality: str) -> tuple[Path, Path]:

@@ -269,7 +269,7 @@ def code_version() -> str:
     here = Path(__file__).parents[1]
     files = (
         *(f"training/{f}" for f in ("bodies", "clicks", "loop", "patches", "promptable")),
-        *(f"networks/{f}" for f in ("clicknet", "sam_med3d")),
+        *(f"networks/{f}" for f in ("build", "clicknet", "layers", "sam_med3d")),
     )
     digest = sha256(b"".join((here / f"{f}.py").read_bytes() for f in files)).hexdigest()
     return f"umdlib {__version__}, training source {digest[:12]}"

@@ -12,6 +12,7 @@ from umdlib.synthetic.anatomy.drawing import Anatomy
 from umdlib.synthetic.anatomy.lesions import Lesion, draw_lesions, lesion_map
 from umdlib.synthetic.anatomy.person import Person, draw_person
 from umdlib.synthetic.from_labels import anatomy_from_labels
+from umdlib.synthetic.limits import anatomy_spacing, check_spacing, check_whole
 from umdlib.synthetic.scanner.acquisition import Acquisition, draw_acquisition
 from umdlib.synthetic.scanner.factors import Factors
 from umdlib.synthetic.scanner.pet import pet_image
@@ -160,8 +161,6 @@ def simulate(
     InputError
         An unknown value or name, an oblique affine, an empty map, a number out of range.
     """
-    from umdlib.synthetic.cohort import anatomy_spacing, check_spacing, check_whole
-
     check_spacing(spacing_mm)
     check_whole("seed", seed, 0)
     check_whole("lesions", lesions, 0)
