@@ -19,8 +19,8 @@ from umdlib.images.volume import LabelMap, read_label_map, write_label_map, writ
 from umdlib.labels import ORGANS, SESSIONS
 from umdlib.synthetic.anatomy.drawing import draw_anatomy
 from umdlib.synthetic.anatomy.person import Person, draw_person
-from umdlib.synthetic.cohort import anatomy_spacing
 from umdlib.synthetic.from_labels import anatomy_from_labels
+from umdlib.synthetic.limits import anatomy_spacing
 from umdlib.synthetic.scanner.acquisition import draw_acquisition
 from umdlib.synthetic.scanner.factors import factors
 from umdlib.synthetic.scanner.simulation import Pair, image_pair
