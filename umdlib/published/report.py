@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import pandas as pd
 
 from umdlib.published.outcomes import GRADES, INNOCENT
@@ -31,7 +33,8 @@ def audit_report(table: pd.DataFrame, found: pd.DataFrame) -> str:
         A heading, how the table was read, one paragraph per finding with its arithmetic and what else
         it could be, and the number of tests.
     """
-    lines = [f"# Audit of {table['table'].iloc[0]}", "", " ".join(table.attrs.get("reading", [])), ""]
+    lines = [f"# Audit of {table['table'].iloc[0]}", ""]
+    lines += [*_wrapped(" ".join(table.attrs.get("reading", [])), indent=""), ""]
     counts = found["grade"].value_counts()
     said = [f"{counts[g]} {g}" for g in GRADES if g in counts]
     lines += [f"{len(found)} tests: {', '.join(said) or 'none could be made'}.", ""]
@@ -45,10 +48,19 @@ def audit_report(table: pd.DataFrame, found: pd.DataFrame) -> str:
             lines += [f"- {check}, {count} times: {text}" for (check, text), count in reasons.items()] + [""]
             continue
         for r in own.to_dict("records"):
-            lines += [f"- **{r['where']}**, printed `{r['printed']}` ({r['check']}): {r['arithmetic']}"]
-            lines += [f"  What else it could be: {INNOCENT[r['check']]}"]
+            lines += _wrapped(
+                f"- **{r['where']}**, printed `{r['printed']}` ({r['check']}): {r['arithmetic']}"
+            )
+            lines += _wrapped(f"  What else it could be: {INNOCENT[r['check']]}")
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _wrapped(text: str, *, indent: str = "  ", width: int = 88) -> list[str]:
+    """Lines of a paragraph, continued with an indent."""
+    return textwrap.wrap(
+        text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def is_sound(found: pd.DataFrame) -> bool:
