@@ -416,9 +416,10 @@ def _check(a) -> int:
         where = " ".join(part for part in (row.subject, row.session, row.modality) if part)
         _say(f"{row.kind.upper()} {where}: {row.message}" if where else f"{row.kind.upper()}: {row.message}")
     counts = report.findings["kind"].value_counts()
-    bad = int((report.cases["fault"] != "").sum())
+    rows = int((report.findings["check"] == "manifest").sum())  # that give no case
+    bad = rows + int((report.cases["fault"] != "").sum())
     _say(
-        f"{len(report.cases)} cases, {bad} with a fault or doubt: "
+        f"{len(report.cases) + rows} cases, {bad} with a fault or doubt: "
         + ", ".join(f"{counts.get(kind, 0)} {kind}s" for kind in ("fault", "doubt", "note"))
     )
     if not found.pairs():

@@ -307,7 +307,7 @@ def test_damaged_and_missing_files_are_listed_and_the_others_checked(clean, tmp_
     said = capsys.readouterr().out
     assert "FAULT sub-001 petct CT: File" in said and "git-lfs pointer" in said
     assert "FAULT sub-003 petct PET: The reference of" in said and "line 7 does not exist" in said
-    assert "5 cases, 1 with a fault or doubt: 2 faults, 0 doubts, 1 notes" in said
+    assert "6 cases, 2 with a fault or doubt: 2 faults, 0 doubts, 1 notes" in said
     report = json.loads((tmp_path / "r.json").read_text())
     assert not report["sound"] and report["counts"] == {"fault": 2, "doubt": 0, "note": 1}
     assert report["findings"][0]["value"] is None
