@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -143,6 +144,27 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--modality", help="CT, MR or PET only")
     p.add_argument("--subjects", default="", metavar="a,b", help="these subjects only")
     p.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    p.add_argument("--isolate", action="store_true", help="each segmenter in a process of its own")
+    p.add_argument(
+        "--time-limit",
+        type=float,
+        metavar="S",
+        help="seconds that a segmenter may take for one image; implies --isolate (default: any)",
+    )
+    p.add_argument(
+        "--memory-limit",
+        type=float,
+        metavar="MB",
+        help="that a segmenter's process may hold; implies --isolate (default: any)",
+    )
+    p.add_argument(
+        "--retry", action="store_true", help="ask again where a crash or a limit ended an image before"
+    )
+    p.add_argument(
+        "--allow-unavailable",
+        action="store_true",
+        help="exit with status 0 although a segmenter was not available",
+    )
 
     p = _command(commands, "rescore", _rescore, "score the predictions a run has kept; nothing is predicted")
     p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the cohort")
@@ -549,12 +571,45 @@ def _weights(a) -> None:
 
 
 def _score(a) -> int:
-    from umdlib import labels, segmenters
+    from umdlib import evaluation
     from umdlib.cohort.manifest import read_cohort
-    from umdlib.evaluation import run as benchmark
     from umdlib.scores import table as scores
 
     cohort = read_cohort(a.manifest)
+    cases = _chosen_cases(a, cohort)
+    table = evaluation.score_cohort(
+        cohort,
+        list(filter(None, a.segmenters.split(","))),
+        a.out,
+        cases=cases,
+        settings=evaluation.Settings(evaluation.parse_plans(a.prompts), _tolerances(a.tolerances)),
+        device=a.device,
+        limits=evaluation.Limits(a.time_limit, a.memory_limit, a.isolate, a.retry),
+        report=_say,
+    )
+    others = [c for c in cohort.cases if c not in set(cases)]
+    merged = scores.combine(evaluation.add_to_part(Path(a.out), table, others, _say))
+    out = Path(a.out) / "scores.parquet"
+    scores.write_scores(out, merged, stamp=merged.attrs["stamp"])
+    for line in scores.missing_pairs(merged):
+        _say(f"unpaired: {line}")
+    _say(
+        merged.groupby(["segmenter", "session", "modality"])["dice"]
+        .describe()[["count", "mean", "std"]]
+        .to_string()
+    )
+    failed = int((table["status"] == "failed").sum())
+    _say(f"Scores: {out} ({len(merged)} rows, {failed} failed)")
+    absent = [] if a.allow_unavailable else _absent(table)
+    for line in absent:
+        print(f"umdlib: {line}", file=sys.stderr)
+    return 1 if failed or absent else 0
+
+
+def _chosen_cases(a, cohort) -> list:
+    """The cases that the options of a command name."""
+    from umdlib import labels
+
     if a.session:
         labels.session(a.session)
     wanted = labels.modality(a.modality).name if a.modality else None
@@ -571,42 +626,24 @@ def _score(a) -> int:
     ]
     if not cases:
         raise InputError(f"No case of {a.manifest} is {a.session or ''} {wanted or ''}.".replace("  ", " "))
-    settings = benchmark.Settings(benchmark.parse_plans(a.prompts), _tolerances(a.tolerances))
-    parts, failed = [], 0
-    asked = list(dict.fromkeys(filter(None, a.segmenters.split(","))))
-    records: dict[str, str] = {}
-    for name in asked:
-        other = records.setdefault(segmenters.get(name).name, name)
-        if other != name:
-            raise InputError(f"Segmenters {other} and {name} have one name. Rename a record.")
-    for name in asked:
-        table = benchmark.score_cohort(
-            cohort, name, a.out, cases=cases, settings=settings, device=a.device, report=_say
-        )
-        part = Path(a.out) / "parts" / f"{table['segmenter'].iloc[0]}.parquet"
-        failed += int((table["status"] == "failed").sum())
-        scores.add_cases(part, table)
-        parts.append(part)
-    merged = scores.combine(parts)
-    out = Path(a.out) / "scores.parquet"
-    scores.write_scores(out, merged, stamp=merged.attrs["stamp"])
-    for line in scores.missing_pairs(merged):
-        _say(f"unpaired: {line}")
-    _say(
-        merged.groupby(["segmenter", "session", "modality"])["dice"]
-        .describe()[["count", "mean", "std"]]
-        .to_string()
-    )
-    _say(f"Scores: {out} ({len(merged)} rows, {failed} failed)")
-    return 1 if failed else 0
+    return cases
+
+
+def _absent(table) -> list[str]:
+    """Sentences of the segmenters that gave no number at all, since they are not available here."""
+    lines = []
+    for name, rows in table.groupby("segmenter", sort=False):
+        if rows["status"].eq("unavailable").all():
+            lines.append(f"{name} was not asked. {rows['reason'].iloc[0]}")
+    return lines
 
 
 def _rescore(a) -> None:
+    from umdlib import evaluation
     from umdlib.cohort.manifest import read_cohort
-    from umdlib.evaluation import run as benchmark
     from umdlib.scores import table as scores
 
-    table = benchmark.rescore(
+    table = evaluation.rescore(
         read_cohort(a.manifest), a.out, tolerances_mm=_tolerances(a.tolerances), report=_say
     )
     out = Path(a.out) / "scores.parquet"
@@ -764,5 +801,11 @@ def _run(a) -> None:
         notebook.execute(path, Path(a.out) / f"{a.name or path.stem}.ipynb", values, report=_say)
 
 
+def _terminated(number, frame) -> None:
+    """End on SIGTERM as on an interrupt: with a sentence."""
+    raise KeyboardInterrupt
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _terminated)
     sys.exit(main())

@@ -5,13 +5,17 @@ from __future__ import annotations
 import codecs
 import csv
 import hashlib
+import json
 import os
+import platform
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import psutil
 
 from umdlib.errors import InputError
 
@@ -70,6 +74,47 @@ def file_hash(path: str | Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise InputError(f"Cannot read {path}: {error.strerror or error}.") from None
+
+
+def owner(pid: int | None = None) -> dict:
+    """Who a process is, on whatever machine and in whatever container its files are read.
+
+    Returns
+    -------
+    dict
+        Host, boot, process namespace, number and start of the process; of this one by default.
+    """
+    process = psutil.Process(pid)
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    namespace = Path("/proc/self/ns/pid")
+    return {
+        "host": platform.node(),
+        "boot": boot.read_text().strip() if boot.is_file() else "",
+        "pids": os.readlink(namespace) if namespace.is_symlink() else "",
+        "pid": process.pid,
+        "started": process.create_time(),
+    }
+
+
+def liveness(record: str | Path) -> str:
+    """Whether the process whose `owner` record lies in a JSON file still runs.
+
+    Returns
+    -------
+    str
+        ``living``, ``dead``, or ``unknown``: it is of another machine, boot or container, or the file
+        cannot be read. What is unknown is not to be removed.
+    """
+    try:
+        theirs, here = json.loads(Path(record).read_text("utf-8")), owner()
+        if any(theirs[k] != here[k] for k in ("host", "boot", "pids")):
+            return "unknown"
+        started = psutil.Process(theirs["pid"]).create_time()
+        return "living" if abs(started - theirs["started"]) < 1 else "dead"
+    except psutil.NoSuchProcess:
+        return "dead"
+    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
+        return "unknown"
 
 
 def existing(path: str | Path) -> Path | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -88,8 +88,10 @@ class Case:
             raise InputError(f"Case {self.name} has no reference. It can be segmented, not scored.")
         return volume.read_label_map(self.reference, values=tuple(s.value for s in self.structures))
 
-    def read(self) -> tuple[Volume, LabelMap]:
+    def read(self, reference: LabelMap | None = None) -> tuple[Volume, LabelMap]:
         """Image and reference, on one grid; only the order of the reference's voxels may differ.
+
+        A `reference` that was read before is not read again.
 
         Raises
         ------
@@ -97,7 +99,7 @@ class Case:
             As the two readers do, and where the two grids differ.
         """
         image = self.read_image()
-        return image, volume.onto_grid(self.read_reference(), image)
+        return image, volume.onto_grid(self.read_reference() if reference is None else reference, image)
 
 
 @dataclass(frozen=True)
@@ -163,12 +165,15 @@ class Cohort:
         """Structure by name; raises InputError with the nearest name."""
         return labels.structure(name, self.structures)
 
-    def hash(self) -> str:
-        """sha256 over the manifest and every file it names: what the cohort is, not where it lies."""
+    def hash(self, hash_of: Callable[[Path], str] = file_hash) -> str:
+        """sha256 over the manifest and every file it names: what the cohort is, not where it lies.
+
+        `hash_of` gives that of a file.
+        """
         digest = hashlib.sha256()
         for c in sorted(self.cases, key=lambda c: c.name):
-            reference = file_hash(c.reference) if c.reference else "-"
-            digest.update(f"{c.name} {c.unit} {file_hash(c.image)} {reference}\n".encode())
+            reference = hash_of(c.reference) if c.reference else "-"
+            digest.update(f"{c.name} {c.unit} {hash_of(c.image)} {reference}\n".encode())
         digest.update(repr(self.structures).encode())
         return digest.hexdigest()
 

@@ -1,1 +1,22 @@
-"""Evaluation: a cohort through a segmenter, case by case."""
+"""Evaluation: a cohort through segmenters, examination by examination."""
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach(
+    __name__,
+    submod_attrs={
+        "run": ["UNASKED", "rescore", "score_cohort"],
+        "plans": ["Plan", "Settings", "parse_plans", "taken_plans"],
+        "isolation": ["Limits"],
+        "store": [
+            "add_to_part",
+            "bit_places",
+            "case_folder",
+            "compare_prompts",
+            "kept_rows",
+            "prediction_file",
+            "read_prediction",
+            "read_prompts",
+        ],
+    },
+)

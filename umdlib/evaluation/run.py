@@ -1,121 +1,73 @@
-"""One case, one segmenter: prompts, predictions and score rows, kept on disk case by case."""
+"""A run: examination by examination, what a segmenter gives is kept, asked, scored and stored."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import platform
-import re
-import shutil
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import psutil
-import pyarrow.parquet as pq
 
-from umdlib import prompts, protocols, segmenters
-from umdlib.cohort.manifest import Case, Cohort, file_hash
+from umdlib import prompts, segmenters
+from umdlib.cohort.manifest import Case, Cohort
 from umdlib.errors import InputError
-from umdlib.evaluation import store as runs
-from umdlib.images import masks as depth
+from umdlib.evaluation import plans, store
+from umdlib.evaluation.ask import UNTAUGHT, Answer, Task, ask, memory_taken, targets_of
+from umdlib.evaluation.isolation import Isolated, Limits, importable
+from umdlib.evaluation.plans import Drawn, Examination, Plan, Settings, parse_plans, taken_plans
 from umdlib.images import volume
+from umdlib.images.runs import Runs
 from umdlib.images.volume import LabelMap, Volume
-from umdlib.labels import Structure
 from umdlib.metrics import scoring as metrics
-from umdlib.prompts import drawing, scribbles
 from umdlib.prompts.prompt import Prompt
 from umdlib.scores import table as scores
+from umdlib.segmenters.calls import Opened, Unavailable
 from umdlib.segmenters.ceilings import ceiling
 from umdlib.segmenters.contract import Segment, Segmenter
-from umdlib.weights import reading as weights
 
-# raised when a metric's value may change: scores on disk are then made anew from the predictions
-METRICS_VERSION = "3"
+__all__ = ["Limits", "Plan", "Settings", "parse_plans", "rescore", "score_cohort", "taken_plans"]
 
-# raised when images may come to a segmenter on another grid: predictions are then made anew
-GRID_VERSION = "2"
-
-UNTAUGHT = "not asked: the segmenter does not know the structure"
 UNASKED = "not asked: the structural reference lacks the structure"
+UNSCORED = "not asked: the image has no reference to score against"
 
+Report = Callable[[str], None]
 
-@dataclass(frozen=True)
-class Plan:
-    """How prompts are drawn: a protocol, its seeds, and corrective clicks after the first prompt."""
-
-    protocol: str = "centre"
-    seeds: tuple[int, ...] = (0,)
-    steps: int = 0
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a run of the benchmark depends on beside images and segmenter.
-
-    `tolerances_mm` of surface Dice: 1 mm is SegAnyPET's; 5 mm is what a PET voxel can resolve.
-    """
-
-    plans: tuple[Plan, ...] = (Plan("centre", (0,), 2),)
-    tolerances_mm: tuple[float, ...] = (1.0, 5.0)
-
-
-def parse_plans(text: str) -> tuple[Plan, ...]:
-    """Plans from ``protocol[:seeds[:steps]]``, comma-separated.
-
-    Examples
-    --------
-    >>> parse_plans("centre:1:2,random:3")
-    (Plan(protocol='centre', seeds=(0,), steps=2), Plan(protocol='random', seeds=(0, 1, 2), steps=0))
-
-    Raises
-    ------
-    InputError
-        An unknown protocol, or numbers that are none.
-    """
-    plans = []
-    for item in filter(None, (part.strip() for part in text.split(","))):
-        protocol, *numbers = item.split(":")
-        protocols.protocol(protocol)
-        if len(numbers) > 2 or not all(n.isdigit() for n in numbers):
-            raise InputError(f"Prompt plan '{item}' is not protocol[:seeds[:steps]].")
-        seeds, steps = ([int(n) for n in numbers] + [1, 0][len(numbers) :])[:2]
-        plans.append(Plan(protocol, tuple(range(max(seeds, 1))), steps))
-    if not plans:
-        raise InputError("No prompt plan. Give at least one, e.g. centre:1:2.")
-    return tuple(plans)
+_SETTINGS, _LIMITS = Settings(), Limits()
 
 
 def score_cohort(
     cohort: Cohort,
-    segmenter: str,
+    segmenter: str | Sequence[str],
     root: str | Path,
     *,
     cases: Iterable[Case] | None = None,
-    settings: Settings = Settings(),
+    settings: Settings = _SETTINGS,
     device: str = "cpu",
-    report: Callable[[str], None] = lambda line: None,
+    limits: Limits = _LIMITS,
+    report: Report = lambda line: None,
 ) -> pd.DataFrame:
-    """Predict and score cases with one segmenter; what is done already is read, not repeated.
+    """Predict and score cases with one segmenter or several; what is done already is read, not repeated.
+
+    The examinations come one after the other: references are read, prompts drawn and images read once
+    for all segmenters.
 
     Parameters
     ----------
     cohort
         Its references also give the prompts: a session's images share them.
     segmenter
-        Name in the registry.
+        Name in the registry, or several.
     root
         Folder of the run; each case is written whole to ``root/cases/<segmenter>/<case>/``.
     cases
         Of this cohort; None for all.
     device
-        ``"cpu"`` or ``"cuda"``.
+        ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+    limits
+        Time and memory of a case, a process of its own for each segmenter, another try of cases that
+        one of these ended.
     report
         Called with one line per case.
 
@@ -123,279 +75,296 @@ def score_cohort(
     -------
     pandas.DataFrame
         Score rows of all the cases, `attrs["stamp"]` holds the provenance. A segmenter that
-        cannot be loaded gives rows with status ``unavailable``; one that stops with an error
-        gives rows with status ``failed`` and the reason. Where the structural reference lacks a
-        structure that PET's has, there is no click: PET's row is ``unavailable``, not asked. So are
-        those of structures that the segmenter's record does not name, where it names any.
+        cannot be loaded gives rows with status ``unavailable``; one that stops with an error, and
+        a case that cannot be read, rows with status ``failed`` and the reason. Where the structural
+        reference lacks a structure that PET's has, there is no click: PET's row is ``unavailable``,
+        not asked. So are those of structures that the segmenter's record does not name, where it
+        names any, and those of images without a reference.
 
     Raises
     ------
     InputError
-        Unknown segmenter, unreadable case, folder that cannot be written, no memory to load it.
+        Unknown segmenter or device, two of one name, a folder that cannot be written, no memory to
+        load a segmenter.
     """
-    record = segmenters.get(segmenter)
-    cases = list(cohort.cases if cases is None else cases)
-    root = Path(root)
-    available, reason = segmenters.availability(record, device)
-    if available:
-        for item in record.weights:
-            weights.verified(item, record.name)  # its hash is part of what a prediction depends on
-    stamp = _stamp(cohort, record, settings, device)
-    if not available:
-        report(f"{record.name}: unavailable. {reason}")
-        table = pd.concat([_blank_rows(c, record, settings, "unavailable", reason) for c in cases])
-        return _stamped(table, stamp)
-    loaded: dict[tuple[str, str] | None, Segment | str] = {}
-    examination, drawn = None, {}
-    tables = []
-    for number, case in enumerate(cases, start=1):
-        started = time.perf_counter()
-        condition = (case.session, case.modality)
-        if (reason := segmenters.untrained(record, condition)) is not None:
-            report(f"{record.name} {case.name}: unavailable. {reason}")
-            tables.append(_blank_rows(case, record, settings, "unavailable", reason))
-            continue
-        folder = runs.case_folder(root, record.name, case)
-        own = any(protocols.record(p.protocol).own_image for p in taken_plans(record, settings))
-        key = case.subject, case.session, case.modality if own else ""
-        if examination != key:  # its images come one after the other
-            examination, drawn = key, session_prompts(cohort, case, record, settings)
-        keys = _keys(case, record, drawn, settings)
-        state = _state(folder, keys)
-        if state == "rescore":
-            _rescore(folder, case, settings, keys)
-        elif state == "new":
-            which = condition if record.conditions else None
-            if which not in loaded:
-                loaded[which] = _loaded(record, device, which)
-            if isinstance(loaded[which], str):
-                report(f"{record.name} {case.name}: unavailable. {loaded[which]}")
-                tables.append(_blank_rows(case, record, settings, "unavailable", loaded[which]))
-                continue
-            _score_case(folder, case, record, loaded[which], drawn, settings, keys)
-        tables.append(scores.read_scores(folder / "scores.parquet"))
-        word = {"done": "kept", "rescore": "scored anew", "new": "scored"}[state]
-        seconds = time.perf_counter() - started
-        report(f"{record.name} {case.name} {word} ({number}/{len(cases)}, {seconds:.1f} s)")
-    return _stamped(pd.concat(tables, ignore_index=True), stamp)
-
-
-def _loaded(record: Segmenter, device: str, condition: tuple[str, str] | None) -> Segment | str:
-    """The call of a segmenter, or why it cannot be loaded: the others of a run go on."""
+    names = [segmenter] if isinstance(segmenter, str) else list(dict.fromkeys(segmenter))
+    segmenters.check_device(device)
+    run = _Run(cohort, Path(root), settings, device, limits, report)
+    entrants = [_Entrant(name, segmenters.open(name, device)) for name in names]
+    _refuse_twins(entrants)
+    if limits.isolated:
+        for name in names:
+            importable(name)
+    run.number = [0, len(entrants) * len(chosen := tuple(cohort.cases if cases is None else cases))]
+    cohort_hash = cohort.hash(run.hashes)
+    run.hashes.keep()
     try:
-        return segmenters.load(record, device, condition)
-    except InputError as error:
-        return str(error)
-    except Exception as error:  # whatever a model's code does
-        if segmenters.out_of_memory(error):  # no row: the next run tries the case again
-            raise InputError(
-                f"Segmenter '{record.name}' ran out of memory on {device} while it was loaded. Free it "
-                "and give the same command again; what was finished is kept."
-            ) from None
-        return f"{type(error).__name__}: {error}"[:500]
-
-
-def session_prompts(
-    cohort: Cohort, case: Case, record: Segmenter, settings: Settings
-) -> dict[tuple[str, int], dict[str, Prompt]]:
-    """First prompts of every structure of a case, the same for both images of its session.
-
-    But for protocols that name an image's own slices: their prompts are the case's own.
-
-    Returns
-    -------
-    dict
-        (protocol, seed) -> structure name -> prompt; its note says where there is none to give.
-    """
-    partners = {
-        c.modality: c.read_reference()
-        for c in cohort.cases
-        if (c.subject, c.session) == (case.subject, case.session)
-    }
-    structural = next((m for m in partners if m != "PET"), case.modality)
-    drawn: dict[tuple[str, int], dict[str, Prompt]] = {}
-    for plan in taken_plans(record, settings):
-        for seed in plan.seeds:
-            drawn[plan.protocol, seed] = prompts.pair_prompts(
-                partners,
-                cohort.structures,
-                structural=case.modality if protocols.record(plan.protocol).own_image else structural,
-                protocol=plan.protocol,
-                seed=seed,
-                case=f"{case.subject} {case.session}",
-            )
-    return drawn
-
-
-def taken_plans(record: Segmenter, settings: Settings) -> tuple[Plan, ...]:
-    """The plans whose prompts a segmenter takes; where it takes none of them, its own kind alone."""
-    taken = tuple(p for p in settings.plans if protocols.kind_given(p.protocol) in record.prompts)
-    kinds = {"click": "centre", "box": "box", "scribble": "scribble", "class": "class", "text": "text"}
-    own = [p for p in protocols.native_protocols(record.name) if protocols.kind_given(p) in record.prompts]
-    own += [p for k, p in kinds.items() if k in record.prompts]
-    return taken or (Plan(own[0]),)
-
-
-def _score_case(
-    folder: Path, case: Case, record: Segmenter, segment: Segment, drawn: dict, settings: Settings, keys: dict
-) -> None:
-    """Predict all prompts and steps of a case and write its folder in one move."""
-    image, reference = case.read()
-    steps = {p.protocol: p.steps for p in settings.plans if "negative_click" in record.prompts}
-    part = folder.with_name(f".{folder.name}.{_HOST}.{os.getpid()}.part")
-    try:
-        for stale in folder.parent.glob(f".{folder.name}.{_HOST}.*"):
-            if not _alive(stale):
-                shutil.rmtree(stale, ignore_errors=True)
-        part.mkdir(parents=True)
-    except OSError as error:
-        raise InputError(f"Cannot write {folder}: {error.strerror}.") from None
-    try:
-        tables, given = [], []
-        truth = _truth(reference, case.structures)
-        for (protocol, seed), first in drawn.items():
-            rounds = _rounds(
-                image,
-                reference,
-                case.structures,
-                first,
-                segment,
-                steps.get(protocol, 0),
-                Plan(protocol, (seed,)),
-                record.structures,
-            )
-            for step, answers in enumerate(rounds):
-                rows = _rows(case, record, protocol, seed, step, answers)
-                rows["ceiling"] = [
-                    ceiling(record, image, a.prompt, reference.data == s.value)
-                    for s, a in zip(case.structures, answers, strict=True)
-                ]
-                bits = metrics.pack_bits([a.mask for a in answers])
-                tables.append(_with_metrics(rows, truth, bits, reference.spacing_mm, settings))
-                volume.write_bits(part / runs.prediction_file(protocol, seed, step), bits, image.affine)
-                given += [prompts.to_record(a.prompt) for a in answers]
-        (part / "prompts.json").write_text(json.dumps(given, indent=0))
-        table = pd.concat(tables, ignore_index=True)
-        scores.write_scores(part / "scores.parquet", table, stamp=keys)
-        _put(part, folder)
-    except OSError as error:
-        raise InputError(f"Cannot write {folder}: {error.strerror}.") from None
+        for examination in plans.examinations(cohort, chosen):
+            shared = _Shared(examination, run)
+            for case in examination.wanted:
+                for entrant in entrants:
+                    entrant.tables.append(_scored_case(case, entrant, shared, run))
+                shared.image = None
     finally:
-        shutil.rmtree(part, ignore_errors=True)
-
-
-# Of this machine, for names: process numbers are a machine's own, and several may share the disk.
-_HOST = re.sub(r"[^A-Za-z0-9-]+", "-", platform.node()) or "host"
-
-
-def _alive(folder: Path) -> bool:
-    """Whether the process that writes ``.NAME.HOST.PID.part`` still runs; this one does not count."""
-    pid = folder.name.split(".")[-2]
-    return pid.isdigit() and int(pid) != os.getpid() and psutil.pid_exists(int(pid))
-
-
-def _put(part: Path, folder: Path) -> None:
-    """Move a whole folder to its place; what was there stays until the new one is.
-
-    Where another process puts the same case there at the same moment, one of the two stays.
-    """
-    old = part.with_suffix(".old")
-    for last in (False, False, True):
-        shutil.rmtree(old, ignore_errors=True)
-        with suppress(FileNotFoundError):
-            folder.replace(old)
-        try:
-            part.replace(folder)
-        except OSError:
-            if folder.exists() and not last:
-                continue
-            if not folder.exists() and old.exists():
-                old.replace(folder)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
-        return
+        for entrant in entrants:
+            entrant.close()
+    tables = [t for e in entrants for t in e.tables]
+    stamp = _stamp(cohort, cohort_hash, entrants, run)
+    return _stamped(_stacked(tables), stamp)
 
 
 @dataclass
-class _Answer:
-    """What one call gave: the prompt, the mask (empty where it failed), time, memory, fault."""
+class _Run:
+    """What all cases of a run share."""
 
-    prompt: Prompt
-    mask: np.ndarray
-    seconds: float = np.nan
-    peak_mb: float = np.nan
-    fault: str = ""
+    cohort: Cohort
+    root: Path
+    settings: Settings
+    device: str
+    limits: Limits
+    report: Report
+    number: list[int] = field(default_factory=lambda: [0, 0])
 
+    def __post_init__(self) -> None:
+        self.hashes = store.FileHashes(self.root / "hashes.json")
 
-def _rounds(
-    image: Volume,
-    reference: LabelMap,
-    structures: tuple[Structure, ...],
-    first: dict[str, Prompt],
-    segment: Segment,
-    steps: int,
-    plan: Plan,
-    known: tuple[str, ...] = (),
-) -> Iterator[list[_Answer]]:
-    """Answers of all structures at step 0, 1, … `steps`; each corrects the one before.
-
-    Corrective clicks that are drawn come from one generator for all structures of the case.
-    """
-    rng = np.random.default_rng([*plan.seeds, 1])
-    answers = [
-        _ask(image, first[s.name], segment, None)
-        if not known or s.name in known
-        else _Answer(first[s.name], np.zeros(image.shape, bool), fault=UNTAUGHT)
-        for s in structures
-    ]
-    yield answers
-    for _ in range(steps):
-        later = []
-        for s, answer in zip(structures, answers, strict=True):
-            click = None
-            if _askable(answer.prompt) and not answer.fault:
-                wanted = reference.data == s.value
-                click = prompts.corrective_click(
-                    wanted,
-                    answer.mask,
-                    reference.affine,
-                    protocol=plan.protocol,
-                    rng=rng,
-                    cube=answer.prompt.cube,
-                )
-            if click is None:  # nothing left to correct, or nothing to correct it with
-                later.append(answer)
-            else:
-                prompt = replace(answer.prompt, clicks=(*answer.prompt.clicks, click))
-                later.append(_ask(image, prompt, segment, answer.mask))
-        answers = later
-        yield answers
+    def say(self, record: Segmenter, case: Case, word: str, started: float) -> None:
+        """One line of a case."""
+        self.number[0] += 1
+        done = f"({self.number[0]}/{self.number[1]}, {time.perf_counter() - started:.1f} s)"
+        self.report(f"{record.name} {case.name} {word} {done}")
 
 
-def _askable(prompt: Prompt) -> bool:
-    """Whether there is something to ask: a structure that is absent gives no click and no box."""
-    return prompt.note != prompts.REFERENCE_EMPTY
+@dataclass
+class _Entrant:
+    """A segmenter of a run: how it was named, what was opened, its tables so far."""
 
+    name: str
+    opened: Opened | Unavailable
+    tables: list[pd.DataFrame] = field(default_factory=list)
+    base_mb: dict = field(default_factory=dict)
+    isolated: Isolated | None = None
 
-def _ask(image: Volume, prompt: Prompt, segment: Segment, previous) -> _Answer:
-    """Call the segmenter once; a fault is an answer, not an end."""
-    empty = np.zeros(image.shape, bool)
-    if not _askable(prompt):
-        return _Answer(prompt, empty)
-    with _peak_memory() as peak:
-        started = time.perf_counter()
+    @property
+    def record(self) -> Segmenter:
+        return self.opened.record
+
+    def call(self, case: Case, limits: Limits) -> tuple[Segment | str, float]:
+        """The call for a case's images and the memory it took to load, or why there is none."""
+        condition = (case.session, case.modality) if self.record.conditions else None
         try:
-            mask, fault = segment(image, prompt, previous), ""
+            if limits.isolated:
+                self.isolated = self.isolated or Isolated(self.name, self.opened.device, limits)
+                self.isolated.begin(condition)
+                return self.isolated, 0.0
+            with memory_taken() as taken:
+                segment = self.opened.call(condition)
+                self.base_mb.setdefault(condition, taken())
+            return segment, self.base_mb[condition]
         except InputError as error:
-            mask, fault = empty, str(error)
-        except Exception as error:  # whatever a model does, the other cases go on
-            mask, fault = empty, f"{type(error).__name__}: {error}"
-        seconds = time.perf_counter() - started
-    return _Answer(prompt, empty if fault else mask, seconds, peak(), fault[:500])
+            return str(error), 0.0
+        except Exception as error:  # whatever a model's code does
+            if segmenters.out_of_memory(error):  # no row: the next run tries the case again
+                raise InputError(
+                    f"Segmenter '{self.record.name}' ran out of memory on {self.opened.device} while it was "
+                    "loaded. Free it and give the same command again; what was finished is kept."
+                ) from None
+            return f"{type(error).__name__}: {error}"[:500], 0.0
+
+    def close(self) -> None:
+        """End its process and let go of what is loaded."""
+        if self.isolated is not None:
+            self.isolated.close()
+        if isinstance(self.opened, Opened):
+            self.opened.close()
+
+
+class _Shared:
+    """What the images of one examination share: references and prompts, read and drawn once."""
+
+    def __init__(self, examination: Examination, run: _Run) -> None:
+        self.examination, self.run = examination, run
+        self.image: Volume | None = None
+        self._references: dict[str, LabelMap] | None = None
+        self._drawn: dict[tuple, Drawn] = {}
+        self._targets: dict[str, dict[str, Runs]] = {}
+        self._truth: dict[str, np.ndarray] = {}
+
+    def references(self) -> Mapping[str, LabelMap]:
+        """Label maps of all images that have one, by modality."""
+        if self._references is None:
+            self._references = {}
+            for case in self.examination.with_reference:
+                self._references[case.modality] = case.read_reference()
+                self.run.hashes.check(case.reference)
+        return self._references
+
+    def drawn(self, case: Case, record: Segmenter) -> Drawn:
+        """First prompts of a case for a segmenter."""
+        taken = taken_plans(record, self.run.settings)
+        key = (case.modality, taken)
+        if key not in self._drawn:
+            self._drawn[key] = plans.drawn_prompts(
+                self.examination, case, taken, self.run.root, hash_of=self.run.hashes, read=self.references
+            )
+        return self._drawn[key]
+
+    def read(self, case: Case) -> tuple[Volume, LabelMap]:
+        """Image and reference of a case, on one grid; the image is kept until the next case."""
+        reference = self.references()[case.modality]
+        if self.image is None:
+            self.image, checked = case.read(reference)
+            self.run.hashes.check(case.image)
+            self._references[case.modality] = reference = checked
+            self._targets, self._truth = {}, {}
+        return self.image, reference
+
+    def targets(self, case: Case) -> dict[str, Runs]:
+        """Runs of each structure of a case's reference."""
+        if case.modality not in self._targets:
+            self._targets = {case.modality: targets_of(self.references()[case.modality], case.structures)}
+        return self._targets[case.modality]
+
+    def truth(self, case: Case) -> np.ndarray:
+        """The reference as a bit-mask volume, as the predictions are kept."""
+        if case.modality not in self._truth:
+            self._truth = {case.modality: _truth(self.references()[case.modality], case)}
+        return self._truth[case.modality]
+
+
+def _scored_case(case: Case, entrant: _Entrant, shared: _Shared, run: _Run) -> pd.DataFrame:
+    """Rows of a case: kept, scored anew, or predicted; a case that cannot be read is failed rows."""
+    started, record = time.perf_counter(), entrant.record
+
+    def absent(status: str, reason: str) -> pd.DataFrame:
+        run.say(record, case, f"{status}. {reason}", started)
+        return _blank_rows(case, record, run.settings, status, reason)
+
+    if case.reference is None:
+        return absent("unavailable", UNSCORED)
+    try:
+        keys = _keys(case, entrant, shared, run)
+        kept = store.Kept(store.case_folder(run.root, record.name, case))
+        reason = entrant.opened.why_not((case.session, case.modality))
+        if reason is not None and not kept.stamp:
+            return absent("unavailable", reason)
+        state = _state(kept, keys, case, entrant, shared, run)
+        if state == "kept":
+            run.say(record, case, "kept", started)
+            return kept.table
+        if state == "scored anew":
+            _rescore(kept, case, run.settings, keys, shared.references()[case.modality])
+            run.say(record, case, state, started)
+            return store.Kept(kept.folder).table
+        if reason is not None:
+            return absent("unavailable", reason)
+        crash = store.crash_of(kept.folder)
+        if crash and not run.limits.retry and not run.limits.isolated:
+            return absent("failed", f"an earlier run crashed here: {crash}; --retry asks again")
+        shared.read(case)
+    except InputError as error:
+        if str(error).startswith("Cannot write"):
+            raise
+        return absent("failed", str(error))
+    segment, base_mb = entrant.call(case, run.limits)
+    if isinstance(segment, str):
+        return absent("unavailable", segment)
+    table = _predict(case, entrant, segment, base_mb, keys, shared, run)
+    word = f"made anew: {kept.damage.removesuffix('.')}" if kept.damage else "scored"
+    run.say(record, case, word, started)
+    return table
+
+
+def _keys(case: Case, entrant: _Entrant, shared: _Shared, run: _Run) -> dict:
+    """The key of a case by its inputs; those of predictions and scores are added when they are known."""
+    key = plans.inputs_key(
+        shared.examination, case, entrant.record, entrant.opened.identity, run.settings, run.hashes
+    )
+    return {"inputs_key": key, "structures": [s.name for s in case.structures]}
+
+
+def _state(kept: store.Kept, keys: dict, case: Case, entrant: _Entrant, shared: _Shared, run: _Run) -> str:
+    """``kept``, ``scored anew`` (the predictions hold, their scores do not) or ``new``; completes `keys`."""
+    stamp = kept.stamp
+    if stamp.get("inputs_key") == keys["inputs_key"]:
+        keys["prediction_key"] = stamp.get("prediction_key", "")
+    elif stamp or isinstance(entrant.opened, Opened):
+        keys["prediction_key"] = plans.prediction_key(
+            case,
+            entrant.record,
+            entrant.opened.identity,
+            shared.drawn(case, entrant.record),
+            run.settings,
+            run.hashes,
+        )
+    else:
+        return "new"
+    keys["score_key"] = plans.score_key(keys["prediction_key"], case, run.settings.tolerances_mm, run.hashes)
+    if not stamp or kept.damage or stamp.get("prediction_key") != keys["prediction_key"]:
+        return "new"
+    if kept.holds_failures() and (run.limits.retry or not kept.ended):
+        return "new"
+    return "kept" if stamp.get("score_key") == keys["score_key"] else "scored anew"
+
+
+def _predict(
+    case: Case, entrant: _Entrant, segment: Segment, base_mb: float, keys: dict, shared: _Shared, run: _Run
+) -> pd.DataFrame:
+    """Ask for all prompts and steps of a case, score them, and write its folder in one move."""
+    record, folder = entrant.record, store.case_folder(run.root, entrant.record.name, case)
+    image, reference = shared.read(case)
+    steps = {p.protocol: p.steps for p in taken_plans(record, run.settings)}
+    tables, given, ended = [], [], False
+    with store.part_of(folder) as part:
+        for (protocol, seed), first in shared.drawn(case, record).items():
+            task = Task(
+                image,
+                reference,
+                shared.targets(case),
+                case.structures,
+                first,
+                steps.get(protocol, 0),
+                protocol,
+                seed,
+                record.structures,
+                base_mb,
+            )
+            for step, answers in enumerate(ask(task, segment)):
+                rows = _rows(case, record, protocol, seed, step, answers)
+                rows["ceiling"] = _ceilings(record, image, reference, case, answers)
+                bits = _bits([a.mask for a in answers])
+                tables.append(
+                    _with_metrics(rows, shared.truth(case), bits, reference.spacing_mm, run.settings)
+                )
+                volume.write_bits(part / store.prediction_file(protocol, seed, step), bits, image.affine)
+                given += [a.prompt for a in answers]
+                ended = ended or any(a.ended for a in answers)
+        stamp = {**keys, **({"ended": True} if ended else {})}
+        return store.write_case(part, folder, _stacked(tables), given, stamp)
+
+
+def _bits(masks: list[Runs]) -> np.ndarray:
+    """Masks as one bit-mask volume: bit b is mask b."""
+    bits = np.zeros(masks[0].shape, metrics.bits_dtype(len(masks)), "F" if masks[0].flipped else "C")
+    for bit, mask in enumerate(masks):
+        mask.into(bits, bit)
+    return bits
+
+
+def _ceilings(
+    record: Segmenter, image: Volume, reference: LabelMap, case: Case, answers: list[Answer]
+) -> list[float]:
+    """DSC of each structure were the network right wherever it looks; NaN where it looks everywhere."""
+    if record.reach is None:
+        return [float("nan")] * len(answers)
+    return [
+        ceiling(record, image, a.prompt, reference.data == s.value)
+        for s, a in zip(case.structures, answers, strict=True)
+    ]
 
 
 def _rows(
-    case: Case, record: Segmenter, protocol: str, seed: int, step: int, answers: list[_Answer]
+    case: Case, record: Segmenter, protocol: str, seed: int, step: int, answers: list[Answer]
 ) -> pd.DataFrame:
     """Key columns, time, memory and fault of one step."""
     return pd.DataFrame(
@@ -420,9 +389,9 @@ def _rows(
     )
 
 
-def _truth(reference: LabelMap, structures: tuple[Structure, ...]) -> np.ndarray:
-    """The reference as a bit-mask volume, as the predictions are kept."""
-    return metrics.label_bits(reference.data, [s.value for s in structures])
+def _truth(reference: LabelMap, case: Case) -> np.ndarray:
+    """A reference as a bit-mask volume, as the predictions are kept."""
+    return metrics.label_bits(reference.data, [s.value for s in case.structures])
 
 
 def _with_metrics(
@@ -449,12 +418,13 @@ def rescore(
     root: str | Path,
     *,
     tolerances_mm: tuple[float, ...] = metrics.TOLERANCES_MM,
-    report: Callable[[str], None] = lambda line: None,
+    report: Report = lambda line: None,
 ) -> pd.DataFrame:
     """Score every prediction that a run has kept, against the cohort's references as they are now.
 
     No segmenter is loaded and nothing is predicted. Rows without a prediction (segmenters that
-    were unavailable, for all images or some) are kept from the run's score table.
+    were unavailable, for all images or some) are kept from the run's score table, and so are those
+    of a case whose files are damaged: the report names it.
 
     Parameters
     ----------
@@ -478,14 +448,25 @@ def rescore(
         If the folder holds no prediction of this cohort, or a file cannot be read.
     """
     root, settings, tables = Path(root), Settings(tolerances_mm=tolerances_mm), []
+    hashes = store.FileHashes(root / "hashes.json")
     names = [p.name for p in sorted(root.glob("cases/*")) if p.is_dir()]
-    for name in names:
-        for case in cohort.cases:
-            folder = runs.case_folder(root, name, case)
-            if (folder / "scores.parquet").is_file():
-                old = scores.read_scores(folder / "scores.parquet").attrs["stamp"]
-                _rescore(folder, case, settings, _score_keys(old["prediction_key"], case, settings))
-                tables.append(scores.read_scores(folder / "scores.parquet"))
+    for case in cohort.cases:
+        reference = None
+        for name in names:
+            kept = store.Kept(store.case_folder(root, name, case))
+            if kept.damage:
+                report(f"{name} {case.name} cannot be scored anew: {kept.damage}")
+            elif kept.stamp:
+                reference = reference or case.read_reference()
+                predicted = kept.stamp["prediction_key"]
+                keys = {
+                    **{k: kept.stamp[k] for k in ("inputs_key", "ended") if k in kept.stamp},
+                    "prediction_key": predicted,
+                    "score_key": plans.score_key(predicted, case, tolerances_mm, hashes),
+                    "structures": [s.name for s in case.structures],
+                }
+                _rescore(kept, case, settings, keys, reference)
+                tables.append(store.Kept(kept.folder).table)
                 report(f"{name} {case.name} scored anew")
     if not tables:
         raise InputError(f"No prediction of cohort {cohort.name} in {root / 'cases'}.")
@@ -494,10 +475,14 @@ def rescore(
         before = scores.read_scores(root / "scores.parquet")
         stamp = before.attrs["stamp"]
         tables.append(_without(before, pd.concat(tables), cohort))
-    stamp |= {"cohort_hash": cohort.hash(), "tolerances_mm": list(tolerances_mm), "metrics": METRICS_VERSION}
+    stamp |= {
+        "cohort_hash": cohort.hash(hashes),
+        "tolerances_mm": list(tolerances_mm),
+        "metrics": plans.METRICS_VERSION,
+    }
+    hashes.keep()
     columns = tables[0].columns
-    kept = [t.reindex(columns=columns) for t in tables if len(t)]
-    return _stamped(pd.concat(kept, ignore_index=True), stamp)
+    return _stamped(_stacked([t.reindex(columns=columns) for t in tables]), stamp)
 
 
 def _without(before: pd.DataFrame, anew: pd.DataFrame, cohort: Cohort) -> pd.DataFrame:
@@ -509,141 +494,70 @@ def _without(before: pd.DataFrame, anew: pd.DataFrame, cohort: Cohort) -> pd.Dat
     return before[kept & ~pd.MultiIndex.from_frame(before[["segmenter", *case]]).isin(done)]
 
 
-def _rescore(folder: Path, case: Case, settings: Settings, keys: dict) -> None:
+def _rescore(kept: store.Kept, case: Case, settings: Settings, keys: dict, reference: LabelMap) -> None:
     """Metrics of one case anew from its predictions on disk."""
-    reference = case.read_reference()
-    truth = _truth(reference, case.structures)
-    old = scores.read_scores(folder / "scores.parquet")
-    keep = [
-        "subject",
-        "session",
-        "modality",
-        "structure",
-        "segmenter",
-        "prompt",
-        "step",
-        "seed",
-        "seconds",
-        "peak_mb",
-        "reason",
-        "note",
-    ]
+    old = kept.table
+    keep = ["subject", "session", "modality", "structure", "segmenter", "prompt", "step", "seed"]
+    keep += ["seconds", "peak_mb", "reason", "note"]
     keep += [c for c in ("coordinates", "ceiling") if c in old]
     order = {s.name: n for n, s in enumerate(case.structures)}
-    places = runs.bit_places(folder, case)
+    places = store.bit_places(kept.folder, case)
     old["reason"] = old["reason"].replace(UNASKED, "")
-    tables = []
+    tables, truth = [], None
     for (protocol, seed, step), rows in old.groupby(["prompt", "seed", "step"]):
         rows = rows[keep].sort_values("structure", key=lambda names: names.map(order))
-        bits = volume.read_bits(folder / runs.prediction_file(protocol, seed, step), on=reference)
+        file = kept.folder / store.prediction_file(protocol, seed, step)
+        if truth is None:
+            reference = volume.onto_grid(reference, store.grid_of(file))
+            truth = _truth(reference, case)
+        bits = volume.read_bits(file, on=reference)
         if places != list(range(len(places))):
             bits = metrics.pack_bits([metrics.unpack_bit(bits, n) for n in places])
         tables.append(_with_metrics(rows, truth, bits, reference.spacing_mm, settings))
-    scores.write_scores(folder / "scores.parquet", pd.concat(tables, ignore_index=True), stamp=keys)
+    stamp = {**keys, "structures": kept.stamp.get("structures", keys["structures"])}
+    store.write_case_scores(kept.folder, _stacked(tables), {**stamp, "files": kept.stamp.get("files", {})})
 
 
 def _blank_rows(case: Case, record: Segmenter, settings: Settings, status: str, reason: str) -> pd.DataFrame:
-    """Rows without numbers, for a segmenter that could not run."""
+    """Rows without numbers, for a case that could not be asked."""
     plan = taken_plans(record, settings)[0]
-    answers = [_Answer(Prompt(s.name), np.zeros(0, bool), fault=reason) for s in case.structures]
+    nothing = Runs(*(np.zeros(0, np.int32) for _ in range(3)), (0, 0, 0), False)
+    answers = [Answer(Prompt(s.name), nothing, fault=reason[:500]) for s in case.structures]
     rows = _rows(case, record, plan.protocol, plan.seeds[0], 0, answers)
     return rows.assign(dice=np.nan, status=status, note="")
 
 
-def _keys(case: Case, record: Segmenter, drawn: dict, settings: Settings) -> dict[str, str]:
-    """Content keys: of the predictions, and of the scores made from them."""
-    steps = {p.protocol: p.steps for p in settings.plans}
-    given = [
-        [protocol, seed, steps.get(protocol, 0), name, prompts.to_record(p)]
-        for (protocol, seed), first in drawn.items()
-        for name, p in first.items()
-    ]
-    corrected = any(steps.values()) and "negative_click" in record.prompts
-    reference = file_hash(case.reference) if corrected else ""
-    prediction = [
-        file_hash(case.image),
-        case.unit,
-        given,
-        record.name,
-        segmenters.identity_of(record),
-        reference,
-        GRID_VERSION,
-    ]
-    return _score_keys(_digest(prediction), case, settings)
+def _refuse_twins(entrants: list[_Entrant]) -> None:
+    """Refuse two segmenters whose records have one name."""
+    seen: dict[str, str] = {}
+    for e in entrants:
+        other = seen.setdefault(e.record.name, e.name)
+        if other != e.name:
+            raise InputError(f"Segmenters {other} and {e.name} have one name. Rename a record.")
 
 
-def _score_keys(prediction_key: str, case: Case, settings: Settings) -> dict[str, str]:
-    """Both content keys, of predictions whose own key is known."""
-    structures = [[s.value, s.name] for s in case.structures]
-    score = [prediction_key, file_hash(case.reference), settings.tolerances_mm, METRICS_VERSION, structures]
-    return {
-        "prediction_key": prediction_key,
-        "score_key": _digest(score),
-        "structures": [name for _, name in structures],  # in the order of the predictions' bits
-    }
-
-
-def _state(folder: Path, keys: dict[str, str]) -> str:
-    """``done``, ``rescore`` (predictions hold, scores do not) or ``new``."""
-    path = folder / "scores.parquet"
-    try:
-        stamp = json.loads(pq.read_schema(path).metadata[b"umdlib"])
-    except (OSError, KeyError, ValueError):
-        return "new"
-    if stamp.get("prediction_key") != keys["prediction_key"]:
-        return "new"
-    rows = pq.read_table(path, columns=["status", "prompt", "seed", "step"]).to_pandas()
-    if rows["status"].eq("failed").any():
-        return "new"
-    kept = rows[["prompt", "seed", "step"]].drop_duplicates().itertuples(index=False)
-    if not all((folder / runs.prediction_file(*row)).is_file() for row in kept):
-        return "new"
-    return "done" if stamp.get("score_key") == keys["score_key"] else "rescore"
-
-
-def _stamp(cohort: Cohort, record: Segmenter, settings: Settings, device: str) -> dict:
+def _stamp(cohort: Cohort, cohort_hash: str, entrants: list[_Entrant], run: _Run) -> dict:
     """Provenance of a score table."""
     return scores.provenance(
         cohort=cohort.name,
-        cohort_hash=cohort.hash(),
-        device=device,
-        tolerances_mm=list(settings.tolerances_mm),
-        metrics=METRICS_VERSION,
-        plans=[asdict(p) for p in settings.plans],
-        segmenters={record.name: segmenters.identity_of(record)},
-        prompts=_digest([weights.sha256(m.__file__) for m in (drawing, depth, scribbles)]),
+        cohort_hash=cohort_hash,
+        device=run.device,
+        tolerances_mm=list(run.settings.tolerances_mm),
+        metrics=plans.METRICS_VERSION,
+        plans=[asdict(p) for p in run.settings.plans],
+        segmenters={e.record.name: e.opened.identity for e in entrants},
+        prompts=plans.drawing_code(),
     )
+
+
+def _stacked(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """Tables one under the other; those without rows say nothing of a column's type."""
+    for table in tables:
+        table.attrs = {}
+    return pd.concat([t for t in tables if len(t)] or tables[:1], ignore_index=True)
 
 
 def _stamped(table: pd.DataFrame, stamp: dict) -> pd.DataFrame:
     table = scores.check_scores(table)
     table.attrs["stamp"] = stamp
     return table
-
-
-def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-@contextmanager
-def _peak_memory() -> Iterator[Callable[[], float]]:
-    """Peak resident memory (or GPU memory where CUDA is in use) of the block, in MB; NaN if unknown."""
-    torch = sys.modules.get("torch")
-    cuda = torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized()
-    if cuda:
-        torch.cuda.reset_peak_memory_stats()
-        yield lambda: torch.cuda.max_memory_allocated() / 1e6
-        return
-    try:
-        Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark (proc(5))
-    except OSError:
-        yield lambda: float("nan")
-        return
-    yield _high_water_mb
-
-
-def _high_water_mb() -> float:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1e3
-    return float("nan")

@@ -234,7 +234,7 @@ def pack_bits(masks: Sequence[np.ndarray]) -> np.ndarray:
         raise InputError(f"{len(masks)} masks to pack. A bit-mask volume holds 1 to 64.")
     from umdlib.kernels import packing
 
-    volume, order = _zeros(masks[0], _bits_dtype(len(masks)))
+    volume, order = _zeros(masks[0], bits_dtype(len(masks)))
     for bit, mask in enumerate(masks):
         if mask.shape != volume.shape:
             raise InputError(f"Mask {bit} has shape {mask.shape}. Must be {volume.shape}.")
@@ -266,7 +266,7 @@ def label_bits(label_map: np.ndarray, values: Sequence[int]) -> np.ndarray:
 
     values = _checked_values(values, 1, 65535, "label value")
     label_map = _as_labels(label_map)
-    lookup = np.zeros(65536, _bits_dtype(len(values)))
+    lookup = np.zeros(65536, bits_dtype(len(values)))
     lookup[values] = 1 << np.arange(len(values), dtype=np.uint64)
     volume, order = _zeros(label_map, lookup.dtype)
     packing.translate(label_map.ravel(order), lookup, volume.ravel(order))
@@ -279,8 +279,14 @@ def _zeros(like: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, str]:
     return np.zeros(like.shape, dtype, order), order
 
 
-def _bits_dtype(count: int) -> np.dtype:
-    """Smallest unsigned type with `count` bits."""
+def bits_dtype(count: int) -> np.dtype:
+    """Smallest unsigned type with `count` bits.
+
+    Raises
+    ------
+    InputError
+        More than 64.
+    """
     if count > 64:
         raise InputError(
             f"{count} structures do not fit in one volume of 64 bits. Take a part of them, e.g. by "

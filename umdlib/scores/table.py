@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import platform
@@ -39,6 +40,9 @@ _NUMBERS = (
 )
 
 _STAMP = b"umdlib"
+
+# before the hash of a file's own bytes
+_MARK = b"umdlib-sha256:"
 
 
 def surface_dice_column(tolerance_mm: float) -> str:
@@ -142,11 +146,11 @@ def write_scores(path: str | Path, table: pd.DataFrame, *, stamp: dict | None = 
     table = check_scores(table, source=str(path))
     arrow = pa.Table.from_pandas(table, preserve_index=False)
     stamp = {"schema": SCHEMA_VERSION, **(stamp or {})}
-    arrow = arrow.replace_schema_metadata(
-        {**(arrow.schema.metadata or {}), _STAMP: json.dumps(stamp, sort_keys=True).encode()}
-    )
+    own = {_STAMP: json.dumps(stamp, sort_keys=True).encode(), b"umdlib_check": _MARK + b"0" * 64}
+    arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), **own})
     with replaced(path) as part:
         pq.write_table(arrow, part)
+        _sign(part)
 
 
 def read_scores(path: str | Path) -> pd.DataFrame:
@@ -155,16 +159,19 @@ def read_scores(path: str | Path) -> pd.DataFrame:
     Raises
     ------
     InputError
-        A missing or foreign file, another schema version, and as `check_scores`.
+        A missing, damaged or foreign file, another schema version, and as `check_scores`.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"Score table {path} does not exist. `umdlib score` makes one.")
     try:
-        arrow = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError) as error:
+        content = path.read_bytes()
+        if not _is_whole(content):
+            raise InputError(f"Score table {path} is damaged: it is not what was written. Make it anew.")
+        arrow = pq.read_table(pa.BufferReader(content))
+        stamp = json.loads((arrow.schema.metadata or {}).get(_STAMP, b"{}"))
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(f"File {path} is no Parquet table: {error}.") from None
-    stamp = json.loads((arrow.schema.metadata or {}).get(_STAMP, b"{}"))
     if stamp.get("schema") != SCHEMA_VERSION:
         raise InputError(
             f"Score table {path} has schema version {stamp.get('schema')}. "
@@ -175,11 +182,31 @@ def read_scores(path: str | Path) -> pd.DataFrame:
     return table
 
 
+def _sign(path: Path) -> None:
+    """Write the hash of a file's bytes, with zeros in the hash's place, to that place."""
+    content = path.read_bytes()
+    place = content.rfind(_MARK) + len(_MARK)
+    with open(path, "r+b") as file:
+        file.seek(place)
+        file.write(hashlib.sha256(content).hexdigest().encode())
+
+
+def _is_whole(content: bytes) -> bool:
+    """Whether a file's bytes are those that `_sign` has seen; one that was never signed passes."""
+    place = content.rfind(_MARK)
+    if place < 0:
+        return True
+    start = place + len(_MARK)
+    plain = content[:start] + b"0" * 64 + content[start + 64 :]
+    return hashlib.sha256(plain).hexdigest().encode() == content[start : start + 64]
+
+
 def add_cases(path: str | Path, table: pd.DataFrame) -> None:
     """Write a stamped table to `path`, with the rows that the table there has of other cases.
 
     Those are kept where segmenters, settings, prompts and cohort are the same; otherwise the table
-    there is out of date. Several processes may add cases to one table: each waits for the other.
+    there is out of date. A case that has numbers there and none in `table` keeps its numbers.
+    Several processes may add cases to one table: each waits for the other.
 
     Raises
     ------
@@ -197,7 +224,7 @@ def add_cases(path: str | Path, table: pd.DataFrame) -> None:
 
 
 def _with_other_cases(table: pd.DataFrame, path: str | Path) -> pd.DataFrame:
-    """A table and the rows of an earlier one, at `path`, of cases that it does not hold.
+    """A table and the rows of an earlier one, at `path`, of cases of which it holds no number.
 
     Only of the same segmenters, settings, prompts and cohort.
     """
@@ -209,8 +236,12 @@ def _with_other_cases(table: pd.DataFrame, path: str | Path) -> pd.DataFrame:
     if any(earlier.attrs["stamp"].get(k) != given.get(k) for k in same):
         return table
     case = ["subject", "session", "modality"]
-    scored = pd.MultiIndex.from_frame(table[case])
-    others = earlier[~pd.MultiIndex.from_frame(earlier[case]).isin(scored)]
+    numbered = [pd.MultiIndex.from_frame(t.loc[t["dice"].notna(), case]) for t in (table, earlier)]
+    where = [pd.MultiIndex.from_frame(t[case]) for t in (table, earlier)]
+    # a number is not replaced by an absence
+    lost = where[0].isin(numbered[1]) & ~where[0].isin(numbered[0])
+    table = table[~lost]
+    others = earlier[~where[1].isin(where[0][~lost])]
     both = check_scores(pd.concat([table, others], ignore_index=True)) if len(others) else table
     both.attrs["stamp"] = stamp
     return both

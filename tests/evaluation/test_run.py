@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 
 from umdlib import segmenters
@@ -18,7 +19,8 @@ from umdlib.cohort.manifest import read_cohort
 from umdlib.errors import InputError
 from umdlib.evaluation import run as benchmark
 from umdlib.evaluation import store as runs
-from umdlib.evaluation.run import Plan, Settings
+from umdlib.evaluation.plans import Plan, Settings
+from umdlib.files import owner
 from umdlib.images.geometry import nearest_voxel
 from umdlib.images.volume import LabelMap, write_label_map
 from umdlib.scores import table as scores
@@ -398,19 +400,30 @@ def test_a_structure_that_only_pet_has_is_not_asked_and_no_failure(make_cohort, 
     )
 
 
-def test_the_half_written_folder_of_a_living_process_is_left_alone(make_cohort, register, tmp_path):
+def test_half_written_folders_are_removed_only_of_processes_known_to_be_dead(make_cohort, register, tmp_path):
     cohort = read_cohort(make_cohort(1))
     folder = runs.case_folder(tmp_path, "counting", cohort.cases[0])
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
-        living, dead = (
-            folder.with_name(f".{folder.name}.{benchmark._HOST}.{pid}.part") for pid in (other.pid, 999999999)
-        )
-        elsewhere = folder.with_name(f".{folder.name}.other-host.999999999.part")
-        for part in (living, dead, elsewhere):
+        here = owner()
+        started = psutil.Process(other.pid).create_time()
+        owners = {
+            "living": {**here, "pid": other.pid, "started": started},
+            "dead": {**here, "pid": 999999999},
+            "successor": {**here, "pid": other.pid, "started": started - 100},
+            "other-host": {**here, "host": "elsewhere", "pid": 999999999},
+            "other-boot": {**here, "boot": "another", "pid": 999999999},
+            "other-container": {**here, "pids": "pid:[1]", "pid": 999999999},
+            "unsigned": None,
+        }
+        parts = {name: folder.with_name(f".{folder.name}.{name}.1.part") for name in owners}
+        for name, part in parts.items():
             part.mkdir(parents=True)
+            if owners[name]:
+                (part / "owner.json").write_text(json.dumps(owners[name]))
         benchmark.score_cohort(cohort, register(Counting()), tmp_path, settings=ONE)
         other.communicate(b"\n")
-    assert living.is_dir() and elsewhere.is_dir() and not dead.exists()
+    gone = {name for name, part in parts.items() if not part.exists()}
+    assert gone == {"dead", "successor"}
 
 
 def test_a_case_whose_prediction_is_gone_is_predicted_again(make_cohort, register, tmp_path):
@@ -540,12 +553,12 @@ def test_a_case_stays_where_the_new_one_cannot_take_its_place(tmp_path):
     folder.mkdir()
     (folder / "scores.parquet").write_text("old")
     with pytest.raises(FileNotFoundError):
-        benchmark._put(tmp_path / ".case.host.1.part", folder)
+        runs._put(tmp_path / ".case.host.1.part", folder)
     assert (folder / "scores.parquet").read_text() == "old"
     part = tmp_path / ".case.host.2.part"
     part.mkdir()
     (part / "scores.parquet").write_text("new")
-    benchmark._put(part, folder)
+    runs._put(part, folder)
     assert (folder / "scores.parquet").read_text() == "new"
     assert [p.name for p in tmp_path.iterdir()] == ["case"]
 
@@ -577,5 +590,5 @@ def test_predictions_of_another_grid_are_not_scored_anew(make_cohort, register, 
     moved = reference.affine.copy()
     moved[0, 3] += 5
     write_label_map(case.reference, LabelMap(reference.data, moved))
-    with pytest.raises(InputError, match="not on the grid of .* a corner lies 5 mm apart"):
+    with pytest.raises(InputError, match="Grid of .* differs from its reference .*apart"):
         benchmark.rescore(cohort, tmp_path)
