@@ -238,14 +238,62 @@ def _signed(value: float) -> str:
     return f"{value:+.3f}".replace("-", "−")
 
 
-def doors(session: str) -> str:
+def doors() -> str:
     """Four links of the landing page, as MyST Markdown."""
-    name = labels.session(session).title
     return (
         ":::{div} umd-ways umd-doors\n"
-        f"- [**Read** what {name} shows](modality_gap_{session}.ipynb)\n"
+        "- [**Read** what we found: five figures](findings.ipynb)\n"
         "- [**Explore** every case: filter, sort, open](cases.ipynb)\n"
         "- [**Check** what the papers printed](published_audit.ipynb)\n"
         "- [**Run** it: your images, your model](your_own.ipynb)\n"
         ":::"
     )
+
+
+def verdict_figure() -> Axes:
+    """How many sentences of either paper hold on its own tables: one bar per paper."""
+    claims = published.evaluate(published.ALL_CLAIMS)
+    counts = claims.groupby(["paper", "verdict"], sort=False).size().unstack(fill_value=0)
+    counts = counts[counts.sum().sort_values(ascending=False).index]
+    ax = style.axes(None, figsize=(7.2, 1.3 + 0.55 * len(counts)))
+    left = pd.Series(0, index=counts.index)
+    for colour, (verdict, part) in zip(VERDICT_COLOURS, counts.items(), strict=False):
+        bars = ax.barh(range(len(counts)), part, left=left, color=colour, height=0.6, label=verdict)
+        ax.bar_label(bars, [str(n) if n else "" for n in part], label_type="center", fontsize=9.5)
+        left = left + part
+    style.rows_down(ax, counts.index)
+    ax.set_xlabel("sentences")
+    style.legend_below(ax)
+    return ax
+
+
+# Most frequent verdict first.
+VERDICT_COLOURS = ("#9ecae1", "#fdae6b", "#d9d9d9", "#bcbddc", "#c7e9c0")
+
+
+def training_figure(scores: pd.DataFrame, session: str, *, metric: str = "dice") -> Axes:
+    """Mean score of the three trainings of one network on either image, one line per training."""
+    structural = labels.session(session).structural
+    ax = style.axes(None, figsize=(5.6, 3.6))
+    rows = scores[scores["session"].eq(session) & scores["step"].eq(0) & scores[metric].notna()]
+    looks = zip(TRAINED.items(), ("#332288", "#666666", "#cc79a7"), ("o", "s", "D"), strict=True)
+    for (name, words), colour, marker in looks:
+        own = rows[rows["segmenter"].eq(name)]
+        by_subject = own.groupby(["modality", "subject"])[metric].mean()  # a subject counts once
+        means = [by_subject[m].mean() for m in (structural, "PET") if m in by_subject]
+        if len(means) == 2:
+            ax.plot([0, 1], means, marker=marker, color=colour, label=words.removeprefix("when "))
+    if not ax.lines:
+        return style.nothing(ax)
+    ax.set_xticks([0, 1], [f"tested on {structural}", "tested on PET"])
+    ax.set_xlim(-0.3, 1.3)
+    ax.set_ylim(0, 1)
+    ax.set_ylabel("mean DSC over subjects")
+    style.legend_below(ax, columns=1)
+    return ax
+
+
+def by_structure(scores: pd.DataFrame, session: str, segmenter: str) -> pd.DataFrame:
+    """The comparison of one segmenter in every structure."""
+    rows = scores[scores["session"].eq(session) & scores["segmenter"].eq(segmenter)]
+    return comparison.compare(rows)

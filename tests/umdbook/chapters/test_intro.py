@@ -76,3 +76,21 @@ def test_the_loss_is_called_learned_only_where_the_network_trained_on_pet_has_no
 
 def test_without_a_pair_the_page_says_so():
     assert intro.measured_words(pd.DataFrame(), "petct", simulated=True) == intro.NOTHING
+
+
+def test_every_verdict_has_a_bar_and_they_add_up_to_all_sentences():
+    from umdlib import published
+
+    ax = intro.verdict_figure()
+    assert len(ax.containers) == len(set(published.evaluate(published.ALL_CLAIMS)["verdict"]))
+    assert sum(b.get_width() for b in ax.patches) == len(published.ALL_CLAIMS)
+
+
+def test_a_training_is_a_line_between_the_means_of_its_subjects():
+    scores = table(clicknet_structural=-0.4, clicknet_pet=0.1, a=0.0)
+    (first, second) = intro.training_figure(scores, "petct").lines
+    own = scores[scores["segmenter"].eq("clicknet_structural")]
+    means = own.groupby("modality")["dice"].mean()
+    assert first.get_ydata() == pytest.approx([means["CT"], means["PET"]])
+    assert second.get_label() == "trained on PET"
+    assert not intro.training_figure(table(a=0.0), "petct").lines
