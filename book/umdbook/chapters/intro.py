@@ -118,7 +118,7 @@ def _pairs(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
         return pd.DataFrame(columns=["structure", "subject", "difference"])
 
 
-def picture(cohort, scores: pd.DataFrame, root: str, shown: Example):
+def picture(cohort, scores: pd.DataFrame, root: str, shown: Example, *, name: str = "landing"):
     """Viewer of the example, with its prediction on both images."""
     pair = next(p for p in cohort.pairs(shown.session) if p[0].subject == shown.subject)
     organ = cohort.structure(shown.structure).title
@@ -129,7 +129,7 @@ def picture(cohort, scores: pd.DataFrame, root: str, shown: Example):
         segmenters=[shown.segmenter],
         structure=shown.structure,
         overlay="difference",
-        name="landing",
+        name=name,
         titles={shown.segmenter: title(shown.segmenter)},
         caption=f"{organ} of {shown.subject} (median change), {title(shown.segmenter)}, after one click "
         f"(ring) at the same place in both images: agreement grey, missed blue, added orange.",
@@ -296,4 +296,4 @@ def training_figure(scores: pd.DataFrame, session: str, *, metric: str = "dice")
 def by_structure(scores: pd.DataFrame, session: str, segmenter: str) -> pd.DataFrame:
     """The comparison of one segmenter in every structure."""
     rows = scores[scores["session"].eq(session) & scores["segmenter"].eq(segmenter)]
-    return comparison.compare(rows)
+    return comparison.compare(rows.assign(segmenter=title(segmenter)))
