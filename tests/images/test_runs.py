@@ -48,6 +48,17 @@ def test_of_equal_components_and_depths_the_first_in_c_order_counts():
     assert runs_of(bar).deepest_voxel((1, 1, 1)) == (4, 5, 4)
 
 
+@pytest.mark.parametrize("order", "FC")
+def test_rows_may_run_across_those_in_memory(order):
+    rng = np.random.default_rng(1)
+    mask = np.zeros((120, 70, 90), bool, order)
+    mask[20:100, 9:60, 30:80] = rng.random((80, 51, 50)) < 0.4
+    along, across = runs_of(mask, flipped=order == "F"), runs_of(mask, flipped=order == "C")
+    assert along.size == across.size == mask.sum()
+    assert np.array_equal(across.mask(), mask)
+    assert runs_of(mask & False, flipped=order == "C").size == 0
+
+
 def test_an_empty_mask_has_no_box_and_no_voxel():
     runs = runs_of(np.zeros((5, 6, 7), bool))
     assert runs.size == 0 and runs.box() is None and runs.deepest_voxel((1, 1, 1)) is None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from umdlib.images.masks import Box
+from umdlib.images.masks import Box, bounding_boxes
 
 IJK = tuple[int, int, int]
 
@@ -148,6 +148,9 @@ def runs_of(volume: np.ndarray, value: int = 1, *, flipped: bool | None = None, 
     volume = volume.view(np.uint8) if volume.dtype == bool else volume
     if flipped is None:
         flipped = bool(volume.flags.f_contiguous and not volume.flags.c_contiguous)
+    other_way = volume.flags.c_contiguous if flipped else volume.flags.f_contiguous
+    if box is None and other_way and not (volume.flags.c_contiguous and volume.flags.f_contiguous):
+        return _runs_across(volume, value, flipped)
     flat, shape = surfaces.flat_rows(volume, flipped)
     box = box or tuple(slice(0, n) for n in volume.shape)
     ends = np.array([[s.start, s.stop - 1] for s in (box[::-1] if flipped else box)], np.int64)
@@ -158,6 +161,21 @@ def runs_of(volume: np.ndarray, value: int = 1, *, flipped: bool | None = None, 
         if count <= room:
             return Runs(*(p[:count].copy() for p in parts), volume.shape, flipped)
         room = count
+
+
+def _runs_across(volume: np.ndarray, value: int, flipped: bool) -> Runs:
+    """Runs across the rows in which a volume lies: only what holds the value is copied the other way."""
+    (box,) = bounding_boxes(volume, [value])
+    if box is None:
+        return Runs(*(np.zeros(0, np.int32) for _ in range(3)), volume.shape, flipped)
+    part = np.ascontiguousarray(volume[box])
+    found = runs_of(part, value, flipped=flipped, box=tuple(slice(0, n) for n in part.shape))
+    z, y = np.divmod(found.rows, found.memory_shape[1])
+    low = [s.start for s in (box[::-1] if flipped else box)]
+    width = volume.shape[1]
+    rows = ((z + low[0]) * width + y + low[1]).astype(np.int32)
+    first, stop = (ends + np.int32(low[2]) for ends in (found.first, found.stop))
+    return Runs(rows, first, stop, volume.shape, flipped)
 
 
 @functools.lru_cache(maxsize=8)
