@@ -1,4 +1,4 @@
-"""One isotropic RAS patch of a volume and the way back, on TorchIO's grids."""
+"""Isotropic RAS grids of a volume, cubes of them, and the way back of a mask."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import nibabel as nib
 import numpy as np
-from scipy import ndimage
 
 from umdlib.images import geometry
-from umdlib.images.volume import Volume
+from umdlib.images.volume import LabelMap, Volume
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,33 @@ def isotropic_ras(image: Volume, spacing_mm: float) -> Grid:
     affine[:3, :3] = image.affine[:3, :3] / old * spacing_mm
     centre = geometry.to_world(image.affine, (np.array(image.shape) - 1) / 2)
     affine[:3, 3] = centre - affine[:3, :3] @ ((shape - 1) / 2)
+    return _canonical(affine, shape)
+
+
+def torchio_ras(image: Volume | LabelMap, spacing_mm: float) -> Grid:
+    """The grid of `isotropic_ras` to the last bit of TorchIO and ITK, from spacings as they are stored.
+
+    What lies exactly between two voxels falls to one or the other by that bit.
+    """
+    affine = np.asarray(image.affine, float)
+    old = np.sqrt(np.sum(affine[:3, :3] * affine[:3, :3], axis=0))
+    direction, origin = _LPS[:, None] * (affine[:3, :3] / old), _LPS * affine[:3, 3]
+    last = origin
+    for axis in range(3):  # in ITK's order of sums
+        last = last + direction[:, axis] * old[axis] * (image.shape[axis] - 1)
+    shape = np.where(np.array(image.shape) == 1, 1, np.floor(np.array(image.shape) * old / spacing_mm))
+    shape = np.maximum(shape, 1).astype(int)
+    new = np.eye(4)
+    new[:3, :3] = _LPS[:, None] * (direction * spacing_mm)
+    new[:3, 3] = _LPS * ((last + origin) / 2 - direction @ ((shape - 1) / 2 * spacing_mm))
+    return _canonical(new, shape)
+
+
+_LPS = np.array([-1.0, -1.0, 1.0])  # ITK's axes in the world's
+
+
+def _canonical(affine: np.ndarray, shape: np.ndarray) -> Grid:
+    """The same voxels with axes permuted and flipped to come closest to RAS."""
     turn = nib.orientations.io_orientation(affine)
     turned = tuple(int(shape[np.flatnonzero(turn[:, 0] == axis)[0]]) for axis in range(3))
     return Grid(turned, affine @ nib.orientations.inv_ornt_aff(turn, tuple(shape)))
@@ -61,31 +87,6 @@ def centred_start(low: np.ndarray, high: np.ndarray, size: int) -> np.ndarray:
     return np.floor(np.where(odd, centre - 0.5, centre) - size / 2).astype(int)
 
 
-def pull(image: Volume, grid: Grid, target: Grid, start: np.ndarray) -> np.ndarray:
-    """(N, N, N) float32: linear interpolation in `target`, 0 outside `grid`.
-
-    Whole numbers stay whole (cut towards 0), as ITK keeps the type of the file.
-    """
-    inside = [
-        slice(max(-s, 0), min(n - s, t)) for s, n, t in zip(start, grid.shape, target.shape, strict=True)
-    ]
-    values = np.zeros(target.shape, np.float32)
-    size = tuple(max(s.stop - s.start, 0) for s in inside)
-    if 0 in size:
-        return values
-    first = geometry.to_world(target.affine, [s.start for s in inside])
-    mapping = np.linalg.inv(image.affine)
-    matrix = mapping[:3, :3] @ target.affine[:3, :3]
-    offset = geometry.to_voxel(image.affine, first)
-    part = ndimage.affine_transform(
-        np.asarray(image.data, np.float64), matrix, offset, size, order=1, mode="nearest"
-    )
-    if np.issubdtype(image.data.dtype, np.integer):
-        part = np.trunc(part)
-    values[tuple(inside)] = part
-    return values
-
-
 def push(mask: np.ndarray, source: Grid, image: Volume) -> np.ndarray:
     """Boolean mask on the image's grid: at each of its voxels the nearest one of the patch."""
     out = np.zeros(image.shape, bool)
@@ -94,19 +95,45 @@ def push(mask: np.ndarray, source: Grid, image: Volume) -> np.ndarray:
         return out
     axes = [np.arange(low, high) for low, high in box]
     matrix = np.linalg.inv(source.affine) @ image.affine
-    index = [
-        matrix[a, 0] * axes[0][:, None, None]
-        + matrix[a, 1] * axes[1][None, :, None]
-        + matrix[a, 2] * axes[2][None, None, :]
-        + matrix[a, 3]
-        for a in range(3)
-    ]
-    nearest = [np.floor(i + 0.5).astype(np.int32) for i in index]
-    valid = np.logical_and.reduce([(n >= 0) & (n < s) for n, s in zip(nearest, mask.shape, strict=True)])
-    part = np.zeros(valid.shape, bool)
-    part[valid] = mask[tuple(n[valid] for n in nearest)]
+    lines = _lines(matrix, axes)
+    if lines is not None:
+        part = _along_lines(mask, *lines)
+    else:
+        index = [
+            matrix[a, 0] * axes[0][:, None, None]
+            + matrix[a, 1] * axes[1][None, :, None]
+            + matrix[a, 2] * axes[2][None, None, :]
+            + matrix[a, 3]
+            for a in range(3)
+        ]
+        nearest = [np.floor(i + 0.5).astype(np.int32) for i in index]
+        valid = np.logical_and.reduce([(n >= 0) & (n < s) for n, s in zip(nearest, mask.shape, strict=True)])
+        part = np.zeros(valid.shape, bool)
+        part[valid] = mask[tuple(n[valid] for n in nearest)]
     out[tuple(slice(low, high) for low, high in box)] = part
     return out
+
+
+def _lines(matrix: np.ndarray, axes: list[np.ndarray]) -> tuple[list[int], list[np.ndarray]] | None:
+    """Where the grids' axes are parallel: the mask's axis along each of the image's, and its indices."""
+    mixed = matrix[:3, :3] != 0
+    if (mixed.sum(axis=0) != 1).any() or (mixed.sum(axis=1) != 1).any():
+        return None
+    own = [int(np.flatnonzero(mixed[:, axis])[0]) for axis in range(3)]
+    places = [
+        np.floor(matrix[a, axis] * line + matrix[a, 3] + 0.5).astype(np.int32)
+        for axis, (a, line) in enumerate(zip(own, axes, strict=True))
+    ]
+    return own, places
+
+
+def _along_lines(mask: np.ndarray, own: list[int], places: list[np.ndarray]) -> np.ndarray:
+    """Boolean array: the mask's voxels at an index for each line of each axis, False outside."""
+    turned = mask.transpose(own)
+    inside = [(p >= 0) & (p < n) for p, n in zip(places, turned.shape, strict=True)]
+    part = np.zeros(tuple(map(len, places)), bool)
+    part[np.ix_(*inside)] = turned[np.ix_(*(p[i] for p, i in zip(places, inside, strict=True)))]
+    return part
 
 
 def _reach(source: Grid, image: Volume) -> list[tuple[int, int]] | None:

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from umdlib.images import geometry
-from umdlib.images.grids import centred_start, isotropic_ras
+from umdlib.images.grids import centred_start, torchio_ras
 from umdlib.images.masks import Box as VoxelBox
 from umdlib.images.volume import LabelMap
 from umdlib.prompts.prompt import Box, Click, Cube, Prompt, box_of
@@ -39,7 +39,7 @@ def official_cube(reference: LabelMap, box: VoxelBox, value: int, side_mm: float
     The label is taken to a RAS grid of 1.5 mm by the nearest voxel; the cube's centre is that of the
     box around it there, half a voxel lower where the cube's faces would cut voxels.
     """
-    grid = isotropic_ras(reference, GRID_MM)
+    grid = torchio_ras(reference, GRID_MM)
     matrix = np.linalg.inv(reference.affine) @ grid.affine
     own_axis = np.argmax(np.abs(matrix[:3, :3]), axis=1)  # the grid's axis along each of the image's
     taken, kept = [], []

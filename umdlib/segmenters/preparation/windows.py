@@ -9,7 +9,7 @@ import numpy as np
 
 from umdlib.errors import InputError
 from umdlib.images import geometry
-from umdlib.images.grids import Grid, centred_start, isotropic_ras, window
+from umdlib.images.grids import Grid, centred_start, torchio_ras, window
 from umdlib.images.masks import deepest_voxel
 from umdlib.images.volume import Volume
 from umdlib.prompts.prompt import Cube, Prompt
@@ -82,7 +82,7 @@ def reach(image: Volume, prompt: Prompt, wanted: np.ndarray, *, spacing_mm: floa
     spacing_mm, size
         Of the system's grid, and of its cubes in voxels.
     """
-    grid = isotropic_ras(image, spacing_mm)
+    grid = torchio_ras(image, spacing_mm)
     label = wanted.astype(np.uint8)
 
     def right(start: IJK, clicks: Clicks) -> np.ndarray:

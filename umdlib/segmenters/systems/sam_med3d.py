@@ -9,11 +9,11 @@ from functools import partial
 import numpy as np
 
 from umdlib.errors import InputError
-from umdlib.images.grids import Grid, isotropic_ras, pull, push, window
+from umdlib.images.grids import Grid, torchio_ras
 from umdlib.images.volume import Volume
 from umdlib.prompts.prompt import Prompt
 from umdlib.segmenters.contract import Segment, Segmenter, Weights
-from umdlib.segmenters.preparation import network, windows
+from umdlib.segmenters.preparation import network, torchio_grids, windows
 from umdlib.weights import reading as weights
 
 SPACING_MM = 1.5
@@ -32,6 +32,7 @@ class SamMed3D:
         self._net = net.to(device).eval()
         self._device, self._name, self._size = device, name, size
         self._data: np.ndarray | None = None
+        self._even: np.ndarray | None = None
         self._cubes: OrderedDict[windows.IJK, object] = OrderedDict()
         self._rounds: OrderedDict[tuple, object] = OrderedDict()
 
@@ -40,7 +41,7 @@ class SamMed3D:
         if self._data is not image.data:
             self.relieve()
             self._data = image.data
-        grid = isotropic_ras(image, SPACING_MM)
+        grid = torchio_ras(image, SPACING_MM)
 
         asked = []
 
@@ -55,14 +56,14 @@ class SamMed3D:
             return self._decoded(embedding, start, clicks, image.name)
 
         found = windows.answered(image, grid, prompt, self._size, answer)
-        return push(found.mask, found.grid(grid), image)
+        return torchio_grids.restored(found.mask, found.grid(grid), image)
 
     def relieve(self) -> bool:
         """Forget the encoded cubes; False where there is none."""
         had = bool(self._cubes)
         self._cubes.clear()
         self._rounds.clear()
-        self._data = None
+        self._data = self._even = None
         return had
 
     def _encoded(self, image: Volume, grid: Grid, start: windows.IJK):
@@ -70,8 +71,9 @@ class SamMed3D:
         import torch
 
         if start not in self._cubes:
-            first = np.array(start)
-            patch = standardised(pull(image, grid, window(grid, first, self._size), first), image.name)
+            if self._even is None:
+                self._even = torchio_grids.resampled(image, grid)
+            patch = standardised(torchio_grids.cut(self._even, start, self._size), image.name)
             with torch.inference_mode():
                 tensor = torch.from_numpy(patch)[None, None].to(self._device)
                 self._cubes[start] = self._net.image_encoder(tensor)
@@ -173,7 +175,7 @@ _COMMON = {
     "version": "2",
     "prompts": frozenset({"click", "negative_click"}),
     "settings": {"spacing_mm": SPACING_MM, "size": SIZE, "crop": "first click, or as the protocol says"},
-    "packages": ("medim", "torch"),
+    "packages": ("medim", "torch", "torchio"),
     "extra": "sam_med3d",
     "native": "protocol official_crop_192mm: a cube around the reference's box, random voxels of the "
     "reference, then of the error, in it. The official script also lets later labels overwrite earlier ones, "
@@ -186,6 +188,7 @@ TURBO_FILE = Weights(
     file="sam_med3d_turbo.pth",
     where="Hugging Face blueyo0/SAM-Med3D",
     licence="Apache-2.0",
+    sha256="899a46d04d3b70f723282ceb489149373558bf0aaba389a346f5ab57da5cdd3c",
     repo="blueyo0/SAM-Med3D",
 )
 SAM_MED3D = Segmenter(
