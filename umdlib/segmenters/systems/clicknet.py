@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
 
-from umdlib.errors import InputError
-from umdlib.images import geometry
 from umdlib.images.grids import Grid, isotropic_ras
 from umdlib.images.volume import Volume
 from umdlib.networks.inputs import SPACING_MM, on_grid
-from umdlib.prompts.prompt import Click, Prompt
+from umdlib.prompts.prompt import Prompt
 from umdlib.segmenters.contract import Segment, Segmenter, Weights
 from umdlib.segmenters.preparation import network
+from umdlib.segmenters.preparation.carded import loader, own
+from umdlib.segmenters.preparation.working_grid import prompted, restored
 from umdlib.weights import card
-from umdlib.weights import reading as weights
 
 WINDOW = 32  # voxels: the edge of a training patch
 GROW = 16  # voxels by which a window first grows where the mask reaches its face; it doubles
@@ -47,7 +44,7 @@ class ClickNet:
     def __call__(self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None) -> np.ndarray:
         """Boolean mask (I, J, K); positive clicks are needed, negative ones are taken."""
         grid = self._encoded(image)
-        given, before = asked(prompt, previous, image, grid)
+        given, before = prompted(prompt, previous, image, grid)
         return restored(*self._decoded(given, before, image.name), grid, image)
 
     def _encoded(self, image: Volume) -> Grid:
@@ -90,41 +87,6 @@ class ClickNet:
             (low, high), grow = wider, 2 * grow
 
 
-def asked(
-    prompt: Prompt, previous: np.ndarray | None, image: Volume, grid: Grid
-) -> tuple[np.ndarray, np.ndarray]:
-    """Clicks (N, 4), see `places`, and the previous mask (0 or 1, float32) on the working grid.
-
-    Raises
-    ------
-    InputError
-        No click is positive, or one lies outside the image.
-    """
-    given = np.array([places(c, image, grid) for c in prompt.clicks], np.float32).reshape(-1, 4)
-    if not (given[:, 3] > 0.5).any():
-        raise InputError(f"The prompt for '{prompt.structure}' holds no positive click.")
-    if previous is None:
-        return given, np.zeros(grid.shape, np.float32)
-    before = geometry.resample(previous.astype(np.uint8), image.affine, grid.affine, grid.shape, order=0)
-    return given, before.astype(np.float32)
-
-
-def places(click: Click, image: Volume, grid: Grid) -> tuple[float, float, float, float]:
-    """Voxel of the working grid that is nearest to a click, and its sign.
-
-    Raises
-    ------
-    InputError
-        The click lies outside the image.
-    """
-    if geometry.nearest_voxel(image.affine, click.xyz_mm, image.shape) is None:
-        point = tuple(round(float(v), 2) for v in click.xyz_mm)
-        raise InputError(f"The click at {point} mm lies outside {image.name} {image.shape}.")
-    ijk = np.floor(geometry.to_voxel(grid.affine, click.xyz_mm) + 0.5)
-    ijk = np.clip(ijk, 0, np.array(grid.shape) - 1)
-    return (*map(float, ijk), float(click.positive))
-
-
 def window(points: np.ndarray, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """First and last-but-one voxel of the window around points (N, 3), aligned, in the grid.
 
@@ -158,43 +120,6 @@ def grown(
         if high[axis] < shape[axis] and planes[-1].any():
             high[axis], more = min(high[axis] + by, shape[axis]), True
     return (low, high) if more else None
-
-
-def restored(logits: np.ndarray, low: np.ndarray, grid: Grid, image: Volume) -> np.ndarray:
-    """Boolean mask on the image's grid: logits interpolated linearly, above 0."""
-    out = np.zeros(image.shape, bool)
-    found = np.argwhere(logits > 0)
-    if not len(found):
-        return out
-    corners = np.array(np.meshgrid(*zip(found.min(0) - 1, found.max(0) + 1, strict=True)))
-    world = geometry.to_world(grid.affine, corners.reshape(3, -1).T + low)
-    ijk = geometry.to_voxel(image.affine, world)
-    first = np.maximum(np.floor(ijk.min(0)).astype(int), 0)
-    last = np.minimum(np.ceil(ijk.max(0)).astype(int) + 1, image.shape)
-    if (last <= first).any():
-        return out
-    mapping = np.linalg.inv(grid.affine) @ image.affine
-    offset = geometry.to_voxel(grid.affine, geometry.to_world(image.affine, first)) - low
-    part = ndimage.affine_transform(
-        logits, mapping[:3, :3], offset, tuple(last - first), order=1, mode="nearest"
-    )
-    out[tuple(slice(a, b) for a, b in zip(first, last, strict=True))] = part > 0
-    return out
-
-
-def loader(
-    name: str, segment: Callable[..., Segment], folder: Path = card.FOLDER
-) -> Callable[[str], Segment]:
-    """`load` of a trained network by its card; `segment` puts the network behind the contract."""
-
-    def load(device: str = "cpu") -> Segment:
-        from umdlib.networks.build import build
-
-        net = build(card.read(name, folder=folder).architecture)
-        weights.fill(net, card.read_state(name, folder=folder), name)
-        return segment(net, device, name=name)
-
-    return load
 
 
 def tiny() -> Segment:
@@ -256,15 +181,6 @@ def trained(path: str | Path) -> Segmenter:
         As `umdlib.weights.card.own` does.
     """
     return own(path, "clicknet", "ClickNet", _record)
-
-
-def own(path: str | Path, prefix: str, kind: str, record: Callable[..., Segmenter]) -> Segmenter:
-    """Record of a user's own network by its card; see `umdlib.weights.card.own`."""
-    known, item = card.own(path, prefix, kind)
-    title = f"{known.title} (seed {known.settings.get('seed', '?')})"
-    folder = Path(path).expanduser().resolve().parent
-    made = record(known.name, title, known.data["modalities"], item, folder)
-    return replace(made, summary="A promptable network of your own training.")
 
 
 def _released(trained_on: str, modalities: tuple[str, ...]) -> Segmenter:

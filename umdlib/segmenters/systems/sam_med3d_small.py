@@ -15,7 +15,8 @@ from umdlib.networks.inputs import OUTSIDE, SPACING_MM, cut, on_grid
 from umdlib.prompts.prompt import Cube, Prompt
 from umdlib.segmenters.contract import Segment, Segmenter, Weights
 from umdlib.segmenters.preparation import network
-from umdlib.segmenters.systems.clicknet import asked, loader, own, restored
+from umdlib.segmenters.preparation.carded import loader, own
+from umdlib.segmenters.preparation.working_grid import prompted, restored
 from umdlib.weights import card
 
 SIZE = 24  # voxels along the edge of a cube, as `umdlib.networks.sam_med3d` has by default
@@ -41,7 +42,7 @@ class SamMed3DSmall:
         import torch
 
         grid = self._on_grid(image)
-        given, before = asked(prompt, previous, image, grid)
+        given, before = prompted(prompt, previous, image, grid)
         size = self._net.size
         low, inside = cube(given, size)
         with torch.inference_mode():
@@ -114,7 +115,7 @@ def beyond(mask: np.ndarray, image: Volume, grid: Grid, low: np.ndarray, size: i
 def _reach(image: Volume, prompt: Prompt, wanted: np.ndarray) -> np.ndarray:
     """Boolean (I, J, K): voxels in a cube of the first clicks or of those up to any later one."""
     grid = isotropic_ras(image, SPACING_MM)
-    given, _ = asked(prompt, None, image, grid)
+    given, _ = prompted(prompt, None, image, grid)
     seen = np.zeros(image.shape, bool)
     for count in range(1, len(given) + 1):
         if given[:count, 3].max() > 0.5:
