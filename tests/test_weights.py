@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.server
 import threading
 import zipfile
@@ -12,6 +13,7 @@ import pytest
 from umdlib import segmenters
 from umdlib.errors import InputError
 from umdlib.segmenters import inventory
+from umdlib.segmenters.systems import sam_med3d
 from umdlib.weights import convert as inert
 from umdlib.weights import reading as weights
 from umdlib.weights.record import Weights
@@ -206,9 +208,9 @@ def test_a_broken_download_goes_on_where_it_stopped(folder):
         thread.start()
         url = f"http://127.0.0.1:{server.server_port}/net.pth"
         with pytest.raises(InputError, match=r"the same command goes on|The same command goes on"):
-            weights.download(url, folder / "net.pth", timeout_s=5)
+            weights.download(Weights("net.pth", "here", "CC0", url=url), folder / "net.pth", timeout_s=5)
         assert not (folder / "net.pth").exists()
-        weights.download(url, folder / "net.pth", timeout_s=5)
+        weights.download(Weights("net.pth", "here", "CC0", url=url), folder / "net.pth", timeout_s=5)
         server.shutdown()
         thread.join()
     assert asked == [0, 5000]
@@ -230,6 +232,51 @@ def test_the_list_names_every_file_and_its_licence(folder):
 def test_weights_that_cannot_be_fetched_say_where_they_are(folder):
     with pytest.raises(InputError, match="by hand from the Google Drive folder"):
         inventory.fetch("medsam", say=lambda line: None)
+
+
+def test_the_hub_is_asked_for_the_pinned_revision_and_its_file_moved_to_its_place(folder, monkeypatch):
+    hub = pytest.importorskip("huggingface_hub")
+    asked = []
+
+    def fetched(repo, name, *, revision, local_dir, etag_timeout):
+        asked.append((repo, name, revision))
+        local_dir.mkdir(parents=True)
+        (local_dir / "model.pt").write_bytes(b"tensors")
+        return str(local_dir / "model.pt")
+
+    monkeypatch.setattr(hub, "hf_hub_download", fetched)
+    item = Weights("a/net.pth", "hub", "CC0", repo="who/what", remote="model.pt", revision="abc123")
+    weights.download(item, folder / "a" / "net.pth")
+    assert asked == [("who/what", "model.pt", "abc123")]
+    assert (folder / "a" / "net.pth").read_bytes() == b"tensors"
+    monkeypatch.setattr(hub, "hf_hub_download", lambda *a, **k: (_ for _ in ()).throw(OSError("401 login")))
+    with pytest.raises(InputError, match=r"Cannot fetch who/what \(model.pt, abc123\): 401 login"):
+        weights.download(item, folder / "b.pth")
+
+
+def test_one_file_under_two_names_is_refused(folder):
+    for name in ("sam_med3d_turbo.pth", "seganypet_v1.pth"):
+        (folder / name).write_bytes(b"the same tensors")
+    items = [Weights(n, "attic", "CC0") for n in ("sam_med3d_turbo.pth", "seganypet_v1.pth")]
+    weights.verified(items[0], "x")
+    with pytest.raises(InputError, match="seganypet_v1.pth are the same file as sam_med3d_turbo.pth"):
+        weights.verified(items[1], "x")
+
+
+def test_the_published_hash_of_another_system_is_refused_under_this_name(folder, monkeypatch):
+    (folder / "seganypet_v1.pth").write_bytes(b"turbo")
+    monkeypatch.setattr(weights, "sha256", lambda path: sam_med3d.TURBO_FILE.sha256)
+    with pytest.raises(InputError, match="are sam_med3d_turbo.pth of 'sam_med3d_turbo' by their hash"):
+        inventory.check_text("seganypet_v1")
+
+
+def test_a_published_md5_is_compared(folder):
+    (folder / "net.pth").write_bytes(b"abcd")
+    good = hashlib.md5(b"abcd").hexdigest()
+    assert weights.verified(Weights("net.pth", "attic", "CC0", md5=good), "x") == folder / "net.pth"
+    (folder / "other.pth").write_bytes(b"efgh")
+    with pytest.raises(InputError, match="do not have the published md5"):
+        weights.verified(Weights("other.pth", "attic", "CC0", md5=good), "x")
 
 
 def test_a_converted_file_takes_the_place_of_the_refused_one(folder):
@@ -277,7 +324,7 @@ def test_a_download_that_was_whole_already_is_kept(folder):
         url = f"http://127.0.0.1:{server.server_port}/net.pth"
         for part in (content, b"y" * 999):  # whole; and longer than the file: another file's
             (folder / "net.pth.part").write_bytes(part)
-            weights.download(url, folder / "net.pth", timeout_s=5)
+            weights.download(Weights("net.pth", "here", "CC0", url=url), folder / "net.pth", timeout_s=5)
             assert (folder / "net.pth").read_bytes() == content
         server.shutdown()
         thread.join()

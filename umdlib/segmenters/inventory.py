@@ -80,17 +80,30 @@ def check_text(segmenter: str | None = None, *, accept: str | None = None) -> st
         for item in registry.get(name).weights:
             if weights.path_of(item).is_file():
                 digest = weights.sha256(weights.verified(item, name))
+                _check_owner(item.file, digest)
                 published = item.sha256 and not weights.converted(item)
                 source = "published hash" if published else "hash of its first use"
                 lines.append(f"{name:18} {weights._key(item)}  {digest[:16]}…  as its {source}")
     return "\n".join(lines) or f"No weight file is in {weights.folder()}."
 
 
-def fetch(segmenter: str, *, say=print) -> list[Path]:
-    """`umdlib weights fetch NAME`: download a segmenter's files from Hugging Face.
+def _check_owner(file: str, digest: str) -> None:
+    """Refuse a file whose hash was published for another name."""
+    for name in registry.names():
+        for item in registry.get(name).weights:
+            if item.sha256 == digest and item.file != file:
+                raise InputError(
+                    f"Weights {weights.folder() / file} are {item.file} of '{name}' by their hash. "
+                    "Fetch the file that belongs here."
+                )
 
-    Only on demand. A broken download goes on where it stopped (a ``.part`` file beside it); a
-    finished one must have the announced size, and its published hash where there is one.
+
+def fetch(segmenter: str, *, say=print) -> list[Path]:
+    """`umdlib weights fetch NAME`: download a segmenter's files.
+
+    Only on demand. A broken download goes on where it stopped; a finished one must have the published
+    size and hash where there are any. ``HF_ENDPOINT`` names a mirror of the Hugging Face Hub,
+    ``HF_TOKEN`` opens what needs a login.
 
     Raises
     ------
@@ -103,12 +116,11 @@ def fetch(segmenter: str, *, say=print) -> list[Path]:
         path = weights.path_of(item)
         if path.exists():
             say(f"{path} is here.")
-        elif not item.repo:
+        elif not (item.repo or item.url):
             raise InputError(f"{item.file} has to be fetched by hand from {item.where} to {path}.")
         else:
-            url = f"https://huggingface.co/{item.repo}/resolve/main/{item.remote or item.file}"
-            say(f"{url}\n  to {path}; licence: {item.licence}")
-            weights.download(url, path)
+            say(f"{item.url or item.repo}\n  to {path}; licence: {item.licence}")
+            weights.download(item, path)
         weights.verified(item, segmenter)
         paths.append(path)
     return paths

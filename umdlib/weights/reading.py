@@ -93,8 +93,13 @@ def missing(item: Weights, segmenter: str) -> str | None:
 
 def sha256(path: str | Path) -> str:
     """Hash of a file, in hexadecimal."""
+    return _digest(path, "sha256")
+
+
+def _digest(path: str | Path, kind: str) -> str:
+    """Hash of a kind that `hashlib` knows."""
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, kind).hexdigest()
 
 
 def verified(item: Weights, segmenter: str) -> Path:
@@ -114,6 +119,7 @@ def verified(item: Weights, segmenter: str) -> Path:
     actual = sha256(path)
     expected = known_hash(item)
     if expected is None:
+        _check_first(item, path, actual)
         _record(_key(item), actual)
     elif expected != actual:
         source = "recorded at first use" if converted(item) or not item.sha256 else "published"
@@ -122,6 +128,19 @@ def verified(item: Weights, segmenter: str) -> Path:
             f"Remove the file and fetch it again, or 'umdlib weights check --accept {_key(item)}'."
         )
     return path
+
+
+def _check_first(item: Weights, path: Path, actual: str) -> None:
+    """Refuse a file at its first use that is another system's, or has not its published MD5."""
+    if item.md5 and not converted(item) and _digest(path, "md5") != item.md5:
+        raise InputError(
+            f"Weights {path} do not have the published md5 {item.md5[:12]}…. Remove the file and fetch it again."
+        )
+    if item.condition is not None or Path(item.file).is_absolute():
+        return  # a training of one's own may lie in two places
+    others = (k for k, v in _recorded().items() if v == actual and not Path(k).is_absolute())
+    if (other := next(others, None)) is not None:
+        raise InputError(f"Weights {path} are the same file as {other}. Fetch the one that belongs here.")
 
 
 def known_hash(item: Weights) -> str | None:
@@ -270,16 +289,45 @@ def _record(file: str, digest: str) -> None:
         part.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", "utf-8")
 
 
-def download(url: str, path: Path, *, timeout_s: float = 60.0) -> None:
-    """Fetch a file, going on from its ``.part`` where the server allows it."""
-    part = path.with_name(path.name + ".part")
+def download(item: Weights, path: Path, *, timeout_s: float = 60.0) -> None:
+    """Fetch a file to `path` from its direct address, else from the Hugging Face Hub.
+
+    A broken download goes on where it stopped. ``HF_ENDPOINT`` and ``HF_TOKEN`` are honoured.
+
+    Raises
+    ------
+    InputError
+        The network, the server or the folder fails.
+    """
+    source = item.url or f"{item.repo} ({item.remote or item.file}, {item.revision})"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        expected = _received(url, part, timeout_s)
-    except OSError as error:
+        if item.url:
+            _from_url(item.url, path, timeout_s)
+        else:
+            _from_hub(item, path, timeout_s)
+    except OSError as error:  # those of the hub are, too
         raise InputError(
-            f"Cannot fetch {url}: {error}. What came so far is kept; the same command goes on."
+            f"Cannot fetch {source}: {error}. What came so far is kept; the same command goes on."
         ) from None
+
+
+def _from_hub(item: Weights, path: Path, timeout_s: float) -> None:
+    """A file of a repository on the Hugging Face Hub."""
+    try:
+        from huggingface_hub import hf_hub_download
+    except ImportError:
+        raise InputError("Fetching weights needs huggingface_hub: pip install 'umdlib[models]'.") from None
+    parts = folder() / ".parts" / item.repo.replace("/", "+")
+    name = item.remote or item.file
+    got = hf_hub_download(item.repo, name, revision=item.revision, local_dir=parts, etag_timeout=timeout_s)
+    os.replace(got, path)
+
+
+def _from_url(url: str, path: Path, timeout_s: float) -> None:
+    """A file at an address; what came of it lies in a ``.part`` file beside it."""
+    part = path.with_name(path.name + ".part")
+    expected = _received(url, part, timeout_s)
     if expected is not None and part.stat().st_size != expected:
         raise InputError(
             f"{url} broke off after {part.stat().st_size} of {expected} bytes. The same command goes on."

@@ -15,7 +15,8 @@ from umdlib.segmenters.preparation import network, slices
 from umdlib.weights import reading as files
 
 SIDE = 1024
-KEEP = 64  # encoded slices kept, 4 MB each
+KEEP = 512  # encoded slices kept, 4 MB each: a whole body's
+BATCH = 8  # slices encoded together on a GPU
 
 
 @dataclass(frozen=True)
@@ -33,31 +34,34 @@ class SliceSam:
     def __init__(self, net, device: str, *, name: str, medical: bool) -> None:
         self._net = net.to(device).eval()
         self._device, self._name, self._medical = device, name, medical
-        self._memory = slices.Memory(self._encode, keep=KEEP)
+        self._memory = slices.Memory(self._encode, keep=KEEP, batch=1 if device == "cpu" else BATCH)
 
     def __call__(self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None) -> np.ndarray:
         """Boolean mask (I, J, K), slice by slice."""
         stack = self._memory.stack(image)
         parts = _parts(image, prompt, stack)
+        codes = self._memory.each(z for z, _, _ in parts)
         return slices.paint(
             stack,
-            ((z, self._decode(self._memory.encoded(z), points, box, image.name)) for z, points, box in parts),
+            (
+                (z, self._decode(code, points, box, image.name))
+                for (z, points, box), (_, code) in zip(parts, codes, strict=True)
+            ),
         )
 
     def relieve(self) -> bool:
         """Keep one encoded slice at a time; False where that is so already."""
         return self._memory.relieve()
 
-    def _encode(self, picture: np.ndarray) -> Encoded:
-        """Image embedding of one slice."""
+    def _encode(self, pictures: list[np.ndarray]) -> list[Encoded]:
+        """Image embeddings of slices."""
         import torch
 
-        tensor, inner = (medical_input if self._medical else natural_input)(
-            picture, self._net.image_encoder.img_size
-        )
+        make = medical_input if self._medical else natural_input
+        tensors, inner = zip(*(make(p, self._net.image_encoder.img_size) for p in pictures), strict=True)
         with torch.inference_mode():
-            embedding = self._net.image_encoder(tensor.to(self._device))
-        return Encoded(embedding, picture.shape, inner)
+            codes = self._net.image_encoder(torch.cat(tensors).to(self._device))
+        return [Encoded(codes[n : n + 1], p.shape, inner[n]) for n, p in enumerate(pictures)]
 
     def _decode(self, encoded: Encoded, points, box, image: str) -> np.ndarray:
         """(H, W) boolean mask of one slice's points or box (x0, y0, x1, y1)."""
@@ -254,10 +258,9 @@ _COMMON = {
 }
 
 
-def _sam(letter: str, file: str, size: str, where: str) -> Segmenter:
+def _sam(letter: str, item: Weights, size: str) -> Segmenter:
     """Record of one of SAM's three sizes."""
     name = f"sam_vit_{letter}"
-    item = Weights(file=file, where=where, licence="Apache-2.0")
     return Segmenter(
         name=name,
         title=f"SAM ViT-{letter.upper()}",
@@ -277,9 +280,25 @@ def _sam(letter: str, file: str, size: str, where: str) -> Segmenter:
     )
 
 
-SAM_B = _sam("b", "sam_vit_b_01ec64.pth", "94 M", "dl.fbaipublicfiles.com/segment_anything")
-SAM_L = _sam("l", "sam_vit_l_0b3195.pth", "312 M", "dl.fbaipublicfiles.com/segment_anything")
-SAM_H = _sam("h", "sam_vit_h_4b8939.pth", "641 M", "dl.fbaipublicfiles.com/segment_anything")
+ADDRESS = "https://dl.fbaipublicfiles.com/segment_anything/"
+
+
+def _file(name: str, size: int, sha256: str) -> Weights:
+    """One of SAM's files."""
+    where = "the address in facebookresearch/segment-anything's README"
+    return Weights(name, where, "Apache-2.0", size=size, sha256=sha256, url=ADDRESS + name)
+
+
+FILE_B = _file(
+    "sam_vit_b_01ec64.pth", 375042383, "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912"
+)
+FILE_L = _file(
+    "sam_vit_l_0b3195.pth", 1249524607, "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622"
+)
+FILE_H = _file(
+    "sam_vit_h_4b8939.pth", 2564550879, "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e"
+)
+SAM_B, SAM_L, SAM_H = _sam("b", FILE_B, "94 M"), _sam("l", FILE_L, "312 M"), _sam("h", FILE_H, "641 M")
 MEDSAM_FILE = Weights(
     file="medsam_vit_b.pth",
     where="the Google Drive folder named in bowang-lab/MedSAM's README",
