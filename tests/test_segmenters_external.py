@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -94,7 +97,7 @@ def test_a_workers_mask_comes_back_on_the_image_grid(made, image):
         ({"affine": "np.eye(4)"}, "Mask of 'demo' is not on the grid of phantom: a corner lies"),
         ({"matched": 0.25}, "loaded 25.0% of its checkpoint. Must be all"),
         ({"log": False}, "wrote no log.json"),
-        ({"value": 3}, "Label value 3 in .* is no structure"),
+        ({"value": 3}, "Label value 3 in .* is not a structure"),
         ({"more": "raise SystemError('CUDA is needed')"}, r"ended with status 1 after .*\n.*CUDA is needed"),
         (
             {"more": "print('a key is missing', file=sys.stderr)", "word": "failed"},
@@ -159,7 +162,7 @@ def test_the_job_holds_the_click_and_no_reference(image):
 
 
 def test_a_box_is_the_voxels_it_covers(image):
-    prompt = inside(clicks=(), box=box_of(AFFINE, (2, 3, 4), (3, 4, 5)))
+    prompt = Prompt("kidney_left", box=box_of(AFFINE, (2, 3, 4), (3, 4, 5)))
     job = external.job_of(image, prompt, file="i.nii.gz", texts={"kidney_left": None})
     assert job["box"] == {"first": [2, 3, 4], "last": [3, 4, 5]}
 
@@ -170,6 +173,15 @@ def test_the_environment_is_made_from_a_pinned_list(name, tmp_path, monkeypatch)
     clone, checkout, *_ = external.commands(name)
     assert clone[-2].startswith("https://github.com/")
     assert len(checkout[-1]) >= 7
+    monkeypatch.setattr(external, "_uv", lambda: "/somewhere/uv")
+    *_, venv, install = external.commands(name, checkout=tmp_path)
+    assert venv[:4] == ["/somewhere/uv", "venv", "--python", "3.10"]
+    monkeypatch.setattr(external, "_uv", lambda: None)
+    *_, venv, install = external.commands(name, checkout=tmp_path)
+    assert venv[0] == "python3.10"
+    pinned = [line for line in Path(install[-1]).read_text().splitlines() if not line.startswith("#")]
+    assert all("==" in line for line in pinned)
+    assert any(line.startswith("nvidia-cuda-runtime-cu12==12") for line in pinned)  # has kernels for sm_90
     assert not segmenters.availability(name).ok
     with pytest.raises(InputError, match=r"is no checkout of .*: it holds no "):
         external.make(name, checkout=tmp_path, say=lambda line: None)
@@ -212,6 +224,22 @@ def test_workers_need_nothing_of_this_package():
         code = f"import ast, sys; print([n for n in ast.walk(ast.parse(open({script.__file__!r}).read()))"
         code += " if isinstance(n, (ast.Import, ast.ImportFrom)) and 'umdlib' in ast.unparse(n)])"
         assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_segvol_prepares_an_image_once(tmp_path, monkeypatch, image):
+    """The demo's preprocessing is counted; another image in the same file is prepared anew."""
+    prepared = []
+    demo = ModuleType("data_process.demo_data_process")
+    demo.process_ct_gt = lambda *given: prepared.append(given) or {"number": len(prepared)}
+    monkeypatch.setitem(sys.modules, "data_process", ModuleType("data_process"))
+    monkeypatch.setitem(sys.modules, "data_process.demo_data_process", demo)
+    worker, file = segvol.SegVolWorker(tmp_path), tmp_path / "image.nii.gz"
+    job, settings = {"image": str(file)}, SimpleNamespace(spatial_size=(4, 6, 5))
+    for data, number in ((image.data, 1), (image.data, 1), (image.data[::-1], 2)):
+        nib.save(nib.Nifti1Image(data, image.affine), file) if number != len(prepared) else None
+        item = worker._prepared(job, tmp_path, nib.load(file), settings)
+        assert item["number"] == number
+    assert len(prepared) == 2
 
 
 def shown_by_the_demo(shape, window):

@@ -8,6 +8,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 import weakref
@@ -39,16 +40,25 @@ def environment(name: str) -> Path:
 def commands(name: str, *, checkout: str | Path | None = None, python: str | None = None) -> list[list[str]]:
     """What makes a system's environment: checkout at its commit, virtual environment, packages.
 
-    A `checkout` of one's own is taken as it is. The package list is pinned
-    (``pinned/NAME.txt``); `python` is its interpreter, by default the one the list names.
+    A `checkout` of one's own is taken as it is. The package list is pinned to the last package
+    (``pinned/NAME.txt``). `python` is its interpreter; by default uv finds one of the version that
+    the list names, or fetches it; without uv, one of that name is taken.
     """
     pinned = _pins(name)
     home = environment(name)
+    place, packages = str(home / "venv"), str(_data(f"{name}.txt"))
     own = str(home / "venv" / "bin" / "python")
-    made = [
-        [python or pinned["python"], "-m", "venv", str(home / "venv")],
-        [own, "-m", "pip", "install", "-r", str(_data(f"{name}.txt"))],
-    ]
+    uv = _uv()
+    if uv is not None and python is None:
+        made = [
+            [uv, "venv", "--python", pinned["python"].removeprefix("python"), place],
+            [uv, "pip", "install", "--python", own, "-r", packages],
+        ]
+    else:
+        made = [
+            [python or pinned["python"], "-m", "venv", place],
+            [own, "-m", "pip", "install", "-r", packages],
+        ]
     if checkout is not None:
         return made
     there = str(home / "checkout")
@@ -57,6 +67,13 @@ def commands(name: str, *, checkout: str | Path | None = None, python: str | Non
         ["git", "-C", there, "checkout", "--detach", pinned["commit"]],
         *made,
     ]
+
+
+def _uv() -> str | None:
+    """The program uv, beside this Python or on the path; None where it is not here."""
+    return shutil.which(
+        "uv", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    )
 
 
 def make(
@@ -447,8 +464,8 @@ SEGVOL = Segmenter(
     "to 32 x 256 x 256.",
     load=_loader("segvol", {"model": SEGVOL_FILE}),
     prompts=frozenset({"click", "negative_click", "box", "text"}),
-    version="2",
-    settings={"worker": "2", "zoom_in": True, "overlap": 0.5},
+    version="3",
+    settings={"worker": "3", "zoom_in": True, "overlap": 0.5},
     weights=(SEGVOL_FILE,),
     modalities=("CT",),
     paper="arXiv:2311.13385",
@@ -469,7 +486,9 @@ SAT_FILE = Weights(
 )
 SAT_TEXT_FILE = Weights(
     file="sat/text_encoder.pth",
-    where="Hugging Face zzh99/SAT, Pro/ (it belongs to SAT_Pro.pth)",
+    where="Hugging Face zzh99/SAT, Pro/ (it belongs to SAT_Pro.pth); the official code also loads "
+    "FremyCompany/BioLORD-2023-C from there at its start, or from a copy of that repository in the "
+    "folder sat/biolord",
     licence="none in the repository",
     repo="zzh99/SAT",
     remote="Pro/text_encoder.pth",
@@ -485,14 +504,15 @@ SAT = Segmenter(
         takes_text=True,
     ),
     prompts=frozenset({"text", "class"}),
-    version="2",
-    settings={"worker": "2", "patches": "288 x 288 x 96"},
+    version="3",
+    settings={"worker": "3", "patches": "288 x 288 x 96"},
     weights=(SAT_FILE, SAT_TEXT_FILE),
     paper="arXiv:2312.17183",
     code_licence="none in the repository",
     trained_on="22,176 scans: 7,473 CT, 13,678 MR, 1,025 PET (tumours only; no organ on PET)",
     native="the same; its script writes masks with an identity affine on the processed grid",
     grid="1 x 1 x 3 mm, RAS, cropped to the positive, patches of 288 x 288 x 96",
-    users="a wrong checkpoint runs and fails silently (zhaoziheng/SAT#26)",
+    users="a wrong checkpoint runs and fails silently (zhaoziheng/SAT#26); its README asks for 34 GB of GPU "
+    "memory; two float32 volumes per structure in memory: 18 GB for a field of 700 mm",
     external=True,
 )

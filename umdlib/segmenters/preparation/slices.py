@@ -137,10 +137,20 @@ def grown(record: Segmenter) -> Segmenter:
 
 
 class Memory:
-    """The last pictures encoded of one image; forgotten when another image comes."""
+    """The pictures encoded of one image; forgotten when another image comes.
 
-    def __init__(self, encode: Callable[[np.ndarray], Any], *, keep: int) -> None:
-        self._encode, self._keep = encode, keep
+    Parameters
+    ----------
+    encode
+        Makes the codes of a list of pictures, one each, in order.
+    keep
+        Most codes kept.
+    batch
+        Pictures that are encoded together.
+    """
+
+    def __init__(self, encode: Callable[[list[np.ndarray]], list[Any]], *, keep: int, batch: int = 1) -> None:
+        self._encode, self._keep, self._batch = encode, keep, batch
         self._data: np.ndarray | None = None
         self._stack: Stack | None = None
         self._seen: OrderedDict[int, Any] = OrderedDict()
@@ -157,17 +167,30 @@ class Memory:
         """Forget what was encoded and keep one slice at a time from now on; False if it does so."""
         had_more = self._keep > 1
         self._seen.clear()
-        self._keep = 1
+        self._keep = self._batch = 1
         return had_more
 
+    def each(self, slices: Iterable[int]) -> Iterator[tuple[int, Any]]:
+        """Each slice with its code, in the order given; every structure of a slice shares it."""
+        ahead = list(slices)
+        for n, z in enumerate(ahead):
+            if z not in self._seen:
+                absent = dict.fromkeys(s for s in ahead[n:] if s not in self._seen)
+                self._fill(list(absent)[: min(self._batch, self._keep)])
+            self._seen.move_to_end(z)
+            yield z, self._seen[z]
+
     def encoded(self, z: int) -> Any:
-        """What the encoder made of slice `z`; every structure of the slice shares it."""
-        if z not in self._seen:
-            self._seen[z] = self._encode(self._stack.data[z])
-        self._seen.move_to_end(z)
+        """What the encoder made of slice `z`."""
+        ((_, code),) = self.each([z])
+        return code
+
+    def _fill(self, slices: list[int]) -> None:
+        """Encode slices that are not here; the oldest beyond `keep` are forgotten."""
+        codes = self._encode([self._stack.data[z] for z in slices])
+        self._seen.update(zip(slices, codes, strict=True))
         while len(self._seen) > self._keep:
             self._seen.popitem(last=False)
-        return self._seen[z]
 
 
 def paint(stack: Stack, parts: Iterable[tuple[int, np.ndarray]]) -> np.ndarray:

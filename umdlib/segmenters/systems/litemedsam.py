@@ -14,7 +14,7 @@ from umdlib.weights import reading as weights
 
 SIDE = 256
 SHIFT = 3  # pixels by which the official script enlarges a neighbour slice's box
-KEEP = 96  # encoded slices kept, 4 MB each
+KEEP = 512  # encoded slices kept, 4 MB each: a whole body's
 
 FILE = Weights(
     file="asset/lite_medsam.pth",
@@ -123,13 +123,17 @@ class LiteMedSAM:
         """Keep one encoded slice at a time; False where that is so already."""
         return self._memory.relieve()
 
-    def _encode(self, picture: np.ndarray) -> Encoded:
-        """Image embedding of one slice."""
+    def _encode(self, pictures: list[np.ndarray]) -> list[Encoded]:
+        """Image embeddings of slices, one at a time."""
         import torch
 
-        tensor, inner = tensor_of(picture)
+        codes = []
         with torch.inference_mode():
-            return Encoded(self._net.image_encoder(tensor.to(self._device)), picture.shape, inner)
+            for picture in pictures:
+                tensor, inner = tensor_of(picture)
+                code = self._net.image_encoder(tensor.to(self._device))
+                codes.append(Encoded(code, picture.shape, inner))
+        return codes
 
     def _decode(self, encoded: Encoded, box: np.ndarray) -> np.ndarray:
         """(H, W) boolean mask of one box."""

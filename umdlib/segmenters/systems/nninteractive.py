@@ -137,9 +137,9 @@ def tiny_session(*, autozoom: bool = False):
     return random_session(tiny_plans(), autozoom=autozoom)
 
 
-def random_session(made: dict, *, autozoom: bool = False):
+def random_session(made: dict, *, autozoom: bool = False, device: str = "cpu"):
     """The package's session around a network of the plans' only configuration, with random weights."""
-    session = _session("cpu", autozoom=autozoom)
+    session = _session(device, autozoom=autozoom)
     from nnInteractive.interaction.point import PointInteraction_stub
     from nnInteractive.trainer.nnInteractiveTrainer import nnInteractiveTrainer_stub
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
@@ -159,7 +159,7 @@ def random_session(made: dict, *, autozoom: bool = False):
             "preferred_scribble_thickness": [2, 2, 2],
             "interaction_decay": 0.9,
             "pad_mode_data": "constant",
-            "network": net.eval(),
+            "network": net.to(device).eval(),
             "plans_manager": plans,
             "configuration_manager": configuration,
             "dataset_json": dataset,

@@ -42,7 +42,7 @@ CLASSES: dict[str, tuple[int, ...]] = {
 
 
 class Vista3D:
-    """The network with the last image it has prepared."""
+    """The network with the last image it has prepared, and the masks of all classes in it."""
 
     def __init__(self, net, device: str, *, by: str, side: int = SIDE) -> None:
         self._net = network.guard(net.to(device).eval(), "vista3d")
@@ -50,7 +50,8 @@ class Vista3D:
         self._data: np.ndarray | None = None
         self._ready = None
         self._spaced: Grid | None = None
-        self._stitch: str | None = None  # where windows are put together; None: on the device
+        self._masks: dict[str, np.ndarray] = {}  # packed bits on the prepared grid
+        self._lean = False  # windows put together in the machine's memory, one structure at a time
 
     def __call__(self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None) -> np.ndarray:
         """Boolean mask (I, J, K)."""
@@ -59,18 +60,31 @@ class Vista3D:
         ready = self._prepared(image)
         kind = torch.device(self._device).type
         with torch.inference_mode(), torch.autocast(kind, enabled=kind == "cuda"):
-            logits = (
-                self._by_class(ready, prompt.structure)
-                if self._by == "class"
-                else self._by_points(ready, image, prompt)
-            )
-        mask = network.numpy_mask(torch.as_tensor(logits) > 0)
+            if self._by == "class":
+                mask = self._of_class(ready, prompt.structure)
+            else:
+                mask = network.numpy_mask(self._by_points(ready, image, prompt) > 0)
         return home(mask, np.asarray(ready.affine.cpu(), float), self._spaced, image)
 
     def relieve(self) -> bool:
-        """Put windows together in the machine's memory; False where that is so already."""
-        had_more, self._stitch = self._stitch is None, "cpu"
+        """Prepare and put together in the machine's memory; False where that is so already."""
+        had_more, self._lean = not self._lean, True
+        self._data, self._ready = None, None
         return had_more
+
+    def _of_class(self, ready, structure: str) -> np.ndarray:
+        """Boolean mask (X, Y, Z) of a structure; all are predicted together when the first is asked."""
+        shape = tuple(ready.shape[1:])
+        if structure not in self._masks:
+            wanted = (structure,) if self._lean else tuple(CLASSES)
+            logits = self._by_class(ready, [c for name in wanted for c in CLASSES[name]])
+            first = 0
+            for name in wanted:
+                part = logits[first : first + len(CLASSES[name])]
+                self._masks[name] = np.packbits(network.numpy_mask(part.amax(0) > 0))
+                first += len(CLASSES[name])
+        bits = np.unpackbits(self._masks[structure], count=int(np.prod(shape)))
+        return bits.astype(bool).reshape(shape)
 
     def _prepared(self, image: Volume):
         """MetaTensor (1, X, Y, Z) on the bundle's grid, made once per image."""
@@ -78,26 +92,29 @@ class Vista3D:
 
         if self._data is not image.data:
             tensor = MetaTensor(np.ascontiguousarray(image.data, np.float32)[None], affine=image.affine)
+            if not self._lean:  # as the bundle: resampled where the network is
+                tensor = tensor.to(self._device)
             spaced, rest = _preparation()
             even = spaced({"image": tensor})
             self._spaced = Grid(tuple(even["image"].shape[1:]), np.array(even["image"].affine.tolist()))
             self._ready = rest(even)["image"].to(self._device)
+            self._masks.clear()
             self._data = image.data
         return self._ready
 
-    def _by_class(self, ready, structure: str):
-        """Largest logit (X, Y, Z) over the classes that stand for a structure."""
+    def _by_class(self, ready, classes: list[int]):
+        """Logits (N, X, Y, Z) of classes, each window encoded once."""
         import torch
         from monai.inferers import SlidingWindowInfererAdapt
 
-        ids = torch.tensor(CLASSES[structure], device=self._device)[:, None]
+        ids = torch.tensor(classes, device=self._device)[:, None]
         window = SlidingWindowInfererAdapt(
             roi_size=(self._side,) * 3,
             sw_batch_size=1,
             with_coord=True,
             overlap=OVERLAP,
             padding_mode="replicate",  # since bundle 0.5.7: what lies beyond is like the edge
-            device=self._stitch,
+            device="cpu" if self._lean else None,
         )
         logits = window(
             ready[None],
@@ -111,7 +128,7 @@ class Vista3D:
             labels=None,
             label_set=None,
         )
-        return logits[0].amax(0)
+        return logits[0]
 
     def _by_points(self, ready, image: Volume, prompt: Prompt):
         """Logits (X, Y, Z) of the components that hold a positive point; NaN far from points."""
@@ -231,11 +248,11 @@ def _tiny(by: str):
 
 FILE = Weights(
     file="vista3d/model.pt",
-    where="Hugging Face MONAI/vista3d, models/model.pt (the MONAI bundle's; the research "
-    "repository's file has other keys)",
-    licence="NVIDIA: the README's table and its licence section differ; read the file's own",
-    repo="MONAI/vista3d",
-    remote="models/model.pt",
+    where="the address in the MONAI bundle's large_files.yml (the research repository's file has other keys)",
+    licence="NVIDIA License, not for commercial use (3.3), as the bundle's file says; the card of "
+    "NV-Segment-CT names the NVIDIA Open Model License",
+    md5="6ce45a8edde4400c5d28d5e74d7b61d5",
+    url="https://developer.download.nvidia.com/assets/Clara/monai/tutorials/model_zoo/model_vista3d.pt",
 )
 _COMMON = {
     "packages": ("monai", "torch", "einops"),
@@ -255,10 +272,11 @@ VISTA3D_CLASS = Segmenter(
     summary="Segments by class number (218 M parameters); the lung is the union of five lobes.",
     load=_load("class"),
     prompts=frozenset({"class"}),
-    version="3",
+    version="4",
     settings={"spacing_mm": SPACING_MM, "side": SIDE, "overlap": OVERLAP},
     structures=tuple(CLASSES),
-    native="the same: class numbers, one at a time here, argmax where several are asked together",
+    native="the same: class numbers, each with a mask of its own here, argmax where several are asked "
+    "together",
     grid="1.5 mm, RAS, CT window, windows of 128 voxels with overlap 0.25 over the whole image",
     tiny=_tiny("class"),
     **_COMMON,
@@ -269,7 +287,7 @@ VISTA3D_POINT = Segmenter(
     summary="VISTA3D's interactive branch: one window around each click, no class.",
     load=_load("click"),
     prompts=frozenset({"click", "negative_click"}),
-    version="2",
+    version="3",
     settings={"spacing_mm": SPACING_MM, "side": SIDE, "overlap": POINT_OVERLAP},
     native="in its validation a point at the centre of each window's reference; nothing is "
     "predicted beyond the windows of the points",

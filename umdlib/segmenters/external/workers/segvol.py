@@ -7,6 +7,7 @@ Ours: where the first points and the box come from, the seed, and the way back t
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,7 @@ class SegVolWorker:
     def __init__(self, checkout: Path) -> None:
         self._checkout = checkout
         self._net, self._loaded, self._fraction = None, None, 0.0
+        self._item, self._shown = None, None
 
     def __call__(self, job: dict, folder: Path) -> dict:
         """Write a mask per structure; returns what the log has to say."""
@@ -119,12 +121,17 @@ class SegVolWorker:
         self._loaded = wanted
 
     def _prepared(self, job: dict, folder: Path, image, settings: SimpleNamespace) -> dict:
-        """The demo's preprocessing; the label file it wants is 1 everywhere and not used."""
+        """The demo's preprocessing, once per image file; the label it wants is 1 everywhere and not used."""
         from data_process.demo_data_process import process_ct_gt
 
-        everywhere = folder / "everywhere.nii.gz"
-        contract.write_mask(everywhere, np.ones(image.shape, bool), image)
-        return process_ct_gt(job["image"], str(everywhere), ["target"], settings.spatial_size)
+        about = os.stat(job["image"])
+        shown = (job["image"], about.st_mtime_ns, about.st_size, settings.spatial_size)
+        if self._shown != shown:
+            everywhere = folder / "everywhere.nii.gz"
+            contract.write_mask(everywhere, np.ones(image.shape, bool), image)
+            self._item = process_ct_gt(job["image"], str(everywhere), ["target"], settings.spatial_size)
+            self._shown = shown
+        return self._item
 
     def _predicted(self, job, structure, item, crop: Crop, settings: SimpleNamespace):
         """Logits (K, J, I) of the demo's array."""
