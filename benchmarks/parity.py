@@ -135,6 +135,7 @@ def rows_of(name: str, checkouts: Path) -> list[dict]:
                 "voxels": found.official.size,
                 "foreground": int((found.official > 0).sum()),
                 "differing": differing,
+                "per_foreground": round(differing / max(int((found.official > 0).sum()), 1), 6),
                 "tolerance": found.tolerance,
                 "why": found.why,
                 "command": f"benchmarks/parity.py CHECKOUTS --only {name}",

@@ -46,7 +46,7 @@ FEATURES = [32, 64, 128, 256, 320, 320]
 BLOCKS = [1, 3, 4, 6, 6, 6]
 
 
-def adapter(name: str):
+def adapter(name: str, device: str = "cpu"):
     """The adapter around its full-size network with random weights."""
     from umdlib.segmenters.preparation import network
     from umdlib.segmenters.preparation.nnunet import tiny_plans
@@ -54,16 +54,16 @@ def adapter(name: str):
 
     with network.seeded(0):
         if name == "litemedsam":
-            return litemedsam.LiteMedSAM(litemedsam.build(), "cpu")
+            return litemedsam.LiteMedSAM(litemedsam.build(), device)
         if name == "sam_med3d_turbo":
-            return sam_med3d.SamMed3D(sam_med3d.build(), "cpu", name=name)
+            return sam_med3d.SamMed3D(sam_med3d.build(), device, name=name)
         if name in ("medsam", "sam_vit_b"):
-            return sam.SliceSam(sam.build("vit_b"), "cpu", name=name, medical=name == "medsam")
+            return sam.SliceSam(sam.build("vit_b"), device, name=name, medical=name == "medsam")
         if name.startswith("vista3d"):
             by = "click" if name.endswith("point") else "class"
-            return vista3d.Vista3D(vista3d.build(), "cpu", by=by)
+            return vista3d.Vista3D(vista3d.build(), device, by=by)
         if name == "nninteractive":
-            session = nninteractive.random_session(full_size(tiny_plans()))
+            session = nninteractive.random_session(full_size(tiny_plans()), device=device)
             return nninteractive.NnInteractive(session)
     raise SystemExit(f"{name}: its full-size network is not built here.")
 

@@ -62,7 +62,7 @@ def compare_sat(checkout: Path) -> Iterator[common.Found]:
     home = external.make("sat_pro", checkout=checkout)
     for grid, unit, modality in (
         ("flipped", "HU", "ct"),
-        ("oblique", "SUV", "pet"),
+        ("oblique 25 degrees", "SUV", "pet"),
         ("flipped", "a.u.", "mri"),
     ):
         folder = common.scratch()

@@ -6,40 +6,83 @@ from collections.abc import Iterator
 
 import numpy as np
 import SimpleITK as sitk
+import torch
 
 from comparisons import common
 from umdlib.images import geometry
 from umdlib.prompts.prompt import Prompt
+from umdlib.segmenters.preparation.nnunet import tiny_plans
 from umdlib.segmenters.systems import nninteractive
 
 NETWORK = "tiny, random, patch of 32, AutoZoom off"
+ZOOMING = "above the mean of its patch of 64, AutoZoom on, seeded"
+
+
+class AboveThePatch(torch.nn.Module):
+    """A stand-in whose answer depends on its patch, so that AutoZoom's random patches show."""
+
+    def forward(self, x):
+        """Logits of background and object."""
+        level = x[:, :1] - x[:, :1].mean((2, 3, 4), keepdim=True)
+        return torch.cat([-level, level], 1)
 
 
 def compare() -> Iterator[common.Found]:
-    """One click, three with a negative one, each predicted in its turn, and a scribble."""
-    for grid, affine in common.AFFINES.items():
+    """Clicks each predicted in its turn, a scribble, and AutoZoom under other global seeds."""
+    for scene in common.scenes():
         folder = common.scratch()
-        image = common.saved(folder, common.noise(120, 30), affine)
+        image = scene.saved(folder)
         array = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "i.nii.gz")))
         session, segment = nninteractive.tiny_session(), nninteractive.tiny()
-        buffer = np.zeros(array.shape, np.uint8)
-        session.set_image(array[None])
-        session.set_target_buffer(buffer)
-        for n in (1, 3):
-            session.reset_interactions()
-            buffer[:] = 0
-            for voxel, sign in zip(common.VOXELS[:n], common.SIGNS, strict=False):
-                session.add_point_interaction(voxel[::-1], sign)
-            mine = segment(image, Prompt("x", common.clicks(affine, n)))
-            said = "1 click" if n == 1 else "3 clicks, one negative"
-            yield common.Found(grid, NETWORK, said, buffer.T > 0, mine)
-        session.reset_interactions()
-        buffer[:] = 0
-        painted = np.zeros(image.shape, np.uint8)
-        (i, j, k), reach = common.VOXELS[0], 4
-        painted[i - reach : i + reach + 2, j : j + 2, k : k + 2] = 1  # a stroke two voxels thick
-        session.add_scribble_interaction(painted.T, True)
-        ends = [(i - reach + 1, j + 1, k + 1), (i + reach + 1, j + 1, k + 1)]
-        line = tuple(tuple(xyz) for xyz in geometry.to_world(affine, ends).tolist())
-        mine = segment(image, Prompt("x", scribble=line))
-        yield common.Found(grid, NETWORK, "a scribble", buffer.T > 0, mine)
+        for said, given in scene.clicks().items():
+            theirs = _official(session, array, given)
+            mine = segment(image, Prompt("x", scene.prompted(given)))
+            yield common.Found(scene.name, NETWORK, said, theirs, mine)
+        if scene.name == "flipped":
+            yield _scribble(scene, image, array)
+            yield from _zoomed(scene, image, array)
+
+
+def _official(session, array: np.ndarray, given) -> np.ndarray:
+    """Mask (I, J, K) of the package's session as its readme uses it."""
+    buffer = np.zeros(array.shape, np.uint8)
+    session.set_image(array[None])
+    session.set_target_buffer(buffer)
+    session.reset_interactions()
+    for voxel, sign in given:
+        session.add_point_interaction(voxel[::-1], sign)
+    return buffer.T > 0
+
+
+def _scribble(scene, image, array) -> common.Found:
+    """A stroke of ten voxels, two thick."""
+    session, segment = nninteractive.tiny_session(), nninteractive.tiny()
+    buffer, painted = np.zeros(array.shape, np.uint8), np.zeros(image.shape, np.uint8)
+    session.set_image(array[None])
+    session.set_target_buffer(buffer)
+    (i, j, k), reach = common.VOXELS[0], 4
+    painted[i - reach : i + reach + 2, j : j + 2, k : k + 2] = 1
+    session.add_scribble_interaction(painted.T, True)
+    ends = [(i - reach + 1, j + 1, k + 1), (i + reach + 1, j + 1, k + 1)]
+    line = tuple(tuple(xyz) for xyz in geometry.to_world(scene.affine, ends).tolist())
+    mine = segment(image, Prompt("x", scribble=line))
+    return common.Found(scene.name, NETWORK, "a scribble", buffer.T > 0, mine)
+
+
+def _zoomed(scene, image, array) -> Iterator[common.Found]:
+    """The package with its generator at the adapter's seed, the adapter under others."""
+    plans = tiny_plans()
+    plans["configurations"]["tiny"]["patch_size"] = [64] * 3
+    given = scene.clicks()["1 click"]
+
+    def session():
+        made = nninteractive.random_session(plans, autozoom=True)
+        made.network = AboveThePatch()
+        return made
+
+    np.random.seed(nninteractive.SEED)  # noqa: NPY002 - what the package draws from
+    theirs = _official(session(), array, given)
+    for seed in (1, 2, 3):
+        np.random.seed(seed)  # noqa: NPY002
+        mine = nninteractive.NnInteractive(session())(image, Prompt("x", scene.prompted(given)))
+        yield common.Found(scene.name, ZOOMING, f"1 click, global seed {seed}", theirs, mine)

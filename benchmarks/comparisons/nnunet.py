@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 
 from comparisons import common
+from umdlib import segmenters
 from umdlib.prompts.prompt import Prompt
 from umdlib.segmenters.preparation import network, nnunet
 from umdlib.segmenters.systems.nnunet import trained
@@ -22,28 +24,42 @@ LABELS = {"liver": 1, "spleen": 2}
 
 
 def compare() -> Iterator[common.Found]:
-    """Folders with one fold and with two, plans that keep the file's axes or turn them to RAS."""
+    """The record in the weights folder, then FOLDER with one fold and with two; all readers of axes."""
     plans, dataset = nnunet.tiny_model()
     for reader, count, mirror in (
         ("SimpleITKIO", 1, True),
+        ("NibabelIOWithReorient", 1, True),
+        ("SimpleITKIOWithReorient", 1, True),
         ("SimpleITKIO", 2, False),
-        ("NibabelIOWithReorient", 1, False),
+        ("NibabelIO", 2, False),
     ):
         model = write_folder(plans | {"image_reader_writer": reader}, dataset, count)
-        segment = trained(model, mirror=mirror).load("cpu")
-        for grid, affine in common.AFFINES.items():
+        segment = trained(model, mirror=mirror).load("cpu") if count > 1 else _recorded(model)
+        named = "nnunet:FOLDER" if count > 1 else "record nnunet"
+        for scene in common.scenes():
             folder = common.scratch()
-            image = common.saved(folder, common.noise(250, 60).astype(np.int16), affine)
+            image = scene.saved(folder, np.int16)
             mine = np.zeros(image.shape, np.uint8)
             for name, value in LABELS.items():
                 mine[segment(image, Prompt(name))] = value
-            said = f"{reader}, {count} fold{'s' * (count > 1)}" + ", mirrored" * mirror
+            said = f"{named}, {reader}, {count} fold{'s' * (count > 1)}" + ", mirrored" * mirror
             theirs = _predicted(model, folder, count, mirror)
-            yield common.Found(grid, "tiny, random, patch of 32", said, theirs, mine)
+            yield common.Found(scene.name, "tiny, random, patch of 32", said, theirs, mine)
+
+
+def _recorded(model: Path):
+    """The record ``nnunet`` as a user names it, with the folder at its place among the weights."""
+    place = common.scratch()
+    shutil.copytree(model, place / "nnunet" / "petct_ct")
+    os.environ["UMD_WEIGHTS"] = str(place)
+    try:
+        return segmenters.load("nnunet", "cpu", ("petct", "CT"))
+    finally:
+        del os.environ["UMD_WEIGHTS"]
 
 
 def write_folder(plans: dict, dataset: dict, count: int) -> Path:
-    """A trained folder with random weights, one seed per fold."""
+    """A trained folder with random weights, one seed per fold; one fold alone is ``fold_all``."""
     root = common.scratch() / "Dataset001_Tiny" / "nnUNetTrainer__tiny__tiny"
     root.mkdir(parents=True)
     (root / "plans.json").write_text(json.dumps(plans), "utf-8")
@@ -54,8 +70,9 @@ def write_folder(plans: dict, dataset: dict, count: int) -> Path:
         with network.seeded(fold):
             for tensor in state["network_weights"].values():
                 tensor += 0.1 * torch.randn_like(tensor)
-        (root / f"fold_{fold}").mkdir()
-        torch.save(state, root / f"fold_{fold}" / "checkpoint_final.pth")
+        place = root / (f"fold_{fold}" if count > 1 else "fold_all")
+        place.mkdir()
+        torch.save(state, place / "checkpoint_final.pth")
     return root
 
 
@@ -74,7 +91,7 @@ def _predicted(model: Path, folder: Path, count: int, mirror: bool) -> np.ndarra
         "-m",
         str(model),
         "-f",
-        *map(str, range(count)),
+        *(map(str, range(count)) if count > 1 else ["all"]),
         "-device",
         "cpu",
         "-npp",

@@ -10,6 +10,8 @@ import torch
 
 from comparisons import common
 from umdlib.images import volume
+from umdlib.labels import Structure
+from umdlib.prompts.drawing import pair_prompts
 from umdlib.prompts.prompt import Click, Prompt
 from umdlib.segmenters.preparation import slices
 from umdlib.segmenters.systems import litemedsam, sam
@@ -19,7 +21,7 @@ FIXED_POINT = "OpenCV enlarges 8-bit pictures in fixed point: single pixels diff
 
 
 def compare_sam() -> Iterator[common.Found]:
-    """A box through three slices, then the clicks of two slices."""
+    """An organ's box through its slices, then the clicks of two slices."""
     from segment_anything import SamPredictor
 
     for grid, image, stack, prompt, where, box in _scenes():
@@ -29,8 +31,13 @@ def compare_sam() -> Iterator[common.Found]:
             predictor.set_image(np.repeat(stack.data[z][:, :, None], 3, axis=2))
             theirs[z] = predictor.predict(box=np.array(box), multimask_output=False)[0][0]
         network = "tiny, random, 64 pixels"
-        yield common.Found(grid, network, "a box in three slices", stack.back(theirs), segment(image, prompt))
-        points = {9: [(20, 18, 1)], 12: [(14, 9, 1), (30, 22, 1), (6, 25, 0)]}
+        yield common.Found(grid, network, "the box of an organ", stack.back(theirs), segment(image, prompt))
+        size = np.array(stack.data.shape)
+        z0, z1 = int(size[0] * 0.3), int(size[0] * 0.5)
+        shares = {z0: [(0.4, 0.4, 1)], z1: [(0.3, 0.2, 1), (0.7, 0.5, 1), (0.1, 0.6, 0)]}
+        points = {
+            z: [(int(a * size[2]), int(b * size[1]), s) for a, b, s in given] for z, given in shares.items()
+        }
         theirs = np.zeros(stack.data.shape, bool)
         for z, given in points.items():
             predictor.set_image(np.repeat(stack.data[z][:, :, None], 3, axis=2))
@@ -48,7 +55,7 @@ def compare_sam() -> Iterator[common.Found]:
 
 
 def compare_medsam(checkout: Path) -> Iterator[common.Found]:
-    """A box through three slices, one picture at a time as the script does."""
+    """An organ's box through its slices, one picture at a time as the script does."""
     from skimage import transform
 
     scope = {"torch": torch, "F": torch.nn.functional, "np": np}
@@ -67,11 +74,7 @@ def compare_medsam(checkout: Path) -> Iterator[common.Found]:
             corners = np.array([box]) / np.array([wide, high, wide, high]) * side
             theirs[z] = scope["medsam_inference"](segment._net, code, corners, high, wide) > 0
         yield common.Found(
-            grid,
-            "tiny, random, 64 pixels",
-            "a box in three slices",
-            stack.back(theirs),
-            segment(image, prompt),
+            grid, "tiny, random, 64 pixels", "the box of an organ", stack.back(theirs), segment(image, prompt)
         )
 
 
@@ -135,12 +138,18 @@ def compare_litemedsam(checkout: Path) -> Iterator[common.Found]:
 
 
 def _scenes():
-    """Name of the grid, image, its axial pictures, a prompt of one box, its slices and pixels."""
-    for grid, affine in common.AFFINES.items():
-        image = volume.Volume(common.noise(120, 30), affine, "HU")
-        stack = slices.axial(volume.Volume(slices.grey(image), affine))
-        corner = np.zeros(stack.data.shape[::-1], bool)
-        corner[10:31, 8:30, 9:12] = True
-        prompt = Prompt("x", box=common.box_around(stack.affine, corner))
-        first, last, box = slices.pixels_of(prompt.box, stack)
-        yield grid, image, stack, prompt, range(first, last + 1), box
+    """Name of the grid, image, its axial pictures, the prompt of an organ's box, its slices and pixels.
+
+    The prompt is drawn by the protocol in the world; slices and pixels are the smallest and largest
+    indices of the organ in the pictures, as MedSAM's scripts take them.
+    """
+    for scene in common.scenes():
+        image = volume.Volume(scene.data, scene.affine, scene.unit)
+        stack = slices.axial(volume.Volume(slices.grey(image), scene.affine))
+        organ = Structure(1, "organ", "Organ", "Or", "#000000")
+        reference = volume.LabelMap(scene.organs, scene.affine)
+        prompt = pair_prompts({"CT": reference}, (organ,), protocol="box")["organ"]
+        pixels = slices.oriented(scene.organs == 1, scene.affine, "LPS")[0].T
+        z, y, x = np.where(pixels)
+        box = (int(x.min()), int(y.min()), int(x.max()), int(y.max()))
+        yield scene.name, image, stack, prompt, range(z.min(), z.max() + 1), box

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from comparisons import common
-from umdlib.prompts.prompt import Click, Prompt
+from umdlib.prompts.prompt import Prompt
 from umdlib.segmenters.preparation import network
 from umdlib.segmenters.systems import vista3d
 
@@ -26,36 +26,23 @@ def compare(checkout: Path) -> Iterator[common.Found]:
     torch.from_numpy = torch.as_tensor  # the 2024 script gets a tensor back from numpy 2
     with network.seeded(0):
         net = vista3d.build(small=True).eval()
-    for grid, affine in common.AFFINES.items():
-        image, folder = common.noise(250, 60), common.scratch()
-        image[:3] = image[:, :, -2:] = -900
-        given = common.saved(folder, image, affine)
+    for scene in common.scenes():
+        folder = common.scratch()
+        given = scene.saved(folder)
         official = _bundle(bundle, folder, net)
-        for name in ("liver", "kidney_left", "lung", "esophagus"):
+        for name in ("liver", "kidney_left", "lung") if scene.name == "flipped" else ("liver", "lung"):
             ids = vista3d.CLASSES[name]
             asked = [20] if name == "lung" else list(ids)
             theirs = np.isin(official(label_prompt=asked), ids)
             mine = vista3d.Vista3D(net, "cpu", by="class", side=64)(given, Prompt(name))
             said = f"class {name}" + " (20, expanded to five lobes)" * (name == "lung")
-            yield common.Found(grid, NETWORK, said, theirs, mine)
+            yield common.Found(scene.name, NETWORK, said, theirs, mine)
         segment = vista3d.Vista3D(net, "cpu", by="click", side=64)
-        for signs in ((True,), (True, True, False)):
-            voxels, mine = _answered(segment, given, affine, signs)
-            theirs = official(points=voxels, point_labels=[int(s) for s in signs]) == 1
-            said = "1 point" if len(signs) == 1 else "3 points, one negative"
-            yield common.Found(grid, NETWORK, said, theirs, mine)
-
-
-def _answered(segment, image, affine, signs) -> tuple[list, np.ndarray]:
-    """Voxels at which the random network answers with something, and its mask."""
-    rng = np.random.default_rng(2)
-    for _ in range(30):
-        voxels = rng.integers(6, np.array(common.SHAPE) - 6, (len(signs), 3)).tolist()
-        clicks = tuple(Click(common.world(affine, v), s) for v, s in zip(voxels, signs, strict=True))
-        mask = segment(image, Prompt("x", clicks))
-        if mask.any():
-            break
-    return voxels, mask
+        for said, points in scene.clicks().items():
+            mine = segment(given, Prompt("x", scene.prompted(points)))
+            voxels, signs = [list(v) for v, _ in points], [int(s) for _, s in points]
+            theirs = official(points=voxels, point_labels=signs) == 1
+            yield common.Found(scene.name, NETWORK, said, theirs, mine)
 
 
 def _bundle(bundle: Path, folder: Path, net):

@@ -59,3 +59,16 @@ def test_the_cost_of_systems_is_what_the_benchmark_wrote(tmp_path):
     file.write_text("{}", "utf-8")
     with pytest.raises(InputError, match="holds no times of systems"):
         systems.cost_markdown(file)
+
+
+def test_what_was_timed_on_a_gpu_is_shown_and_nothing_before(tmp_path):
+    file = tmp_path / "gpu.json"
+    assert "No system was timed on a GPU yet" in systems.gpu_markdown(file)
+    row = {"segmenter": "vista3d", "structures": 13, "first structure s": 9.5, "further structure s": 0.4}
+    row |= {"encoder passes": 4, "peak GPU MB": 9000}
+    file.write_text(json.dumps({"gpu": "A card", "torch": "2.8", "date": "2026-11-30", "rows": [row]}))
+    shown = systems.gpu_markdown(file)
+    assert "| VISTA3D | 9.50 | 0.40 | 13 | 4 | 9000 |" in shown and "A card, torch 2.8" in shown
+    file.write_text("{}")
+    with pytest.raises(InputError, match="holds no times of systems on a GPU"):
+        systems.gpu_markdown(file)

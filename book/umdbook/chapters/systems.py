@@ -90,7 +90,7 @@ def parity() -> pd.DataFrame:
 
 
 def parity_markdown() -> str:
-    """The record of parity as a table: differing voxels of all, and of how many in the mask."""
+    """The record of parity as a table: differing voxels, and their number per voxel in the mask."""
     table = parity()
     shown = pd.DataFrame(
         {
@@ -99,9 +99,10 @@ def parity_markdown() -> str:
             "Phantom": table["grid"],
             "In the mask": [f"{n:,}" for n in table["foreground"]],
             "Differing": [f"{n:,}" for n in table["differing"]],
+            "Of the mask": [f"{share:.2%}" for share in table["per_foreground"]],
         }
     )
-    sides = {"In the mask": "right", "Differing": "right"}
+    sides = {"In the mask": "right", "Differing": "right", "Of the mask": "right"}
     return markdown_table(shown, align=sides)
 
 
@@ -144,6 +145,36 @@ def cost_markdown(path: str | Path) -> str:
     except (ValueError, KeyError) as error:
         raise InputError(f"File {path} holds no times of systems: {error}.") from None
     return markdown_table(shown, {"Parameters (million)": ".1f"})
+
+
+def gpu_markdown(path: str | Path) -> str:
+    """Seconds and memory on a GPU, from what ``benchmarks/gpu.py`` wrote.
+
+    Raises
+    ------
+    InputError
+        The file is no such result.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return "No system was timed on a GPU yet: `python benchmarks/gpu.py` does it in under ten minutes."
+    try:
+        known = json.loads(path.read_text("utf-8"))
+        table = pd.DataFrame(known["rows"])
+        shown = pd.DataFrame(
+            {
+                "System": [title(n) for n in table["segmenter"]],
+                "First structure (s)": table["first structure s"],
+                "Further structure (s)": table["further structure s"],
+                "Structures": table["structures"],
+                "Encoder passes": table["encoder passes"],
+                "Peak GPU memory (MB)": table["peak GPU MB"],
+            }
+        )
+        about = f"{known['gpu']}, torch {known['torch']}, {known['date']}."
+    except (ValueError, KeyError) as error:
+        raise InputError(f"File {path} holds no times of systems on a GPU: {error}.") from None
+    return f"{markdown_table(shown)}\n\n{about}"
 
 
 CUBES = ("official_crop_192mm", "centre", "official_random")
