@@ -161,7 +161,7 @@ def measure(grid: str, steps: int) -> dict:
         "overhead": whole - apart,
         "click": seconds.get("clicks", 0.0) / max(counts.get("clicks", 0), 1),
         "nothing_to_do": nothing,
-        "above_image_mb": max(peak - before, 0) / 1e3 - size * (4 if grid == "PET" else 2) / 1e6 - size / 1e6,
+        "above_image_mb": max((peak - before) / 1e3 - size * (5 if grid == "PET" else 3) / 1e6, 0.0),
         "usual_click": usual["clicks"] / max(steps * len(labels.ORGANS), 1),
         "usual_scoring": usual["scoring"],
     }
