@@ -5,7 +5,7 @@ import pytest
 
 from umdlib import prompts
 from umdlib.errors import InputError
-from umdlib.images import grids
+from umdlib.images import geometry, grids
 from umdlib.images.masks import bounding_boxes
 from umdlib.images.volume import LabelMap, Volume, read_label_map
 from umdlib.labels import Structure
@@ -38,9 +38,8 @@ def perfect(reference: LabelMap, image: Volume, prompt: Prompt, *, size=32, spac
         part = grids.window(grid, np.array(start), size)
         assert clicks
         assert any(sign for _, sign in clicks)
-        return (
-            grids.pull(Volume(reference.data.astype(np.float32), AFFINE), grid, part, np.array(start)) > 0.5
-        )
+        inside = geometry.resample(reference.data, AFFINE, part.affine, part.shape, order=0)
+        return inside.astype(bool)
 
     found = windows.answered(image, grid, prompt, size, answer)
     return grids.push(found.mask, found.grid(grid), image)
