@@ -23,6 +23,7 @@ CHAPTERS = [
     "clicks",
     "reported",
     "learned_gap",
+    "planning",
     "supervised",
 ]
 QUICK = {"n_resamples": 99, "n_cohorts": 40}
