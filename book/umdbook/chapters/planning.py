@@ -5,11 +5,14 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 
-from umdlib.figures.style import axes, legend_below
+from umdlib.figures.style import axes, legend_below, nothing
 from umdlib.statistics.plan import plan_hash, read_plan
+from umdlib.statistics.planning import planning_table
 from umdlib.tables.markdown import number
 from umdlib.tables.modality_table import metric_title
 
+MARGINS = (0.01, 0.02, 0.03, 0.05, 0.1)
+NONE = "No comparison of this run has a spread to plan with."
 _QUESTIONS = {
     "difference": ("find a difference of that size", "#0072b2", "o"),
     "equivalence": ("show that there is none (interval)", "#d55e00", "s"),
@@ -38,6 +41,14 @@ def inputs(comparisons: pd.DataFrame) -> dict[str, float]:
     }
 
 
+def needed(values: dict[str, float], margins: tuple[float, ...] = MARGINS) -> pd.DataFrame:
+    """Numbers of subjects for each margin below the level; no rows where a run shows no spread."""
+    below = tuple(m for m in margins if m < values["level"])
+    if not (values["sd"] > 0 and below):
+        return pd.DataFrame(columns=["margin", *_QUESTIONS, "needed"], dtype=float)
+    return planning_table(values["sd"], values["level"], margins=below, family=values["family"])
+
+
 def layout(needed: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Numbers of subjects for each margin.
 
@@ -55,14 +66,18 @@ def layout(needed: pd.DataFrame, metric: str) -> pd.DataFrame:
     return table
 
 
-def words(values: dict[str, float], metric: str, subjects: int, margin: float, needed: int) -> str:
+def words(values: dict[str, float], metric: str, subjects: int, margin: float) -> str:
     """Say what the numbers rest on, and how far this run is from them."""
-    enough = "enough" if subjects >= needed else "too few"
+    mine = needed(values, (margin,))
+    if mine.empty:
+        return NONE
+    wanted = int(mine["needed"].iloc[0])
+    enough = "enough" if subjects >= wanted else "too few"
     return (
         f"Medians of this run over segmenters and structures that are not at the floor: standard deviation of the "
         f"paired differences {number(values['sd'])} {metric_title(metric)}, mean on the structural image "
         f"{number(values['level'])}. Each test at 5 % divided by a family of {values['family']}, 80 % power. For the "
-        f"verdict *the same* within ±{margin:g} one structure needs {needed:,} subjects; this run has {subjects}: "
+        f"verdict *the same* within ±{margin:g} one structure needs {wanted:,} subjects; this run has {subjects}: "
         f"{enough}."
     )
 
@@ -70,6 +85,8 @@ def words(values: dict[str, float], metric: str, subjects: int, margin: float, n
 def margin_plot(needed: pd.DataFrame, *, metric: str = "dice", ax: Axes | None = None) -> Axes:
     """Numbers of subjects against the margin, one line per question."""
     ax = axes(ax, figsize=(6.2, 3.8))
+    if needed.empty:
+        return nothing(ax, NONE)
     for column, (title, colour, marker) in _QUESTIONS.items():
         ax.plot(needed["margin"], needed[column], color=colour, marker=marker, label=title)
     ax.set_xscale("log")
