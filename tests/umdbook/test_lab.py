@@ -72,6 +72,8 @@ def test_a_template_runs_in_its_own_folder(path):
     for cell in document.cells:
         if "parameters" in cell.metadata.get("tags", []):
             cell.source = cell.source.replace("results/default", "results/small")
+    code = [n for n, cell in enumerate(document.cells) if cell.cell_type == "code"]
+    document.cells = document.cells[: code[min(3, len(code) - 1)] + 1]  # what finds and reads its files
     resources = {"metadata": {"path": str(path.parent)}}
     try:
         nbclient.NotebookClient(document, kernel_name="python3", timeout=600, resources=resources).execute()
