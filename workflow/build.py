@@ -7,8 +7,6 @@ Whether a process of another machine or container lives cannot be seen from here
 """
 
 import json
-import os
-import platform
 import signal
 import subprocess
 import sys
@@ -16,60 +14,36 @@ import threading
 import time
 from pathlib import Path
 
-import psutil
+from umdlib.files import liveness, owner, replaced
 
 LOCKS = Path(".snakemake/locks")
 SIGN = Path(".snakemake/run.json")
 BEAT_S = 10.0
 
 
-def here() -> dict:
-    """Where this process runs: host, boot and process namespace."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-        namespace = os.readlink("/proc/self/ns/pid")
-    except OSError:  # not Linux: one process namespace
-        boot, namespace = str(int(psutil.boot_time())), ""
-    return {"host": platform.node(), "boot": boot, "namespace": namespace}
-
-
-def sign() -> dict:
-    """What a run writes of itself."""
-    return {**here(), "process": os.getpid(), "started": psutil.Process().create_time(), "seen": time.time()}
-
-
-def verdict(signed: dict | None) -> str:
+def verdict() -> str:
     """Say why a lock must stay; empty where the run that made it is certainly over."""
-    if signed is None:
-        return f"A run that did not sign holds {LOCKS}."
-    process = signed["process"]
-    if {k: signed[k] for k in ("host", "boot", "namespace")} == here():
-        try:
-            alive = abs(psutil.Process(process).create_time() - signed["started"]) < 2
-        except psutil.Error:
-            alive = False
-        return f"Another run is at work here (process {process})." if alive else ""
-    age = max(time.time() - signed["seen"], 0)
-    return (
-        f"A run on {signed['host']} (process {process}; last sign of life {age:.0f} s ago, by its clock) "
-        "holds this folder. From here it cannot be seen whether it lives."
-    )
-
-
-def read_sign() -> dict | None:
-    """The last sign in this folder; None where there is none that can be read."""
+    state = liveness(SIGN)
+    if state == "dead":
+        return ""
     try:
         signed = json.loads(SIGN.read_text("utf-8"))
-        return signed if {*here(), "process", "started", "seen"} <= signed.keys() else None
-    except (OSError, ValueError, AttributeError):
-        return None
+        host, process, age = signed["host"], signed["pid"], max(time.time() - signed["seen"], 0)
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"A run that did not sign holds {LOCKS}."
+    if state == "living":
+        return f"Another run is at work here (process {process})."
+    return (
+        f"A run on {host} (process {process}; last sign of life {age:.0f} s ago, by its clock) "
+        "holds this folder. From here it cannot be seen whether it lives."
+    )
 
 
 def unlock() -> None:
     """Remove a dead run's lock, or end with the reason why it stays."""
     if not LOCKS.is_dir() or not any(LOCKS.iterdir()):
         return
-    if reason := verdict(read_sign()):
+    if reason := verdict():
         sys.exit(f"{reason} Wait for it or stop it; if it is over, `make unlock` removes its lock.")
     for lock in LOCKS.iterdir():
         lock.unlink()
@@ -79,9 +53,8 @@ def unlock() -> None:
 def keep_signing(over: threading.Event) -> None:
     """Renew the sign until the run is over."""
     while True:
-        part = SIGN.with_suffix(".part")
-        part.write_text(json.dumps(sign()), "utf-8")
-        part.replace(SIGN)
+        with replaced(SIGN) as part:
+            part.write_text(json.dumps(owner() | {"seen": time.time()}), "utf-8")
         if over.wait(BEAT_S):
             SIGN.unlink(missing_ok=True)
             return
