@@ -125,8 +125,8 @@ def _wait_for(address, process):
 
 
 def test_the_viewer_opens_in_jupyterlab(lab, page):
-    here = Path(__file__).parent.parent
-    source = SOURCE.format(paths=[str(here), str(here.parent)])
+    here = Path(__file__).parent
+    source = SOURCE.format(paths=[str(here), str(here.parents[1])])
     page.goto(lab("look.ipynb", notebook_of(source)))
     run_all(page)
     frame = page.frame_locator("iframe.umd-frame")

@@ -6,7 +6,7 @@ import importlib.util
 
 import numpy as np
 import pytest
-from test_segmenters import AFFINE, CENTRE, phantom, prompt_for, twin, world
+from test_systems import AFFINE, CENTRE, phantom, prompt_for, twin, world
 
 from umdlib import segmenters
 from umdlib.cohort.manifest import read_cohort

@@ -276,7 +276,7 @@ def test_a_viewer_opens_from_the_keyboard(pages, browser):
 @pytest.fixture(scope="module")
 def axe():
     """The accessibility rules of axe-core, from npm."""
-    script = Path(__file__).parent.parent / "tools/pages/node_modules/axe-core/axe.min.js"
+    script = Path(__file__).parents[2] / "tools/pages/node_modules/axe-core/axe.min.js"
     if not script.is_file():
         pytest.skip("no axe-core (npm ci --prefix tools/pages)")
     return script.read_text("utf-8")

@@ -14,7 +14,7 @@ from umdlib.scores.table import write_scores
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
-NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 CHAPTERS = [
     "modality_gap",
     "by_structure",

@@ -1,20 +1,17 @@
 """Golden masks: each adapter around its tiny network gives the mask that it gave when it was compared.
 
-The masks were written by ``python tests/test_golden.py`` from adapters that equalled the official code
+The masks were written by ``python tests/segmenters/test_golden.py`` from adapters that equalled the official code
 (`benchmarks/parity.py`). Float sums differ between processors: one voxel in a hundred of the mask may differ. The point
 branch of VISTA3D is not here: its tiny network answers with an empty mask.
 """
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-from test_segmenters import phantom, twin, world
+from test_systems import phantom, twin, world
 
 from umdlib.prompts.prompt import Box, Click, Prompt
 
