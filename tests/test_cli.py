@@ -1,5 +1,7 @@
 """The command line: a newcomer's way, and one sentence for each mistake."""
 
+import io
+
 import pytest
 
 from umdlib.__main__ import main
@@ -75,6 +77,13 @@ def test_score_writes_a_table_and_reports_pairs(capsys, make_cohort, tmp_path):
         (("score", "{m}", "--segmenters", "threshold", "--out", "x", "--tolerances", "0"), "above 0 mm"),
         (("score", "{m}", "--segmenters", "threshold", "--out", "x", "--session", "petmri"), "'petmr'"),
         (("score", "{m}", "--segmenters", "threshold", "--out", "x", "--modality", "MR"), "No case of"),
+        (("score", "{m}", "--segmenters", "threshold", "--out", "x", "--tolerances", "inf"), "above 0 mm"),
+        (("score", "{m}", "--segmenters", "threshold", "--out", "x", "--prompts", "centre:0"), "no seed"),
+        (("score", "{m}", "--segmenters", "threshold", "--out", "x", "--prompts", "centre:\u00b2"), "is not"),
+        (("score", "{m}", "--segmenters", "threshold", "--out", "x", "--time-limit", "-3"), "above 0 s"),
+        (("score", "{m}", "--segmenters", "threshold", "--out", "x", "--time-limit", "nan"), "above 0 s"),
+        (("score", "{m}", "--segmenters", "threshold", "--out", "x", "--memory-limit", "0"), "above 0 MB"),
+        (("score", "{m}", "--segmenters", "", "--out", "x"), "No segmenter is named"),
         (("run", "modality_gab"), "Did you mean 'modality_gap'?"),
         (("run", "modality_gap", "-p", "sesion", "petmr"), "Did you mean 'session'?"),
         (("run", "modality_gap", "-p", "seed", "one"), "Must be int."),
@@ -104,3 +113,35 @@ def test_run_outside_the_checkout_says_where_notebooks_are(capsys, tmp_path, mon
         status, _, err = run(capsys, *words)
         assert status == 2
         assert "no folder notebooks/ here" in err
+
+
+def test_letters_that_the_terminal_lacks_do_not_stop_a_command(monkeypatch):
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", out)
+    assert main(["segmenters"]) == 0
+    out.flush()
+    assert b"\\xb1" in out.buffer.getvalue()
+
+
+def test_a_manifest_without_references_is_said_in_one_sentence(capsys, make_cohort, tmp_path):
+    manifest = make_cohort(1)
+    lines = [line.split("\t") for line in manifest.read_text().splitlines()]
+    place = lines[0].index("reference")
+    lines[1:] = [[*line[:place], "", *line[place + 1 :]] for line in lines[1:]]
+    manifest.write_text("\n".join("\t".join(line) for line in lines) + "\n")
+    status, _, err = run(capsys, "score", manifest, "--segmenters", "threshold", "--out", tmp_path)
+    assert status == 1
+    assert "threshold was not asked. The image has no reference to score against" in err
+
+
+def test_a_table_says_which_segmenters_of_its_folder_it_leaves_out(capsys, make_cohort, tmp_path):
+    words = ("score", make_cohort(1), "--prompts", "centre", "--out", tmp_path, "--segmenters")
+    run(capsys, *words, "threshold")
+    _, out, _ = run(capsys, *words, "region_growing")
+    assert "not in this table: threshold." in out
+    _, out, _ = run(capsys, *words, "threshold,region_growing")
+    assert "not in this table" not in out
+
+
+def test_weights_that_are_not_needed_are_not_missed(capsys):
+    assert "needs no weights" in run(capsys, "weights", "check", "threshold")[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import signal
 import sys
@@ -15,6 +16,9 @@ from umdlib.errors import InputError, unknown_name
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status. Bad input ends with one sentence and status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a letter that the terminal lacks is no reason to stop
+            stream.reconfigure(errors="backslashreplace")
     commands = parser()
     arguments = commands.parse_args(argv)
     if not hasattr(arguments, "run"):
@@ -600,10 +604,21 @@ def _score(a) -> int:
     )
     failed = int((table["status"] == "failed").sum())
     _say(f"Scores: {out} ({len(merged)} rows, {failed} failed)")
+    _say_of_others(out, set(merged["segmenter"]))
     absent = [] if a.allow_unavailable else _absent(table)
     for line in absent:
         print(f"umdlib: {line}", file=sys.stderr)
     return 1 if failed or absent else 0
+
+
+def _say_of_others(table: Path, named: set[str]) -> None:
+    """Say which segmenters of the folder a table leaves out, since the command did not name them."""
+    parts = table.parent / "parts"
+    others = sorted(p.stem for p in parts.glob("*.parquet") if p.stem not in named)
+    if others:
+        _say(
+            f"Scored here before, not in this table: {', '.join(others)}. With all in --segmenters they are."
+        )
 
 
 def _chosen_cases(a, cohort) -> list:
@@ -634,7 +649,8 @@ def _absent(table) -> list[str]:
     lines = []
     for name, rows in table.groupby("segmenter", sort=False):
         if rows["status"].eq("unavailable").all():
-            lines.append(f"{name} was not asked. {rows['reason'].iloc[0]}")
+            reason = rows["reason"].iloc[0].removeprefix("not asked: ")
+            lines.append(f"{name} was not asked. {reason[:1].upper() + reason[1:]}")
     return lines
 
 
@@ -770,8 +786,8 @@ def _tolerances(text: str) -> tuple[float, ...]:
         values = tuple(float(t) for t in text.split(","))
     except ValueError:
         raise InputError(f"Tolerances '{text}' are not numbers in mm, e.g. 1,5.") from None
-    if any(not v > 0 for v in values):
-        raise InputError(f"Tolerances '{text}' must be above 0 mm.")
+    if any(not 0 < v < math.inf for v in values):
+        raise InputError(f"Tolerances '{text}' must be above 0 mm and finite.")
     return values
 
 

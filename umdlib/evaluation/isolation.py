@@ -44,6 +44,12 @@ class Limits:
     isolate: bool = False
     retry: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse a limit that is none."""
+        for name, value, unit in (("time", self.time_s, "s"), ("memory", self.memory_mb, "MB")):
+            if value is not None and not value > 0:
+                raise InputError(f"Invalid {name} limit {value:g} {unit}. Must be above 0 {unit}.")
+
     @property
     def isolated(self) -> bool:
         """Whether a process of its own is needed."""

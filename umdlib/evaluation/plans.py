@@ -64,10 +64,12 @@ def parse_plans(text: str) -> tuple[Plan, ...]:
     for item in filter(None, (part.strip() for part in text.split(","))):
         protocol, *numbers = item.split(":")
         protocols.protocol(protocol)
-        if len(numbers) > 2 or not all(n.isdigit() for n in numbers):
+        if len(numbers) > 2 or not all(n.isdecimal() for n in numbers):
             raise InputError(f"Prompt plan '{item}' is not protocol[:seeds[:steps]].")
         seeds, steps = ([int(n) for n in numbers] + [1, 0][len(numbers) :])[:2]
-        plans.append(Plan(protocol, tuple(range(max(seeds, 1))), steps))
+        if seeds < 1:
+            raise InputError(f"Prompt plan '{item}' has no seed. Must be 1 or more.")
+        plans.append(Plan(protocol, tuple(range(seeds)), steps))
     if not plans:
         raise InputError("No prompt plan. Give at least one, e.g. centre:1:2.")
     return tuple(plans)

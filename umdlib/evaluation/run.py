@@ -88,6 +88,8 @@ def score_cohort(
         load a segmenter.
     """
     names = [segmenter] if isinstance(segmenter, str) else list(dict.fromkeys(segmenter))
+    if not names:
+        raise InputError("No segmenter is named. `umdlib segmenters` lists them.")
     segmenters.check_device(device)
     run = _Run(cohort, Path(root), settings, device, limits, report)
     entrants = [_Entrant(name, segmenters.open(name, device)) for name in names]
@@ -271,6 +273,9 @@ def _scored_case(case: Case, entrant: _Entrant, shared: _Shared, run: _Run) -> p
         return absent("unavailable", segment)
     table = _predict(case, entrant, segment, base_mb, keys, shared, run)
     word = f"made anew: {kept.damage.removesuffix('.')}" if kept.damage else "scored"
+    failed = table.loc[table["status"].eq("failed"), "reason"]
+    if len(failed):
+        word += f", {len(failed)} of {len(table)} rows failed: {failed.iloc[0]}"
     run.say(record, case, word, started)
     return table
 

@@ -76,6 +76,8 @@ def check_text(segmenter: str | None = None, *, accept: str | None = None) -> st
     if accept is not None:
         weights._forget(accept)
     lines = []
+    if segmenter and not registry.get(segmenter).weights:
+        return f"Segmenter '{segmenter}' needs no weights."
     for name in [segmenter] if segmenter else registry.names():
         for item in registry.get(name).weights:
             if weights.path_of(item).is_file():
