@@ -331,16 +331,18 @@ def _failure(notebook: Path, failed: Path, error) -> str:
 
 
 def _figures_without_picture(document) -> list[str]:
-    """Names of the figures that cells declare and whose output holds no picture or page element."""
-    shown = ("image/", "text/html", "application/")
+    """Names of the figures whose cells printed something and drew nothing.
+
+    A cell without any output had nothing to draw: its section says so.
+    """
+    shown = ("image/", "text/html", "text/markdown", "application/")
     absent = []
     for number, cell in enumerate(document.cells):
         figure = cell.metadata.get("mystnb", {}).get("figure")
-        if cell.cell_type != "code" or figure is None:
+        if cell.cell_type != "code" or figure is None or not cell.outputs:
             continue
         kinds = [kind for output in cell.outputs for kind in output.get("data", {})]
-        # a cell that shows a sentence in place of a figure says so in Markdown
-        if not any(k.startswith(shown) or k == "text/markdown" for k in kinds):
+        if not any(kind.startswith(shown) for kind in kinds):
             absent.append(figure.get("name", f"cell {number + 1}"))
     return absent
 
