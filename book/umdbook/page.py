@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from umdbook import enter_project
-from umdlib.errors import InputError
+from umdlib.errors import InputError, unknown_name
 
 
 def begin() -> None:
@@ -37,6 +38,20 @@ def keep(name: str, value: object) -> None:
     from myst_nb import glue
 
     glue(name, text(value) if isinstance(value, str) else value, display=False)
+
+
+def checked(kind: str, name: str, known: Iterable[str]) -> str:
+    """Return a parameter's value that names one of some things; empty text stands for any.
+
+    Raises
+    ------
+    InputError
+        It names none of them; the message has the nearest.
+    """
+    names = list(dict.fromkeys(known))
+    if name and name not in names:
+        raise unknown_name(kind, name, names)
+    return name
 
 
 def read_record(path: str | Path, what: str, script: str) -> dict:

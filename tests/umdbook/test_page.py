@@ -1,0 +1,28 @@
+"""Values of a page's parameters: what names nothing in the run is refused with the nearest name."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from umdbook import page
+from umdlib.errors import InputError
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+
+
+def test_a_name_that_is_not_in_the_run_is_refused_with_the_nearest():
+    assert page.checked("segmenter", "", ["threshold"]) == ""
+    assert page.checked("segmenter", "threshold", ["threshold", "threshold"]) == "threshold"
+    with pytest.raises(InputError, match="Unknown segmenter 'treshold'. Did you mean 'threshold'"):
+        page.checked("segmenter", "treshold", ["threshold", "threshold"])
+
+
+@pytest.mark.parametrize(
+    ("name", "values"), [("modality_gap", ("segmenter", "structure")), ("by_structure", ("segmenter",))]
+)
+def test_a_close_up_is_of_something_in_the_run(name, values):
+    cells = json.loads((NOTEBOOKS / f"{name}.ipynb").read_text("utf-8"))["cells"]
+    code = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
+    for value in values:
+        assert f'{value} = page.checked("{value} of this run", {value}, table["{value}"])' in code
