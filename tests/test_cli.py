@@ -84,6 +84,7 @@ def test_score_writes_a_table_and_reports_pairs(capsys, make_cohort, tmp_path):
         (("score", "{m}", "--segmenters", "threshold", "--out", "x", "--time-limit", "nan"), "above 0 s"),
         (("score", "{m}", "--segmenters", "threshold", "--out", "x", "--memory-limit", "0"), "above 0 MB"),
         (("score", "{m}", "--segmenters", "", "--out", "x"), "No segmenter is named"),
+        (("audit", "{d}/printed.csv", "--n", "Fold 2=3"), "Did you mean 'Fold 1'?"),
         (("run", "modality_gab"), "Did you mean 'modality_gap'?"),
         (("run", "modality_gap", "-p", "sesion", "petmr"), "Did you mean 'session'?"),
         (("run", "modality_gap", "-p", "seed", "one"), "Must be int."),
@@ -93,6 +94,7 @@ def test_score_writes_a_table_and_reports_pairs(capsys, make_cohort, tmp_path):
 )
 def test_a_mistake_ends_with_one_sentence_and_status_2(capsys, make_cohort, words, said):
     manifest = make_cohort(1)
+    (manifest.parent / "printed.csv").write_text("Model,Dice\nFold 1,0.9\n")
     words = [w.format(m=manifest, d=manifest.parent) for w in words]
     status, _, err = run(capsys, *words)
     assert status == 2

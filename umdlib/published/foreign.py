@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from umdlib.errors import InputError
+from umdlib.errors import InputError, unknown_name
 from umdlib.published.checks import AVERAGE
 from umdlib.published.grids import grids_of
 from umdlib.published.parsing import MISSING, Cell, half_unit, parse_cell, plain_text
@@ -84,9 +84,18 @@ def read_table(path: str | Path, reading: Reading = Reading()) -> pd.DataFrame:
     frame = pd.DataFrame(table.records())
     if frame.empty or frame["value"].isna().all():
         raise InputError(f"{path} holds no number in table {reading.which}.")
+    _check_labels_of_n(table, frame, reading.n)
     frame = _with_units(frame, reading)
     frame.attrs["reading"] = table.sentences(frame)
     return frame
+
+
+def _check_labels_of_n(table: _Table, frame: pd.DataFrame, n: int | Mapping[str, int]) -> None:
+    """Refuse a number of subjects for a row, column or section that the table has not."""
+    labels = dict.fromkeys([*frame["row"], *frame["column"], *frame["section"]])
+    for label in () if isinstance(n, int) else n:
+        if label and label not in labels:
+            raise unknown_name(f"row, column or section of {table.name}", label, filter(None, labels))
 
 
 class _Table:
