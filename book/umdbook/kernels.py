@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -79,8 +80,16 @@ def kernel_manager():
     (Windows), ports are used.
     """
     from jupyter_client.manager import AsyncKernelManager
+    from traitlets import default
 
     class Manager(AsyncKernelManager):
-        transport = "ipc" if hasattr(__import__("socket"), "AF_UNIX") and sys.platform != "win32" else "tcp"
+        transport = "ipc" if hasattr(socket, "AF_UNIX") and sys.platform != "win32" else "tcp"
+
+        @default("ip")
+        def _place_of_sockets(self) -> str:
+            if self.transport == "tcp":
+                return "127.0.0.1"
+            # jupyter_client's own choice is one name in the working folder for all kernels
+            return str(Path(tempfile.mkdtemp(dir=os.environ.get("JUPYTER_RUNTIME_DIR"))) / "kernel")
 
     return Manager

@@ -42,8 +42,12 @@ def test_a_declared_figure_without_a_picture_fails_its_chapter(tmp_path):
     assert not (tmp_path / "done.ipynb").exists()
 
 
-def test_kernels_take_no_ports():
-    assert kernels.kernel_manager()().transport == "ipc"
+def test_kernels_take_no_ports_and_share_no_socket():
+    with kernels.clean_surroundings():
+        managers = [kernels.kernel_manager()() for _ in range(2)]
+        folder = os.environ["JUPYTER_RUNTIME_DIR"]
+        assert {m.transport for m in managers} == {"ipc"}
+        assert managers[0].ip != managers[1].ip and all(m.ip.startswith(folder) for m in managers)
 
 
 def test_surroundings_end_where_they_began(monkeypatch):
