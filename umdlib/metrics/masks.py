@@ -37,8 +37,8 @@ def dice(reference: np.ndarray, prediction: np.ndarray) -> float:
     0.5
     """
     reference, prediction = _checked(reference, prediction)
-    total = np.count_nonzero(reference) + np.count_nonzero(prediction)
-    return 2 * np.count_nonzero(reference & prediction) / total if total else float("nan")
+    total = int(np.count_nonzero(reference)) + int(np.count_nonzero(prediction))
+    return 2 * int(np.count_nonzero(reference & prediction)) / total if total else float("nan")
 
 
 def surface_dice(
