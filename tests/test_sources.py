@@ -116,7 +116,7 @@ def test_comments_docstrings_and_layout_do_not_count(tmp_path):
     ("adapter", "edited"),
     [
         ("clicknet", "networks/clicknet.py"),
-        ("clicknet", "training/bodies.py"),
+        ("clicknet", "networks/inputs.py"),
         ("clicknet", "images/grids.py"),
         ("threshold", "segmenters/preparation/crop.py"),
         ("sam", "segmenters/preparation/slices.py"),

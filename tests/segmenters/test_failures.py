@@ -134,7 +134,8 @@ def test_an_image_smaller_than_a_patch_is_segmented(name, shape):
     rng = np.random.default_rng(0)
     image = Volume(rng.normal(60, 20, shape).astype(np.float32), AFFINE, "HU", "sliver")
     middle = tuple(n // 2 for n in shape)
-    mask = segment(image, Prompt("liver", (Click(world(middle)),), text="liver"))
+    half = (*(min(1, n // 2) for n in shape[:2]), 0)
+    mask = segment(image, prompt_for(record, middle, half))
     assert mask.shape == shape and mask.dtype == bool
 
 

@@ -188,7 +188,7 @@ def test_one_process_of_torchrun_trains_to_the_same_weights(tmp_path, monkeypatc
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
     for a, b in zip(plain.state_dict().values(), parallel.state_dict().values(), strict=True):
-        torch.testing.assert_close(a, b)
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.slow

@@ -44,12 +44,12 @@ def world(ijk) -> tuple[float, float, float]:
     return tuple(geometry.to_world(AFFINE, ijk).tolist())
 
 
-def prompt_for(record: Segmenter) -> Prompt:
+def prompt_for(record: Segmenter, centre=CENTRE, half=(6, 6, 0)) -> Prompt:
     """A centre click, a point of its slice where the system takes those; words that any system knows."""
     first = 1 if "slice_click" in record.prompts else None
-    boxes = (box_of(AFFINE, np.array(CENTRE) - (6, 6, 0), np.array(CENTRE) + (6, 6, 0)),)
+    boxes = (box_of(AFFINE, np.array(centre) - half, np.array(centre) + half),)
     boxes = boxes if record.prompts & {"box", "slice_box"} and not first else ()
-    return Prompt("liver", (Click(world(CENTRE)),), text="liver", first_clicks=first, boxes=boxes)
+    return Prompt("liver", (Click(world(centre)),), text="liver", first_clicks=first, boxes=boxes)
 
 
 def twin(name: str):

@@ -10,7 +10,7 @@ from umdlib.errors import InputError
 from umdlib.images.geometry import resample
 from umdlib.images.volume import grid_difference
 from umdlib.labels import ORGANS
-from umdlib.synthetic import Factors, image_pair, only
+from umdlib.synthetic import Factors, factors, image_pair, only
 from umdlib.synthetic.anatomy.drawing import Anatomy, draw_anatomy
 from umdlib.synthetic.anatomy.kernel import cell_borders
 from umdlib.synthetic.anatomy.lesions import draw_lesions
@@ -18,7 +18,6 @@ from umdlib.synthetic.anatomy.noise import SplineField
 from umdlib.synthetic.anatomy.person import draw_person
 from umdlib.synthetic.anatomy.tissue import CODES, TISSUES
 from umdlib.synthetic.literature import SOURCES, T1_MS, TISSUE, UPTAKE, VOLUMES, spoiled_gradient_echo
-from umdlib.synthetic.scanner import factors
 from umdlib.synthetic.scanner.acquisition import Acquisition, draw_acquisition
 from umdlib.synthetic.scanner.attenuation import line_mean
 from umdlib.synthetic.scanner.motion import fill_bladder

@@ -19,6 +19,7 @@ from umdlib.weights import card
 
 torch = pytest.importorskip("torch")
 
+from umdlib.images.grids import Grid  # noqa: E402
 from umdlib.networks import build as network  # noqa: E402
 from umdlib.networks.clicknet import Features  # noqa: E402
 from umdlib.segmenters.systems import clicknet  # noqa: E402
@@ -289,7 +290,7 @@ def test_a_window_grows_until_the_mask_ends_inside_it():
 
     segment = clicknet.tiny()
     segment._net = Grows()
-    segment._grid = bodies.Grid((120, 48, 48), np.eye(4))
+    segment._grid = Grid((120, 48, 48), np.eye(4))
     segment._known = Features(*(torch.zeros(1, 1, 120, 48, 48) for _ in range(4)))
     found, low = segment._decoded(
         np.array([[40, 20, 20, 1.0]], np.float32), np.zeros((120, 48, 48), np.float32), "phantom"
