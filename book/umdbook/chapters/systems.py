@@ -195,7 +195,7 @@ def ceilings_markdown(manifest: str | Path, *, segmenter: str = "sam_med3d_turbo
         f"Mean over {len(cases)} structural references of this run's cohort of the DSC that "
         f"{segmenters.get(segmenter).title} has after one click if its network is right in every voxel of its cube."
     )
-    return numbered_table(shown, caption, "tab-ceilings", dict.fromkeys(CUBES, ".3f"))
+    return numbered_table(shown, caption, "tab-crop-ceilings", dict.fromkeys(CUBES, ".3f"))
 
 
 def live_markdown(path: str | Path) -> str:
