@@ -188,6 +188,7 @@ def execute(
             f"Its state is in {failed}."
         ) from error
     seconds = time.perf_counter() - started
+    _hide_places(part)
     done = nbformat.read(part, as_version=4)
     if absent := _figures_without_picture(done):
         part.replace(failed)
@@ -328,6 +329,15 @@ def _failure(notebook: Path, failed: Path, error) -> str:
         f"Notebook {notebook.name} failed in cell {error.cell_index + 1}: {message} "
         f"(its cells up to there are in {failed})"
     )
+
+
+def _hide_places(notebook: Path) -> None:
+    """Name files relative to the working folder and the home: a page says nothing of its machine."""
+    text = notebook.read_text("utf-8")
+    for place, shown in ((str(Path.cwd()), "."), (str(Path.home()), "~")):
+        if len(place) > 1:
+            text = text.replace(place, shown)
+    notebook.write_text(text, "utf-8")
 
 
 def _figures_without_picture(document) -> list[str]:
