@@ -71,7 +71,7 @@ MODALITIES: dict[str, Modality] = {
 }
 
 # DICOM writes PT; papers write MRI.
-MODALITY_ALIASES: dict[str, str] = {"PT": "PET", "MRI": "MR"}
+_MODALITY_ALIASES: dict[str, str] = {"PT": "PET", "MRI": "MR"}
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def modality(name: str) -> Modality:
     InputError
         If there is no such modality.
     """
-    key = MODALITY_ALIASES.get(name.upper(), name.upper())
+    key = _MODALITY_ALIASES.get(name.upper(), name.upper())
     if key not in MODALITIES:
         raise unknown_name("modality", name, MODALITIES)
     return MODALITIES[key]

@@ -29,15 +29,15 @@ LEAST = 0.30
 # Predictions of different structures this alike are one mask.
 SAME = 0.95
 # A prediction larger than this many references is a leak: poor, but not wired wrong.
-LEAK = 3.0
+_LEAK = 3.0
 # A mask that covers this share of a reference reaches into it.
-TOUCHED = 0.1
+_TOUCHED = 0.1
 # A structure that never exceeds this in any subject, while others work, is dead,
-DEAD = 0.02
+_DEAD = 0.02
 # unless its masks lie within this many voxels of the references (a thin structure is easily missed), or
 NEAR = 2
 # a system that misses as often as this one does elsewhere would show one by chance this often.
-CHANCE = 0.01
+_CHANCE = 0.01
 
 FAULTS: dict[str, str] = {
     "reads_reference": "the prediction changes when only the reference changes",
@@ -100,7 +100,7 @@ def wiring_matrix(
     return pd.DataFrame(cells, index=list(rows))
 
 
-def check_wiring(
+def _check_wiring(
     matrices: Sequence[pd.DataFrame],
     segmenter: str,
     modality: str = "",
@@ -125,7 +125,7 @@ def check_wiring(
     return [*swaps, *(_dead(_hits(matrices, near), rest, segmenter, modality) if works else [])]
 
 
-def check_one_mask(
+def _check_one_mask(
     predictions: Sequence[Mapping[str, np.ndarray]],
     references: Sequence[Mapping[str, np.ndarray]],
     segmenter: str,
@@ -336,12 +336,12 @@ def check_masks(
             )
         ]
     pairs = [(p[n], r[n]) for p, r in zip(predictions, references, strict=True) for n in r if n in p]
-    found = check_one_mask(predictions, references, segmenter, modality)
+    found = _check_one_mask(predictions, references, segmenter, modality)
     found += [] if found else check_orientation(pairs, segmenter, modality)
     if not found:
         matrices = [wiring_matrix(p, r) for p, r in zip(predictions, references, strict=True)]
         near = [_near_misses(p, r, m) for p, r, m in zip(predictions, references, matrices, strict=True)]
-        found += check_wiring(
+        found += _check_wiring(
             matrices, segmenter, modality, leaking=_leaking(predictions, references), near=near
         )
     return found
@@ -393,7 +393,7 @@ def _covers_both(
 ) -> bool:
     """Whether the masks of two structures reach into their references in every subject."""
     return all(
-        m[n].share(r[n]) >= TOUCHED
+        m[n].share(r[n]) >= _TOUCHED
         for m, r in zip(predictions, references, strict=True)
         for n in (a, b)
         if n in m and n in r and r[n].size
@@ -408,13 +408,13 @@ def _tried(pairs: list[tuple[Boxed, Boxed]]) -> dict[str, float]:
 def _leaking(
     predictions: Sequence[Mapping[str, Boxed]], references: Sequence[Mapping[str, Boxed]]
 ) -> frozenset[str]:
-    """Structures whose predictions are over `LEAK` times as large as their references."""
+    """Structures whose predictions are over `_LEAK` times as large as their references."""
     sizes: dict[str, list[float]] = {}
     for p, r in zip(predictions, references, strict=True):
         for n in r:
             if n in p and r[n].size:
                 sizes.setdefault(n, []).append(p[n].size / r[n].size)
-    return frozenset(n for n, ratios in sizes.items() if np.mean(ratios) > LEAK)
+    return frozenset(n for n, ratios in sizes.items() if np.mean(ratios) > _LEAK)
 
 
 def _mean_matrix(matrices: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -464,7 +464,7 @@ def _swaps(mean: pd.DataFrame, segmenter: str, modality: str) -> tuple[set[str],
 
 def _near_misses(predictions: Mapping, references: Mapping, matrix: pd.DataFrame) -> frozenset[str]:
     """Structures whose mask misses the reference but comes within `NEAR` voxels of it."""
-    names = [n for n in references if n in predictions and matrix.loc[n, n] < DEAD]
+    names = [n for n in references if n in predictions and matrix.loc[n, n] < _DEAD]
     return frozenset(n for n in names if _beside(predictions[n], references[n]))
 
 
@@ -490,10 +490,10 @@ def _hits(matrices: Sequence[pd.DataFrame], near: Sequence[frozenset[str]]) -> l
 
 
 def _dead(hits: Sequence[pd.Series], names: Sequence[str], segmenter: str, modality: str) -> list[Finding]:
-    """Structures of `names` below `DEAD` in every subject."""
+    """Structures of `names` below `_DEAD` in every subject."""
     best = {n: max((h[n] for h in hits if n in h.index), default=np.nan) for n in names}
-    dead = [n for n, v in best.items() if v < DEAD]
-    if not dead or _chance(hits, dead, names) > CHANCE:
+    dead = [n for n, v in best.items() if v < _DEAD]
+    if not dead or _chance(hits, dead, names) > _CHANCE:
         return []
     top = max(best[n] for n in dead)
     return [
@@ -504,7 +504,7 @@ def _dead(hits: Sequence[pd.Series], names: Sequence[str], segmenter: str, modal
             modality,
             float(top),
             np.nan,
-            f"{', '.join(dead)}: never above {DEAD:g} in {len(hits)} subjects, while others work.",
+            f"{', '.join(dead)}: never above {_DEAD:g} in {len(hits)} subjects, while others work.",
         )
     ]
 
@@ -516,7 +516,7 @@ def _chance(hits: Sequence[pd.Series], dead: list[str], names: Sequence[str]) ->
     """
     others = [n for n in names if n not in dead]
     values = np.array([h[n] for h in hits for n in others if n in h.index])
-    rate = ((values < DEAD).sum() + 1) / (values.size + 2)
+    rate = ((values < _DEAD).sum() + 1) / (values.size + 2)
     return float(len(names) * rate ** len(hits))
 
 

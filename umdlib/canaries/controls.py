@@ -20,7 +20,7 @@ from umdlib.prompts.prompt import Click, Prompt
 from umdlib.segmenters.contract import Segmenter
 from umdlib.synthetic.cohort import make_pair
 
-TOLERANCE = 0.01
+_TOLERANCE = 0.01
 # axes permuted and flipped, oblique, anisotropic, off centre
 AFFINE = np.array([[0.35, -2.46, 0, 80], [1.96, 0.44, 0, -120], [0, 0, -4.0, 333], [0, 0, 0, 1.0]])
 SHAPE = (48, 44, 28)
@@ -107,5 +107,5 @@ def check(segmenter: str, device: str = "cpu") -> tuple[str, list[canaries.Findi
     value = score(segmenter, device)
     own = trained_here(segmenters.get(segmenter))
     what = "liver of a synthetic subject" if own else "ball of 60 HU"
-    found = canaries.check_control(value, expected, TOLERANCE, segmenter, what)
+    found = canaries.check_control(value, expected, _TOLERANCE, segmenter, what)
     return (f"{value:.3f} instead of {expected:.3f}" if found else f"{value:.3f} reproduced"), found

@@ -233,7 +233,7 @@ def checked_segmenters(findings: pd.DataFrame) -> list[str]:
     return list(findings["segmenter"].unique())
 
 
-def mean_wiring(
+def _mean_wiring(
     cohort: Cohort,
     root: str | Path,
     segmenter: str,
@@ -255,12 +255,12 @@ def mean_wiring(
 def example_wiring(
     cohort: Cohort, root: str | Path, names: Sequence[str], modality: str, *, limit: int = 4
 ) -> pd.DataFrame | None:
-    """`mean_wiring` of the first segmenter that has masks of a modality; None where none has."""
+    """`_mean_wiring` of the first segmenter that has masks of a modality; None where none has."""
     cases = [c for c in cohort.cases if c.modality == modality][:limit]
     for name in names:
         prompt = _first_protocol(root, name, cases)
         try:
-            return mean_wiring(cohort, root, name, modality, prompt=prompt, limit=limit)
+            return _mean_wiring(cohort, root, name, modality, prompt=prompt, limit=limit)
         except InputError:
             continue
     return None

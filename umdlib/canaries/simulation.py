@@ -63,17 +63,17 @@ def right(references: Masks) -> dict[str, np.ndarray]:
     return _answers(references, CLASSES)
 
 
-def own_numbers(references: Masks) -> dict[str, np.ndarray]:
+def _own_numbers(references: Masks) -> dict[str, np.ndarray]:
     """The cohort's label values (1 to 13) are given as class ids."""
     return _answers(references, {s.name: (s.value,) for s in ORGANS})
 
 
-def super_classes(references: Masks) -> dict[str, np.ndarray]:
+def _super_classes(references: Masks) -> dict[str, np.ndarray]:
     """The untrained super-classes are asked for: 2 for the kidneys, 20 for the lung."""
     return _answers(references, {**CLASSES, "kidney_left": (2,), "kidney_right": (2,), "lung": (20,)})
 
 
-def identity_affine(references: Masks) -> dict[str, np.ndarray]:
+def _identity_affine(references: Masks) -> dict[str, np.ndarray]:
     """Masks on a cropped grid, read back without the crop's offset."""
     body_mask = np.logical_or.reduce(list(references.values()))
     start = np.argwhere(body_mask).min(axis=0)
@@ -85,18 +85,18 @@ def flipped(references: Masks) -> dict[str, np.ndarray]:
     return {n: m[::-1] for n, m in references.items()}
 
 
-def nothing_loaded(references: Masks) -> dict[str, np.ndarray]:
+def _nothing_loaded(references: Masks) -> dict[str, np.ndarray]:
     """The checkpoint's names did not match and the network answers with nothing."""
     return {n: np.zeros_like(m) for n, m in references.items()}
 
 
 FAULTS: dict[str, Callable[[Masks], dict[str, np.ndarray]]] = {
     "as it should be": right,
-    "own label values as class ids": own_numbers,
-    "untrained super-classes": super_classes,
-    "crop offset lost": identity_affine,
+    "own label values as class ids": _own_numbers,
+    "untrained super-classes": _super_classes,
+    "crop offset lost": _identity_affine,
     "left and right flipped": flipped,
-    "no weights loaded": nothing_loaded,
+    "no weights loaded": _nothing_loaded,
 }
 
 
@@ -158,7 +158,7 @@ def uneven(references: Masks, rng: np.random.Generator) -> dict[str, np.ndarray]
     return {n: _moved(m, rng.normal(0, 0.7, 3), rng.uniform(0.3, 0.7)) for n, m in references.items()}
 
 
-def unreliable(references: Masks, rng: np.random.Generator) -> dict[str, np.ndarray]:
+def _unreliable(references: Masks, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """As `uneven`, and one mask in five is empty."""
     return {n: m if rng.random() < 0.8 else np.zeros_like(m) for n, m in uneven(references, rng).items()}
 
@@ -179,19 +179,19 @@ def cropped(references: Masks, rng: np.random.Generator) -> dict[str, np.ndarray
     return {n: _near(m, rng, 65.0) for n, m in references.items()}
 
 
-def round_guess(references: Masks, rng: np.random.Generator) -> dict[str, np.ndarray]:
+def _round_guess(references: Masks, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """A ball of 30 mm around a random voxel of the structure, whatever its shape."""
     return {n: _ball(m, rng, 30.0) for n, m in references.items()}
 
 
-CLEAN: dict[str, Segmenter] = {
+_CLEAN: dict[str, Segmenter] = {
     "exact": exact,
     "uneven": uneven,
-    "unreliable": unreliable,
+    "unreliable": _unreliable,
     "leaky": leaky,
     "shrunk": shrunk,
     "cropped": cropped,
-    "round guess": round_guess,
+    "round guess": _round_guess,
 }
 
 
@@ -221,7 +221,7 @@ def simulate(
     """
     rows = []
     rng = np.random.default_rng(seed)
-    kinds = [(k, "right", s, right) for k, s in CLEAN.items()]
+    kinds = [(k, "right", s, right) for k, s in _CLEAN.items()]
     kinds += [("uneven", f, uneven, plant) for f, plant in FAULTS.items() if plant is not right]
     for kind, wired, segmenter, plant in kinds:
         for _ in range(n_runs):

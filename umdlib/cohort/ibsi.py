@@ -15,7 +15,7 @@ from umdlib.labels import Structure
 TUMOUR = Structure(1, "tumour", "Tumour", "Tu", "#cc79a7")
 
 # Session of an MR that was taken on another day than the PET and registered to it.
-APART = "petmr-apart"
+_APART = "petmr-apart"
 
 
 def import_ibsi(folder: str | Path, manifest: str | Path, *, apart: bool = False) -> Path:
@@ -65,7 +65,7 @@ def plan_ibsi(folder: str | Path, *, apart: bool = False) -> Plan:
             if row.modality == "MR":
                 plan.leave_out(row.image, "MR of another day than the PET; --apart enrols it as petmr-apart")
             continue
-        session = APART if row.session == "petmr" else row.session
+        session = _APART if row.session == "petmr" else row.session
         columns = about if row.modality == "PET" else {k: v for k, v in about.items() if k != "tracer"}
         rows.append(replace(row, session=session, columns=columns))
     plan.rows = rows

@@ -13,7 +13,7 @@ from umdlib.images import geometry
 from umdlib.images.volume import LabelMap
 
 # voxels of the sample on which everything but volumes is measured
-SAMPLE = 2_000_000
+_SAMPLE = 2_000_000
 
 # Usual volumes of adults in ml (the ranges of the synthetic cohort and its sources: ICRP 89 and others),
 # and the factor beyond them that age, build and disease may account for.
@@ -32,12 +32,12 @@ VOLUMES_ML: dict[str, tuple[float, float]] = {
     "esophagus": (26, 52),
     "stomach": (170, 480),
 }
-VOLUME_FACTOR = 3.0
+_VOLUME_FACTOR = 3.0
 # what is filled and emptied has no least volume
-HOLLOW = ("urinary_bladder", "stomach", "colon")
+_HOLLOW = ("urinary_bladder", "stomach", "colon")
 
 # (structure, axis, other): its centre lies farther right (0), in front (1) or up (2) than the other's.
-ORDER: tuple[tuple[str, int, str], ...] = (
+_ORDER: tuple[tuple[str, int, str], ...] = (
     ("liver", 0, "spleen"),
     ("kidney_right", 0, "kidney_left"),
     ("liver", 0, "stomach"),
@@ -55,13 +55,13 @@ ORDER: tuple[tuple[str, int, str], ...] = (
     ("kidney_left", 2, "urinary_bladder"),
     ("stomach", 2, "urinary_bladder"),
 )
-ORDER_MM = 10.0
+_ORDER_MM = 10.0
 _DIRECTIONS = (("right of", "left of"), ("in front of", "behind"), ("above", "below"))
 
 # CT: air is -1000 HU by definition; what lies lower is padding of one value, or not HU
 LEAST_HU, SHARE_BELOW = -1100.0, 0.01
-TOP_HU = 4500.0
-LEAST_RANGE_HU = 100.0
+_TOP_HU = 4500.0
+_LEAST_RANGE_HU = 100.0
 # PET: 99.9 % of the voxels lie below
 TOP_SUV, LEAST_TOP_SUV = 500.0, 0.1
 SPACING_MM = (0.2, 12.0)
@@ -154,9 +154,9 @@ def read_facts(case: Case) -> Facts:
 
 
 def _steps(shape: tuple[int, int, int]) -> list[int]:
-    """Every how many voxels along each axis, so that about `SAMPLE` are left."""
+    """Every how many voxels along each axis, so that about `_SAMPLE` are left."""
     step = [1, 1, 1]
-    while np.prod([-(-n // s) for n, s in zip(shape, step, strict=True)]) > SAMPLE:
+    while np.prod([-(-n // s) for n, s in zip(shape, step, strict=True)]) > _SAMPLE:
         left = [n / s for n, s in zip(shape, step, strict=True)]
         step[int(np.argmax(left))] += 1
     return step
@@ -218,12 +218,12 @@ def _hu_findings(facts: Facts) -> Iterator[Finding]:
     values, name = facts.values, facts.case.image
     least = float(values.min())
     low, high = (float(v) for v in np.percentile(values, (0.1, 99.9)))
-    if high - low < LEAST_RANGE_HU:
+    if high - low < _LEAST_RANGE_HU:
         message = (
             f"Image {name} runs from {low:.3g} to {high:.3g} (99.8 % of its voxels), too little for HU: is it "
             "z-scored or scaled?"
         )
-        yield facts.finding("fault", "hu", message, high - low, LEAST_RANGE_HU)
+        yield facts.finding("fault", "hu", message, high - low, _LEAST_RANGE_HU)
         return
     if least >= 0:
         message = f"Image {name} has no value below {least:.0f} HU: is an offset still in it?"
@@ -238,9 +238,9 @@ def _hu_findings(facts: Facts) -> Iterator[Finding]:
             "is: is it scaled?"
         )
         yield facts.finding("fault", "hu", message, share, SHARE_BELOW)
-    elif high > TOP_HU:
+    elif high > _TOP_HU:
         message = f"Image {name} reaches {high:.0f} HU (99.9 % lie below), more than bone: is it scaled?"
-        yield facts.finding("doubt", "hu", message, high, TOP_HU)
+        yield facts.finding("doubt", "hu", message, high, _TOP_HU)
 
 
 def _suv_findings(facts: Facts) -> Iterator[Finding]:
@@ -263,8 +263,8 @@ def _volume_findings(facts: Facts) -> Iterator[Finding]:
     for name, volume in facts.volumes_ml.items():
         if name not in VOLUMES_ML:
             continue
-        low, high = VOLUMES_ML[name][0] / VOLUME_FACTOR, VOLUMES_ML[name][1] * VOLUME_FACTOR
-        least = 0 if facts.cut[name] or name in HOLLOW else low
+        low, high = VOLUMES_ML[name][0] / _VOLUME_FACTOR, VOLUMES_ML[name][1] * _VOLUME_FACTOR
+        least = 0 if facts.cut[name] or name in _HOLLOW else low
         if not least <= volume <= high:
             limit = least if volume < least else high
             message = (
@@ -276,14 +276,14 @@ def _volume_findings(facts: Facts) -> Iterator[Finding]:
 
 def _place_findings(facts: Facts) -> Iterator[Finding]:
     """Structures on the wrong side of others."""
-    for name, axis, other in ORDER:
+    for name, axis, other in _ORDER:
         if name not in facts.centres_mm or other not in facts.centres_mm:
             continue
         apart = float(facts.centres_mm[name][axis] - facts.centres_mm[other][axis])
-        if apart < -ORDER_MM:
+        if apart < -_ORDER_MM:
             expected, found = _DIRECTIONS[axis]
             message = (
                 f"The {name} of {facts.case.reference} lies {-apart:.0f} mm {found} the {other}, not {expected} it: "
                 "are the labels swapped or the image mirrored?"
             )
-            yield facts.finding("doubt", "place", message, apart, -ORDER_MM)
+            yield facts.finding("doubt", "place", message, apart, -_ORDER_MM)

@@ -12,7 +12,7 @@ from umdlib.cohort.walk import composed, files_below, subfolders
 from umdlib.errors import InputError
 
 # What images are called, without suffix and in lower case.
-IMAGE_NAMES = {
+_IMAGE_NAMES = {
     "ct": "CT",
     "pet": "PET",
     "pt": "PET",
@@ -45,7 +45,7 @@ def plan_masks(folder: str | Path, names: NameMap, *, columns: dict[str, dict] |
     folder, plan = Path(folder), Plan()
     for subject in subfolders(folder):
         files = files_below(subject, plan.left_out)
-        images = {f: IMAGE_NAMES[stem(f)] for f in files if is_volume(f) and stem(f) in IMAGE_NAMES}
+        images = {f: _IMAGE_NAMES[stem(f)] for f in files if is_volume(f) and stem(f) in _IMAGE_NAMES}
         for place in sorted({f.parent for f in images}, key=composed):
             label = composed(place.relative_to(subject)).replace("/", "")
             here = {f: m for f, m in images.items() if f.parent == place}
@@ -56,7 +56,7 @@ def plan_masks(folder: str | Path, names: NameMap, *, columns: dict[str, dict] |
         _tell_strays(plan, files, images)
     if not plan.rows:
         raise InputError(
-            f"No image in the folders of {folder}. One is called {', '.join(sorted(IMAGE_NAMES))}, with .nii.gz."
+            f"No image in the folders of {folder}. One is called {', '.join(sorted(_IMAGE_NAMES))}, with .nii.gz."
         )
     plan.structures = {p.meaning for row in plan.rows for p in row.reference}
     if columns:
@@ -85,7 +85,7 @@ def _examination(
     for file, modality in images.items():
         parts = []
         for mask in masks:
-            owner = IMAGE_NAMES.get(normal(mask.parent.name).split("_")[0])
+            owner = _IMAGE_NAMES.get(normal(mask.parent.name).split("_")[0])
             if owner not in (None, modality):
                 continue
             structure = names.of_name(stem(mask))
@@ -105,5 +105,5 @@ def _tell_strays(plan: Plan, files: list[Path], images: dict[Path, str]) -> None
     for file in files:
         if is_volume(file) and file not in images and any(file.parent == i.parent for i in images):
             plan.leave_out(
-                file, f"neither an image ({', '.join(sorted(IMAGE_NAMES))}) nor in a folder of masks"
+                file, f"neither an image ({', '.join(sorted(_IMAGE_NAMES))}) nor in a folder of masks"
             )

@@ -17,11 +17,11 @@ OVERLAP = 0.5
 # DSC below which two references of one structure do not agree, and which share of them may not.
 AGREEMENT, SHARE_APART = 0.75, 0.5
 # A structure whose two masks meet in no more than this lies elsewhere.
-ELSEWHERE = 0.05
-SPREAD_MM = 20.0
+_ELSEWHERE = 0.05
+_SPREAD_MM = 20.0
 _MIRRORED = ("left to right", "front to back", "upside down")
 # Median SUV in the body: 0.43 to 0.75 in six patients; the mean is 1 by conservation of activity.
-BODY_SUV = (0.1, 1.5)
+_BODY_SUV = (0.1, 1.5)
 BODY_HU, LEAST_BODY = -400.0, 500
 
 
@@ -122,7 +122,7 @@ def _body_findings(structural: Facts, pet: Facts, overlay: Overlay) -> Iterator[
     if body.sum() < LEAST_BODY or pet.case.unit != "SUV":
         return
     suv = float(np.median(overlay.pet[overlay.inside][body]))
-    low, high = BODY_SUV
+    low, high = _BODY_SUV
     if not low <= suv <= high:
         message = (
             f"Median SUV in the body of {_name(pet)} is {suv:.3g}, {low:g} to {high:g} are plausible: is PET scaled, "
@@ -157,7 +157,7 @@ def _place_findings(structural: Facts, pet: Facts, overlay: Overlay, common: lis
         yield _finding(pet, "doubt", "shift", message, distance, limit)
         return
     agreement = {n: _agreement(overlay, values[n]) for n in common}
-    moved = [n for n in common if agreement[n][0] < ELSEWHERE and agreement[n][1] > ELSEWHERE]
+    moved = [n for n in common if agreement[n][0] < _ELSEWHERE and agreement[n][1] > _ELSEWHERE]
     for name in moved:
         there = centres[1][common.index(name)]
         distances = np.linalg.norm(centres[0] - there, axis=1)
@@ -167,7 +167,7 @@ def _place_findings(structural: Facts, pet: Facts, overlay: Overlay, common: lis
             f"structural image, {distances.min():.0f} mm from its {nearest} (DSC {agreement[name][0]:.2f}): "
             "swapped labels?"
         )
-        yield _finding(pet, "doubt", "swapped", message, agreement[name][0], ELSEWHERE)
+        yield _finding(pet, "doubt", "swapped", message, agreement[name][0], _ELSEWHERE)
     apart = [n for n in common if agreement[n][0] < min(AGREEMENT, agreement[n][1])]
     if len(apart) > SHARE_APART * len(common):
         median = float(np.median([agreement[n][0] for n in apart]))
@@ -214,7 +214,7 @@ def _mirrored(structural: np.ndarray, pet: np.ndarray) -> tuple[int, float] | No
     for axis in range(3):
         spread = np.sqrt((a[:, axis] ** 2).mean())
         slope = float((a[:, axis] @ b[:, axis]) / max(a[:, axis] @ a[:, axis], 1e-9))
-        if spread > SPREAD_MM and slope < -0.3:
+        if spread > _SPREAD_MM and slope < -0.3:
             return axis, slope
     return None
 

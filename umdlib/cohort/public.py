@@ -15,14 +15,14 @@ from pathlib import Path
 from umdlib.errors import InputError, unknown_name
 from umdlib.files import file_hash, read_tsv
 
-GITHUB = "https://raw.githubusercontent.com"
+_GITHUB = "https://raw.githubusercontent.com"
 ZENODO = "https://zenodo.org/api/records"
 
 _PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
-class PublicCohort:
+class _PublicCohort:
     """One public set.
 
     Attributes
@@ -88,14 +88,14 @@ class PublicCohort:
 
 
 @cache
-def records() -> tuple[PublicCohort, ...]:
+def records() -> tuple[_PublicCohort, ...]:
     """All records, in the order of the shipped table."""
     with resources.as_file(resources.files("umdlib.cohort") / "public.tsv") as path:
-        table = read_tsv(path, [f.name for f in fields(PublicCohort)])
-    return tuple(PublicCohort(**row) for row in table.to_dict("records"))
+        table = read_tsv(path, [f.name for f in fields(_PublicCohort)])
+    return tuple(_PublicCohort(**row) for row in table.to_dict("records"))
 
 
-def record(name: str) -> PublicCohort:
+def record(name: str) -> _PublicCohort:
     """A record by name.
 
     Raises
@@ -148,7 +148,7 @@ def fetch(
         steps = "; ".join(f"{n}. {step}" for n, step in enumerate(found.steps(), start=1))
         raise InputError(f"{found.title} cannot be fetched for you ({found.access}). {steps}")
     host, _, place = found.source.partition(":")
-    base = (hosts or {}).get(host) or {"github": GITHUB, "zenodo": ZENODO}[host]
+    base = (hosts or {}).get(host) or {"github": _GITHUB, "zenodo": ZENODO}[host]
     files = _github_files(name, base, place) if host == "github" else _zenodo_files(base, place)
     files = [f for f in files if f[0].startswith(only)]
     if not files:

@@ -55,7 +55,7 @@ def plan_petwb_rep(folder: str | Path, names: NameMap) -> Plan:
         No image of this layout.
     """
     folder, plan = Path(folder), Plan(defaced=True)
-    people = {_bare(k): v for k, v in people_of(folder / "metadata.csv", "image_id", plan).items()}
+    people = {_bare(k): v for k, v in _people_of(folder / "metadata.csv", "image_id", plan).items()}
     for file in files_below(folder, plan.left_out):
         match = re.fullmatch(r"(?P<subject>sub-[^_]+)_ses-(?P<session>[^_]+)_(?P<rest>.+)", stem(file))
         if not is_volume(file) or match is None:
@@ -442,13 +442,13 @@ def plan_totalsegmentator(folder: str | Path, names: NameMap) -> Plan:
         No image of this layout.
     """
     plan = plan_masks(folder, names)
-    people = people_of(Path(folder) / "meta.csv", "image_id", plan)
+    people = _people_of(Path(folder) / "meta.csv", "image_id", plan)
     plan.rows = [replace(r, columns=people.get(r.subject.lower(), {})) for r in plan.rows]
     plan.notes.append("this set holds no PET: it can be scored, not compared between modalities")
     return plan
 
 
-def people_of(path: Path, key: str, plan: Plan) -> dict[str, dict[str, str]]:
+def _people_of(path: Path, key: str, plan: Plan) -> dict[str, dict[str, str]]:
     """Subject (lower case) -> columns of a manifest, from a set's own table of persons.
 
     Parameters

@@ -18,13 +18,13 @@ from umdlib.images.volume import Volume
 # Words of ImageType that name pictures which are not the examination itself.
 _NOT_IMAGES = {"LOCALIZER", "SCOUT", "MIP", "PROJECTION IMAGE", "SCREEN SAVE", "REFORMATTED", "MPR", "FUSED"}
 
-FEWEST_SLICES = 8
+_FEWEST_SLICES = 8
 
 # A gap between slices may differ by this share of the usual gap.
-GAP_TOLERANCE = 0.1
+_GAP_TOLERANCE = 0.1
 
 # Voxels of one volume that are read at most: 2 GB of int16.
-MOST_VOXELS = 1 << 30
+_MOST_VOXELS = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -222,9 +222,9 @@ def _no_volume(headers: list[Header]) -> str | None:
         return "an enhanced multi-frame file: dcm2niix makes a NIfTI file of it"
     if not first.orientation or not first.spacing or not all(h.position for h in headers):
         return "no ImageOrientationPatient, ImagePositionPatient or PixelSpacing"
-    if len(headers) < FEWEST_SLICES:
-        return f"{len(headers)} slices: fewer than {FEWEST_SLICES}"
-    if min(first.size) < 2 or first.size[0] * first.size[1] * len(headers) > MOST_VOXELS:
+    if len(headers) < _FEWEST_SLICES:
+        return f"{len(headers)} slices: fewer than {_FEWEST_SLICES}"
+    if min(first.size) < 2 or first.size[0] * first.size[1] * len(headers) > _MOST_VOXELS:
         return f"{first.size[0]} x {first.size[1]} x {len(headers)} voxels: not a size that can be read"
     return None
 
@@ -235,7 +235,7 @@ def _uneven(series: Series) -> str | None:
     usual = float(np.median(gaps))
     if usual <= 0 or (gaps <= 0.01 * max(usual, 1e-3)).any():
         return "several slices at one place: a dynamic, gated or multi-echo series, or files that are there twice"
-    wrong = np.flatnonzero(np.abs(gaps - usual) > GAP_TOLERANCE * usual)
+    wrong = np.flatnonzero(np.abs(gaps - usual) > _GAP_TOLERANCE * usual)
     if len(wrong):
         return (
             f"slices are missing or uneven: a gap of {gaps[wrong[0]]:.2f} mm after slice {wrong[0] + 1}, "
@@ -281,7 +281,7 @@ def read_series(series: Series, *, suv: str = "bw") -> tuple[Volume, str]:
                 word = _repaired(acquisition)
             gap = float(np.median(np.diff(series.places())))
             made = highdicom.get_volume_from_series(
-                datasets, dtype=np.float64, apply_real_world_transform=False, atol=GAP_TOLERANCE * gap
+                datasets, dtype=np.float64, apply_real_world_transform=False, atol=_GAP_TOLERANCE * gap
             )
         except InputError:
             raise

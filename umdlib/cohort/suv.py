@@ -17,7 +17,7 @@ KINDS: dict[str, str] = {
 }
 
 # DICOM keyword -> (group,element): what errors call a missing tag.
-TAGS: dict[str, str] = {
+_TAGS: dict[str, str] = {
     "Units": "0054,1001",
     "CorrectedImage": "0028,0051",
     "DecayCorrection": "0054,1102",
@@ -48,7 +48,7 @@ class Acquisition:
     Attributes
     ----------
     tags
-        Keyword of `TAGS` -> text; missing tags are not in it.
+        Keyword of `_TAGS` -> text; missing tags are not in it.
     acquired
         (date and time, frame reference time in ms, frame duration in ms) of the earliest slice.
     philips
@@ -70,9 +70,9 @@ class Acquisition:
         """From the slices of a series, as pydicom reads them."""
         datasets = list(datasets)
         first = datasets[0]
-        tags = {k: _text(first, k) for k in TAGS}
+        tags = {k: _text(first, k) for k in _TAGS}
         injected = first.get("RadiopharmaceuticalInformationSequence") or [{}]
-        tags |= {k: _text(injected[0], k) for k in TAGS if k.startswith("Radio")}
+        tags |= {k: _text(injected[0], k) for k in _TAGS if k.startswith("Radio")}
         slices = []
         for d in datasets:
             when = moment(_text(d, "AcquisitionDate"), _text(d, "AcquisitionTime"))
@@ -92,14 +92,14 @@ class Acquisition:
     def of_table(cls, row: Mapping[str, str]) -> Acquisition:
         """From a row whose columns are DICOM's keywords in any case; corrections that it lacks are assumed."""
         row = {str(k).lower(): str(v).strip() for k, v in row.items()}
-        tags = {k: row[k.lower()] for k in TAGS if row.get(k.lower(), "").lower() not in ("", "nan", "n/a")}
+        tags = {k: row[k.lower()] for k in _TAGS if row.get(k.lower(), "").lower() not in ("", "nan", "n/a")}
         when = moment(tags.get("AcquisitionDate", ""), tags.get("AcquisitionTime", ""))
         return cls(tags, (when, 0.0, 0.0), assumed=True)
 
     def need(self, keyword: str) -> str:
         """Text of a tag; raises InputError with the tag's name where it is missing."""
         if keyword not in self.tags:
-            raise InputError(f"{keyword} ({TAGS[keyword]}) is missing. Without it PET cannot become SUV")
+            raise InputError(f"{keyword} ({_TAGS[keyword]}) is missing. Without it PET cannot become SUV")
         return self.tags[keyword]
 
     def positive(self, keyword: str) -> float:
@@ -107,7 +107,7 @@ class Acquisition:
         number = _number(self.need(keyword))
         if number is None or not 0 < number < math.inf:
             raise InputError(
-                f"{keyword} ({TAGS[keyword]}) is '{self.tags[keyword]}'. Must be a number above 0"
+                f"{keyword} ({_TAGS[keyword]}) is '{self.tags[keyword]}'. Must be a number above 0"
             )
         return number
 
@@ -157,7 +157,7 @@ def _factor(a: Acquisition, kind: str) -> float:
     if unit == "GML":
         stated = a.tags.get("SUVType", "BW").upper()
         if stated != "BW":
-            raise InputError(f"SUVType ({TAGS['SUVType']}) is {stated}. Only BW can be taken as it is")
+            raise InputError(f"SUVType ({_TAGS['SUVType']}) is {stated}. Only BW can be taken as it is")
         return 1.0 if kind == "bw" else _size(a, kind) / (a.positive("PatientWeight") * 1000)
     if unit == "CNTS":
         to_suv, to_activity = a.philips
@@ -167,10 +167,10 @@ def _factor(a: Acquisition, kind: str) -> float:
             raise InputError(
                 "Units are CNTS and Philips' factors (7053,xx00) and (7053,xx09) are missing or 0"
             )
-        return to_activity * _size(a, kind) / decayed_dose(a)
+        return to_activity * _size(a, kind) / _decayed_dose(a)
     if unit != "BQML":
-        raise InputError(f"Units ({TAGS['Units']}) are {unit}. Must be BQML, CNTS (Philips) or GML")
-    return _size(a, kind) / decayed_dose(a)
+        raise InputError(f"Units ({_TAGS['Units']}) are {unit}. Must be BQML, CNTS (Philips) or GML")
+    return _size(a, kind) / _decayed_dose(a)
 
 
 def _check_corrections(a: Acquisition) -> None:
@@ -181,24 +181,24 @@ def _check_corrections(a: Acquisition) -> None:
     for word, meaning in (("ATTN", "attenuation"), ("DECY", "decay")):
         if word not in words:
             raise InputError(
-                f"CorrectedImage ({TAGS['CorrectedImage']}) lacks {word}: not corrected for {meaning}"
+                f"CorrectedImage ({_TAGS['CorrectedImage']}) lacks {word}: not corrected for {meaning}"
             )
     if a.tags.get("DecayCorrection", "").upper() == "NONE":
-        raise InputError(f"DecayCorrection ({TAGS['DecayCorrection']}) is NONE. Must be START or ADMIN")
+        raise InputError(f"DecayCorrection ({_TAGS['DecayCorrection']}) is NONE. Must be START or ADMIN")
 
 
-def decayed_dose(a: Acquisition) -> float:
+def _decayed_dose(a: Acquisition) -> float:
     """Injected activity (Bq) at the time that the image is decay-corrected to."""
     dose = a.positive("RadionuclideTotalDose")
     if dose < 1e5:
         raise InputError(
-            f"RadionuclideTotalDose ({TAGS['RadionuclideTotalDose']}) is {dose:g} Bq, less than 0.1 MBq: is it in MBq?"
+            f"RadionuclideTotalDose ({_TAGS['RadionuclideTotalDose']}) is {dose:g} Bq, less than 0.1 MBq: is it in MBq?"
         )
     how = a.tags.get("DecayCorrection", "START" if a.assumed else "").upper()
     if how == "ADMIN":
         return dose
     if how != "START":
-        raise InputError(f"DecayCorrection ({TAGS['DecayCorrection']}) is '{how}'. Must be START or ADMIN")
+        raise InputError(f"DecayCorrection ({_TAGS['DecayCorrection']}) is '{how}'. Must be START or ADMIN")
     return dose * 2.0 ** (-uptake_s(a)[0] / a.positive("RadionuclideHalfLife"))
 
 
@@ -226,7 +226,7 @@ def uptake_s(a: Acquisition) -> tuple[float, str]:
         )
         if clock is None:
             raise InputError(
-                f"RadiopharmaceuticalStartTime ({TAGS['RadiopharmaceuticalStartTime']}) is "
+                f"RadiopharmaceuticalStartTime ({_TAGS['RadiopharmaceuticalStartTime']}) is "
                 f"'{a.tags['RadiopharmaceuticalStartTime']}'. Must be a time"
             )
         injected = scan.replace(
@@ -237,7 +237,7 @@ def uptake_s(a: Acquisition) -> tuple[float, str]:
     if not 0 <= seconds <= _LONGEST_S:
         raise InputError(
             f"The injection is {seconds / 3600:.1f} h before the scan. Must be 0 to {_LONGEST_S / 3600:.0f} h: see "
-            f"RadiopharmaceuticalStartDateTime ({TAGS['RadiopharmaceuticalStartDateTime']}) and SeriesTime"
+            f"RadiopharmaceuticalStartDateTime ({_TAGS['RadiopharmaceuticalStartDateTime']}) and SeriesTime"
         )
     return seconds, ""
 
@@ -258,7 +258,7 @@ def scan_start(a: Acquisition) -> datetime:
     if a.ge_scan is not None:
         return a.ge_scan
     if acquired is None:
-        raise InputError(f"SeriesTime ({TAGS['SeriesTime']}) and AcquisitionTime are missing. One is needed")
+        raise InputError(f"SeriesTime ({_TAGS['SeriesTime']}) and AcquisitionTime are missing. One is needed")
     if reference_ms > 0 and duration_ms > 0:
         decay = math.log(2) / a.positive("RadionuclideHalfLife")
         frame = decay * duration_ms / 1000
@@ -271,17 +271,17 @@ def _size(a: Acquisition, kind: str) -> float:
     """Weight or lean mass in g, or surface in cm2."""
     weight = a.positive("PatientWeight")
     if not 1 <= weight <= 400:
-        raise InputError(f"PatientWeight ({TAGS['PatientWeight']}) is {weight:g} kg. Must be 1 to 400")
+        raise InputError(f"PatientWeight ({_TAGS['PatientWeight']}) is {weight:g} kg. Must be 1 to 400")
     if kind == "bw":
         return weight * 1000
     height = a.positive("PatientSize")
     if not 0.4 <= height <= 2.5:
-        raise InputError(f"PatientSize ({TAGS['PatientSize']}) is {height:g} m. Must be 0.4 to 2.5")
+        raise InputError(f"PatientSize ({_TAGS['PatientSize']}) is {height:g} m. Must be 0.4 to 2.5")
     if kind == "bsa":
         return 71.84 * weight**0.425 * (height * 100) ** 0.725
     sex = a.need("PatientSex").upper()
     if sex not in ("F", "M"):
-        raise InputError(f"PatientSex ({TAGS['PatientSex']}) is '{sex}'. Lean body mass needs F or M")
+        raise InputError(f"PatientSex ({_TAGS['PatientSex']}) is '{sex}'. Lean body mass needs F or M")
     base, slope = (6680, 216) if sex == "M" else (8780, 244)
     return 9270 * weight / (base + slope * weight / height**2) * 1000
 

@@ -20,7 +20,7 @@ from umdlib.prompts.prompt import Prompt
 from umdlib.segmenters.contract import Segment
 
 UNTAUGHT = "not asked: the segmenter does not know the structure"
-ENDED = "not asked: {}"
+_ENDED = "not asked: {}"
 
 
 class CaseEnded(Exception):
@@ -150,7 +150,7 @@ class _Asked:
         if prompt.note == prompts.REFERENCE_EMPTY:  # nothing to point at
             return Answer(prompt, self.nothing)
         if self.ended:
-            return Answer(prompt, self.nothing, fault=ENDED.format(self.ended), ended=True)
+            return Answer(prompt, self.nothing, fault=_ENDED.format(self.ended), ended=True)
         return prompt
 
     def _corrected(self, structure: Structure) -> Prompt | Answer:
@@ -169,7 +169,7 @@ class _Asked:
         if click is None:
             return answer
         if self.ended:
-            return replace(answer, mask=self.nothing, fault=ENDED.format(self.ended), ended=True)
+            return replace(answer, mask=self.nothing, fault=_ENDED.format(self.ended), ended=True)
         return answer.prompt.with_click(click)
 
     def _call(self, prompt: Prompt, previous: np.ndarray | None) -> tuple[Answer, np.ndarray | None]:

@@ -21,7 +21,7 @@ from umdlib.segmenters.contract import Segmenter
 METRICS_VERSION = "3"
 
 # raised when images may come to a segmenter on another grid: predictions are then made anew
-GRID_VERSION = "2"
+_GRID_VERSION = "2"
 
 # (protocol, seed) -> structure name -> first prompt
 Drawn = dict[tuple[str, int], dict[str, Prompt]]
@@ -234,7 +234,7 @@ def inputs_key(
             _structures(case),
             record.name,
             identity,
-            GRID_VERSION,
+            _GRID_VERSION,
         ]
     )
 
@@ -255,7 +255,7 @@ def prediction_key(
         for name, p in first.items()
     ]
     reference = hash_of(case.reference) if any(steps.values()) else ""
-    return _digest([hash_of(case.image), case.unit, given, record.name, identity, reference, GRID_VERSION])
+    return _digest([hash_of(case.image), case.unit, given, record.name, identity, reference, _GRID_VERSION])
 
 
 def score_key(

@@ -29,8 +29,8 @@ from umdlib.segmenters.contract import Segment, Segmenter
 
 __all__ = ["Limits", "Plan", "Settings", "parse_plans", "rescore", "score_cohort", "taken_plans"]
 
-UNASKED = "not asked: the structural reference lacks the structure"
-UNSCORED = "not asked: the image has no reference to score against"
+_UNASKED = "not asked: the structural reference lacks the structure"
+_UNSCORED = "not asked: the image has no reference to score against"
 
 Report = Callable[[str], None]
 
@@ -243,7 +243,7 @@ def _scored_case(case: Case, entrant: _Entrant, shared: _Shared, run: _Run) -> p
         return _blank_rows(case, record, run.settings, status, reason)
 
     if case.reference is None:
-        return absent("unavailable", UNSCORED)
+        return absent("unavailable", _UNSCORED)
     try:
         keys = _keys(case, entrant, shared, run)
         kept = store.Kept(store.case_folder(run.root, record.name, case))
@@ -410,7 +410,7 @@ def _with_metrics(
     rows = rows.reset_index(drop=True)
     # where the structural reference lacks a structure there was nothing to click: no failure of PET
     unasked = rows["note"].eq(prompts.REFERENCE_EMPTY) & table["status"].eq("prediction_empty")
-    rows["reason"] = rows["reason"].mask(unasked, UNASKED)
+    rows["reason"] = rows["reason"].mask(unasked, _UNASKED)
     failed = rows["reason"].ne("").to_numpy()
     table.loc[failed, numbers] = np.nan
     table.loc[failed, "status"] = "failed"
@@ -507,7 +507,7 @@ def _rescore(kept: store.Kept, case: Case, settings: Settings, keys: dict, refer
     keep += [c for c in ("coordinates", "ceiling") if c in old]
     order = {s.name: n for n, s in enumerate(case.structures)}
     places = store.bit_places(kept.folder, case)
-    old["reason"] = old["reason"].replace(UNASKED, "")
+    old["reason"] = old["reason"].replace(_UNASKED, "")
     tables, truth = [], None
     for (protocol, seed, step), rows in old.groupby(["prompt", "seed", "step"]):
         rows = rows[keep].sort_values("structure", key=lambda names: names.map(order))

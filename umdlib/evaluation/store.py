@@ -154,7 +154,7 @@ def prediction_file(prompt: str, seed: int, step: int) -> str:
     return f"{prompt}-{seed}_step-{step:02d}.nii.gz"
 
 
-def kept_rows(root: str | Path, segmenter: str, cases: Iterable[Case]) -> list[pd.DataFrame]:
+def _kept_rows(root: str | Path, segmenter: str, cases: Iterable[Case]) -> list[pd.DataFrame]:
     """Score rows of those cases of which a run has kept whole folders."""
     kept = (Kept(case_folder(root, segmenter, c)) for c in cases)
     return [k.table for k in kept if k.stamp and not k.damage]
@@ -178,7 +178,7 @@ def add_to_part(
             except InputError as error:
                 report(f"{error} It is made anew from the cases that are kept.")
                 part.unlink()
-                kept = [t for t in kept_rows(root, name, cases) if set(t) == set(rows)]
+                kept = [t for t in _kept_rows(root, name, cases) if set(t) == set(rows)]
                 for one in kept:
                     one.attrs["stamp"] = rows.attrs["stamp"]
                     scores.add_cases(part, one)

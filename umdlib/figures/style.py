@@ -22,7 +22,7 @@ SEGMENTER_COLOURS = (
     "#332288",
     "#661100",
 )
-SEGMENTER_MARKERS = "osD^vPX<>"
+_SEGMENTER_MARKERS = "osD^vPX<>"
 GREY = "#8a8a8a"
 
 
@@ -62,7 +62,7 @@ def segmenter_style(segmenters: Iterable[str]) -> dict[str, dict[str, str]]:
         name: {
             "color": SEGMENTER_COLOURS[i % len(SEGMENTER_COLOURS)],
             # a colour that comes again has another marker
-            "marker": SEGMENTER_MARKERS[(i + i // len(SEGMENTER_COLOURS)) % len(SEGMENTER_MARKERS)],
+            "marker": _SEGMENTER_MARKERS[(i + i // len(SEGMENTER_COLOURS)) % len(_SEGMENTER_MARKERS)],
         }
         for i, name in enumerate(names)
         if name in wanted

@@ -172,7 +172,7 @@ def check_shape(shape: tuple[int, ...], path: Path) -> None:
 
 
 # Deflate cannot shrink anything further; and what shrinks so far and is so large is not an image.
-DEFLATE_AT_MOST = 1032
+_DEFLATE_AT_MOST = 1032
 BOMB_RATIO, BOMB_BYTES = 500, 1 << 30
 
 
@@ -188,7 +188,7 @@ def check_claim(claimed: int, stored: int, path: Path, *, deflated: bool) -> Non
     deflated
         Whether the voxels are compressed.
     """
-    if claimed > stored * (DEFLATE_AT_MOST if deflated else 1):
+    if claimed > stored * (_DEFLATE_AT_MOST if deflated else 1):
         raise InputError(
             f"File {path} is truncated: its header claims {claimed:,} bytes of voxels, more than its "
             f"{stored:,} bytes can hold."

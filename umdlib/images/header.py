@@ -13,14 +13,14 @@ from umdlib.images import geometry
 from umdlib.images.formats import check_claim, check_shape
 
 # mm per unit of length (xyzt_units, three bits); 0 is unknown and read as mm, as all programs do
-UNITS_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
+_UNITS_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 
 # sform, qform and pixdim may place no corner farther apart than this: programs read different ones
 TOLERANCE_VOXELS = 0.5
 
 SPACING_MM = (1e-3, 1e3)
-FARTHEST_MM = 1e6
-LARGEST_OFFSET = 1 << 28
+_FARTHEST_MM = 1e6
+_LARGEST_OFFSET = 1 << 28
 
 _KINDS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 
@@ -131,7 +131,7 @@ def _offset(fields: np.ndarray, size: int, path: Path) -> int:
     offset = float(fields["vox_offset"])
     if offset == 0:
         return size + 4
-    if not size <= offset <= LARGEST_OFFSET:
+    if not size <= offset <= _LARGEST_OFFSET:
         raise InputError(
             f"File {path} cannot be read as NIfTI: its voxels would begin at byte {offset:g} (vox_offset). "
             f"Must be {size + 4} or somewhat more."
@@ -142,7 +142,7 @@ def _offset(fields: np.ndarray, size: int, path: Path) -> int:
 def _affine(fields: np.ndarray, shape: tuple[int, int, int], path: Path) -> np.ndarray:
     """Voxel index to world in mm, from the sform where it is valid, else from the qform."""
     unit = int(fields["xyzt_units"]) & 7
-    if unit not in UNITS_MM:
+    if unit not in _UNITS_MM:
         raise InputError(f"File {path} gives its lengths in unit {unit} (xyzt_units). Must be m, mm or µm.")
     sform, qform = _sform(fields), _qform(fields, path)
     if sform is None and qform is None:
@@ -151,8 +151,8 @@ def _affine(fields: np.ndarray, shape: tuple[int, int, int], path: Path) -> np.n
         other, name = (qform, "qform") if qform is not None else (_by_pixdim(fields, sform), "pixdim")
         _check_agreement(sform, other, name, shape, path)
     affine = qform if sform is None else sform
-    if UNITS_MM[unit] != 1:
-        affine[:3] *= UNITS_MM[unit]
+    if _UNITS_MM[unit] != 1:
+        affine[:3] *= _UNITS_MM[unit]
     check_affine(affine, path)
     return affine
 
@@ -170,7 +170,7 @@ def check_affine(affine: np.ndarray, path: Path) -> None:
     if not (low <= spacing.min() and spacing.max() <= high):
         shown = " x ".join(f"{v:.3g}" for v in spacing)
         raise InputError(f"Voxels of {path} measure {shown} mm. Must be {low:g} to {high:g} mm.")
-    if np.abs(affine[:3, 3]).max() > FARTHEST_MM:
+    if np.abs(affine[:3, 3]).max() > _FARTHEST_MM:
         raise InputError(
             f"The first voxel of {path} lies at {affine[:3, 3].tolist()} mm. Nothing is that far."
         )

@@ -39,10 +39,10 @@ LEVEL, GZIP = 2, zlib.MAX_WBITS + 16
 # A piece of this size stays in the processor's cache from one step to the next; what is inflated is
 # best a quarter of it, beside the inflater's own tables.
 PIECE = 1 << 20
-INFLATED = 1 << 18
+_INFLATED = 1 << 18
 
 # Memory of arrays that are gone, at most this many; only of arrays of this size or larger.
-SPARE_BLOCKS = 2
+_SPARE_BLOCKS = 2
 SPARE_LEAST = 1 << 22
 
 # Arrays of that size begin at the start of a line of the cache.
@@ -64,7 +64,7 @@ class _Block:
 
     def __del__(self, spare=_spare):
         spare.append(self.raw)
-        del spare[:-SPARE_BLOCKS]
+        del spare[:-_SPARE_BLOCKS]
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -201,7 +201,7 @@ def _fill(data: np.ndarray, stream) -> None:
         return
     view = memoryview(flat)
     while filled < len(view):
-        got = reader.readinto(view[filled : filled + INFLATED])
+        got = reader.readinto(view[filled : filled + _INFLATED])
         if not got:
             raise EOFError
         filled += got
@@ -214,10 +214,10 @@ def _stream(flat: np.ndarray, reader) -> None:
     """
     from umdlib.kernels import streams
 
-    piece, filled = np.empty(INFLATED, np.uint8), 0
+    piece, filled = np.empty(_INFLATED, np.uint8), 0
     view = memoryview(piece)
     while filled < len(flat):
-        wanted, there = min(INFLATED, len(flat) - filled), 0
+        wanted, there = min(_INFLATED, len(flat) - filled), 0
         while there < wanted:
             got = reader.readinto(view[there:wanted])
             if not got:

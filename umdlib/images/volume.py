@@ -13,7 +13,7 @@ from umdlib.images import geometry, nifti, orientation
 UNITS = ("HU", "SUV", "a.u.")
 
 # Share of the largest label by which a float32 slope and intercept may miss a whole number.
-SLOPE_ROUNDING = 8 * float(np.finfo(np.float32).eps)
+_SLOPE_ROUNDING = 8 * float(np.finfo(np.float32).eps)
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,7 @@ def _whole(data: np.ndarray, occurring: np.ndarray, path: str | Path) -> tuple[n
     if np.array_equal(whole, occurring):
         return data, occurring
     finite = occurring[np.isfinite(occurring)]
-    allowed = SLOPE_ROUNDING * min(max(1.0, float(np.abs(finite).max(initial=0.0))), 65535)
+    allowed = _SLOPE_ROUNDING * min(max(1.0, float(np.abs(finite).max(initial=0.0))), 65535)
     far = ~(np.abs(data - np.rint(data)) <= allowed)
     if far.any():
         raise InputError(

@@ -35,7 +35,7 @@ SHAPES: dict[int, tuple[tuple[int, int, int], ...]] = {
 # Sums of floating-point numbers depend on their order, and a percentile that falls exactly on a
 # cell depends on the last bit of a sum. For these codes surface-distance sums the triangles of the
 # shape in another order; the same order gives the same bits.
-SUMMED: dict[str, tuple[int, ...]] = {
+_SUMMED: dict[str, tuple[int, ...]] = {
     "0132": (27,),
     "201": (28, 37, 44, 56, 62, 67, 74, 82, 91, 94, 98, 118),
     "1302": (29, 39, 53, 71, 114),
@@ -78,7 +78,7 @@ def triangles() -> list[np.ndarray]:
             for flips in itertools.product((0, 1), repeat=3):
                 moved = _moved(code, axes, flips)
                 table[moved] = table[255 - moved] = normals[:, list(axes)]
-    for order, codes in SUMMED.items():
+    for order, codes in _SUMMED.items():
         for code in codes:
             table[code] = table[255 - code] = table[code][[int(n) for n in order]]
     return [table[code] for code in range(256)]

@@ -15,13 +15,13 @@ from umdlib.kernels.lanes import LANES, first_bits, having, lowest, unequal, unl
 
 # In a chunk map (one entry per 64 voxels of a row): the chunk holds more than one value, or is
 # the last of its row and not empty.
-MIXED = 65535
+_MIXED = 65535
 
 # A surface cell is one integer: structure, z, y, x and code, from high to low bits, so that sorted
 # integers are grouped by structure and run through the volume in raster order.
-AXIS_BITS = 14
+_AXIS_BITS = 14
 X_SHIFT, Y_SHIFT, Z_SHIFT, STRUCTURE_SHIFT = 8, 22, 36, 50
-AXIS_MASK = (1 << AXIS_BITS) - 1
+AXIS_MASK = (1 << _AXIS_BITS) - 1
 
 
 @njit(cache=True, nogil=True)
@@ -49,8 +49,8 @@ def _row(flat, rows, z, y, nz, ny, nx):
 @njit(inline="always")
 def _summary(mixed, value, count):
     """Entry of a chunk map."""
-    if mixed or (value and (count < LANES or value >= MIXED)):
-        return MIXED
+    if mixed or (value and (count < LANES or value >= _MIXED)):
+        return _MIXED
     return value
 
 
@@ -237,10 +237,10 @@ def find_cells(volume, shape, index, overlapping, chunks, used, found, counts):
             for n in range(nx // LANES + 1):
                 u = chunks[z, y, n]
                 same = u == chunks[z, y + 1, n] and u == chunks[z + 1, y, n]
-                same = same and u == chunks[z + 1, y + 1, n] and u != MIXED
+                same = same and u == chunks[z + 1, y + 1, n] and u != _MIXED
                 if same and u == previous:
                     continue
-                previous = u if same else types.uint16(MIXED)
+                previous = u if same else types.uint16(_MIXED)
                 at = n * LANES
                 place = (z << Z_SHIFT) | (y << Y_SHIFT) | (at << X_SHIFT)
                 # voxels at the cells' own x, and at x - 1

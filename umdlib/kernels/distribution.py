@@ -6,13 +6,13 @@ import numpy as np
 
 from umdlib.kernels.compiled import njit
 
-BINS = 1024
+_BINS = 1024
 
 # So many products are summed before they are added to a larger sum: rounding stays small.
-BLOCK = 256
+_BLOCK = 256
 
 # A cumulative share this near to the one that is asked for is decided by rounding.
-TIE = 1e-9
+_TIE = 1e-9
 
 
 def squared_limits(tolerances_mm) -> np.ndarray:
@@ -47,7 +47,7 @@ def accumulate(squared, cells, area, limits, inside):
         squared[n] = distance
         part += distance * area[code]
         most = max(most, distance)
-        if n % BLOCK == BLOCK - 1:
+        if n % _BLOCK == _BLOCK - 1:
             moment, part = moment + part, 0.0
     total = 0.0
     for level in range(len(limits) + 1):
@@ -61,14 +61,14 @@ def accumulate(squared, cells, area, limits, inside):
 @njit(cache=True, nogil=True)
 def percentile(distances, cells, area, share, total, most):
     """First distance at which the cumulative area reaches `share`; and whether rounding decides."""
-    scale = (BINS - 1) / most if most > 0 else 0.0
-    areas, low, high = np.zeros(BINS), np.full(BINS, np.inf), np.full(BINS, -np.inf)
+    scale = (_BINS - 1) / most if most > 0 else 0.0
+    areas, low, high = np.zeros(_BINS), np.full(_BINS, np.inf), np.full(_BINS, -np.inf)
     for n in range(len(distances)):
         b = int(distances[n] * scale)
         areas[b] += area[cells[n] & 255]
         low[b], high[b] = min(low[b], distances[n]), max(high[b], distances[n])
     below, b = 0.0, 0
-    while b < BINS - 1 and (below + areas[b]) / total < share - TIE:
+    while b < _BINS - 1 and (below + areas[b]) / total < share - _TIE:
         below += areas[b]
         b += 1
     if high[b] < 0:
@@ -84,12 +84,12 @@ def percentile(distances, cells, area, share, total, most):
             count += 1
     if low[b] == high[b]:
         below += weights.sum()
-        return low[b], abs(below / total - share) < TIE
+        return low[b], abs(below / total - share) < _TIE
     order = np.argsort(inside)
     for n in range(count):
         below += weights[order[n]]
         last = n == count - 1 or inside[order[n + 1]] > inside[order[n]]
-        if last and abs(below / total - share) < TIE:
+        if last and abs(below / total - share) < _TIE:
             return inside[order[n]], True
         if last and below / total >= share:
             return inside[order[n]], False

@@ -15,17 +15,17 @@ from umdlib.kernels.cells import AXIS_MASK, X_SHIFT, Y_SHIFT, Z_SHIFT
 from umdlib.kernels.compiled import njit
 from umdlib.kernels.lanes import POINTS, closer_boxes, closer_points, leading, lowest
 
-BRICK_SHIFT = 3
+_BRICK_SHIFT = 3
 
 # Farther than any target, in mm.
 FAR = 1e30
 
 # Rows are searched bit by bit up to this many cells away along Z and Y, and up to this many rows.
 REACH = 8
-MOST_ROWS = 48
+_MOST_ROWS = 48
 
 # A 64-bit window shows the targets of a row from 32 cells before the query to 31 after it.
-HALF_WINDOW = 32
+_HALF_WINDOW = 32
 
 
 def near_rows(spacing: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
@@ -38,7 +38,7 @@ def near_rows(spacing: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     squared = ((rows * spacing[:2]) ** 2).sum(axis=1)
     order = np.argsort(squared, kind="stable")
     limit = ((REACH + 1) * spacing[:2].min()) ** 2
-    limit = min(limit, (HALF_WINDOW * spacing[2]) ** 2, squared[order[MOST_ROWS]])
+    limit = min(limit, (_HALF_WINDOW * spacing[2]) ** 2, squared[order[_MOST_ROWS]])
     order = order[squared[order] < limit]
     return rows[order], squared[order], float(limit)
 
@@ -84,13 +84,13 @@ def bounds(a, b):
 @njit(cache=True, nogil=True)
 def sort_into_bricks(cells, low, high, spacing):
     """Cells by brick; first cell of each brick that is not empty; its box in mm; its place."""
-    size = ((high - low) >> BRICK_SHIFT) + 1
+    size = ((high - low) >> _BRICK_SHIFT) + 1
     first = np.zeros(size[0] * size[1] * size[2] + 1, np.int32)
     place = np.empty(len(cells), np.int32)
     for n, cell in enumerate(cells):
         z, y, x = _z(cell) - low[0], _y(cell) - low[1], _x(cell) - low[2]
-        brick = (z >> BRICK_SHIFT) * size[1] + (y >> BRICK_SHIFT)
-        place[n] = brick * size[2] + (x >> BRICK_SHIFT)
+        brick = (z >> _BRICK_SHIFT) * size[1] + (y >> _BRICK_SHIFT)
+        place[n] = brick * size[2] + (x >> _BRICK_SHIFT)
         first[place[n] + 1] += 1
     used = 0
     for n in range(len(first) - 1):
@@ -200,7 +200,7 @@ def directed_squared(query, target, low, high, spacing, flipped, rows, squared, 
     over = most * (1 + 1e-9) + 1e-9
     cells, starts, bricks, points, boxes = query
     t_cells, t_starts, t_bricks, t_points, t_boxes = target
-    size = ((high - low) >> BRICK_SHIFT) + 1
+    size = ((high - low) >> _BRICK_SHIFT) + 1
     # one empty brick all round
     full = np.zeros((size[0] + 2, size[1] + 2, size[2] + 2), np.uint8)
     for brick in t_bricks:
@@ -232,7 +232,7 @@ def directed_squared(query, target, low, high, spacing, flipped, rows, squared, 
             a, b, c = dz * spacing[0], dy * spacing[1], dx * spacing[2]
             best = min(a * a + b * b + c * c, over)
             if near or best <= limit:
-                s = cx - low[2] + 64 - HALF_WINDOW
+                s = cx - low[2] + 64 - _HALF_WINDOW
                 row = (cz - low[0] + REACH) * deep + cy - low[1] + REACH
                 word, shift = row * wide + (s >> 6), types.uint64(s & 63)
                 for k in range(len(offsets)):
@@ -242,8 +242,8 @@ def directed_squared(query, target, low, high, spacing, flipped, rows, squared, 
                     w = bits[at] >> shift
                     w |= (bits[at + 1] << types.uint64(1)) << (types.uint64(63) - shift)
                     if w:
-                        after = lowest(w >> types.uint64(HALF_WINDOW))
-                        before = leading(w << types.uint64(HALF_WINDOW)) + 1
+                        after = lowest(w >> types.uint64(_HALF_WINDOW))
+                        before = leading(w << types.uint64(_HALF_WINDOW)) + 1
                         along = after if after < before else -before
                         d = squared[k] + (along * spacing[2]) * (along * spacing[2])
                         if d < best:

@@ -81,7 +81,7 @@ def _root(parent, n):
 
 
 @njit(cache=True, nogil=True)
-def row_starts(rows, low, count):
+def _row_starts(rows, low, count):
     """Index of the first run at or after each of `count` rows from `low` on, and one more."""
     starts = np.empty(count + 1, np.int64)
     n = 0
@@ -102,7 +102,7 @@ def largest(rows, first, stop, shape, flipped):
     n = len(rows)
     parent = np.arange(n)
     low = rows[0]
-    starts = row_starts(rows, low, rows[n - 1] - low + 1)
+    starts = _row_starts(rows, low, rows[n - 1] - low + 1)
     # of each of the four rows before that touch, the first run that may still be near
     near, ends = np.zeros(4, np.int64), np.zeros(4, np.int64)
     for i in range(n):
@@ -194,7 +194,7 @@ def deepest(rows, first, stop, shape, spacing, near, squared, flipped, slack):
     """
     nz, ny, nx = shape
     low = rows[0]
-    starts = row_starts(rows, low, rows[len(rows) - 1] - low + 1)
+    starts = _row_starts(rows, low, rows[len(rows) - 1] - low + 1)
     box = np.array([rows[0] // ny, ny, nx, rows[len(rows) - 1] // ny, 0, 0])
     for n in range(len(rows)):
         y = rows[n] % ny

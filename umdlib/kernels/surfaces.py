@@ -12,10 +12,10 @@ from umdlib.errors import InputError
 from umdlib.kernels import cells, distribution, nearest, runs
 from umdlib.kernels.areas import REVERSED, cell_areas_mm2
 
-HAUSDORFF_SHARE = 0.95
+_HAUSDORFF_SHARE = 0.95
 
 # Volumes above this many bytes are copied into the other order of axes block by block.
-REORDERED = 1 << 18
+_REORDERED = 1 << 18
 
 _buffers = threading.local()
 
@@ -70,7 +70,7 @@ def flat_rows(volume: np.ndarray, flipped: bool) -> tuple[np.ndarray, tuple[int,
     short = cells.LANES - turned.shape[2]
     if short > 0:
         turned = np.pad(turned, ((0, 0), (0, 0), (0, short)))
-    elif turned.flags.f_contiguous and not turned.flags.c_contiguous and turned.nbytes > REORDERED:
+    elif turned.flags.f_contiguous and not turned.flags.c_contiguous and turned.nbytes > _REORDERED:
         flat = np.zeros(turned.size, turned.dtype)  # written where there is something
         runs.transpose(turned.T.ravel(), flat, *turned.T.shape)
         return flat, turned.shape
@@ -175,10 +175,10 @@ def _distances(reference, prediction, pair, area, rows, tolerances_mm, only_with
         if only_within:
             parts.append((total, np.nan, np.nan, np.nan))
             continue
-        robust, tied = distribution.percentile(distances, query[0], area, HAUSDORFF_SHARE, total, most)
+        robust, tied = distribution.percentile(distances, query[0], area, _HAUSDORFF_SHARE, total, most)
         if tied:
             areas = area[query[0] & 255]
-            robust = distribution.sorted_percentile(distances, areas, HAUSDORFF_SHARE)
+            robust = distribution.sorted_percentile(distances, areas, _HAUSDORFF_SHARE)
         parts.append((total, moment, most, robust))
     totals, moments, mosts, robusts = zip(*parts, strict=True)
     within = np.empty(len(limits))

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from umdlib.networks.layers import IN_CHANNELS, ChannelNorm
 
-MULTIPLE = 8  # voxels along each axis: three halvings
+_MULTIPLE = 8  # voxels along each axis: three halvings
 NEAR = 1.5  # voxels, width of the spot that marks a click
 REACH = 10.0  # voxels, decay of the map of distances to the clicks
 
@@ -51,7 +51,7 @@ class Features:
         )
 
 
-class Residual(nn.Module):
+class _Residual(nn.Module):
     """Two 3 × 3 × 3 convolutions beside the identity."""
 
     def __init__(self, channels: int) -> None:
@@ -74,11 +74,11 @@ class Encoder(nn.Module):
         self.stem = nn.Conv3d(IN_CHANNELS, widths[0], 3, padding=1)
         pairs = list(itertools.pairwise(widths))
         self.down = nn.ModuleList(
-            nn.Sequential(nn.Conv3d(a, b, 2, stride=2), Residual(b), Residual(b)) for a, b in pairs
+            nn.Sequential(nn.Conv3d(a, b, 2, stride=2), _Residual(b), _Residual(b)) for a, b in pairs
         )
         self.up = nn.ModuleList(nn.Conv3d(b, a, 1) for a, b in pairs[1:])
-        self.merge = nn.ModuleList(Residual(a) for a, _ in pairs[1:])
-        self.fine = Residual(widths[0])
+        self.merge = nn.ModuleList(_Residual(a) for a, _ in pairs[1:])
+        self.fine = _Residual(widths[0])
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Fine (1, F, I, J, K) and coarse (1, C, I/2, J/2, K/2) features."""
@@ -117,10 +117,10 @@ class ClickNet(nn.Module):
         self.vector = nn.Sequential(
             nn.Linear(2 * coarse, 2 * coarse), nn.ReLU(), nn.Linear(2 * coarse, 2 * coarse)
         )
-        self.middle = Residual(coarse)
-        self.lower = nn.Sequential(nn.Conv3d(coarse, low, 2, stride=2), Residual(low))
+        self.middle = _Residual(coarse)
+        self.lower = nn.Sequential(nn.Conv3d(coarse, low, 2, stride=2), _Residual(low))
         self.raise_low = nn.Conv3d(low, coarse, 1)
-        self.last = Residual(coarse)
+        self.last = _Residual(coarse)
         self.raise_coarse = nn.Conv3d(coarse, fine, 1)
         self.norm = ChannelNorm(fine)
         self.mix = nn.Conv3d(fine, fine, 3, padding=1)
@@ -146,7 +146,7 @@ class ClickNet(nn.Module):
             self.logit.bias.zero_()
 
     def encode(self, image: Tensor) -> Features:
-        """Features of one image (1, 2, I, J, K) whose sizes are multiples of `MULTIPLE`."""
+        """Features of one image (1, 2, I, J, K) whose sizes are multiples of `_MULTIPLE`."""
         fine, coarse = self.encoder(image)
         return Features(
             self.fine_image(fine),
@@ -207,8 +207,8 @@ class ClickNet(nn.Module):
                 vectors.append(known.coarse.new_zeros(known.coarse.shape[1]))
                 continue
             # the coarse voxel that holds a fine one covers two of them along each axis
-            near.append(falloff(points, size, NEAR, 2))
-            far.append(falloff((points - 0.5) / 2, half, REACH / 2, 1))
+            near.append(_falloff(points, size, NEAR, 2))
+            far.append(_falloff((points - 0.5) / 2, half, REACH / 2, 1))
             here = (points.round().long() // 2).unbind(1)
             like.append(likeness(known.coarse_key, here))
             alike.append(likeness(known.fine_key, points.round().long().unbind(1)))
@@ -239,7 +239,7 @@ def likeness(key: Tensor, places: tuple[Tensor, ...]) -> Tensor:
     return torch.einsum("hdijk,hdn->hnijk", key, asked).amax(1)
 
 
-def falloff(points: Tensor, size: tuple[int, ...], width: float, power: int) -> Tensor:
+def _falloff(points: Tensor, size: tuple[int, ...], width: float, power: int) -> Tensor:
     """(I, J, K): exp(-(d / width)^power) of the distance d to the nearest of points (N, 3)."""
     squared = torch.zeros((len(points), *size), dtype=torch.float32, device=points.device)
     for axis, n in enumerate(size):

@@ -12,7 +12,7 @@ from umdlib.images.volume import Volume
 SPACING_MM = 8.0
 OUTSIDE = -1.0  # both channels where there is no image
 
-INTENSITY = {
+_INTENSITY = {
     "HU": "wide: -1000 to 1000 HU; narrow: -160 to 240 HU",
     "SUV": "wide: root of SUV, 0 to 20; narrow: SUV 0 to 5",
     "a.u.": "wide: 0 to the 99.5th percentile; narrow: its root",
@@ -22,7 +22,7 @@ INTENSITY = {
 def channels(values: np.ndarray, unit: str) -> np.ndarray:
     """Intensities (I, J, K) as the network's two channels, (2, I, J, K) float32 in [-1, 1].
 
-    A wide and a narrow window, by unit alone (see `INTENSITY`), not by what the network was
+    A wide and a narrow window, by unit alone (see `_INTENSITY`), not by what the network was
     trained on.
 
     Examples

@@ -44,7 +44,7 @@ from umdlib.networks.layers import IN_CHANNELS, ChannelNorm
 
 PATCH = 4  # voxels along the edge of what becomes one token
 DECODER_HEADS, DECODER_DEPTH = 4, 2
-MASK_CHANNELS = 16  # of the previous mask before it becomes an embedding
+_MASK_CHANNELS = 16  # of the previous mask before it becomes an embedding
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Tokens:
     image: Tensor
 
 
-class Layer(nn.Module):
+class _Layer(nn.Module):
     """Attention of all tokens to all, with positions relative to each other, and a perceptron."""
 
     def __init__(self, width: int, heads: int, tokens: int) -> None:
@@ -94,7 +94,7 @@ class SamMed3DSmall(nn.Module):
         self.patches = PatchEmbeddingBlock(
             IN_CHANNELS, size, PATCH, wide, heads, proj_type="conv", pos_embed_type="learnable"
         )
-        self.layers = nn.Sequential(*(Layer(wide, heads, self.tokens) for _ in range(depth)))
+        self.layers = nn.Sequential(*(_Layer(wide, heads, self.tokens) for _ in range(depth)))
         self.neck = nn.Sequential(
             nn.Conv3d(wide, width, 1, bias=False),
             ChannelNorm(width),
@@ -105,13 +105,13 @@ class SamMed3DSmall(nn.Module):
         self.sign = nn.Embedding(2, width)  # 0 negative, 1 positive
         self.no_click = nn.Embedding(1, width)
         self.mask = nn.Sequential(
-            nn.Conv3d(1, MASK_CHANNELS // 4, 2, stride=2),
-            ChannelNorm(MASK_CHANNELS // 4),
+            nn.Conv3d(1, _MASK_CHANNELS // 4, 2, stride=2),
+            ChannelNorm(_MASK_CHANNELS // 4),
             nn.GELU(),
-            nn.Conv3d(MASK_CHANNELS // 4, MASK_CHANNELS, 2, stride=2),
-            ChannelNorm(MASK_CHANNELS),
+            nn.Conv3d(_MASK_CHANNELS // 4, _MASK_CHANNELS, 2, stride=2),
+            ChannelNorm(_MASK_CHANNELS),
             nn.GELU(),
-            nn.Conv3d(MASK_CHANNELS, width, 1),
+            nn.Conv3d(_MASK_CHANNELS, width, 1),
         )
         self.mask_token = nn.Embedding(1, width)
         self.transformer = TwoWayTransformer(DECODER_DEPTH, width, DECODER_HEADS, mlp_dim=4 * width)

@@ -14,7 +14,7 @@ from umdlib.images.masks import Box as VoxelBox
 from umdlib.images.volume import LabelMap
 from umdlib.prompts.prompt import Box, Click, Cube, Prompt, box_of
 
-GRID_MM = 1.5  # of SAM-Med3D and SegAnyPET
+_GRID_MM = 1.5  # of SAM-Med3D and SegAnyPET
 
 
 def crop_prompt(
@@ -39,7 +39,7 @@ def official_cube(reference: LabelMap, box: VoxelBox, value: int, side_mm: float
     The label is taken to a RAS grid of 1.5 mm by the nearest voxel; the cube's centre is that of the
     box around it there, half a voxel lower where the cube's faces would cut voxels.
     """
-    grid = torchio_ras(reference, GRID_MM)
+    grid = torchio_ras(reference, _GRID_MM)
     matrix = np.linalg.inv(reference.affine) @ grid.affine
     own_axis = np.argmax(np.abs(matrix[:3, :3]), axis=1)  # the grid's axis along each of the image's
     taken, kept = [], []
@@ -61,7 +61,7 @@ def official_cube(reference: LabelMap, box: VoxelBox, value: int, side_mm: float
                 geometry.to_voxel(grid.affine, geometry.to_world(reference.affine, middle))[along] + 0.5
             )
             high[along] = low[along] + 1
-    size = round(side_mm / GRID_MM)
+    size = round(side_mm / _GRID_MM)
     centre = centred_start(low, high, size) + (size - 1) / 2
     return Cube(side_mm, tuple(geometry.to_world(grid.affine, centre).tolist()))
 

@@ -25,7 +25,7 @@ class Click:
     positive: bool = True
 
 
-WORLD: tuple[XYZ, XYZ, XYZ] = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+_WORLD: tuple[XYZ, XYZ, XYZ] = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ class Box:
 
     low_mm: XYZ
     high_mm: XYZ
-    axes: tuple[XYZ, XYZ, XYZ] = WORLD
+    axes: tuple[XYZ, XYZ, XYZ] = _WORLD
 
     def corners_mm(self) -> np.ndarray:
         """World coordinates (8, 3) of the corners."""
         along = np.array(np.meshgrid(*zip(self.low_mm, self.high_mm, strict=True))).reshape(3, -1).T
-        return along if self.axes == WORLD else np.linalg.solve(np.array(self.axes), along.T).T
+        return along if self.axes == _WORLD else np.linalg.solve(np.array(self.axes), along.T).T
 
     def voxels(self, affine: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """First and last voxel (3,), both inside, of the box on an image's grid, cut to the image.
@@ -82,7 +82,7 @@ def box_of(affine: np.ndarray, first: Sequence[float], last: Sequence[float]) ->
     faces = zip(np.subtract(first, 0.5), np.add(last, 0.5), strict=True)
     corners = geometry.to_world(affine, np.array(np.meshgrid(*faces)).reshape(3, -1).T)
     axes = _face_normals(affine)
-    along = corners if axes == WORLD else corners @ np.array(axes).T
+    along = corners if axes == _WORLD else corners @ np.array(axes).T
     return Box(tuple(along.min(axis=0).tolist()), tuple(along.max(axis=0).tolist()), axes)
 
 
@@ -94,7 +94,7 @@ def _face_normals(affine: np.ndarray) -> tuple[XYZ, XYZ, XYZ]:
     ordered = np.empty((3, 3))
     ordered[turn[:, 0].astype(int)] = normals * turn[:, 1:]
     # a grid along the world's axes keeps them to the bit
-    return WORLD if np.abs(ordered - np.eye(3)).max() < 1e-9 else tuple(map(tuple, ordered.tolist()))
+    return _WORLD if np.abs(ordered - np.eye(3)).max() < 1e-9 else tuple(map(tuple, ordered.tolist()))
 
 
 @dataclass(frozen=True)
@@ -236,12 +236,12 @@ def to_record(prompt: Prompt) -> dict:
 def _box_record(box: Box) -> dict:
     """A box as lists; its axes only where they are not the world's."""
     faces = {"low_mm": list(box.low_mm), "high_mm": list(box.high_mm)}
-    return faces if box.axes == WORLD else faces | {"axes": [list(axis) for axis in box.axes]}
+    return faces if box.axes == _WORLD else faces | {"axes": [list(axis) for axis in box.axes]}
 
 
 def _box(record: Mapping) -> Box:
     """The box that `_box_record` wrote."""
-    axes = tuple(map(tuple, record.get("axes", WORLD)))
+    axes = tuple(map(tuple, record.get("axes", _WORLD)))
     return Box(tuple(record["low_mm"]), tuple(record["high_mm"]), axes)
 
 

@@ -13,7 +13,7 @@ from umdlib.published.checks import grouped, sized
 from umdlib.published.copies import twins_of
 from umdlib.published.outcomes import Cell, outcome, outcomes, place, shown
 
-JOIN = ["cohort", "modality", "structure", "segmenter"]
+_JOIN = ["cohort", "modality", "structure", "segmenter"]
 
 
 def audit_across(moments: pd.DataFrame, quartiles: pd.DataFrame, n: Mapping[str, int]) -> pd.DataFrame:
@@ -46,9 +46,9 @@ def audit_across(moments: pd.DataFrame, quartiles: pd.DataFrame, n: Mapping[str,
 def _common(moments: pd.DataFrame, quartiles: pd.DataFrame, n: Mapping[str, int]) -> list[Cell]:
     """Cells of both tables side by side."""
     a = sized(moments, n)
-    b = sized(quartiles, n)[[*JOIN, "median", "q1", "q3", "raw", "table"]]
+    b = sized(quartiles, n)[[*_JOIN, "median", "q1", "q3", "raw", "table"]]
     return (
-        a.drop(columns=["median", "q1", "q3"]).merge(b, on=JOIN, suffixes=("", "_other")).to_dict("records")
+        a.drop(columns=["median", "q1", "q3"]).merge(b, on=_JOIN, suffixes=("", "_other")).to_dict("records")
     )
 
 
@@ -98,7 +98,7 @@ def which_is_the_copy(moments: pd.DataFrame, quartiles: pd.DataFrame, n: Mapping
     means = means[means["structure"] != "average"].to_dict("records")
     rows = []
     for twins in twins_of(sized(quartiles, n)):
-        by_cell = {place(c): [m for m in means if all(m[k] == c[k] for k in JOIN)] for c in twins}
+        by_cell = {place(c): [m for m in means if all(m[k] == c[k] for k in _JOIN)] for c in twins}
         owners = [c for c in twins if by_cell[place(c)] and fits(by_cell[place(c)][0], c)]
         if len(owners) != 1:
             continue
@@ -135,7 +135,7 @@ def reversed_orders(moments: pd.DataFrame, quartiles: pd.DataFrame, n: Mapping[s
 
 def same_cells(table: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     """Cells that two tables of quartiles both print have the same digits."""
-    keys = [*JOIN, "prompt", "metric"]
+    keys = [*_JOIN, "prompt", "metric"]
     rows = []
     for c in sized(table).merge(sized(other), on=keys, suffixes=("", "_4")).to_dict("records"):
         bad = any(c[s] != c[f"{s}_4"] for s in ("median", "q1", "q3"))

@@ -12,7 +12,7 @@ from umdlib.published import across, checks, copies, series, statements
 from umdlib.published.outcomes import Place, outcome, outcomes, severe_first
 from umdlib.published.printed import SOURCES, cells, n_scans, read, read_captions
 
-MOMENTS = ["umd_table1", "umd_table2"]
+_MOMENTS = ["umd_table1", "umd_table2"]
 _SCORED = ("UMD-PETCT", "UMD-PETMR", "PETS-Organ", "PETS-Lymph", "PETS-LC", "AutoPET-PSMA")
 
 
@@ -88,7 +88,7 @@ def _check_complete(wide: pd.DataFrame) -> None:
 def overview() -> pd.DataFrame:
     """UMD table 3 against the average rows of tables 1 and 2, rounded to its three places."""
     table3 = cells(read("umd_table3"))
-    averages = pd.concat([cells(read(name)) for name in MOMENTS]).query("structure == 'average'")
+    averages = pd.concat([cells(read(name)) for name in _MOMENTS]).query("structure == 'average'")
     both = averages.merge(table3, on=["segmenter", "session", "modality"], suffixes=("", "_3"))
     rows = []
     for c in both.to_dict("records"):
@@ -109,7 +109,7 @@ def line_order() -> pd.DataFrame:
     table3 = cells(read("umd_table3")).query("cohort != 'reported'")
     order = read_captions().query("key == 'order'").set_index("name")["value"]
     rows = []
-    for name in MOMENTS:
+    for name in _MOMENTS:
         table = read(name)
         own = cells(table).query("structure == 'average'")
         both = own.merge(table3, on=["session", "segmenter"], suffixes=("", "_3"))
@@ -139,12 +139,12 @@ def cohort_sizes() -> dict[str, int]:
     return {c: n_scans(c) for c in _SCORED}
 
 
-def counts_every_structure(cohort: str, structures: int) -> bool:
+def _counts_every_structure(cohort: str, structures: int) -> bool:
     """Whether SegAnyPET's table 1 counts a mask of every structure in every scan of a cohort.
 
     Examples
     --------
-    >>> counts_every_structure("UMD-PETCT", 13), counts_every_structure("PETS-LC", 1)
+    >>> _counts_every_structure("UMD-PETCT", 13), _counts_every_structure("PETS-LC", 1)
     (True, False)
     """
     own = cells(read("seganypet_table1")).query("cohort == @cohort").set_index("unit")["value"]
@@ -160,10 +160,10 @@ def audit_papers() -> pd.DataFrame:
             continue
         table = read(name)
         organs = table["structure"].nunique() - 1
-        complete = name in MOMENTS and counts_every_structure(table["cohort"].iloc[0], organs)
+        complete = name in _MOMENTS and _counts_every_structure(table["cohort"].iloc[0], organs)
         found.append(audit_table(table, n=n, complete=complete))
     quartiles = read("seganypet_s4")
-    for name in MOMENTS:
+    for name in _MOMENTS:
         found += [f(read(name), quartiles, n) for f in (across.audit_across, across.reversed_orders)]
         found.append(across.which_is_the_copy(read(name), quartiles, n))
     found += [across.same_cells(read(name), quartiles) for name in ("seganypet_s1", "seganypet_s3")]

@@ -17,7 +17,7 @@ from umdlib.published.outcomes import Cell, outcome, outcomes, shown
 from umdlib.published.printed import CENTRES, cells
 from umdlib.published.scales import scale_of
 
-GROUP = ["cohort", "modality", "model", "prompt", "metric"]
+_GROUP = ["cohort", "modality", "model", "prompt", "metric"]
 AVERAGE = "average"
 _UNKNOWN_N = "n is not known."
 
@@ -113,7 +113,7 @@ def sd_bound(wide: pd.DataFrame) -> pd.DataFrame:
 
 def _with_average(wide: pd.DataFrame) -> Iterable[tuple[Cell, dict[str, np.ndarray]]]:
     """Yield each average row, and the numbers of the rows that it averages."""
-    for group in grouped(wide[wide["centre"].notna()].to_dict("records"), *GROUP):
+    for group in grouped(wide[wide["centre"].notna()].to_dict("records"), *_GROUP):
         own = [c for c in group if c["structure"] == AVERAGE]
         rows = [c for c in group if c["structure"] != AVERAGE]
         if len(own) == 1 and len(rows) > 1 and np.isnan([c["median"] for c in group]).all():
@@ -221,7 +221,7 @@ def fullest_subject(wide: pd.DataFrame) -> pd.DataFrame:
     number of ones over the number of structures, and the SD of the average says how they gather.
     """
     rows = []
-    for group in grouped(wide[wide["mean"].notna() & (wide["n"] > 0)].to_dict("records"), *GROUP):
+    for group in grouped(wide[wide["mean"].notna() & (wide["n"] > 0)].to_dict("records"), *_GROUP):
         own = [c for c in group if c["structure"] == AVERAGE]
         others = [c for c in group if c["structure"] != AVERAGE]
         if len(own) != 1 or len(others) < 2 or np.isnan(own[0]["sd"]) or own[0]["high"] == np.inf:

@@ -21,12 +21,12 @@ from umdlib.published.claims import (
 from umdlib.published.names import MODELS, STRUCTURES
 from umdlib.published.printed import fact
 
-RIVALS = ["sam_med3d_turbo", "sat_pro", "vista3d", "segvol", "nninteractive"]
+_RIVALS = ["sam_med3d_turbo", "sat_pro", "vista3d", "segvol", "nninteractive"]
 SPECIALISTS = ["nnunet", "segresnet", "stunet", "swinunetr"]
-INTERNAL = ["PETS-Organ", "PETS-Lymph", "PETS-LC"]
-EXTERNAL = ["UMD-PETCT", "UMD-PETMR", "AutoPET-PSMA"]
+_INTERNAL = ["PETS-Organ", "PETS-Lymph", "PETS-LC"]
+_EXTERNAL = ["UMD-PETCT", "UMD-PETMR", "AutoPET-PSMA"]
 # Cells of SegAnyPET that are a copy (see the audit), and of which system.
-COPIED = {("UMD-PETMR", "heart"): "nninteractive"}
+_COPIED = {("UMD-PETMR", "heart"): "nninteractive"}
 # Trained on: liver, kidneys, heart, spleen (Methods, C2-C4: five masks per scan).
 SEEN = ["liver", "kidney_left", "kidney_right", "heart", "spleen"]
 
@@ -118,21 +118,21 @@ def _ahead(tables: Tables, cohorts: list[str]) -> pd.DataFrame:
     rows = []
     for cohort in cohorts:
         for organ, row in medians(tables, "seganypet_s4", cohort).iterrows():
-            rival = row[RIVALS].idxmax()
+            rival = row[_RIVALS].idxmax()
             text = f"{cohort} {STRUCTURES[organ].lower()}: {MODELS[rival]} {row[rival]:.4f}, {row['seganypet']:.4f}"
-            copied = (name := COPIED.get((cohort, organ))) is not None and row[name] == row["seganypet"]
+            copied = (name := _COPIED.get((cohort, organ))) is not None and row[name] == row["seganypet"]
             rows.append({"ahead": row["seganypet"] - row[rival], "text": text, "copied": copied})
     return pd.DataFrame(rows)
 
 
 def _best_internal(tables: Tables) -> Outcome:
-    rows = _ahead(tables, INTERNAL)
+    rows = _ahead(tables, _INTERNAL)
     lost = rows[rows["ahead"] < MARGIN]["text"]
     return ordered(rows["ahead"], f"Not above: {'; '.join(lost)}." if len(lost) else "")
 
 
 def _best_everywhere(tables: Tables) -> Outcome:
-    every = _ahead(tables, INTERNAL + EXTERNAL)
+    every = _ahead(tables, _INTERNAL + _EXTERNAL)
     rows = every[~every["copied"]]
     lost = rows[rows["ahead"] < MARGIN]["text"]
     text = f"Not above: {'; '.join(lost)}." if len(lost) else ""

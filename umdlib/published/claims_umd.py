@@ -25,13 +25,13 @@ from umdlib.published.names import MODELS, STRUCTURES
 from umdlib.published.printed import fact, n_scans, read_training
 from umdlib.published.significance import PRange, p_range
 
-POINT_MODELS = ["sam_med3d_turbo", "nninteractive"]
-SEMANTIC_MODELS = ["vista3d", "sat_pro"]
-SYSTEMS = [*POINT_MODELS, "segvol", *SEMANTIC_MODELS]
+_POINT_MODELS = ["sam_med3d_turbo", "nninteractive"]
+_SEMANTIC_MODELS = ["vista3d", "sat_pro"]
+SYSTEMS = [*_POINT_MODELS, "segvol", *_SEMANTIC_MODELS]
 # Organs of high FDG uptake 60 min after injection: brain, myocardium, and the urinary tract.
-HIGH_UPTAKE = ["brain", "heart", "kidney_left", "kidney_right", "urinary_bladder"]
-FLOOR = 0.2  # DSC; a cell below it in both images is near the floor
-PRECIPITOUS = 1 / 3  # share of the structural average that is lost
+_HIGH_UPTAKE = ["brain", "heart", "kidney_left", "kidney_right", "urinary_bladder"]
+_FLOOR = 0.2  # DSC; a cell below it in both images is near the floor
+_PRECIPITOUS = 1 / 3  # share of the structural average that is lost
 CONDITIONS = [(s.name, m) for s in SESSIONS.values() for m in (s.structural, "PET")]
 
 
@@ -77,7 +77,7 @@ def _vista_outlier(tables: Tables) -> Outcome:
 
 
 def _near_zero(tables: Tables) -> Outcome:
-    low, total = _cells_below(tables, SEMANTIC_MODELS, 0.01)
+    low, total = _cells_below(tables, _SEMANTIC_MODELS, 0.01)
     return decide(low > total / 2, f"{low} of {total} cells of VISTA3D and SAT are below 0.01.")
 
 
@@ -94,13 +94,13 @@ def _points_above(tables: Tables) -> Outcome:
     ahead = []
     for s, m in CONDITIONS:
         average = scores(tables, s, m).loc["average"]
-        ahead += list(average[POINT_MODELS] - average.drop(POINT_MODELS).max())
+        ahead += list(average[_POINT_MODELS] - average.drop(_POINT_MODELS).max())
     return ordered(ahead, f"At least {min(ahead):+.4f}, two systems in 4 conditions.")
 
 
 def _brain_lung(tables: Tables) -> Outcome:
     found = pd.concat(
-        scores(tables, s.name, s.structural).loc[["brain", "lung"], POINT_MODELS] for s in SESSIONS.values()
+        scores(tables, s.name, s.structural).loc[["brain", "lung"], _POINT_MODELS] for s in SESSIONS.values()
     ).to_numpy()
     text = f"The {found.size} structural cells are {found.min():.4f} to {found.max():.4f}."
     return decide(found.min() >= 0.4, text)
@@ -109,14 +109,14 @@ def _brain_lung(tables: Tables) -> Outcome:
 def _thin_organs(tables: Tables) -> Outcome:
     organs, behind = ["aorta", "esophagus", "pancreas"], []
     for s, m in CONDITIONS:
-        table = scores(tables, s, m)[POINT_MODELS]
+        table = scores(tables, s, m)[_POINT_MODELS]
         behind += list((table.loc["average"] - table.loc[organs]).to_numpy().ravel())
-    best = max(scores(tables, s, m).loc[organs, POINT_MODELS].max().max() for s, m in CONDITIONS)
+    best = max(scores(tables, s, m).loc[organs, _POINT_MODELS].max().max() for s, m in CONDITIONS)
     return ordered(behind, f"Average minus organ, {len(behind)} cells; the best organ cell is {best:.4f}.")
 
 
 def _bladder(tables: Tables) -> Outcome:
-    gap = _gap(tables, "petct").loc["urinary_bladder", [*POINT_MODELS, "segvol"]]
+    gap = _gap(tables, "petct").loc["urinary_bladder", [*_POINT_MODELS, "segvol"]]
     text = ", ".join(f"{MODELS[m]} {g:+.4f}" for m, g in gap.items())
     return ordered(gap, f"PET minus CT: {text}.")
 
@@ -126,7 +126,7 @@ def _exceptions(tables: Tables, session: str) -> Outcome:
     name = {"petct": "umd_table1", "petmr": "umd_table2"}[session]
     found = []
     for (model, organ), pair in tables[name].groupby(["segmenter", "structure"], sort=False):
-        if organ in ("average", *HIGH_UPTAKE):
+        if organ in ("average", *_HIGH_UPTAKE):
             continue
         of = pair.set_index("modality")
         a, b = of.loc[SESSIONS[session].structural], of.loc["PET"]
@@ -134,13 +134,13 @@ def _exceptions(tables: Tables, session: str) -> Outcome:
         if p.difference >= MARGIN and p.p_high < 0.01:
             found.append((p.difference, model, organ, max(a["mean"], b["mean"])))
     found.sort(reverse=True)
-    floor = [f for f in found if f[3] < FLOOR]
-    above = [f for f in found if f[3] >= FLOOR]
+    floor = [f for f in found if f[3] < _FLOOR]
+    above = [f for f in found if f[3] >= _FLOOR]
     said = "; ".join(f"{MODELS[m]} {STRUCTURES[o].lower()} {d:+.4f}" for d, m, o, _ in above) or "none"
     low = "; ".join(f"{MODELS[m]} {STRUCTURES[o].lower()} {d:+.4f}" for d, m, o, _ in floor) or "none"
     text = (
-        f"{len(found)} cells outside brain, heart, kidneys and bladder are better on PET; above {FLOOR:g}: {said}; "
-        f"below {FLOOR:g} in both images: {low}."
+        f"{len(found)} cells outside brain, heart, kidneys and bladder are better on PET; above {_FLOOR:g}: {said}; "
+        f"below {_FLOOR:g} in both images: {low}."
     )
     return (CONTRADICTED if above else DEPENDS if floor else SUPPORTED), text
 
@@ -152,10 +152,10 @@ def _pair_range(a: pd.Series, b: pd.Series, *, alpha: float) -> PRange:
 
 
 def _decline(tables: Tables) -> Outcome:
-    mr, pet = (scores(tables, "petmr", m).loc["average", POINT_MODELS] for m in ("MR", "PET"))
+    mr, pet = (scores(tables, "petmr", m).loc["average", _POINT_MODELS] for m in ("MR", "PET"))
     lost = 1 - pet / mr
     text = ", ".join(f"{MODELS[m]} {pet[m] - mr[m]:+.4f} ({v:.0%} lost)" for m, v in lost.items())
-    return decide(bool((lost >= PRECIPITOUS).all()), f"PET minus MR: {text}.")
+    return decide(bool((lost >= _PRECIPITOUS).all()), f"PET minus MR: {text}.")
 
 
 def _bias(tables: Tables) -> Outcome:
@@ -176,7 +176,7 @@ def _similar(tables: Tables) -> Outcome:
 
 def _mr_above_ct(tables: Tables) -> Outcome:
     ct, mr = scores(tables, "petct", "CT"), scores(tables, "petmr", "MR")
-    gap = mr.loc["average", POINT_MODELS] - ct.loc["average", POINT_MODELS]
+    gap = mr.loc["average", _POINT_MODELS] - ct.loc["average", _POINT_MODELS]
     text = ", ".join(f"{MODELS[m]} {g:+.4f}" for m, g in gap.items())
     verdict, numbers = ordered(gap, f"Averages, MR minus CT: {text} (other subjects).")
     return (verdict, numbers) if gap.max() <= SLIGHT else (CONTRADICTED, numbers)
@@ -184,15 +184,15 @@ def _mr_above_ct(tables: Tables) -> Outcome:
 
 def _liver_brain(tables: Tables) -> Outcome:
     ct, mr = scores(tables, "petct", "CT"), scores(tables, "petmr", "MR")
-    gap = (mr - ct).loc[["liver", "brain"], POINT_MODELS]
+    gap = (mr - ct).loc[["liver", "brain"], _POINT_MODELS]
     text = ", ".join(
-        f"{MODELS[m]} {STRUCTURES[o].lower()} {gap.loc[o, m]:+.4f}" for o in gap.index for m in POINT_MODELS
+        f"{MODELS[m]} {STRUCTURES[o].lower()} {gap.loc[o, m]:+.4f}" for o in gap.index for m in _POINT_MODELS
     )
     return ordered(gap.to_numpy().ravel(), f"Organs: {text}.")
 
 
 def _semantic_mr(tables: Tables) -> Outcome:
-    found = pd.concat([scores(tables, "petmr", m).loc["average", SEMANTIC_MODELS] for m in ("MR", "PET")])
+    found = pd.concat([scores(tables, "petmr", m).loc["average", _SEMANTIC_MODELS] for m in ("MR", "PET")])
     return decide(found.max() < 0.05, f"The four averages are at most {found.max():.4f}.")
 
 
@@ -211,14 +211,14 @@ def _reported_gap(tables: Tables) -> Outcome:
 
 def _most_general(tables: Tables) -> Outcome:
     kept = {}
-    for model in POINT_MODELS:
+    for model in _POINT_MODELS:
         for s in SESSIONS.values():
             a = scores(tables, s.name, s.structural).loc["average", model]
             kept[model, s.title] = scores(tables, s.name, "PET").loc["average", model] / a
     own = ", ".join(f"{MODELS[m]} {v:.0%} on {s}" for (m, s), v in kept.items())
     t = tables["umd_table3"].query("segmenter in @POINT_MODELS").set_index(["column", "segmenter"])["value"]
     reported = {
-        (m, s): t[f"UMD PET/{s} {s}", m] / t[f"Reported {s}", m] for m in POINT_MODELS for s in ("CT", "MRI")
+        (m, s): t[f"UMD PET/{s} {s}", m] / t[f"Reported {s}", m] for m in _POINT_MODELS for s in ("CT", "MRI")
     }
     before = ", ".join(f"{MODELS[m]} {v:.0%} on {s}" for (m, s), v in reported.items())
     holds = [

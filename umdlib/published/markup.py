@@ -44,18 +44,18 @@ def span(text: str, *classes: str) -> str:
     return f"[{text}]" + "{" + " ".join(f".{c}" for c in classes if c) + "}"
 
 
-def modality_class(name: str) -> str:
+def _modality_class(name: str) -> str:
     """CSS class of a modality."""
     return f"umd-{name.lower()}"
 
 
-def centre_and_spread(cell: pd.Series, *, best: bool = False) -> str:
+def _centre_and_spread(cell: pd.Series, *, best: bool = False) -> str:
     """A cell as printed, with a space before the bracket, its centre bold if it is the best.
 
     Examples
     --------
     >>> cell = pd.Series({"raw": "0.7039(0.1155)"})
-    >>> centre_and_spread(cell), centre_and_spread(cell, best=True)
+    >>> _centre_and_spread(cell), _centre_and_spread(cell, best=True)
     ('0.7039 (0.1155)', '**0.7039** (0.1155)')
     """
     centre, bracket, spread = cell["raw"].partition("(")
@@ -82,14 +82,14 @@ def modality_table(name: str) -> pd.DataFrame:
     marks = _certain_marks(table)
     rows = []
     for organ, group in wide.assign(best=best).groupby("row", sort=False):
-        names = [span(MODALITIES[m].title, modality_class(m)) for m in (structural, "PET")]
+        names = [span(MODALITIES[m].title, _modality_class(m)) for m in (structural, "PET")]
         row = {"Organ": organ, " ": " ".join(names)}
         for model, pair in group.groupby("segmenter", sort=False):
             parts = []
             for _, c in pair.sort_values("row_line").iterrows():
                 mark, shade = marks.get((c["structure"], model, c["modality"]), ("", ""))
-                text = centre_and_spread(c, best=bool(c["best"])) + mark
-                parts.append(span(text, modality_class(c["modality"]), shade))
+                text = _centre_and_spread(c, best=bool(c["best"])) + mark
+                parts.append(span(text, _modality_class(c["modality"]), shade))
             row[MODELS[model]] = " ".join(parts)
         rows.append(row)
     return pd.DataFrame(rows)
@@ -160,7 +160,7 @@ def quartile_table(name: str, *, cohort: str | None = None, rows: str = "structu
         first = group.iloc[0]
         row = {"Structure": key} if rows == "structure" else {"System": _system(first)}
         for _, c in group.iterrows():
-            row[c[other]] = centre_and_spread(c, best=bool(c["best"]))
+            row[c[other]] = _centre_and_spread(c, best=bool(c["best"]))
         out.append(row)
     return pd.DataFrame(out)
 

@@ -10,7 +10,7 @@ from umdlib.errors import InputError, unknown_name
 
 
 @dataclass(frozen=True)
-class Scale:
+class _Scale:
     """Range of a metric in its own unit.
 
     Attributes
@@ -30,21 +30,21 @@ class Scale:
 
 
 _SHARE, _LENGTH = (0.0, 1.0, "fraction"), (0.0, math.inf, "mm")
-SCALES: dict[str, Scale] = {
-    "surface_dice": Scale(*_SHARE, r"\bnsd\b|\bnsc\b|surface dice|surface dsc|normali[sz]ed surface"),
-    "dice": Scale(*_SHARE, r"\bdsc\b|\bdice\b|\bf1\b"),
-    "iou": Scale(*_SHARE, r"\bm?iou\b|jaccard"),
-    "sensitivity": Scale(*_SHARE, r"sensitivity|recall|\btpr\b"),
-    "specificity": Scale(*_SHARE, r"specificity|\btnr\b"),
-    "precision": Scale(*_SHARE, r"precision|\bppv\b"),
-    "auc": Scale(*_SHARE, r"\bauc\b|\bauroc\b"),
-    "accuracy": Scale(*_SHARE, r"\bacc(uracy)?\b"),
-    "hd95": Scale(*_LENGTH, r"\bhd\s?95\b|\b95\s?hd\b|hausdorff|\bhd\b"),
-    "assd": Scale(*_LENGTH, r"\bassd\b|\basd\b|\bmsd\b|surface distance"),
-    "rvd": Scale(-1.0, math.inf, "fraction", r"\brvd\b|relative volume"),
-    "volume": Scale(0.0, math.inf, "ml", r"\bvolumes?\b"),
-    "seconds": Scale(0.0, math.inf, "s", r"seconds|\btime\b|runtime"),
-    "count": Scale(0.0, math.inf, "count", r"\bcount\b|number of"),
+SCALES: dict[str, _Scale] = {
+    "surface_dice": _Scale(*_SHARE, r"\bnsd\b|\bnsc\b|surface dice|surface dsc|normali[sz]ed surface"),
+    "dice": _Scale(*_SHARE, r"\bdsc\b|\bdice\b|\bf1\b"),
+    "iou": _Scale(*_SHARE, r"\bm?iou\b|jaccard"),
+    "sensitivity": _Scale(*_SHARE, r"sensitivity|recall|\btpr\b"),
+    "specificity": _Scale(*_SHARE, r"specificity|\btnr\b"),
+    "precision": _Scale(*_SHARE, r"precision|\bppv\b"),
+    "auc": _Scale(*_SHARE, r"\bauc\b|\bauroc\b"),
+    "accuracy": _Scale(*_SHARE, r"\bacc(uracy)?\b"),
+    "hd95": _Scale(*_LENGTH, r"\bhd\s?95\b|\b95\s?hd\b|hausdorff|\bhd\b"),
+    "assd": _Scale(*_LENGTH, r"\bassd\b|\basd\b|\bmsd\b|surface distance"),
+    "rvd": _Scale(-1.0, math.inf, "fraction", r"\brvd\b|relative volume"),
+    "volume": _Scale(0.0, math.inf, "ml", r"\bvolumes?\b"),
+    "seconds": _Scale(0.0, math.inf, "s", r"seconds|\btime\b|runtime"),
+    "count": _Scale(0.0, math.inf, "count", r"\bcount\b|number of"),
 }
 PER_CENT = "per cent"
 

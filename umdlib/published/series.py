@@ -13,12 +13,12 @@ from umdlib.published.outcomes import Cell, outcome, outcomes, shown
 _SERIES = ["cohort", "modality", "structure", "metric", "segmenter"]
 
 
-def level_of(prompt: str) -> float:
+def _level_of(prompt: str) -> float:
     """Return the number of points or clicks of a prompt, NaN if it names none.
 
     Examples
     --------
-    >>> level_of("3 points"), level_of("text")
+    >>> _level_of("3 points"), _level_of("text")
     (3.0, nan)
     """
     found = re.match(r"(\d+) (?:point|click)", prompt)
@@ -33,7 +33,7 @@ def uneven_steps(wide: pd.DataFrame, *, fences: float = 3.0, least: int = 8) -> 
     quartiles by more than `fences` times their distance are suspect; with fewer than `least` shares
     nothing is tested, nor where the rise is below 20 units of the last place.
     """
-    series = wide.assign(points=wide["prompt"].map(level_of))
+    series = wide.assign(points=wide["prompt"].map(_level_of))
     series = series[series["points"].notna() & series["centre"].notna()].to_dict("records")
     steps: list[tuple[Cell, str, float, tuple[float, float, float]]] = []
     for group in grouped(series, *_SERIES):

@@ -65,12 +65,12 @@ def score_limits(metric: str) -> tuple[float, float] | None:
     return (0.0, 1.0) if metric == "dice" or metric.startswith("surface_dice") else None
 
 
-def difference_limits(metric: str) -> tuple[float, float] | None:
+def _difference_limits(metric: str) -> tuple[float, float] | None:
     """Smallest and largest possible difference of two scores; None where there is none.
 
     Examples
     --------
-    >>> difference_limits("dice")
+    >>> _difference_limits("dice")
     (-1.0, 1.0)
     """
     return (-1.0, 1.0) if score_limits(metric) else None

@@ -45,12 +45,12 @@ _STAMP = b"umdlib"
 _MARK = b"umdlib-sha256:"
 
 
-def surface_dice_column(tolerance_mm: float) -> str:
+def _surface_dice_column(tolerance_mm: float) -> str:
     """Name of the surface Dice column at a tolerance.
 
     Examples
     --------
-    >>> surface_dice_column(1.0), surface_dice_column(2.5)
+    >>> _surface_dice_column(1.0), _surface_dice_column(2.5)
     ('surface_dice_1mm', 'surface_dice_2.5mm')
     """
     return f"surface_dice_{tolerance_mm:g}mm"

@@ -20,7 +20,7 @@ from umdlib.weights import reading as weights
 Condition = tuple[str, str]
 
 
-class Availability(NamedTuple):
+class _Availability(NamedTuple):
     """Whether a segmenter can run here, and in one sentence why not and what would help."""
 
     ok: bool
@@ -123,7 +123,7 @@ def open(name: str | Segmenter, device: str = "cpu") -> Opened | Unavailable:
     return Opened(record, device, identity_of(record))
 
 
-def availability(segmenter: Segmenter | str, device: str = "cpu") -> Availability:
+def availability(segmenter: Segmenter | str, device: str = "cpu") -> _Availability:
     """Whether packages, weights and device are here, and the sentence that says what is missing.
 
     Nothing is loaded and no file is hashed.
@@ -144,7 +144,7 @@ def availability(segmenter: Segmenter | str, device: str = "cpu") -> Availabilit
             check_device(device)
         except InputError as error:
             lacks.append(str(error))
-    return Availability(not lacks, " ".join(lacks) or "ready")
+    return _Availability(not lacks, " ".join(lacks) or "ready")
 
 
 def load(name: str | Segmenter, device: str = "cpu", condition: Condition | None = None) -> Segment:
@@ -239,7 +239,7 @@ def checked(record: Segmenter, segment: Segment) -> Segment:
     """`segment` with its prompt and its mask checked at every call."""
 
     def call(image: Volume, prompt: Prompt, previous: np.ndarray | None = None) -> np.ndarray:
-        check_prompt(record, prompt)
+        _check_prompt(record, prompt)
         try:
             mask = _with_less_memory(segment, image, prompt, previous)
         except (MemoryError, RuntimeError) as error:
@@ -290,7 +290,7 @@ def _free_gpu() -> None:
         torch.cuda.empty_cache()
 
 
-def check_prompt(record: Segmenter, prompt: Prompt) -> None:
+def _check_prompt(record: Segmenter, prompt: Prompt) -> None:
     """Refuse a prompt that a segmenter cannot use.
 
     Raises
@@ -299,7 +299,7 @@ def check_prompt(record: Segmenter, prompt: Prompt) -> None:
         Nothing in the prompt is of a kind the segmenter takes; a negative click where it takes
         only positive ones; a structure it does not know.
     """
-    kinds = kinds_of(prompt) | {"class"}
+    kinds = _kinds_of(prompt) | {"class"}
     if not kinds & record.prompts:
         raise InputError(
             f"Segmenter '{record.name}' takes {_either(record.prompts)}; the prompt for "
@@ -312,7 +312,7 @@ def check_prompt(record: Segmenter, prompt: Prompt) -> None:
         raise unknown_name(f"structure for '{record.name}'", prompt.structure, record.structures)
 
 
-def kinds_of(prompt: Prompt) -> set[str]:
+def _kinds_of(prompt: Prompt) -> set[str]:
     """Kinds of prompt that `prompt` holds, of those of `KINDS` but class."""
     kinds = {"click" if c.positive else "negative_click" for c in prompt.clicks}
     kinds |= {"slice_click"} if prompt.first_clicks else set()

@@ -15,7 +15,7 @@ from umdlib.statistics.distribution_free import distribution_free_bounds, distri
 STUDENT_BELOW = 5  # four subjects have 35 different resamples: no tail of a studentised mean
 FEW = 10  # subjects; below, the studentised interval alone covers a percent or two too little
 SEEN = 10  # resamples as extreme as the data; with fewer, Student's tail goes on where theirs ends
-TAIL_FROM = 20  # subjects; the far tail of fewer is nobody's: there p ends at 2 / n_resamples
+_TAIL_FROM = 20  # subjects; the far tail of fewer is nobody's: there p ends at 2 / n_resamples
 KINDS = ("score", "difference", "contrast")
 _CUT = 5  # the distribution-free bound that cuts a 95 % interval holds with 99 %
 
@@ -238,7 +238,7 @@ def _tail(ordered: np.ndarray, t: float, n: int) -> float:
     reached = kept - np.searchsorted(ordered, t - 1e-12)
     p = (reached + 1) / (kept + 1)
     if (
-        n < TAIL_FROM
+        n < _TAIL_FROM
         or reached >= SEEN
         or kept <= SEEN
         or not (np.isfinite(ordered[-SEEN]) and np.isfinite(t))
@@ -364,7 +364,7 @@ def mean_interval(
     return estimate_means(values, counts, bounds=bounds).interval(confidence)
 
 
-class MeanInterval(NamedTuple):
+class _MeanInterval(NamedTuple):
     """A mean over subjects, its interval, the p-value that belongs to it, and how many subjects."""
 
     estimate: float
@@ -376,7 +376,7 @@ class MeanInterval(NamedTuple):
 
 def interval_of_mean(
     values: np.ndarray, metric: str, n_resamples: int, seed: int, *, kind: str = "difference"
-) -> MeanInterval:
+) -> _MeanInterval:
     """Mean over subjects with the book's 95 % interval and the p-value of a zero mean.
 
     Parameters
@@ -406,12 +406,12 @@ def interval_of_mean(
     values = values[np.isfinite(values)]
     if len(values) < 2:
         mean = float(values[0]) if len(values) else np.nan
-        return MeanInterval(mean, np.nan, np.nan, np.nan, len(values))
+        return _MeanInterval(mean, np.nan, np.nan, np.nan, len(values))
     counts = resample_counts(len(values), n_resamples, np.random.default_rng(seed))
     estimate = estimate_means(values[:, None], counts, bounds=value_bounds(metric, kind))
     low, high = estimate.interval()
     p_value = estimate.p_value()[0] if estimate.error[0] > 0 or values[0] != 0 else 1.0
-    return MeanInterval(float(values.mean()), float(low[0]), float(high[0]), float(p_value), len(values))
+    return _MeanInterval(float(values.mean()), float(low[0]), float(high[0]), float(p_value), len(values))
 
 
 def value_bounds(metric: str, kind: str = "difference") -> tuple[float, float] | None:

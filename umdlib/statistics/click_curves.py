@@ -13,7 +13,7 @@ from umdlib.statistics import bootstrap
 _KEYS = ["session", "segmenter", "prompt", "step", "modality"]
 
 
-def subject_scores(scores: pd.DataFrame, *, metric: str = "dice", empty: str = "drop") -> pd.DataFrame:
+def _subject_scores(scores: pd.DataFrame, *, metric: str = "dice", empty: str = "drop") -> pd.DataFrame:
     """Scores averaged over seeds and structures: one row per subject, condition and modality.
 
     Only structures that are scored at every step enter, so that steps compare like with like.
@@ -52,7 +52,7 @@ def effort_table(scores: pd.DataFrame, *, metric: str = "dice", empty: str = "dr
         `session, segmenter, prompt, step, modality`, `coordinates` (numbers given),
         `median, q1, q3` of the subjects' scores, `seconds` (median per structure), `n_subjects`.
     """
-    subjects = subject_scores(scores, metric=metric, empty=empty)
+    subjects = _subject_scores(scores, metric=metric, empty=empty)
     grouped = subjects.groupby(_KEYS, sort=False)
     score = grouped["score"]
     table = pd.DataFrame({"median": score.median(), "q1": score.quantile(0.25), "q3": score.quantile(0.75)})

@@ -16,15 +16,15 @@ from umdlib.statistics import bootstrap
 from umdlib.statistics.failures import failed, failure_table
 from umdlib.statistics.pairs import condition, paired_differences, standardised_means
 
-METHODS = ("gee", "mixed")
-DIFFERING = 5  # subjects whose failure rates differ, for an interval of the difference
+_METHODS = ("gee", "mixed")
+_DIFFERING = 5  # subjects whose failure rates differ, for an interval of the difference
 FEWEST = 6  # subjects of a joint model
 CLUSTERS = 20  # subjects of a sandwich variance: p-values of fewer clusters are far too small
 _SMALL = 50  # clusters; below, the sandwich variance is corrected (Mancl & DeRouen 2001)
 
 
 @dataclass(frozen=True)
-class Fit:
+class _Fit:
     """Coefficients with covariance, how they were fitted, and what went wrong before."""
 
     beta: np.ndarray
@@ -82,8 +82,8 @@ def hurdle_table(
     there is no joint model: a sandwich variance of so few clusters is far too small. Effects are then
     means over subjects with the interval, and the p-value, of `umdlib.statistics.bootstrap.interval_of_mean`.
     """
-    if method not in METHODS:
-        raise unknown_name("method", method, METHODS)
+    if method not in _METHODS:
+        raise unknown_name("method", method, _METHODS)
     chosen = condition(scores, prompt=prompt, step=step)
     asked = chosen[chosen["status"].ne("unavailable")]
     if step is None and asked.groupby("segmenter")["step"].nunique().gt(1).any():
@@ -171,7 +171,7 @@ def _risk_difference(rows: pd.DataFrame, n_resamples: int, seed: int) -> dict[st
         reasons.append(f"fewer than {CLUSTERS} subjects: no joint model")
     else:
         reasons.append("no finite odds ratio: one modality never fails, or the model did not fit")
-    if 0 < (n_differ := int(np.count_nonzero(means))) < DIFFERING:
+    if 0 < (n_differ := int(np.count_nonzero(means))) < _DIFFERING:
         found = found._replace(low=np.nan, high=np.nan, p_value=np.nan)
         reasons.append(f"no interval, no test: the rates differ in {n_differ} of {len(means)} subjects alone")
     return {
@@ -240,12 +240,12 @@ def _subject_means(long: pd.DataFrame, metric: str, n_resamples: int, seed: int)
     lines[0]["p_interaction"] = np.nan
     if len(complete) > k > 1:
         covariance = np.cov(complete.to_numpy().T) / len(complete)
-        fit = Fit(complete.mean().to_numpy(), covariance, len(complete), "")
+        fit = _Fit(complete.mean().to_numpy(), covariance, len(complete), "")
         lines[0]["p_interaction"] = _same_effect(fit, np.eye(k))
     return lines
 
 
-def _effect(fit: Fit, contrast: np.ndarray) -> dict[str, object]:
+def _effect(fit: _Fit, contrast: np.ndarray) -> dict[str, object]:
     """Estimate, 95 % interval and p-value of a contrast, by t with subjects - 1 degrees."""
     estimate = float(contrast @ fit.beta)
     error = float(np.sqrt(contrast @ fit.covariance @ contrast))
@@ -262,7 +262,7 @@ def _effect(fit: Fit, contrast: np.ndarray) -> dict[str, object]:
     }
 
 
-def _same_effect(fit: Fit, effects: np.ndarray) -> float:
+def _same_effect(fit: _Fit, effects: np.ndarray) -> float:
     """P-value that all structures share one modality effect, by Hotelling's F.
 
     Wald's chi-square with as many degrees as structures rejects far too often at 20 subjects.
@@ -280,7 +280,7 @@ def _same_effect(fit: Fit, effects: np.ndarray) -> float:
     return float(stats.f.sf(statistic * (n - q) / (q * (n - 1)), q, n - q))
 
 
-def _gee(y: pd.Series, design: np.ndarray, subject: pd.Series, family: object) -> Fit | None:
+def _gee(y: pd.Series, design: np.ndarray, subject: pd.Series, family: object) -> _Fit | None:
     """GEE with exchangeable correlation and a sandwich variance; None where it does not fit."""
     clusters = subject.nunique()
     small = clusters < _SMALL
@@ -303,10 +303,10 @@ def _gee(y: pd.Series, design: np.ndarray, subject: pd.Series, family: object) -
     if any("onverge" in str(w.message) for w in caught) or (variances < 0).any():
         return None
     name = "GEE, exchangeable" + (", small-sample variance" if small else "")
-    return Fit(np.asarray(result.params), np.asarray(result.cov_params()), clusters, name)
+    return _Fit(np.asarray(result.params), np.asarray(result.cov_params()), clusters, name)
 
 
-def _mixed(long: pd.DataFrame, design: np.ndarray) -> Fit | None:
+def _mixed(long: pd.DataFrame, design: np.ndarray) -> _Fit | None:
     """Random intercept and modality effect per subject by REML; None where it cannot be trusted.
 
     Without the random modality effect, 13 structures of a subject would count as 13 replications.
@@ -338,10 +338,10 @@ def _mixed(long: pd.DataFrame, design: np.ndarray) -> Fit | None:
     if np.abs(rough - beta).max() > 10 * np.sqrt(np.diag(covariance)).max():
         return None
     name = "mixed model, random intercept and modality effect"
-    return Fit(beta, covariance, long["subject"].nunique(), name)
+    return _Fit(beta, covariance, long["subject"].nunique(), name)
 
 
-def _bootstrap_fit(long: pd.DataFrame, names: Sequence[str], n_resamples: int, seed: int) -> Fit:
+def _bootstrap_fit(long: pd.DataFrame, names: Sequence[str], n_resamples: int, seed: int) -> _Fit:
     """Cell means and their covariance from a subject bootstrap."""
     cells = long.pivot_table(index="subject", columns=["pet", "structure"], values="y")
     cells = cells.reindex(columns=[(p, s) for p in (0.0, 1.0) for s in names])
@@ -352,4 +352,4 @@ def _bootstrap_fit(long: pd.DataFrame, names: Sequence[str], n_resamples: int, s
     to_effects = np.block([[np.eye(k), np.zeros((k, k))], [-np.eye(k), np.eye(k)]])
     beta = to_effects @ cells.mean().to_numpy()
     covariance = to_effects @ np.atleast_2d(np.cov(means.T)) @ to_effects.T
-    return Fit(beta, covariance, len(cells), "subject bootstrap", "GEE did not fit")
+    return _Fit(beta, covariance, len(cells), "subject bootstrap", "GEE did not fit")

@@ -53,7 +53,7 @@ INTERVALS: dict[str, str] = {
     "median bootstrap": "percentile bootstrap of the median",
     "order statistics": "order statistics, median",
 }
-MEAN_TESTS: dict[str, str] = {
+_MEAN_TESTS: dict[str, str] = {
     "mean": "the reported interval inverted",
     "permutation": "sign-flip",
     "student": "Student's t",
@@ -66,7 +66,7 @@ EQUIVALENCE_RULES: dict[str, str] = {
 _BLOCK = 250  # cohorts that share their resamples
 
 
-def correlated_differences(
+def _correlated_differences(
     n_cohorts: int, n_subjects: int, n_structures: int, *, correlation: float, rng: np.random.Generator
 ) -> np.ndarray:
     """Paired differences without a gap, correlated within the subject.
@@ -79,7 +79,7 @@ def correlated_differences(
 
     Examples
     --------
-    >>> x = correlated_differences(1, 20_000, 2, correlation=0.5, rng=np.random.default_rng(0))
+    >>> x = _correlated_differences(1, 20_000, 2, correlation=0.5, rng=np.random.default_rng(0))
     >>> round(float(np.corrcoef(x[0].T)[0, 1]), 1)
     0.5
     """
@@ -101,7 +101,7 @@ def type_one_error(
     Parameters
     ----------
     n_subjects, n_structures, correlation
-        Of each simulated cohort, see `correlated_differences`.
+        Of each simulated cohort, see `_correlated_differences`.
     n_cohorts
         Simulated cohorts; the Monte-Carlo error of a rate r is ``sqrt(r (1 - r) / n_cohorts)``.
     n_resamples
@@ -117,7 +117,7 @@ def type_one_error(
         among the structures with and without Holm's correction.
     """
     rng = np.random.default_rng(seed)
-    x = correlated_differences(n_cohorts, n_subjects, n_structures, correlation=correlation, rng=rng)
+    x = _correlated_differences(n_cohorts, n_subjects, n_structures, correlation=correlation, rng=rng)
     means, pooled = x.mean(axis=2), x.reshape(n_cohorts, -1)
     flips, _ = sign_flip_p(means.T, n_resamples=n_resamples, rng=rng)
     counts = resample_counts(n_subjects, n_resamples, rng)
@@ -156,7 +156,7 @@ def false_alarms(
     Returns
     -------
     pandas.DataFrame
-        `shape, n_subjects, test` (key of `MEAN_TESTS`), `rate, error, n_cohorts`. A sign-flip test
+        `shape, n_subjects, test` (key of `_MEAN_TESTS`), `rate, error, n_cohorts`. A sign-flip test
         promises 5 % for symmetric shapes alone.
     """
     rng = np.random.default_rng(seed)
@@ -165,7 +165,7 @@ def false_alarms(
         mean = truth(shape)[0]
         bounds = (-1.0 - mean, 1.0 - mean)
         for n in sizes:
-            hits = {name: [] for name in MEAN_TESTS}
+            hits = {name: [] for name in _MEAN_TESTS}
             for size in _blocks(n_cohorts):
                 values = np.clip(draw(shape, (n, size), rng), -1, 1) - mean
                 counts = resample_counts(n, n_resamples, rng)

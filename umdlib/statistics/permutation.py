@@ -6,8 +6,8 @@ import numpy as np
 from scipy.special import ndtr
 
 EXACT_UP_TO = 32  # non-zero differences; two halves of 2**16 sums are joined
-TOO_FEW_HITS = 10  # random patterns as extreme as the data; below, a Monte-Carlo p is coarse
-SPREAD = 0.25  # smallest standard deviation over mean of the sizes that is not close to a lattice
+_TOO_FEW_HITS = 10  # random patterns as extreme as the data; below, a Monte-Carlo p is coarse
+_SPREAD = 0.25  # smallest standard deviation over mean of the sizes that is not close to a lattice
 
 
 def sign_flip_p(
@@ -67,7 +67,7 @@ def sign_flip_p(
     if len(many):
         hits = _as_extreme(filled[:, many], n_resamples, rng)
         p_value[many], method[many] = (hits + 1) / (n_resamples + 1), "monte carlo"
-        for cell in many[hits < TOO_FEW_HITS]:
+        for cell in many[hits < _TOO_FEW_HITS]:
             column = _moving(filled[:, cell])
             if _one_sign(column) or _sizes_vary(column):
                 p_value[cell], method[cell] = _saddlepoint(column), "saddlepoint"
@@ -87,7 +87,7 @@ def _one_sign(column: np.ndarray) -> bool:
 def _sizes_vary(column: np.ndarray) -> bool:
     """Whether the sums of ``±d`` are far from a lattice: no equal sizes, and a spread of them."""
     size = np.abs(column)
-    return len(np.unique(np.round(size, 9))) == len(size) and bool(size.std() >= SPREAD * size.mean())
+    return len(np.unique(np.round(size, 9))) == len(size) and bool(size.std() >= _SPREAD * size.mean())
 
 
 def _as_extreme(filled: np.ndarray, n_resamples: int, rng: np.random.Generator) -> np.ndarray:

@@ -104,7 +104,7 @@ def _printed(table: pd.DataFrame) -> pd.DataFrame:
     return paper[["session", "modality", "value"]].rename(columns={"value": "printed"})
 
 
-def home_scores() -> pd.DataFrame:
+def _home_scores() -> pd.DataFrame:
     """Read what each specialist scores on unseen subjects of its own simulator.
 
     Returns
@@ -139,7 +139,7 @@ def reference_condition(
     reference
         Specialist.
     home
-        Its scores on the data it was made for, as `home_scores` has them; None takes those.
+        Its scores on the data it was made for, as `_home_scores` has them; None takes those.
     tolerance
         How much lower its mean DSC may be here than there.
     empty, n_resamples, seed
@@ -152,7 +152,7 @@ def reference_condition(
         per session. `holds` is False where the mean on the structural image lies more than `tolerance`
         below that at home, or where it is not known at home: without that, nothing is tested.
     """
-    home = home_scores() if home is None else home
+    home = _home_scores() if home is None else home
     rows = _scored(scores, [reference], "dice", empty)
     found = []
     for name, part in rows.groupby("session", sort=False):

@@ -18,7 +18,7 @@ GAPS: dict[str, str] = {
 }
 
 
-def measured_means(scores: pd.DataFrame, prompt: str | None) -> pd.DataFrame:
+def _measured_means(scores: pd.DataFrame, prompt: str | None) -> pd.DataFrame:
     """Mean DSC over subjects (of each subject's mean over structures) per segmenter and modality.
 
     Parameters
@@ -93,9 +93,9 @@ def reported_table(
     """
     keys = ["segmenter", "session", "modality"]
     paper = _printed_rows(printed)
-    native = measured_means(scores, "native").rename(columns={"mean": "native"})
+    native = _measured_means(scores, "native").rename(columns={"mean": "native"})
     table = paper.merge(native.drop(columns="n_subjects"), on=keys, how="outer", sort=False)
-    common = measured_means(scores, "common").rename(columns={"mean": "common"})
+    common = _measured_means(scores, "common").rename(columns={"mean": "common"})
     table = table.merge(common, on=keys, how="outer", sort=False)
     table["title"] = table["title"].fillna(table["segmenter"])
     table = _in_order(table, list(paper["segmenter"].unique()))

@@ -31,9 +31,9 @@ from umdlib.synthetic.scanner.sampling import SCANNERS
 from umdlib.synthetic.scanner.simulation import Pair, image_pair, lesions_on
 from umdlib.version import __version__
 
-VERSION = "2"  # of the synthesis: raised whenever a byte of an image may change
-ARMS_UP = 0.6  # share of PET/CT subjects
-SUFFIX = {"CT": ("anat", "ct"), "MR": ("anat", "T1w"), "PET": ("pet", "pet")}
+_VERSION = "2"  # of the synthesis: raised whenever a byte of an image may change
+_ARMS_UP = 0.6  # share of PET/CT subjects
+_SUFFIX = {"CT": ("anat", "ct"), "MR": ("anat", "T1w"), "PET": ("pet", "pet")}
 UNIT = {"CT": "HU", "MR": "a.u.", "PET": "SUV"}
 
 
@@ -83,7 +83,7 @@ def synthesise(
     InputError
         A number out of range, an unknown session, a folder that cannot be written.
     """
-    check_request(subjects, seed, spacing_mm, jobs, lesions)
+    _check_request(subjects, seed, spacing_mm, jobs, lesions)
     names = [session_record(s).name for s in sessions]
     if not names or len(set(names)) != len(names):
         raise InputError(f"Invalid sessions {list(sessions)}. Name one or both, each once.")
@@ -93,13 +93,13 @@ def synthesise(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"Cannot make folder {out}: {error.strerror}.") from None
-    plan = [(subject_id(i, name, subjects, names), name) for name in names for i in range(subjects)]
+    plan = [(_subject_id(i, name, subjects, names), name) for name in names for i in range(subjects)]
     rows = dict(run(out, plan, seed, float(spacing_mm), lesions, factors, jobs, progress))
     write_tables(out, [row for subject, _ in plan for row in rows[subject]])
     return out / "manifest.tsv"
 
 
-def check_request(subjects, seed, spacing_mm, jobs, lesions) -> None:
+def _check_request(subjects, seed, spacing_mm, jobs, lesions) -> None:
     """Refuse numbers out of range, by name."""
     for name, value, low in (
         ("subjects", subjects, 1),
@@ -111,7 +111,7 @@ def check_request(subjects, seed, spacing_mm, jobs, lesions) -> None:
     check_spacing(spacing_mm)
 
 
-def subject_id(index: int, session: str, subjects: int, sessions: Sequence[str]) -> str:
+def _subject_id(index: int, session: str, subjects: int, sessions: Sequence[str]) -> str:
     """``sub-001`` ...: unique over sessions, which follow one another."""
     return f"sub-{list(sessions).index(session) * subjects + index + 1:03d}"
 
@@ -121,12 +121,12 @@ def run(out, plan, seed, spacing_mm, lesions, factors, jobs, progress):
     tasks = [(str(out), subject, name, seed, spacing_mm, lesions, factors) for subject, name in plan]
     if jobs == 1 or len(tasks) == 1:
         for task in tasks:
-            yield finish(write_subject(*task), len(plan), progress)
+            yield _finish(_write_subject(*task), len(plan), progress)
         return
     pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=end_with_parent)
     try:
-        for future in as_completed([pool.submit(write_subject, *task) for task in tasks]):
-            yield finish(future.result(), len(plan), progress)
+        for future in as_completed([pool.submit(_write_subject, *task) for task in tasks]):
+            yield _finish(future.result(), len(plan), progress)
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -145,7 +145,7 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def finish(result, total: int, progress):
+def _finish(result, total: int, progress):
     """Report one subject."""
     subject, rows, fresh = result
     if progress:
@@ -153,15 +153,15 @@ def finish(result, total: int, progress):
     return subject, rows
 
 
-def write_subject(
+def _write_subject(
     out: str, subject: str, session: str, seed: int, spacing_mm: float, lesions: int, factors: Factors
 ):
     """Make and write one subject unless its files are there with the same key."""
     folder = Path(out) / subject / f"ses-{session}"
     structural = SESSIONS[session].structural
     request = {
-        "version": VERSION,
-        "source": source_digest(),
+        "version": _VERSION,
+        "source": _source_digest(),
         "seed": int(seed),
         "subject": subject,
         "session": session,
@@ -182,7 +182,7 @@ def write_subject(
 
 
 @functools.cache
-def source_digest() -> str:
+def _source_digest() -> str:
     """sha256 over this package's source: a subject drawn by other code is drawn again."""
     files = sorted(Path(__file__).parent.rglob("*.py"))
     return hashlib.sha256(b"".join(p.read_bytes() for p in files)).hexdigest()
@@ -190,10 +190,10 @@ def source_digest() -> str:
 
 def make_pair(subject: str, session: str, seed: int, spacing_mm: float, lesions=0, factors=None) -> Pair:
     """Draw and image one subject of a cohort; nothing is written."""
-    key = [int(seed), zlib.crc32(f"{session}/{subject}".encode()), int(VERSION)]
+    key = [int(seed), zlib.crc32(f"{session}/{subject}".encode()), int(_VERSION)]
     who, scan, sick, noise = np.random.SeedSequence(key).spawn(4)
     rng = np.random.default_rng(who)
-    arms = "up" if session == "petct" and rng.random() < ARMS_UP else "down"
+    arms = "up" if session == "petct" and rng.random() < _ARMS_UP else "down"
     person = draw_person(rng, arms=arms)
     acquisition = draw_acquisition(np.random.default_rng(scan), session=session, bmi=person.bmi)
     anatomy = draw_anatomy(person, spacing_mm=anatomy_spacing(spacing_mm))
@@ -239,7 +239,7 @@ def volumes_ml(reference: LabelMap) -> dict[str, float]:
 
 def image_paths(folder: Path, subject: str, session: str, modality: str) -> tuple[Path, Path]:
     """Image and reference of one modality."""
-    place, suffix = SUFFIX[modality]
+    place, suffix = _SUFFIX[modality]
     stem = folder / place / f"{subject}_ses-{session}"
     return Path(f"{stem}_{suffix}.nii.gz"), Path(f"{stem}_space-{modality.lower()}_dseg.nii.gz")
 

@@ -151,21 +151,21 @@ def anatomy_from_labels(
     table = np.zeros(max(present) + 1, np.uint8)
     for value in present:
         table[value] = CODES[tissue_named(names[value])]
-    data, affine = crop_to_labels(data, affine)
+    data, affine = _crop_to_labels(data, affine)
     tissue = table[data]
     for value in present:
         if names[value] == "kidneys":
-            split_kidneys(tissue, data == value)
-    tissue, grid = to_cubes(tissue, affine, spacing_mm)
+            _split_kidneys(tissue, data == value)
+    tissue, grid = _to_cubes(tissue, affine, spacing_mm)
     organs = tissue.copy()
-    tissue = fill_body(organs, grid, person)
+    tissue = _fill_body(organs, grid, person)
     if not (organs == CODES["marrow"]).any():
-        borrow_bones(tissue, organs, grid)
-    for refine in (layer_brain, layer_kidneys, layer_heart, layer_hollow, layer_bones):
+        _borrow_bones(tissue, organs, grid)
+    for refine in (_layer_brain, _layer_kidneys, _layer_heart, _layer_hollow, _layer_bones):
         refine(tissue, organs, spacing_mm, rng)
-    frame = fitted_frame(organs, grid)
+    frame = _fitted_frame(organs, grid)
     heights = (1 / frame.scale[2], frame.origin[2]) if frame else None
-    return Anatomy(tissue, grid, person, frame, bladder_around(organs, spacing_mm), heights)
+    return Anatomy(tissue, grid, person, frame, _bladder_around(organs, spacing_mm), heights)
 
 
 def canonical(label_map: LabelMap) -> tuple[np.ndarray, np.ndarray]:
@@ -188,7 +188,7 @@ def canonical(label_map: LabelMap) -> tuple[np.ndarray, np.ndarray]:
     return data, affine
 
 
-def crop_to_labels(data: np.ndarray, affine: np.ndarray):
+def _crop_to_labels(data: np.ndarray, affine: np.ndarray):
     """The map without the empty margins to the sides; its height is kept."""
     box = list(ndimage.find_objects((data > 0).astype(np.uint8))[0])
     box[2] = slice(0, data.shape[2])
@@ -197,7 +197,7 @@ def crop_to_labels(data: np.ndarray, affine: np.ndarray):
     return data[tuple(box)], affine
 
 
-def split_kidneys(tissue: np.ndarray, mask: np.ndarray) -> None:
+def _split_kidneys(tissue: np.ndarray, mask: np.ndarray) -> None:
     """Kidneys under one value: what lies right of the middle of both is the right one."""
     x = np.flatnonzero(mask.any(axis=(1, 2)))
     right = mask.copy()
@@ -205,7 +205,7 @@ def split_kidneys(tissue: np.ndarray, mask: np.ndarray) -> None:
     tissue[right] = CODES["kidney_right_cortex"]
 
 
-def to_cubes(data: np.ndarray, affine: np.ndarray, spacing_mm: float):
+def _to_cubes(data: np.ndarray, affine: np.ndarray, spacing_mm: float):
     """Nearest-neighbour resampling to cubic voxels over the same box, with room for the arms."""
     step = np.diag(affine)[:3]
     pad = np.array([150.0, 70.0, 0.0])
@@ -220,7 +220,7 @@ def to_cubes(data: np.ndarray, affine: np.ndarray, spacing_mm: float):
 
 
 # Structure (by tissue) -> height (mm) of its top or its middle in the reference body.
-LANDMARKS: dict[str, tuple[str, float]] = {
+_LANDMARKS: dict[str, tuple[str, float]] = {
     "white_matter": ("middle", 1668),
     "lung": ("top", 1452),
     "liver": ("top", 1282),
@@ -231,14 +231,14 @@ LANDMARKS: dict[str, tuple[str, float]] = {
 }
 
 
-def fitted_frame(organs: np.ndarray, affine: np.ndarray) -> Frame | None:
+def _fitted_frame(organs: np.ndarray, affine: np.ndarray) -> Frame | None:
     """The reference body fitted to the labelled organs: heights by landmarks, width by the lungs.
 
     None if fewer than two landmarks are labelled.
     """
     z = affine[2, 3] + affine[2, 2] * np.arange(organs.shape[2])
     found = []
-    for name, (kind, height) in LANDMARKS.items():
+    for name, (kind, height) in _LANDMARKS.items():
         where = np.flatnonzero((organs == CODES[name]).any(axis=(0, 1)))
         if where.size:
             found.append((z[where[-1]] if kind == "top" else z[where].mean(), height))
@@ -257,12 +257,12 @@ def fitted_frame(organs: np.ndarray, affine: np.ndarray) -> Frame | None:
     return Frame((width, width, 1 / slope), origin=(-middle[0] / width, -8 - middle[1] / width, offset))
 
 
-def fill_body(organs: np.ndarray, affine: np.ndarray, person: Person) -> np.ndarray:
+def _fill_body(organs: np.ndarray, affine: np.ndarray, person: Person) -> np.ndarray:
     """Rules 1 and 2: the fitted outline and the hull; skin, fat, muscle, fat inside; the organs."""
     spacing_mm = float(affine[0, 0])
-    hull = hull_field(organs, spacing_mm)
+    hull = _hull_field(organs, spacing_mm)
     tissue = np.zeros(organs.shape, np.uint8)
-    frame = fitted_frame(organs, affine)
+    frame = _fitted_frame(organs, affine)
     lean, skin = hull - 16, hull - 30
     if frame is not None:
         axes = [affine[i, 3] + spacing_mm * np.arange(n) for i, n in enumerate(organs.shape)]
@@ -282,9 +282,9 @@ def fill_body(organs: np.ndarray, affine: np.ndarray, person: Person) -> np.ndar
     return tissue
 
 
-def borrow_bones(tissue: np.ndarray, organs: np.ndarray, affine: np.ndarray) -> None:
+def _borrow_bones(tissue: np.ndarray, organs: np.ndarray, affine: np.ndarray) -> None:
     """Rule 7: bones of the fitted reference adult where the body is and no organ."""
-    frame = fitted_frame(organs, affine)
+    frame = _fitted_frame(organs, affine)
     if frame is None:
         return
     low = affine[:3, 3]
@@ -292,15 +292,15 @@ def borrow_bones(tissue: np.ndarray, organs: np.ndarray, affine: np.ndarray) -> 
     canvas = Canvas(frame, low, high, float(affine[0, 0]))
     for paint in (paint_spine, paint_sacrum, paint_ribs, paint_pelvis, paint_legs):
         paint(canvas)
-    bones = np.isin(canvas.tissue, [CODES[n] for n in BORROWED]) & (organs == 0)
+    bones = np.isin(canvas.tissue, [CODES[n] for n in _BORROWED]) & (organs == 0)
     bones &= ~np.isin(tissue, [CODES["air"], CODES["skin"]])
     tissue[bones] = canvas.tissue[bones]
 
 
-BORROWED = ("cortical_bone", "marrow", "yellow_marrow", "cartilage", "disc", "cord", "csf")
+_BORROWED = ("cortical_bone", "marrow", "yellow_marrow", "cartilage", "disc", "cord", "csf")
 
 
-def hull_field(organs: np.ndarray, spacing_mm: float) -> np.ndarray:
+def _hull_field(organs: np.ndarray, spacing_mm: float) -> np.ndarray:
     """Distance (mm) to the hull of the organs, slice by slice, smoothed along z."""
     from skimage.morphology import convex_hull_image
 
@@ -317,7 +317,7 @@ def hull_field(organs: np.ndarray, spacing_mm: float) -> np.ndarray:
     return ndimage.affine_transform(field, [1 / coarse] * 3, 0, organs.shape, order=1, mode="nearest")
 
 
-def depth_in(mask: np.ndarray, spacing_mm: float):
+def _depth_in(mask: np.ndarray, spacing_mm: float):
     """Box of a mask and the depth (mm) below its surface in that box; None where it is empty."""
     boxes = ndimage.find_objects(mask.astype(np.uint8))
     if not boxes or boxes[0] is None:
@@ -326,10 +326,10 @@ def depth_in(mask: np.ndarray, spacing_mm: float):
     return box, ndimage.distance_transform_edt(mask[box], sampling=spacing_mm)
 
 
-def layer_brain(tissue, organs, spacing_mm, rng) -> None:
+def _layer_brain(tissue, organs, spacing_mm, rng) -> None:
     """Rule 3."""
     mask = organs == CODES["white_matter"]
-    found = depth_in(mask, spacing_mm)
+    found = _depth_in(mask, spacing_mm)
     if not found:
         return
     box, depth = found
@@ -340,19 +340,19 @@ def layer_brain(tissue, organs, spacing_mm, rng) -> None:
     tissue[grown][(away > 0) & (away < 6) & (organs[grown] == 0)] = CODES["cortical_bone"]
 
 
-def layer_kidneys(tissue, organs, spacing_mm, rng) -> None:
+def _layer_kidneys(tissue, organs, spacing_mm, rng) -> None:
     """Rule 4."""
     for name in ("kidney_left", "kidney_right"):
-        found = depth_in(organs == CODES[f"{name}_cortex"], spacing_mm)
+        found = _depth_in(organs == CODES[f"{name}_cortex"], spacing_mm)
         if found:
             box, depth = found
             tissue[box][depth > 7] = CODES[f"{name}_medulla"]
             tissue[box][depth > 14] = CODES[f"{name}_pelvis"]
 
 
-def layer_heart(tissue, organs, spacing_mm, rng) -> None:
+def _layer_heart(tissue, organs, spacing_mm, rng) -> None:
     """Rule 5."""
-    found = depth_in(organs == CODES["heart_blood"], spacing_mm)
+    found = _depth_in(organs == CODES["heart_blood"], spacing_mm)
     if not found:
         return
     box, depth = found
@@ -365,11 +365,11 @@ def layer_heart(tissue, organs, spacing_mm, rng) -> None:
     tissue[box][(depth > 0) & (depth < 10) & (field > np.quantile(along, 0.45))] = CODES["myocardium"]
 
 
-def layer_hollow(tissue, organs, spacing_mm, rng) -> None:
+def _layer_hollow(tissue, organs, spacing_mm, rng) -> None:
     """Rule 6."""
     for name, wall, share in (("stomach", 4.0, 0.25), ("colon", 2.6, 0.40)):
         inside = "stomach_content" if name == "stomach" else "colon_stool"
-        found = depth_in(organs == CODES[inside], spacing_mm)
+        found = _depth_in(organs == CODES[inside], spacing_mm)
         if not found:
             continue
         box, depth = found
@@ -381,18 +381,18 @@ def layer_hollow(tissue, organs, spacing_mm, rng) -> None:
             tissue[box][deep & (y > level)] = CODES[f"{name}_gas"]
 
 
-def layer_bones(tissue, organs, spacing_mm, rng) -> None:
+def _layer_bones(tissue, organs, spacing_mm, rng) -> None:
     """Rule 7."""
-    found = depth_in(organs == CODES["marrow"], spacing_mm)
+    found = _depth_in(organs == CODES["marrow"], spacing_mm)
     if found:
         box, depth = found
         tissue[box][(depth > 0) & (depth <= max(2.0, spacing_mm))] = CODES["cortical_bone"]
 
 
-def bladder_around(organs: np.ndarray, spacing_mm: float, *, reach_mm: float = 40.0):
+def _bladder_around(organs: np.ndarray, spacing_mm: float, *, reach_mm: float = 40.0):
     """Box, distance (mm) outside the bladder, and level 0; None if there is no bladder."""
     mask = organs == CODES["bladder"]
-    found = depth_in(mask, spacing_mm)
+    found = _depth_in(mask, spacing_mm)
     if not found:
         return None
     more = int(reach_mm / spacing_mm)

@@ -46,7 +46,7 @@ SOURCES: dict[str, str] = {
 
 
 @dataclass(frozen=True)
-class VolumeRecord:
+class _VolumeRecord:
     """Volume of an organ in adults: log-normal around `ml` for a man of 172 cm, cut to a range.
 
     Masses become volumes by 1.05 g/ml. The spread and the range are assumed unless the source gives
@@ -62,25 +62,25 @@ class VolumeRecord:
     source: str = "icrp89"
 
 
-VOLUMES: dict[str, VolumeRecord] = {
-    "liver": VolumeRecord(1600, 0.14, 1050, 2200, 0.88),
-    "kidney_left": VolumeRecord(160, 0.13, 110, 215, 0.88),
-    "kidney_right": VolumeRecord(155, 0.13, 105, 210, 0.88),
-    "brain": VolumeRecord(1380, 0.06, 1150, 1600, 0.9, 0.1),
-    "heart": VolumeRecord(690, 0.12, 480, 920, 0.82),
-    "spleen": VolumeRecord(180, 0.25, 90, 330, 0.85, source="kim_liver"),
+VOLUMES: dict[str, _VolumeRecord] = {
+    "liver": _VolumeRecord(1600, 0.14, 1050, 2200, 0.88),
+    "kidney_left": _VolumeRecord(160, 0.13, 110, 215, 0.88),
+    "kidney_right": _VolumeRecord(155, 0.13, 105, 210, 0.88),
+    "brain": _VolumeRecord(1380, 0.06, 1150, 1600, 0.9, 0.1),
+    "heart": _VolumeRecord(690, 0.12, 480, 920, 0.82),
+    "spleen": _VolumeRecord(180, 0.25, 90, 330, 0.85, source="kim_liver"),
     # 45 cm of a tube 22 mm wide
-    "aorta": VolumeRecord(170, 0.15, 100, 260, 0.75, source="assumed"),
-    "urinary_bladder": VolumeRecord(190, 0.35, 80, 400, 0.95, 0.0, source="assumed"),
-    "pancreas": VolumeRecord(80, 0.24, 45, 130, 0.97, source="pancreas2019"),
-    "esophagus": VolumeRecord(38, 0.12, 26, 52, 0.85),
-    "stomach": VolumeRecord(300, 0.22, 170, 480, 0.92),  # fasting: less content than in the source
-    "gall_bladder": VolumeRecord(30, 0.3, 12, 60, 0.95, 0.0, source="assumed"),
+    "aorta": _VolumeRecord(170, 0.15, 100, 260, 0.75, source="assumed"),
+    "urinary_bladder": _VolumeRecord(190, 0.35, 80, 400, 0.95, 0.0, source="assumed"),
+    "pancreas": _VolumeRecord(80, 0.24, 45, 130, 0.97, source="pancreas2019"),
+    "esophagus": _VolumeRecord(38, 0.12, 26, 52, 0.85),
+    "stomach": _VolumeRecord(300, 0.22, 170, 480, 0.92),  # fasting: less content than in the source
+    "gall_bladder": _VolumeRecord(30, 0.3, 12, 60, 0.95, 0.0, source="assumed"),
 }
 
 
 @dataclass(frozen=True)
-class UptakeRecord:
+class _UptakeRecord:
     """FDG uptake 60 min after injection, SUV (body weight): log-normal, cut to a range.
 
     Where the source gives a mean and its SD, `suv` lies within one SD of it.
@@ -93,38 +93,38 @@ class UptakeRecord:
     source: str = "assumed"
 
 
-UPTAKE: dict[str, UptakeRecord] = {
-    "liver": UptakeRecord(2.25, 0.14, 1.6, 3.1, "liu2019"),
-    "blood": UptakeRecord(1.6, 0.12, 1.15, 2.2),
-    "spleen": UptakeRecord(1.8, 0.13, 1.3, 2.5),
-    "grey_matter": UptakeRecord(9.0, 0.16, 6.5, 13.0, "wang2007"),
-    "white_matter": UptakeRecord(3.0, 0.14, 2.2, 4.2),
-    "kidney_cortex": UptakeRecord(2.8, 0.14, 2.0, 4.0),
-    "kidney_medulla": UptakeRecord(3.2, 0.18, 2.1, 4.8, "renal2015"),
-    "kidney_pelvis": UptakeRecord(9.0, 0.4, 4.0, 20.0),
-    "bladder": UptakeRecord(15.0, 0.5, 6.0, 40.0, "renal2015"),
-    "lung": UptakeRecord(0.5, 0.14, 0.36, 0.7),
-    "muscle": UptakeRecord(0.7, 0.13, 0.5, 0.95),
-    "fat": UptakeRecord(0.25, 0.15, 0.17, 0.36),
-    "marrow": UptakeRecord(1.45, 0.18, 0.9, 2.2),
-    "cortical_bone": UptakeRecord(0.4, 0.15, 0.28, 0.56),
-    "pancreas": UptakeRecord(1.5, 0.13, 1.1, 2.1),
-    "oesophagus": UptakeRecord(1.75, 0.15, 1.2, 2.5),
-    "stomach_wall": UptakeRecord(2.3, 0.18, 1.5, 3.4),
-    "colon_wall": UptakeRecord(1.7, 0.28, 0.95, 3.2),
-    "bowel_wall": UptakeRecord(1.5, 0.22, 0.9, 2.5),
-    "gland": UptakeRecord(1.8, 0.22, 1.1, 2.9),
-    "tonsil": UptakeRecord(3.4, 0.35, 1.6, 6.5, "wang2007"),
-    "thyroid": UptakeRecord(1.4, 0.2, 0.9, 2.2),
-    "testis": UptakeRecord(2.55, 0.2, 1.6, 3.7, "wang2007"),
-    "breast": UptakeRecord(0.7, 0.2, 0.45, 1.1),
-    "uterus": UptakeRecord(1.6, 0.2, 1.0, 2.5),
-    "ureter": UptakeRecord(6.0, 0.5, 1.5, 15.0),
+UPTAKE: dict[str, _UptakeRecord] = {
+    "liver": _UptakeRecord(2.25, 0.14, 1.6, 3.1, "liu2019"),
+    "blood": _UptakeRecord(1.6, 0.12, 1.15, 2.2),
+    "spleen": _UptakeRecord(1.8, 0.13, 1.3, 2.5),
+    "grey_matter": _UptakeRecord(9.0, 0.16, 6.5, 13.0, "wang2007"),
+    "white_matter": _UptakeRecord(3.0, 0.14, 2.2, 4.2),
+    "kidney_cortex": _UptakeRecord(2.8, 0.14, 2.0, 4.0),
+    "kidney_medulla": _UptakeRecord(3.2, 0.18, 2.1, 4.8, "renal2015"),
+    "kidney_pelvis": _UptakeRecord(9.0, 0.4, 4.0, 20.0),
+    "bladder": _UptakeRecord(15.0, 0.5, 6.0, 40.0, "renal2015"),
+    "lung": _UptakeRecord(0.5, 0.14, 0.36, 0.7),
+    "muscle": _UptakeRecord(0.7, 0.13, 0.5, 0.95),
+    "fat": _UptakeRecord(0.25, 0.15, 0.17, 0.36),
+    "marrow": _UptakeRecord(1.45, 0.18, 0.9, 2.2),
+    "cortical_bone": _UptakeRecord(0.4, 0.15, 0.28, 0.56),
+    "pancreas": _UptakeRecord(1.5, 0.13, 1.1, 2.1),
+    "oesophagus": _UptakeRecord(1.75, 0.15, 1.2, 2.5),
+    "stomach_wall": _UptakeRecord(2.3, 0.18, 1.5, 3.4),
+    "colon_wall": _UptakeRecord(1.7, 0.28, 0.95, 3.2),
+    "bowel_wall": _UptakeRecord(1.5, 0.22, 0.9, 2.5),
+    "gland": _UptakeRecord(1.8, 0.22, 1.1, 2.9),
+    "tonsil": _UptakeRecord(3.4, 0.35, 1.6, 6.5, "wang2007"),
+    "thyroid": _UptakeRecord(1.4, 0.2, 0.9, 2.2),
+    "testis": _UptakeRecord(2.55, 0.2, 1.6, 3.7, "wang2007"),
+    "breast": _UptakeRecord(0.7, 0.2, 0.45, 1.1),
+    "uterus": _UptakeRecord(1.6, 0.2, 1.0, 2.5),
+    "ureter": _UptakeRecord(6.0, 0.5, 1.5, 15.0),
 }
 
 
 @dataclass(frozen=True)
-class TissueRecord:
+class _TissueRecord:
     """One tissue in the three modalities.
 
     Attributes
@@ -147,66 +147,66 @@ class TissueRecord:
     source: str = "assumed"
 
 
-TISSUE: dict[str, TissueRecord] = {
-    "air": TissueRecord(-1000, 0, 0.0, "0"),
-    "skin": TissueRecord(20, 6, 0.42, "muscle*0.8"),
-    "fat": TissueRecord(-102, 8, 1.0, "fat", "prokop2003"),
-    "visceral_fat": TissueRecord(-96, 10, 0.96, "fat*1.2", "prokop2003"),
-    "muscle": TissueRecord(54, 9, 0.40, "muscle"),
-    "cortical_bone": TissueRecord(900, 120, 0.06, "cortical_bone", "prokop2003"),
-    "marrow": TissueRecord(190, 45, 0.75, "marrow"),
-    "yellow_marrow": TissueRecord(20, 40, 0.93, "marrow*0.45"),
-    "cartilage": TissueRecord(105, 15, 0.35, "muscle*0.9"),
-    "disc": TissueRecord(80, 8, 0.33, "muscle*0.9"),
-    "cord": TissueRecord(38, 3, 0.48, "1.6"),
-    "csf": TissueRecord(10, 2, 0.16, "0.5"),
-    "grey_matter": TissueRecord(38, 2, 0.46, "grey_matter", "prokop2003"),
-    "white_matter": TissueRecord(29, 2, 0.60, "white_matter", "prokop2003"),
-    "ventricle": TissueRecord(8, 1, 0.14, "0.8"),
-    "cerebellum": TissueRecord(36, 2, 0.50, "grey_matter*0.88"),
-    "airway": TissueRecord(-990, 0, 0.0, "0.1"),
-    "lung": TissueRecord(-840, 22, 0.06, "lung", "prokop2003"),
-    "lung_vessel": TissueRecord(38, 4, 0.20, "blood"),
-    "myocardium": TissueRecord(45, 3, 0.44, "myocardium"),
-    "heart_wall": TissueRecord(44, 3, 0.44, "heart_wall"),
-    "heart_blood": TissueRecord(41, 2, 0.36, "blood"),
-    "aorta": TissueRecord(41, 2, 0.34, "blood"),
-    "vessel": TissueRecord(40, 2, 0.35, "blood"),
-    "oesophagus": TissueRecord(36, 5, 0.42, "oesophagus"),
-    "oesophagus_lumen": TissueRecord(-500, 60, 0.2, "oesophagus*0.6"),
-    "liver": TissueRecord(57, 3, 0.59, "liver", "prokop2003"),
-    "liver_vessel": TissueRecord(43, 3, 0.46, "liver*0.85"),
-    "gall_bladder": TissueRecord(10, 2, 0.34, "0.9"),
-    "spleen": TissueRecord(49, 2.5, 0.39, "spleen", "prokop2003"),
-    "kidney_left_cortex": TissueRecord(33, 3, 0.45, "kidney_cortex", "prokop2003"),
-    "kidney_left_medulla": TissueRecord(29, 3, 0.35, "kidney_medulla", "prokop2003"),
-    "kidney_left_pelvis": TissueRecord(6, 3, 0.24, "kidney_pelvis"),
-    "kidney_right_cortex": TissueRecord(33, 3, 0.45, "kidney_cortex", "prokop2003"),
-    "kidney_right_medulla": TissueRecord(29, 3, 0.35, "kidney_medulla", "prokop2003"),
-    "kidney_right_pelvis": TissueRecord(6, 3, 0.24, "kidney_pelvis"),
-    "pancreas": TissueRecord(40, 6, 0.64, "pancreas"),
-    "stomach_wall": TissueRecord(40, 4, 0.44, "stomach_wall"),
-    "stomach_content": TissueRecord(20, 9, 0.28, "0.8"),
-    "stomach_gas": TissueRecord(-950, 10, 0.01, "0.3"),
-    "colon_wall": TissueRecord(40, 5, 0.44, "colon_wall"),
-    "colon_stool": TissueRecord(40, 45, 0.50, "colon_wall*0.6"),
-    "colon_gas": TissueRecord(-920, 20, 0.01, "colon_wall*0.3"),
-    "bowel_wall": TissueRecord(40, 5, 0.44, "bowel_wall"),
-    "bowel_content": TissueRecord(22, 10, 0.32, "bowel_wall*0.7"),
-    "bladder": TissueRecord(5, 1.5, 0.20, "bladder"),
-    "ureter": TissueRecord(10, 3, 0.3, "ureter"),
-    "gland": TissueRecord(15, 12, 0.62, "gland"),
-    "tonsil": TissueRecord(50, 4, 0.44, "tonsil"),
-    "thyroid": TissueRecord(100, 8, 0.48, "thyroid"),
-    "adrenal": TissueRecord(15, 4, 0.46, "1.4"),
-    "eye": TissueRecord(12, 2, 0.16, "1.2"),
-    "prostate": TissueRecord(40, 4, 0.34, "1.5"),
-    "uterus": TissueRecord(45, 4, 0.35, "uterus"),
-    "testis": TissueRecord(32, 3, 0.40, "testis"),
-    "breast": TissueRecord(10, 20, 0.5, "breast"),
-    "soft": TissueRecord(40, 6, 0.42, "1.0"),
-    "lesion": TissueRecord(42, 5, 0.38, "0"),
-    "tooth": TissueRecord(1900, 200, 0.03, "cortical_bone"),
+TISSUE: dict[str, _TissueRecord] = {
+    "air": _TissueRecord(-1000, 0, 0.0, "0"),
+    "skin": _TissueRecord(20, 6, 0.42, "muscle*0.8"),
+    "fat": _TissueRecord(-102, 8, 1.0, "fat", "prokop2003"),
+    "visceral_fat": _TissueRecord(-96, 10, 0.96, "fat*1.2", "prokop2003"),
+    "muscle": _TissueRecord(54, 9, 0.40, "muscle"),
+    "cortical_bone": _TissueRecord(900, 120, 0.06, "cortical_bone", "prokop2003"),
+    "marrow": _TissueRecord(190, 45, 0.75, "marrow"),
+    "yellow_marrow": _TissueRecord(20, 40, 0.93, "marrow*0.45"),
+    "cartilage": _TissueRecord(105, 15, 0.35, "muscle*0.9"),
+    "disc": _TissueRecord(80, 8, 0.33, "muscle*0.9"),
+    "cord": _TissueRecord(38, 3, 0.48, "1.6"),
+    "csf": _TissueRecord(10, 2, 0.16, "0.5"),
+    "grey_matter": _TissueRecord(38, 2, 0.46, "grey_matter", "prokop2003"),
+    "white_matter": _TissueRecord(29, 2, 0.60, "white_matter", "prokop2003"),
+    "ventricle": _TissueRecord(8, 1, 0.14, "0.8"),
+    "cerebellum": _TissueRecord(36, 2, 0.50, "grey_matter*0.88"),
+    "airway": _TissueRecord(-990, 0, 0.0, "0.1"),
+    "lung": _TissueRecord(-840, 22, 0.06, "lung", "prokop2003"),
+    "lung_vessel": _TissueRecord(38, 4, 0.20, "blood"),
+    "myocardium": _TissueRecord(45, 3, 0.44, "myocardium"),
+    "heart_wall": _TissueRecord(44, 3, 0.44, "heart_wall"),
+    "heart_blood": _TissueRecord(41, 2, 0.36, "blood"),
+    "aorta": _TissueRecord(41, 2, 0.34, "blood"),
+    "vessel": _TissueRecord(40, 2, 0.35, "blood"),
+    "oesophagus": _TissueRecord(36, 5, 0.42, "oesophagus"),
+    "oesophagus_lumen": _TissueRecord(-500, 60, 0.2, "oesophagus*0.6"),
+    "liver": _TissueRecord(57, 3, 0.59, "liver", "prokop2003"),
+    "liver_vessel": _TissueRecord(43, 3, 0.46, "liver*0.85"),
+    "gall_bladder": _TissueRecord(10, 2, 0.34, "0.9"),
+    "spleen": _TissueRecord(49, 2.5, 0.39, "spleen", "prokop2003"),
+    "kidney_left_cortex": _TissueRecord(33, 3, 0.45, "kidney_cortex", "prokop2003"),
+    "kidney_left_medulla": _TissueRecord(29, 3, 0.35, "kidney_medulla", "prokop2003"),
+    "kidney_left_pelvis": _TissueRecord(6, 3, 0.24, "kidney_pelvis"),
+    "kidney_right_cortex": _TissueRecord(33, 3, 0.45, "kidney_cortex", "prokop2003"),
+    "kidney_right_medulla": _TissueRecord(29, 3, 0.35, "kidney_medulla", "prokop2003"),
+    "kidney_right_pelvis": _TissueRecord(6, 3, 0.24, "kidney_pelvis"),
+    "pancreas": _TissueRecord(40, 6, 0.64, "pancreas"),
+    "stomach_wall": _TissueRecord(40, 4, 0.44, "stomach_wall"),
+    "stomach_content": _TissueRecord(20, 9, 0.28, "0.8"),
+    "stomach_gas": _TissueRecord(-950, 10, 0.01, "0.3"),
+    "colon_wall": _TissueRecord(40, 5, 0.44, "colon_wall"),
+    "colon_stool": _TissueRecord(40, 45, 0.50, "colon_wall*0.6"),
+    "colon_gas": _TissueRecord(-920, 20, 0.01, "colon_wall*0.3"),
+    "bowel_wall": _TissueRecord(40, 5, 0.44, "bowel_wall"),
+    "bowel_content": _TissueRecord(22, 10, 0.32, "bowel_wall*0.7"),
+    "bladder": _TissueRecord(5, 1.5, 0.20, "bladder"),
+    "ureter": _TissueRecord(10, 3, 0.3, "ureter"),
+    "gland": _TissueRecord(15, 12, 0.62, "gland"),
+    "tonsil": _TissueRecord(50, 4, 0.44, "tonsil"),
+    "thyroid": _TissueRecord(100, 8, 0.48, "thyroid"),
+    "adrenal": _TissueRecord(15, 4, 0.46, "1.4"),
+    "eye": _TissueRecord(12, 2, 0.16, "1.2"),
+    "prostate": _TissueRecord(40, 4, 0.34, "1.5"),
+    "uterus": _TissueRecord(45, 4, 0.35, "uterus"),
+    "testis": _TissueRecord(32, 3, 0.40, "testis"),
+    "breast": _TissueRecord(10, 20, 0.5, "breast"),
+    "soft": _TissueRecord(40, 6, 0.42, "1.0"),
+    "lesion": _TissueRecord(42, 5, 0.38, "0"),
+    "tooth": _TissueRecord(1900, 200, 0.03, "cortical_bone"),
 }
 
 
@@ -246,7 +246,7 @@ def spoiled_gradient_echo(t1_ms: float) -> float:
 
 # What the interior of a structure may read: (CT low, CT high, PET low, PET high). Where a structure
 # holds several tissues (gas in the bowel, urine in the kidney), the range covers their mixtures. Only
-# those of `READ` follow a source; the others are assumed.
+# those of `_READ` follow a source; the others are assumed.
 READINGS: dict[str, tuple[float, float, float, float]] = {
     "liver": (48, 66, 1.6, 3.1),
     "kidney_left": (12, 42, 1.8, 14.0),
@@ -262,7 +262,7 @@ READINGS: dict[str, tuple[float, float, float, float]] = {
     "esophagus": (-160, 50, 0.8, 2.6),
     "stomach": (-480, 50, 0.5, 3.2),
 }
-READ: dict[tuple[str, str], str] = {
+_READ: dict[tuple[str, str], str] = {
     ("CT", "liver"): "prokop2003",
     ("CT", "spleen"): "prokop2003",
     ("CT", "kidney_left"): "prokop2003",
@@ -271,7 +271,7 @@ READ: dict[tuple[str, str], str] = {
     ("PET", "liver"): "liu2019",
     ("PET", "urinary_bladder"): "renal2015",
 }
-MORE_VOLUMES: dict[str, tuple[float, float, str]] = {
+_MORE_VOLUMES: dict[str, tuple[float, float, str]] = {
     "lung": (1800, 6000, "assumed"),
     "colon": (300, 1300, "pritchard2014"),
 }
@@ -286,9 +286,9 @@ def ranges_table():
         if name in VOLUMES:
             rows.append(("volume_ml", name, VOLUMES[name].low, VOLUMES[name].high, VOLUMES[name].source))
         else:
-            rows.append(("volume_ml", name, *MORE_VOLUMES[name]))
-        rows.append(("CT", name, ct_low, ct_high, READ.get(("CT", name), "assumed")))
-        rows.append(("PET", name, pet_low, pet_high, READ.get(("PET", name), "assumed")))
+            rows.append(("volume_ml", name, *_MORE_VOLUMES[name]))
+        rows.append(("CT", name, ct_low, ct_high, _READ.get(("CT", name), "assumed")))
+        rows.append(("PET", name, pet_low, pet_high, _READ.get(("PET", name), "assumed")))
     return pd.DataFrame(rows, columns=["quantity", "structure", "low", "high", "source"])
 
 

@@ -56,7 +56,7 @@ def simulate_cohort(
         spacing_mm=spacing_mm,
         lesions=lesions,
     )
-    out, subject = Path(out), subject_named(label_map)
+    out, subject = Path(out), _subject_named(label_map)
     folder = out / subject / f"ses-{session}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -77,12 +77,12 @@ def simulate_cohort(
     return out / "manifest.tsv"
 
 
-def subject_named(path: Path | str) -> str:
+def _subject_named(path: Path | str) -> str:
     """Name of the subject of a file: ``sub-`` and its letters and digits.
 
     Examples
     --------
-    >>> subject_named("maps/fdg_108c.nii.gz")
+    >>> _subject_named("maps/fdg_108c.nii.gz")
     'sub-fdg108c'
     """
     stem = Path(path).name.removesuffix(".gz").removesuffix(".nii")

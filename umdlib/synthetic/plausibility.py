@@ -20,7 +20,7 @@ MEASURES: dict[str, str] = {
     "fwhm_mm": "edge width (mm)",
     "dome_mm": "dome (mm)",
 }
-SKIN_VOXELS = 2  # stripped from a structure before its intensity is read, against partial volume
+_SKIN_VOXELS = 2  # stripped from a structure before its intensity is read, against partial volume
 
 
 def truth(case: Case) -> dict:
@@ -63,7 +63,7 @@ def unlike(pairs: list[tuple[Case, Case]], table: pd.DataFrame, n: int = 3) -> l
 
 def interior(mask: np.ndarray) -> np.ndarray:
     """The mask without its outer voxels; without one layer, or as it is, where nothing is left."""
-    for layers in (SKIN_VOXELS, 1):
+    for layers in (_SKIN_VOXELS, 1):
         inner = np.pad(mask, layers).astype(np.uint8)
         for axis in range(3):
             inner = ndimage.minimum_filter1d(inner, 2 * layers + 1, axis=axis)
@@ -195,7 +195,7 @@ def edge_fwhm(image: Volume, mask: np.ndarray, *, reach_mm: float = 10.0, n_rays
     if high < 3 * max(low, 1e-6):
         return float("nan")
     middle = np.array(ndimage.center_of_mass(np.where(mask, np.maximum(data - low, 0), 0))) * step
-    surface = surface_points(data, step, middle, spread_directions(n_rays), (high + low) / 2)
+    surface = _surface_points(data, step, middle, _spread_directions(n_rays), (high + low) / 2)
     if len(surface) < n_rays // 4:
         return float("nan")
     slope = [ndimage.gaussian_filter(data, 1.0, order=[int(i == n) for i in range(3)]) for n in range(3)]
@@ -204,16 +204,16 @@ def edge_fwhm(image: Volume, mask: np.ndarray, *, reach_mm: float = 10.0, n_rays
     x = np.arange(-reach_mm, reach_mm + 0.1, 0.5)
     lines = at(data, surface[:, None] + x[:, None] * normal[:, None], step)
     start = (high, low, 0.0, 3.0)
-    fitted, _ = optimize.curve_fit(edge_profile, x, np.median(lines, axis=0), start, maxfev=4000)
+    fitted, _ = optimize.curve_fit(_edge_profile, x, np.median(lines, axis=0), start, maxfev=4000)
     return float(abs(fitted[3]) * FWHM_PER_SD)
 
 
-def edge_profile(x, top, bottom, middle, sd):
+def _edge_profile(x, top, bottom, middle, sd):
     """A step from `top` to `bottom` blurred by a Gaussian."""
     return bottom + (top - bottom) * special.erfc((x - middle) / (np.sqrt(2) * sd)) / 2
 
 
-def spread_directions(n: int) -> np.ndarray:
+def _spread_directions(n: int) -> np.ndarray:
     """`n` unit vectors (n, 3) evenly over the sphere (a golden spiral)."""
     z = 1 - (2 * np.arange(n) + 1) / n
     angle = np.pi * (3 - np.sqrt(5)) * np.arange(n)
@@ -227,7 +227,7 @@ def at(data: np.ndarray, points_mm: np.ndarray, step: np.ndarray) -> np.ndarray:
     return ndimage.map_coordinates(data, index, order=3, mode="nearest")
 
 
-def surface_points(data, step, middle, directions, level: float, *, far_mm: float = 90.0) -> np.ndarray:
+def _surface_points(data, step, middle, directions, level: float, *, far_mm: float = 90.0) -> np.ndarray:
     """Points (n, 3) in mm where rays from `middle` first fall below `level`; rays that never do are left out."""
     radius = np.arange(0, far_mm, 1.0)
     lines = at(data, middle + radius[:, None] * directions[:, None], step)
@@ -271,7 +271,7 @@ def dome_shift_mm(pet: Volume, labels: LabelMap, liver: int, lung: int, *, reach
     return float((offsets[cross - 1] + share - 0.5) * step)
 
 
-def noise_in(pet: Volume, labels: LabelMap, value: int) -> float:
+def _noise_in(pet: Volume, labels: LabelMap, value: int) -> float:
     """Coefficient of variation in the interior of a structure; NaN where it is absent."""
     box = boxed(labels, value)
     if box is None:
@@ -295,7 +295,7 @@ def physics_table(cohort: Cohort, pairs: Iterable[tuple[Case, Case]] | None = No
         row = {"subject": case.subject, "session": case.session}
         row |= dict.fromkeys(("liver_cov", "fwhm_mm", "dome_mm"), float("nan"))
         if "liver" in value:
-            row["liver_cov"] = noise_in(pet, labels, value["liver"])
+            row["liver_cov"] = _noise_in(pet, labels, value["liver"])
         if "urinary_bladder" in value:
             row["fwhm_mm"] = edge_fwhm(pet, labels.data == value["urinary_bladder"])
         if {"liver", "lung"} <= value.keys():

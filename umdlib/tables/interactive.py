@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 
 
-class Html(str):
+class _Html(str):
     """HTML that a notebook shows as such."""
 
     __slots__ = ()
@@ -24,7 +24,7 @@ def _asset(name: str) -> str:
     return (files("umdlib.tables") / "assets" / name).read_text(encoding="utf-8")
 
 
-def live_tables() -> Html:
+def live_tables() -> _Html:
     """Styles and script, once per page: every ``table.umd-live`` becomes a live table.
 
     A ``{table}`` directive gets the class by its option ``:class: umd-live``. Without JavaScript
@@ -36,7 +36,7 @@ def live_tables() -> Html:
     True
     """
     style, script = _asset("interactive.css"), _asset("tables.js")
-    return Html(f"<style>{style}</style><script>{script}</script>")
+    return _Html(f"<style>{style}</style><script>{script}</script>")
 
 
 def embed_json(data: Mapping) -> str:
@@ -50,7 +50,7 @@ def embed_json(data: Mapping) -> str:
     return json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def explorer(data: Mapping, *, fallback: str) -> Html:
+def explorer(data: Mapping, *, fallback: str) -> _Html:
     """The explorer with its data; `live_tables` must stand on the same page.
 
     Parameters
@@ -60,7 +60,7 @@ def explorer(data: Mapping, *, fallback: str) -> Html:
     fallback
         Sentence shown where scripts do not run.
     """
-    return Html(
+    return _Html(
         '<div class="umd-explorer"><script type="application/json">'
         f"{embed_json(data)}</script><noscript>{fallback}</noscript></div>"
         f"<script>{_asset('explorer.js')}</script>"

@@ -229,7 +229,7 @@ def symbol(cell: pd.Series) -> str:
     return f"{sure} ({raw})".strip() if raw and raw != sure else sure
 
 
-def markdown_cell(cell: pd.Series, *, decimals: int = 3, form: str = "mean") -> str:
+def _markdown_cell(cell: pd.Series, *, decimals: int = 3, form: str = "mean") -> str:
     """One cell in MyST Markdown, with its mark, its weight, and its count of failures."""
     text = cell_text(cell, decimals=decimals, form=form)
     if cell["state"]:
@@ -302,7 +302,7 @@ def to_markdown(cells: pd.DataFrame, *, decimals: int = 3) -> str:
         ``[0.569 (0.139) ‡]{.sig-4}``, the best one bold. Failures are counted in the cell.
     """
     form = cells.attrs.get("form", "mean")
-    table = grid(cells, lambda c: markdown_cell(c, decimals=decimals, form=form))
+    table = grid(cells, lambda c: _markdown_cell(c, decimals=decimals, form=form))
     right = dict.fromkeys([c for c in table if c not in ("Structure", "Modality")], "right")
     return markdown_table(table, align=right)
 

@@ -25,7 +25,7 @@ _FORMS: dict[str, tuple[str, dict[str, str]]] = {
     "median": ("median", {"none": "p_median", "holm": "p_median_holm", "bh": "p_median_bh"}),
 }
 
-METRIC_TITLES: dict[str, str] = {
+_METRIC_TITLES: dict[str, str] = {
     "dice": "DSC",
     "surface_dice_1mm": "NSD (1 mm)",
     "surface_dice_5mm": "NSD (5 mm)",
@@ -46,7 +46,7 @@ def metric_title(metric: str) -> str:
     """
     if metric.startswith("surface_dice_"):
         return f"NSD ({metric.removeprefix('surface_dice_').removesuffix('mm')} mm)"
-    return METRIC_TITLES.get(metric, metric)
+    return _METRIC_TITLES.get(metric, metric)
 
 
 def session_title(name: str) -> str:

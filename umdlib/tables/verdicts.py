@@ -53,10 +53,10 @@ def _sentence(row: pd.Series, attrs: Mapping) -> str:
         words += f"; p = {p_text(row['p_value'])}, corrected {p_text(row['p_bh'])}".replace("= <", "<")
         words += f" (family of {row['n_bh']:.0f})"
     note = f" ({row['note']})" if row["note"] else ""
-    return f"{name}: {verdict_words(row, attrs)}; {words}.{note}"
+    return f"{name}: {_verdict_words(row, attrs)}; {words}.{note}"
 
 
-def verdict_words(row: pd.Series, attrs: Mapping) -> str:
+def _verdict_words(row: pd.Series, attrs: Mapping) -> str:
     """A verdict as a clause that names metric, direction and margin."""
     metric, margin = metric_title(attrs.get("metric", "dice")), attrs.get("margin", 0.02)
     structural = session(row["session"]).structural

@@ -40,7 +40,7 @@ class Body:
         return [int(v) for v in np.flatnonzero(np.bincount(self.labels.ravel())) if v > 0]
 
 
-def read_body(pair: Sequence[Case]) -> Body:
+def _read_body(pair: Sequence[Case]) -> Body:
     """The images and the structural reference of one examination on one working grid.
 
     Raises
@@ -70,7 +70,7 @@ def read_bodies(
         key = f"{SPACING_MM:g} " + " ".join(f"{s.st_size}-{s.st_mtime_ns}" for s in stats)
         body = _kept(path, pair, key) if path else None
         if body is None:
-            body = read_body(pair)
+            body = _read_body(pair)
             if path:
                 _keep(path, body, key)
         found.append(body)

@@ -88,7 +88,7 @@ DOMAINS: dict[str, Domain] = {
 }
 
 # Values of the organ maps of the autoPET III submission MIC-DKFZ/autopet-3-submission.
-MAP_NAMES = {
+_MAP_NAMES = {
     1: "spleen",
     2: "kidneys",
     3: "liver",
@@ -171,9 +171,9 @@ def draw_pair(
         anatomy = draw_anatomy(person, spacing_mm=fine)
     else:
         anatomy = anatomy_from_labels(
-            known_values(read_label_map(path)),
+            _known_values(read_label_map(path)),
             person,
-            names=MAP_NAMES,
+            names=_MAP_NAMES,
             spacing_mm=fine,
             rng=np.random.default_rng(folds),
         )
@@ -195,9 +195,9 @@ def scaled(person: Person, by: dict[str, float]) -> dict[str, float]:
     return {k: round(v * by.get(k, 1.0), 3) for k, v in person.uptake_suv.items()}
 
 
-def known_values(label_map: LabelMap) -> LabelMap:
-    """A label map without the values that `MAP_NAMES` does not know."""
-    data = np.where(np.isin(label_map.data, list(MAP_NAMES)), label_map.data, 0)
+def _known_values(label_map: LabelMap) -> LabelMap:
+    """A label map without the values that `_MAP_NAMES` does not know."""
+    data = np.where(np.isin(label_map.data, list(_MAP_NAMES)), label_map.data, 0)
     return LabelMap(data.astype(np.uint8), label_map.affine, label_map.name)
 
 

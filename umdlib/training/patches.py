@@ -19,7 +19,7 @@ TRAINED_ON: dict[str, str] = {
     "pet": "PET of both examinations",
     "both": "the structural image and PET in turn, at random",
 }
-LEAST_VOXELS = 12  # a structure with fewer in the patch is not prompted
+_LEAST_VOXELS = 12  # a structure with fewer in the patch is not prompted
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def draw_patch(
         inside[0] = size - 1 - inside[0]
     image = np.clip(image * (1 + change[0]) + change[1], -1, 1)
     counts = np.bincount(labels.ravel(), minlength=max(body.present) + 1)
-    others = [v for v in order if v != value and counts[v] >= LEAST_VOXELS]
+    others = [v for v in order if v != value and counts[v] >= _LEAST_VOXELS]
     values = (value, *map(int, others[: prompts - 1]))
     targets = np.stack([labels == v for v in values])
     return Patch(np.ascontiguousarray(image), targets, values, modality, tuple(map(int, inside)))

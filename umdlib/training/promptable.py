@@ -199,7 +199,7 @@ def train(
     from umdlib.training.loop import LAST, Loop, distributed, own_device
 
     settings.check()
-    check_bodies(bodies, settings, least_subjects)
+    _check_bodies(bodies, settings, least_subjects)
     device = own_device(device)
     check_memory(settings, device)
     name = name or f"{settings.network}_{settings.trained_on}_{settings.seed}"
@@ -224,11 +224,11 @@ def train(
             "cpu_seconds": spent["cpu_seconds"] + time.process_time() - cpu,
             "wall_seconds": spent["wall_seconds"] + time.perf_counter() - started,
         }
-        rows.append(log_row(step, recent, rate(settings, step), cost["cpu_seconds"]))
+        rows.append(_log_row(step, recent, rate(settings, step), cost["cpu_seconds"]))
         recent = []
         if rank == 0:
             save(path, loop, settings, bodies, step, rows, cost)
-            write_log(log_path, rows)
+            _write_log(log_path, rows)
         say(f"{name} " + words(rows[-1], settings))
     if world > 1:
         torch.distributed.barrier()  # the first process writes the checkpoint
@@ -291,7 +291,7 @@ def rate(settings: Settings, step: int) -> float:
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
 
 
-def check_bodies(bodies: Sequence[Body], settings: Settings, least: int) -> None:
+def _check_bodies(bodies: Sequence[Body], settings: Settings, least: int) -> None:
     """Refuse too few subjects, and examinations without a structure or without the images asked for."""
     from umdlib.training.patches import modalities
 
@@ -334,7 +334,7 @@ def check_memory(settings: Settings, device: str = "cpu") -> None:
         )
 
 
-def log_row(step: int, recent: list[dict], rate_now: float, cpu_seconds: float) -> dict:
+def _log_row(step: int, recent: list[dict], rate_now: float, cpu_seconds: float) -> dict:
     """Means over the steps since the last report."""
     means = {k: float(np.mean([r[k] for r in recent])) for k in recent[0]}
     values = {"step": step, **means, "learning_rate": rate_now, "cpu_seconds": cpu_seconds}
@@ -400,7 +400,7 @@ def resumed(path: Path, loop, settings: Settings, bodies: Sequence[Body]):
     return content["step"], content["rows"], content["cost"]
 
 
-def write_log(path: Path, rows: list[dict]) -> None:
+def _write_log(path: Path, rows: list[dict]) -> None:
     """The loss curve so far, for `tail -f` and for a plot while the training runs."""
     with replaced(path) as part:
         pd.DataFrame(rows, columns=COLUMNS).to_csv(part, sep="\t", index=False, lineterminator="\n")

@@ -68,7 +68,7 @@ def train_cohort(
         raise InputError(f"Device '{device}' is not here: torch sees no GPU.")
     settings.check()
     name = name or f"{settings.network}_{settings.trained_on}_{settings.seed}"
-    hidden = values_of(cohort, without)
+    hidden = _values_of(cohort, without)
     bodies = read_bodies(cohort, cache=Path(folder) / "bodies", say=say)
     bodies = [withheld(b, hidden) for b in bodies] if hidden else bodies
     gone = promptable.absent(bodies, {s.value: s.name for s in cohort.structures})
@@ -84,7 +84,7 @@ def train_cohort(
         report_every=min(10, max(2, settings.steps // 10)),
         say=say,
     )
-    data = data_record(cohort, settings.trained_on) | {"absent": gone, "withheld": list(without)}
+    data = _data_record(cohort, settings.trained_on) | {"absent": gone, "withheld": list(without)}
     count = f"{len(without)} structure{'s' * (len(without) != 1)}"
     title = f"{NETWORKS[settings.network]}, {TRAINED_ON[settings.trained_on]}"
     title = f"{title}, {count} withheld" if without else title
@@ -125,7 +125,7 @@ def use_threads(count: int | None) -> None:
         torch.set_num_threads(count)
 
 
-def values_of(cohort: Cohort, names: Sequence[str]) -> list[int]:
+def _values_of(cohort: Cohort, names: Sequence[str]) -> list[int]:
     """Label values of structures that a cohort's label maps have.
 
     Raises
@@ -140,7 +140,7 @@ def values_of(cohort: Cohort, names: Sequence[str]) -> list[int]:
     return [known[n] for n in names]
 
 
-def data_record(cohort: Cohort, trained_on: str) -> dict:
+def _data_record(cohort: Cohort, trained_on: str) -> dict:
     """What a card says of the training data; seed and spacing of a synthetic cohort from its own records."""
     made = [
         json.loads(p.read_text("utf-8"))

@@ -69,8 +69,8 @@ class CaseExplorer:
             },
             "structural": {s: labels.session(s).structural for s in self.cohort.sessions()},
             "colours": {m: labels.modality(m).colour for m in ("CT", "MR", "PET")},
-            "metrics": metric_titles(self.table),
-            "lower_is_better": [m for m in metric_titles(self.table) if not higher_is_better(m)],
+            "metrics": _metric_titles(self.table),
+            "lower_is_better": [m for m in _metric_titles(self.table) if not higher_is_better(m)],
             "rules": dict(EMPTY_RULES),
         }
         for pair in self.cohort.pairs():
@@ -112,12 +112,12 @@ class CaseExplorer:
         )
 
 
-def metric_titles(table: pd.DataFrame) -> dict[str, str]:
+def _metric_titles(table: pd.DataFrame) -> dict[str, str]:
     """Metrics of a score table that the explorer offers: column to title.
 
     Examples
     --------
-    >>> metric_titles(pd.DataFrame(columns=["dice", "surface_dice_1mm", "rvd"]))
+    >>> _metric_titles(pd.DataFrame(columns=["dice", "surface_dice_1mm", "rvd"]))
     {'dice': 'DSC', 'surface_dice_1mm': 'NSD, 1 mm'}
     """
     found = {}
@@ -147,7 +147,7 @@ def score_columns(table: pd.DataFrame) -> dict:
         codes[key] = [int(v) for v in values]
         names[key] = [v.item() if isinstance(v, np.generic) else v for v in known]
     values, filled = {}, {}
-    for metric in metric_titles(rows):
+    for metric in _metric_titles(rows):
         plain = with_empty_rule(rows, metric, "drop")
         values[metric] = [None if np.isnan(v) else round(1e4 * v) for v in plain]
         for rule in EMPTY_RULES:

@@ -59,7 +59,7 @@ def view(
     return _itk(cases[0], structure)
 
 
-def itk_image(data: np.ndarray, affine: np.ndarray) -> dict:
+def _itk_image(data: np.ndarray, affine: np.ndarray) -> dict:
     """A volume as the plain mapping that itkwidgets takes: axes (K, J, I), LPS+ mm.
 
     Parameters
@@ -76,7 +76,7 @@ def itk_image(data: np.ndarray, affine: np.ndarray) -> dict:
 
     Examples
     --------
-    >>> image = itk_image(np.zeros((2, 3, 4)), np.diag([2.0, 3, 4, 1]))
+    >>> image = _itk_image(np.zeros((2, 3, 4)), np.diag([2.0, 3, 4, 1]))
     >>> image["data"].shape, image["spacing"], image["direction"][0].tolist()
     ((4, 3, 2), [2.0, 3.0, 4.0], [-1.0, 0.0, 0.0])
     """
@@ -133,7 +133,7 @@ def _ngff(ngff, data: np.ndarray, affine: np.ndarray, name: str) -> object:
     """One volume for itkwidgets; it has no direction, so the axes are turned to LPS+ before."""
     flips = [axis for axis in range(3) if affine[axis, axis] * (-1, -1, 1)[axis] < 0]
     turned = np.flip(data, flips)
-    image = itk_image(turned, _flipped(affine, data.shape, flips))
+    image = _itk_image(turned, _flipped(affine, data.shape, flips))
     scale = dict(zip("xyz", image["spacing"], strict=True))
     translation = dict(zip("xyz", image["origin"], strict=True))
     return ngff.to_ngff_image(

@@ -90,14 +90,14 @@ def reports(subjects):
     figure = plt.figure(figsize=size, facecolor="white", layout="none")  # draw_row places the axes
     parts = figure.subfigures(len(rows), 1, height_ratios=[h + 0.45 for h in heights], squeeze=False)
     for part, (row, title), height in zip(parts[:, 0], rows, heights, strict=True):
-        draw_row(part, row, title, top=1 - 0.42 / (height + 0.45))
+        _draw_row(part, row, title, top=1 - 0.42 / (height + 0.45))
     return figure
 
 
 def panels(structural: Volume, pet: Volume) -> list[tuple]:
     """(name, volume, picture, extent) of each panel of a row."""
     structural, pet = canonical(structural), canonical(pet)
-    front, back = coronal_levels(pet)
+    front, back = _coronal_levels(pet)
     middle = float(np.mean(axes_mm(pet)[0][[0, -1]]))
     return [
         ("coronal", structural, *plane(structural, "coronal", front)),
@@ -119,7 +119,7 @@ def tall(row) -> float:
     return max(e[3] for *_, e in row) - min(e[2] for *_, e in row)
 
 
-def draw_row(figure, row, title: str, *, top: float) -> None:
+def _draw_row(figure, row, title: str, *, top: float) -> None:
     """Draw the panels of one subject side by side, on one scale in mm."""
     axes = figure.subplots(1, len(row), gridspec_kw={"width_ratios": wide(row), "wspace": 0.01})
     low, high = min(e[2] for *_, e in row), max(e[3] for *_, e in row)
@@ -130,7 +130,7 @@ def draw_row(figure, row, title: str, *, top: float) -> None:
     figure.subplots_adjust(left=0.005, right=0.995, bottom=0.005, top=top)
 
 
-def coronal_levels(pet: Volume) -> tuple[float, float]:
+def _coronal_levels(pet: Volume) -> tuple[float, float]:
     """y (mm) of a coronal slice in the middle of the body, and of one 45 mm behind it."""
     inside = pet.data > 0.15 * np.percentile(pet.data, 99)
     share = inside.sum(axis=(0, 2)).astype(float)

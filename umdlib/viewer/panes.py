@@ -165,7 +165,7 @@ def build_pane(
         reference = bits([values == s.value for s in structures])
     reference_name = None if reference is None else keep(_little(reference))
     shown, shown_name, clicks, records = None, None, (), []
-    chosen = shown_first(pane.predictions, *first)
+    chosen = _shown_first(pane.predictions, *first)
     for prediction in pane.predictions:
         masks = [prediction.masks.get(s.name) for s in structures]
         volume = bits([None if m is None else m[cut] for m in masks])
@@ -194,7 +194,7 @@ def build_pane(
     return BuiltPane(config, data, affine, reference, shown, clicks, volumes, initial)
 
 
-def shown_first(predictions: tuple[Prediction, ...], segmenter: str, step: int) -> Prediction | None:
+def _shown_first(predictions: tuple[Prediction, ...], segmenter: str, step: int) -> Prediction | None:
     """A segmenter's prediction at a step, or at the last one before it, as the page chooses."""
     own = [p for p in predictions if p.segmenter == segmenter and p.step <= step]
     return max(own, key=lambda p: p.step, default=None)

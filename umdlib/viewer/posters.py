@@ -13,12 +13,12 @@ from scipy import ndimage
 from umdlib.images import geometry
 from umdlib.prompts.prompt import Click
 
-HEIGHT = 360
+_HEIGHT = 360
 GAP = 6
-BACKGROUND = (0, 0, 0)
+_BACKGROUND = (0, 0, 0)
 INK = (255, 255, 255)
 # Hot metal, as in the viewer: share of the window, then red, green, blue and opacity.
-HOT = np.array(
+_HOT = np.array(
     [
         [0.0, 0, 0, 0, 0],
         [0.25, 120, 0, 0, 110],
@@ -116,10 +116,10 @@ def poster(stills: Sequence[Still], centre_mm: Sequence[float], *, side_mm: floa
             parts.append(_picture(stills[0], axial, centre, hot=stills[1]))
         parts += [_picture(stills[1], axial, centre), _picture(stills[1], coronal, centre)]
     width = sum(p.width for p in parts) + GAP * (len(parts) - 1)
-    page = Image.new("RGB", (width, HEIGHT), BACKGROUND)
+    page = Image.new("RGB", (width, _HEIGHT), _BACKGROUND)
     left = 0
     for part in parts:
-        page.paste(part, (left, (HEIGHT - part.height) // 2))
+        page.paste(part, (left, (_HEIGHT - part.height) // 2))
         left += part.width + GAP
     stream = io.BytesIO()
     # a palette halves the file; median cut keeps greys and overlay colours apart
@@ -146,7 +146,7 @@ def _plane(name: str, centre: np.ndarray, field: tuple[np.ndarray, np.ndarray]) 
     right, up, through = _AXES[name]
     low, high = field
     extent = high[right] - low[right], high[up] - low[up]
-    step = max(extent[1] / HEIGHT, extent[0] / (1.05 * HEIGHT))
+    step = max(extent[1] / _HEIGHT, extent[0] / (1.05 * _HEIGHT))
     corner = np.empty(3)
     corner[right], corner[up], corner[through] = high[right] - step / 2, high[up] - step / 2, centre[through]
     return _Plane(name, corner, step, (max(1, round(extent[0] / step)), max(1, round(extent[1] / step))))
@@ -175,7 +175,7 @@ def _picture(still: Still, plane: _Plane, centre: np.ndarray, *, hot: Still | No
     else:
         share = _sampled(hot.data.astype(np.float32, copy=False), hot.affine, points, order=1, outside=0.0)
         share = (share - hot.window[0]) / (hot.window[1] - hot.window[0])
-        colours = [np.interp(share, HOT[:, 0], HOT[:, k]) for k in range(1, 5)]
+        colours = [np.interp(share, _HOT[:, 0], _HOT[:, k]) for k in range(1, 5)]
         colours[3] = 0.75 * colours[3]
     picture = Image.fromarray(painted(grey, np.stack(colours, axis=-1).astype(np.uint8)))
     _draw_clicks(picture, still.clicks, plane)
@@ -204,7 +204,7 @@ def _draw_letters(picture: Image.Image, words: str, *, dark: bool) -> None:
     """What it is above, R and L at the sides."""
     draw = ImageDraw.Draw(picture)
     font = ImageFont.load_default(13)
-    ink, edge = (BACKGROUND, INK) if dark else (INK, BACKGROUND)
+    ink, edge = (_BACKGROUND, INK) if dark else (INK, _BACKGROUND)
     style = {"fill": ink, "font": font, "stroke_width": 1, "stroke_fill": edge}
     draw.text((5, 3), words, **style)
     draw.text((5, picture.height / 2), "R", anchor="lm", **style)

@@ -21,7 +21,7 @@ from umdlib.images.volume import Volume
 
 # Intensities that one byte spans. CT: 8 HU a step, air to dense bone. SUV: 0.08 a step; what is
 # hotter (urine, mostly) is shown as 20 and read out as "20 or more".
-RANGES: dict[str, tuple[float, float]] = {"HU": (-1024.0, 1016.0), "SUV": (0.0, 20.0)}
+_RANGES: dict[str, tuple[float, float]] = {"HU": (-1024.0, 1016.0), "SUV": (0.0, 20.0)}
 
 # What counts as body when the empty margin is cut away, by unit; a.u. is relative (see `_body`).
 BODY = {"HU": -400.0, "SUV": 0.15}
@@ -97,7 +97,7 @@ class Reduction:
             start, stop = int(at[0]), int(at[-1]) + 2
             cut.append(slice(start * b, stop * b))
             places.append(at - start)
-        result = block_mean(data[tuple(cut)], self.blocks)
+        result = _block_mean(data[tuple(cut)], self.blocks)
         for axis, at in enumerate(places):
             result = _interpolated(result, at, axis)
         return result
@@ -116,12 +116,12 @@ def reduction(spacing_mm: Sequence[float], target_mm: float) -> Reduction:
     return Reduction(tuple(blocks), tuple(target_mm / c if c < 0.9 * target_mm else 1.0 for c in coarse))
 
 
-def block_mean(data: np.ndarray, blocks: Sequence[int]) -> np.ndarray:
+def _block_mean(data: np.ndarray, blocks: Sequence[int]) -> np.ndarray:
     """Mean of each block of voxels, float32; a last, partial block over what it holds.
 
     Examples
     --------
-    >>> block_mean(np.array([[[1, 3, 8]]]), (1, 1, 2)).tolist()
+    >>> _block_mean(np.array([[[1, 3, 8]]]), (1, 1, 2)).tolist()
     [[[2.0, 8.0]]]
     """
     result = data
@@ -155,7 +155,7 @@ def without_air(data: np.ndarray, affine: np.ndarray, unit: str) -> np.ndarray:
         cut[along] = slice(end, end + 1)
         structure[tuple(cut)] = False
     body = ndimage.binary_fill_holes(data > _body_level(data, unit), structure)
-    return np.where(body, data, np.float32(RANGES.get(unit, (0.0,))[0]))
+    return np.where(body, data, np.float32(_RANGES.get(unit, (0.0,))[0]))
 
 
 def common_field(volumes: Sequence[Volume]) -> tuple[np.ndarray, np.ndarray]:
@@ -194,8 +194,8 @@ def shifted(affine: np.ndarray, slices: Sequence[slice]) -> np.ndarray:
 
 def byte_range(data: np.ndarray, unit: str) -> tuple[float, float]:
     """Intensities of bytes 0 and 255: fixed for HU and SUV, 0 to the 99.9th percentile for a.u."""
-    if unit in RANGES:
-        low, high = RANGES[unit]
+    if unit in _RANGES:
+        low, high = _RANGES[unit]
         return (low, max(float(min(high, data.max())), 1.0)) if unit == "SUV" else (low, high)
     return 0.0, max(float(np.percentile(data, 99.9)), 1e-6)
 

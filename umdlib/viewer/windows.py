@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 # (low, high) of the grey scale: CT soft tissue; PET as read, SUV 0 to 5. MR has no scale of its own.
-WINDOWS: dict[str, tuple[float, float]] = {"HU": (-160.0, 240.0), "SUV": (0.0, 5.0)}
+_WINDOWS: dict[str, tuple[float, float]] = {"HU": (-160.0, 240.0), "SUV": (0.0, 5.0)}
 # Windows in which a structure shows that the usual one hides.
 SUITED: dict[str, dict[str, tuple[float, float]]] = {
     "lung": {"HU": (-1000.0, 150.0)},
@@ -35,8 +35,8 @@ def window(unit: str, data: np.ndarray, structure: str = "") -> tuple[float, flo
     (0.0, 199.005)
     """
     suited = SUITED.get(structure, {})
-    if unit in suited or unit in WINDOWS:
-        return suited.get(unit) or WINDOWS[unit]
+    if unit in suited or unit in _WINDOWS:
+        return suited.get(unit) or _WINDOWS[unit]
     seen = data[data > 0]
     # every n-th voxel tells a percentile as well
     return 0.0, float(np.percentile(seen[:: max(seen.size // 200_000, 1)], 99.5)) if seen.size else 1.0

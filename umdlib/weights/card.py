@@ -27,11 +27,11 @@ from umdlib.weights.record import Weights
 
 FOLDER = Path(__file__).parent / "released"
 MAX_BYTES = 2_000_000  # of what this package ships
-LICENCE = "Apache-2.0"
+_LICENCE = "Apache-2.0"
 
 # What a card must say, and in which words: keys of `Card.data` and `Card.cost`.
-DATA_KEYS = ("cohort", "seed", "subjects", "spacing_mm", "modalities")
-COST_KEYS = ("cpu_seconds", "wall_seconds", "cores", "device")
+_DATA_KEYS = ("cohort", "seed", "subjects", "spacing_mm", "modalities")
+_COST_KEYS = ("cpu_seconds", "wall_seconds", "cores", "device")
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,12 @@ class Card:
     parameters
         Number of trained values.
     data
-        What it was trained on: `DATA_KEYS` (name of the cohort, its seed, subjects, spacing in mm,
+        What it was trained on: `_DATA_KEYS` (name of the cohort, its seed, subjects, spacing in mm,
         modalities) and whatever else identifies it.
     settings
         Every setting of the training, its own seed included.
     cost
-        `COST_KEYS`: CPU seconds of the process, wall seconds, cores allowed, device; and whatever
+        `_COST_KEYS`: CPU seconds of the process, wall seconds, cores allowed, device; and whatever
         else was measured.
     code_version
         Version of this package, and commit where known.
@@ -225,7 +225,7 @@ def item(name: str, *, folder: str | Path = FOLDER) -> Weights:
     return Weights(
         file=f"released/{name}.safetensors",
         where=f"this package, or 'umdlib train' ({name})",
-        licence=LICENCE,
+        licence=_LICENCE,
         size=known.size if known else None,
         sha256=known.sha256 if known else None,
         package="umdlib.weights",
@@ -302,7 +302,7 @@ def _check_name(name: str) -> None:
 
 def _check_card(card: Card, source: str) -> None:
     """Refuse a card that leaves out what a reader needs."""
-    for what, content, keys in (("data", card.data, DATA_KEYS), ("cost", card.cost, COST_KEYS)):
+    for what, content, keys in (("data", card.data, _DATA_KEYS), ("cost", card.cost, _COST_KEYS)):
         gone = [k for k in keys if k not in content]
         if gone:
             raise InputError(f"The {source} lacks {', '.join(gone)} in '{what}'.")

@@ -11,7 +11,7 @@ from typing import Any
 from umdlib.errors import InputError
 from umdlib.files import replaced
 
-DTYPES: dict[str, str] = {
+_DTYPES: dict[str, str] = {
     "FloatStorage": "float32",
     "DoubleStorage": "float64",
     "HalfStorage": "float16",
@@ -23,7 +23,7 @@ DTYPES: dict[str, str] = {
     "ByteStorage": "uint8",
     "BoolStorage": "bool",
 }
-INNER = ("model_state_dict", "state_dict", "network_weights")
+_INNER = ("model_state_dict", "state_dict", "network_weights")
 
 
 class Unknown:
@@ -55,7 +55,7 @@ class _Unpickler(pickle.Unpickler):
             return _tensor
         if module == "torch._utils" and name == "_rebuild_parameter":
             return lambda data, *rest: data
-        if module in ("torch", "torch.storage") and name in DTYPES:
+        if module in ("torch", "torch.storage") and name in _DTYPES:
             return name
         return Unknown
 
@@ -63,10 +63,10 @@ class _Unpickler(pickle.Unpickler):
         import torch
 
         kind, storage, key, *_ = pid
-        if kind != "storage" or storage not in DTYPES:
+        if kind != "storage" or storage not in _DTYPES:
             return Unknown()
         content = bytearray(self._archive.read(f"{self._root}/data/{key}"))
-        dtype = getattr(torch, DTYPES[storage])
+        dtype = getattr(torch, _DTYPES[storage])
         return torch.frombuffer(content, dtype=dtype) if content else torch.empty(0, dtype=dtype)
 
 
@@ -131,7 +131,7 @@ def convert(source: str | Path, target: str | Path) -> str:
         raise InputError(f"Target {target} must end in .safetensors, .pth or .bin.")
     from safetensors.torch import save_file
 
-    inner = next((content[k] for k in INNER if isinstance(content, dict) and k in content), content)
+    inner = next((content[k] for k in _INNER if isinstance(content, dict) and k in content), content)
     tensors = {k: v.clone() for k, v in dict(inner or {}).items() if isinstance(v, torch.Tensor)}
     if not tensors:
         raise InputError(f"File {source} holds no tensors.")

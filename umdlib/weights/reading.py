@@ -20,7 +20,7 @@ from umdlib.files import replaced
 if TYPE_CHECKING:
     from umdlib.weights.record import Weights
 
-HASHES = "sha256.json"
+_HASHES = "sha256.json"
 
 
 def folder() -> Path:
@@ -271,7 +271,7 @@ def _wanted(text: str) -> str:
 
 def _recorded() -> dict[str, str]:
     """Hashes by file name, as recorded at first use."""
-    path = folder() / HASHES
+    path = folder() / _HASHES
     if not path.is_file():
         return {}
     try:
@@ -282,7 +282,7 @@ def _recorded() -> dict[str, str]:
 
 def _record(file: str, digest: str) -> None:
     """Add a hash to the folder's table, atomically."""
-    path = folder() / HASHES
+    path = folder() / _HASHES
     content = json.loads(path.read_text("utf-8")) if path.is_file() else {}
     content[file] = {"sha256": digest, "first_used": time.strftime("%Y-%m-%d")}
     with replaced(path) as part:
@@ -359,7 +359,7 @@ def _received(url: str, part: Path, timeout_s: float) -> int | None:
 
 def _forget(file: str) -> None:
     """Remove a recorded hash."""
-    path = folder() / HASHES
+    path = folder() / _HASHES
     content = json.loads(path.read_text("utf-8")) if path.is_file() else {}
     if content.pop(file, None) is None:
         raise unknown_name("recorded weight file", file, content)

@@ -70,7 +70,7 @@ class NnUNetTrainer(nnUNetTrainer):
         super().on_train_epoch_start()
         if self.recipe.get("balanced"):
             share = 1 - self.current_epoch / self.num_epochs
-            weights = class_weights(self.recipe["class_voxels"], share).to(self.device)
+            weights = _class_weights(self.recipe["class_voxels"], share).to(self.device)
             getattr(self.loss, "loss", self.loss).ce.weight = weights
 
     def train_step(self, batch):
@@ -112,7 +112,7 @@ class NnUNetTrainer(nnUNetTrainer):
         values = [
             self.logger.get_value(k, step=-1) for k in ("train_losses", "val_losses", "mean_fg_dice", "lrs")
         ]
-        write_line(Path(self.output_folder) / LOG, [self.current_epoch, *values, cpu, wall])
+        _write_line(Path(self.output_folder) / LOG, [self.current_epoch, *values, cpu, wall])
         super().on_epoch_end()
 
     def save_checkpoint(self, filename):
@@ -136,12 +136,12 @@ def _in_bfloat16(network, data):
     return [o.float() for o in output] if isinstance(output, list | tuple) else output.float()
 
 
-def class_weights(voxels: list[int], share: float) -> torch.Tensor:
+def _class_weights(voxels: list[int], share: float) -> torch.Tensor:
     """(background / structure voxels)^0.5, at most 30, to the power `share`; one for the background.
 
     Examples
     --------
-    >>> class_weights([900, 100, 0], 1.0).tolist(), class_weights([900, 100, 0], 0.0).tolist()
+    >>> _class_weights([900, 100, 0], 1.0).tolist(), _class_weights([900, 100, 0], 0.0).tolist()
     ([1.0, 3.0, 30.0], [1.0, 1.0, 1.0])
     """
     counts = np.maximum(np.asarray(voxels, float), 1e-9)
@@ -149,7 +149,7 @@ def class_weights(voxels: list[int], share: float) -> torch.Tensor:
     return torch.as_tensor(np.maximum(weights, 1.0), dtype=torch.float32)
 
 
-def write_line(path: Path, values: list) -> None:
+def _write_line(path: Path, values: list) -> None:
     """Put an epoch's line in the log; lines of this and later epochs, of a killed run, go."""
     lines = path.read_text("utf-8").splitlines()[1:] if path.is_file() else []
     lines = [line for line in lines if int(line.split("\t")[0]) < values[0]]

@@ -27,7 +27,7 @@ from umdlib.segmenters.contract import Segment, Segmenter, Weights
 from umdlib.weights import reading as weights
 
 MODALITY = {"HU": "ct", "SUV": "pet", "a.u.": "mri"}
-KEYS_OF_LOG = ("commit", "matched_fraction", "seconds", "peak_bytes", "device", "versions")
+_KEYS_OF_LOG = ("commit", "matched_fraction", "seconds", "peak_bytes", "device", "versions")
 SYSTEMS = ("segvol", "sat_pro")
 
 
@@ -218,8 +218,8 @@ class External:
         if text in self._masks:
             return self._masks[text].copy()
         texts = {prompt.structure: text}
-        if prompt.structure in self._together and text == official_text(prompt.structure):
-            texts = {name: official_text(name) for name in self._together}
+        if prompt.structure in self._together and text == _official_text(prompt.structure):
+            texts = {name: _official_text(name) for name in self._together}
         masks = self._answer(root, image, prompt, texts)
         if len(texts) > 1:
             self._masks = dict(zip(texts.values(), masks, strict=True))
@@ -232,7 +232,7 @@ class External:
         (folder / "job.json").write_text(json.dumps(job, indent=1), "utf-8")
         try:
             self._run(folder)
-            self.log, masks = read_result(folder, image, len(texts), self._name)
+            self.log, masks = _read_result(folder, image, len(texts), self._name)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         return masks
@@ -315,7 +315,7 @@ def _visible(environ: dict, number: int) -> str:
     return seen[number] if number < len(seen) else str(number)
 
 
-def read_result(folder: Path, image: Volume, count: int, name: str) -> tuple[dict, list[np.ndarray]]:
+def _read_result(folder: Path, image: Volume, count: int, name: str) -> tuple[dict, list[np.ndarray]]:
     """A worker's log and masks, refused where a grid, a value or the log breaks the contract.
 
     The log must say that every key of the checkpoints was matched: SAT's loader accepts a file of
@@ -325,7 +325,7 @@ def read_result(folder: Path, image: Volume, count: int, name: str) -> tuple[dic
     if not log_file.is_file():
         raise InputError(f"Worker of '{name}' wrote no log.json.")
     log = json.loads(log_file.read_text("utf-8"))
-    absent = [k for k in KEYS_OF_LOG if k not in log]
+    absent = [k for k in _KEYS_OF_LOG if k not in log]
     if absent:
         raise InputError(f"Log of '{name}' lacks {', '.join(absent)}.")
     if log["matched_fraction"] != 1:
@@ -431,16 +431,16 @@ def _tail(text: str, lines: int = 15) -> str:
 def _text(prompt: Prompt, takes_text: bool) -> str | None:
     """The prompt's text in the systems' words; of the structure's name where one is needed."""
     if prompt.text:
-        return official_text(prompt.text)
-    return official_text(prompt.structure) if takes_text else None
+        return _official_text(prompt.text)
+    return _official_text(prompt.structure) if takes_text else None
 
 
-def official_text(name: str) -> str:
+def _official_text(name: str) -> str:
     """A structure's name, or a text, in SAT's and SegVol's vocabulary: lower case, their spelling.
 
     Examples
     --------
-    >>> official_text("kidney_left"), official_text("Oesophagus"), official_text("bladder")
+    >>> _official_text("kidney_left"), _official_text("Oesophagus"), _official_text("bladder")
     ('left kidney', 'esophagus', 'urinary bladder')
     """
     words = name.lower().replace("_", " ").split()
@@ -450,7 +450,7 @@ def official_text(name: str) -> str:
     return {"oesophagus": "esophagus", "bladder": "urinary bladder"}.get(text, text)
 
 
-SEGVOL_FILE = Weights(
+_SEGVOL_FILE = Weights(
     file="segvol/pytorch_model.bin",
     where="Hugging Face BAAI/SegVol",
     licence="MIT (code)",
@@ -462,11 +462,11 @@ SEGVOL = Segmenter(
     title="SegVol",
     summary="A 3D SAM with text (181 M parameters) that first looks at the whole volume squeezed "
     "to 32 x 256 x 256.",
-    load=_loader("segvol", {"model": SEGVOL_FILE}),
+    load=_loader("segvol", {"model": _SEGVOL_FILE}),
     prompts=frozenset({"click", "negative_click", "box", "text"}),
     version="3",
     settings={"worker": "3", "zoom_in": True, "overlap": 0.5},
-    weights=(SEGVOL_FILE,),
+    weights=(_SEGVOL_FILE,),
     modalities=("CT",),
     paper="arXiv:2311.13385",
     code_licence="MIT",
@@ -477,14 +477,14 @@ SEGVOL = Segmenter(
     users="wants the reference's path for inference (BAAI-DCAI/SegVol#34); needs MONAI 0.9.0",
     external=True,
 )
-SAT_FILE = Weights(
+_SAT_FILE = Weights(
     file="sat/SAT_Pro.pth",
     where="Hugging Face zzh99/SAT, Pro/",
     licence="none in the repository",
     repo="zzh99/SAT",
     remote="Pro/SAT_Pro.pth",
 )
-SAT_TEXT_FILE = Weights(
+_SAT_TEXT_FILE = Weights(
     file="sat/text_encoder.pth",
     where="Hugging Face zzh99/SAT, Pro/ (it belongs to SAT_Pro.pth); the official code also loads "
     "FremyCompany/BioLORD-2023-C from there at its start, or from a copy of that repository in the "
@@ -499,14 +499,14 @@ SAT = Segmenter(
     summary="Segments by a structure's name in words (476 M parameters).",
     load=_loader(
         "sat_pro",
-        {"model": SAT_FILE, "text_encoder": SAT_TEXT_FILE},
+        {"model": _SAT_FILE, "text_encoder": _SAT_TEXT_FILE},
         together=tuple(s.name for s in ORGANS),
         takes_text=True,
     ),
     prompts=frozenset({"text", "class"}),
     version="3",
     settings={"worker": "3", "patches": "288 x 288 x 96"},
-    weights=(SAT_FILE, SAT_TEXT_FILE),
+    weights=(_SAT_FILE, _SAT_TEXT_FILE),
     paper="arXiv:2312.17183",
     code_licence="none in the repository",
     trained_on="22,176 scans: 7,473 CT, 13,678 MR, 1,025 PET (tumours only; no organ on PET)",

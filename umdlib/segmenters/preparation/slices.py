@@ -18,7 +18,7 @@ from umdlib.segmenters.systems.region_growing import REGION_GROWING
 
 Box2D = tuple[int, int, int, int]  # x0, y0, x1, y1, inclusive pixels
 WINDOW_HU = (-160.0, 240.0)  # level 40, width 400
-PERCENTILES = (0.5, 99.5)  # of the voxels above 0, where the unit is not HU
+_PERCENTILES = (0.5, 99.5)  # of the voxels above 0, where the unit is not HU
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def grey(image: Volume) -> np.ndarray:
         low, high = WINDOW_HU
     else:
         positive = data[data > 0]
-        low, high = np.percentile(positive, PERCENTILES) if positive.size else (0.0, 1.0)
+        low, high = np.percentile(positive, _PERCENTILES) if positive.size else (0.0, 1.0)
     cut = np.clip(data, low, high)
     bottom, top = cut.min(), cut.max()
     scaled = (cut - bottom) / max(float(top - bottom), 1e-8) * 255.0
@@ -78,7 +78,7 @@ def grey(image: Volume) -> np.ndarray:
     return scaled.astype(np.uint8)
 
 
-def boxes_of(mask: np.ndarray, *, least: int = 10) -> Iterator[tuple[int, Box2D]]:
+def _boxes_of(mask: np.ndarray, *, least: int = 10) -> Iterator[tuple[int, Box2D]]:
     """Slice and tight box of every connected component of at least `least` pixels.
 
     `mask` is (Z, Y, X); components touch by an edge or a corner.
@@ -116,7 +116,7 @@ def prompted_boxes(image: Volume, prompt: Prompt, stack: Stack) -> list[tuple[in
             (z, b) for z0, z1, b in (pixels_of(x, stack) for x in prompt.boxes) for z in range(z0, z1 + 1)
         ]
     mask = REGION_GROWING.load("cpu")(image, prompt)
-    return list(boxes_of(oriented(mask, image.affine, "LPS")[0].T))
+    return list(_boxes_of(oriented(mask, image.affine, "LPS")[0].T))
 
 
 def grown(record: Segmenter) -> Segmenter:

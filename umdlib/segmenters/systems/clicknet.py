@@ -17,9 +17,9 @@ from umdlib.segmenters.preparation.carded import loader, own
 from umdlib.segmenters.preparation.working_grid import prompted, restored
 from umdlib.weights import card
 
-WINDOW = 32  # voxels: the edge of a training patch
-GROW = 16  # voxels by which a window first grows where the mask reaches its face; it doubles
-ALIGN = 8  # windows start and end at multiples of this
+_WINDOW = 32  # voxels: the edge of a training patch
+_GROW = 16  # voxels by which a window first grows where the mask reaches its face; it doubles
+_ALIGN = 8  # windows start and end at multiples of this
 
 
 class ClickNet:
@@ -53,7 +53,7 @@ class ClickNet:
 
         if self._data is not image.data:
             grid = isotropic_ras(image, SPACING_MM)
-            shape = tuple(-(-n // ALIGN) * ALIGN for n in grid.shape)
+            shape = tuple(-(-n // _ALIGN) * _ALIGN for n in grid.shape)
             self._grid = Grid(shape, grid.affine)
             pair = torch.from_numpy(on_grid(image, self._grid))[None].to(self._device)
             with torch.inference_mode():
@@ -66,7 +66,7 @@ class ClickNet:
         import torch
 
         shape = np.array(self._grid.shape)
-        low, high, grow = *window(given[:, :3], shape), GROW
+        low, high, grow = *window(given[:, :3], shape), _GROW
         if (marked := np.argwhere(before)).size:
             first, last = aligned(marked.min(axis=0) - 1, marked.max(axis=0) + 2, shape)
             low, high = np.minimum(low, first), np.maximum(high, last)
@@ -96,12 +96,12 @@ def window(points: np.ndarray, shape: np.ndarray) -> tuple[np.ndarray, np.ndarra
     >>> low.tolist(), high.tolist()
     ([8, 0, 40], [48, 24, 80])
     """
-    return aligned(points.min(axis=0) - WINDOW // 2, points.max(axis=0) + WINDOW // 2, shape)
+    return aligned(points.min(axis=0) - _WINDOW // 2, points.max(axis=0) + _WINDOW // 2, shape)
 
 
 def aligned(low: np.ndarray, high: np.ndarray, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The smallest aligned box around [low, high), within the grid."""
-    low, high = low // ALIGN * ALIGN, -(-high // ALIGN) * ALIGN
+    low, high = low // _ALIGN * _ALIGN, -(-high // _ALIGN) * _ALIGN
     return np.maximum(low, 0).astype(int), np.minimum(high, shape).astype(int)
 
 
@@ -149,7 +149,7 @@ def _record(
         load=loader(name, ClickNet, folder),
         prompts=frozenset({"click", "negative_click"}),
         version="2",
-        settings={"spacing_mm": SPACING_MM, "window": WINDOW, "grow": GROW},
+        settings={"spacing_mm": SPACING_MM, "window": _WINDOW, "grow": _GROW},
         packages=("torch", "safetensors"),
         extra="models",
         weights=(item,),

@@ -66,7 +66,7 @@ def fitted(picture: np.ndarray) -> np.ndarray:
     return np.rint(resized).astype(np.uint8)
 
 
-def tensor_of(picture: np.ndarray):
+def _tensor_of(picture: np.ndarray):
     """(1, 3, 256, 256) network input of a grey picture, and its size inside the padding."""
     import torch
 
@@ -78,7 +78,7 @@ def tensor_of(picture: np.ndarray):
     return torch.tensor(padded).float().expand(1, 3, SIDE, SIDE), small.shape
 
 
-def scaled_box(box: slices.Box2D, size: tuple[int, int]) -> np.ndarray:
+def _scaled_box(box: slices.Box2D, size: tuple[int, int]) -> np.ndarray:
     """Box in pixels of the resized picture, cut to whole numbers as the official script does."""
     return np.array([int(v * (SIDE / max(size))) for v in box])
 
@@ -100,7 +100,7 @@ class LiteMedSAM:
         return slices.paint(
             stack,
             (
-                (z, self._decode(self._memory.encoded(z), scaled_box(box, stack.data.shape[1:])))
+                (z, self._decode(self._memory.encoded(z), _scaled_box(box, stack.data.shape[1:])))
                 for z, box in boxes
             ),
         )
@@ -108,7 +108,7 @@ class LiteMedSAM:
     def _through(self, stack: slices.Stack, first: int, last: int, box: slices.Box2D):
         """Masks from the middle slice of a 3D box outwards, each prompting the next by its box."""
         size = stack.data.shape[1:]
-        given = scaled_box(box, size)
+        given = _scaled_box(box, size)
         middle = first + (last - first) // 2
         start = self._decode(self._memory.encoded(middle), given)
         yield middle, start
@@ -130,7 +130,7 @@ class LiteMedSAM:
         codes = []
         with torch.inference_mode():
             for picture in pictures:
-                tensor, inner = tensor_of(picture)
+                tensor, inner = _tensor_of(picture)
                 code = self._net.image_encoder(tensor.to(self._device))
                 codes.append(Encoded(code, picture.shape, inner))
         return codes

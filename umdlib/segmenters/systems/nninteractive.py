@@ -29,10 +29,10 @@ CHECKPOINT = Weights(
 PLANS = Weights(
     file=f"{FOLDER}/plans.json", where=CHECKPOINT.where, licence=CHECKPOINT.licence, repo=CHECKPOINT.repo
 )
-DATASET = Weights(
+_DATASET = Weights(
     file=f"{FOLDER}/dataset.json", where=CHECKPOINT.where, licence=CHECKPOINT.licence, repo=CHECKPOINT.repo
 )
-INFO = Weights(
+_INFO = Weights(
     file=f"{FOLDER}/inference_session_class.json",
     where=CHECKPOINT.where,
     licence=CHECKPOINT.licence,
@@ -115,7 +115,7 @@ def load(device: str = "cpu") -> Segment:
     torch's restricted reader, which refuses anything but tensors and plain containers, and its
     hash is compared: what the package then reads can run no code.
     """
-    for item in (PLANS, DATASET, INFO):
+    for item in (PLANS, _DATASET, _INFO):
         weights.verified(item, "nninteractive")
     weights.vet(weights.as_published(CHECKPOINT, "nninteractive"))
     session = _session(device, autozoom=True)
@@ -209,7 +209,7 @@ NNINTERACTIVE = Segmenter(
     settings={"autozoom": True, "model": FOLDER, "seed": SEED},
     packages=("nnInteractive", "nnunetv2", "torch"),
     extra="nninteractive",
-    weights=(CHECKPOINT, PLANS, DATASET, INFO),
+    weights=(CHECKPOINT, PLANS, _DATASET, _INFO),
     paper="arXiv:2503.08373",
     code_licence="Apache-2.0",
     trained_on="more than 120 sets (CT, MR, PET, 3D microscopy); the number of volumes and the "

@@ -113,7 +113,7 @@ def _depth_mm(mask: np.ndarray, crop: Crop, reach_mm: float) -> np.ndarray:
     return depth_mm(padded, crop.spacing_mm)[inner]
 
 
-class RegionGrowing:
+class _RegionGrowing:
     """The call: what a click gave is kept until another first click or image comes.
 
     A positive click changes nothing about the regions of the clicks before it; a negative one
@@ -153,7 +153,7 @@ def _place(click: Click) -> tuple[float, ...]:
 
 def load(device: str = "cpu") -> Segment:
     """The call; there is nothing to load, and the device is not used."""
-    return RegionGrowing()
+    return _RegionGrowing()
 
 
 def smoothed(image: Volume, click: Click, settings: dict) -> Crop:

@@ -16,7 +16,7 @@ from umdlib.weights import reading as files
 
 SIDE = 1024
 KEEP = 512  # encoded slices kept, 4 MB each: a whole body's
-BATCH = 8  # slices encoded together on a GPU
+_BATCH = 8  # slices encoded together on a GPU
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class SliceSam:
     def __init__(self, net, device: str, *, name: str, medical: bool) -> None:
         self._net = net.to(device).eval()
         self._device, self._name, self._medical = device, name, medical
-        self._memory = slices.Memory(self._encode, keep=KEEP, batch=1 if device == "cpu" else BATCH)
+        self._memory = slices.Memory(self._encode, keep=KEEP, batch=1 if device == "cpu" else _BATCH)
 
     def __call__(self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None) -> np.ndarray:
         """Boolean mask (I, J, K), slice by slice."""
@@ -57,7 +57,7 @@ class SliceSam:
         """Image embeddings of slices."""
         import torch
 
-        make = medical_input if self._medical else natural_input
+        make = _medical_input if self._medical else _natural_input
         tensors, inner = zip(*(make(p, self._net.image_encoder.img_size) for p in pictures), strict=True)
         with torch.inference_mode():
             codes = self._net.image_encoder(torch.cat(tensors).to(self._device))
@@ -88,11 +88,11 @@ class SliceSam:
             )
             network.finite(logits, self._name, image)
             return network.numpy_mask(
-                medical_mask(logits, encoded.size) if self._medical else natural_mask(logits, encoded, side)
+                _medical_mask(logits, encoded.size) if self._medical else _natural_mask(logits, encoded, side)
             )
 
 
-def natural_input(picture: np.ndarray, side: int):
+def _natural_input(picture: np.ndarray, side: int):
     """SAM's input: longest side resized, ImageNet's mean and spread, zero padding."""
     import torch
     from segment_anything.utils.transforms import ResizeLongestSide
@@ -106,7 +106,7 @@ def natural_input(picture: np.ndarray, side: int):
     return padded, (high, wide)
 
 
-def natural_mask(logits, encoded: Encoded, side: int):
+def _natural_mask(logits, encoded: Encoded, side: int):
     """SAM's way back: to the square, out of the padding, to the slice; above 0."""
     import torch
 
@@ -116,7 +116,7 @@ def natural_mask(logits, encoded: Encoded, side: int):
     return resize(full, encoded.size, mode="bilinear", align_corners=False)[0, 0] > 0
 
 
-def medical_input(picture: np.ndarray, side: int):
+def _medical_input(picture: np.ndarray, side: int):
     """MedSAM's input: a cubic resize to the square without keeping the aspect, then 0 to 1."""
     import torch
     from skimage.transform import resize
@@ -129,7 +129,7 @@ def medical_input(picture: np.ndarray, side: int):
     return torch.tensor(unit).float().permute(2, 0, 1)[None], (side, side)
 
 
-def medical_mask(logits, size: tuple[int, int]):
+def _medical_mask(logits, size: tuple[int, int]):
     """MedSAM's way back: probabilities, resized to the slice, above 0.5."""
     import torch
 
@@ -280,26 +280,26 @@ def _sam(letter: str, item: Weights, size: str) -> Segmenter:
     )
 
 
-ADDRESS = "https://dl.fbaipublicfiles.com/segment_anything/"
+_ADDRESS = "https://dl.fbaipublicfiles.com/segment_anything/"
 
 
 def _file(name: str, size: int, sha256: str) -> Weights:
     """One of SAM's files."""
     where = "the address in facebookresearch/segment-anything's README"
-    return Weights(name, where, "Apache-2.0", size=size, sha256=sha256, url=ADDRESS + name)
+    return Weights(name, where, "Apache-2.0", size=size, sha256=sha256, url=_ADDRESS + name)
 
 
-FILE_B = _file(
+_FILE_B = _file(
     "sam_vit_b_01ec64.pth", 375042383, "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912"
 )
-FILE_L = _file(
+_FILE_L = _file(
     "sam_vit_l_0b3195.pth", 1249524607, "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622"
 )
-FILE_H = _file(
+_FILE_H = _file(
     "sam_vit_h_4b8939.pth", 2564550879, "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e"
 )
-SAM_B, SAM_L, SAM_H = _sam("b", FILE_B, "94 M"), _sam("l", FILE_L, "312 M"), _sam("h", FILE_H, "641 M")
-MEDSAM_FILE = Weights(
+SAM_B, SAM_L, SAM_H = _sam("b", _FILE_B, "94 M"), _sam("l", _FILE_L, "312 M"), _sam("h", _FILE_H, "641 M")
+_MEDSAM_FILE = Weights(
     file="medsam_vit_b.pth",
     where="the Google Drive folder named in bowang-lab/MedSAM's README",
     licence="Apache-2.0",
@@ -308,9 +308,9 @@ MEDSAM = Segmenter(
     name="medsam",
     title="MedSAM",
     summary="SAM ViT-B trained on medical pictures with boxes, a box per slice and component.",
-    load=_loader("medsam", "vit_b", MEDSAM_FILE, medical=True),
+    load=_loader("medsam", "vit_b", _MEDSAM_FILE, medical=True),
     settings={"side": SIDE},
-    weights=(MEDSAM_FILE,),
+    weights=(_MEDSAM_FILE,),
     paper="doi:10.1038/s41467-024-44824-z",
     code_licence="Apache-2.0",
     trained_on="1,090,486 picture-mask pairs of 15 modalities (model card)",

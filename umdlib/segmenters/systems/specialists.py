@@ -122,16 +122,16 @@ def trained(path: str | Path) -> Segmenter:
     """
     path = Path(path).expanduser().resolve()
     network, _, recipe = path.name.partition("_")
-    if network not in PAPERS or not recipe or not released(network, recipe, path.parent):
+    if network not in _PAPERS or not recipe or not released(network, recipe, path.parent):
         found = sorted(
-            {"_".join(n.split("_")[:2]) for n in card.names(folder=path.parent) if n.split("_")[0] in PAPERS}
+            {"_".join(n.split("_")[:2]) for n in card.names(folder=path.parent) if n.split("_")[0] in _PAPERS}
         )
         raise InputError(
             f"No card of 'specialist:{path}'. Give folder, network and recipe of what 'umdlib train "
             f"specialist --release FOLDER' wrote: specialist:FOLDER/nnunet_small. In {path.parent}: "
             f"{', '.join(found) or 'none'}."
         )
-    paper, packages = PAPERS[network]
+    paper, packages = _PAPERS[network]
     return _record(
         network,
         f"{TITLES[network]}, {path.parent.name}",
@@ -151,7 +151,7 @@ def _digest(about: card.Card) -> str:
 
 
 # network -> paper, packages beside nnU-Net's own
-PAPERS: dict[str, tuple[str, tuple[str, ...]]] = {
+_PAPERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "nnunet": ("doi:10.1038/s41592-020-01008-z", ()),
     "segresnet": ("arXiv:1810.11654", ("monai",)),
     "swinunetr": ("arXiv:2201.01266", ("monai",)),
@@ -161,7 +161,7 @@ PAPERS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 def _trained_here(network: str, summary: str) -> Segmenter:
     """Record of a network that the package ships."""
-    paper, packages = PAPERS[network]
+    paper, packages = _PAPERS[network]
     return _record(network, f"{TITLES[network]}, trained here", summary, paper, packages)
 
 

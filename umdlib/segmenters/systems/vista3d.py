@@ -19,7 +19,7 @@ SPACING_MM = 1.5
 WINDOW_HU = (-963.8247715525971, 1053.678477684517)
 SIDE = 128
 OVERLAP = 0.25  # the bundle builds its sliding window without its own setting, so MONAI's default
-POINT_OVERLAP = 0.3
+_POINT_OVERLAP = 0.3
 MARGIN = 10
 
 # ids of the bundle's label_dict.json. "lung" (20) is a super-class removed from training: its
@@ -165,7 +165,7 @@ class Vista3D:
                 with_coord=True,
                 sw_batch_size=1,
                 mode="gaussian",
-                overlap=POINT_OVERLAP,
+                overlap=_POINT_OVERLAP,
                 labels=None,
                 label_set=None,
             )
@@ -288,7 +288,7 @@ VISTA3D_POINT = Segmenter(
     load=_load("click"),
     prompts=frozenset({"click", "negative_click"}),
     version="3",
-    settings={"spacing_mm": SPACING_MM, "side": SIDE, "overlap": POINT_OVERLAP},
+    settings={"spacing_mm": SPACING_MM, "side": SIDE, "overlap": _POINT_OVERLAP},
     native="in its validation a point at the centre of each window's reference; nothing is "
     "predicted beyond the windows of the points",
     grid="1.5 mm, RAS, CT window, one window of 128 voxels around each click",

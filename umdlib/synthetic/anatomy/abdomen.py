@@ -124,7 +124,7 @@ def paint_kidneys(canvas: Canvas, person: Person, rng: np.random.Generator) -> N
         low, high = sorted((s * 8, s * 112))
         w = canvas.window((low, -110, z0 - 82), (high, 30, z0 + 82))
         centre = np.array([s * 61, -40, z0])
-        frame = kidney_axes(s)
+        frame = _kidney_axes(s)
         body = ellipsoid(w, centre, (27, 25, 55), frame)
         notch = ellipsoid(w, centre - s * 29 * frame[0] * s * s + np.array([0, 4, 0]), (17, 14, 19), frame)
         field = smooth_max(body, -notch, 9) + lumps(canvas, w, rng, 30, 0.5)
@@ -168,7 +168,7 @@ def paint_kidneys(canvas: Canvas, person: Person, rng: np.random.Generator) -> N
         canvas.paint(w, adrenal < 0, "adrenal", FATTY)
 
 
-def kidney_axes(side: int) -> np.ndarray:
+def _kidney_axes(side: int) -> np.ndarray:
     """Rows: lateral (away from the spine), front, up; the upper pole leans to the middle and back."""
     up = np.array([-side * 0.22, -0.18, 1.0])
     up /= np.linalg.norm(up)

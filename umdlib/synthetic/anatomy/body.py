@@ -33,8 +33,8 @@ TRUNK = np.array(
         (1600, 44, 30, 62),
     ]
 )
-Y_MIDDLE = -5.0
-FAT_PER_BMI = 1.55
+_Y_MIDDLE = -5.0
+_FAT_PER_BMI = 1.55
 
 
 def profile(z: np.ndarray, table: np.ndarray, *, step: float = 0.5) -> list[np.ndarray]:
@@ -49,7 +49,7 @@ def profile(z: np.ndarray, table: np.ndarray, *, step: float = 0.5) -> list[np.n
     return [values[:, i].astype(np.float32)[index] for i in range(values.shape[1])]
 
 
-def section(window: Window, table: np.ndarray, *, power: float = 2.4, y_middle=Y_MIDDLE) -> np.ndarray:
+def section(window: Window, table: np.ndarray, *, power: float = 2.4, y_middle=_Y_MIDDLE) -> np.ndarray:
     """Radial distance (mm) to a surface whose sections are superellipses: width, front, back."""
     a, front, back = profile(window.z, table)
     y = window.y - np.float32(y_middle)
@@ -65,15 +65,15 @@ def sex_table(person: Person, table: np.ndarray) -> np.ndarray:
     table = table.astype(float).copy()
     z = table[:, 0]
     if person.sex == "F":
-        table[:, 1] *= 1 + 0.05 * bump(z, 900, 70) - 0.06 * bump(z, 1120, 70) - 0.06 * bump(z, 1380, 90)
+        table[:, 1] *= 1 + 0.05 * _bump(z, 900, 70) - 0.06 * _bump(z, 1120, 70) - 0.06 * _bump(z, 1380, 90)
     heavy = person.bmi - 24
-    belly = bump(z, 1080, 95) * (1.0 if person.sex == "M" else 0.8)
+    belly = _bump(z, 1080, 95) * (1.0 if person.sex == "M" else 0.8)
     table[:, 2] += belly * np.clip(heavy * 3.0 + 3 * person.shape["belly"], -16, 55)
     table[:, 1] += belly * np.clip(heavy * 1.7, -5, 28)
     return table
 
 
-def bump(z, centre: float, width: float):
+def _bump(z, centre: float, width: float):
     """Gaussian of height 1."""
     return np.exp(-0.5 * ((z - centre) / width) ** 2)
 
@@ -110,7 +110,7 @@ def arms(person: Person, side: int) -> tuple[np.ndarray, np.ndarray]:
     return points, np.array(radii) * bulk
 
 
-def lean_field(canvas: Canvas, window: Window, person: Person) -> np.ndarray:
+def _lean_field(canvas: Canvas, window: Window, person: Person) -> np.ndarray:
     """Distance (mm) to the outer surface of muscle, in the whole window."""
     table = sex_table(person, TRUNK)
     field = section(window, table)
@@ -149,13 +149,13 @@ def capsule(window: Window, p, q, a: float, b: float) -> np.ndarray:
     return out
 
 
-def fat_thickness(window: Window, person: Person) -> np.ndarray:
+def _fat_thickness(window: Window, person: Person) -> np.ndarray:
     """Thickness (mm) of subcutaneous fat, incl. skin: thick on hips and belly, thin on head."""
-    mean = np.clip(FAT_PER_BMI * (person.bmi - 15.5), 3, 38) * (1.15 if person.sex == "F" else 0.85)
+    mean = np.clip(_FAT_PER_BMI * (person.bmi - 15.5), 3, 38) * (1.15 if person.sex == "F" else 0.85)
     z = np.array([700, 800, 880, 950, 1040, 1120, 1230, 1330, 1420, 1480, 1530, 1570, 1620, 1900.0])
     share = np.array([0.75, 0.85, 1.15, 1.15, 1.1, 1.0, 0.7, 0.6, 0.5, 0.42, 0.32, 0.2, 0.14, 0.12])
     (rel,) = profile(window.z, np.stack([z, share], axis=1))
-    y = window.y - np.float32(Y_MIDDLE)
+    y = window.y - np.float32(_Y_MIDDLE)
     angle = y / np.sqrt(window.x**2 + y**2 + 25)
     trunk = np.clip((1500 - window.z) / 120, 0, 1)
     rel = rel * (1 + trunk * (0.18 * angle**2 - 0.22 * np.maximum(angle, 0) * (window.z > 1200)))
@@ -182,10 +182,10 @@ def paint_body(canvas: Canvas, outline: Canvas, lean: np.ndarray, skin: np.ndarr
 def outline_fields(canvas: Canvas, person: Person) -> tuple[np.ndarray, np.ndarray]:
     """Distances (mm) to the surface of muscle, to the skin."""
     window = canvas.whole()
-    lean = lean_field(canvas, window, person)
-    skin = lean - fat_thickness(window, person)
+    lean = _lean_field(canvas, window, person)
+    skin = lean - _fat_thickness(window, person)
     if person.sex == "F":
-        skin = smooth_min(skin, breasts(window, person), 22)
+        skin = smooth_min(skin, _breasts(window, person), 22)
     return lean, skin
 
 
@@ -200,7 +200,7 @@ def upsample(field: np.ndarray, canvas: Canvas, axes_mm) -> np.ndarray:
     return out
 
 
-def breasts(window: Window, person: Person, *, gland: bool = False) -> np.ndarray:
+def _breasts(window: Window, person: Person, *, gland: bool = False) -> np.ndarray:
     """Distance to both breasts of a supine woman, flat and to the side; or to the glands in them."""
     size = np.clip(0.85 + 0.035 * (person.bmi - 22), 0.65, 1.5)
     radii = np.array([34, 16, 32]) if gland else np.array([64, 40, 60])
@@ -218,5 +218,5 @@ def paint_glands(canvas: Canvas, person: Person, rng: np.random.Generator) -> No
     w = canvas.window((-160, 40, 1190), (160, 190, 1360))
     x, y, z = canvas.frame.axes(*(a[b] for a, b in zip(canvas.axes_mm, w.box, strict=True)))
     strands = SplineField(rng, *w.corners, 8.0, 1.0).on_axes(x, y, z)
-    field = breasts(w, person, gland=True) + 4 * strands + 0.12 * (person.age - 45)
+    field = _breasts(w, person, gland=True) + 4 * strands + 0.12 * (person.age - 45)
     canvas.paint(w, field < 0, "breast", over("fat"))

@@ -9,7 +9,7 @@ from umdlib.synthetic.anatomy.canvas import Canvas, Window, curve, ellipsoid, le
 from umdlib.synthetic.anatomy.person import Person
 
 
-def colon_line(person: Person) -> np.ndarray:
+def _colon_line(person: Person) -> np.ndarray:
     """Centre line (N, 4) of the colon with its radius, from caecum to anus."""
     dip = 22 * np.clip(person.shape["transverse_dip"], -2, 1.5)
     curl = 8 * np.clip(person.shape["sigmoid"], -2, 2)
@@ -48,7 +48,7 @@ def colon_line(person: Person) -> np.ndarray:
 def paint_colon(canvas: Canvas, person: Person, rng: np.random.Generator) -> None:
     """A frame of haustrated loops: wall, stool, and gas that rises to the front."""
     w = canvas.window((-150, -100, 835), (150, 160, 1215))
-    line = colon_line(person)
+    line = _colon_line(person)
     arc = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(line[:, :3], axis=0), axis=1))])
     wave = np.abs(np.sin(np.pi * arc / 27 + rng.uniform(0, np.pi)))
     slow = np.interp(arc, np.linspace(0, arc[-1], 14), rng.uniform(0.84, 1.12, 14))
@@ -60,10 +60,10 @@ def paint_colon(canvas: Canvas, person: Person, rng: np.random.Generator) -> Non
     canvas.paint(w, mask, "colon_wall")
     inside = mask & (field < -2.6)
     canvas.paint(w, inside, "colon_stool")
-    paint_gas(canvas, w, inside, line, arc, person, rng)
+    _paint_gas(canvas, w, inside, line, arc, person, rng)
 
 
-def paint_gas(canvas: Canvas, w, inside, line, arc, person: Person, rng) -> None:
+def _paint_gas(canvas: Canvas, w, inside, line, arc, person: Person, rng) -> None:
     """Gas above a level of its own in each stretch of the colon, most in the transverse part."""
     from scipy.spatial import cKDTree
 
@@ -87,7 +87,7 @@ def paint_gas(canvas: Canvas, w, inside, line, arc, person: Person, rng) -> None
 
 
 # Coils of small bowel, from the duodenum to the caecum: the box (x, y, z) that each is folded into.
-COILS = (
+_COILS = (
     ((-96, -36), (6, 58), (1112, 1156)),
     ((-94, -22), (2, 64), (1052, 1104)),
     ((-10, 66), (12, 66), (1048, 1098)),
@@ -122,7 +122,7 @@ def paint_small_bowel(canvas: Canvas, person: Person, rng: np.random.Generator) 
     rough = lumps(canvas, w, rng, 12, 0.7)
     deeper = float(np.clip((person.bmi - 24) * 1.6, -8, 30))
     size = float(np.clip(1.03 - 0.012 * (person.bmi - 24), 0.86, 1.1))
-    for box in COILS:
+    for box in _COILS:
         path = coil(box, rng, deeper)
         line = curve(path, 5 * len(path))
         arc = np.arange(len(line))
@@ -143,7 +143,7 @@ def paint_small_bowel(canvas: Canvas, person: Person, rng: np.random.Generator) 
         canvas.paint(part, mask & (field < -2.8), "bowel_content")
 
 
-def bladder_field(w, person: Person) -> np.ndarray:
+def _bladder_field(w, person: Person) -> np.ndarray:
     """Distance to the bladder: flat when empty, round when full."""
     return ellipsoid(w, (0, 26, 922), (41, 33, 30))
 
@@ -151,7 +151,7 @@ def bladder_field(w, person: Person) -> np.ndarray:
 def paint_pelvic_organs(canvas: Canvas, person: Person, rng: np.random.Generator) -> tuple:
     """Bladder to its volume; prostate, testes, or uterus. Returns the window, field, level of the bladder."""
     w = canvas.window((-75, -60, 820), (75, 85, 1020))
-    field = bladder_field(w, person) + lumps(canvas, w, rng, 35, 1.0)
+    field = _bladder_field(w, person) + lumps(canvas, w, rng, 35, 1.0)
     allowed = over("visceral_fat")[w.tissue]
     level = level_for(field, allowed, person.volumes_ml["urinary_bladder"] / canvas.voxel_ml, most=25)
     mask = allowed & (field < level)
@@ -163,7 +163,7 @@ def paint_pelvic_organs(canvas: Canvas, person: Person, rng: np.random.Generator
         for s in (-1, 1):
             vesicle = ellipsoid(w, (s * 18, -12, 908), (17, 6, 7))
             canvas.paint(w, vesicle < 0, "prostate", over("visceral_fat"))
-        paint_scrotum(canvas)
+        _paint_scrotum(canvas)
     else:
         body = smooth_min(
             ellipsoid(w, (2, -6, 958), (24, 20, 26)), ellipsoid(w, (0, -18, 922), (14, 11, 24)), 8
@@ -174,7 +174,7 @@ def paint_pelvic_organs(canvas: Canvas, person: Person, rng: np.random.Generator
     return w, field, level
 
 
-def paint_scrotum(canvas: Canvas) -> None:
+def _paint_scrotum(canvas: Canvas) -> None:
     """Testes below the symphysis, in a pouch of skin."""
     w = canvas.window((-40, 20, 770), (40, 120, 900))
     pouch = smooth_min(ellipsoid(w, (0, 58, 832), (30, 24, 26)), ellipsoid(w, (0, 62, 872), (22, 20, 26)), 14)

@@ -73,9 +73,9 @@ def draw_anatomy(person: Person, *, spacing_mm: float = 2.0) -> Anatomy:
     streams = np.random.SeedSequence(person.shape_seed).spawn(16)
     rng = iter([np.random.default_rng(s) for s in streams])
     frame = draw_frame(person, next(rng))
-    outline = outline_canvas(frame, person)
+    outline = _outline_canvas(frame, person)
     lean, skin = body.outline_fields(outline, person)
-    canvas = Canvas(frame, *body_box(outline, frame, skin), spacing_mm)
+    canvas = Canvas(frame, *_body_box(outline, frame, skin), spacing_mm)
     body.paint_body(canvas, outline, lean, skin)
     abdomen.paint_cavity(canvas, person)
     thorax.paint_cavities(canvas, person)
@@ -103,29 +103,29 @@ def draw_anatomy(person: Person, *, spacing_mm: float = 2.0) -> Anatomy:
     return Anatomy(canvas.tissue, canvas.affine, person, frame, (window.box, field, level), heights)
 
 
-OUTLINE_MM = 6.0
+_OUTLINE_MM = 6.0
 
 
-def field_of_view(frame: Frame) -> np.ndarray:
+def _field_of_view(frame: Frame) -> np.ndarray:
     """Heights (mm, world) of the lower and the upper end: mid-thigh to above the head."""
     return frame.scale[2] * (np.array([FLOOR_MM, TOP_MM]) - Z_ORIGIN)
 
 
-def outline_canvas(frame: Frame, person: Person) -> Canvas:
+def _outline_canvas(frame: Frame, person: Person) -> Canvas:
     """A coarse canvas that any body fits in."""
     wide = np.array([*frame.scale[:2], 1.0])
-    bottom, top = field_of_view(frame)
-    low = np.array([LOW[0], LOW[1], 0]) * wide + [0, 0, bottom - OUTLINE_MM]
-    high = np.array([HIGH[0], HIGH[1], 0]) * wide + [0, 0, top + OUTLINE_MM]
-    return Canvas(frame, low, high, OUTLINE_MM)
+    bottom, top = _field_of_view(frame)
+    low = np.array([LOW[0], LOW[1], 0]) * wide + [0, 0, bottom - _OUTLINE_MM]
+    high = np.array([HIGH[0], HIGH[1], 0]) * wide + [0, 0, top + _OUTLINE_MM]
+    return Canvas(frame, low, high, _OUTLINE_MM)
 
 
-def body_box(outline: Canvas, frame: Frame, skin: np.ndarray, *, margin_mm: float = 12.0):
+def _body_box(outline: Canvas, frame: Frame, skin: np.ndarray, *, margin_mm: float = 12.0):
     """World box (low, high) of the body in the field of view."""
     filled = np.argwhere(skin < 0)
     ends = [a[i] for a, i in zip(outline.axes_mm, filled.min(axis=0), strict=True)]
     low = np.array(ends) - margin_mm
     ends = [a[i] for a, i in zip(outline.axes_mm, filled.max(axis=0), strict=True)]
     high = np.array(ends) + margin_mm
-    low[2], high[2] = field_of_view(frame)
+    low[2], high[2] = _field_of_view(frame)
     return low, high

@@ -10,7 +10,7 @@ from umdlib.synthetic.anatomy.noise import SplineField
 from umdlib.synthetic.anatomy.person import Person
 
 
-def brain_shape(w) -> np.ndarray:
+def _brain_shape(w) -> np.ndarray:
     """Distance to cerebrum, cerebellum and stem together."""
     cerebrum = ellipsoid(w, (0, 2, 1676), (64, 82, 60))
     temporal = np.minimum(*(ellipsoid(w, (s * 40, 14, 1634), (20, 38, 20)) for s in (-1, 1)))
@@ -27,17 +27,17 @@ def brain_shape(w) -> np.ndarray:
 def paint_head(canvas: Canvas, person: Person, rng: np.random.Generator) -> None:
     """Skull around the brain; face bones, mandible, teeth, sinuses, eyes; then the brain."""
     w = canvas.window((-85, -110, 1520), (85, 125, 1770))
-    brain = brain_shape(w)
+    brain = _brain_shape(w)
     level = level_for(brain, np.ones_like(brain, bool), person.volumes_ml["brain"] / canvas.voxel_ml)
     brain = brain - level
     fold = SplineField(rng, (-120, -150, 1500), (120, 150, 1800), 9.5, 1.0)
     x, y, z = canvas.frame.axes(*(a[b] for a, b in zip(canvas.axes_mm, w.box, strict=True)))
-    paint_skull(canvas, w, brain)
-    paint_face(canvas, w)
-    paint_brain(canvas, w, brain, fold.on_axes(x, y, z))
+    _paint_skull(canvas, w, brain)
+    _paint_face(canvas, w)
+    _paint_brain(canvas, w, brain, fold.on_axes(x, y, z))
 
 
-def paint_skull(canvas: Canvas, w, brain: np.ndarray) -> None:
+def _paint_skull(canvas: Canvas, w, brain: np.ndarray) -> None:
     """Vault with diploe at a few mm around the brain; base with the foramen magnum."""
     hole = np.sqrt(w.x**2 + (w.y + 24) ** 2) - 15
     thick = 4.2 + 4.3 * np.clip((w.z - 1646) / 20, 0, 1)
@@ -51,7 +51,7 @@ def paint_skull(canvas: Canvas, w, brain: np.ndarray) -> None:
         canvas.paint(w, petrous < 0, "cortical_bone", over("muscle", "fat", "csf"))
 
 
-def paint_face(canvas: Canvas, w) -> None:
+def _paint_face(canvas: Canvas, w) -> None:
     """Facial bones, jaw, teeth, air spaces, eyes, tongue, glands."""
     body = over("muscle", "fat")
     palate = np.maximum(ellipsoid(w, (0, 56, 1586), (27, 32, 30)), np.abs(w.z - 1588) - 2.6)
@@ -128,7 +128,7 @@ def paint_face(canvas: Canvas, w) -> None:
         canvas.paint(w, submandibular < 0, "gland", body)
 
 
-def paint_brain(canvas: Canvas, w, brain: np.ndarray, fold: np.ndarray) -> None:
+def _paint_brain(canvas: Canvas, w, brain: np.ndarray, fold: np.ndarray) -> None:
     """Grey ribbon folded along sulci, white matter, deep grey nuclei, ventricles, cerebellum."""
     depth = -brain
     sulcus = np.abs(fold) * 5.0
@@ -155,7 +155,7 @@ def paint_brain(canvas: Canvas, w, brain: np.ndarray, fold: np.ndarray) -> None:
             ((s * 13, 22, 1676), (5, 12, 9)),
         ):
             canvas.paint(w, ellipsoid(w, centre, radii) < 0, "grey_matter")
-        insula = canvas_shell(w, (s * 40, 6, 1664), s)
+        insula = _canvas_shell(w, (s * 40, 6, 1664), s)
         canvas.paint(w, inside & insula, "grey_matter")
         horn = canvas.tube(
             w,
@@ -180,7 +180,7 @@ def paint_brain(canvas: Canvas, w, brain: np.ndarray, fold: np.ndarray) -> None:
     canvas.paint(w, inside & stem, "white_matter", over("grey_matter"))
 
 
-def canvas_shell(w, centre, side) -> np.ndarray:
+def _canvas_shell(w, centre, side) -> np.ndarray:
     """The insula: a curved sheet deep in the lateral fissure."""
     return np.abs(ellipsoid(w, centre, (6, 20, 16))) < 1.8
 

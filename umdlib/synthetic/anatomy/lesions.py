@@ -11,7 +11,7 @@ from umdlib.synthetic.anatomy.noise import SplineField
 from umdlib.synthetic.anatomy.tissue import CODES
 
 # Host tissue -> share of lesions of a disseminated disease; nodes lie in the fat of the trunk.
-HOSTS = {"visceral_fat": 0.4, "marrow": 0.25, "liver": 0.15, "lung": 0.15, "muscle": 0.05}
+_HOSTS = {"visceral_fat": 0.4, "marrow": 0.25, "liver": 0.15, "lung": 0.15, "muscle": 0.05}
 LESION_HU, LESION_T1 = 42.0, 0.36
 
 
@@ -52,19 +52,19 @@ class Lesion:
 
 
 def draw_lesions(anatomy: Anatomy, count: int, rng: np.random.Generator) -> tuple[Lesion, ...]:
-    """`count` lesions: one alone keeps to one host; several spread over the hosts of `HOSTS`.
+    """`count` lesions: one alone keeps to one host; several spread over the hosts of `_HOSTS`.
 
     Diameters are log-normal (median 16 mm, 6-45 mm), SUV log-normal (median 7, 2.5-25).
     """
-    names = [n for n in HOSTS if (anatomy.tissue == CODES[n]).any()]
+    names = [n for n in _HOSTS if (anatomy.tissue == CODES[n]).any()]
     if count == 0 or not names:
         return ()
-    share = np.array([HOSTS[n] for n in names])
+    share = np.array([_HOSTS[n] for n in names])
     chosen = rng.choice(names, size=count, p=share / share.sum())
-    return tuple(draw_lesion(anatomy, str(host), rng) for host in chosen)
+    return tuple(_draw_lesion(anatomy, str(host), rng) for host in chosen)
 
 
-def draw_lesion(anatomy: Anatomy, host: str, rng: np.random.Generator) -> Lesion:
+def _draw_lesion(anatomy: Anatomy, host: str, rng: np.random.Generator) -> Lesion:
     """A lumpy ellipsoid around a random voxel of its host."""
     step, start = np.diag(anatomy.affine)[:3], anatomy.affine[:3, 3]
     where = np.flatnonzero(anatomy.tissue == CODES[host])

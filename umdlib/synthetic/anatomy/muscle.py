@@ -12,7 +12,7 @@ from umdlib.synthetic.anatomy.person import Person
 from umdlib.synthetic.anatomy.tissue import CODES
 
 # Half thickness of the septa between muscles, relative to the thigh's: z, share.
-SEPTA = np.array(
+_SEPTA = np.array(
     [
         (700, 1.0),
         (880, 1.15),
@@ -46,7 +46,7 @@ def paint_septa(canvas: Canvas, person: Person, rng: np.random.Generator) -> Non
         box = (full, full, slice(start, start + 64))
         w = Window(canvas, box)
         axes = canvas.frame.axes(*(a[b] for a, b in zip(canvas.axes_mm, box, strict=True)))
-        (share,) = profile(axes[2].astype(np.float32), SEPTA)
+        (share,) = profile(axes[2].astype(np.float32), _SEPTA)
         limit = (share * np.float32(half_mm))[None, None, :] * (1 + uneven.on_axes(*axes))
         muscle = w.tissue == CODES["muscle"]
         x, y = (w.x + bend[0].on_axes(*axes), w.y + bend[1].on_axes(*axes))

@@ -8,10 +8,10 @@ from scipy import ndimage
 from umdlib.synthetic.anatomy import kernel
 
 # Coefficients beyond this many standard deviations are cut: it bounds every field.
-CUT = 2.5
+_CUT = 2.5
 # Standard deviation of a 3D cubic B-spline field with unit coefficients, averaged over positions:
 # (151 / 315) ** (3 / 2), the integral of the squared basis along each axis.
-UNIT_SD = (151 / 315) ** 1.5
+_UNIT_SD = (151 / 315) ** 1.5
 
 
 class SplineField:
@@ -39,8 +39,8 @@ class SplineField:
         low, high = np.asarray(low_mm, float), np.asarray(high_mm, float)
         knots = np.broadcast_to(np.asarray(knots_mm, float), 3)
         shape = np.ceil((high - low) / knots).astype(int) + 4
-        draw = np.clip(rng.standard_normal(shape), -CUT, CUT)
-        self.coefficients = (draw * (sd / UNIT_SD)).astype(np.float32)
+        draw = np.clip(rng.standard_normal(shape), -_CUT, _CUT)
+        self.coefficients = (draw * (sd / _UNIT_SD)).astype(np.float32)
         self.low, self.knots_mm = low - 1.5 * knots, knots
 
     @property

@@ -9,12 +9,12 @@ from umdlib.synthetic.anatomy.canvas import FAR, Canvas, Window, curve, ellipsoi
 from umdlib.synthetic.anatomy.person import Person
 
 # Edges of the vertebrae from C1 (top) to L5 (bottom), and of the sacrum below.
-CERVICAL = np.linspace(1604, 1490, 8)
-THORACIC = 1490 - np.concatenate([[0], np.cumsum(np.linspace(20.5, 27.5, 12))])
-LUMBAR = THORACIC[-1] - np.concatenate([[0], np.cumsum(np.linspace(34, 38, 5))])
-EDGES = np.concatenate([CERVICAL[:-1], THORACIC[:-1], LUMBAR])  # 25 edges, 24 vertebrae
+_CERVICAL = np.linspace(1604, 1490, 8)
+_THORACIC = 1490 - np.concatenate([[0], np.cumsum(np.linspace(20.5, 27.5, 12))])
+_LUMBAR = _THORACIC[-1] - np.concatenate([[0], np.cumsum(np.linspace(34, 38, 5))])
+_EDGES = np.concatenate([_CERVICAL[:-1], _THORACIC[:-1], _LUMBAR])  # 25 edges, 24 vertebrae
 # Centre of the vertebral body: z, y, half-width, half-depth.
-SPINE = np.array(
+_SPINE = np.array(
     [
         (890, -66, 8, 6),
         (920, -88, 20, 9),
@@ -51,9 +51,9 @@ CAGE = np.array(
         (1475, 22, 20, 50),
     ]
 )
-HIP = np.array([89.0, -4.0, 914.0])
+_HIP = np.array([89.0, -4.0, 914.0])
 # Middle of the iliac wings, which flare upwards: z, half-width, front, back (mm from y = 50).
-WING = np.array(
+_WING = np.array(
     [
         (930, 99, 60, 124),
         (960, 106, 60, 132),
@@ -69,7 +69,7 @@ def paint_skeleton(canvas: Canvas, person: Person) -> None:
     paint_spine(canvas)
     paint_sacrum(canvas)
     paint_ribs(canvas)
-    paint_shoulders(canvas, person)
+    _paint_shoulders(canvas, person)
     paint_pelvis(canvas)
     paint_legs(canvas)
 
@@ -80,16 +80,16 @@ def shell(canvas, window: Window, field: np.ndarray, cortex_mm: float, inside="m
     canvas.paint(window, field < -cortex_mm, inside)
 
 
-def spine_y(z) -> np.ndarray:
+def _spine_y(z) -> np.ndarray:
     """y of the centre of the vertebral bodies at heights z."""
-    return np.interp(z, SPINE[:, 0], SPINE[:, 1])
+    return np.interp(z, _SPINE[:, 0], _SPINE[:, 1])
 
 
 def paint_spine(canvas: Canvas) -> None:
     """24 vertebrae with discs, arches and processes; canal with fluid and cord."""
-    w = canvas.window((-52, -135, EDGES[-1] - 6), (52, 0, EDGES[0] + 6))
-    yc, rx, ry = profile(w.z, SPINE)
-    edges = EDGES[::-1]
+    w = canvas.window((-52, -135, _EDGES[-1] - 6), (52, 0, _EDGES[0] + 6))
+    yc, rx, ry = profile(w.z, _SPINE)
+    edges = _EDGES[::-1]
     index = np.clip(np.searchsorted(edges, w.z.ravel()) - 1, 0, 23).reshape(w.z.shape)
     low, high = edges[index].astype(np.float32), edges[index + 1].astype(np.float32)
     t = (2 * w.z - low - high) / (high - low)
@@ -134,7 +134,7 @@ def paint_spine(canvas: Canvas) -> None:
 def paint_sacrum(canvas: Canvas) -> None:
     """Sacrum and coccyx: a curved wedge with its canal."""
     w = canvas.window((-62, -130, 878), (62, -20, 1020))
-    yc, rx, ry = profile(w.z, SPINE)
+    yc, rx, ry = profile(w.z, _SPINE)
     y = w.y - yc
     front_hollow = 0.10 * np.maximum(rx - np.abs(w.x), 0)
     r = np.sqrt((w.x / rx) ** 2 + ((y + front_hollow) / ry) ** 2)
@@ -144,7 +144,7 @@ def paint_sacrum(canvas: Canvas) -> None:
     canvas.paint(w, (canal < 1) & (w.z > 945) & (w.z < 1015), "csf")
 
 
-def cage_point(angle: np.ndarray, z: np.ndarray, inset: float) -> np.ndarray:
+def _cage_point(angle: np.ndarray, z: np.ndarray, inset: float) -> np.ndarray:
     """Points (N, 3) on the rib cage at angles from the back (0) to the front (pi), right side."""
     a, front, back = profile(np.asarray(z, np.float32), CAGE)
     s, c = np.sin(angle), -np.cos(angle)
@@ -156,7 +156,7 @@ def cage_point(angle: np.ndarray, z: np.ndarray, inset: float) -> np.ndarray:
 
 def rib(number: int) -> tuple[np.ndarray, float]:
     """Centre line (N, 3) of a right rib with its cartilage, and the share of it that is bone."""
-    z0 = (THORACIC[number - 1] + THORACIC[number]) / 2 + 7
+    z0 = (_THORACIC[number - 1] + _THORACIC[number]) / 2 + 7
     span = [2.45, 2.7, 2.85, 2.92, 2.95, 2.95, 2.92, 2.85, 2.7, 2.5, 1.75, 1.2][number - 1]
     drop = [22, 44, 62, 76, 88, 98, 106, 110, 110, 105, 62, 36][number - 1]
     angle = np.linspace(0.24, span, 44)
@@ -167,8 +167,8 @@ def rib(number: int) -> tuple[np.ndarray, float]:
         bone = 0.80 if number > 2 else 0.86
         rise = np.clip((s - bone * s[-1]) / (s[-1] * (1 - bone)), 0, 1)
         z = z + rise**1.3 * [0, 2, 6, 14, 24, 38, 52, 62, 66, 64][number - 1]
-    points = cage_point(angle, z, 5.0)
-    y_spine = spine_y(z0)
+    points = _cage_point(angle, z, 5.0)
+    y_spine = _spine_y(z0)
     root = np.array([[15, y_spine - 12, z0], [30, y_spine - 22, z0 - 1]])
     points = np.vstack([root, points[np.abs(points[:, 0]) > 34]])
     return points, bone
@@ -198,7 +198,7 @@ def paint_ribs(canvas: Canvas) -> None:
     canvas.paint(w, (np.abs(w.x) < 8) & (np.abs(w.y - front) < 4) & (np.abs(w.z - 1236) < 12), "cartilage")
 
 
-def paint_shoulders(canvas: Canvas, person: Person) -> None:
+def _paint_shoulders(canvas: Canvas, person: Person) -> None:
     """Clavicles, scapulae, humeri, forearms."""
     for side in (-1, 1):
         flip = np.array([side, 1, 1])
@@ -210,11 +210,11 @@ def paint_shoulders(canvas: Canvas, person: Person) -> None:
         ridge = np.array([(92, -104, 1392), (130, -92, 1420), (160, -52, 1440)]) * flip
         canvas.tube(w, ridge, [4, 5, 8], field)
         canvas.tube(w, np.array([(132, -45, 1404), (136, -38, 1390)]) * flip, 9, field)
-        shell(canvas, w, np.minimum(field, scapula(w, flip)), 2.0)
-        paint_arm(canvas, points, side)
+        shell(canvas, w, np.minimum(field, _scapula(w, flip)), 2.0)
+        _paint_arm(canvas, points, side)
 
 
-def paint_arm(canvas: Canvas, points: np.ndarray, side: int) -> None:
+def _paint_arm(canvas: Canvas, points: np.ndarray, side: int) -> None:
     """Humerus with its head; radius and ulna."""
     w = canvas.window(points.min(axis=0) - 30, points.max(axis=0) + 30)
     head = points[0] + [side * 8, 0, -4]
@@ -226,7 +226,7 @@ def paint_arm(canvas: Canvas, points: np.ndarray, side: int) -> None:
         shell(canvas, w, canvas.tube(w, line, np.linspace(9, 6.5, len(line))), 2.6, "yellow_marrow")
 
 
-def scapula(w: Window, flip) -> np.ndarray:
+def _scapula(w: Window, flip) -> np.ndarray:
     """Distance to the blade: a thin triangle bent round the rib cage."""
     corners = np.array([(78, -104, 1412), (138, -56, 1404), (96, -112, 1292)]) * flip
     a, b, c = corners.astype(np.float32)
@@ -249,7 +249,7 @@ def paint_pelvis(canvas: Canvas) -> None:
         low, high = sorted((0, side * 165))
         w = canvas.window((low, -110, 825), (high, 110, 1082))
         flip = np.array([side, 1, 1])
-        bowl = section(w, WING, power=2.0, y_middle=50.0)
+        bowl = section(w, _WING, power=2.0, y_middle=50.0)
         y = w.y + 8
         crest = 1066 - 0.0062 * y**2
         thick = 4.2 + 3.5 * np.clip((w.z - crest + 16) / 14, 0, 1)
@@ -260,7 +260,7 @@ def paint_pelvis(canvas: Canvas) -> None:
         iliacus = (bowl < 0) & (bowl > -15) & (w.z < crest - 8) & (w.z > 950)
         canvas.paint(w, iliacus & (w.y > -48) & (w.y < 62), "muscle", over("visceral_fat"))
         field = wing
-        hip = HIP * flip
+        hip = _HIP * flip
         ball = ellipsoid(w, hip, (35, 35, 35))
         column = canvas.tube(
             w, np.array([(84, -8, 945), (70, -40, 972), (50, -66, 998)]) * flip, [17, 15, 12]
@@ -283,7 +283,7 @@ def paint_legs(canvas: Canvas) -> None:
         low, high = sorted((side * 40, side * 165))
         w = canvas.window((low, -60, 700), (high, 60, 945))
         flip = np.array([side, 1, 1])
-        hip = HIP * flip
+        hip = _HIP * flip
         socket = capsule(w, hip, hip + [side * 12, 5, -12], 27, 31)
         canvas.paint(w, socket < 0, "cartilage")
         rim = capsule(w, hip + [side * 22, 4, -20], hip + [side * 40, 0, -34], 24, 26)

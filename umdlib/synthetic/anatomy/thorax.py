@@ -18,8 +18,8 @@ from umdlib.synthetic.anatomy.canvas import (
 from umdlib.synthetic.anatomy.person import Person
 from umdlib.synthetic.anatomy.skeleton import CAGE
 
-HEART_AXIS = (-0.66, 0.50, -0.52)
-HEART = np.array([-14.0, 20.0, 1310.0])
+_HEART_AXIS = (-0.66, 0.50, -0.52)
+_HEART = np.array([-14.0, 20.0, 1310.0])
 
 
 def dome(w, person: Person, cage: np.ndarray) -> np.ndarray:
@@ -50,7 +50,7 @@ def paint_cavities(canvas: Canvas, person: Person) -> None:
 def paint_mediastinum(canvas: Canvas, person: Person) -> None:
     """Tissue between the lungs: fat around heart, vessels, spine; it narrows to the front."""
     w = canvas.window((-90, -125, 1110), (90, 115, 1480))
-    heart = heart_shape(w, person)
+    heart = _heart_shape(w, person)
     column = capsule(w, (0, -60, 1100), (0, -68, 1480), 33, 23)
     column = np.minimum(column, np.maximum(np.abs(w.x) - 27, w.y + 50))
     middle = np.abs(w.x + 4) - (15 + 9 * np.clip((w.z - 1385) / 40, 0, 1))
@@ -68,19 +68,19 @@ def paint_mediastinum(canvas: Canvas, person: Person) -> None:
     canvas.paint(w, paraspinal & (w.y < -60), "muscle", over("visceral_fat"))
 
 
-def heart_shape(w, person: Person) -> np.ndarray:
+def _heart_shape(w, person: Person) -> np.ndarray:
     """Distance to the outside of the heart: blunt cone along its axis."""
     tilt = 0.08 * np.clip(person.shape["heart_tilt"], -2, 2)
-    axes = axes_along((HEART_AXIS[0], HEART_AXIS[1], HEART_AXIS[2] + tilt))
-    ventricles = ellipsoid(w, HEART + [-6, 4, -6], (60, 46, 43), axes)
-    atria = ellipsoid(w, HEART + [20, -14, 22], (40, 34, 36))
+    axes = axes_along((_HEART_AXIS[0], _HEART_AXIS[1], _HEART_AXIS[2] + tilt))
+    ventricles = ellipsoid(w, _HEART + [-6, 4, -6], (60, 46, 43), axes)
+    atria = ellipsoid(w, _HEART + [20, -14, 22], (40, 34, 36))
     return smooth_min(ventricles, atria, 22)
 
 
 def paint_heart(canvas: Canvas, person: Person) -> None:
     """Left ventricle as a thick open shell, thin right wall, blood in between, to its volume."""
     w = canvas.window((-120, -75, 1210), (90, 105, 1410))
-    field = heart_shape(w, person)
+    field = _heart_shape(w, person)
     allowed = over("lung", "visceral_fat")[w.tissue]
     level = level_for(field, allowed, person.volumes_ml["heart"] / canvas.voxel_ml)
     mask = allowed & (field < level)
@@ -88,8 +88,8 @@ def paint_heart(canvas: Canvas, person: Person) -> None:
     canvas.paint(w, mask, "heart_wall")
     canvas.paint(w, mask & (field < -3.2), "heart_blood")
     tilt = 0.08 * np.clip(person.shape["heart_tilt"], -2, 2)
-    axes = axes_along((HEART_AXIS[0], HEART_AXIS[1], HEART_AXIS[2] + tilt))
-    centre = HEART + [-24, 2, -8]
+    axes = axes_along((_HEART_AXIS[0], _HEART_AXIS[1], _HEART_AXIS[2] + tilt))
+    centre = _HEART + [-24, 2, -8]
     outer = ellipsoid(w, centre, (48, 32, 31), axes)
     inner = ellipsoid(w, centre + np.array([6, -3, 4]), (43, 20.5, 19.5), axes)
     base = (w.x - centre[0]) * axes[0, 0] + (w.y - centre[1]) * axes[0, 1] + (w.z - centre[2]) * axes[0, 2]
@@ -97,7 +97,7 @@ def paint_heart(canvas: Canvas, person: Person) -> None:
     canvas.paint(w, muscle, "myocardium")
 
 
-AORTA = [
+_AORTA = [
     (2, 20, 1330, 16),
     (14, 24, 1356, 16),
     (14, 14, 1384, 15),
@@ -116,7 +116,7 @@ AORTA = [
 def paint_vessels(canvas: Canvas, person: Person) -> None:
     """Aorta to its volume; caval veins, pulmonary trunk, iliac vessels, arch branches."""
     w = canvas.window((-60, -90, 1060), (60, 60, 1435))
-    points = np.array(AORTA, float)
+    points = np.array(_AORTA, float)
     points[4:10, 0] += 3.0 * person.shape["aorta_tortuosity"] * np.sin(np.arange(6))
     line = curve(points, 70)
     field = canvas.tube(w, line[:, :3], line[:, 3])
@@ -157,7 +157,7 @@ def paint_vessels(canvas: Canvas, person: Person) -> None:
     ):
         b = np.array(branch, float)
         canvas.paint(w, canvas.tube(w, b[:, :3], b[:, 3]) < 0, "vessel", soft)
-    paint_shoulder_vessels(canvas)
+    _paint_shoulder_vessels(canvas)
     canvas.paint(
         w,
         aorta,
@@ -197,7 +197,7 @@ def paint_vessels(canvas: Canvas, person: Person) -> None:
             )
 
 
-def paint_shoulder_vessels(canvas: Canvas) -> None:
+def _paint_shoulder_vessels(canvas: Canvas) -> None:
     """Subclavian and axillary arteries and veins, over the apex of the lung to the armpit."""
     soft = over("visceral_fat", "muscle", "fat")
     for s in (-1, 1):

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-LIVER_COV = 0.10
+_LIVER_COV = 0.10
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Acquisition:
     misregistration_mm: float = 6.0
     rigid_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
     bladder_ml: float = 60.0
-    liver_cov: float = LIVER_COV
+    liver_cov: float = _LIVER_COV
     lung_bias: float = 0.0
 
     def record(self) -> dict:

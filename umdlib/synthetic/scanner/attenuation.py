@@ -12,11 +12,11 @@ from umdlib.synthetic.scanner.factors import Factors
 from umdlib.synthetic.scanner.motion import pet_shifts
 from umdlib.synthetic.scanner.sampling import FWHM_PER_SD, Grid, blur, sample
 
-WATER_PER_MM = 0.0096  # linear attenuation coefficient of water at 511 keV, NIST XCOM
-COARSE_MM = 8.0
+_WATER_PER_MM = 0.0096  # linear attenuation coefficient of water at 511 keV, NIST XCOM
+_COARSE_MM = 8.0
 # Standard deviations (mm) whose weighted Gaussians add up to 1 / (pi r) in a transverse plane.
-WIDTHS_MM = (4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
-AXIAL_MM = 4.0
+_WIDTHS_MM = (4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
+_AXIAL_MM = 4.0
 
 
 def coefficients() -> np.ndarray:
@@ -28,7 +28,7 @@ def coefficients() -> np.ndarray:
     out = np.zeros(256, np.float32)
     for name, record in TISSUE.items():
         slope = 1.0 if record.hu < 0 else 0.5
-        out[CODES[name]] = WATER_PER_MM * max(1 + slope * record.hu / 1000, 0)
+        out[CODES[name]] = _WATER_PER_MM * max(1 + slope * record.hu / 1000, 0)
     return out
 
 
@@ -39,7 +39,7 @@ def mismatch(anatomy: Anatomy, grid: Grid, acquisition: Acquisition, factors: Fa
     averaged over breathing; here by the mean of that exponent over the transverse lines through a
     voxel, which is the difference of both maps convolved with 1 / (pi r). 1 where nothing moves.
     """
-    mu, coarse = block_means(coefficients()[anatomy.tissue], anatomy.affine)
+    mu, coarse = _block_means(coefficients()[anatomy.tissue], anatomy.affine)
     shifts = [s for s in pet_shifts(anatomy, coarse, acquisition, factors) if s is not None]
     if not any(np.any(axis) for shift in shifts for axis in shift):
         return np.ones(grid.shape, np.float32)
@@ -51,10 +51,10 @@ def mismatch(anatomy: Anatomy, grid: Grid, acquisition: Acquisition, factors: Fa
     return sample(factor, coarse.affine, grid, fill=1.0)
 
 
-def block_means(values: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, Grid]:
-    """Means over cubes of about `COARSE_MM`, and their grid; what does not fill a cube is left out."""
+def _block_means(values: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, Grid]:
+    """Means over cubes of about `_COARSE_MM`, and their grid; what does not fill a cube is left out."""
     step = float(affine[0, 0])
-    n = max(round(COARSE_MM / step), 1)
+    n = max(round(_COARSE_MM / step), 1)
     shape = tuple(s // n for s in values.shape)
     cut = values[tuple(slice(0, s * n) for s in shape)]
     cubes = cut.reshape(shape[0], n, shape[1], n, shape[2], n)
@@ -70,8 +70,8 @@ def line_mean(difference: np.ndarray, spacing_mm: float) -> np.ndarray:
     1 / (pi r) is the integral over s of sqrt(8 / pi) times Gaussians of standard deviation s.
     """
     out = np.zeros_like(difference)
-    edges = np.sqrt(np.array([*WIDTHS_MM, 2 * WIDTHS_MM[-1]]) * [0, *WIDTHS_MM])
-    for sd, width in zip(WIDTHS_MM, np.diff(edges), strict=True):
-        fwhm = FWHM_PER_SD * np.array([sd, sd, AXIAL_MM])
+    edges = np.sqrt(np.array([*_WIDTHS_MM, 2 * _WIDTHS_MM[-1]]) * [0, *_WIDTHS_MM])
+    for sd, width in zip(_WIDTHS_MM, np.diff(edges), strict=True):
+        fwhm = FWHM_PER_SD * np.array([sd, sd, _AXIAL_MM])
         out += np.float32(np.sqrt(8 / np.pi) * width) * blur(difference, [spacing_mm] * 3, fwhm)
     return out

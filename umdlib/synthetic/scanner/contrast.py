@@ -10,7 +10,7 @@ from umdlib.synthetic.anatomy.tissue import CODES
 from umdlib.synthetic.literature import TISSUE
 
 FAT_SIGNAL = 600.0  # MR signal of fat in a.u.
-HEART_WALL_SHARE = 0.45
+_HEART_WALL_SHARE = 0.45
 
 
 def table(values: dict[str, float]) -> np.ndarray:
@@ -24,7 +24,7 @@ def table(values: dict[str, float]) -> np.ndarray:
 def uptake_table(person: Person) -> np.ndarray:
     """SUV of each tissue in a person."""
     suv = dict(person.uptake_suv)
-    suv["heart_wall"] = max(suv["blood"], HEART_WALL_SHARE * suv["myocardium"])
+    suv["heart_wall"] = max(suv["blood"], _HEART_WALL_SHARE * suv["myocardium"])
     values = {}
     for name, record in TISSUE.items():
         key, _, factor = record.uptake.partition("*")
@@ -81,7 +81,7 @@ def mr_values(tissue: np.ndarray, affine: np.ndarray, rng: np.random.Generator) 
     return field * mean[tissue]
 
 
-PATCHY = {
+_PATCHY = {
     "colon_wall": 0.45,
     "colon_stool": 0.4,
     "bowel_wall": 0.4,
@@ -104,7 +104,7 @@ def pet_values(
     tissue: np.ndarray, affine: np.ndarray, person: Person, rng: np.random.Generator
 ) -> np.ndarray:
     """SUV (I, J, K) float32 of an anatomy: uptake of each tissue, patchy where it is in patients."""
-    spread = table(PATCHY)
+    spread = table(_PATCHY)
     spacing = float(affine[0, 0])
     field = texture(rng, tissue.shape, 30 / spacing)
     field *= spread[tissue]

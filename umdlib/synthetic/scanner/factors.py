@@ -68,7 +68,7 @@ class Factors:
         return asdict(self)
 
 
-PET_FACTORS = (
+_PET_FACTORS = (
     "resolution",
     "noise",
     "contrast",
@@ -79,7 +79,7 @@ PET_FACTORS = (
     "attenuation_mismatch",
 )
 # The ladder's four letters and the factors behind each.
-LADDER: dict[str, tuple[str, ...]] = {
+_LADDER: dict[str, tuple[str, ...]] = {
     "R": ("resolution",),
     "N": ("noise",),
     "C": ("contrast", "attenuation", "attenuation_mismatch"),
@@ -109,17 +109,17 @@ def factors(strengths: Mapping[str, float] | None = None, *, base: Factors | Non
 
 
 def only(*names: str) -> Factors:
-    """Every factor of PET at 0 but those named (a factor, or a letter of `LADDER`).
+    """Every factor of PET at 0 but those named (a factor, or a letter of `_LADDER`).
 
     Examples
     --------
     >>> only("R").resolution, only("R").noise
     (1.0, 0.0)
     """
-    off = dict.fromkeys(PET_FACTORS, 0.0)
+    off = dict.fromkeys(_PET_FACTORS, 0.0)
     for name in names:
-        for factor in LADDER.get(name, (name,)):
+        for factor in _LADDER.get(name, (name,)):
             if factor not in off:
-                raise unknown_name("factor of PET", factor, [*PET_FACTORS, *LADDER])
+                raise unknown_name("factor of PET", factor, [*_PET_FACTORS, *_LADDER])
             off[factor] = 1.0
     return Factors(**off)

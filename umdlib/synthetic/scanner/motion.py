@@ -25,9 +25,9 @@ SHARE = np.array(
     ]
 )
 # States of one cycle, 0 end of expiration to 1 end of inspiration: more time near expiration.
-CYCLE = np.array([0.02, 0.10, 0.30, 0.62, 0.95])
-FRONT_SHARE = 0.2  # the belly moves forward by this share of the dome's descent
-FILLS = ("visceral_fat", "muscle", "bladder", "bowel_wall", "bowel_content", "vessel", "ureter", "uterus")
+_CYCLE = np.array([0.02, 0.10, 0.30, 0.62, 0.95])
+_FRONT_SHARE = 0.2  # the belly moves forward by this share of the dome's descent
+_FILLS = ("visceral_fat", "muscle", "bladder", "bowel_wall", "bowel_content", "vessel", "ureter", "uterus")
 
 
 def motion_profile(anatomy: Anatomy, grid: Grid) -> np.ndarray:
@@ -49,13 +49,13 @@ def pet_shifts(
     if factors.breathing == 0 and factors.misregistration == 0:
         return [None]
     share = motion_profile(anatomy, grid)
-    states = CYCLE - CYCLE.mean() if factors.breathing > 0 else np.zeros(1)
+    states = _CYCLE - _CYCLE.mean() if factors.breathing > 0 else np.zeros(1)
     rigid = np.array(acquisition.rigid_mm, np.float32) * np.float32(factors.misregistration)
     shifts = []
     for state in states:
         dome = acquisition.misregistration_mm * factors.misregistration
         dome = (dome + acquisition.breathing_mm * factors.breathing * state) * share
-        shifts.append((rigid[0], rigid[1] + FRONT_SHARE * dome, rigid[2] - dome))
+        shifts.append((rigid[0], rigid[1] + _FRONT_SHARE * dome, rigid[2] - dome))
     return shifts
 
 
@@ -66,7 +66,7 @@ def fill_bladder(anatomy: Anatomy, extra_ml: float) -> np.ndarray:
     box, distance, _level = anatomy.bladder
     tissue = anatomy.tissue.copy()
     part = tissue[box]
-    allowed = np.isin(part, [CODES[n] for n in FILLS])
+    allowed = np.isin(part, [CODES[n] for n in _FILLS])
     values = np.sort(distance[allowed & (part != CODES["bladder"])])
     want = round(extra_ml / float(np.prod(np.diag(anatomy.affine)[:3]) / 1000))
     if want == 0 or values.size == 0 or not (part == CODES["bladder"]).any():

@@ -16,13 +16,13 @@ from umdlib.synthetic.scanner.factors import Factors
 from umdlib.synthetic.scanner.motion import fill_bladder, pet_shifts
 from umdlib.synthetic.scanner.sampling import Grid, blur, blur_to, correlated_noise, sample
 
-PET_STEP = 1 / 1024  # SUV; a scanner stores 16-bit integers too
-POST_FILTER_MM = 5.0
-NOISE_FLOOR = 0.03  # of the liver: outside the body noise does not vanish
+_PET_STEP = 1 / 1024  # SUV; a scanner stores 16-bit integers too
+_POST_FILTER_MM = 5.0
+_NOISE_FLOOR = 0.03  # of the liver: outside the body noise does not vanish
 # Relative error where a four-class map takes bone for soft tissue, and its reach (mm): 8 % in the
 # marrow of the pelvis, as Martinez-Möller et al. 2009 found for bone lesions.
 BONE_BIAS, ATTENUATION_REACH_MM = -0.15, 22.0
-ZERO = {"HU": 1000.0, "a.u.": 0.0, "SUV": 0.0}  # what is added to make air 0
+_ZERO = {"HU": 1000.0, "a.u.": 0.0, "SUV": 0.0}  # what is added to make air 0
 
 
 def pet_image(
@@ -69,14 +69,14 @@ def pet_image(
     tissue = fill_bladder(anatomy, acquisition.bladder_ml * factors.bladder_filling)
     source, affine, unit = structural.data.astype(np.float32), structural.affine, structural.unit
     if factors.contrast > 0:
-        uptake = uptake_values(anatomy, tissue, session, acquisition, factors, texture_rng, lesions)
+        uptake = _uptake_values(anatomy, tissue, session, acquisition, factors, texture_rng, lesions)
         own = factors.resolution * fwhm_mm if factors.resolution > 0 else structural_fwhm_mm
         if factors.contrast == 1:
             source, affine, unit = blur_to(uptake, anatomy.affine[0, 0], own), anatomy.affine, "SUV"
         else:
             source = mix(source, structural, uptake, anatomy, factors.contrast, structural_fwhm_mm)
     elif tissue is not anatomy.tissue:
-        source = flood(source, structural, anatomy, tissue)
+        source = _flood(source, structural, anatomy, tissue)
     if factors.resolution > 0 and unit != "SUV":
         rest = max((factors.resolution * fwhm_mm) ** 2 - structural_fwhm_mm**2, 0.0) ** 0.5
         source = blur(source, np.diag(affine)[:3], rest)
@@ -84,13 +84,13 @@ def pet_image(
     if unit == "SUV" and factors.attenuation_mismatch > 0:
         image *= mismatch(anatomy, grid, acquisition, factors)
     if factors.noise > 0:
-        image += pet_noise(image, grid, anatomy, unit, acquisition.liver_cov * factors.noise, noise_rng)
+        image += _pet_noise(image, grid, anatomy, unit, acquisition.liver_cov * factors.noise, noise_rng)
     if unit == "SUV":
-        image = np.rint(np.maximum(image, 0) / PET_STEP) * np.float32(PET_STEP)
+        image = np.rint(np.maximum(image, 0) / _PET_STEP) * np.float32(_PET_STEP)
     return Volume(image.astype(np.float32, copy=False), grid.affine, unit)
 
 
-def uptake_values(anatomy, tissue, session, acquisition, factors, rng, lesions) -> np.ndarray:
+def _uptake_values(anatomy, tissue, session, acquisition, factors, rng, lesions) -> np.ndarray:
     """SUV (I, J, K) on the anatomy's grid, with the bias of a four-class attenuation map."""
     values = pet_values(tissue, anatomy.affine, anatomy.person, rng)
     lay(values, lesions, lambda lesion: lesion.suv)
@@ -104,23 +104,23 @@ def uptake_values(anatomy, tissue, session, acquisition, factors, rng, lesions) 
     return values
 
 
-def liver_value(anatomy: Anatomy, unit: str) -> float:
+def _liver_value(anatomy: Anatomy, unit: str) -> float:
     """Value of the liver above air in a unit: the scale of noise."""
     if unit == "SUV":
         return float(uptake_table(anatomy.person)[CODES["liver"]])
-    return TISSUE["liver"].hu + ZERO["HU"] if unit == "HU" else TISSUE["liver"].t1 * FAT_SIGNAL
+    return TISSUE["liver"].hu + _ZERO["HU"] if unit == "HU" else TISSUE["liver"].t1 * FAT_SIGNAL
 
 
 def mix(source, structural, uptake, anatomy, share: float, fwhm_mm: float) -> np.ndarray:
     """Linear mixture of the structural image and uptake, in the structural unit, on its grid."""
-    zero = ZERO[structural.unit]
-    gain = liver_value(anatomy, structural.unit) / liver_value(anatomy, "SUV")
+    zero = _ZERO[structural.unit]
+    gain = _liver_value(anatomy, structural.unit) / _liver_value(anatomy, "SUV")
     grid = Grid(structural.shape, structural.affine)
     scaled = sample(blur_to(uptake, anatomy.affine[0, 0], fwhm_mm), anatomy.affine, grid) * gain - zero
     return (1 - share) * source + np.float32(share) * scaled.astype(np.float32)
 
 
-def flood(source, structural, anatomy: Anatomy, tissue: np.ndarray) -> np.ndarray:
+def _flood(source, structural, anatomy: Anatomy, tissue: np.ndarray) -> np.ndarray:
     """The structural image with the grown bladder filled by the value of urine."""
     grown = ((tissue == CODES["bladder"]) & (anatomy.tissue != CODES["bladder"])).astype(np.float32)
     share = sample(grown, anatomy.affine, Grid(structural.shape, structural.affine))
@@ -136,16 +136,16 @@ def move(source: np.ndarray, affine: np.ndarray, grid: Grid, shifts, unit: str) 
         return source.copy()
     image = np.zeros(grid.shape, np.float32)
     for shift in shifts:
-        image += sample(source, affine, grid, shift_mm=shift, fill=-ZERO[unit])
+        image += sample(source, affine, grid, shift_mm=shift, fill=-_ZERO[unit])
     return image / np.float32(len(shifts))
 
 
-def pet_noise(image, grid: Grid, anatomy: Anatomy, unit: str, cov: float, rng) -> np.ndarray:
+def _pet_noise(image, grid: Grid, anatomy: Anatomy, unit: str, cov: float, rng) -> np.ndarray:
     """Noise whose variance grows with activity, correlated by the post-filter.
 
     `cov` is the coefficient of variation in the liver; sd = cov * sqrt(value * liver).
     """
-    liver = np.float32(liver_value(anatomy, unit))
-    signal = np.maximum(image + np.float32(ZERO[unit]), np.float32(NOISE_FLOOR) * liver)
-    noise = correlated_noise(rng, grid.shape, grid.spacing_mm, POST_FILTER_MM)
+    liver = np.float32(_liver_value(anatomy, unit))
+    signal = np.maximum(image + np.float32(_ZERO[unit]), np.float32(_NOISE_FLOOR) * liver)
+    noise = correlated_noise(rng, grid.shape, grid.spacing_mm, _POST_FILTER_MM)
     return np.sqrt(signal * liver) * np.float32(cov) * noise

@@ -11,7 +11,7 @@ from umdlib.labels import ORGANS
 from umdlib.synthetic.anatomy.tissue import label_of_code
 
 FWHM_PER_SD = 2 * np.sqrt(2 * np.log(2))
-TRUNCATE = 3.5
+_TRUNCATE = 3.5
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Scanner:
+class _Scanner:
     """One image of a session: voxel edges at a 4 mm cohort, point spread, place of its grid."""
 
     voxel_mm: tuple[float, float, float]
@@ -44,11 +44,11 @@ class Scanner:
 
 # Voxels scale with the cohort's spacing / 4 mm. CT and MR are coarser than a scanner's own
 # (0.98 mm), to keep a cohort small; PET/MR slices are 3 mm instead of the scanner's 2.03 mm.
-SCANNERS: dict[tuple[str, str], Scanner] = {
-    ("petct", "CT"): Scanner((3.0, 3.0, 3.0), 3.0, 6.0, (0.31, 0.17, 0.23), "furst2011"),
-    ("petct", "PET"): Scanner((4.07, 4.07, 4.0), 6.8, 16.0, (0.66, 0.41, 0.57), "furst2011"),
-    ("petmr", "MR"): Scanner((3.1, 3.1, 2.6), 3.0, 6.0, (0.12, 0.73, 0.38), "furst2011"),
-    ("petmr", "PET"): Scanner((4.17, 4.17, 3.0), 6.0, 16.0, (0.48, 0.29, 0.81), "furst2011"),
+SCANNERS: dict[tuple[str, str], _Scanner] = {
+    ("petct", "CT"): _Scanner((3.0, 3.0, 3.0), 3.0, 6.0, (0.31, 0.17, 0.23), "furst2011"),
+    ("petct", "PET"): _Scanner((4.07, 4.07, 4.0), 6.8, 16.0, (0.66, 0.41, 0.57), "furst2011"),
+    ("petmr", "MR"): _Scanner((3.1, 3.1, 2.6), 3.0, 6.0, (0.12, 0.73, 0.38), "furst2011"),
+    ("petmr", "PET"): _Scanner((4.17, 4.17, 3.0), 6.0, 16.0, (0.48, 0.29, 0.81), "furst2011"),
 }
 
 
@@ -71,7 +71,7 @@ def blur(values: np.ndarray, spacing_mm, fwhm_mm, *, mode: str = "nearest") -> n
     sd = np.broadcast_to(np.asarray(fwhm_mm, float) / FWHM_PER_SD, 3) / np.asarray(spacing_mm)
     for axis in range(3):
         if sd[axis] > 0:
-            values = ndimage.gaussian_filter1d(values, sd[axis], axis=axis, mode=mode, truncate=TRUNCATE)
+            values = ndimage.gaussian_filter1d(values, sd[axis], axis=axis, mode=mode, truncate=_TRUNCATE)
     return values
 
 
@@ -85,13 +85,13 @@ def blur_to(values: np.ndarray, spacing_mm: float, fwhm_mm: float) -> np.ndarray
     return blur(values, [spacing_mm] * 3, FWHM_PER_SD * max(rest, 0.0) ** 0.5)
 
 
-def kernel_norm(sd_voxels: float) -> float:
+def _kernel_norm(sd_voxels: float) -> float:
     """Root of the summed squares of the 1D kernel: what `blur` does to the sd of white noise."""
     if sd_voxels <= 0:
         return 1.0
-    impulse = np.zeros(2 * int(TRUNCATE * sd_voxels + 1.5) + 1)
+    impulse = np.zeros(2 * int(_TRUNCATE * sd_voxels + 1.5) + 1)
     impulse[len(impulse) // 2] = 1
-    k = ndimage.gaussian_filter1d(impulse, sd_voxels, truncate=TRUNCATE, mode="constant")
+    k = ndimage.gaussian_filter1d(impulse, sd_voxels, truncate=_TRUNCATE, mode="constant")
     return float(np.sqrt((k**2).sum()))
 
 
@@ -100,7 +100,7 @@ def correlated_noise(rng, shape, spacing_mm, fwhm_mm) -> np.ndarray:
     noise = rng.standard_normal(shape, dtype=np.float32)
     sd = np.broadcast_to(np.asarray(fwhm_mm, float) / FWHM_PER_SD, 3) / np.asarray(spacing_mm)
     noise = blur(noise, spacing_mm, fwhm_mm, mode="wrap")
-    return noise / np.float32(np.prod([kernel_norm(s) for s in sd]))
+    return noise / np.float32(np.prod([_kernel_norm(s) for s in sd]))
 
 
 def sample(values: np.ndarray, affine: np.ndarray, grid: Grid, *, shift_mm=None, fill=0.0) -> np.ndarray:

@@ -104,11 +104,11 @@ def image_pair(
         structural_fwhm_mm=width,
         lesions=lesions,
     )
-    references = [reference_on(anatomy, v) for v in (structural, pet)]
+    references = [_reference_on(anatomy, v) for v in (structural, pet)]
     return Pair(structural, pet, *references, anatomy, acquisition, lesions)
 
 
-def reference_on(anatomy: Anatomy, volume: Volume) -> LabelMap:
+def _reference_on(anatomy: Anatomy, volume: Volume) -> LabelMap:
     """The anatomy's label map on the grid of an image."""
     grid = Grid(volume.shape, volume.affine)
     return LabelMap(sample_labels(anatomy.tissue, anatomy.affine, grid), volume.affine)

@@ -14,8 +14,8 @@ from umdlib.synthetic.scanner.factors import Factors
 from umdlib.synthetic.scanner.motion import motion_profile
 from umdlib.synthetic.scanner.sampling import Grid, blur, blur_to, correlated_noise, sample
 
-CT_NOISE_HU = 12.0
-MR_NOISE = 14.0
+_CT_NOISE_HU = 12.0
+_MR_NOISE = 14.0
 
 
 def ct_image(
@@ -27,14 +27,14 @@ def ct_image(
     lay(values, lesions, LESION_HU)
     values = blur_to(values, anatomy.affine[0, 0], fwhm_mm)
     values = sample(values, anatomy.affine, grid, fill=-1000.0)
-    add_couch(values, grid, anatomy)
+    _add_couch(values, grid, anatomy)
     if factors.structural_noise > 0:
-        values += ct_noise(values, grid, noise_rng) * np.float32(factors.structural_noise)
+        values += _ct_noise(values, grid, noise_rng) * np.float32(factors.structural_noise)
     values = np.clip(np.rint(values), -1024, 3071).astype(np.int16)
     return Volume(values, grid.affine, "HU")
 
 
-def add_couch(hu: np.ndarray, grid: Grid, anatomy: Anatomy) -> None:
+def _add_couch(hu: np.ndarray, grid: Grid, anatomy: Anatomy) -> None:
     """The patient couch under the back: a thin curved shell with a light core, in place."""
     x, y, _ = grid.axes_mm()
     body = np.flatnonzero((anatomy.tissue > 0).any(axis=(0, 2)))
@@ -49,7 +49,7 @@ def add_couch(hu: np.ndarray, grid: Grid, anatomy: Anatomy) -> None:
     np.maximum(hu, couch[:, :, None], out=hu)
 
 
-def ct_noise(hu: np.ndarray, grid: Grid, rng: np.random.Generator) -> np.ndarray:
+def _ct_noise(hu: np.ndarray, grid: Grid, rng: np.random.Generator) -> np.ndarray:
     """Noise (HU): more where rays cross more tissue, streaked along the longer path."""
     spacing = grid.spacing_mm
     density = np.clip(hu / 1000 + 1, 0, 2.5)
@@ -64,7 +64,7 @@ def ct_noise(hu: np.ndarray, grid: Grid, rng: np.random.Generator) -> np.ndarray
     sd_front = np.exp(0.5 * 0.0095 * (front - 230))
     sd_lateral = np.exp(0.5 * 0.0125 * (lateral - 340))
     noise = fine * (0.8 * np.clip(sd_front, 0.4, 3)) + streak * (0.45 * np.clip(sd_lateral, 0.0, 4))
-    return noise * np.float32(CT_NOISE_HU)
+    return noise * np.float32(_CT_NOISE_HU)
 
 
 def mr_image(
@@ -81,7 +81,7 @@ def mr_image(
     if factors.bias_field > 0:
         values *= bias_field(grid, bias_rng, factors.bias_field)
     if factors.structural_noise > 0:
-        sd = np.float32(MR_NOISE * factors.structural_noise)
+        sd = np.float32(_MR_NOISE * factors.structural_noise)
         real = correlated_noise(noise_rng, values.shape, grid.spacing_mm, 3.0) * sd
         imaginary = correlated_noise(noise_rng, values.shape, grid.spacing_mm, 3.0) * sd
         values = np.sqrt((values + real) ** 2 + imaginary**2)

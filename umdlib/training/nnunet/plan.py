@@ -15,10 +15,10 @@ from umdlib.training.nnunet.recipes import Recipe
 PLANS = "nnUNetPlans"
 WORKERS, PROCESSES = "nnUNet_n_proc_DA", "nnUNet_def_n_proc"  # the package's variables
 # linear interpolation by torch: several times faster than the package's cubic default on a CPU
-RESAMPLED = ("data", "seg", "probabilities")
-LINEAR = {"force_separate_z": False, "memefficient_seg_resampling": False}
+_RESAMPLED = ("data", "seg", "probabilities")
+_LINEAR = {"force_separate_z": False, "memefficient_seg_resampling": False}
 # bytes of activations, gradients and buffers per feature-map voxel that nnU-Net counts
-BYTES_PER_FEATURE = 16
+_BYTES_PER_FEATURE = 16
 
 
 def set_folders(work: Path) -> None:
@@ -106,8 +106,8 @@ def smaller(fullres: dict, recipe: Recipe) -> dict:
         "patch_size": list(recipe.patch),
         "spacing": list(recipe.spacing_mm),
         "batch_dice": False,
-        **{f"resampling_fn_{what}": "resample_torch_fornnunet" for what in RESAMPLED},
-        **{f"resampling_fn_{what}_kwargs": {"is_seg": what == "seg", **LINEAR} for what in RESAMPLED},
+        **{f"resampling_fn_{what}": "resample_torch_fornnunet" for what in _RESAMPLED},
+        **{f"resampling_fn_{what}_kwargs": {"is_seg": what == "seg", **_LINEAR} for what in _RESAMPLED},
     }
     made["architecture"]["arch_kwargs"] |= {
         "n_stages": stages,
@@ -156,7 +156,7 @@ def needed_bytes(plans: dict, recipe: Recipe, heads: int) -> int:
         allow_init=False,
     )
     features = int(net.compute_conv_feature_map_size(made["patch_size"]))
-    return features * int(made["batch_size"]) * BYTES_PER_FEATURE
+    return features * int(made["batch_size"]) * _BYTES_PER_FEATURE
 
 
 def check_memory(needed: int, available: int, recipe: Recipe, device: str) -> None:

@@ -109,11 +109,11 @@ RECIPES: dict[str, Recipe] = {
 
 # What sizes of a patch must be multiples of, where nnU-Net's strides do not see to it: for the small
 # size of each network and for the full one.
-MULTIPLES: dict[str, int] = {"segresnet": 8, "swinunetr": 16, "stunet": 8}
-FULL_MULTIPLES: dict[str, int] = {"segresnet": 8, "swinunetr": 32, "stunet": 32}
+_MULTIPLES: dict[str, int] = {"segresnet": 8, "swinunetr": 16, "stunet": 8}
+_FULL_MULTIPLES: dict[str, int] = {"segresnet": 8, "swinunetr": 32, "stunet": 32}
 
 # Epochs of the small recipe, where they are not given, as a multiple: what learns more slowly trains longer.
-LONGER: dict[str, float] = {"segresnet": 2.5}
+_LONGER: dict[str, float] = {"segresnet": 2.5}
 
 
 def recipe(name: str, **changes) -> Recipe:
@@ -153,10 +153,10 @@ def for_network(made: Recipe, network: str) -> Recipe:
     InputError
         There is no such network.
     """
-    check_network(network)
+    _check_network(network)
     epochs = made.epochs
     if made.name == "small" and epochs == RECIPES["small"].epochs:
-        epochs = round(epochs * LONGER.get(network, 1))
+        epochs = round(epochs * _LONGER.get(network, 1))
     return replace(made, patch=divisible(made.patch, network), epochs=epochs)
 
 
@@ -168,11 +168,11 @@ def divisible(patch: Sequence[int], network: str, *, small: bool = True) -> tupl
     >>> divisible((80, 112, 256), "stunet", small=False)
     (96, 128, 256)
     """
-    factor = (MULTIPLES if small else FULL_MULTIPLES).get(network, 1)
+    factor = (_MULTIPLES if small else _FULL_MULTIPLES).get(network, 1)
     return tuple(-(-int(n) // factor) * factor for n in patch)
 
 
-def check_network(name: str) -> str:
+def _check_network(name: str) -> str:
     """The network's name, if there is a trainer for it.
 
     Raises

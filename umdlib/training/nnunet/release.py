@@ -13,7 +13,7 @@ from umdlib.version import __version__
 from umdlib.weights import card
 from umdlib.weights import reading as weights
 
-KEPT = (
+_KEPT = (
     "dataset_name",
     "plans_name",
     "image_reader_writer",
@@ -74,7 +74,7 @@ def release(
         architecture={
             "network": network,
             "trainer": TRAINERS[network],
-            "plans": small_plans(plans, request["recipe"]["configuration"]),
+            "plans": _small_plans(plans, request["recipe"]["configuration"]),
             "dataset": about,
             "full_size": full,
             "mirroring_axes": list(axes) if axes else [],
@@ -110,9 +110,9 @@ def release(
     return card.write(made, kept, curve, folder=folder, half=not full)
 
 
-def small_plans(plans: dict, configuration: str) -> dict:
+def _small_plans(plans: dict, configuration: str) -> dict:
     """What a prediction needs of nnU-Net's plans."""
-    made = {k: plans[k] for k in KEPT if k in plans}
+    made = {k: plans[k] for k in _KEPT if k in plans}
     made["configurations"] = {configuration: plans["configurations"][configuration]}
     return made
 

@@ -20,7 +20,7 @@ from umdlib.training.nnunet import raw as nnunet_raw
 from umdlib.training.nnunet.recipes import Recipe, divisible, for_network
 
 REQUEST = "request.json"
-RAW_DONE = "raw.done"
+_RAW_DONE = "raw.done"
 FOLD = "all"
 
 
@@ -86,9 +86,9 @@ def train(
         "structures": [s.name for s in cohort.structures],
     }
     _claim(work, request)
-    if not (work / RAW_DONE).is_file():
+    if not (work / _RAW_DONE).is_file():
         nnunet_raw.write_raw(cases, cohort.structures, work / "raw")
-        (work / RAW_DONE).touch()
+        (work / _RAW_DONE).touch()
     _in_process(work, network, report)
     return model_folder(work, network)
 

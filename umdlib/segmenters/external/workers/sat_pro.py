@@ -24,10 +24,10 @@ else:  # in its own environment, as a script
 
 PATCH = (288, 288, 96)
 TRAINING = "mid_mask_embed_proj"  # heads that the released file has from its training
-IGNORED = ("atlas_tower", "temperature")  # of the text encoder's file, as the official code does
+_IGNORED = ("atlas_tower", "temperature")  # of the text encoder's file, as the official code does
 
 
-class SatWorker:
+class _SatWorker:
     """The official networks, built once, and their answers."""
 
     def __init__(self) -> None:
@@ -78,7 +78,9 @@ class SatWorker:
         )
         net = build_maskformer(options, device, 0)
         state = contract.read_checkpoint(job["checkpoints"]["text_encoder"])
-        named = {k: v for k, v in state["model_state_dict"].items() if not any(word in k for word in IGNORED)}
+        named = {
+            k: v for k, v in state["model_state_dict"].items() if not any(word in k for word in _IGNORED)
+        }
         fractions = [contract.fill(words.model, named)]
         state = contract.read_checkpoint(job["checkpoints"]["model"])
         fractions.append(contract.fill(net, for_inference(state["model_state_dict"])))
@@ -163,4 +165,4 @@ def _resized(dataset, engine, patch: tuple) -> None:
 
 if __name__ == "__main__":
     sys.path[:0] = [sys.argv[1], f"{sys.argv[1]}/model/dynamic-network-architectures-main"]
-    contract.serve(SatWorker())
+    contract.serve(_SatWorker())

@@ -20,7 +20,7 @@ if __package__:
 else:  # in its own environment, as a script
     import file_contract as contract
 
-PREFIXES = ("module.", "model.module.", "model.", "")
+_PREFIXES = ("module.", "model.module.", "model.", "")
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class SegVolWorker:
         )
         contract.only_gpu(job["device"])
         state = contract.read_checkpoint(job["checkpoints"]["model"])
-        self._fraction = contract.fill(net, state.get("model", state), PREFIXES)
+        self._fraction = contract.fill(net, state.get("model", state), _PREFIXES)
         self._net = torch.nn.DataParallel(net.cuda(), device_ids=[0]).eval()
         self._loaded = wanted
 
