@@ -6,6 +6,7 @@ SEGMENTERS ?=
 DEVICE   ?=
 ORGAN_MAPS ?=
 CORES    ?= all
+WORKERS  ?= logical
 GPUS     ?= 1
 VENV     := .venv
 BIN      := $(VENV)/bin
@@ -51,8 +52,8 @@ book: $(STAMP) ## cohort, inference, chapters, HTML (PROFILE=small|default COHOR
 unlock: ## remove the lock of a run that is over, where that cannot be seen from here
 	@rm -rf .snakemake/locks
 
-test: $(STAMP) lint $(AXE) ## all tests
-	@$(BIN)/python -m pytest
+test: $(STAMP) lint $(AXE) ## all tests (WORKERS= processes, by default one a core and 8 at most)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist loadfile --durations 20
 
 # The accessibility rules of the page tests; where there is no npm those tests are skipped, and say so.
 $(AXE): tools/pages/package-lock.json
