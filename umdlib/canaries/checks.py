@@ -14,8 +14,7 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-from scipy import ndimage
-from scipy.optimize import linear_sum_assignment
+import scipy
 
 from umdlib.images.cropped import Boxed, boxed
 from umdlib.images.volume import Volume
@@ -219,7 +218,7 @@ def swap_gain(matrices: Sequence[pd.DataFrame]) -> float:
     0 where the identity is the best, or where the best fits poorly.
     """
     values = np.nan_to_num(_mean_matrix(matrices).to_numpy())
-    rows, columns = linear_sum_assignment(-values)
+    rows, columns = scipy.optimize.linear_sum_assignment(-values)
     moved = _moved_rows(values, rows, columns)
     if not moved.any() or values[rows, columns][moved].mean() < LEAST:
         return 0.0
@@ -435,7 +434,7 @@ def _moved_rows(values: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np
 def _swaps(mean: pd.DataFrame, segmenter: str, modality: str) -> tuple[set[str], list[Finding]]:
     """A clearly better assignment of predictions to references, and whom it moves."""
     values = np.nan_to_num(mean.to_numpy())
-    rows, columns = linear_sum_assignment(-values)
+    rows, columns = scipy.optimize.linear_sum_assignment(-values)
     moved = _moved_rows(values, rows, columns)
     if not moved.any():
         return set(), []
@@ -473,7 +472,7 @@ def _beside(prediction: Boxed, reference: Boxed) -> bool:
     if not reference.size:
         return False
     wide = reference.padded(NEAR)
-    around = ndimage.maximum_filter(wide.part, 2 * NEAR + 1, mode="constant")
+    around = scipy.ndimage.maximum_filter(wide.part, 2 * NEAR + 1, mode="constant")
     return prediction.common(replace(wide, part=around)) > 0
 
 

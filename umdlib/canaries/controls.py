@@ -7,7 +7,7 @@ from importlib import resources
 
 import numpy as np
 import pandas as pd
-from scipy import ndimage
+import scipy
 
 from umdlib import segmenters
 from umdlib.canaries import checks as canaries
@@ -37,7 +37,7 @@ def phantom() -> tuple[Volume, np.ndarray]:
     middle = geometry.to_world(AFFINE, CENTRE)
     mask = ((grid - middle) ** 2).sum(axis=-1) <= RADIUS_MM**2
     rng = np.random.default_rng(11)
-    blurred = ndimage.gaussian_filter(np.where(mask, 60.0, -90.0), 0.6)
+    blurred = scipy.ndimage.gaussian_filter(np.where(mask, 60.0, -90.0), 0.6)
     data = (blurred + rng.normal(0, 12, SHAPE)).astype(np.float32)
     return Volume(data, AFFINE, "HU", "control phantom"), mask
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
-from scipy import ndimage
+import scipy
 
 from umdlib.canaries import checks as canaries
 from umdlib.labels import ORGANS
@@ -165,12 +165,14 @@ def _unreliable(references: Masks, rng: np.random.Generator) -> dict[str, np.nda
 
 def leaky(references: Masks, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Every mask grown by 10 to 20 mm, over its neighbours."""
-    return {n: ndimage.binary_dilation(m, iterations=int(rng.integers(1, 3))) for n, m in references.items()}
+    return {
+        n: scipy.ndimage.binary_dilation(m, iterations=int(rng.integers(1, 3))) for n, m in references.items()
+    }
 
 
 def shrunk(references: Masks, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Every mask shrunk by a voxel where something stays."""
-    smaller = {n: ndimage.binary_erosion(m) for n, m in references.items()}
+    smaller = {n: scipy.ndimage.binary_erosion(m) for n, m in references.items()}
     return {n: m if m.any() else references[n] for n, m in smaller.items()}
 
 
@@ -278,7 +280,7 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
 
 def _moved(mask: np.ndarray, shift: np.ndarray, level: float) -> np.ndarray:
     """A mask moved by parts of voxels; never empty."""
-    moved = ndimage.shift(mask.astype(np.float32), shift, order=1) > level
+    moved = scipy.ndimage.shift(mask.astype(np.float32), shift, order=1) > level
     return moved if moved.any() else mask
 
 

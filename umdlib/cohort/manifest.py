@@ -8,8 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from umdlib import labels
 from umdlib.errors import InputError, unknown_name
@@ -17,6 +16,9 @@ from umdlib.files import existing, file_hash, read_tsv, write_tsv
 from umdlib.images import volume
 from umdlib.images.volume import LabelMap, Volume
 from umdlib.labels import Structure
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLUMNS: dict[str, str] = {
     "subject": "identifier of the person, e.g. sub-001",
@@ -239,6 +241,8 @@ def read_sound_rows(
     InputError
         As `read_cohort` does where the file or its structures as a whole are at fault.
     """
+    import pandas as pd
+
     manifest = Path(manifest)
     table = read_tsv(manifest).rename(columns={"participant_id": "subject"})
     for column in COLUMNS:
@@ -349,6 +353,8 @@ def inclusion_table(cohort: Cohort) -> pd.DataFrame:
     pandas.DataFrame
         One row per session: session, n_subjects, n_structural, n_pet, n_pairs, unpaired (names).
     """
+    import pandas as pd
+
     rows = []
     for session in cohort.sessions():
         cases = [c for c in cohort.cases if c.session == session]
@@ -377,6 +383,8 @@ def write_manifest(path: str | Path, rows: Iterable[Mapping]) -> Path:
         At least the keys of `COLUMNS` but ``reference``; paths relative to the manifest. A missing value
         (None, NaN, an empty text) becomes n/a.
     """
+    import pandas as pd
+
     table = pd.DataFrame([dict(row) for row in rows])
     missing = [c for c in COLUMNS if c not in table and c != "reference"]
     if missing:
@@ -390,6 +398,8 @@ def write_manifest(path: str | Path, rows: Iterable[Mapping]) -> Path:
 
 def write_structures(path: str | Path, structures: Iterable[Structure]) -> Path:
     """Write structures as a BIDS `dseg.tsv`, to lie beside the manifest."""
+    import pandas as pd
+
     rows = [
         {"index": s.value, "name": s.name, "abbreviation": s.short, "color": s.colour}
         for s in labels.check_structures(structures, source=str(path))

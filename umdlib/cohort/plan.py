@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from umdlib import labels
 from umdlib.cohort import privacy
@@ -340,6 +339,8 @@ def _few(names: list[str]) -> str:
 
 def _write_report(plan: Plan, place: Destination) -> None:
     """What was chosen and left out, beside the cohort: it may name the source's persons."""
+    import pandas as pd
+
     rows = [("note", "", note) for note in plan.notes]
     rows += [("left out", what, why) for what, why in plan.left_out]
     write_tsv(place.beside("import"), pd.DataFrame(rows, columns=["kind", "what", "why"]))

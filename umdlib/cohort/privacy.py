@@ -6,9 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
-import pandas as pd
 
 from umdlib.errors import InputError
 from umdlib.files import existing, read_tsv, write_tsv
@@ -46,6 +44,8 @@ def header_texts(path: str | Path) -> dict[str, str]:
     InputError
         A file that nibabel cannot open.
     """
+    import nibabel as nib
+
     try:
         header = nib.load(path).header
         found = {k: bytes(header[k].tobytes()).split(b"\0")[0] for k in _TEXTS if k in header}
@@ -87,6 +87,8 @@ class Ids:
     def write(self) -> None:
         """Write the table, if there is one."""
         if self.path is not None:
+            import pandas as pd
+
             write_tsv(self.path, pd.DataFrame(self.known.items(), columns=["source", "subject"]))
 
 

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -200,6 +199,8 @@ def grid_of(file: Path) -> LabelMap:
     InputError
         It cannot be read.
     """
+    import nibabel as nib
+
     try:
         header = nib.load(file)
         return LabelMap(np.broadcast_to(np.uint8(0), header.shape), header.affine, str(file))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
+import scipy
 
 from umdlib.errors import InputError
 
@@ -171,7 +171,7 @@ def resample(
     """
     mapping = np.linalg.inv(np.asarray(affine, float)) @ np.asarray(to_affine, float)
     # a voxel reaches half its size beyond its centre, also at the border
-    return ndimage.affine_transform(
+    return scipy.ndimage.affine_transform(
         data,
         mapping[:3, :3],
         mapping[:3, 3],

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import nibabel as nib
 import numpy as np
 
-from umdlib.images import geometry
+from umdlib.images import geometry, orientation
 from umdlib.images.volume import LabelMap, Volume
 
 
@@ -59,9 +58,9 @@ _LPS = np.array([-1.0, -1.0, 1.0])  # ITK's axes in the world's
 
 def _canonical(affine: np.ndarray, shape: np.ndarray) -> Grid:
     """The same voxels with axes permuted and flipped to come closest to RAS."""
-    turn = nib.orientations.io_orientation(affine)
+    turn = orientation.axes_of(affine)
     turned = tuple(int(shape[np.flatnonzero(turn[:, 0] == axis)[0]]) for axis in range(3))
-    return Grid(turned, affine @ nib.orientations.inv_ornt_aff(turn, tuple(shape)))
+    return Grid(turned, orientation.turned_affine(affine, tuple(shape), turn))
 
 
 def window(grid: Grid, start: np.ndarray, size: int) -> Grid:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 
 from umdlib.errors import InputError
@@ -22,7 +21,7 @@ SPACING_MM = (1e-3, 1e3)
 _FARTHEST_MM = 1e6
 _LARGEST_OFFSET = 1 << 28
 
-_KINDS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
+_SIZES = (348, 540)  # of NIfTI-1 and NIfTI-2
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class Header:
 def header_size(start: bytes) -> int:
     """Bytes of the header that these four bytes begin; 0 where they begin none."""
     sizes = (int.from_bytes(start[:4], order) for order in ("little", "big"))
-    return next((size for size in sizes if size in _KINDS), 0) if len(start) >= 4 else 0
+    return next((size for size in sizes if size in _SIZES), 0) if len(start) >= 4 else 0
 
 
 def parse(raw: bytes, path: Path, *, stored: int, deflated: bool) -> Header:
@@ -76,7 +75,10 @@ def parse(raw: bytes, path: Path, *, stored: int, deflated: bool) -> Header:
         scale, an offset or a unit that is not one; no place in the world, or two different ones;
         axes that are not perpendicular.
     """
-    fields = _KINDS[len(raw)](raw, check=False).structarr
+    import nibabel as nib
+
+    kind = nib.Nifti1Header if len(raw) == _SIZES[0] else nib.Nifti2Header
+    fields = kind(raw, check=False).structarr
     magic = bytes(fields["magic"]).rstrip(b"\0\r\n\x1a")
     if magic in (b"ni1", b"ni2"):
         raise InputError(
@@ -104,9 +106,11 @@ def _shape(fields: np.ndarray, path: Path) -> tuple[int, int, int]:
 
 def _dtype(fields: np.ndarray, path: Path) -> np.dtype:
     """Integers or real numbers."""
+    from nibabel.nifti1 import data_type_codes
+
     code = int(fields["datatype"])
     try:
-        dtype = np.dtype(nib.nifti1.data_type_codes.dtype[code])
+        dtype = np.dtype(data_type_codes.dtype[code])
     except KeyError:
         raise InputError(f"File {path} cannot be read as NIfTI: there is no data type {code}.") from None
     if dtype.fields:
@@ -190,6 +194,8 @@ def _sform(fields: np.ndarray) -> np.ndarray | None:
 
 def _qform(fields: np.ndarray, path: Path) -> np.ndarray | None:
     """The qform where its code says that it is one, by the formula of the NIfTI-1 header file."""
+    from nibabel.quaternions import quat2mat
+
     if not 0 < int(fields["qform_code"]) <= 5:
         return None
     b, c, d = (float(fields[f"quatern_{axis}"]) for axis in "bcd")
@@ -210,7 +216,7 @@ def _qform(fields: np.ndarray, path: Path) -> np.ndarray | None:
     if pixdim[0] < 0:
         pixdim[3] *= -1
     affine = np.eye(4)
-    affine[:3, :3] = nib.quaternions.quat2mat([a, b, c, d]) @ np.diag(pixdim[1:])
+    affine[:3, :3] = quat2mat([a, b, c, d]) @ np.diag(pixdim[1:])
     affine[:3, 3] = [float(fields[f"qoffset_{axis}"]) for axis in "xyz"]
     return affine if _invertible(affine) else None
 

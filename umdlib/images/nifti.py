@@ -8,7 +8,6 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 
 from umdlib.errors import InputError
@@ -265,6 +264,8 @@ def _compressed(parts):
 
 def _header_bytes(data: np.ndarray, affine: np.ndarray, description: str) -> bytes:
     """NIfTI-1 header of a single file, without extensions."""
+    import nibabel as nib
+
     header = nib.Nifti1Header()
     header.set_data_shape(data.shape)
     header.set_data_dtype(data.dtype)

@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TypeVar
 
-import nibabel as nib
 import numpy as np
 
 from umdlib.errors import InputError
 from umdlib.images import geometry
 
 T = TypeVar("T")  # Volume or LabelMap
+
+
+def axes_of(affine: np.ndarray) -> np.ndarray:
+    """World axis that each voxel axis runs along, and -1 where it runs against it: (3, 2), as nibabel's."""
+    return _nib().io_orientation(affine)
 
 
 def turn_to(affine: np.ndarray, codes: str = "RAS") -> np.ndarray:
@@ -42,18 +46,17 @@ def turn_to(affine: np.ndarray, codes: str = "RAS") -> np.ndarray:
     axes = {"R": 0, "L": 0, "A": 1, "P": 1, "S": 2, "I": 2}
     if sorted(axes.get(c, -1) for c in codes) != [0, 1, 2]:
         raise InputError(f"Invalid axes '{codes}'. One of R and L, one of A and P, one of S and I.")
-    own = nib.orientations.io_orientation(affine)
-    return nib.orientations.ornt_transform(own, nib.orientations.axcodes2ornt(tuple(codes)))
+    return _nib().ornt_transform(axes_of(affine), _nib().axcodes2ornt(tuple(codes)))
 
 
 def turned(data: np.ndarray, turn: np.ndarray) -> np.ndarray:
     """View of a volume (I, J, K, …) with its first three axes turned."""
-    return nib.orientations.apply_orientation(data, turn)
+    return _nib().apply_orientation(data, turn)
 
 
 def turned_affine(affine: np.ndarray, shape: tuple[int, ...], turn: np.ndarray) -> np.ndarray:
     """Affine of a volume of `shape` after it is turned."""
-    return np.asarray(affine, float) @ nib.orientations.inv_ornt_aff(turn, tuple(shape)[:3])
+    return np.asarray(affine, float) @ _nib().inv_ornt_aff(turn, tuple(shape)[:3])
 
 
 def turned_back(turn: np.ndarray) -> np.ndarray:
@@ -111,7 +114,7 @@ def reordered(
         `to_shape`, a view, where the two grids are the same to `geometry.TOLERANCE_VOXELS`.
     """
     between = np.linalg.inv(to_affine) @ affine
-    turn = nib.orientations.io_orientation(between)
+    turn = axes_of(between)
     if np.isnan(turn).any():
         return None
     there = turned(data, turn)
@@ -119,3 +122,10 @@ def reordered(
         return None
     voxels, _ = geometry.corner_distance(to_affine, turned_affine(affine, data.shape, turn), to_shape)
     return there if voxels <= geometry.TOLERANCE_VOXELS else None
+
+
+def _nib():
+    """nibabel's orientations, loaded at the first image: a command that reads none starts without."""
+    from nibabel import orientations
+
+    return orientations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
+import scipy
 
 from umdlib.errors import InputError
 from umdlib.images import geometry
@@ -85,10 +85,10 @@ def detect(
         raise InputError(f"Invalid connectivity {connectivity}. Must be 6, 18 or 26.")
     reference, prediction = _mask(reference, "reference"), _mask(prediction, "prediction")
     reference, prediction = _boxed(reference, prediction)
-    touching = ndimage.generate_binary_structure(3, NEIGHBOURS[connectivity])
+    touching = scipy.ndimage.generate_binary_structure(3, NEIGHBOURS[connectivity])
     sides = []
     for mask, other in ((reference, prediction), (prediction, reference)):
-        labelled, count = ndimage.label(mask, touching)
+        labelled, count = scipy.ndimage.label(mask, touching)
         sizes = np.bincount(labelled.ravel(), minlength=count + 1)
         hit = np.zeros(len(sizes), bool)
         hit[labelled[other]] = True

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from umdlib.errors import InputError
 from umdlib.images import geometry
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TOLERANCES_MM = (1.0, 5.0)
 
@@ -361,6 +364,8 @@ def _as_bits(array: np.ndarray) -> np.ndarray:
 
 def _table(key, names, counts, distances, spacing_mm, tolerances_mm) -> pd.DataFrame:
     """One row per structure."""
+    import pandas as pd
+
     columns = metric_columns(tolerances_mm)
     rows = [
         {key: int(name), **_row(*count, distance, spacing_mm, tolerances_mm)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
+import scipy
 
 from umdlib.images import geometry
 from umdlib.images.grids import Grid
@@ -49,7 +49,7 @@ def on_grid(image: Volume, grid: Grid) -> np.ndarray:
     """
     data, affine = blocks(image, grid)
     mapping = np.linalg.inv(affine) @ grid.affine
-    inside = ndimage.affine_transform(
+    inside = scipy.ndimage.affine_transform(
         data, mapping[:3, :3], mapping[:3, 3], grid.shape, order=1, mode="nearest"
     )
     pair = channels(inside, image.unit)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import nibabel as nib
 import numpy as np
-from scipy import ndimage
+import scipy
 
-from umdlib.images import geometry
+from umdlib.images import geometry, orientation
 from umdlib.images.grids import centred_start, torchio_ras
 from umdlib.images.masks import Box as VoxelBox
 from umdlib.images.volume import LabelMap
@@ -86,12 +85,12 @@ def slice_boxes(reference: LabelMap, box: VoxelBox, structure: str, value: int) 
 
 def _parts(reference: LabelMap, box: VoxelBox, value: int) -> Iterator[tuple[int, np.ndarray]]:
     """Axial slice (feet first) and voxels (n, 3) of each part: pixels that share an edge or a corner."""
-    turn = nib.orientations.io_orientation(reference.affine)
+    turn = orientation.axes_of(reference.affine)
     axis = int(np.flatnonzero(turn[:, 0] == 2)[0])
     mask = np.moveaxis(reference.data[box] == value, axis, 0)
     start = np.array([b.start for b in box])
     for n in range(len(mask))[:: int(turn[axis, 1])]:
-        numbers, count = ndimage.label(mask[n], np.ones((3, 3)))
+        numbers, count = scipy.ndimage.label(mask[n], np.ones((3, 3)))
         for part in range(1, count + 1):
             voxels = np.insert(np.argwhere(numbers == part), axis, n, axis=1)
             yield n, voxels + start

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
-import nibabel as nib
 import numpy as np
 
 from umdlib.errors import InputError
-from umdlib.images import geometry
+from umdlib.images import geometry, orientation
 from umdlib.images.volume import LabelMap, Volume
 from umdlib.prompts.scribbles import XYZ
 
@@ -90,7 +89,7 @@ def _face_normals(affine: np.ndarray) -> tuple[XYZ, XYZ, XYZ]:
     """Unit normals of a voxel's faces, ordered and signed to come nearest to the world's axes."""
     normals = np.linalg.inv(np.asarray(affine, float)[:3, :3])
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-    turn = nib.orientations.io_orientation(affine)
+    turn = orientation.axes_of(affine)
     ordered = np.empty((3, 3))
     ordered[turn[:, 0].astype(int)] = normals * turn[:, 1:]
     # a grid along the world's axes keeps them to the bit

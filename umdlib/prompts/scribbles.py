@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import scipy
 
 from umdlib.errors import InputError
 from umdlib.images import geometry
@@ -96,7 +97,6 @@ def drawn(line: Sequence[XYZ], image: Volume, thickness: Sequence[int]) -> np.nd
     InputError
         A point outside the image.
     """
-    from scipy import ndimage
     from skimage.draw import line_nd
 
     voxels = [geometry.nearest_voxel(image.affine, xyz, image.shape) for xyz in line]
@@ -108,5 +108,5 @@ def drawn(line: Sequence[XYZ], image: Volume, thickness: Sequence[int]) -> np.nd
     low, high = np.min(voxels, axis=0), np.max(voxels, axis=0)
     pad = np.asarray(thickness)
     box = tuple(slice(max(a - p, 0), b + p + 1) for a, b, p in zip(low, high, pad, strict=True))
-    mask[box] = ndimage.binary_dilation(mask[box], np.ones(thickness, bool))
+    mask[box] = scipy.ndimage.binary_dilation(mask[box], np.ones(thickness, bool))
     return mask

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
 from umdlib.published.checks import counts_of
 from umdlib.published.outcomes import Cell, outcome, outcomes, place
@@ -74,7 +74,7 @@ def _agreements(
     places = {w: (2 * w + 1) ** len(present) - 1 for w in windows}
     near = [((apart < w + 0.5).sum() - equal) / places[w] for w in windows]
     expected = float(max(*near, 1 / max(places.values())))
-    p = float(stats.poisson.sf(equal - 1, expected))
+    p = float(scipy.stats.poisson.sf(equal - 1, expected))
     rows, seen = [], set()
     for i, own in enumerate(group):
         if i in seen:

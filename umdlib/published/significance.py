@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
 from umdlib.errors import InputError
 from umdlib.labels import SESSIONS
@@ -60,7 +60,7 @@ def paired_p(difference: float, sds: tuple[float, float], rho: float | np.ndarra
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.abs(difference) / se
     t = np.where(se > 0, t, np.where(difference != 0, np.inf, 0.0))
-    return 2 * stats.t.sf(t, n - 1)
+    return 2 * scipy.stats.t.sf(t, n - 1)
 
 
 def p_range(
@@ -118,7 +118,7 @@ def _rho_needed(difference: float, sds: tuple[float, float], n: int, alpha: floa
     a, b = sds
     if a == 0 or b == 0:
         return -1.0 if float(paired_p(difference, sds, 0.0, n)) < alpha else float("nan")
-    critical = stats.t.isf(alpha / 2, n - 1)
+    critical = scipy.stats.t.isf(alpha / 2, n - 1)
     rho = (a**2 + b**2 - (n - 1) * difference**2 / critical**2) / (2 * a * b)
     return max(float(rho), -1.0) if rho <= 1 else float("nan")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from umdlib.errors import InputError
 
@@ -48,7 +48,7 @@ def dice_at_nsd(nsd: float, tolerance_mm: float, volume_ml: float) -> float:
             f"Invalid NSD {nsd}, tolerance {tolerance_mm} mm or volume {volume_ml} ml. NSD must lie between 0 "
             "and 1, the others above 0."
         )
-    sd = tolerance_mm / stats.norm.ppf((1 + nsd) / 2)
+    sd = tolerance_mm / scipy.stats.norm.ppf((1 + nsd) / 2)
     size = sd * np.sqrt(2 / np.pi)
     radius = (3 * 1000 * volume_ml / (4 * np.pi)) ** (1 / 3)
     return float(max(0.0, 1 - size * 3 / radius / 2))

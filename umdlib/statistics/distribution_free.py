@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from umdlib.errors import InputError
 
@@ -13,7 +13,7 @@ from umdlib.errors import InputError
 @lru_cache(maxsize=4096)
 def _largest_gap(n: int, level: float) -> float:
     """One-sided Kolmogorov-Smirnov quantile: how far a sample's distribution may lie off."""
-    return float(stats.ksone.ppf(level, n))
+    return float(scipy.stats.ksone.ppf(level, n))
 
 
 def distribution_free_bounds(
@@ -108,7 +108,7 @@ def distribution_free_tail(
         upper = top - (steps * np.maximum(np.minimum(reached, 1) - middle, 0)).sum(axis=0)
         short = upper < null
         inside, outside = np.where(short, middle, inside), np.where(short, outside, middle)
-    return np.where(beyond, stats.ksone.sf(inside, np.maximum(n, 1)), 1.0)
+    return np.where(beyond, scipy.stats.ksone.sf(inside, np.maximum(n, 1)), 1.0)
 
 
 def _upper(ordered: np.ndarray, top: float, level: float) -> float:

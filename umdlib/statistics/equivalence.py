@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from scipy import optimize, stats
+import scipy
 
 from umdlib.errors import InputError
 from umdlib.statistics.bootstrap import MeanEstimate
@@ -119,14 +119,14 @@ def detectable_effect(n: int, *, alpha: float = 0.05, power: float = 0.8) -> flo
     """
     if n < 2:
         return float("nan")
-    limit = stats.t.ppf(1 - alpha / 2, n - 1)
+    limit = scipy.stats.t.ppf(1 - alpha / 2, n - 1)
 
     def shortfall(effect: float) -> float:
         shift = effect * np.sqrt(n)
-        other_side = np.nan_to_num(stats.nct.cdf(-limit, n - 1, shift))  # NaN where below 1e-300
-        return float(stats.nct.sf(limit, n - 1, shift) + other_side - power)
+        other_side = np.nan_to_num(scipy.stats.nct.cdf(-limit, n - 1, shift))  # NaN where below 1e-300
+        return float(scipy.stats.nct.sf(limit, n - 1, shift) + other_side - power)
 
     top = 0.01
     while shortfall(top) < 0:
         top *= 2
-    return float(optimize.brentq(shortfall, top / 4, top, xtol=1e-10))
+    return float(scipy.optimize.brentq(shortfall, top / 4, top, xtol=1e-10))

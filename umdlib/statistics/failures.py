@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pandas as pd
-from scipy import stats
+import scipy
 
 from umdlib.labels import MODALITIES
 from umdlib.scores.empty_rules import check_scores
@@ -63,7 +63,7 @@ def mcnemar(structural_only: int, pet_only: int) -> float:
     discordant = int(structural_only + pet_only)
     if discordant == 0:
         return 1.0
-    return float(stats.binomtest(int(pet_only), discordant, 0.5).pvalue)
+    return float(scipy.stats.binomtest(int(pet_only), discordant, 0.5).pvalue)
 
 
 def rate_interval(failed: int, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
@@ -87,7 +87,7 @@ def rate_interval(failed: int, n: int, *, confidence: float = 0.95) -> tuple[flo
     """
     if n == 0:
         return float("nan"), float("nan")
-    found = stats.binomtest(int(failed), int(n)).proportion_ci(confidence, method="exact")
+    found = scipy.stats.binomtest(int(failed), int(n)).proportion_ci(confidence, method="exact")
     return float(found.low), float(found.high)
 
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import statsmodels.api as sm
-from scipy import stats
+import scipy
 
 from umdlib.errors import InputError, unknown_name
 from umdlib.statistics import bootstrap
@@ -150,7 +149,7 @@ def _failure_part(rows: pd.DataFrame, n_resamples: int, seed: int) -> pd.DataFra
     fit = None
     if rates.between(0, 1, inclusive="neither").all() and used["subject"].nunique() >= CLUSTERS:
         design = pd.get_dummies(used["structure"], dtype=float).assign(pet=used["pet"])
-        fit = _gee(used["y"], design.to_numpy(), used["subject"], sm.families.Binomial())
+        fit = _gee(used["y"], design.to_numpy(), used["subject"], "Binomial")
     if fit is not None and abs(fit.beta[-1]) < 15:
         contrast = np.zeros(len(fit.beta))
         contrast[-1] = 1
@@ -206,7 +205,7 @@ def _score_part(rows: pd.DataFrame, metric: str, method: str, n_resamples: int, 
     design = np.hstack([base, base * long["pet"].to_numpy()[:, None]])
     fit = _mixed(long, design) if method == "mixed" else None
     note = "mixed model refused" if method == "mixed" and fit is None else ""
-    fit = fit or _gee(long["y"], design, long["subject"], sm.families.Gaussian())
+    fit = fit or _gee(long["y"], design, long["subject"], "Gaussian")
     fit = fit or _bootstrap_fit(long, names, n_resamples, seed)
     effects = np.hstack([np.zeros((len(names), len(names))), np.eye(len(names))])
     overall = _effect(fit, effects.mean(axis=0)) | {"structure": "all"}
@@ -249,7 +248,7 @@ def _effect(fit: _Fit, contrast: np.ndarray) -> dict[str, object]:
     """Estimate, 95 % interval and p-value of a contrast, by t with subjects - 1 degrees."""
     estimate = float(contrast @ fit.beta)
     error = float(np.sqrt(contrast @ fit.covariance @ contrast))
-    spread = stats.t(fit.clusters - 1)
+    spread = scipy.stats.t(fit.clusters - 1)
     half = spread.ppf(0.975) * error
     p_value = float(2 * spread.sf(abs(estimate) / error)) if error > 0 else np.nan
     return {
@@ -277,11 +276,13 @@ def _same_effect(fit: _Fit, effects: np.ndarray) -> float:
     if np.linalg.matrix_rank(covariance) < q:
         return float("nan")
     statistic = float(difference @ np.linalg.solve(covariance, difference))
-    return float(stats.f.sf(statistic * (n - q) / (q * (n - 1)), q, n - q))
+    return float(scipy.stats.f.sf(statistic * (n - q) / (q * (n - 1)), q, n - q))
 
 
-def _gee(y: pd.Series, design: np.ndarray, subject: pd.Series, family: object) -> _Fit | None:
+def _gee(y: pd.Series, design: np.ndarray, subject: pd.Series, family: str) -> _Fit | None:
     """GEE with exchangeable correlation and a sandwich variance; None where it does not fit."""
+    import statsmodels.api as sm
+
     clusters = subject.nunique()
     small = clusters < _SMALL
     with warnings.catch_warnings(record=True) as caught:
@@ -291,7 +292,7 @@ def _gee(y: pd.Series, design: np.ndarray, subject: pd.Series, family: object) -
                 y.to_numpy(),
                 design,
                 groups=subject.to_numpy(),
-                family=family,
+                family=getattr(sm.families, family)(),
                 cov_struct=sm.cov_struct.Exchangeable(),
             )
             result = model.fit(cov_type="bias_reduced" if small else "robust")
@@ -311,6 +312,8 @@ def _mixed(long: pd.DataFrame, design: np.ndarray) -> _Fit | None:
 
     Without the random modality effect, 13 structures of a subject would count as 13 replications.
     """
+    import statsmodels.api as sm
+
     y, random = long["y"].to_numpy(), np.column_stack([np.ones(len(long)), long["pet"]])
     rough = np.linalg.lstsq(design, y, rcond=None)[0]
     # In units of the residual spread: the optimiser and its checks know nothing of the scale, and

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 from scipy.special import expit, ndtr
 
 from umdlib.errors import InputError, unknown_name
@@ -121,13 +121,13 @@ def type_one_error(
     means, pooled = x.mean(axis=2), x.reshape(n_cohorts, -1)
     flips, _ = sign_flip_p(means.T, n_resamples=n_resamples, rng=rng)
     counts = resample_counts(n_subjects, n_resamples, rng)
-    each = np.sort(stats.ttest_1samp(x, 0, axis=1).pvalue, axis=1)
+    each = np.sort(scipy.stats.ttest_1samp(x, 0, axis=1).pvalue, axis=1)
     p_values = {
         "interval inverted, subjects": estimate_means(means.T, counts).p_value(),
         "sign-flip, subjects": flips,
-        "Wilcoxon, subjects": stats.wilcoxon(means, axis=1, method="exact").pvalue,
-        "t test, structures pooled": stats.ttest_1samp(pooled, 0, axis=1).pvalue,
-        "Wilcoxon, structures pooled": stats.wilcoxon(pooled, axis=1, method="asymptotic").pvalue,
+        "Wilcoxon, subjects": scipy.stats.wilcoxon(means, axis=1, method="exact").pvalue,
+        "t test, structures pooled": scipy.stats.ttest_1samp(pooled, 0, axis=1).pvalue,
+        "Wilcoxon, structures pooled": scipy.stats.wilcoxon(pooled, axis=1, method="asymptotic").pvalue,
         "any structure, uncorrected": each[:, 0],
         "any structure, Holm": each[:, 0] * n_structures,  # Holm's first step decides "any"
     }
@@ -171,7 +171,7 @@ def false_alarms(
                 counts = resample_counts(n, n_resamples, rng)
                 hits["mean"].append(estimate_means(values, counts, bounds=bounds).p_value() < 0.05)
                 hits["permutation"].append(sign_flip_p(values, n_resamples=n_resamples, rng=rng)[0] < 0.05)
-                hits["student"].append(stats.ttest_1samp(values, 0).pvalue < 0.05)
+                hits["student"].append(scipy.stats.ttest_1samp(values, 0).pvalue < 0.05)
             rates = _rates({name: np.concatenate(h) for name, h in hits.items()}, "test")
             tables.append(rates.assign(shape=shape, n_subjects=n))
     columns = ["shape", "n_subjects", "test", "rate", "error", "n_cohorts"]
@@ -228,7 +228,7 @@ def equivalence_rates(
                 inside = equivalence_p(estimate, margin)
                 unseen = unseen_p(estimate.mean, estimate.n, margin, np.array(level), level + estimate.mean)
                 t = (margin - np.abs(estimate.mean)) / estimate.error
-                hits["student"].append(stats.t.sf(t, n - 1) < 0.05)
+                hits["student"].append(scipy.stats.t.sf(t, n - 1) < 0.05)
                 hits["interval"].append(inside < 0.05)
                 hits["reported"].append((inside < 0.05) & (unseen < 0.05))
             rates = _rates({name: np.concatenate(h) for name, h in hits.items()}, "rule")
@@ -302,7 +302,7 @@ def truth(shape: str) -> tuple[float, float]:
     if shape == "structures":
         return -(0.1 * 0.75 + 0.25 * 0.9**2 / 2), np.nan
     if shape == "skewed":
-        return -0.8 / 6.8, -float(stats.beta.median(0.8, 6))
+        return -0.8 / 6.8, -float(scipy.stats.beta.median(0.8, 6))
     if shape == "long tail":
         return -0.15 * (1 - np.exp(-1 / 0.15)), -0.15 * float(np.log(2))
     if shape == "log-normal":
@@ -313,7 +313,7 @@ def truth(shape: str) -> tuple[float, float]:
         return -0.1, np.nan
     # The lower hump holds less than half; the median is a quantile of the upper one.
     share, loss, spread = _LOST[shape]
-    return -loss * share, float(spread * stats.norm.ppf((0.5 - share) / (1 - share)))
+    return -loss * share, float(spread * scipy.stats.norm.ppf((0.5 - share) / (1 - share)))
 
 
 def _logit_normal_mean(centre: float, variance: float) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
 from umdlib.errors import InputError
 from umdlib.statistics.equivalence import detectable_effect
@@ -28,7 +28,7 @@ def subjects_for_difference(sd: float, size: float, *, alpha: float = 0.05, powe
     52
     """
     _check(sd, size, alpha, power)
-    z = stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power)
+    z = scipy.stats.norm.ppf(1 - alpha / 2) + scipy.stats.norm.ppf(power)
     n = max(2, int((z * sd / size) ** 2) - 2)
     while detectable_effect(n, alpha=alpha, power=power) * sd > size:
         n += 1
@@ -65,9 +65,9 @@ def subjects_for_equivalence(sd: float, margin: float, *, alpha: float = 0.05, p
 
 def _equivalence_power(n: int, sd: float, margin: float, alpha: float) -> float:
     """Chance that both one-sided tests reject at a difference of zero."""
-    limit = stats.t.ppf(1 - alpha, n - 1)
+    limit = scipy.stats.t.ppf(1 - alpha, n - 1)
     shift = margin * np.sqrt(n) / sd
-    return max(0.0, 2 * float(stats.nct.sf(limit, n - 1, shift)) - 1)
+    return max(0.0, 2 * float(scipy.stats.nct.sf(limit, n - 1, shift)) - 1)
 
 
 def subjects_for_unseen(margin: float, level: float, *, alpha: float = 0.05) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
 from umdlib.labels import MODALITIES, session
 from umdlib.scores.empty_rules import check_scores, higher_is_better, with_empty_rule
@@ -145,13 +145,13 @@ def _bootstrap_ranks(subjects: pd.DataFrame, larger: bool, n_resamples: int, see
     """Observed and resampled ranks of the columns of a subject × segmenter table."""
     sign = -1.0 if larger else 1.0
     score = subjects.mean()
-    rank = stats.rankdata(sign * score.round(9))
+    rank = scipy.stats.rankdata(sign * score.round(9))
     counts = bootstrap.resample_counts(len(subjects), n_resamples, np.random.default_rng(seed))
     means = bootstrap.resampled_means(subjects.to_numpy(), counts)
     means = means[np.isfinite(means).all(axis=1)]
-    ranks = stats.rankdata(sign * means.round(9), axis=1)
+    ranks = scipy.stats.rankdata(sign * means.round(9), axis=1)
     places = np.arange(1, len(score) + 1)
-    best_place = stats.rankdata(sign * means.round(9), axis=1, method="min")
+    best_place = scipy.stats.rankdata(sign * means.round(9), axis=1, method="min")
     shares = [(best_place[:, [j]] == places).mean(axis=0) for j in range(len(score))]
     return pd.DataFrame(
         {
@@ -233,7 +233,7 @@ def _against_first(part: pd.DataFrame) -> pd.DataFrame:
         rank = group["rank"].reindex(first.index).dropna()
         known = first[rank.index]
         enough = len(rank) > 1 and len(rank.unique()) > 1 and len(known.unique()) > 1
-        tau = float(stats.kendalltau(known, rank).statistic) if enough else float("nan")
+        tau = float(scipy.stats.kendalltau(known, rank).statistic) if enough else float("nan")
         winners = set(rank.index[rank.eq(rank.min())])
         changes = not winners & set(known.index[known.eq(known.min())]) if len(rank) else False
         done.append(group.reset_index().assign(tau=tau, winner_changes=changes))

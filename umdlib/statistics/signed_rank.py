@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from scipy import stats
+import scipy
 
 DECIMALS = 9  # differences equal to this many decimals are tied
 EXACT_UP_TO = 50  # as in R and SciPy
@@ -71,7 +71,7 @@ def wilcoxon(differences: np.ndarray) -> tuple[float, str]:
 
 def _exact_p(kept: np.ndarray) -> float:
     """Share of the sign patterns of the ranks with a sum as far from the middle as the observed."""
-    doubled = np.round(2 * stats.rankdata(np.abs(kept))).astype(int)  # midranks are halves
+    doubled = np.round(2 * scipy.stats.rankdata(np.abs(kept))).astype(int)  # midranks are halves
     total = int(doubled.sum())
     ways = np.zeros(total + 1)
     ways[0] = 1.0
@@ -106,17 +106,17 @@ def sign_test(differences: np.ndarray) -> float:
     if kept.size == 0:
         return float("nan")
     fewest = min((kept <= 0).sum(), (kept >= 0).sum())
-    return float(min(1.0, 2 * stats.binom.cdf(fewest, kept.size, 0.5)))
+    return float(min(1.0, 2 * scipy.stats.binom.cdf(fewest, kept.size, 0.5)))
 
 
 def _normal_p(kept: np.ndarray) -> float:
     """Normal approximation with tie and continuity correction, of non-zero differences."""
-    n, ranks = kept.size, stats.rankdata(np.abs(kept))
+    n, ranks = kept.size, scipy.stats.rankdata(np.abs(kept))
     above = ranks[kept > 0].sum() - n * (n + 1) / 4
     _, ties = np.unique(ranks, return_counts=True)
     variance = n * (n + 1) * (2 * n + 1) / 24 - (ties**3 - ties).sum() / 48
     z = (above - np.sign(above) * 0.5) / np.sqrt(variance)
-    return float(min(1.0, 2 * stats.norm.sf(abs(z))))
+    return float(min(1.0, 2 * scipy.stats.norm.sf(abs(z))))
 
 
 def rank_biserial(differences: np.ndarray) -> float:
@@ -142,7 +142,7 @@ def rank_biserial(differences: np.ndarray) -> float:
     kept = kept[kept != 0]
     if kept.size == 0:
         return 0.0
-    ranks = stats.rankdata(np.abs(kept))
+    ranks = scipy.stats.rankdata(np.abs(kept))
     return float((ranks * np.sign(kept)).sum() / ranks.sum())
 
 
@@ -198,7 +198,7 @@ def _walsh_cut(n: int, tail: float) -> int:
         quantile = _signed_rank_quantile(n, tail)
         return max(quantile, 1) if 2.0**-n <= tail else 0
     mean, variance = n * (n + 1) / 4, n * (n + 1) * (2 * n + 1) / 24
-    return int(np.floor(mean + stats.norm.ppf(tail) * np.sqrt(variance) + 0.5))
+    return int(np.floor(mean + scipy.stats.norm.ppf(tail) * np.sqrt(variance) + 0.5))
 
 
 def median_interval(differences: np.ndarray, *, confidence: float = 0.95) -> tuple[float, float, float]:
@@ -220,8 +220,8 @@ def median_interval(differences: np.ndarray, *, confidence: float = 0.95) -> tup
     kept = np.sort(rounded(differences))
     if kept.size == 0:
         return float("nan"), float("nan"), float("nan")
-    cut = int(stats.binom.ppf((1 - confidence) / 2, kept.size, 0.5))
-    if stats.binom.cdf(cut, kept.size, 0.5) <= (1 - confidence) / 2:
+    cut = int(scipy.stats.binom.ppf((1 - confidence) / 2, kept.size, 0.5))
+    if scipy.stats.binom.cdf(cut, kept.size, 0.5) <= (1 - confidence) / 2:
         cut += 1
     if cut < 1:
         return float(np.median(kept)), float("nan"), float("nan")

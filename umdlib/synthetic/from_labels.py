@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from scipy import ndimage
+import scipy
 
 from umdlib.errors import InputError, unknown_name
 from umdlib.images.geometry import is_orthogonal
@@ -190,7 +190,7 @@ def canonical(label_map: LabelMap) -> tuple[np.ndarray, np.ndarray]:
 
 def _crop_to_labels(data: np.ndarray, affine: np.ndarray):
     """The map without the empty margins to the sides; its height is kept."""
-    box = list(ndimage.find_objects((data > 0).astype(np.uint8))[0])
+    box = list(scipy.ndimage.find_objects((data > 0).astype(np.uint8))[0])
     box[2] = slice(0, data.shape[2])
     affine = affine.copy()
     affine[:3, 3] += np.array([b.start for b in box]) * np.diag(affine)[:3]
@@ -213,7 +213,7 @@ def _to_cubes(data: np.ndarray, affine: np.ndarray, spacing_mm: float):
     shape = np.floor(size / spacing_mm).astype(int) + 1
     grid = np.diag([spacing_mm] * 3 + [1.0])
     grid[:3, 3] = affine[:3, 3] - pad
-    out = ndimage.affine_transform(
+    out = scipy.ndimage.affine_transform(
         data, spacing_mm / step, (grid[:3, 3] - affine[:3, 3]) / step, tuple(shape), order=0
     )
     return out, grid
@@ -311,19 +311,19 @@ def _hull_field(organs: np.ndarray, spacing_mm: float) -> np.ndarray:
         if small[:, :, k].sum() > 2:
             hull[:, :, k] = convex_hull_image(small[:, :, k])
     step = coarse * spacing_mm
-    hull = ndimage.gaussian_filter1d(hull, 12 / step, axis=2, mode="nearest") > 0.35
-    field = ndimage.distance_transform_edt(~hull, sampling=step)
-    field = (field - ndimage.distance_transform_edt(hull, sampling=step)).astype(np.float32)
-    return ndimage.affine_transform(field, [1 / coarse] * 3, 0, organs.shape, order=1, mode="nearest")
+    hull = scipy.ndimage.gaussian_filter1d(hull, 12 / step, axis=2, mode="nearest") > 0.35
+    field = scipy.ndimage.distance_transform_edt(~hull, sampling=step)
+    field = (field - scipy.ndimage.distance_transform_edt(hull, sampling=step)).astype(np.float32)
+    return scipy.ndimage.affine_transform(field, [1 / coarse] * 3, 0, organs.shape, order=1, mode="nearest")
 
 
 def _depth_in(mask: np.ndarray, spacing_mm: float):
     """Box of a mask and the depth (mm) below its surface in that box; None where it is empty."""
-    boxes = ndimage.find_objects(mask.astype(np.uint8))
+    boxes = scipy.ndimage.find_objects(mask.astype(np.uint8))
     if not boxes or boxes[0] is None:
         return None
     box = tuple(slice(max(b.start - 1, 0), b.stop + 1) for b in boxes[0])
-    return box, ndimage.distance_transform_edt(mask[box], sampling=spacing_mm)
+    return box, scipy.ndimage.distance_transform_edt(mask[box], sampling=spacing_mm)
 
 
 def _layer_brain(tissue, organs, spacing_mm, rng) -> None:
@@ -336,7 +336,7 @@ def _layer_brain(tissue, organs, spacing_mm, rng) -> None:
     fold = np.abs(texture(rng, depth.shape, 14 / spacing_mm)) < 0.45
     tissue[box][(depth > 0) & ((depth < 3.5) | (fold & (depth < 22)))] = CODES["grey_matter"]
     grown = tuple(slice(max(b.start - 8, 0), b.stop + 8) for b in box)
-    away = ndimage.distance_transform_edt(~mask[grown], sampling=spacing_mm)
+    away = scipy.ndimage.distance_transform_edt(~mask[grown], sampling=spacing_mm)
     tissue[grown][(away > 0) & (away < 6) & (organs[grown] == 0)] = CODES["cortical_bone"]
 
 
@@ -397,4 +397,4 @@ def _bladder_around(organs: np.ndarray, spacing_mm: float, *, reach_mm: float = 
         return None
     more = int(reach_mm / spacing_mm)
     box = tuple(slice(max(b.start - more, 0), b.stop + more) for b in found[0])
-    return box, ndimage.distance_transform_edt(~mask[box], sampling=spacing_mm), 0.0
+    return box, scipy.ndimage.distance_transform_edt(~mask[box], sampling=spacing_mm), 0.0

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
-from scipy import ndimage, optimize, special
+import scipy
 
 from umdlib.cohort.manifest import Case, Cohort
 from umdlib.images.orientation import canonical
@@ -66,7 +66,7 @@ def interior(mask: np.ndarray) -> np.ndarray:
     for layers in (_SKIN_VOXELS, 1):
         inner = np.pad(mask, layers).astype(np.uint8)
         for axis in range(3):
-            inner = ndimage.minimum_filter1d(inner, 2 * layers + 1, axis=axis)
+            inner = scipy.ndimage.minimum_filter1d(inner, 2 * layers + 1, axis=axis)
         inner = inner[(slice(layers, -layers),) * 3] > 0
         if inner.sum() >= 20:
             return inner
@@ -75,7 +75,7 @@ def interior(mask: np.ndarray) -> np.ndarray:
 
 def boxed(labels: LabelMap, value: int) -> tuple[slice, ...] | None:
     """Index box of a structure; None where it is absent."""
-    boxes = ndimage.find_objects(labels.data, max_label=value)
+    boxes = scipy.ndimage.find_objects(labels.data, max_label=value)
     return boxes[value - 1]
 
 
@@ -92,7 +92,7 @@ def organ_table(cases: Iterable[Case]) -> pd.DataFrame:
     for case in cases:
         image, labels = case.read()
         voxel_ml = float(np.prod(labels.spacing_mm)) / 1000
-        boxes = ndimage.find_objects(labels.data, max_label=max(s.value for s in case.structures))
+        boxes = scipy.ndimage.find_objects(labels.data, max_label=max(s.value for s in case.structures))
         for structure in case.structures:
             row = {
                 "subject": case.subject,
@@ -184,7 +184,7 @@ def edge_fwhm(image: Volume, mask: np.ndarray, *, reach_mm: float = 10.0, n_rays
         Full width at half maximum; NaN if the structure is absent, or not at least three times
         hotter than what surrounds it.
     """
-    box = ndimage.find_objects(mask.astype(np.uint8))
+    box = scipy.ndimage.find_objects(mask.astype(np.uint8))
     if not box:
         return float("nan")
     step = np.array(image.spacing_mm)
@@ -194,23 +194,25 @@ def edge_fwhm(image: Volume, mask: np.ndarray, *, reach_mm: float = 10.0, n_rays
     high, low = np.percentile(data[mask], 80), np.percentile(data[~mask], 40)
     if high < 3 * max(low, 1e-6):
         return float("nan")
-    middle = np.array(ndimage.center_of_mass(np.where(mask, np.maximum(data - low, 0), 0))) * step
+    middle = np.array(scipy.ndimage.center_of_mass(np.where(mask, np.maximum(data - low, 0), 0))) * step
     surface = _surface_points(data, step, middle, _spread_directions(n_rays), (high + low) / 2)
     if len(surface) < n_rays // 4:
         return float("nan")
-    slope = [ndimage.gaussian_filter(data, 1.0, order=[int(i == n) for i in range(3)]) for n in range(3)]
+    slope = [
+        scipy.ndimage.gaussian_filter(data, 1.0, order=[int(i == n) for i in range(3)]) for n in range(3)
+    ]
     normal = -np.stack([at(g, surface, step) / d for g, d in zip(slope, step, strict=True)], axis=1)
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
     x = np.arange(-reach_mm, reach_mm + 0.1, 0.5)
     lines = at(data, surface[:, None] + x[:, None] * normal[:, None], step)
     start = (high, low, 0.0, 3.0)
-    fitted, _ = optimize.curve_fit(_edge_profile, x, np.median(lines, axis=0), start, maxfev=4000)
+    fitted, _ = scipy.optimize.curve_fit(_edge_profile, x, np.median(lines, axis=0), start, maxfev=4000)
     return float(abs(fitted[3]) * FWHM_PER_SD)
 
 
 def _edge_profile(x, top, bottom, middle, sd):
     """A step from `top` to `bottom` blurred by a Gaussian."""
-    return bottom + (top - bottom) * special.erfc((x - middle) / (np.sqrt(2) * sd)) / 2
+    return bottom + (top - bottom) * scipy.special.erfc((x - middle) / (np.sqrt(2) * sd)) / 2
 
 
 def _spread_directions(n: int) -> np.ndarray:
@@ -224,7 +226,7 @@ def _spread_directions(n: int) -> np.ndarray:
 def at(data: np.ndarray, points_mm: np.ndarray, step: np.ndarray) -> np.ndarray:
     """Cubic interpolation at points (..., 3) in mm from the first voxel."""
     index = np.moveaxis(points_mm / step, -1, 0)
-    return ndimage.map_coordinates(data, index, order=3, mode="nearest")
+    return scipy.ndimage.map_coordinates(data, index, order=3, mode="nearest")
 
 
 def _surface_points(data, step, middle, directions, level: float, *, far_mm: float = 90.0) -> np.ndarray:

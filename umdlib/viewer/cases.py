@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import ndimage
+import scipy
 
 from umdlib import labels
 from umdlib.cohort.manifest import Case, Cohort
@@ -122,7 +122,7 @@ def intensity_table(cases: Sequence[Case]) -> pd.DataFrame:
         image, reference = case.read()
         values = [s.value for s in case.structures]
         count = np.array([(reference.data == v).sum() for v in values])
-        total = ndimage.sum_labels(image.data, reference.data, values)
+        total = scipy.ndimage.sum_labels(image.data, reference.data, values)
         ml = float(np.prod(image.spacing_mm)) / 1000
         present = count > 0
         columns[f"{case.modality} (ml)"] = np.where(present, count * ml, np.nan)

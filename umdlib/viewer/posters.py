@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from PIL import Image, ImageDraw, ImageFont
-from scipy import ndimage
 
 from umdlib.images import geometry
 from umdlib.prompts.prompt import Click
@@ -156,7 +156,7 @@ def _sampled(data: np.ndarray, affine: np.ndarray, points: np.ndarray, *, order:
     """Values of a volume at world points; `outside` where it does not reach."""
     ijk = geometry.to_voxel(affine, points.reshape(-1, 3)).T
     inside = np.all((ijk >= -0.5) & (ijk <= np.array(data.shape)[:, None] - 0.5), axis=0)
-    found = ndimage.map_coordinates(data, ijk, order=order, mode="nearest", prefilter=False)
+    found = scipy.ndimage.map_coordinates(data, ijk, order=order, mode="nearest", prefilter=False)
     return np.where(inside, found, outside).reshape(points.shape[:-1])
 
 

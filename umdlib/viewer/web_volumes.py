@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
-from scipy import ndimage
+import scipy
 
 from umdlib.errors import InputError
 from umdlib.files import replaced
@@ -149,12 +148,12 @@ def without_air(data: np.ndarray, affine: np.ndarray, unit: str) -> np.ndarray:
     if unit == "SUV":
         return data
     along = int(np.abs(np.asarray(affine)[2, :3]).argmax())
-    structure = ndimage.generate_binary_structure(3, 1)
+    structure = scipy.ndimage.generate_binary_structure(3, 1)
     cut = [slice(None)] * 3
     for end in (0, 2):  # holes are filled slice by slice: the lungs are inside, the room is not
         cut[along] = slice(end, end + 1)
         structure[tuple(cut)] = False
-    body = ndimage.binary_fill_holes(data > _body_level(data, unit), structure)
+    body = scipy.ndimage.binary_fill_holes(data > _body_level(data, unit), structure)
     return np.where(body, data, np.float32(_RANGES.get(unit, (0.0,))[0]))
 
 
@@ -212,6 +211,8 @@ def nifti_bytes(data: np.ndarray, affine: np.ndarray, span: tuple[float, float])
     span
         Intensities of bytes 0 and 255.
     """
+    import nibabel as nib
+
     low, high = span
     slope = (high - low) / 255
     header = nib.Nifti1Header()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
+import scipy
 
 from umdlib.images import orientation
 from umdlib.images.volume import Volume
@@ -84,9 +84,9 @@ def _boxes_of(mask: np.ndarray, *, least: int = 10) -> Iterator[tuple[int, Box2D
     `mask` is (Z, Y, X); components touch by an edge or a corner.
     """
     for z in np.flatnonzero(mask.any(axis=(1, 2))):
-        labels, _ = ndimage.label(mask[z], structure=np.ones((3, 3)))
+        labels, _ = scipy.ndimage.label(mask[z], structure=np.ones((3, 3)))
         sizes = np.bincount(labels.ravel())
-        for value, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1):
+        for value, (rows, columns) in enumerate(scipy.ndimage.find_objects(labels), start=1):
             if sizes[value] >= least:
                 yield int(z), (columns.start, rows.start, columns.stop - 1, rows.stop - 1)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
+import scipy
 
 from umdlib.errors import InputError
 from umdlib.images import geometry
@@ -62,7 +62,7 @@ def restored(logits: np.ndarray, low: np.ndarray, grid: Grid, image: Volume) -> 
         return out
     mapping = np.linalg.inv(grid.affine) @ image.affine
     offset = geometry.to_voxel(grid.affine, geometry.to_world(image.affine, first)) - low
-    part = ndimage.affine_transform(
+    part = scipy.ndimage.affine_transform(
         logits, mapping[:3, :3], offset, tuple(last - first), order=1, mode="nearest"
     )
     out[tuple(slice(a, b) for a, b in zip(first, last, strict=True))] = part > 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
+import scipy
 
 from umdlib.images.masks import depth_mm
 from umdlib.images.volume import Volume
@@ -39,7 +39,7 @@ def grow(crop: Crop, click: Click, allowed: np.ndarray, unit: str, settings: dic
         if not grown.any():
             break
         region = grown
-    return ndimage.binary_fill_holes(region) & allowed
+    return scipy.ndimage.binary_fill_holes(region) & allowed
 
 
 def core(inside: np.ndarray, crop: Crop, click: Click, bridge_mm: float) -> np.ndarray:
@@ -50,7 +50,7 @@ def core(inside: np.ndarray, crop: Crop, click: Click, bridge_mm: float) -> np.n
     """
     start, depth = _deepest_near(inside, crop, click, 6.0)
     radius = min(bridge_mm, 0.8 * depth)
-    labels, _ = ndimage.label(eroded(inside, crop.spacing_mm, radius))
+    labels, _ = scipy.ndimage.label(eroded(inside, crop.spacing_mm, radius))
     if not labels[start]:
         return np.zeros_like(inside)
     return ~eroded(labels != labels[start], crop.spacing_mm, radius)
@@ -160,7 +160,7 @@ def smoothed(image: Volume, click: Click, settings: dict) -> Crop:
     """The cube around a click, smoothed by a Gaussian."""
     crop = crop_around(image, click.xyz_mm, reach_mm=settings["reach_mm"], block_mm=settings["block_mm"])
     sigma = [settings["smooth_mm"] / s for s in crop.spacing_mm]
-    return crop.with_data(ndimage.gaussian_filter(crop.data, sigma, truncate=3))
+    return crop.with_data(scipy.ndimage.gaussian_filter(crop.data, sigma, truncate=3))
 
 
 def _band(values: np.ndarray, unit: str, spreads: float) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
+import scipy
 
 from umdlib.images.volume import Volume
 from umdlib.prompts.prompt import Click, Prompt
@@ -48,7 +48,7 @@ def region(image: Volume, prompt: Prompt, settings: dict = SETTINGS) -> np.ndarr
         low, high = limits(crop, click, image.unit, settings)
         inside = (crop.data >= low) & (crop.data <= high)
         inside &= crop.own_side(click, prompt.clicks)
-        labels, _ = ndimage.label(inside)
+        labels, _ = scipy.ndimage.label(inside)
         value = labels[crop.index(click)]
         if value:
             mask |= crop.restore(labels == value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
+import scipy
 
 from umdlib.synthetic.anatomy import kernel
 
@@ -63,7 +63,9 @@ class SplineField:
         """Values (N,) at points (N, 3) in mm."""
         index = (np.asarray(points, float) - self.low) / self.knots_mm
         index = np.clip(index, 1, np.array(self.coefficients.shape) - 2)
-        return ndimage.map_coordinates(self.coefficients, index.T, order=3, prefilter=False, mode="nearest")
+        return scipy.ndimage.map_coordinates(
+            self.coefficients, index.T, order=3, prefilter=False, mode="nearest"
+        )
 
     def _basis(self, at: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
         """First coefficient (K,) and weights (K, 4) of the cubic B-spline along one axis."""

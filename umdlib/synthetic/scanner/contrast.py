@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
+import scipy
 
 from umdlib.synthetic.anatomy.person import Person
 from umdlib.synthetic.anatomy.tissue import CODES
@@ -37,7 +37,7 @@ def texture(rng: np.random.Generator, shape, size: float) -> np.ndarray:
     """A smooth random field (mean 0, sd 1) float32 with features of about `size` voxels."""
     factor = max(int(size / 2), 1)
     small = rng.standard_normal([n // factor + 4 for n in shape], dtype=np.float32)
-    small = ndimage.gaussian_filter(small, 0.8)
+    small = scipy.ndimage.gaussian_filter(small, 0.8)
     small /= small.std()
     if factor == 1:
         return small[: shape[0], : shape[1], : shape[2]]

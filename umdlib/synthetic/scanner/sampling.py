@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
+import scipy
 
 from umdlib.labels import ORGANS
 from umdlib.synthetic.anatomy.tissue import label_of_code
@@ -71,7 +71,9 @@ def blur(values: np.ndarray, spacing_mm, fwhm_mm, *, mode: str = "nearest") -> n
     sd = np.broadcast_to(np.asarray(fwhm_mm, float) / FWHM_PER_SD, 3) / np.asarray(spacing_mm)
     for axis in range(3):
         if sd[axis] > 0:
-            values = ndimage.gaussian_filter1d(values, sd[axis], axis=axis, mode=mode, truncate=_TRUNCATE)
+            values = scipy.ndimage.gaussian_filter1d(
+                values, sd[axis], axis=axis, mode=mode, truncate=_TRUNCATE
+            )
     return values
 
 
@@ -91,7 +93,7 @@ def _kernel_norm(sd_voxels: float) -> float:
         return 1.0
     impulse = np.zeros(2 * int(_TRUNCATE * sd_voxels + 1.5) + 1)
     impulse[len(impulse) // 2] = 1
-    k = ndimage.gaussian_filter1d(impulse, sd_voxels, truncate=_TRUNCATE, mode="constant")
+    k = scipy.ndimage.gaussian_filter1d(impulse, sd_voxels, truncate=_TRUNCATE, mode="constant")
     return float(np.sqrt((k**2).sum()))
 
 
@@ -113,7 +115,7 @@ def sample(values: np.ndarray, affine: np.ndarray, grid: Grid, *, shift_mm=None,
     if shift_mm is None:
         scale = grid.spacing_mm / step
         offset = (grid.affine[:3, 3] - low) / step
-        return ndimage.affine_transform(
+        return scipy.ndimage.affine_transform(
             values, scale, offset, grid.shape, order=1, cval=fill, output=np.float32
         )
     axes = grid.axes_mm()
@@ -122,7 +124,7 @@ def sample(values: np.ndarray, affine: np.ndarray, grid: Grid, *, shift_mm=None,
         shape = [1, 1, 1]
         shape[i] = -1
         index[i] = (axes[i].reshape(shape) - shift_mm[i] - low[i]) / step[i]
-    return ndimage.map_coordinates(values, index, order=1, cval=fill, output=np.float32)
+    return scipy.ndimage.map_coordinates(values, index, order=1, cval=fill, output=np.float32)
 
 
 def sample_labels(tissue: np.ndarray, affine: np.ndarray, grid: Grid) -> np.ndarray:
@@ -134,7 +136,7 @@ def sample_labels(tissue: np.ndarray, affine: np.ndarray, grid: Grid) -> np.ndar
     out = np.zeros(grid.shape, np.uint8)
     best = np.full(grid.shape, 0.5, np.float32)
     ratio = grid.spacing_mm / np.diag(affine)[:3]
-    boxes = ndimage.find_objects(labels, max_label=max(s.value for s in ORGANS))
+    boxes = scipy.ndimage.find_objects(labels, max_label=max(s.value for s in ORGANS))
     for structure in ORGANS:
         box = boxes[structure.value - 1]
         if box is None:
@@ -143,7 +145,7 @@ def sample_labels(tissue: np.ndarray, affine: np.ndarray, grid: Grid) -> np.ndar
         part = (labels[box] == structure.value).astype(np.float32)
         for axis in range(3):
             # as wide as a box of the voxel's size; a box filter of even width would shift
-            part = ndimage.gaussian_filter1d(part, 0.29 * ratio[axis], axis=axis, mode="nearest")
+            part = scipy.ndimage.gaussian_filter1d(part, 0.29 * ratio[axis], axis=axis, mode="nearest")
         start = affine[:3, 3] + np.array([b.start for b in box]) * np.diag(affine)[:3]
         local = affine.copy()
         local[:3, 3] = start

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
+import scipy
 
 from umdlib.images.volume import Volume
 from umdlib.synthetic.anatomy.drawing import Anatomy
@@ -55,8 +55,8 @@ def _ct_noise(hu: np.ndarray, grid: Grid, rng: np.random.Generator) -> np.ndarra
     density = np.clip(hu / 1000 + 1, 0, 2.5)
     lateral = density.sum(axis=0, keepdims=True) * spacing[0]
     front = density.sum(axis=1, keepdims=True) * spacing[1]
-    lateral = ndimage.gaussian_filter1d(lateral, 12 / spacing[1], axis=1)
-    front = ndimage.gaussian_filter1d(front, 12 / spacing[0], axis=0)
+    lateral = scipy.ndimage.gaussian_filter1d(lateral, 12 / spacing[1], axis=1)
+    front = scipy.ndimage.gaussian_filter1d(front, 12 / spacing[0], axis=0)
     fine = correlated_noise(rng, hu.shape, spacing, (4.0, 4.0, 2.0))
     fine -= blur(fine, spacing, (14.0, 14.0, 0.0)) * np.float32(0.8)
     streak = correlated_noise(rng, hu.shape, spacing, (40.0, 3.0, 2.0))
@@ -99,7 +99,7 @@ def ghosts(values: np.ndarray, grid: Grid, anatomy: Anatomy) -> np.ndarray:
         ghost = np.roll(moving, n, axis=1)
         edge = slice(0, n) if n > 0 else slice(n, None)
         ghost[:, edge] = 0
-        out += 0.02 * (ghost - ndimage.uniform_filter1d(ghost, 9, axis=1))
+        out += 0.02 * (ghost - scipy.ndimage.uniform_filter1d(ghost, 9, axis=1))
     return out
 
 
