@@ -7,10 +7,12 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import umdlib
+from umdlib.cohort.importing import KINDS
 from umdlib.errors import InputError, unknown_name
 
 
@@ -38,355 +40,60 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of all commands."""
-    parser = argparse.ArgumentParser(
+    """The parser of all commands, in the order of this file."""
+    top = argparse.ArgumentParser(
         prog="umdlib",
         description=umdlib.__doc__,
         epilog="Start: umdlib synthesise cohort --subjects 2, then "
         "umdlib score cohort/manifest.tsv --segmenters threshold --out results/mine",
     )
-    parser.add_argument("--version", action="version", version=f"umdlib {umdlib.__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-
-    p = _command(commands, "synthesise", _synthesise, "make a synthetic cohort with known truth")
-    p.add_argument("out", metavar="OUT", help="folder to fill; OUT/manifest.tsv describes it")
-    p.add_argument(
-        "--subjects",
-        type=_positive,
-        default=4,
-        metavar="N",
-        help="subjects per session: N PET/CT and N PET/MR (default 4)",
-    )
-    p.add_argument("--seed", type=int, default=0, metavar="S", help="random seed (default 0)")
-    p.add_argument(
-        "--spacing", type=float, default=4.0, metavar="MM", help="voxel size of PET in mm (default 4)"
-    )
-    p.add_argument("--lesions", type=int, default=0, metavar="N", help="lesions per subject (default 0)")
-    p.add_argument("--jobs", type=_positive, default=1, metavar="N", help="subjects at once (default 1)")
-    p.add_argument(
-        "--factor",
-        action="append",
-        default=[],
-        metavar="NAME=STRENGTH",
-        help="strength of a part of the physics, 0 to leave it out; repeat",
-    )
-
-    p = _command(commands, "simulate", _simulate, "image the body in a label map of your own")
-    p.add_argument("label_map", metavar="LABELMAP", help="NIfTI file, e.g. TotalSegmentator's")
-    p.add_argument("out", metavar="OUT", help="folder to fill; OUT/manifest.tsv describes it")
-    p.add_argument(
-        "--names", metavar="TSV", help="columns index and name of its values (default: the 13 structures)"
-    )
-    p.add_argument("--session", default="petct", help="petct (default) or petmr")
-    p.add_argument("--seed", type=int, default=0, metavar="S", help="random seed (default 0)")
-    p.add_argument(
-        "--spacing", type=float, default=4.0, metavar="MM", help="voxel size of PET in mm (default 4)"
-    )
-    p.add_argument("--lesions", type=int, default=0, metavar="N", help="lesions (default 0)")
-    p.add_argument(
-        "--factor",
-        action="append",
-        default=[],
-        metavar="NAME=STRENGTH",
-        help="strength of a part of the physics, 0 to leave it out; repeat",
-    )
-
-    p = _command(
-        commands, "check", _check, "read every file of a cohort and list all faults, doubts and notes"
-    )
-    p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the cohort")
-    p.add_argument("--json", metavar="FILE", help="write cases and findings with their numbers to this file")
-    p.add_argument("--jobs", type=_positive, default=1, metavar="N", help="examinations at once (default 1)")
-
-    _import_parser(commands)
-    _cohorts_parser(commands)
-
-    p = _command(commands, "subset", _subset, "a part of a cohort; the images stay where they are")
-    p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the cohort")
-    p.add_argument("out", metavar="OUT", help="folder of the part; OUT/manifest.tsv is written")
-    p.add_argument("--subjects", default="", metavar="a,b", help="these subjects only")
-    p.add_argument("--session", default="", metavar="SESSION", help="petct or petmr only")
-    p.add_argument("--structures", default="", metavar="a,b", help="these structures only")
-
-    p = _command(commands, "segmenters", _segmenters, "list the systems and what each needs")
-    p.add_argument("--make", metavar="NAME", help="make the environment of a system that runs out of process")
-    p.add_argument(
-        "--checkout", metavar="PATH", help="with --make: your own checkout of its code; else cloned"
-    )
-    p.add_argument(
-        "--python", metavar="PATH", help="with --make: the interpreter; else the one its list names"
-    )
-
-    p = _command(commands, "weights", _weights, "list, find, check, fetch and convert official weights")
-    p.add_argument("action", choices=("list", "where", "check", "fetch", "convert"), help="what to do")
-    p.add_argument("names", nargs="*", metavar="NAME", help="a segmenter; for convert: SOURCE TARGET")
-    p.add_argument("--accept", metavar="FILE", help="check: record the hash that this file has now")
-
-    p = _command(commands, "score", _score, "predict and score a cohort; resumes where it stopped")
-    p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the cohort")
-    p.add_argument(
-        "--segmenters",
-        required=True,
-        metavar="a,b",
-        help="names of `umdlib segmenters`; module:attribute or file.py:attribute of your own; "
-        "nnunet:FOLDER, clicknet:FOLDER/NAME.json or sam_med3d_small:FOLDER/NAME.json of "
-        "your own training",
-    )
-    p.add_argument(
-        "--out", required=True, metavar="DIR", help="folder of the run; DIR/scores.parquet is the table"
-    )
-    p.add_argument(
-        "--prompts",
-        default="centre:1:2",
-        metavar="PLAN",
-        help="protocol[:seeds[:corrective clicks]], comma-separated (default centre:1:2); protocols: "
-        "centre, random, boundary, jittered_5mm, box, box_padded_5mm, box_jittered_5mm, scribble, class, text, "
-        "official_random, ritm, official_crop_192mm, sliding_192mm, points_per_slice_3, boxes_per_slice",
-    )
-    p.add_argument("--tolerances", default="1,5", metavar="MM,MM", help="of surface Dice (default 1,5)")
-    p.add_argument("--session", help="petct or petmr only")
-    p.add_argument("--modality", help="CT, MR or PET only")
-    p.add_argument("--subjects", default="", metavar="a,b", help="these subjects only")
-    p.add_argument("--device", default="cpu", help="cpu (default) or cuda")
-    p.add_argument("--isolate", action="store_true", help="each segmenter in a process of its own")
-    p.add_argument(
-        "--time-limit",
-        type=float,
-        metavar="S",
-        help="seconds that a segmenter may take for one image; implies --isolate (default: any)",
-    )
-    p.add_argument(
-        "--memory-limit",
-        type=float,
-        metavar="MB",
-        help="that a segmenter's process may hold; implies --isolate (default: any)",
-    )
-    p.add_argument(
-        "--retry", action="store_true", help="ask again where a crash or a limit ended an image before"
-    )
-    p.add_argument(
-        "--allow-unavailable",
-        action="store_true",
-        help="exit with status 0 although a segmenter was not available",
-    )
-
-    p = _command(commands, "rescore", _rescore, "score the predictions a run has kept; nothing is predicted")
-    p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the cohort")
-    p.add_argument("--out", required=True, metavar="DIR", help="folder of the run")
-    p.add_argument("--tolerances", default="1,5", metavar="MM,MM", help="of surface Dice (default 1,5)")
-
-    _train_parser(commands)
-
-    p = _command(commands, "domains", _domains, "make a cohort that differs from the training one")
-    p.add_argument("out", metavar="OUT", help="folder to fill; OUT/manifest.tsv describes it")
-    p.add_argument(
-        "--names",
-        default="same,scanner,bodies,tracer",
-        metavar="a,b",
-        help="which ways to differ (default same,scanner,bodies,tracer)",
-    )
-    p.add_argument("--subjects", type=_positive, default=2, metavar="N", help="of each (default 2)")
-    p.add_argument("--seed", type=int, default=0, metavar="S", help="random seed (default 0)")
-    p.add_argument("--session", default="petct", help="petct (default) or petmr")
-    p.add_argument(
-        "--spacing", type=float, default=4.0, metavar="MM", help="voxel size of PET in mm (default 4)"
-    )
-    p.add_argument(
-        "--maps",
-        default="",
-        metavar="DIR",
-        help="folder of organ maps fdg_*.nii.gz for the domain organ_maps",
-    )
-
-    p = _command(commands, "run", _run, "run notebooks with parameters, checked before they start")
-    p.add_argument(
-        "notebook",
-        nargs="*",
-        metavar="NOTEBOOK",
-        help="name in notebooks/ or a path; none lists them with their parameters",
-    )
-    p.add_argument(
-        "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="set a parameter; repeat"
-    )
-    p.add_argument("--out", metavar="DIR", default="results/notebooks", help="where the executed copies go")
-    p.add_argument("--name", help="file name of the executed copy (one notebook only)")
-    p = _command(commands, "collect", _collect, "put pieces of a score table together")
-    p.add_argument("parts", nargs="+", metavar="PART", help="Parquet files written by inference")
-    p.add_argument("--out", required=True, metavar="FILE", help="score table to write")
-
-    p = _command(commands, "canaries", _canaries, "check that the adapters of a run are wired right")
-    p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the cohort")
-    p.add_argument("root", metavar="RUN", help="folder of the run; gets canaries.tsv")
-    p.add_argument(
-        "--segmenters", default="", metavar="A,B", help="as the run was given them, where some are your own"
-    )
-    p.add_argument("--device", default="cpu", help="cpu (default) or cuda")
-
-    p = _command(commands, "audit", _audit, "check the numbers of a printed table, of any paper")
-    p.add_argument("table", metavar="TABLE", help="CSV, Markdown or LaTeX file with the table")
-    p.add_argument(
-        "--metric", default="dice", help="metric of columns whose heading names none (default dice)"
-    )
-    p.add_argument(
-        "--n",
-        action="append",
-        default=[],
-        metavar="[LABEL=]N",
-        help="subjects of all cells, or of a row, column or section; repeat",
-    )
-    p.add_argument(
-        "--unit", default="auto", help="fraction, percent, mm, s, …; by default what the table says"
-    )
-    p.add_argument(
-        "--brackets",
-        default="auto",
-        choices=("auto", "median", "interval"),
-        help="what brackets hold: quartiles of a median, or an interval; by default as written",
-    )
-    p.add_argument("--number", type=_positive, default=1, metavar="K", help="which table of the file (1)")
-    p.add_argument(
-        "--complete", action="store_true", help="the paper says that every row has the same subjects"
-    )
-    p.add_argument("--tests", metavar="FILE", help="write every test to this CSV file")
-
-    p = _command(commands, "render", _render, "lay a run's chapters together and render the book")
-    p.add_argument("run_folder", metavar="RUN", help="folder of the run, with notebooks/ and scores.parquet")
-    p.add_argument("notebooks", nargs="+", metavar="NOTEBOOK", help="executed notebooks that make the book")
-    p.add_argument("--out", default="_build/html", metavar="DIR", help="where the pages go")
-    return parser
+    top.add_argument("--version", action="version", version=f"umdlib {umdlib.__version__}")
+    groups = {"": top.add_subparsers(title="commands", metavar="COMMAND")}
+    for name, command in _COMMANDS.items():
+        group, _, last = name.rpartition(" ")
+        if group not in groups:
+            kinds = groups[""].add_parser(group, **_described(_GROUPS[group]))
+            groups[group] = kinds.add_subparsers(title="kinds", metavar="KIND", required=True)
+        p = groups[group].add_parser(last, **_described(command.text, command.epilog))
+        p.set_defaults(run=command.run)
+        for flags, rules in command.arguments:
+            p.add_argument(*flags, **rules)
+    return top
 
 
-def _command(commands, name, run, text):
-    parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-    parser.set_defaults(run=run)
-    return parser
+class _Command(NamedTuple):
+    """A command: what it runs, one line of help, its arguments, and what stands below them."""
+
+    run: Callable[[argparse.Namespace], int | None]
+    text: str
+    arguments: tuple[tuple[tuple[str, ...], dict], ...]
+    epilog: str
 
 
-def _import_parser(commands) -> None:
-    """`umdlib import KIND SOURCE DEST`."""
-    from umdlib.cohort.importing import KINDS
-
-    p = _command(commands, "import", _import, "make a cohort of files that exist already")
-    p.formatter_class = argparse.RawDescriptionHelpFormatter
-    p.epilog = "kinds:\n" + "\n".join(f"  {kind:17} {text}" for kind, (_, text) in KINDS.items())
-    p.add_argument("kind", metavar="KIND", help="how the files are laid out, see below")
-    p.add_argument("source", metavar="SOURCE", help="folder of the files; nothing in it is changed")
-    p.add_argument("dest", metavar="DEST", help="folder to fill, or the manifest.tsv to write")
-    p.add_argument("--dry-run", action="store_true", help="say what it would do, and write nothing")
-    p.add_argument(
-        "--names", metavar="TSV", help="what labels mean: columns value, name, structure [, scheme, file]"
-    )
-    p.add_argument(
-        "--ids", metavar="TSV", help="new ids: columns source, subject; made if absent (dicom: by default)"
-    )
-    p.add_argument(
-        "--copy", action="store_true", help="copy all images, scrubbed, instead of using them in place"
-    )
-    p.add_argument(
-        "--image", default="", metavar="PATTERN", help="pattern: e.g. '{subject}/{modality}.nii.gz'"
-    )
-    p.add_argument(
-        "--reference", default="", metavar="PATTERN", help="pattern: e.g. '{subject}/{modality}_seg.nii.gz'"
-    )
-    p.add_argument(
-        "--modality",
-        action="append",
-        default=[],
-        metavar="NAME=CT",
-        help="pattern: what a name means; repeat",
-    )
-    p.add_argument("--suv", default="bw", metavar="KIND", help="dicom, bids: bw (default), lbm or bsa")
-    p.add_argument(
-        "--apart", action="store_true", help="dicom, ibsi: enrol images of another day than the PET, too"
-    )
-    p.add_argument("--organs", metavar="DIR", help="autopet: folder of AutoPET-Organ's labels")
-    p.add_argument(
-        "--target", default="organs", metavar="WHAT", help="deep-psma: organs (default) or lesions"
-    )
+_COMMANDS: dict[str, _Command] = {}
+_GROUPS = {"train": "train a reference on a cohort of your own; resumes after a kill"}
 
 
-def _cohorts_parser(commands) -> None:
-    """`umdlib cohorts list | show | fetch | cite`."""
-    p = _command(commands, "cohorts", _cohorts, "public sets of paired images: list, show, fetch, cite")
-    p.add_argument(
-        "action", choices=("list", "show", "fetch", "cite"), help="what to do; only fetch uses the network"
-    )
-    p.add_argument("name", nargs="?", default="", metavar="NAME", help="of a set, as list has it")
-    p.add_argument("folder", nargs="?", default="", metavar="FOLDER", help="fetch: where it goes")
-    p.add_argument(
-        "--only", default="", metavar="START", help="fetch: files that begin with this, e.g. STS_001"
-    )
+def _command(name: str, text: str, *arguments, epilog: str = ""):
+    """Make the function below a command; a name of two words is a kind of a group."""
+
+    def registered(run):
+        _COMMANDS[name] = _Command(run, text, arguments, epilog)
+        return run
+
+    return registered
 
 
-def _train_parser(commands) -> None:
-    """`umdlib train KIND`: one parser per kind of network."""
-    text = "train a reference on a cohort of your own; resumes after a kill"
-    kinds = commands.add_parser("train", help=text, description=text[0].upper() + text[1:] + ".")
-    kinds = kinds.add_subparsers(title="kinds", metavar="KIND", required=True)
-    p = _command(
-        kinds,
-        "specialist",
-        _train_specialist,
-        "nnU-Net, or another network within it, on one session and modality",
-    )
-    p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the training cohort")
-    p.add_argument("--session", required=True, metavar="NAME", help="petct or petmr")
-    p.add_argument("--modality", required=True, metavar="NAME", help="CT, MR or PET")
-    p.add_argument("--out", required=True, metavar="DIR", help="folder of this training")
-    p.add_argument(
-        "--network", default="nnunet", metavar="NAME", help="nnunet (default), segresnet, swinunetr or stunet"
-    )
-    p.add_argument(
-        "--recipe",
-        default="small",
-        metavar="NAME",
-        help="small (default: two CPU cores, minutes), full (1000 epochs, GPU) or smoke",
-    )
-    p.add_argument("--epochs", type=_positive, metavar="N", help="instead of the recipe's")
-    p.add_argument("--batch", type=_positive, metavar="N", help="instead of the recipe's")
-    p.add_argument("--threads", type=_positive, metavar="N", help="of torch (default 1)")
-    p.add_argument("--seed", type=int, default=0, metavar="S", help="random seed (default 0)")
-    p.add_argument("--device", default="cpu", help="cpu (default) or cuda")
-    p.add_argument(
-        "--release", metavar="DIR", help="write weights, card and log to this folder when finished"
-    )
+def _described(text: str, epilog: str = "") -> dict:
+    """Help and description of a command, with the lines of its epilog as they are."""
+    formatter = argparse.RawDescriptionHelpFormatter if epilog else argparse.HelpFormatter
+    described = text[0].upper() + text[1:] + "."
+    return {"help": text, "description": described, "epilog": epilog, "formatter_class": formatter}
 
-    p = _command(
-        kinds, "promptable", _train_promptable, "a network that takes clicks, on all sessions of a cohort"
-    )
-    p.add_argument("manifest", metavar="MANIFEST", help="manifest.tsv of the training cohort")
-    p.add_argument(
-        "--out",
-        required=True,
-        metavar="DIR",
-        help="gets checkpoint, loss curve, and at the end weights and card",
-    )
-    p.add_argument(
-        "--network", default="clicknet", metavar="NAME", help="clicknet (default) or sam_med3d_small"
-    )
-    p.add_argument(
-        "--trained-on", default="both", metavar="NAME", help="structural, pet or both (default both)"
-    )
-    p.add_argument(
-        "--steps",
-        type=_positive,
-        metavar="N",
-        help="updates (default: 300 of clicknet, 4000 of sam_med3d_small)",
-    )
-    p.add_argument("--seed", type=int, default=0, metavar="S", help="of weights and draws")
-    p.add_argument("--name", help="of the network (default NETWORK_CHOICE_SEED)")
-    p.add_argument("--without", default="", metavar="A,B", help="structures never to ask for")
-    p.add_argument("--precision", default="float32", help="float32 (default) or bfloat16")
-    p.add_argument("--device", default="cpu", help="cpu (default) or cuda")
-    p.add_argument("--threads", type=_positive, metavar="N", help="CPU threads (default all)")
-    p.add_argument(
-        "--least",
-        type=_positive,
-        default=10,
-        metavar="N",
-        help="subjects below which a training is refused (default 10)",
-    )
-    p.add_argument("--smoke", action="store_true", help="a few steps of a tiny network")
+
+def _arg(*flags: str, **rules) -> tuple[tuple[str, ...], dict]:
+    """What `argparse.ArgumentParser.add_argument` takes."""
+    return flags, rules
 
 
 def _positive(text: str) -> int:
@@ -399,6 +106,43 @@ def _say(line: str) -> None:
     print(line, flush=True)
 
 
+_MANIFEST = _arg("manifest", metavar="MANIFEST", help="manifest.tsv of the cohort")
+_TRAINING_MANIFEST = _arg("manifest", metavar="MANIFEST", help="manifest.tsv of the training cohort")
+_FOLDER = _arg("out", metavar="OUT", help="folder to fill; OUT/manifest.tsv describes it")
+_SEED = _arg("--seed", type=int, default=0, metavar="S", help="random seed (default 0)")
+_SPACING = _arg(
+    "--spacing", type=float, default=4.0, metavar="MM", help="voxel size of PET in mm (default 4)"
+)
+_SIMULATED_SESSION = _arg("--session", default="petct", help="petct (default) or petmr")
+_FACTOR = _arg(
+    "--factor",
+    action="append",
+    default=[],
+    metavar="NAME=STRENGTH",
+    help="strength of a part of the physics, 0 to leave it out; repeat",
+)
+_SUBJECTS = _arg("--subjects", default="", metavar="a,b", help="these subjects only")
+_DEVICE = _arg("--device", default="cpu", help="cpu (default) or cuda")
+_TOLERANCES = _arg("--tolerances", default="1,5", metavar="MM,MM", help="of surface Dice (default 1,5)")
+
+
+@_command(
+    "synthesise",
+    "make a synthetic cohort with known truth",
+    _FOLDER,
+    _arg(
+        "--subjects",
+        type=_positive,
+        default=4,
+        metavar="N",
+        help="subjects per session: N PET/CT and N PET/MR (default 4)",
+    ),
+    _SEED,
+    _SPACING,
+    _arg("--lesions", type=int, default=0, metavar="N", help="lesions per subject (default 0)"),
+    _arg("--jobs", type=_positive, default=1, metavar="N", help="subjects at once (default 1)"),
+    _FACTOR,
+)
 def _synthesise(a) -> None:
     from umdlib import synthetic
 
@@ -415,6 +159,18 @@ def _synthesise(a) -> None:
     _say(f"Cohort: {manifest}")
 
 
+@_command(
+    "simulate",
+    "image the body in a label map of your own",
+    _arg("label_map", metavar="LABELMAP", help="NIfTI file, e.g. TotalSegmentator's"),
+    _FOLDER,
+    _arg("--names", metavar="TSV", help="columns index and name of its values (default: the 13 structures)"),
+    _SIMULATED_SESSION,
+    _SEED,
+    _SPACING,
+    _arg("--lesions", type=int, default=0, metavar="N", help="lesions (default 0)"),
+    _FACTOR,
+)
 def _simulate(a) -> None:
     from umdlib import synthetic
 
@@ -431,6 +187,13 @@ def _simulate(a) -> None:
     _say(f"Cohort: {manifest}")
 
 
+@_command(
+    "check",
+    "read every file of a cohort and list all faults, doubts and notes",
+    _MANIFEST,
+    _arg("--json", metavar="FILE", help="write cases and findings with their numbers to this file"),
+    _arg("--jobs", type=_positive, default=1, metavar="N", help="examinations at once (default 1)"),
+)
 def _check(a) -> int:
     from umdlib import cohort
 
@@ -455,20 +218,33 @@ def _check(a) -> int:
     return 0 if report.sound else 1
 
 
-def _audit(a) -> int:
-    from umdlib import published
-    from umdlib.files import replaced
-
-    reading = published.Reading(a.metric, a.unit, published.parse_n(a.n), a.brackets, a.number)
-    table = published.read_table(a.table, reading)
-    found = published.audit_table(table, complete=a.complete)
-    _say(published.audit_report(table, found).rstrip())
-    if a.tests:
-        with replaced(a.tests) as part:
-            found.to_csv(part, index=False)
-    return 0 if published.is_sound(found) else 1
-
-
+@_command(
+    "import",
+    "make a cohort of files that exist already",
+    _arg("kind", metavar="KIND", help="how the files are laid out, see below"),
+    _arg("source", metavar="SOURCE", help="folder of the files; nothing in it is changed"),
+    _arg("dest", metavar="DEST", help="folder to fill, or the manifest.tsv to write"),
+    _arg("--dry-run", action="store_true", help="say what it would do, and write nothing"),
+    _arg("--names", metavar="TSV", help="what labels mean: columns value, name, structure [, scheme, file]"),
+    _arg("--ids", metavar="TSV", help="new ids: columns source, subject; made if absent (dicom: by default)"),
+    _arg("--copy", action="store_true", help="copy all images, scrubbed, instead of using them in place"),
+    _arg("--image", default="", metavar="PATTERN", help="pattern: e.g. '{subject}/{modality}.nii.gz'"),
+    _arg(
+        "--reference", default="", metavar="PATTERN", help="pattern: e.g. '{subject}/{modality}_seg.nii.gz'"
+    ),
+    _arg(
+        "--modality",
+        action="append",
+        default=[],
+        metavar="NAME=CT",
+        help="pattern: which modality a name stands for; repeat",
+    ),
+    _arg("--suv", default="bw", metavar="KIND", help="dicom, bids: bw (default), lbm or bsa"),
+    _arg("--apart", action="store_true", help="dicom, ibsi: also enrol images of another day than the PET"),
+    _arg("--organs", metavar="DIR", help="autopet: folder of AutoPET-Organ's labels"),
+    _arg("--target", default="organs", metavar="WHAT", help="deep-psma: organs (default) or lesions"),
+    epilog="kinds:\n" + "\n".join(f"  {kind:17} {text}" for kind, (_, text) in KINDS.items()),
+)
 def _import(a) -> None:
     from umdlib.cohort.importing import ImportOptions, plan_import
     from umdlib.cohort.plan import Destination, carry_out
@@ -500,6 +276,14 @@ def _import(a) -> None:
     _say(f"Manifest: {manifest}")
 
 
+@_command(
+    "cohorts",
+    "public sets of paired images: list, show, fetch, cite",
+    _arg("action", choices=("list", "show", "fetch", "cite"), help="what to do; only fetch uses the network"),
+    _arg("name", nargs="?", default="", metavar="NAME", help="of a set, as `umdlib cohorts list` prints it"),
+    _arg("folder", nargs="?", default="", metavar="FOLDER", help="fetch: where it goes"),
+    _arg("--only", default="", metavar="START", help="fetch: files that begin with this, e.g. STS_001"),
+)
 def _cohorts(a) -> None:
     from umdlib.cohort import public
 
@@ -524,6 +308,15 @@ def _cohorts(a) -> None:
         _say(f"Next: umdlib cohorts show {a.name}")
 
 
+@_command(
+    "subset",
+    "write a manifest of a part of a cohort; the images stay where they are",
+    _MANIFEST,
+    _arg("out", metavar="OUT", help="folder of the part; OUT/manifest.tsv is written"),
+    _SUBJECTS,
+    _arg("--session", default="", metavar="SESSION", help="petct or petmr only"),
+    _arg("--structures", default="", metavar="a,b", help="these structures only"),
+)
 def _subset(a) -> None:
     from umdlib.cohort.manifest import read_cohort
     from umdlib.cohort.subset import write_subset
@@ -532,6 +325,13 @@ def _subset(a) -> None:
     _say(f"Manifest: {write_subset(read_cohort(a.manifest), a.out, session=a.session, **named)}")
 
 
+@_command(
+    "segmenters",
+    "list the systems and what each needs",
+    _arg("--make", metavar="NAME", help="make the environment of a system that runs out of process"),
+    _arg("--checkout", metavar="PATH", help="with --make: your own checkout of its code; else cloned"),
+    _arg("--python", metavar="PATH", help="with --make: the interpreter; else the one its list names"),
+)
 def _segmenters(a) -> None:
     from umdlib import segmenters
 
@@ -554,6 +354,13 @@ def _segmenters(a) -> None:
         )
 
 
+@_command(
+    "weights",
+    "list, find, check, fetch and convert official weights",
+    _arg("action", choices=("list", "where", "check", "fetch", "convert"), help="what to do"),
+    _arg("names", nargs="*", metavar="NAME", help="a segmenter; for convert: SOURCE TARGET"),
+    _arg("--accept", metavar="FILE", help="check: record the hash that this file has now"),
+)
 def _weights(a) -> None:
     from umdlib.segmenters import inventory
     from umdlib.weights import convert as inert
@@ -574,6 +381,51 @@ def _weights(a) -> None:
         _say(inert.convert(*a.names))
 
 
+@_command(
+    "score",
+    "predict and score a cohort; resumes where it stopped",
+    _MANIFEST,
+    _arg(
+        "--segmenters",
+        required=True,
+        metavar="a,b",
+        help="names of `umdlib segmenters`; module:attribute or file.py:attribute of your own; nnunet:FOLDER, "
+        "clicknet:FOLDER/NAME.json or sam_med3d_small:FOLDER/NAME.json that you trained",
+    ),
+    _arg("--out", required=True, metavar="DIR", help="folder of the run; DIR/scores.parquet is the table"),
+    _arg(
+        "--prompts",
+        default="centre:1:2",
+        metavar="PLAN",
+        help="protocol[:seeds[:corrective clicks]], comma-separated (default centre:1:2); protocols: "
+        "centre, random, boundary, jittered_5mm, box, box_padded_5mm, box_jittered_5mm, scribble, class, text, "
+        "official_random, ritm, official_crop_192mm, sliding_192mm, points_per_slice_3, boxes_per_slice",
+    ),
+    _TOLERANCES,
+    _arg("--session", help="petct or petmr only"),
+    _arg("--modality", help="CT, MR or PET only"),
+    _SUBJECTS,
+    _DEVICE,
+    _arg("--isolate", action="store_true", help="each segmenter in a process of its own"),
+    _arg(
+        "--time-limit",
+        type=float,
+        metavar="S",
+        help="seconds that a segmenter may take for one image; implies --isolate (default: any)",
+    ),
+    _arg(
+        "--memory-limit",
+        type=float,
+        metavar="MB",
+        help="memory that a segmenter's process may hold; implies --isolate (default: any)",
+    ),
+    _arg("--retry", action="store_true", help="predict again where a crash or a limit ended an image before"),
+    _arg(
+        "--allow-unavailable",
+        action="store_true",
+        help="exit with status 0 although a segmenter was not available",
+    ),
+)
 def _score(a) -> int:
     from umdlib import evaluation
     from umdlib.cohort.manifest import read_cohort
@@ -654,6 +506,13 @@ def _absent(table) -> list[str]:
     return lines
 
 
+@_command(
+    "rescore",
+    "score the predictions that a run has kept; nothing is predicted",
+    _MANIFEST,
+    _arg("--out", required=True, metavar="DIR", help="folder of the run"),
+    _TOLERANCES,
+)
 def _rescore(a) -> None:
     from umdlib import evaluation
     from umdlib.cohort.manifest import read_cohort
@@ -667,49 +526,39 @@ def _rescore(a) -> None:
     _say(f"Scores: {out} ({len(table)} rows)")
 
 
-def _train_promptable(a) -> None:
-    from umdlib.cohort.manifest import read_cohort
-    from umdlib.training import sessions
-
-    sessions.use_threads(a.threads)
-    card = sessions.train_cohort(
-        read_cohort(a.manifest),
-        a.out,
-        sessions.settings_of(
-            a.network,
-            trained_on=a.trained_on,
-            seed=a.seed,
-            precision=a.precision,
-            steps=a.steps,
-            smoke=a.smoke,
-        ),
-        name=a.name or "",
-        without=[n for n in a.without.split(",") if n],
-        device=a.device,
-        least_subjects=a.least,
-        say=_say,
-    )
-    _say(f"Network: {card.name} in {a.out}, {card.parameters:,} parameters, sha256 {card.sha256}")
+def _tolerances(text: str) -> tuple[float, ...]:
+    try:
+        values = tuple(float(t) for t in text.split(","))
+    except ValueError:
+        raise InputError(f"Tolerances '{text}' are not numbers in mm, e.g. 1,5.") from None
+    if any(not 0 < v < math.inf for v in values):
+        raise InputError(f"Tolerances '{text}' must be above 0 mm and finite.")
+    return values
 
 
-def _domains(a) -> None:
-    from umdlib import labels
-    from umdlib.training import domains
-
-    labels.session(a.session)
-    manifest = domains.write_domains(
-        a.out,
-        names=[n for n in a.names.split(",") if n],
-        subjects=a.subjects,
-        seed=a.seed,
-        session=a.session,
-        spacing_mm=a.spacing,
-        maps=domains.organ_maps(a.maps),
-        say=_say,
-    )
-    _say(f"Cohort: {manifest}")
-
-
+@_command(
+    "train specialist",
+    "nnU-Net, or another network within it, on one session and modality",
+    _TRAINING_MANIFEST,
+    _arg("--session", required=True, metavar="NAME", help="petct or petmr"),
+    _arg("--modality", required=True, metavar="NAME", help="CT, MR or PET"),
+    _arg("--out", required=True, metavar="DIR", help="folder of this training run"),
+    _arg(
+        "--network", default="nnunet", metavar="NAME", help="nnunet (default), segresnet, swinunetr or stunet"
+    ),
+    _arg(
+        "--recipe",
+        default="small",
+        metavar="NAME",
+        help="small (default: two CPU cores, minutes), full (1000 epochs, GPU) or smoke",
+    ),
+    _arg("--epochs", type=_positive, metavar="N", help="instead of the recipe's"),
+    _arg("--batch", type=_positive, metavar="N", help="instead of the recipe's"),
+    _arg("--threads", type=_positive, metavar="N", help="of torch (default 1)"),
+    _SEED,
+    _DEVICE,
+    _arg("--release", metavar="DIR", help="write weights, card and log to this folder when finished"),
+)
 def _train_specialist(a) -> None:
     from umdlib import labels
     from umdlib.cohort.manifest import read_cohort
@@ -737,60 +586,118 @@ def _train_specialist(a) -> None:
         _say(f"Score it: umdlib score MANIFEST --segmenters specialist:{where} --out RUN")
 
 
-def _collect(a) -> None:
-    from umdlib.scores import table as scores
-
-    table = scores.combine(a.parts)
-    scores.write_scores(a.out, table, stamp=table.attrs["stamp"])
-    gaps = scores.missing_pairs(table)
-    for line in gaps[:20]:
-        _say(f"unpaired: {line}")
-    _say(f"== scores: {a.out} ({len(table)} rows, {len(gaps)} unpaired)")
-
-
-def _canaries(a) -> None:
-    from umdlib.canaries import findings as flags
-    from umdlib.canaries import replay as canary_run
+@_command(
+    "train promptable",
+    "a network that takes clicks, on all sessions of a cohort",
+    _TRAINING_MANIFEST,
+    _arg(
+        "--out",
+        required=True,
+        metavar="DIR",
+        help="gets checkpoint, loss curve, and at the end weights and card",
+    ),
+    _arg("--network", default="clicknet", metavar="NAME", help="clicknet (default) or sam_med3d_small"),
+    _arg("--trained-on", default="both", metavar="NAME", help="structural, pet or both (default both)"),
+    _arg(
+        "--steps",
+        type=_positive,
+        metavar="N",
+        help="updates (default: 300 for clicknet, 4000 for sam_med3d_small)",
+    ),
+    _arg("--seed", type=int, default=0, metavar="S", help="of weights and draws"),
+    _arg("--name", help="of the network (default NETWORK_CHOICE_SEED)"),
+    _arg("--without", default="", metavar="A,B", help="structures that are never prompted"),
+    _arg("--precision", default="float32", help="float32 (default) or bfloat16"),
+    _DEVICE,
+    _arg("--threads", type=_positive, metavar="N", help="CPU threads (default all)"),
+    _arg(
+        "--least",
+        type=_positive,
+        default=10,
+        metavar="N",
+        help="fewest subjects of a training run (default 10)",
+    ),
+    _arg("--smoke", action="store_true", help="a few steps of a tiny network"),
+)
+def _train_promptable(a) -> None:
     from umdlib.cohort.manifest import read_cohort
-    from umdlib.scores.table import read_scores
+    from umdlib.training import sessions
 
-    names = read_scores(Path(a.root) / "scores.parquet")["segmenter"].unique()
-    found = canary_run.check_run(
+    sessions.use_threads(a.threads)
+    card = sessions.train_cohort(
         read_cohort(a.manifest),
-        a.root,
-        names,
-        given=[s for s in a.segmenters.split(",") if s],
+        a.out,
+        sessions.settings_of(
+            a.network,
+            trained_on=a.trained_on,
+            seed=a.seed,
+            precision=a.precision,
+            steps=a.steps,
+            smoke=a.smoke,
+        ),
+        name=a.name or "",
+        without=[n for n in a.without.split(",") if n],
         device=a.device,
-        report=_say,
+        least_subjects=a.least,
+        say=_say,
     )
-    _say(f"Canaries: {flags.write(a.root, found)}, {len(flags.flagged(found))} segmenters flagged")
+    _say(f"Network: {card.name} in {a.out}, {card.parameters:,} parameters, sha256 {card.sha256}")
 
 
-def _render(a) -> None:
-    from umdbook import build as book
-    from umdbook import shading
-    from umdlib.viewer import pair as viewers
+@_command(
+    "domains",
+    "make a cohort that differs from the training one",
+    _FOLDER,
+    _arg(
+        "--names",
+        default="same,scanner,bodies,tracer",
+        metavar="a,b",
+        help="which ways to differ (default same,scanner,bodies,tracer)",
+    ),
+    _arg("--subjects", type=_positive, default=2, metavar="N", help="of each (default 2)"),
+    _SEED,
+    _SIMULATED_SESSION,
+    _SPACING,
+    _arg(
+        "--maps",
+        default="",
+        metavar="DIR",
+        help="folder of organ maps fdg_*.nii.gz for the domain organ_maps",
+    ),
+)
+def _domains(a) -> None:
+    from umdlib import labels
+    from umdlib.training import domains
 
-    staged = Path(a.run_folder) / "book"
-    table = Path(a.run_folder) / "scores.parquet"
-    book.stage("book", staged, a.notebooks, stamp=book.stamp_of(table), data=book.downloads(table))
-    viewers.install(staged / "_static", staged / "_extra" / "umd")
-    index = book.render(staged, "_config.yml", a.out, report=_say)
-    if shaded := shading.shade_pages(a.out, a.run_folder):
-        _say(f"[book] {shaded} tables name a flagged segmenter and are shaded there")
-    _say(f"== book: {index}")
+    labels.session(a.session)
+    manifest = domains.write_domains(
+        a.out,
+        names=[n for n in a.names.split(",") if n],
+        subjects=a.subjects,
+        seed=a.seed,
+        session=a.session,
+        spacing_mm=a.spacing,
+        maps=domains.organ_maps(a.maps),
+        say=_say,
+    )
+    _say(f"Cohort: {manifest}")
 
 
-def _tolerances(text: str) -> tuple[float, ...]:
-    try:
-        values = tuple(float(t) for t in text.split(","))
-    except ValueError:
-        raise InputError(f"Tolerances '{text}' are not numbers in mm, e.g. 1,5.") from None
-    if any(not 0 < v < math.inf for v in values):
-        raise InputError(f"Tolerances '{text}' must be above 0 mm and finite.")
-    return values
-
-
+@_command(
+    "run",
+    "run notebooks with parameters, checked before they start",
+    _arg(
+        "notebook",
+        nargs="*",
+        metavar="NOTEBOOK",
+        help="name in notebooks/ or a path; none lists them with their parameters",
+    ),
+    _arg(
+        "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="set a parameter; repeat"
+    ),
+    _arg("--out", metavar="DIR", default="results/notebooks", help="where the executed copies go"),
+    _arg("--name", help="file name of the executed copy (one notebook only)"),
+)
 def _run(a) -> None:
     from umdbook import notebook
 
@@ -815,6 +722,108 @@ def _run(a) -> None:
             raise unknown_name("notebook", name, sorted(p.stem for p in folder.glob("*.ipynb")))
         values = notebook.parse_values(path, texts)
         notebook.execute(path, Path(a.out) / f"{a.name or path.stem}.ipynb", values, report=_say)
+
+
+@_command(
+    "collect",
+    "merge the parts of a score table",
+    _arg("parts", nargs="+", metavar="PART", help="Parquet files written by inference"),
+    _arg("--out", required=True, metavar="FILE", help="score table to write"),
+)
+def _collect(a) -> None:
+    from umdlib.scores import table as scores
+
+    table = scores.combine(a.parts)
+    scores.write_scores(a.out, table, stamp=table.attrs["stamp"])
+    gaps = scores.missing_pairs(table)
+    for line in gaps[:20]:
+        _say(f"unpaired: {line}")
+    _say(f"== scores: {a.out} ({len(table)} rows, {len(gaps)} unpaired)")
+
+
+@_command(
+    "canaries",
+    "check that the adapters of a run are wired right",
+    _MANIFEST,
+    _arg("root", metavar="RUN", help="folder of the run; gets canaries.tsv"),
+    _arg("--segmenters", default="", metavar="A,B", help="as given to the run, where some are your own"),
+    _DEVICE,
+)
+def _canaries(a) -> None:
+    from umdlib.canaries import findings as flags
+    from umdlib.canaries import replay as canary_run
+    from umdlib.cohort.manifest import read_cohort
+    from umdlib.scores.table import read_scores
+
+    names = read_scores(Path(a.root) / "scores.parquet")["segmenter"].unique()
+    found = canary_run.check_run(
+        read_cohort(a.manifest),
+        a.root,
+        names,
+        given=[s for s in a.segmenters.split(",") if s],
+        device=a.device,
+        report=_say,
+    )
+    _say(f"Canaries: {flags.write(a.root, found)}, {len(flags.flagged(found))} segmenters flagged")
+
+
+@_command(
+    "audit",
+    "check the numbers of a printed table, of any paper",
+    _arg("table", metavar="TABLE", help="CSV, Markdown or LaTeX file with the table"),
+    _arg("--metric", default="dice", help="metric of columns whose heading names none (default dice)"),
+    _arg(
+        "--n",
+        action="append",
+        default=[],
+        metavar="[LABEL=]N",
+        help="subjects of all cells, or of a row, column or section; repeat",
+    ),
+    _arg("--unit", default="auto", help="fraction, percent, mm, s, …; by default what the table says"),
+    _arg(
+        "--brackets",
+        default="auto",
+        choices=("auto", "median", "interval"),
+        help="what brackets hold: quartiles of a median, or an interval; by default as written",
+    ),
+    _arg("--number", type=_positive, default=1, metavar="K", help="which table of the file (1)"),
+    _arg("--complete", action="store_true", help="the paper says that every row has the same subjects"),
+    _arg("--tests", metavar="FILE", help="write every test to this CSV file"),
+)
+def _audit(a) -> int:
+    from umdlib import published
+    from umdlib.files import replaced
+
+    reading = published.Reading(a.metric, a.unit, published.parse_n(a.n), a.brackets, a.number)
+    table = published.read_table(a.table, reading)
+    found = published.audit_table(table, complete=a.complete)
+    _say(published.audit_report(table, found).rstrip())
+    if a.tests:
+        with replaced(a.tests) as part:
+            found.to_csv(part, index=False)
+    return 0 if published.is_sound(found) else 1
+
+
+@_command(
+    "render",
+    "assemble a run's chapters and render the book",
+    _arg("run_folder", metavar="RUN", help="folder of the run, with notebooks/ and scores.parquet"),
+    _arg("notebooks", nargs="+", metavar="NOTEBOOK", help="executed notebooks that make the book"),
+    _arg("--out", default="_build/html", metavar="DIR", help="where the pages go"),
+)
+def _render(a) -> None:
+    from umdbook import build as book
+    from umdbook import shading
+    from umdlib.viewer import pair as viewers
+
+    staged = Path(a.run_folder) / "book"
+    table = Path(a.run_folder) / "scores.parquet"
+    book.stage("book", staged, a.notebooks, stamp=book.stamp_of(table), data=book.downloads(table))
+    viewers.install(staged / "_static", staged / "_extra" / "umd")
+    index = book.render(staged, "_config.yml", a.out, report=_say)
+    if shaded := shading.shade_pages(a.out, a.run_folder):
+        _say(f"[book] {shaded} tables name a flagged segmenter and are shaded there")
+    _say(f"== book: {index}")
 
 
 def _terminated(number, frame) -> None:
