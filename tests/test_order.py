@@ -88,3 +88,32 @@ def test_the_right_half_and_the_pages_load_no_torch():
     code += f"print(sorted(set(sys.modules) & {HEAVY!r}))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def _defined(path: Path) -> set[str]:
+    """Names that a module binds at its top level."""
+    bound = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            bound.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            bound.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            bound.update(n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name))
+    return bound
+
+
+def test_a_face_offers_what_its_modules_hold():
+    for face in ROOT.rglob("__init__.py"):
+        offered = [
+            k.value
+            for n in ast.walk(ast.parse(face.read_text()))
+            if isinstance(n, ast.Call)
+            for k in n.keywords
+            if k.arg == "submod_attrs"
+        ]
+        for module, names in ast.literal_eval(offered[0]).items() if offered else ():
+            path = face.parent / (module.replace(".", "/") + ".py")
+            missing = set(names) - _defined(path)
+            assert not missing, f"{face.relative_to(ROOT)} offers {missing}, which {path.name} lacks"

@@ -17,9 +17,6 @@ import pandas as pd
 import scipy
 
 from umdlib.images.cropped import Boxed, boxed
-from umdlib.images.volume import Volume
-from umdlib.metrics.masks import dice
-from umdlib.prompts.prompt import Prompt
 
 # How much better another reading must be before it counts, in mean Dice over structures.
 CLEARLY = 0.10
@@ -242,50 +239,6 @@ def likeness(
     return max(found)
 
 
-def check_firewall(
-    predict: Callable[[np.ndarray], np.ndarray],
-    reference: np.ndarray,
-    keep: np.ndarray,
-    rng: np.random.Generator,
-    segmenter: str,
-    structure: str = "",
-    modality: str = "",
-) -> list[Finding]:
-    """Whether a prediction changes when the reference is altered away from the prompt.
-
-    Parameters
-    ----------
-    predict
-        ``predict(reference) -> mask``: the whole path from a reference to a mask, with the prompt
-        held fixed. A path that is wired right ignores its argument.
-    reference
-        Boolean (I, J, K).
-    keep
-        Boolean (I, J, K): voxels around the prompt that stay as they are.
-    rng
-        Draws which slabs are altered.
-    """
-    first = predict(reference)
-    if not np.array_equal(first, predict(reference)):
-        return [Finding(segmenter, "not_repeatable", structure, modality, detail="Two equal calls differ.")]
-    for altered in _alterations(reference, keep, rng):
-        other = predict(altered)
-        if not np.array_equal(first, other):
-            changed = int(np.count_nonzero(first ^ other))
-            return [
-                Finding(
-                    segmenter,
-                    "reads_reference",
-                    structure,
-                    modality,
-                    1.0,
-                    dice(first, other),
-                    f"{changed} voxels of the prediction changed with the reference alone.",
-                )
-            ]
-    return []
-
-
 def check_control(
     value: float, expected: float, tolerance: float, segmenter: str, what: str
 ) -> list[Finding]:
@@ -344,21 +297,6 @@ def check_masks(
             matrices, segmenter, modality, leaking=_leaking(predictions, references), near=near
         )
     return found
-
-
-def check_prompt_shift(
-    segment: Callable[[Volume, Prompt], np.ndarray], image: Volume, prompt: Prompt
-) -> bool:
-    """Whether a prediction follows when image and prompt move together in the world.
-
-    A segmenter that confuses voxels with millimetres fails this without any reference.
-    """
-    shift = np.array([37.0, -58.0, 211.0])
-    affine = image.affine.copy()
-    affine[:3, 3] += shift
-    clicks = tuple(replace(c, xyz_mm=tuple((np.asarray(c.xyz_mm) + shift).tolist())) for c in prompt.clicks)
-    moved = segment(replace(image, affine=affine), replace(prompt, clicks=clicks))
-    return bool(np.array_equal(segment(image, prompt), moved))
 
 
 def to_table(findings: Sequence[Finding]) -> pd.DataFrame:
@@ -546,16 +484,3 @@ def _common_shift(pairs: list[tuple[Boxed, Boxed]]) -> np.ndarray:
 def _mean_dice(pairs: list[tuple[Boxed, Boxed]]) -> float:
     """Mean Dice of pairs without empty members."""
     return float(np.mean([p.dice(r) for p, r in pairs]))
-
-
-def _alterations(reference: np.ndarray, keep: np.ndarray, rng: np.random.Generator):
-    """References altered away from the prompt: all but it removed, and slabs turned over."""
-    yield reference & keep
-    yield reference | ~keep
-    for axis in range(3):
-        altered = reference.copy()
-        start = int(rng.integers(0, max(reference.shape[axis] // 2, 1)))
-        slab = [slice(None)] * 3
-        slab[axis] = slice(start, start + max(reference.shape[axis] // 4, 1))
-        altered[tuple(slab)] ^= True
-        yield np.where(keep, reference, altered)

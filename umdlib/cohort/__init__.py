@@ -5,7 +5,7 @@ import lazy_loader as lazy
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
-        "checks": ["Report", "check_cohort", "check_manifest", "examine_cohort", "write_report"],
+        "checks": ["Report", "check_cohort", "check_manifest", "write_report"],
         "importing": ["ImportOptions", "plan_import"],
         "manifest": [
             "COLUMNS",
@@ -21,6 +21,6 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "write_structures",
         ],
         "plan": ["carry_out"],
-        "public": ["PublicCohort", "fetch", "record", "records"],
+        "public": ["fetch", "record", "records"],
     },
 )

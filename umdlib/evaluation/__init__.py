@@ -5,7 +5,7 @@ import lazy_loader as lazy
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
-        "run": ["UNASKED", "rescore", "score_cohort"],
+        "run": ["rescore", "score_cohort"],
         "plans": ["Plan", "Settings", "parse_plans", "taken_plans"],
         "isolation": ["Limits"],
         "store": [
@@ -13,7 +13,6 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "bit_places",
             "case_folder",
             "compare_prompts",
-            "kept_rows",
             "prediction_file",
             "read_prediction",
             "read_prompts",

@@ -13,7 +13,6 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "OUTSIDE_PARTNER",
             "Prompt",
             "REFERENCE_EMPTY",
-            "WORLD",
             "box_of",
             "click_voxel",
             "from_record",

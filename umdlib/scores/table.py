@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import platform
 import subprocess
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -282,15 +280,6 @@ def provenance(**more) -> dict:
         "packages": {p: v for p in packages if (v := _version(p))},
         **more,
     }
-
-
-def json_value(value):
-    """Numpy scalars to plain Python, NaN to None: what JSON can hold."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def _merge(stamps: list[dict]) -> dict:

@@ -11,12 +11,6 @@ from umdlib.labels import MODALITIES, session
 from umdlib.protocols import native_protocols
 from umdlib.statistics.pairs import condition, paired_differences, subject_means
 
-GAPS: dict[str, str] = {
-    "harness_gap": "reported − this program on the reported data",
-    "data_gap": "this program on the reported data − this cohort, native prompt",
-    "prompt_gap": "this cohort, native prompt − this cohort, common prompt",
-}
-
 
 def _measured_means(scores: pd.DataFrame, prompt: str | None) -> pd.DataFrame:
     """Mean DSC over subjects (of each subject's mean over structures) per segmenter and modality.

@@ -29,6 +29,6 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "structure_title",
         ],
         "training": ["cost_layout"],
-        "verdicts": ["INTERVAL_RULE", "reachable_words", "sentences", "verdict_legend", "verdict_words"],
+        "verdicts": ["INTERVAL_RULE", "reachable_words", "sentences", "verdict_legend"],
     },
 )

@@ -6,16 +6,12 @@ __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
         "reading": [
-            "HASHES",
             "as_published",
-            "check_text",
             "converted",
             "download",
-            "fetch",
             "fill",
             "folder",
             "known_hash",
-            "list_text",
             "load_strict",
             "missing",
             "path_of",
@@ -23,10 +19,8 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "read_state",
             "sha256",
             "shown",
-            "table",
             "verified",
             "vet",
-            "where_text",
         ]
     },
 )

@@ -19,7 +19,6 @@ from umdlib.synthetic.anatomy.canvas import (
 from umdlib.synthetic.anatomy.noise import SplineField
 from umdlib.synthetic.anatomy.person import Person
 
-SOFT = over("visceral_fat", "muscle")
 FATTY = over("visceral_fat")
 
 

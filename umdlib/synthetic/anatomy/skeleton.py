@@ -299,8 +299,3 @@ def paint_legs(canvas: Canvas) -> None:
         thick = 1.8 + 5.2 * np.clip((870 - w.z) / 60, 0, 1)
         canvas.paint(w, field < 0, "cortical_bone")
         canvas.paint(w, field + thick < 0, "yellow_marrow")
-
-
-def cage_field(window: Window) -> np.ndarray:
-    """Distance (mm) to the outer surface of the rib cage."""
-    return section(window, CAGE)

@@ -98,8 +98,3 @@ def label_of_code() -> np.ndarray:
     for name, structure in TISSUES.items():
         table[CODES[name]] = value.get(structure, 0)
     return table
-
-
-def codes_of(structure: str) -> tuple[int, ...]:
-    """Codes of the tissues that make up a structure."""
-    return tuple(CODES[name] for name, of in TISSUES.items() if of == structure)
