@@ -18,6 +18,7 @@ LEFT = [
     "cohort",
     "prompts",
     "metrics",
+    "quantities",
     "synthetic",
     "weights",
     "networks",

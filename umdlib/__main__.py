@@ -456,6 +456,7 @@ def _score(a) -> int:
     )
     failed = int((table["status"] == "failed").sum())
     _say(f"Scores: {out} ({len(merged)} rows, {failed} failed)")
+    _write_quantities(cohort, a.out)
     _say_of_others(out, set(merged["segmenter"]))
     absent = [] if a.allow_unavailable else _absent(table)
     for line in absent:
@@ -524,6 +525,30 @@ def _rescore(a) -> None:
     out = Path(a.out) / "scores.parquet"
     scores.write_scores(out, table, stamp=table.attrs["stamp"])
     _say(f"Scores: {out} ({len(table)} rows)")
+    _write_quantities(read_cohort(a.manifest), a.out)
+
+
+@_command(
+    "quantities",
+    "volume, SUV and HU of the masks that a run has kept; resumes",
+    _MANIFEST,
+    _arg("--out", required=True, metavar="DIR", help="folder of the run; gets quantities.parquet"),
+)
+def _quantities(a) -> None:
+    from umdlib.cohort.manifest import read_cohort
+
+    _write_quantities(read_cohort(a.manifest), a.out, _say)
+
+
+def _write_quantities(cohort, root: str, report: Callable[[str], None] = lambda line: None) -> None:
+    """Write the score table's sister: what the masks of a run measure."""
+    from umdlib import evaluation
+    from umdlib.quantities import write_quantities
+
+    table = evaluation.quantify_run(cohort, root, report=report)
+    out = Path(root) / "quantities.parquet"
+    write_quantities(out, table, stamp={"cohort": cohort.name})
+    _say(f"Quantities: {out} ({len(table)} rows)")
 
 
 def _tolerances(text: str) -> tuple[float, ...]:

@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "run": ["rescore", "score_cohort"],
         "plans": ["Plan", "Settings", "parse_plans", "taken_plans"],
         "isolation": ["Limits"],
+        "quantities": ["quantify_run"],
         "store": [
             "add_to_part",
             "bit_places",

@@ -13,10 +13,11 @@ import pandas as pd
 from umdlib import prompts, segmenters
 from umdlib.cohort.manifest import Case, Cohort
 from umdlib.errors import InputError
-from umdlib.evaluation import plans, store
+from umdlib.evaluation import plans, quantities, store
 from umdlib.evaluation.ask import UNTAUGHT, Answer, Task, ask, memory_taken, targets_of
 from umdlib.evaluation.isolation import Isolated, Limits, importable
 from umdlib.evaluation.plans import Drawn, Examination, Plan, Settings, parse_plans, taken_plans
+from umdlib.evaluation.quantities import Quantifier
 from umdlib.images import volume
 from umdlib.images.runs import Runs
 from umdlib.images.volume import LabelMap, Volume
@@ -105,7 +106,9 @@ def score_cohort(
             shared = _Shared(examination, run)
             for case in examination.wanted:
                 for entrant in entrants:
-                    entrant.tables.append(_scored_case(case, entrant, shared, run))
+                    table = _scored_case(case, entrant, shared, run)
+                    entrant.tables.append(table)
+                    shared.quantify(case, table, entrant.record.name)
                 shared.image = None
     finally:
         for entrant in entrants:
@@ -129,6 +132,7 @@ class _Run:
 
     def __post_init__(self) -> None:
         self.hashes = store.FileHashes(self.root / "hashes.json")
+        self.quantifier = Quantifier(self.root, self.hashes)
 
     def say(self, record: Segmenter, case: Case, word: str, started: float) -> None:
         """One line of a case."""
@@ -226,6 +230,10 @@ class _Shared:
         if case.modality not in self._targets:
             self._targets = {case.modality: targets_of(self.references()[case.modality], case.structures)}
         return self._targets[case.modality]
+
+    def quantify(self, case: Case, table: pd.DataFrame, segmenter: str) -> None:
+        """Write what the masks of a scored case measure beside its scores."""
+        quantities.of_case_or_reason(self.run.quantifier, case, table, segmenter, lambda: self.read(case))
 
     def truth(self, case: Case) -> np.ndarray:
         """The reference as a bit-mask volume, as the predictions are kept."""

@@ -109,12 +109,12 @@ def paired_differences(
     sides = [_side(rows, role) for role in ("structural", "pet")]
     seeds = sides[0].merge(sides[1], on=[*PAIR_KEYS, "seed"], how="outer", sort=False)
     seeds = _with_unavailable(seeds, scores[scores["status"].eq("unavailable")])
-    table = _in_order(_averaged_over_seeds(seeds), list(scores["segmenter"].unique()))
+    table = in_order(_averaged_over_seeds(seeds), list(scores["segmenter"].unique()))
     table.attrs = {"metric": metric, "empty": empty}
     return table
 
 
-def _in_order(table: pd.DataFrame, segmenters: Sequence[str]) -> pd.DataFrame:
+def in_order(table: pd.DataFrame, segmenters: Sequence[str]) -> pd.DataFrame:
     """Rows by session, segmenter as listed, structure as in `umdlib.labels.ORGANS`, subject."""
     organs = [s.name for s in ORGANS]
     others = [s for s in table["structure"].unique() if s not in organs]

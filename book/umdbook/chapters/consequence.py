@@ -1,0 +1,293 @@
+"""Tables, sentences and figures of the chapter on what a clinician would read off."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from umdbook import names
+from umdlib.cohort.manifest import Cohort
+from umdlib.errors import unknown_name
+from umdlib.figures.style import axes, legend_below, nothing, rows_down, segmenter_style
+from umdlib.quantities import read_quantities
+from umdlib.statistics import agreement, networks
+from umdlib.tables.markdown import count, number
+from umdlib.tables.modality_table import session_title, structure_title
+from umdlib.viewer import cases as exhibits
+from umdlib.viewer.pair import Pair
+
+__all__ = [
+    "band_words",
+    "checked_quantity",
+    "correlation_layout",
+    "distance_layout",
+    "distance_table",
+    "limits_layout",
+    "limits_plot",
+    "limits_words",
+    "nearest",
+    "network_panels",
+    "network_plot",
+    "pick_viewer",
+    "picks_layout",
+    "picks_words",
+    "read_quantities",
+]
+
+QUANTITY_TITLES: dict[str, str] = {
+    "ml": "volume",
+    "suv_mean": "SUVmean",
+    "suv_max": "SUVmax",
+    "suv_peak": "SUVpeak",
+    "tlg": "total lesion glycolysis",
+    "hu_mean": "mean HU",
+}
+
+
+def checked_quantity(name: str) -> str:
+    """Return the name of a quantity, or refuse it with the nearest."""
+    if name not in QUANTITY_TITLES:
+        raise unknown_name("quantity", name, QUANTITY_TITLES)
+    return name
+
+
+def limits_layout(table: pd.DataFrame) -> pd.DataFrame:
+    """Bias, limits and share inside the band, of `umdlib.statistics.agreement.agreement_table`."""
+    rows = pd.DataFrame({"session": table["session"].map(session_title)})
+    rows["segmenter"] = table["segmenter"].map(names.title)
+    if "structure" in table:
+        rows["structure"] = table["structure"].map(structure_title)
+    rows["bias [95 %]"] = [_percent(r.bias, r.bias_low, r.bias_high) for r in table.itertuples()]
+    rows["lower limit [95 %]"] = [_percent(r.low, r.low_low, r.low_high) for r in table.itertuples()]
+    rows["upper limit [95 %]"] = [_percent(r.high, r.high_low, r.high_high) for r in table.itertuples()]
+    if table["within"].notna().any():
+        rows["within the band"] = [f"{100 * v:.0f} %" if v == v else "–" for v in table["within"]]
+    rows["n"] = table["n_subjects"].astype(int)
+    return rows.assign(note=table["why"].to_numpy())
+
+
+def _percent(value: float, low: float, high: float) -> str:
+    """A percentage with its interval."""
+    if not np.isfinite(value):
+        return "–"
+    text = f"{number(value, 1, sign=True)} %"
+    return f"{text} [{number(low, 1, sign=True)}, {number(high, 1, sign=True)}]" if np.isfinite(low) else text
+
+
+def limits_plot(table: pd.DataFrame, *, legend: bool = True, ax: Axes | None = None) -> Axes:
+    """Bias and limits of agreement of every structure and segmenter of one session, with the band.
+
+    The scale is linear to 20 % and logarithmic beyond it.
+    """
+    rows = table[table["bias"].notna()]
+    if rows.empty:
+        return nothing(axes(ax, figsize=(6.6, 2.0)))
+    structures, shown = list(dict.fromkeys(rows["structure"])), list(dict.fromkeys(rows["segmenter"]))
+    ax = axes(ax, figsize=(7.2, 1.6 + 0.5 * len(structures)))
+    band = agreement.RETEST.get(table.attrs.get("quantity", ""))
+    if band is not None:
+        ax.axvspan(band.low, band.high, color="#cfe3cf", zorder=0, label="test-retest")
+    ax.axvline(0, color="#444444", lw=0.9)
+    looks = segmenter_style(rows["segmenter"])
+    for i, segmenter in enumerate(shown):
+        part = rows[rows["segmenter"].eq(segmenter)]
+        y = np.array([structures.index(s) for s in part["structure"]]) + (
+            i - (len(shown) - 1) / 2
+        ) * 0.7 / len(shown)
+        ax.hlines(y, part["low"], part["high"], color=looks[segmenter]["color"], lw=1.4)
+        ax.scatter(part["bias"], y, s=22, zorder=3, label=names.title(segmenter), **looks[segmenter])
+    rows_down(ax, map(structure_title, structures))
+    ax.set_xscale("symlog", linthresh=20)
+    ticks = [
+        t for t in (-1000, -100, -20, -10, 0, 10, 20, 100, 1000) if ax.get_xlim()[0] <= t <= ax.get_xlim()[1]
+    ]
+    ax.set_xticks(ticks, [f"{t:+d}".replace("-", "−") if t else "0" for t in ticks])
+    ax.minorticks_off()
+    title = QUANTITY_TITLES[table.attrs.get("quantity", "suv_mean")]
+    ax.set_xlabel(f"{title} of the prediction, % from the reference's")
+    if legend:
+        legend_below(ax, columns=2)
+    return ax
+
+
+def band_words(quantity: str) -> str:
+    """Say what the band is and where it comes from."""
+    band = agreement.RETEST.get(quantity)
+    if band is None:
+        return f"No test-retest limit of {QUANTITY_TITLES[quantity]} is cited here: there is no band."
+    low, high = number(band.low, 1, sign=True), number(band.high, 1, sign=True)
+    return f"The band, {low} to {high} %, is {band.what} {{cite:p}}`{band.source}`."
+
+
+def limits_words(table: pd.DataFrame) -> str:
+    """One item per session and segmenter: how many structures keep inside the band, and which is worst."""
+    quantity = table.attrs.get("quantity", "suv_mean")
+    band, lines = agreement.RETEST.get(quantity), []
+    for (session, segmenter), part in table.groupby(["session", "segmenter"], sort=False):
+        known = part[part["bias"].notna()]
+        if known.empty:
+            lines.append(f"- {session_title(session)}, {names.title(segmenter)}: {part['why'].iloc[0]}.")
+            continue
+        worst = known.loc[known["bias"].abs().idxmax()]
+        text = (
+            f"the largest bias is {number(worst['bias'], 1, sign=True)} % "
+            f"({structure_title(worst['structure']).lower()})"
+        )
+        if band is not None:
+            limited = known[known["low"].notna()]
+            inside = limited[(limited["low"] >= band.low) & (limited["high"] <= band.high)]
+            kept = f"{len(inside)} of {count(len(limited), 'structure')} have both limits within the band; "
+            text = (kept if len(limited) else "too few subjects for limits; ") + text
+        lines.append(f"- {session_title(session)}, {names.title(segmenter)}: {text}.")
+    return "\n".join(lines) or "Nothing was scored that has a quantity."
+
+
+def picks_layout(picked: pd.DataFrame, cohort: Cohort) -> pd.DataFrame:
+    """Picked predictions with the names that a reader knows."""
+    titles = {s.name: s.title for s in cohort.structures}
+    return pd.DataFrame(
+        {
+            "subject": picked["subject"],
+            "session": picked["session"].map(session_title),
+            "structure": picked["structure"].map(titles),
+            "segmenter": picked["segmenter"].map(names.title),
+            "DSC": [number(v) for v in picked["dice"]],
+            "reference": [number(v, 2) for v in picked["reference"]],
+            "prediction": [number(v, 2) for v in picked["prediction"]],
+            "change": [f"{number(v, 1, sign=True)} %" for v in picked["change"]],
+        }
+    )
+
+
+def pick_viewer(
+    picked: pd.DataFrame, cohort: Cohort, table: pd.DataFrame, *, root: str, quantity: str
+) -> Pair | None:
+    """Viewer of the first of some picked predictions; None where there is none."""
+    if picked.empty:
+        return None
+    row = picked.iloc[0]
+    case = cohort.case(row["subject"], row["session"], row["modality"])
+    given = {"root": root, "table": table, "segmenters": [row["segmenter"]]}
+    structure = cohort.structure(row["structure"])
+    return exhibits.read_viewer(
+        [case],
+        **given,
+        prompt=row["prompt"],
+        seed=int(row["seed"]),
+        titles={row["segmenter"]: names.title(row["segmenter"])},
+        structure=structure.name,
+        overlay="difference",
+        outline="reference",
+        caption=f"{row['subject']}, {structure.title.lower()}, {names.title(row['segmenter'])}: DSC "
+        f"{number(row['dice'])}, {QUANTITY_TITLES[quantity]} {number(row['change'], 1, sign=True)} %.",
+    )
+
+
+def picks_words(harmless: pd.DataFrame, costly: pd.DataFrame, quantity: str, low: float, high: float) -> str:
+    """Say what was found of both kinds."""
+    title, parts = QUANTITY_TITLES[quantity], []
+    if len(harmless):
+        r = harmless.iloc[0]
+        parts.append(
+            f"A DSC of {number(r['dice'])} ({structure_title(r['structure']).lower()}, {names.title(r['segmenter'])}) "
+            f"costs {number(abs(r['change']), 1)} % of {title}."
+        )
+    else:
+        parts.append(f"No prediction of this run has a DSC of at most {low:g} that is no chance.")
+    if len(costly):
+        r = costly.iloc[0]
+        parts.append(
+            f"A DSC of {number(r['dice'])} ({structure_title(r['structure']).lower()}, {names.title(r['segmenter'])}) "
+            f"costs {number(abs(r['change']), 1)} %."
+        )
+    else:
+        parts.append(f"No prediction of this run has a DSC of {high:g} or more.")
+    return " ".join(parts)
+
+
+def correlation_layout(table: pd.DataFrame) -> pd.DataFrame:
+    """Rank correlations of `umdlib.statistics.agreement.overlap_and_change`."""
+    return pd.DataFrame(
+        {
+            "session": table["session"].map(session_title),
+            "segmenter": table["segmenter"].map(names.title),
+            "rank correlation of DSC and size of the change": [
+                number(v, 2, sign=True) for v in table["rank_correlation"]
+            ],
+            "predictions": table["n_pairs"],
+        }
+    )
+
+
+def distance_table(quantities: pd.DataFrame, *, n_resamples: int = 500, seed: int = 0) -> pd.DataFrame:
+    """Distance of each system's network to the reference's, per session."""
+    rows = []
+    pet = quantities[quantities["modality"].eq("PET") & quantities["status"].ne("unavailable")]
+    for (session, segmenter), part in pet.groupby(["session", "segmenter"], sort=False):
+        sides = [networks.organ_uptake(part, session, segmenter, side=s) for s in ("reference", "prediction")]
+        found = networks.network_distance(*sides, n_resamples=n_resamples, seed=seed)
+        rows.append({"session": session, "segmenter": segmenter, **found})
+    columns = ["session", "segmenter", "distance", "low", "high", "chance", "n_subjects", "n_edges"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def distance_layout(table: pd.DataFrame) -> pd.DataFrame:
+    """Distances with interval, beside what so few subjects do by themselves."""
+    least = f"fewer than {networks.LEAST_SUBJECTS} subjects have the uptake of two organs in both"
+    return pd.DataFrame(
+        {
+            "session": table["session"].map(session_title),
+            "segmenter": table["segmenter"].map(names.title),
+            "distance [95 %]": [
+                f"{number(r.distance)} [{number(r.low)}, {number(r.high)}]" if r.n_edges else "–"
+                for r in table.itertuples()
+            ],
+            "reference, resampled": [number(v) for v in table["chance"]],
+            "edges": table["n_edges"].astype(int),
+            "n": table["n_subjects"].astype(int),
+            "note": ["" if n else least for n in table["n_edges"]],
+        }
+    )
+
+
+def network_plot(edges: pd.DataFrame, *, ax: Axes | None = None, title: str = "") -> Axes:
+    """Correlations of organs as a matrix; a dot where the 95 % interval leaves out 0."""
+    known = edges[edges["correlation"].notna()]
+    if known.empty:
+        why = edges["why"].iloc[0] if len(edges) else "no uptake was measured"
+        return nothing(axes(ax, figsize=(4, 4)), f"no network: {why}")
+    organs = list(dict.fromkeys([*edges["first"], *edges["second"]]))
+    matrix = np.full((len(organs), len(organs)), np.nan)
+    ax = axes(ax, figsize=(5, 5))
+    for r in known.itertuples():
+        a, b = organs.index(r.first), organs.index(r.second)
+        matrix[a, b] = matrix[b, a] = r.correlation
+        if r.low > 0 or r.high < 0:
+            ax.plot([a, b], [b, a], "k.", ms=3)
+    image = ax.imshow(matrix, cmap="RdBu_r", vmin=-1, vmax=1)
+    labels = [structure_title(o) for o in organs]
+    ax.set_xticks(range(len(organs)), labels, rotation=90, fontsize=7)
+    ax.set_yticks(range(len(organs)), labels, fontsize=7)
+    ax.grid(visible=False)
+    ax.set_title(title)
+    ax.figure.colorbar(image, ax=ax, shrink=0.7, label="correlation")
+    return ax
+
+
+def network_panels(quantities: pd.DataFrame, session: str, segmenter: str) -> list[tuple[str, pd.DataFrame]]:
+    """Title and edges of the reference's network and of one system's."""
+    found = []
+    for side, title in (("reference", "references"), ("prediction", names.title(segmenter))):
+        uptake = networks.organ_uptake(quantities, session, segmenter, side=side)
+        found.append((title, networks.network(uptake)))
+    return found
+
+
+def nearest(table: pd.DataFrame, session: str) -> str:
+    """Segmenter whose network lies nearest to the reference's; the first of the session where none has one."""
+    rows = table[table["session"].eq(session)]
+    known = rows[rows["distance"].notna()]
+    if len(known):
+        return str(known.loc[known["distance"].idxmin(), "segmenter"])
+    return str(rows["segmenter"].iloc[0]) if len(rows) else ""
