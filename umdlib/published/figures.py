@@ -13,7 +13,7 @@ from umdlib.labels import MODALITIES, SESSIONS
 from umdlib.published.explorer import condition_title, pick
 from umdlib.published.names import MODELS, STRUCTURES
 from umdlib.published.pairing import DESIGNS, World
-from umdlib.published.printed import fact
+from umdlib.published.printed import fact, read
 from umdlib.published.significance import paired_p
 
 # One colour per segmenter; Paul Tol's "muted" scheme (2021), safe in colour vision deficiencies.
@@ -385,6 +385,70 @@ def click_loop(ax: Axes | None = None) -> Axes:
     _arrow(ax, (8.0, 0.95), (0.9, 1.0), connectionstyle="arc3,rad=-0.18")
     ax.text(4.5, 0.08, "next click: positive where missed, negative where too much", ha="center", fontsize=9)
     ax.set(xlim=(0, 9), ylim=(-0.1, 3.6))
+    ax.axis("off")
+    return ax
+
+
+def cohort_bars(ax: Axes | None = None) -> Axes:
+    """Scans and masks of each cohort of SegAnyPET's table 1, coloured by the part of the study.
+
+    The three sums that the table prints say which part a cohort belongs to, since they follow its rows.
+    """
+    printed = read("seganypet_table1")
+    counts = printed[printed["metric"] == "count"].pivot(index="line", columns="column", values="value")
+    counts["cohort"] = printed.groupby("line")["cohort"].first()
+    sums = counts["cohort"].str.extract(r"\((.*)\)")[0]
+    counts["part"] = sums.bfill()
+    long = (
+        counts[sums.isna()]
+        .rename(columns={"Num. Scans": "scans", "Num. Masks": "masks"})
+        .melt(["cohort", "part"], ["scans", "masks"], "of", "number")
+    )
+    ax = ax or _axes(9, 4.2)
+    axes = [ax, ax.inset_axes((1.08, 0, 1, 1), sharey=ax)]
+    ax.set_position((0.16, 0.14, 0.38, 0.74))
+    for place, of in zip(axes, ("scans", "masks"), strict=True):
+        sns.barplot(
+            long[long["of"] == of],
+            x="number",
+            y="cohort",
+            hue="part",
+            palette=["#4477aa", "#ccbb44", "#aa3377"],
+            dodge=False,
+            legend=of == "masks",
+            ax=place,
+        )
+        for bars in place.containers:
+            place.bar_label(bars, fmt="{:,.0f}", padding=2, fontsize=8)
+        place.set(xlabel=of, ylabel="")
+        place.xaxis.set_major_formatter("{x:,.0f}")
+        place.locator_params(axis="x", nbins=4)
+        place.margins(x=0.22)
+        sns.despine(ax=place)
+    axes[1].tick_params(labelleft=False)
+    sns.move_legend(axes[1], "center right", title=None, fontsize=8, frameon=False)
+    return ax
+
+
+def prompting_schemes(ax: Axes | None = None) -> Axes:
+    """Slice by slice against the whole volume: what a person clicks, and what a system answers."""
+    ax = ax or _axes(9, 3.4)
+    grey, blue, orange = "#eeeeee", "#cfe5f3", "#f7dcc6"
+    for y, title, n_clicks in ((2.4, "slice by slice (SAM, MedSAM)", 4), (0.8, "volume (SegAnyPET)", 1)):
+        ax.text(0.1, y + 0.72, title, fontsize=10, va="bottom")
+        for k in range(4):
+            x, z = 0.3 + 0.22 * k, y - 0.35 + 0.12 * k
+            ax.add_patch(plt.Rectangle((x, z), 1.0, 0.6, fc=grey, ec=INK, lw=0.8))
+            if k >= 4 - n_clicks:
+                ax.plot(x + 0.5, z + 0.3, "o", ms=5, mfc="white", mec="#aa3377", mew=1.5)
+    _box(ax, 3.6, 2.4, "network in 2D,\nonce a slice", blue, w=1.7, h=0.8)
+    _box(ax, 6.1, 2.4, "one mask\na slice", orange, w=1.4, h=0.8)
+    _box(ax, 8.3, 2.4, "stacked to\na volume", grey, w=1.4, h=0.8)
+    _box(ax, 3.6, 0.8, "network in 3D,\nonce", blue, w=1.7, h=0.8)
+    _box(ax, 6.1, 0.8, "one mask of\nthe volume", orange, w=1.4, h=0.8)
+    for a, b, y in ((2.1, 2.65, 2.4), (4.55, 5.3, 2.4), (6.9, 7.5, 2.4), (2.1, 2.65, 0.8), (4.55, 5.3, 0.8)):
+        _arrow(ax, (a, y), (b, y))
+    ax.set(xlim=(0, 9.2), ylim=(0.1, 3.6))
     ax.axis("off")
     return ax
 
