@@ -126,6 +126,13 @@ _DEVICE = _arg("--device", default="cpu", help="cpu (default) or cuda")
 _TOLERANCES = _arg("--tolerances", default="1,5", metavar="MM,MM", help="of surface Dice (default 1,5)")
 
 
+def _simulated(a):
+    """What the options of a command simulate of each subject."""
+    from umdlib import synthetic
+
+    return synthetic.Settings(a.spacing, a.lesions, synthetic.factors(synthetic.read_strengths(a.factor)))
+
+
 @_command(
     "synthesise",
     "make a synthetic cohort with known truth",
@@ -147,14 +154,7 @@ def _synthesise(a) -> None:
     from umdlib import synthetic
 
     manifest = synthetic.synthesise(
-        Path(a.out),
-        subjects=a.subjects,
-        seed=a.seed,
-        spacing_mm=a.spacing,
-        jobs=a.jobs,
-        lesions=a.lesions,
-        factors=synthetic.factors(synthetic.read_strengths(a.factor)),
-        progress=_say,
+        Path(a.out), subjects=a.subjects, seed=a.seed, settings=_simulated(a), jobs=a.jobs, progress=_say
     )
     _say(f"Cohort: {manifest}")
 
@@ -180,9 +180,7 @@ def _simulate(a) -> None:
         session=a.session,
         seed=a.seed,
         names=synthetic.read_names(a.names) if a.names else None,
-        factors=synthetic.factors(synthetic.read_strengths(a.factor)),
-        spacing_mm=a.spacing,
-        lesions=a.lesions,
+        settings=_simulated(a),
     )
     _say(f"Cohort: {manifest}")
 
@@ -591,16 +589,13 @@ def _train_specialist(a) -> None:
     from umdlib.training.nnunet import train as nnunet_train
 
     cohort = read_cohort(a.manifest)
+    session, modality = labels.session(a.session).name, labels.modality(a.modality).name
     recipe = recipes.recipe(a.recipe, epochs=a.epochs, batch=a.batch, threads=a.threads)
     folder = nnunet_train.train(
         cohort,
-        labels.session(a.session).name,
-        labels.modality(a.modality).name,
+        nnunet_train.Task(session, modality, a.network, a.device, a.seed),
         a.out,
         recipe=recipe,
-        network=a.network,
-        device=a.device,
-        seed=a.seed,
         report=_say,
     )
     _say(f"Model: {folder}")

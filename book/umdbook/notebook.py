@@ -108,9 +108,7 @@ def execute(
     output: str | Path,
     values: Mapping[str, Any] | None = None,
     *,
-    words: Mapping[str, str] | None = None,
     report: Callable[[str], None] = print,
-    cell_timeout: int | None = None,
 ) -> Path:
     """Run a notebook through papermill.
 
@@ -121,15 +119,11 @@ def execute(
     output
         The executed copy; replaced only when every cell has run.
     values
-        Parameter values, checked first; the rest are the notebook's defaults.
-    words
-        ``$word`` -> text in markdown cells and cell metadata. The parameters themselves, and
-        ``$structural``, ``$session_title``, ``$structural_title`` where there is a session, are
-        words always.
+        Parameter values, checked first; the rest are the notebook's defaults. In markdown cells and
+        cell metadata ``$name`` becomes the value, and ``$structural``, ``$session_title``,
+        ``$structural_title`` what they are where there is a session.
     report
         Called with a line per cell that took over a second, and at the end.
-    cell_timeout
-        Seconds allowed for one cell; None for no limit.
 
     Returns
     -------
@@ -152,14 +146,10 @@ def execute(
     document = nbformat.read(notebook, as_version=4)
     all_values = {p.name: default(p) for p in parameters(notebook).values()} | values
     printed = caption_words() if notebook.stem.startswith("published") else {}
-    _substitute(document, {**_words(all_values), **printed, **(words or {})})
+    _substitute(document, _words(all_values) | printed)
     part = output.with_name(f".{output.stem}.part.ipynb")
     failed = output.with_name(f"{output.stem}.failed.ipynb")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        nbformat.write(document, part)
-    except OSError as error:
-        raise InputError(f"Cannot write {output}: {error.strerror}.") from None
+    _write(document, part)
     engine = _register_engine(output.stem, report)
     started = time.perf_counter()
     try:
@@ -170,7 +160,6 @@ def execute(
                 parameters=values,
                 engine_name=engine,
                 progress_bar=False,
-                execution_timeout=cell_timeout,
                 kernel_name="python3",
                 kernel_manager_class=kernels.kernel_manager(),
                 extra_arguments=["--IPKernelApp.log_level=50"],  # its end logs an interrupt as an error
@@ -201,6 +190,17 @@ def execute(
     failed.unlink(missing_ok=True)
     report(f"[{output.stem}] done in {seconds:.1f} s -> {output}")
     return output
+
+
+def _write(document, path: Path) -> None:
+    """Write a notebook into a folder that is made where it is missing."""
+    import nbformat
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(document, path)
+    except OSError as error:
+        raise InputError(f"Cannot write {path}: {error.strerror}.") from None
 
 
 def record(notebook: str | Path) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def two() -> list[bodies.Body]:
 
 
 def train(folder, settings=SMALL, **options):
-    return promptable.train(two(), settings, folder, least_subjects=1, report_every=2, **options)
+    return promptable.train(two(), settings, folder, least_subjects=1, **options)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from umdlib.errors import InputError
-from umdlib.scores.simulated import score_table
+from umdlib.scores.simulated import Model, score_table
 from umdlib.statistics.comparison import compare
 from umdlib.statistics.pairs import condition, paired_differences, standardised_means, subject_means, unpaired
 
@@ -351,7 +351,10 @@ def test_two_floors_are_not_identifiable():
 
 def test_equivalence_is_corrected_in_a_family_of_its_own():
     table = score_table(
-        n_subjects=200, structures=["liver", "aorta"], gap={"a": 0.0}, noise_sd=0.05, subject_sd=0.05
+        n_subjects=200,
+        structures=["liver", "aorta"],
+        gap={"a": 0.0},
+        model=Model(noise_sd=0.05, subject_sd=0.05),
     )
     result = compare(table, **QUICK)
     smallest = result["p_equivalence"].min()

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from umdlib import figures
-from umdlib.scores.simulated import score_table
+from umdlib.scores.simulated import Model, score_table
 from umdlib.statistics.flow import flow_table
 from umdlib.statistics.plan import departures, plan_hash, plan_words, read_plan
 from umdlib.statistics.subgroups import division_test, subgroup_table, subject_factors
@@ -43,7 +43,9 @@ def test_groups_follow_the_manifest(people):
 
 
 def test_a_planted_interaction_is_found_and_an_absent_one_is_not(people):
-    scores = score_table(n_subjects=16, structures=["liver", "aorta"], gap={"a": -0.1}, noise_sd=0.05, seed=1)
+    scores = score_table(
+        n_subjects=16, structures=["liver", "aorta"], gap={"a": -0.1}, model=Model(noise_sd=0.05), seed=1
+    )
     men = scores["subject"].isin(people.loc[people["sex"].eq("M"), "subject"]) & scores["modality"].eq("PET")
     scores.loc[men, "dice"] -= 0.2
     found = subgroup_table(scores, subject_factors(people), n_resamples=999).set_index("factor")

@@ -20,7 +20,7 @@ from umdlib.cohort import check_cohort, read_cohort
 from umdlib.errors import InputError
 from umdlib.images.volume import LabelMap, read_label_map, read_volume, write_label_map
 from umdlib.labels import ORGANS
-from umdlib.synthetic import Factors, image_pair, read_names, simulate, synthesise
+from umdlib.synthetic import Factors, Settings, image_pair, read_names, simulate, synthesise
 from umdlib.synthetic.anatomy.drawing import draw_anatomy
 from umdlib.synthetic.anatomy.person import draw_person
 from umdlib.synthetic.anatomy.tissue import CODES
@@ -42,7 +42,7 @@ UMD_VOLUMES = {  # ml, what a reader would accept of an adult (literature.VOLUME
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory):
     out = tmp_path_factory.mktemp("cohort")
-    synthesise(out, subjects=1, seed=5, spacing_mm=COARSE, lesions=1)
+    synthesise(out, subjects=1, seed=5, settings=Settings(COARSE, 1))
     return out
 
 
@@ -95,7 +95,7 @@ def test_truth_is_beside_the_images(cohort):
 @pytest.mark.slow
 def test_another_order_and_two_processes_give_the_same_bytes(cohort, tmp_path):
     """The other session first, in parallel: image bytes depend on (seed, subject, session) only."""
-    synthesise(tmp_path, subjects=1, seed=5, spacing_mm=COARSE, lesions=1, jobs=2)
+    synthesise(tmp_path, subjects=1, seed=5, settings=Settings(COARSE, 1), jobs=2)
     assert hashes(tmp_path) == hashes(cohort)
 
 
@@ -104,7 +104,7 @@ def test_a_finished_subject_is_kept_and_a_broken_one_made_again(cohort):
     lost = cohort / rows(cohort)[1]["image"]
     lost.unlink()
     said = []
-    synthesise(cohort, subjects=1, seed=5, spacing_mm=COARSE, lesions=1, progress=said.append)
+    synthesise(cohort, subjects=1, seed=5, settings=Settings(COARSE, 1), progress=said.append)
     assert [s.split(" ")[1] for s in said] == ["written", "kept"]
     assert hashes(cohort) == before
 
@@ -123,8 +123,8 @@ def test_another_seed_is_another_person(cohort):
         ({"subjects": 0}, "Invalid subjects 0"),
         ({"seed": -1}, "Invalid seed -1"),
         ({"jobs": 0}, "Invalid jobs 0"),
-        ({"lesions": -2}, "Invalid lesions -2"),
-        ({"spacing_mm": 20.0}, "Invalid spacing 20.0 mm"),
+        ({"settings": Settings(lesions=-2)}, "Invalid lesions -2"),
+        ({"settings": Settings(20.0)}, "Invalid spacing 20.0 mm"),
         ({"sessions": ("petct", "petct")}, "each once"),
         ({"sessions": ("petctt",)}, "Did you mean 'petct'"),
     ],
@@ -205,7 +205,7 @@ def toy_labels(affine=None):
 
 
 def test_a_users_label_map_gets_both_images_and_its_references():
-    shot = simulate(toy_labels(), seed=2, spacing_mm=COARSE)
+    shot = simulate(toy_labels(), seed=2, settings=Settings(COARSE))
     assert shot.structural.unit == "HU" and shot.pet.unit == "SUV"
     liver = ndimage.binary_erosion(shot.pet_reference.data == 1, iterations=2)
     want = shot.anatomy.person.uptake_suv["liver"]
@@ -306,7 +306,7 @@ REAL_NAMES = {
 @pytest.mark.slow
 def test_real_organ_maps_become_bodies(shared):
     for path in sorted((shared / "real" / "organ_maps").glob("fdg_*.nii.gz"))[:3]:
-        shot = simulate(read_label_map(path), names=REAL_NAMES, seed=1, spacing_mm=COARSE)
+        shot = simulate(read_label_map(path), names=REAL_NAMES, seed=1, settings=Settings(COARSE))
         uptake = shot.anatomy.person.uptake_suv
         liver = ndimage.binary_erosion(shot.pet_reference.data == 1, iterations=2)
         assert shot.pet.data[liver].mean() == pytest.approx(uptake["liver"], rel=0.15), path.name
@@ -322,7 +322,7 @@ def test_a_flipped_map_is_the_same_body():
     flipped = np.diag([-6.0, 6.0, 6.0, 1.0])
     flipped[0, 3] = 6.0 * (a.shape[0] - 1)
     b = LabelMap(a.data[::-1].copy(), flipped, "flipped")
-    one, two = (simulate(m, seed=2, spacing_mm=COARSE, session="petmr") for m in (a, b))
+    one, two = (simulate(m, seed=2, settings=Settings(COARSE), session="petmr") for m in (a, b))
     assert np.array_equal(one.pet.data, two.pet.data)
 
 

@@ -8,7 +8,7 @@ from umdbook.chapters import certainty, empty_rule, modality_gap
 from umdlib import published, tables
 from umdlib.errors import InputError
 from umdlib.protocols import coordinates_given
-from umdlib.scores.simulated import score_table
+from umdlib.scores.simulated import Model, score_table
 from umdlib.statistics.click_curves import curve_table, effort_table
 from umdlib.statistics.comparison import compare
 from umdlib.statistics.ranking import ranking_sensitivity
@@ -151,8 +151,7 @@ def test_sentences_know_three_verdicts():
         n_subjects=200,
         structures=["liver"],
         gap={"same": 0.0, "worse": -0.3},
-        noise_sd=0.01,
-        subject_sd=0.05,
+        model=Model(noise_sd=0.01, subject_sd=0.05),
         seed=3,
     )
     few = compare(table, by=("session", "segmenter"), n_resamples=200)

@@ -90,9 +90,9 @@ def test_unknown_recipe_network_and_device_are_named(make_cohort, tmp_path):
         recipes.recipe("small", epochs=0)
     smoke = recipes.recipe("smoke")
     with pytest.raises(InputError, match="Did you mean 'segresnet'"):
-        nnunet_train.train(cohort, "petct", "CT", tmp_path, recipe=smoke, network="segresnt")
+        nnunet_train.train(cohort, nnunet_train.Task("petct", "CT", "segresnt"), tmp_path, recipe=smoke)
     with pytest.raises(InputError, match="Unknown device 'tpu'"):
-        nnunet_train.train(cohort, "petct", "CT", tmp_path, recipe=smoke, device="tpu")
+        nnunet_train.train(cohort, nnunet_train.Task("petct", "CT", device="tpu"), tmp_path, recipe=smoke)
 
 
 def test_a_folder_keeps_to_its_training(make_cohort, tmp_path):

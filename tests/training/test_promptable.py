@@ -52,7 +52,7 @@ def two() -> list[bodies.Body]:
 
 
 def train(folder, settings=SMALL, given=None, **options):
-    return promptable.train(given or two(), settings, folder, least_subjects=1, report_every=2, **options)
+    return promptable.train(given or two(), settings, folder, least_subjects=1, **options)
 
 
 def test_a_training_that_was_stopped_ends_where_one_that_ran_through_does(tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from umdlib.scores.simulated import score_table
+from umdlib.scores.simulated import Model, score_table
 from umdlib.scores.table import write_scores
 
 mpl.use("Agg")
@@ -44,7 +44,7 @@ def small():
 
 def lesion():
     """Six subjects with one lesion each, one segmenter, no corrective click, some missed."""
-    return score_table(n_subjects=6, structures=["lesion"], gap={"own": -0.2}, failure_rate=0.4)
+    return score_table(n_subjects=6, structures=["lesion"], gap={"own": -0.2}, model=Model(failure_rate=0.4))
 
 
 def broken():

@@ -22,6 +22,9 @@ from umdlib.metrics.masks import dice
 from umdlib.scores.table import read_scores
 from umdlib.segmenters.contract import Segmenter
 
+_SEED = 0  # of the prompts whose masks are read
+_REPLAYED = 2  # structures of a case
+
 
 def check_run(
     cohort: Cohort,
@@ -29,8 +32,6 @@ def check_run(
     names: Sequence[str],
     *,
     given: Sequence[str] = (),
-    prompt: str | None = None,
-    seed: int = 0,
     limit: int = 4,
     device: str | None = None,
     report: Callable[[str], None] = lambda line: None,
@@ -51,8 +52,6 @@ def check_run(
     given
         How the run was given segmenters of the user's own (``my_model.py:MINE``, a card, a
         folder): their names alone are not in the registry, and without this they do not run here.
-    prompt
-        Protocol of the masks; by default the first that the run gave.
     limit
         Cases per modality: faults of wiring show in the first few.
     device
@@ -71,10 +70,10 @@ def check_run(
         control, missed = "", []
         for modality in sorted({c.modality for c in cohort.cases}):
             cases = [c for c in cohort.cases if c.modality == modality][:limit]
-            protocol = prompt or _first_protocol(root, segmenter, cases)
-            read = {c: m for c in cases if (m := _masks(root, segmenter, c, protocol, seed))}
+            protocol = _first_protocol(root, segmenter, cases)
+            read = {c: m for c in cases if (m := _masks(root, segmenter, c, protocol))}
             if not read:
-                if why := _why_none(root, segmenter, cases, protocol, seed):
+                if why := _why_none(root, segmenter, cases, protocol):
                     rows.append(
                         {
                             "segmenter": segmenter,
@@ -93,7 +92,7 @@ def check_run(
                 record = records.get(segmenter)
                 if not control:
                     control, missed = _control(record, device)
-                found += missed + replay(root, record, next(iter(read)), protocol, seed, device)
+                found += missed + replay(root, record, next(iter(read)), protocol, device)
             rows.append(
                 {
                     "segmenter": segmenter,
@@ -119,19 +118,12 @@ def found(cohort: Cohort, root: str | Path, *, limit: int = 4) -> pd.DataFrame:
 
 
 def replay(
-    root: str | Path,
-    record: Segmenter | None,
-    case: Case,
-    prompt: str,
-    seed: int,
-    device: str,
-    *,
-    structures: int = 2,
+    root: str | Path, record: Segmenter | None, case: Case, prompt: str, device: str
 ) -> list[canaries.Finding]:
     """Whether stored masks come again from the image and the stored prompt alone.
 
     The image is copied into an empty folder, so that no reference lies beside it; then the first
-    `structures` of the case are asked for with the prompts that were stored. A mask that is
+    two structures of the case are prompted as they were in the run. A mask that is
     another one, and the same twice, was made with something that is not there any more. One that
     differs between two replays is not repeatable. A segmenter that cannot be loaded here, and a
     structure on which it failed in the run, are left out.
@@ -146,19 +138,19 @@ def replay(
         segment = segmenters.load(record, device, *condition)
     except Exception:  # whatever its code does: there is nothing to compare with
         return []
-    stored = runs.read_prediction(root, segmenter, case, prompt=prompt, seed=seed)
-    answered, _ = _answered(root, segmenter, case, prompt, seed)
+    stored = runs.read_prediction(root, segmenter, case, prompt=prompt, seed=_SEED)
+    answered, _ = _answered(root, segmenter, case, prompt)
     given = [
         p
         for p in runs.read_prompts(root, segmenter, case)
-        if (p.protocol, p.seed, p.step) == (prompt, seed, 0)
+        if (p.protocol, p.seed, p.step) == (prompt, _SEED, 0)
         and p.note != prompts.REFERENCE_EMPTY
         and p.structure in answered
     ]
     with tempfile.TemporaryDirectory() as folder:
         alone = Path(shutil.copy(case.image, folder))
         image = volume.read_volume(alone, unit=case.unit)
-        for one in given[:structures]:
+        for one in given[:_REPLAYED]:
             first = _answer(segment, image, one)
             if first is None or np.array_equal(first, stored[one.structure]):
                 continue
@@ -186,11 +178,11 @@ def _answer(segment: segmenters.Segment, image: volume.Volume, prompt: prompts.P
         return None
 
 
-def _why_none(root: str | Path, segmenter: str, cases: Sequence[Case], prompt: str, seed: int) -> str:
+def _why_none(root: str | Path, segmenter: str, cases: Sequence[Case], prompt: str) -> str:
     """The first failure of a segmenter on these cases; nothing where nothing was stored."""
     for case in cases:
         try:
-            return _answered(root, segmenter, case, prompt, seed)[1]
+            return _answered(root, segmenter, case, prompt)[1]
         except InputError:
             continue
     return ""
@@ -234,18 +226,11 @@ def checked_segmenters(findings: pd.DataFrame) -> list[str]:
 
 
 def _mean_wiring(
-    cohort: Cohort,
-    root: str | Path,
-    segmenter: str,
-    modality: str,
-    *,
-    prompt: str = "centre",
-    seed: int = 0,
-    limit: int = 4,
+    cohort: Cohort, root: str | Path, segmenter: str, modality: str, *, prompt: str = "centre", limit: int = 4
 ) -> pd.DataFrame:
     """Mean wiring matrix of a segmenter on one modality: asked for (rows), reference (columns)."""
     cases = [c for c in cohort.cases if c.modality == modality][:limit]
-    stored = [m for c in cases if (m := _masks(root, segmenter, c, prompt, seed))]
+    stored = [m for c in cases if (m := _masks(root, segmenter, c, prompt))]
     matrices = [canaries.wiring_matrix(p, r) for p, r in stored]
     if not matrices:
         raise InputError(f"No stored prediction of '{segmenter}' on {modality} in {root}.")
@@ -267,15 +252,15 @@ def example_wiring(
 
 
 def _masks(
-    root: str | Path, segmenter: str, case: Case, prompt: str, seed: int
+    root: str | Path, segmenter: str, case: Case, prompt: str
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]] | None:
     """Predictions and references of a case by structure; None where nothing is stored.
 
     Structures on which the segmenter failed have no mask.
     """
     try:
-        predictions = runs.read_prediction(root, segmenter, case, prompt=prompt, seed=seed)
-        answered, _ = _answered(root, segmenter, case, prompt, seed)
+        predictions = runs.read_prediction(root, segmenter, case, prompt=prompt, seed=_SEED)
+        answered, _ = _answered(root, segmenter, case, prompt)
     except InputError:
         return None
     reference = case.read_reference().data
@@ -287,10 +272,10 @@ def _masks(
     )
 
 
-def _answered(root: str | Path, segmenter: str, case: Case, prompt: str, seed: int) -> tuple[set[str], str]:
+def _answered(root: str | Path, segmenter: str, case: Case, prompt: str) -> tuple[set[str], str]:
     """Structures of a case for which the run holds an answer, and the first reason of a failure."""
     rows = read_scores(runs.case_folder(root, segmenter, case) / "scores.parquet")
-    rows = rows[rows["prompt"].eq(prompt) & rows["seed"].eq(seed) & rows["step"].eq(0)]
+    rows = rows[rows["prompt"].eq(prompt) & rows["seed"].eq(_SEED) & rows["step"].eq(0)]
     silent = rows["status"].isin(["failed", "unavailable"])
     reasons = rows.loc[rows["status"].eq("failed"), "reason"]
     return set(rows.loc[~silent, "structure"]), next(iter(reasons), "")

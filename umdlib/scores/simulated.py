@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -11,16 +12,34 @@ from scipy.special import expit, logit
 from umdlib.labels import ORGANS, session
 
 
+@dataclass(frozen=True)
+class Model:
+    """Level and spread of drawn scores.
+
+    Attributes
+    ----------
+    level
+        DSC of an average structure on the structural image.
+    subject_sd, noise_sd
+        Spread between subjects (shared by all structures of a subject and modality) and of single
+        predictions, on the logit scale.
+    failure_rate
+        Share of PET predictions that find nothing (DSC 0, status ``prediction_empty``).
+    """
+
+    level: float = 0.75
+    subject_sd: float = 0.3
+    noise_sd: float = 0.3
+    failure_rate: float = 0.0
+
+
 def score_table(
     *,
     n_subjects: int = 20,
     structures: Sequence[str] = tuple(s.name for s in ORGANS),
     sessions: Sequence[str] = ("petct",),
     gap: Mapping[str, float] | None = None,
-    level: float = 0.75,
-    subject_sd: float = 0.3,
-    noise_sd: float = 0.3,
-    failure_rate: float = 0.0,
+    model: Model | None = None,
     n_seeds: int = 1,
     steps: Sequence[int] = (0,),
     seed: int = 0,
@@ -34,14 +53,10 @@ def score_table(
     structures, sessions
         Names.
     gap
-        Shift of the PET score per segmenter, in DSC at `level`; 0 makes the null hypothesis true.
-    level
-        DSC of an average structure on the structural image.
-    subject_sd, noise_sd
-        Spread between subjects (shared by all structures of a subject and modality) and of single
-        predictions, on the logit scale.
-    failure_rate
-        Share of PET predictions that find nothing (DSC 0, status ``prediction_empty``).
+        Shift of the PET score per segmenter, in DSC at the model's level; 0 makes the null hypothesis
+        true.
+    model
+        Level and spread of the scores.
     n_seeds
         Prompts drawn per case.
     steps
@@ -61,10 +76,11 @@ def score_table(
     """
     rng = np.random.default_rng(seed)
     gap = {"a": 0.0, "b": -0.1, "c": -0.3} if gap is None else gap
+    model = model or Model()
     frames = [_session_rows(name, n_subjects, structures, gap, n_seeds, steps) for name in sessions]
     table = pd.concat(frames, ignore_index=True)
-    score = _scores(table, gap, level, subject_sd, noise_sd, rng)
-    empty = table["modality"].eq("PET") & (rng.random(len(table)) < failure_rate)
+    score = _scores(table, gap, model, rng)
+    empty = table["modality"].eq("PET") & (rng.random(len(table)) < model.failure_rate)
     return _with_metrics(table, score, empty.to_numpy(), rng)
 
 
@@ -91,23 +107,19 @@ def _session_rows(
 
 
 def _scores(
-    table: pd.DataFrame,
-    gap: Mapping[str, float],
-    level: float,
-    subject_sd: float,
-    noise_sd: float,
-    rng: np.random.Generator,
+    table: pd.DataFrame, gap: Mapping[str, float], model: Model, rng: np.random.Generator
 ) -> np.ndarray:
     """Scores on the logit scale: structure + subject in this modality + noise, then the gap."""
     structure = table["structure"].map(
         dict(zip(table["structure"].unique(), _spread(table["structure"].nunique()), strict=True))
     )
     person = table.groupby(["subject", "session", "modality"], sort=False).ngroup()
-    shared = rng.normal(0, subject_sd, person.max() + 1)[person]
-    single = rng.normal(0, noise_sd, len(table))
+    shared = rng.normal(0, model.subject_sd, person.max() + 1)[person]
+    single = rng.normal(0, model.noise_sd, len(table))
     pet = table["modality"].eq("PET").to_numpy()
-    shift = logit(np.clip(level + table["segmenter"].map(gap), 0.02, 0.98)) - logit(level)
-    score = expit(logit(level) + structure + shared + single + np.where(pet, shift, 0.0))
+    level = logit(model.level)
+    shift = logit(np.clip(model.level + table["segmenter"].map(gap), 0.02, 0.98)) - level
+    score = expit(level + structure + shared + single + np.where(pet, shift, 0.0))
     return 1 - (1 - score) * 0.5 ** table["step"].to_numpy()
 
 

@@ -40,7 +40,6 @@ def hurdle_table(
     below: float = 0.1,
     method: str = "gee",
     empty: str = "drop",
-    prompt: str | None = None,
     step: int | None = 0,
     n_resamples: int = 2000,
     seed: int = 0,
@@ -59,7 +58,7 @@ def hurdle_table(
     method
         Second part: ``gee`` (exchangeable) or ``mixed`` (random intercept and modality effect per
         subject, with a guard that falls back to GEE).
-    empty, prompt, step
+    empty, step
         See `umdlib.statistics.comparison.compare`.
     n_resamples, seed
         Of the subject bootstrap: of both parts below 20 subjects, and where a model does not fit.
@@ -83,7 +82,7 @@ def hurdle_table(
     """
     if method not in _METHODS:
         raise unknown_name("method", method, _METHODS)
-    chosen = condition(scores, prompt=prompt, step=step)
+    chosen = condition(scores, step=step)
     asked = chosen[chosen["status"].ne("unavailable")]
     if step is None and asked.groupby("segmenter")["step"].nunique().gt(1).any():
         raise InputError("A hurdle model is of one step: give it where the table holds several.")

@@ -21,14 +21,10 @@ def paired_scores(
     fewer: str,
     withheld: Sequence[str],
     *,
-    taught: Sequence[str] = tuple(s.name for s in ORGANS),
     metric: str = "dice",
     empty: str = "drop",
-    prompt: str = "centre",
-    step: int = 0,
-    modality: str = "PET",
 ) -> pd.DataFrame:
-    """Scores of two trainings of one network on the same image and click.
+    """Scores of two networks on the same PET image and centre click.
 
     Parameters
     ----------
@@ -38,11 +34,9 @@ def paired_scores(
         Network trained on all structures, and the one whose training withheld some.
     withheld
         Names of those structures.
-    taught
-        Names of all structures of the full training (the released one's: the 13 organs). Others of
-        a cohort, which neither training showed, are left out.
-    metric, empty, prompt, step, modality
-        What is compared.
+    metric, empty
+        What is compared. Structures of a cohort other than the 13 organs, which neither training run
+        showed, are left out.
 
     Returns
     -------
@@ -54,10 +48,10 @@ def paired_scores(
     rows = scores[
         scores["segmenter"].isin([full, fewer])
         & scores["status"].ne("unavailable")
-        & scores["prompt"].eq(prompt)
-        & scores["step"].eq(step)
-        & scores["modality"].eq(modality)
-        & scores["structure"].isin(set(taught))
+        & scores["prompt"].eq("centre")
+        & scores["step"].eq(0)
+        & scores["modality"].eq("PET")
+        & scores["structure"].isin({s.name for s in ORGANS})
     ].reset_index(drop=True)
     if set(rows["segmenter"]) != {full, fewer}:
         return pd.DataFrame(columns=COLUMNS)

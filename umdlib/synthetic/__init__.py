@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
         "cohort": ["synthesise"],
+        "limits": ["Settings"],
         "own_cohort": ["read_names", "read_strengths", "simulate_cohort"],
         "scanner.factors": ["Factors", "factors", "only"],
         "scanner.simulation": ["Pair", "image_pair", "simulate"],

@@ -24,9 +24,8 @@ from umdlib.labels import session as session_record
 from umdlib.synthetic.anatomy.drawing import draw_anatomy
 from umdlib.synthetic.anatomy.lesions import draw_lesions
 from umdlib.synthetic.anatomy.person import draw_person
-from umdlib.synthetic.limits import anatomy_spacing, check_spacing, check_whole
+from umdlib.synthetic.limits import Settings, anatomy_spacing, check_whole
 from umdlib.synthetic.scanner.acquisition import draw_acquisition
-from umdlib.synthetic.scanner.factors import Factors
 from umdlib.synthetic.scanner.sampling import SCANNERS
 from umdlib.synthetic.scanner.simulation import Pair, image_pair, lesions_on
 from umdlib.version import __version__
@@ -42,11 +41,9 @@ def synthesise(
     *,
     subjects: int,
     seed: int,
-    spacing_mm: float = 4.0,
     sessions: Sequence[str] = ("petct", "petmr"),
+    settings: Settings | None = None,
     jobs: int = 1,
-    lesions: int = 0,
-    factors: Factors | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Path:
     """Write a cohort of paired subjects with known truth.
@@ -60,16 +57,12 @@ def synthesise(
     seed
         Seed of the cohort. A subject depends on (version, seed, subject) only: not on the order,
         the number of jobs, or how many other subjects there are of its session.
-    spacing_mm
-        Edge of a PET voxel, about; every grid scales with it.
     sessions
         Of ``petct`` and ``petmr``.
+    settings
+        Voxel size, lesions, strengths of the physics.
     jobs
         Processes.
-    lesions
-        Number of lesions per subject.
-    factors
-        Strengths of the physics; all at the scanner's by default.
     progress
         Called with one line per subject.
 
@@ -83,32 +76,22 @@ def synthesise(
     InputError
         A number out of range, an unknown session, a folder that cannot be written.
     """
-    _check_request(subjects, seed, spacing_mm, jobs, lesions)
+    settings = settings or Settings()
+    for name, value, low in (("subjects", subjects, 1), ("seed", seed, 0), ("jobs", jobs, 1)):
+        check_whole(name, value, low)
+    settings.check()
     names = [session_record(s).name for s in sessions]
     if not names or len(set(names)) != len(names):
         raise InputError(f"Invalid sessions {list(sessions)}. Name one or both, each once.")
     out = Path(out)
-    factors = factors or Factors()
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"Cannot make folder {out}: {error.strerror}.") from None
     plan = [(_subject_id(i, name, subjects, names), name) for name in names for i in range(subjects)]
-    rows = dict(run(out, plan, seed, float(spacing_mm), lesions, factors, jobs, progress))
+    rows = dict(run(out, plan, seed, settings, jobs, progress))
     write_tables(out, [row for subject, _ in plan for row in rows[subject]])
     return out / "manifest.tsv"
-
-
-def _check_request(subjects, seed, spacing_mm, jobs, lesions) -> None:
-    """Refuse numbers out of range, by name."""
-    for name, value, low in (
-        ("subjects", subjects, 1),
-        ("seed", seed, 0),
-        ("jobs", jobs, 1),
-        ("lesions", lesions, 0),
-    ):
-        check_whole(name, value, low)
-    check_spacing(spacing_mm)
 
 
 def _subject_id(index: int, session: str, subjects: int, sessions: Sequence[str]) -> str:
@@ -116,9 +99,9 @@ def _subject_id(index: int, session: str, subjects: int, sessions: Sequence[str]
     return f"sub-{list(sessions).index(session) * subjects + index + 1:03d}"
 
 
-def run(out, plan, seed, spacing_mm, lesions, factors, jobs, progress):
+def run(out, plan, seed, settings, jobs, progress):
     """(subject, manifest rows) of every planned subject, in processes if asked."""
-    tasks = [(str(out), subject, name, seed, spacing_mm, lesions, factors) for subject, name in plan]
+    tasks = [(str(out), subject, name, seed, settings) for subject, name in plan]
     if jobs == 1 or len(tasks) == 1:
         for task in tasks:
             yield _finish(_write_subject(*task), len(plan), progress)
@@ -153,9 +136,7 @@ def _finish(result, total: int, progress):
     return subject, rows
 
 
-def _write_subject(
-    out: str, subject: str, session: str, seed: int, spacing_mm: float, lesions: int, factors: Factors
-):
+def _write_subject(out: str, subject: str, session: str, seed: int, settings: Settings):
     """Make and write one subject unless its files are there with the same key."""
     folder = Path(out) / subject / f"ses-{session}"
     structural = SESSIONS[session].structural
@@ -165,9 +146,9 @@ def _write_subject(
         "seed": int(seed),
         "subject": subject,
         "session": session,
-        "spacing_mm": spacing_mm,
-        "lesions": int(lesions),
-        "factors": factors.record(),
+        "spacing_mm": float(settings.spacing_mm),
+        "lesions": int(settings.lesions),
+        "factors": settings.factors.record(),
     }
     key = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
     record_path = folder / f"{subject}_ses-{session}_synthesis.json"
@@ -176,7 +157,7 @@ def _write_subject(
     if kept and all(p.is_file() for pair in paths.values() for p in pair):
         return subject, manifest_rows(Path(out), kept, paths), False
     record_path.unlink(missing_ok=True)
-    pair = make_pair(subject, session, seed, spacing_mm, lesions, factors)
+    pair = make_pair(subject, session, seed, settings.spacing_mm, settings.lesions, settings.factors)
     record = write_pair(pair, session, paths, record_path, request | {"key": key})
     return subject, manifest_rows(Path(out), record, paths), True
 

@@ -1,12 +1,39 @@
-"""Limits of what is simulated: spacing and counts."""
+"""What is simulated of each subject, and its limits."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from umdlib.errors import InputError
+from umdlib.synthetic.scanner.factors import Factors
 
 FINEST_MM, COARSEST_MM = 2.0, 8.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is simulated of each subject.
+
+    Attributes
+    ----------
+    spacing_mm
+        Edge of a PET voxel, about; every grid scales with it.
+    lesions
+        How many are planted.
+    factors
+        Strengths of the physics; all at the scanner's by default.
+    """
+
+    spacing_mm: float = 4.0
+    lesions: int = 0
+    factors: Factors = field(default_factory=Factors)
+
+    def check(self) -> None:
+        """Raise `InputError` where a number is out of range."""
+        check_spacing(self.spacing_mm)
+        check_whole("lesions", self.lesions, 0)
 
 
 def check_spacing(spacing_mm: float) -> None:

@@ -10,7 +10,7 @@ from umdlib.images.volume import read_label_map
 from umdlib.labels import SESSIONS
 from umdlib.labels import session as session_record
 from umdlib.synthetic.cohort import image_paths, manifest_rows, write_pair, write_tables
-from umdlib.synthetic.scanner.factors import Factors
+from umdlib.synthetic.limits import Settings
 from umdlib.synthetic.scanner.simulation import simulate
 
 
@@ -21,9 +21,7 @@ def simulate_cohort(
     session: str = "petct",
     seed: int = 0,
     names: dict[int, str] | None = None,
-    factors: Factors | None = None,
-    spacing_mm: float = 4.0,
-    lesions: int = 0,
+    settings: Settings | None = None,
 ) -> Path:
     """Write both images of the body in a label map, their references, the truth, and a manifest.
 
@@ -33,7 +31,7 @@ def simulate_cohort(
         NIfTI file of whole numbers.
     out
         Folder; the subject is named after the file.
-    session, seed, names, factors, spacing_mm, lesions
+    session, seed, names, settings
         As in `simulate`.
 
     Returns
@@ -47,15 +45,8 @@ def simulate_cohort(
         A file that cannot be read or written, and all that `simulate` refuses.
     """
     session_record(session)
-    pair = simulate(
-        read_label_map(label_map),
-        session=session,
-        seed=seed,
-        names=names,
-        factors=factors,
-        spacing_mm=spacing_mm,
-        lesions=lesions,
-    )
+    settings = settings or Settings()
+    pair = simulate(read_label_map(label_map), session=session, seed=seed, names=names, settings=settings)
     out, subject = Path(out), _subject_named(label_map)
     folder = out / subject / f"ses-{session}"
     try:
@@ -69,8 +60,8 @@ def simulate_cohort(
         "session": session,
         "source": Path(label_map).name,
         "seed": int(seed),
-        "spacing_mm": float(spacing_mm),
-        "factors": (factors or Factors()).record(),
+        "spacing_mm": float(settings.spacing_mm),
+        "factors": settings.factors.record(),
     }
     record = write_pair(pair, session, paths, folder / f"{subject}_ses-{session}_synthesis.json", request)
     write_tables(out, manifest_rows(out, record, paths))

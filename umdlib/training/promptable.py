@@ -153,7 +153,6 @@ def train(
     name: str = "",
     device: str = "cpu",
     least_subjects: int = LEAST_SUBJECTS,
-    report_every: int = 25,
     stop_after: int | None = None,
     say: Callable[[str], None] = lambda line: None,
 ):
@@ -175,8 +174,6 @@ def train(
         the gradients are averaged (DistributedDataParallel); only the first writes files.
     least_subjects
         Fewer are refused.
-    report_every
-        Steps between two rows of the log and two checkpoints.
     stop_after
         Leave after this many steps in this call, with a checkpoint; None runs to the end.
     say
@@ -214,11 +211,12 @@ def train(
     rank, world = distributed()
     started, cpu = time.perf_counter(), time.process_time()
     last = min(settings.steps, done + stop_after) if stop_after else settings.steps
+    every = min(10, max(2, settings.steps // 10))  # a row of the log and a checkpoint
     recent: list[dict] = []
     for step in range(done + 1, last + 1):
         rng = np.random.default_rng([settings.seed, step, rank])
         recent.append(loop.step(bodies, rng, rate(settings, step)))
-        if step % report_every and step != last:
+        if step % every and step != last:
             continue
         cost = {
             "cpu_seconds": spent["cpu_seconds"] + time.process_time() - cpu,

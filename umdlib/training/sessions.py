@@ -75,14 +75,7 @@ def train_cohort(
     if gone:
         say(f"absent from every training subject, never prompted: {', '.join(gone)}")
     net, log, cost = promptable.train(
-        bodies,
-        settings,
-        folder,
-        name=name,
-        device=device,
-        least_subjects=least_subjects,
-        report_every=min(10, max(2, settings.steps // 10)),
-        say=say,
+        bodies, settings, folder, name=name, device=device, least_subjects=least_subjects, say=say
     )
     data = _data_record(cohort, settings.trained_on) | {"absent": gone, "withheld": list(without)}
     count = f"{len(without)} structure{'s' * (len(without) != 1)}"

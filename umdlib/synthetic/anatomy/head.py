@@ -51,70 +51,69 @@ def _paint_skull(canvas: Canvas, w, brain: np.ndarray) -> None:
         canvas.paint(w, petrous < 0, "cortical_bone", over("muscle", "fat", "csf"))
 
 
+_BODY = over("muscle", "fat")
+
+
 def _paint_face(canvas: Canvas, w) -> None:
-    """Facial bones, jaw, teeth, air spaces, eyes, tongue, glands."""
-    body = over("muscle", "fat")
+    """Facial bones, jaw, teeth, air spaces, eyes, tongue, glands; each gives way to those before it."""
+    _paint_upper_face(canvas, w)
+    _paint_jaw(canvas, w)
+    _paint_air_spaces(canvas, w)
+    _paint_eyes_and_glands(canvas, w)
+
+
+def _paint_upper_face(canvas: Canvas, w) -> None:
+    """Palate, upper teeth's bed, cheek bones, brows, and what holds them."""
     palate = np.maximum(ellipsoid(w, (0, 56, 1586), (27, 32, 30)), np.abs(w.z - 1588) - 2.6)
-    canvas.paint(w, palate < 0, "cortical_bone", body)
-    alveolus = canvas.tube(
-        w, curve([(-26, 40, 1578), (-21, 66, 1578), (0, 77, 1578), (21, 66, 1578), (26, 40, 1578)], 24), 6
-    )
-    canvas.paint(w, alveolus < 0, "cortical_bone", body)
+    canvas.paint(w, palate < 0, "cortical_bone", _BODY)
+    arch = [(-26, 40, 1578), (-21, 66, 1578), (0, 77, 1578), (21, 66, 1578), (26, 40, 1578)]
+    alveolus = canvas.tube(w, curve(arch, 24), 6)
+    canvas.paint(w, alveolus < 0, "cortical_bone", _BODY)
     canvas.paint(w, alveolus < -2, "marrow")
-    septum = np.maximum(np.abs(w.x) - 0.9, ellipsoid(w, (0, 60, 1608), (5, 38, 18)))
     for s in (-1, 1):
-        zygoma = canvas.tube(
-            w, curve([(s * 36, 74, 1614), (s * 52, 58, 1616), (s * 62, 30, 1618), (s * 64, 4, 1618)], 20), 4.2
-        )
-        brow = canvas.tube(
-            w, curve([(s * 10, 88, 1664), (s * 32, 88, 1668), (s * 52, 66, 1656), (s * 52, 60, 1622)], 20), 5
-        )
+        zygoma = [(s * 36, 74, 1614), (s * 52, 58, 1616), (s * 62, 30, 1618), (s * 64, 4, 1618)]
+        brow = [(s * 10, 88, 1664), (s * 32, 88, 1668), (s * 52, 66, 1656), (s * 52, 60, 1622)]
         pillar = capsule(w, (s * 20, 78, 1584), (s * 12, 84, 1650), 4, 4)
         pterygoid = capsule(w, (s * 20, 24, 1586), (s * 18, 22, 1620), 3, 4)
-        for part in (zygoma, brow, pillar, pterygoid):
-            canvas.paint(w, part < 0, "cortical_bone", body)
-    jaw = canvas.tube(
-        w,
-        curve(
-            [
-                (-52, 2, 1606),
-                (-50, 14, 1565),
-                (-34, 60, 1546),
-                (0, 84, 1543),
-                (34, 60, 1546),
-                (50, 14, 1565),
-                (52, 2, 1606),
-            ],
-            40,
-        ),
-        7.0,
-    )
-    canvas.paint(w, jaw < 0, "cortical_bone", body)
+        arches = canvas.tube(w, curve(zygoma, 20), 4.2), canvas.tube(w, curve(brow, 20), 5)
+        for part in (*arches, pillar, pterygoid):
+            canvas.paint(w, part < 0, "cortical_bone", _BODY)
+
+
+def _paint_jaw(canvas: Canvas, w) -> None:
+    """Mandible and both rows of teeth."""
+    side = [(52, 2, 1606), (50, 14, 1565), (34, 60, 1546)]
+    line = [*((-x, y, z) for x, y, z in side), (0, 84, 1543), *side[::-1]]
+    jaw = canvas.tube(w, curve(line, 40), 7.0)
+    canvas.paint(w, jaw < 0, "cortical_bone", _BODY)
     canvas.paint(w, jaw < -3.0, "marrow")
     for z, y in ((1558, 76), (1568, 78)):
-        arch = canvas.tube(
+        teeth = canvas.tube(
             w, curve([(-28, 42, z), (-22, 64, z), (0, y, z), (22, 64, z), (28, 42, z)], 24), 4.2
         )
-        canvas.paint(w, arch < 0, "tooth", over("muscle", "fat", "cortical_bone", "marrow"))
-    nose = np.minimum(
-        capsule(w, (-6, 40, 1612), (-6, 96, 1608), 6, 5), capsule(w, (6, 40, 1612), (6, 96, 1608), 6, 5)
-    )
+        canvas.paint(w, teeth < 0, "tooth", over("muscle", "fat", "cortical_bone", "marrow"))
+
+
+def _paint_air_spaces(canvas: Canvas, w) -> None:
+    """Nose with its septum, sinuses, mastoids, pharynx."""
+    septum = np.maximum(np.abs(w.x) - 0.9, ellipsoid(w, (0, 60, 1608), (5, 38, 18)))
+    nose = np.minimum(*(capsule(w, (s * 6, 40, 1612), (s * 6, 96, 1608), 6, 5) for s in (-1, 1)))
     sinus = np.minimum(*(ellipsoid(w, (s * 27, 62, 1612), (12, 14, 15)) for s in (-1, 1)))
     frontal = ellipsoid(w, (0, 84, 1668), (18, 5, 11))
     sphenoid = ellipsoid(w, (0, 22, 1628), (13, 12, 9))
-    canvas.paint(w, septum < 0, "cartilage", body)
     mastoid = np.minimum(*(ellipsoid(w, (s * 55, -22, 1612), (8, 10, 11)) for s in (-1, 1)))
+    canvas.paint(w, septum < 0, "cartilage", _BODY)
     for space in (nose, sinus, frontal, sphenoid, mastoid):
         canvas.paint(w, space < 1.4, "cortical_bone", over("muscle", "fat", "marrow", "csf"))
         canvas.paint(w, space < 0, "airway")
-    pharynx = canvas.tube(
-        w,
-        curve([(0, 36, 1612), (0, 14, 1600), (0, 8, 1575), (0, 8, 1545), (0, 14, 1520)], 20),
-        [7, 9, 7] + [7] * 17,
-    )
-    canvas.paint(w, pharynx < 0, "airway")
+    line = curve([(0, 36, 1612), (0, 14, 1600), (0, 8, 1575), (0, 8, 1545), (0, 14, 1520)], 20)
+    canvas.paint(w, canvas.tube(w, line, [7, 9, 7] + [7] * 17) < 0, "airway")
+
+
+def _paint_eyes_and_glands(canvas: Canvas, w) -> None:
+    """Tonsils; orbits with eyes and optic nerves; salivary glands."""
     tonsil = np.minimum(*(ellipsoid(w, (s * 15, 10, 1578), (6, 8, 12)) for s in (-1, 1)))
-    canvas.paint(w, tonsil < 0, "tonsil", body)
+    canvas.paint(w, tonsil < 0, "tonsil", _BODY)
     for s in (-1, 1):
         orbit = ellipsoid(w, (s * 31, 66, 1646), (19, 24, 18))
         canvas.paint(w, orbit < 2, "cortical_bone", over("muscle", "marrow", "csf"))
@@ -123,9 +122,9 @@ def _paint_face(canvas: Canvas, w) -> None:
         nerve = capsule(w, (s * 30, 66, 1646), (s * 10, 36, 1642), 2.4, 2.4)
         canvas.paint(w, nerve < 0, "muscle", over("fat"))
         parotid = ellipsoid(w, (s * 60, 2, 1588), (10, 18, 24))
-        canvas.paint(w, parotid < 0, "gland", body)
+        canvas.paint(w, parotid < 0, "gland", _BODY)
         submandibular = ellipsoid(w, (s * 30, 34, 1538), (9, 14, 10))
-        canvas.paint(w, submandibular < 0, "gland", body)
+        canvas.paint(w, submandibular < 0, "gland", _BODY)
 
 
 def _paint_brain(canvas: Canvas, w, brain: np.ndarray, fold: np.ndarray) -> None:

@@ -116,20 +116,44 @@ _AORTA = [
 def paint_vessels(canvas: Canvas, person: Person) -> None:
     """Aorta to its volume; caval veins, pulmonary trunk, iliac vessels, arch branches."""
     w = canvas.window((-60, -90, 1060), (60, 60, 1435))
+    aorta = _aorta(canvas, w, person)
+    soft = over("visceral_fat", "muscle", "lung", "fat")
+    vein = None
+    for points, n in _GREAT_VEINS:
+        vein = _tapered(canvas, w, points, n, vein)
+    canvas.paint(w, vein < 0, "vessel", soft)
+    for branch in _ARCH_BRANCHES:
+        b = np.array(branch, float)
+        canvas.paint(w, canvas.tube(w, b[:, :3], b[:, 3]) < 0, "vessel", soft)
+    _paint_shoulder_vessels(canvas)
+    gives_way = ("visceral_fat", "muscle", "lung", "fat", "vessel", "heart_blood", "heart_wall")
+    canvas.paint(w, aorta, "aorta", over(*gives_way))
+    _paint_iliac_vessels(canvas)
+
+
+def _tapered(canvas: Canvas, w, points, n: int, field=None) -> np.ndarray:
+    """Distance to a tube through (x, y, z, radius) points, joined with another field."""
+    line = curve(points, n)
+    return canvas.tube(w, line[:, :3], line[:, 3], field)
+
+
+def _aorta(canvas: Canvas, w, person: Person) -> np.ndarray:
+    """Voxels of the aorta, to its volume; what lies around it in the lung becomes fat."""
     points = np.array(_AORTA, float)
     points[4:10, 0] += 3.0 * person.shape["aorta_tortuosity"] * np.sin(np.arange(6))
-    line = curve(points, 70)
-    field = canvas.tube(w, line[:, :3], line[:, 3])
-    allowed = over("visceral_fat", "muscle", "lung", "fat", "heart_blood", "heart_wall")[w.tissue] & (
-        field < 15
-    )
-    allowed &= ~((w.z < 1345) & over("heart_blood", "heart_wall")[w.tissue])
+    field = _tapered(canvas, w, points, 70)
+    heart = over("heart_blood", "heart_wall")[w.tissue]
+    allowed = (over("visceral_fat", "muscle", "lung", "fat")[w.tissue] | heart) & (field < 15)
+    allowed &= ~((w.z < 1345) & heart)
     cut = field + np.where(w.z < 1072, FAR, 0)
     level = level_for(cut, allowed, person.volumes_ml["aorta"] / canvas.voxel_ml, most=4.0)
-    aorta = allowed & (cut < level)
     canvas.paint(w, allowed & (cut < level + 1.5), "visceral_fat", over("lung"))
-    soft = over("visceral_fat", "muscle", "lung", "fat")
-    cava = curve(
+    return allowed & (cut < level)
+
+
+# lower and upper vena cava, brachiocephalic vein, pulmonary trunk with its left and its right artery
+_GREAT_VEINS = (
+    (
         [
             (20, 2, 1264, 11),
             (20, -16, 1236, 11),
@@ -139,62 +163,42 @@ def paint_vessels(canvas: Canvas, person: Person) -> None:
             (14, -12, 1068, 9),
         ],
         30,
-    )
-    vein = canvas.tube(w, cava[:, :3], cava[:, 3])
-    upper = curve([(26, 12, 1335, 9), (25, 8, 1375, 9), (24, 12, 1415, 8)], 16)
-    vein = canvas.tube(w, upper[:, :3], upper[:, 3], vein)
-    across = curve([(24, 12, 1408, 7), (4, 30, 1416, 7), (-18, 32, 1426, 7), (-30, 20, 1434, 6)], 16)
-    vein = canvas.tube(w, across[:, :3], across[:, 3], vein)
-    trunk = curve([(-14, 36, 1338, 13), (-16, 22, 1362, 13), (-22, -6, 1366, 11), (-40, -24, 1358, 8)], 16)
-    vein = canvas.tube(w, trunk[:, :3], trunk[:, 3], vein)
-    right = curve([(-12, 4, 1366, 11), (18, -12, 1360, 10), (44, -24, 1350, 8)], 12)
-    vein = canvas.tube(w, right[:, :3], right[:, 3], vein)
-    canvas.paint(w, vein < 0, "vessel", soft)
-    for branch in (
-        [(8, 2, 1400, 6), (18, 4, 1420, 6), (24, 4, 1434, 5)],
-        [(-4, -12, 1402, 4.5), (-12, -6, 1434, 4)],
-        [(-12, -22, 1402, 5), (-28, -16, 1434, 4.5)],
-    ):
-        b = np.array(branch, float)
-        canvas.paint(w, canvas.tube(w, b[:, :3], b[:, 3]) < 0, "vessel", soft)
-    _paint_shoulder_vessels(canvas)
-    canvas.paint(
-        w,
-        aorta,
-        "aorta",
-        over("visceral_fat", "muscle", "lung", "fat", "vessel", "heart_blood", "heart_wall"),
-    )
+    ),
+    ([(26, 12, 1335, 9), (25, 8, 1375, 9), (24, 12, 1415, 8)], 16),
+    ([(24, 12, 1408, 7), (4, 30, 1416, 7), (-18, 32, 1426, 7), (-30, 20, 1434, 6)], 16),
+    ([(-14, 36, 1338, 13), (-16, 22, 1362, 13), (-22, -6, 1366, 11), (-40, -24, 1358, 8)], 16),
+    ([(-12, 4, 1366, 11), (18, -12, 1360, 10), (44, -24, 1350, 8)], 12),
+)
+_ARCH_BRANCHES = (
+    [(8, 2, 1400, 6), (18, 4, 1420, 6), (24, 4, 1434, 5)],
+    [(-4, -12, 1402, 4.5), (-12, -6, 1434, 4)],
+    [(-12, -22, 1402, 5), (-28, -16, 1434, 4.5)],
+)
+
+
+def _paint_iliac_vessels(canvas: Canvas) -> None:
+    """Arteries and veins from the end of the aorta to the thighs."""
+    soft = over("visceral_fat", "muscle", "fat")
     for s in (-1, 1):
-        wi = canvas.window((-130, -40, 700), (130, 60, 1085))
-        artery = curve(
-            [
-                (s * 3, -6, 1076, 6),
-                (s * 26, -16, 1020, 5),
-                (s * 52, 6, 965, 4.6),
-                (s * 72, 38, 925, 4.5),
-                (s * 76, 44, 880, 4.4),
-                (s * 84, 26, 740, 4),
-            ],
-            40,
-        )
-        vein = curve(
-            [
-                (12 + s * 4, -13, 1068, 8),
-                (s * 28, -24, 1015, 6.5),
-                (s * 50, -6, 965, 6),
-                (s * 62, 30, 925, 6),
-                (s * 66, 38, 880, 5.6),
-                (s * 80, 14, 740, 5),
-            ],
-            40,
-        )
+        w = canvas.window((-130, -40, 700), (130, 60, 1085))
+        artery = [
+            (s * 3, -6, 1076, 6),
+            (s * 26, -16, 1020, 5),
+            (s * 52, 6, 965, 4.6),
+            (s * 72, 38, 925, 4.5),
+            (s * 76, 44, 880, 4.4),
+            (s * 84, 26, 740, 4),
+        ]
+        vein = [
+            (12 + s * 4, -13, 1068, 8),
+            (s * 28, -24, 1015, 6.5),
+            (s * 50, -6, 965, 6),
+            (s * 62, 30, 925, 6),
+            (s * 66, 38, 880, 5.6),
+            (s * 80, 14, 740, 5),
+        ]
         for line in (artery, vein):
-            canvas.paint(
-                wi,
-                canvas.tube(wi, line[:, :3], line[:, 3]) < 0,
-                "vessel",
-                over("visceral_fat", "muscle", "fat"),
-            )
+            canvas.paint(w, _tapered(canvas, w, line, 40) < 0, "vessel", soft)
 
 
 def _paint_shoulder_vessels(canvas: Canvas) -> None:

@@ -14,7 +14,16 @@ from umdlib.synthetic.scanner.attenuation import mismatch
 from umdlib.synthetic.scanner.contrast import FAT_SIGNAL, pet_values, uptake_table
 from umdlib.synthetic.scanner.factors import Factors
 from umdlib.synthetic.scanner.motion import fill_bladder, pet_shifts
-from umdlib.synthetic.scanner.sampling import Grid, blur, blur_to, correlated_noise, sample
+from umdlib.synthetic.scanner.sampling import (
+    SCANNERS,
+    Grid,
+    blur,
+    blur_to,
+    correlated_noise,
+    sample,
+    scanner_grid,
+    structural_fwhm,
+)
 
 _PET_STEP = 1 / 1024  # SUV; a scanner stores 16-bit integers too
 _POST_FILTER_MM = 5.0
@@ -28,14 +37,12 @@ _ZERO = {"HU": 1000.0, "a.u.": 0.0, "SUV": 0.0}  # what is added to make air 0
 def pet_image(
     anatomy: Anatomy,
     structural: Volume,
-    grid: Grid,
     *,
     session: str,
     acquisition: Acquisition,
     factors: Factors,
     rng: np.random.Generator,
-    fwhm_mm: float,
-    structural_fwhm_mm: float,
+    spacing_mm: float,
     lesions=(),
 ) -> Volume:
     """PET of an anatomy.
@@ -47,14 +54,13 @@ def pet_image(
     ----------
     anatomy, structural
         What is imaged, and its CT or MR.
-    grid
-        Of PET; the structural image's if ``factors.resolution`` is 0.
     session, acquisition, factors
-        Which physics, how much, how strong.
+        Which physics, how much, how strong. With ``factors.resolution`` 0 the grid is the structural
+        image's.
     rng
         Texture and noise: two streams that do not depend on the factors.
-    fwhm_mm, structural_fwhm_mm
-        Full width at half maximum of the two images' point spread.
+    spacing_mm
+        Edge of a PET voxel, about.
     lesions
         Of `umdlib.synthetic.anatomy.lesions`.
 
@@ -64,8 +70,10 @@ def pet_image(
         float32 SUV at full contrast.
     """
     texture_rng, noise_rng = rng.spawn(2)
-    if factors.resolution == 0:
-        grid = Grid(structural.shape, structural.affine)
+    grid = Grid(structural.shape, structural.affine)
+    if factors.resolution > 0:
+        grid = scanner_grid(anatomy, session, "PET", spacing_mm)
+    fwhm_mm, structural_fwhm_mm = SCANNERS[session, "PET"].fwhm_mm, structural_fwhm(session, spacing_mm)
     tissue = fill_bladder(anatomy, acquisition.bladder_ml * factors.bladder_filling)
     source, affine, unit = structural.data.astype(np.float32), structural.affine, structural.unit
     if factors.contrast > 0:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
-from umdlib.labels import ORGANS
+from umdlib.labels import ORGANS, SESSIONS
 from umdlib.synthetic.anatomy.tissue import label_of_code
 
 FWHM_PER_SD = 2 * np.sqrt(2 * np.log(2))
@@ -50,6 +50,11 @@ SCANNERS: dict[tuple[str, str], _Scanner] = {
     ("petmr", "MR"): _Scanner((3.1, 3.1, 2.6), 3.0, 6.0, (0.12, 0.73, 0.38), "furst2011"),
     ("petmr", "PET"): _Scanner((4.17, 4.17, 3.0), 6.0, 16.0, (0.48, 0.29, 0.81), "furst2011"),
 }
+
+
+def structural_fwhm(session: str, spacing_mm: float) -> float:
+    """Full width at half maximum (mm) of the CT's or MR's point spread: it scales with the cohort's spacing."""
+    return SCANNERS[session, SESSIONS[session].structural].fwhm_mm * spacing_mm / 4
 
 
 def grid_over(low_mm, high_mm, voxel_mm, offset=(0, 0, 0)) -> Grid:

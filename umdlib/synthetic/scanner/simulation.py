@@ -10,13 +10,13 @@ from umdlib.images.volume import LabelMap, Volume
 from umdlib.labels import session as session_record
 from umdlib.synthetic.anatomy.drawing import Anatomy
 from umdlib.synthetic.anatomy.lesions import Lesion, draw_lesions, lesion_map
-from umdlib.synthetic.anatomy.person import Person, draw_person
+from umdlib.synthetic.anatomy.person import draw_person
 from umdlib.synthetic.from_labels import anatomy_from_labels
-from umdlib.synthetic.limits import anatomy_spacing, check_spacing, check_whole
+from umdlib.synthetic.limits import Settings, anatomy_spacing, check_whole
 from umdlib.synthetic.scanner.acquisition import Acquisition, draw_acquisition
 from umdlib.synthetic.scanner.factors import Factors
 from umdlib.synthetic.scanner.pet import pet_image
-from umdlib.synthetic.scanner.sampling import SCANNERS, Grid, sample_labels, scanner_grid
+from umdlib.synthetic.scanner.sampling import Grid, sample_labels, scanner_grid, structural_fwhm
 from umdlib.synthetic.scanner.structural import ct_image, mr_image
 
 
@@ -88,20 +88,18 @@ def image_pair(
     modality = session_record(session).structural
     root = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
     structural_rng, pet_rng = (np.random.default_rng(s) for s in root.spawn(2))
-    width = SCANNERS[session, modality].fwhm_mm * spacing_mm / 4
+    width = structural_fwhm(session, spacing_mm)
     grid = scanner_grid(anatomy, session, modality, spacing_mm)
     make = ct_image if modality == "CT" else mr_image
     structural = make(anatomy, grid, factors=factors, rng=structural_rng, fwhm_mm=width, lesions=lesions)
     pet = pet_image(
         anatomy,
         structural,
-        scanner_grid(anatomy, session, "PET", spacing_mm),
         session=session,
         acquisition=acquisition,
         factors=factors,
         rng=pet_rng,
-        fwhm_mm=SCANNERS[session, "PET"].fwhm_mm,
-        structural_fwhm_mm=width,
+        spacing_mm=spacing_mm,
         lesions=lesions,
     )
     references = [_reference_on(anatomy, v) for v in (structural, pet)]
@@ -129,11 +127,7 @@ def simulate(
     session: str = "petct",
     seed: int = 0,
     names: dict[int, str] | None = None,
-    factors: Factors | None = None,
-    person: Person | None = None,
-    acquisition: Acquisition | None = None,
-    spacing_mm: float = 4.0,
-    lesions: int = 0,
+    settings: Settings | None = None,
 ) -> Pair:
     """A pair of images of the body in a user's label map.
 
@@ -146,48 +140,42 @@ def simulate(
     session
         ``petct`` or ``petmr``.
     seed
-        Of the person (if not given), the acquisition (if not given), texture and noise.
+        Of the person, the acquisition, texture and noise.
     names
         Value to structure name; the 13 structures of `umdlib.labels` by default.
-    factors, spacing_mm
-        As in `image_pair`.
-    person, acquisition
-        Drawn if not given.
-    lesions
-        How many to plant.
+    settings
+        Voxel size, lesions, strengths of the physics.
 
     Raises
     ------
     InputError
         An unknown value or name, an oblique affine, an empty map, a number out of range.
     """
-    check_spacing(spacing_mm)
+    settings = settings or Settings()
+    settings.check()
     check_whole("seed", seed, 0)
-    check_whole("lesions", lesions, 0)
     session_record(session)
     who, scan, folds, sick, noise = np.random.SeedSequence([seed, 1]).spawn(5)
-    person = person or draw_person(np.random.default_rng(who))
-    acquisition = acquisition or draw_acquisition(
-        np.random.default_rng(scan), session=session, bmi=person.bmi
-    )
+    person = draw_person(np.random.default_rng(who))
+    acquisition = draw_acquisition(np.random.default_rng(scan), session=session, bmi=person.bmi)
     anatomy = anatomy_from_labels(
         label_map,
         person,
         names=names,
-        spacing_mm=anatomy_spacing(spacing_mm),
+        spacing_mm=anatomy_spacing(settings.spacing_mm),
         rng=np.random.default_rng(folds),
     )
     if anatomy.heights is None:
         acquisition = replace(acquisition, breathing_mm=0.0, misregistration_mm=0.0)
     if anatomy.bladder is None:
         acquisition = replace(acquisition, bladder_ml=0.0)
-    planted = draw_lesions(anatomy, lesions, np.random.default_rng(sick))
+    planted = draw_lesions(anatomy, settings.lesions, np.random.default_rng(sick))
     return image_pair(
         anatomy,
         session=session,
         acquisition=acquisition,
         seed=noise,
-        factors=factors,
-        spacing_mm=spacing_mm,
+        factors=settings.factors,
+        spacing_mm=settings.spacing_mm,
         lesions=planted,
     )

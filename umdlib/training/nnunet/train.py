@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -24,16 +25,35 @@ _RAW_DONE = "raw.done"
 FOLD = "all"
 
 
+@dataclass(frozen=True)
+class Task:
+    """What is trained.
+
+    Attributes
+    ----------
+    session, modality
+        Which cases.
+    network
+        Name in `umdlib.networks.specialists.TRAINERS`.
+    device
+        ``cpu`` or ``cuda``.
+    seed
+        Of torch, NumPy and Python.
+    """
+
+    session: str
+    modality: str
+    network: str = "nnunet"
+    device: str = "cpu"
+    seed: int = 0
+
+
 def train(
     cohort: Cohort,
-    session: str,
-    modality: str,
+    task: Task,
     work: Path | str,
     *,
     recipe: Recipe,
-    network: str = "nnunet",
-    device: str = "cpu",
-    seed: int = 0,
     report: Callable[[str], None] = lambda line: None,
 ) -> Path:
     """Train one specialist on all cases of a session and modality.
@@ -42,20 +62,14 @@ def train(
     ----------
     cohort
         Training cohort; subjects that are scored later must not be in it.
-    session, modality
-        Which cases.
+    task
+        Which cases, network, device and seed.
     work
         Folder of this training: nnU-Net's ``raw``, ``preprocessed`` and ``results``. The same
         call on it goes on where a killed one stopped; another network on the same cases and
         recipe takes the preprocessed data that are there.
     recipe
         See `umdlib.training.nnunet.recipes`.
-    network
-        Name in `umdlib.networks.specialists.TRAINERS`.
-    device
-        ``cpu`` or ``cuda``.
-    seed
-        Of torch, NumPy and Python.
     report
         Called with each line of progress.
 
@@ -70,16 +84,16 @@ def train(
         Too few subjects; a structure in none of them; a folder that holds another training; a plan
         that does not fit memory; an unknown network or device.
     """
-    recipe = for_network(recipe, network)
-    _check_device(device)
+    recipe = for_network(recipe, task.network)
+    _check_device(task.device)
     work = Path(work)
-    cases = nnunet_raw.training_cases(cohort, session, modality, subjects=recipe.subjects)
+    cases = nnunet_raw.training_cases(cohort, task.session, task.modality, subjects=recipe.subjects)
     request = {
-        "session": session,
-        "modality": modality,
-        "seed": seed,
+        "session": task.session,
+        "modality": task.modality,
+        "seed": task.seed,
         "recipe": recipe.record(),
-        "device": device,
+        "device": task.device,
         "cohort": cohort.name,
         "subjects": [c.subject for c in cases],
         "files": _digest([[file_hash(c.image), file_hash(c.reference)] for c in cases]),
@@ -89,8 +103,8 @@ def train(
     if not (work / _RAW_DONE).is_file():
         nnunet_raw.write_raw(cases, cohort.structures, work / "raw")
         (work / _RAW_DONE).touch()
-    _in_process(work, network, report)
-    return model_folder(work, network)
+    _in_process(work, task.network, report)
+    return model_folder(work, task.network)
 
 
 def model_folder(work: Path | str, network: str = "nnunet") -> Path:

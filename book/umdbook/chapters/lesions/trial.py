@@ -91,7 +91,7 @@ def plant_lesions(folder: str | Path, *, lesions: int, seed: int, spacing_mm: fl
         Voxel size of PET.
     """
     manifest = synthetic.synthesise(
-        folder, subjects=1, seed=seed, spacing_mm=spacing_mm, sessions=("petct",), lesions=lesions
+        folder, subjects=1, seed=seed, sessions=("petct",), settings=synthetic.Settings(spacing_mm, lesions)
     )
     return next(c for c in read_cohort(manifest).cases if c.modality == "PET")
 
