@@ -1,5 +1,6 @@
 """Small cohorts drawn by hand: known anatomy on two grids, seconds to score."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -75,6 +76,33 @@ def make_cohort(tmp_path):
         return write_manifest(root / "manifest.tsv", rows)
 
     return make
+
+
+@pytest.fixture
+def torchrun(monkeypatch):
+    """Context in which this process is the only one that torchrun has started."""
+
+    @contextlib.contextmanager
+    def alone():
+        import torch
+
+        started = {
+            "RANK": "0",
+            "WORLD_SIZE": "1",
+            "LOCAL_RANK": "0",
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": "0",
+        }
+        with monkeypatch.context() as surroundings:
+            for key, value in started.items():
+                surroundings.setenv(key, value)
+            try:
+                yield
+            finally:
+                if torch.distributed.is_initialized():
+                    torch.distributed.destroy_process_group()
+
+    return alone
 
 
 @pytest.fixture(scope="session")

@@ -172,21 +172,10 @@ def test_a_training_that_was_stopped_ends_where_one_that_ran_through_does(tmp_pa
     assert (tmp_path / "whole" / "sam_med3d_small_both_3.log.tsv").is_file()
 
 
-def test_one_process_of_torchrun_trains_to_the_same_weights(tmp_path, monkeypatch):
+def test_one_process_of_torchrun_trains_to_the_same_weights(tmp_path, torchrun):
     plain, _, _ = train(tmp_path / "plain")
-    for key, value in {
-        "RANK": "0",
-        "WORLD_SIZE": "1",
-        "LOCAL_RANK": "0",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": "29512",
-    }.items():
-        monkeypatch.setenv(key, value)
-    try:
+    with torchrun():
         parallel, _, _ = train(tmp_path / "parallel")
-    finally:
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
     for a, b in zip(plain.state_dict().values(), parallel.state_dict().values(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
 

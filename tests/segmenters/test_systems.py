@@ -17,8 +17,7 @@ from umdlib.images import geometry
 from umdlib.images.volume import Volume
 from umdlib.prompts.prompt import Box, Click, Prompt, box_of
 from umdlib.segmenters.contract import Segmenter
-from umdlib.segmenters.preparation import network
-from umdlib.segmenters.systems import region_growing
+from umdlib.segmenters.preparation import growing, network
 
 # anisotropic, one axis flipped, axes permuted, far from the origin
 AFFINE = np.array([[0, -3.0, 0, 90], [4.0, 0, 0, -150], [0, 0, 5.0, 400], [0, 0, 0, 1]])
@@ -186,8 +185,8 @@ def test_a_negative_click_cuts_what_is_nearer_to_it():
 
 def test_regions_of_earlier_clicks_are_kept_and_change_nothing(monkeypatch):
     grown = []
-    grow = region_growing.grow
-    monkeypatch.setattr(region_growing, "grow", lambda *a: grown.append(a[1]) or grow(*a))
+    grow = growing.grow
+    monkeypatch.setattr(growing, "grow", lambda *a: grown.append(a[1]) or grow(*a))
     image, _ = phantom("SUV")
     places = [CENTRE, (12, 21, 11), (22, 24, 10), (17, 27, 11)]
     clicks = tuple(Click(world(p), positive=p != places[3]) for p in places)

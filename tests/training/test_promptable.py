@@ -205,22 +205,11 @@ def test_dice_of_a_perfect_prediction_costs_nothing():
     assert float(loop.loss(half, whole)) == pytest.approx(1 - 9 / 13 + 15.0, abs=1e-4)
 
 
-def test_one_process_of_torchrun_trains_to_the_same_weights(tmp_path, monkeypatch):
+def test_one_process_of_torchrun_trains_to_the_same_weights(tmp_path, torchrun):
     """DistributedDataParallel around the same loop, in a group of one."""
     plain, _, _ = train(tmp_path / "plain")
-    for key, value in {
-        "RANK": "0",
-        "WORLD_SIZE": "1",
-        "LOCAL_RANK": "0",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": "29511",
-    }.items():
-        monkeypatch.setenv(key, value)
-    try:
+    with torchrun():
         parallel, _, _ = train(tmp_path / "parallel")
-    finally:
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
     for a, b in zip(plain.state_dict().values(), parallel.state_dict().values(), strict=True):
         torch.testing.assert_close(a, b)
 

@@ -21,6 +21,7 @@ from umdlib.files import replaced
 from umdlib.images.volume import LabelMap, write_label_map, write_volume
 from umdlib.labels import ORGANS, SESSIONS
 from umdlib.labels import session as session_record
+from umdlib.synthetic import truth
 from umdlib.synthetic.anatomy.drawing import draw_anatomy
 from umdlib.synthetic.anatomy.lesions import draw_lesions
 from umdlib.synthetic.anatomy.person import draw_person
@@ -151,14 +152,14 @@ def _write_subject(out: str, subject: str, session: str, seed: int, settings: Se
         "factors": settings.factors.record(),
     }
     key = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
-    record_path = folder / f"{subject}_ses-{session}_synthesis.json"
+    path = truth.record_path(folder, subject, session)
     paths = {m: image_paths(folder, subject, session, m) for m in (structural, "PET")}
-    kept = read_record(record_path, key)
-    if kept and all(p.is_file() for pair in paths.values() for p in pair):
+    kept = truth.read_record(path)
+    if kept and kept.get("key") == key and all(p.is_file() for pair in paths.values() for p in pair):
         return subject, manifest_rows(Path(out), kept, paths), False
-    record_path.unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
     pair = make_pair(subject, session, seed, settings.spacing_mm, settings.lesions, settings.factors)
-    record = write_pair(pair, session, paths, record_path, request | {"key": key})
+    record = write_pair(pair, session, paths, path, request | {"key": key})
     return subject, manifest_rows(Path(out), record, paths), True
 
 
@@ -257,15 +258,6 @@ def write_tables(out: Path, rows: list[dict[str, str]]) -> None:
     }
     write_text(out / "dataset_description.json", json.dumps(about, indent=1) + "\n")
     write_manifest(out / "manifest.tsv", rows)
-
-
-def read_record(path: Path, key: str) -> dict | None:
-    """The stored truth of a subject if it was made from the same request."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return record if record.get("key") == key else None
 
 
 def write_text(path: Path, text: str) -> None:

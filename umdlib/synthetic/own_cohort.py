@@ -12,6 +12,7 @@ from umdlib.labels import session as session_record
 from umdlib.synthetic.cohort import image_paths, manifest_rows, write_pair, write_tables
 from umdlib.synthetic.limits import Settings
 from umdlib.synthetic.scanner.simulation import simulate
+from umdlib.synthetic.truth import record_path
 
 
 def simulate_cohort(
@@ -63,7 +64,7 @@ def simulate_cohort(
         "spacing_mm": float(settings.spacing_mm),
         "factors": settings.factors.record(),
     }
-    record = write_pair(pair, session, paths, folder / f"{subject}_ses-{session}_synthesis.json", request)
+    record = write_pair(pair, session, paths, record_path(folder, subject, session), request)
     write_tables(out, manifest_rows(out, record, paths))
     return out / "manifest.tsv"
 

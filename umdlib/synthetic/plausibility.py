@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 
 import numpy as np
@@ -13,6 +12,7 @@ from umdlib.cohort.manifest import Case, Cohort
 from umdlib.images.orientation import canonical
 from umdlib.images.volume import LabelMap, Volume
 from umdlib.synthetic.literature import ranges_table
+from umdlib.synthetic.truth import truth
 
 FWHM_PER_SD = 2 * np.sqrt(2 * np.log(2))
 MEASURES: dict[str, str] = {
@@ -21,13 +21,6 @@ MEASURES: dict[str, str] = {
     "dome_mm": "dome (mm)",
 }
 _SKIN_VOXELS = 2  # stripped from a structure before its intensity is read, against partial volume
-
-
-def truth(case: Case) -> dict:
-    """What was planted in a synthetic subject; empty for any other cohort."""
-    for path in sorted(case.image.parent.parent.glob("*_synthesis.json")):
-        return json.loads(path.read_text(encoding="utf-8"))
-    return {}
 
 
 def unlike(pairs: list[tuple[Case, Case]], table: pd.DataFrame, n: int = 3) -> list[tuple[Case, Case]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from umdlib import labels
 from umdlib.cohort.manifest import Cohort
 from umdlib.errors import InputError, unknown_name
+from umdlib.synthetic.truth import truths
 from umdlib.training import promptable
 from umdlib.training.bodies import read_bodies, withheld
 from umdlib.training.patches import modalities
@@ -135,10 +135,7 @@ def _values_of(cohort: Cohort, names: Sequence[str]) -> list[int]:
 
 def _data_record(cohort: Cohort, trained_on: str) -> dict:
     """What a card says of the training data; seed and spacing of a synthetic cohort from its own records."""
-    made = [
-        json.loads(p.read_text("utf-8"))
-        for p in sorted(cohort.manifest.parent.glob("sub-*/ses-*/*_synthesis.json"))
-    ]
+    made = truths(cohort)
     seeds = sorted({m["seed"] for m in made})
     spacings = sorted({m["spacing_mm"] for m in made})
     seen = {m for s in cohort.sessions() for m in modalities(trained_on, s)}

@@ -14,7 +14,7 @@ from umdlib.images import orientation
 from umdlib.images.volume import Volume
 from umdlib.prompts.prompt import Box, Prompt
 from umdlib.segmenters.contract import Segmenter
-from umdlib.segmenters.systems.region_growing import REGION_GROWING
+from umdlib.segmenters.preparation.growing import RegionGrowing
 
 Box2D = tuple[int, int, int, int]  # x0, y0, x1, y1, inclusive pixels
 WINDOW_HU = (-160.0, 240.0)  # level 40, width 400
@@ -115,7 +115,7 @@ def prompted_boxes(image: Volume, prompt: Prompt, stack: Stack) -> list[tuple[in
         return [
             (z, b) for z0, z1, b in (pixels_of(x, stack) for x in prompt.boxes) for z in range(z0, z1 + 1)
         ]
-    mask = REGION_GROWING.load("cpu")(image, prompt)
+    mask = RegionGrowing()(image, prompt)
     return list(_boxes_of(oriented(mask, image.affine, "LPS")[0].T))
 
 

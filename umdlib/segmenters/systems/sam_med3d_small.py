@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -140,11 +139,6 @@ TITLES = {
 }
 
 
-def _load(name: str, folder: Path, device: str = "cpu") -> Segment:
-    """A trained network by its card. Here, so that a record's identity is this file."""
-    return loader(name, SamMed3DSmall, folder)(device)
-
-
 def _record(
     name: str, title: str, modalities: Sequence[str], item: Weights, folder: Path = card.FOLDER
 ) -> Segmenter:
@@ -154,7 +148,7 @@ def _record(
         title=title,
         summary="SAM-Med3D's architecture at 0.6 M parameters, trained here on synthetic bodies; none "
         "of the published weights.",
-        load=partial(_load, name, folder),
+        load=loader(name, SamMed3DSmall, folder),
         prompts=frozenset({"click", "negative_click"}),
         version="1",
         settings={"spacing_mm": SPACING_MM},

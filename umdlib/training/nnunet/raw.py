@@ -11,6 +11,7 @@ import numpy as np
 
 from umdlib.cohort.manifest import Case, Cohort
 from umdlib.errors import InputError
+from umdlib.images.orientation import to_ras
 from umdlib.labels import Structure
 
 DATASET_ID = 1  # one data set per working folder
@@ -136,4 +137,4 @@ def consecutive(labels: np.ndarray, structures: Sequence[Structure]) -> tuple[np
 
 def _write_ras(data: np.ndarray, affine: np.ndarray, path: Path) -> None:
     """Write an array turned to RAS+."""
-    nib.save(nib.as_closest_canonical(nib.Nifti1Image(data, affine)), path)
+    nib.save(nib.Nifti1Image(*to_ras(data, affine)), path)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from umdlib.cohort.manifest import Cohort
 from umdlib.networks.specialists import TITLES, TRAINERS, name_of, once
+from umdlib.synthetic.truth import truths
 from umdlib.training.nnunet import train as nnunet_train
 from umdlib.training.nnunet.recipes import RECIPES, for_network
 from umdlib.version import __version__
@@ -119,10 +120,10 @@ def _small_plans(plans: dict, configuration: str) -> dict:
 
 def drawn(cohort: Cohort) -> dict:
     """Seed, spacing and code of a synthetic cohort, from its first subject's record; else unknown."""
-    found = sorted(cohort.manifest.parent.glob("*/*/*_synthesis.json"))
+    found = truths(cohort)
     if not found:
         return {"seed": "not synthetic", "spacing_mm": "its own"}
-    record = json.loads(found[0].read_text("utf-8"))
+    record = found[0]
     return {
         "seed": record["seed"],
         "spacing_mm": record["spacing_mm"],

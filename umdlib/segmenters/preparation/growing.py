@@ -8,7 +8,6 @@ import scipy
 from umdlib.images.masks import depth_mm
 from umdlib.images.volume import Volume
 from umdlib.prompts.prompt import Click, Prompt
-from umdlib.segmenters.contract import Segment, Segmenter
 from umdlib.segmenters.preparation.crop import Crop, ball, crop_around
 
 SETTINGS: dict[str, float] = {
@@ -113,7 +112,7 @@ def _depth_mm(mask: np.ndarray, crop: Crop, reach_mm: float) -> np.ndarray:
     return depth_mm(padded, crop.spacing_mm)[inner]
 
 
-class _RegionGrowing:
+class RegionGrowing:
     """The call: what a click gave is kept until another first click or image comes.
 
     A positive click changes nothing about the regions of the clicks before it; a negative one
@@ -151,11 +150,6 @@ def _place(click: Click) -> tuple[float, ...]:
     return tuple(map(float, click.xyz_mm))
 
 
-def load(device: str = "cpu") -> Segment:
-    """The call; there is nothing to load, and the device is not used."""
-    return _RegionGrowing()
-
-
 def smoothed(image: Volume, click: Click, settings: dict) -> Crop:
     """The cube around a click, smoothed by a Gaussian."""
     crop = crop_around(image, click.xyz_mm, reach_mm=settings["reach_mm"], block_mm=settings["block_mm"])
@@ -170,19 +164,3 @@ def _band(values: np.ndarray, unit: str, spreads: float) -> tuple[float, float]:
     least, share = LEAST[unit]
     width = spreads * max(spread, least, share * abs(median))
     return median - width, median + width
-
-
-REGION_GROWING = Segmenter(
-    name="region_growing",
-    title="Region growing",
-    summary="Grows from the click while intensities stay within 2.5 robust spreads of the region's "
-    "median, and cuts bridges thinner than 10 mm.",
-    load=load,
-    prompts=frozenset({"click", "negative_click"}),
-    settings=SETTINGS,
-    paper="ITK software guide, ConfidenceConnectedImageFilter",
-    code_licence="Apache-2.0",
-    trained_on="nothing",
-    native="the same",
-    grid="blocks up to 3 mm, within 160 mm of the click",
-)
