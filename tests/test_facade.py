@@ -24,13 +24,3 @@ def test_importing_the_package_loads_nothing_heavy():
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(out.stdout.split())
     assert not loaded & {"numpy", "pandas", "numba", "torch", "matplotlib", "scipy", "nibabel"}
-
-
-def test_what_readme_and_book_taught_users_still_works():
-    from umdlib.cohort import read_cohort
-    from umdlib.errors import InputError
-    from umdlib.scores import read_scores
-    from umdlib.segmenters.contract import Segmenter
-
-    assert umd.read_cohort is read_cohort and umd.read_scores is read_scores
-    assert umd.InputError is InputError and umd.Segmenter is Segmenter

@@ -11,7 +11,7 @@ import pytest
 from umdlib.sources import import_closure
 
 ROOT = Path(__file__).parent.parent / "umdlib"
-GROUND = ["errors", "version", "labels", "protocols", "files", "sources", "scores"]
+GROUND = ["errors", "version", "moved", "labels", "protocols", "files", "sources", "scores"]
 LEFT = [
     "kernels",
     "images",

@@ -2,6 +2,10 @@
 
 import lazy_loader as lazy
 
+from umdlib import moved
+
+moved.announce()
+
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
