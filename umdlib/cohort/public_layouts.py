@@ -449,17 +449,7 @@ def plan_totalsegmentator(folder: str | Path, names: NameMap) -> Plan:
 
 
 def _people_of(path: Path, key: str, plan: Plan) -> dict[str, dict[str, str]]:
-    """Subject (lower case) -> columns of a manifest, from a set's own table of persons.
-
-    Parameters
-    ----------
-    path
-        Comma- or semicolon-separated; a file that is missing gives no columns.
-    key
-        Normal form of the column that names the subject; without it the first column does.
-    plan
-        Takes a note of the columns that are not used.
-    """
+    """Subject (lower case) -> columns of a manifest, from a set's own table of persons."""
     if not path.is_file():
         return {}
     try:

@@ -206,13 +206,7 @@ def read_label_map(path: str | Path, *, values: tuple[int, ...] | None = None) -
 
 
 def _whole(data: np.ndarray, occurring: np.ndarray, path: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """Label values without what the float32 slope of a header leaves of rounding.
-
-    Raises
-    ------
-    InputError
-        A value that is farther from a whole number; the value is printed in full.
-    """
+    """Label values without what the float32 slope of a header leaves of rounding."""
     whole = np.rint(occurring)
     if np.array_equal(whole, occurring):
         return data, occurring

@@ -179,13 +179,7 @@ def cells(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _check_spreads(wide: pd.DataFrame) -> None:
-    """Refuse a cell whose spread has no centre.
-
-    Raises
-    ------
-    InputError
-        Naming the line, the column and the cell.
-    """
+    """Refuse a cell whose spread has no centre."""
     alone = (wide["sd"].notna() & wide["mean"].isna()) | (
         wide[["q1", "q3", "iqr"]].notna().any(axis=1) & wide["median"].isna()
     )

@@ -291,14 +291,7 @@ def _free_gpu() -> None:
 
 
 def _check_prompt(record: Segmenter, prompt: Prompt) -> None:
-    """Refuse a prompt that a segmenter cannot use.
-
-    Raises
-    ------
-    InputError
-        Nothing in the prompt is of a kind the segmenter takes; a negative click where it takes
-        only positive ones; a structure it does not know.
-    """
+    """Refuse a prompt that a segmenter cannot use."""
     kinds = _kinds_of(prompt) | {"class"}
     if not kinds & record.prompts:
         raise InputError(

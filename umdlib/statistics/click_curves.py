@@ -17,11 +17,6 @@ def _subject_scores(scores: pd.DataFrame, *, metric: str = "dice", empty: str = 
     """Scores averaged over seeds and structures: one row per subject, condition and modality.
 
     Only structures that are scored at every step enter, so that steps compare like with like.
-
-    Returns
-    -------
-    pandas.DataFrame
-        `subject, session, segmenter, prompt, step, modality, score, seconds, n_structures`.
     """
     rows = _whole_cases(scores, metric, empty)
     grouped = rows.groupby([*_KEYS, "subject"], sort=False)

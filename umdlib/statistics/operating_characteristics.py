@@ -71,12 +71,6 @@ def _correlated_differences(
 ) -> np.ndarray:
     """Paired differences without a gap, correlated within the subject.
 
-    Returns
-    -------
-    numpy.ndarray
-        Shape (n_cohorts, n_subjects, n_structures), mean 0, variance 1, any two structures of a
-        subject with the given correlation.
-
     Examples
     --------
     >>> x = _correlated_differences(1, 20_000, 2, correlation=0.5, rng=np.random.default_rng(0))

@@ -105,13 +105,7 @@ def _printed(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _home_scores() -> pd.DataFrame:
-    """Read what each specialist scores on unseen subjects of its own simulator.
-
-    Returns
-    -------
-    pandas.DataFrame
-        `segmenter, session, modality, dice` (mean over structures, then subjects), `n_subjects`.
-    """
+    """Read what each specialist scores on unseen subjects of its own simulator."""
     file = resources.files("umdlib.statistics") / "reference_scores.tsv"
     with file.open(encoding="utf-8") as text:
         return pd.read_csv(text, sep="\t")

@@ -13,21 +13,7 @@ from umdlib.statistics.pairs import condition, paired_differences, subject_means
 
 
 def _measured_means(scores: pd.DataFrame, prompt: str | None) -> pd.DataFrame:
-    """Mean DSC over subjects (of each subject's mean over structures) per segmenter and modality.
-
-    Parameters
-    ----------
-    scores
-        Score table of one prompt and step.
-    prompt
-        ``native`` takes each segmenter's own protocol (`umdlib.protocols.NATIVE`), ``common`` the
-        shared click.
-
-    Returns
-    -------
-    pandas.DataFrame
-        `segmenter, session, modality, mean, n_subjects`, on pairs scored in both modalities.
-    """
+    """Mean DSC over subjects (of each subject's mean over structures) per segmenter and modality."""
     rows = _native(scores) if prompt == "native" else _common(scores)
     if rows.empty:
         return pd.DataFrame(columns=["segmenter", "session", "modality", "mean", "n_subjects"])

@@ -41,13 +41,7 @@ class Body:
 
 
 def _read_body(pair: Sequence[Case]) -> Body:
-    """The images and the structural reference of one examination on one working grid.
-
-    Raises
-    ------
-    InputError
-        As the readers of a case do.
-    """
+    """The images and the structural reference of one examination on one working grid."""
     first = next((c for c in pair if c.structural), pair[0])
     image, reference = first.read()
     grid = isotropic_ras(image, SPACING_MM)

@@ -119,13 +119,7 @@ def use_threads(count: int | None) -> None:
 
 
 def _values_of(cohort: Cohort, names: Sequence[str]) -> list[int]:
-    """Label values of structures that a cohort's label maps have.
-
-    Raises
-    ------
-    InputError
-        A name that is none of them.
-    """
+    """Label values of structures that a cohort's label maps have."""
     known = {s.name: s.value for s in cohort.structures}
     for name in names:
         if name not in known:

@@ -62,18 +62,6 @@ def view(
 def _itk_image(data: np.ndarray, affine: np.ndarray) -> dict:
     """A volume as the plain mapping that itkwidgets takes: axes (K, J, I), LPS+ mm.
 
-    Parameters
-    ----------
-    data
-        (I, J, K).
-    affine
-        (4, 4), voxel to world (RAS+, mm).
-
-    Returns
-    -------
-    dict
-        ``data`` (K, J, I), ``origin``, ``spacing`` and ``direction`` in LPS+.
-
     Examples
     --------
     >>> image = _itk_image(np.zeros((2, 3, 4)), np.diag([2.0, 3, 4, 1]))

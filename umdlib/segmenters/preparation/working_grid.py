@@ -32,13 +32,7 @@ def prompted(
 
 
 def _place(click: Click, image: Volume, grid: Grid) -> tuple[float, float, float, float]:
-    """Voxel of the working grid that is nearest to a click, and its sign.
-
-    Raises
-    ------
-    InputError
-        The click lies outside the image.
-    """
+    """Voxel of the working grid that is nearest to a click, and its sign."""
     if geometry.nearest_voxel(image.affine, click.xyz_mm, image.shape) is None:
         point = tuple(round(float(v), 2) for v in click.xyz_mm)
         raise InputError(f"The click at {point} mm lies outside {image.name} {image.shape}.")

@@ -173,13 +173,7 @@ def divisible(patch: Sequence[int], network: str, *, small: bool = True) -> tupl
 
 
 def _check_network(name: str) -> str:
-    """The network's name, if there is a trainer for it.
-
-    Raises
-    ------
-    InputError
-        With the nearest name.
-    """
+    """The network's name, if there is a trainer for it."""
     if name not in TRAINERS:
         raise unknown_name("network", name, TRAINERS)
     return name
