@@ -30,6 +30,10 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "dict": (dict,),
 }
 
+# a numbered table with its title and body; a value that the text names, as a role or a directive
+_TABLE = re.compile(r"^:{3,}\{table\}([^\n]*)\n(.*?)^:{3,}[ ]*$", re.DOTALL | re.MULTILINE)
+_GLUED = re.compile(r"\{glue:?\w*\}(?:`([^`:]+)[^`]*`|[ \t]+(\S+))")
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -184,6 +188,9 @@ def execute(
         raise InputError(
             f"Notebook {notebook.name} drew nothing for {', '.join(absent)}. Its state is in {failed}."
         )
+    if faults := text_faults(done):
+        part.replace(failed)
+        raise InputError(f"Notebook {notebook.name}: {'; '.join(faults)}. Its state is in {failed}.")
     _scrub(done, all_values, seconds)
     nbformat.write(done, part)
     part.replace(output)
@@ -355,6 +362,37 @@ def _figures_without_picture(document) -> list[str]:
         if not any(kind.startswith(shown) for kind in kinds):
             absent.append(figure.get("name", f"cell {number + 1}"))
     return absent
+
+
+def text_faults(document) -> list[str]:
+    """Say what an executed notebook's text promises and its cells do not give.
+
+    A numbered table must hold one table and nothing else; a value that the text names must be kept.
+    Rendering the book would stop at these, after everything else was computed.
+    """
+    outputs = [o for c in document.cells if c.cell_type == "code" for o in c.outputs]
+    kept = {
+        o["metadata"]["scrapbook"]["name"]: o["data"] for o in outputs if "scrapbook" in o.get("metadata", {})
+    }
+    texts = [c.source for c in document.cells if c.cell_type == "markdown"]
+    texts += [data["text/markdown"] for o in outputs if "text/markdown" in (data := o.get("data", {}))]
+    faults = []
+    for text in map(_joined, texts):
+        named = [n for pair in _GLUED.findall(text) for n in pair if n]
+        faults += [f"no cell keeps '{name}'" for name in dict.fromkeys(named) if name not in kept]
+        for title, body in _TABLE.findall(text):
+            glued = _GLUED.search(body)
+            data = kept.get(glued[1] or glued[2], {}) if glued else {"text/markdown": body}
+            content = next((_joined(v) for kind, v in data.items() if kind.endswith("text/markdown")), "")
+            lines = [n for line in content.splitlines() if (n := line.strip()) and not n.startswith(":")]
+            if len(lines) < 2 or not all(line.startswith("|") for line in lines):
+                faults.append(f"no table where it says '{title.strip()[:60]}'")
+    return faults
+
+
+def _joined(text: str | list[str]) -> str:
+    """A text of a notebook, which may be a list of its lines."""
+    return text if isinstance(text, str) else "".join(text)
 
 
 def _scrub(document, values: Mapping[str, Any], seconds: float) -> None:
