@@ -115,6 +115,9 @@ def graph_of(cohort: Path, segmenters: str) -> subprocess.CompletedProcess:
             "--config",
             f"cohort={cohort}",
             f"segmenters={segmenters}",
+            "device=cuda",
+            "--workflow-profile",
+            "workflow/slurm",
         ],
         cwd=ROOT,
         capture_output=True,
@@ -129,6 +132,12 @@ def test_the_graph_takes_a_cohort_and_a_segmenter_from_anywhere(make_cohort, tmp
     done = graph_of(make_cohort(1, tmp_path / "my cohort"), f"{model}:MINE,threshold")
     assert done.returncode == 0, done.stdout[-2000:]
     assert re.search(r"--name [^-\s]\S*-model\.py-MINE_petct_0 ", done.stdout)
+    # nobody asked for other cohorts and networks, and what uses no GPU claims none
+    assert not re.search(r"rule (cohort|domains|domain_scores|curve|seeds|live):", done.stdout)
+    jobs = [job for job in done.stdout.split("\nrule ") if job.startswith("inference:")]
+    gpus = {"threshold" in job: re.search(r"gpu=(\d)", job)[1] for job in jobs}
+    assert gpus == {True: "0", False: "1"}
+    assert all(("-p device cuda" in job) != ("segmenter threshold" in job) for job in jobs)
 
 
 def test_two_segmenters_of_one_file_name_are_refused(make_cohort):

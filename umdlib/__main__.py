@@ -7,7 +7,9 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,13 +29,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         commands.print_help()
         return 0
     try:
-        return arguments.run(arguments) or 0
+        with _terminable():
+            return arguments.run(arguments) or 0
     except InputError as error:
         print(f"umdlib: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("umdlib: interrupted. What was finished is kept; the same command resumes.", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        ended = isinstance(error, _Terminated)
+        print(
+            f"umdlib: {'terminated' if ended else 'interrupted'}. What was finished is kept; the same command "
+            "resumes.",
+            file=sys.stderr,
+        )
+        return 143 if ended else 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -520,6 +528,7 @@ def _rescore(a) -> None:
     table = evaluation.rescore(
         read_cohort(a.manifest), a.out, tolerances_mm=_tolerances(a.tolerances), report=_say
     )
+    evaluation.write_parts(Path(a.out), table)
     out = Path(a.out) / "scores.parquet"
     scores.write_scores(out, table, stamp=table.attrs["stamp"])
     _say(f"Scores: {out} ({len(table)} rows)")
@@ -846,11 +855,26 @@ def _render(a) -> None:
     _say(f"== book: {index}")
 
 
-def _terminated(number, frame) -> None:
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: a scheduler or a user ends the command."""
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
     """End on SIGTERM as on an interrupt: with a sentence."""
-    raise KeyboardInterrupt
+
+    def terminated(number, frame) -> None:
+        raise _Terminated
+
+    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, terminated)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _terminated)
     sys.exit(main())

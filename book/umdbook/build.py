@@ -90,6 +90,7 @@ def stage(
         document["cells"].append(_provenance_cell(document, stamp, known, data or {}))
         _with_paths(document)
         text = json.dumps(document, indent=1, ensure_ascii=False, sort_keys=True)
+        text = _without_places(text, document["metadata"]["umd"]["parameters"])
         wanted[Path("results") / path.name] = (text + "\n").encode()
     wanted[Path("_toc.yml")] = yaml.safe_dump(_pruned(toc, wanted), sort_keys=False).encode()
     for path in sorted(staged.rglob("*"), reverse=True):
@@ -156,6 +157,22 @@ def render(
     pages = len(list(output.glob("*.html"))) + len(list(output.glob("results/*.html")))
     report(f"[book] {pages} pages, {size:.1f} MB in {time.perf_counter() - started:.1f} s")
     return output / "index.html"
+
+
+def _without_places(text: str, parameters: Mapping[str, Any]) -> str:
+    """The JSON of a page that says nothing of where a reader's own files lie.
+
+    Of a parameter that leads out of the project's folder only the file's name is left.
+    """
+    for value in parameters.values():
+        if not isinstance(value, str) or not value.startswith(("/", "..", "~")) or len(value) < 3:
+            continue
+        file = Path(value)
+        for place in (value, f"{file.expanduser().resolve().parent}/"):
+            written = json.dumps(place, ensure_ascii=False)[1:-1]
+            if len(place) > 2:
+                text = text.replace(written, "path/to/" + (file.name if place == value else ""))
+    return text
 
 
 def _pruned(toc: dict, present: Mapping[Path, bytes]) -> dict:

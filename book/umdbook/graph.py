@@ -173,6 +173,22 @@ def names_of(segmenters: str) -> dict[str, str]:
     return names
 
 
+def uses_gpu(segmenter: str) -> bool:
+    """Whether a segmenter can use a GPU: of the built-in ones those that need a package; a user's own may.
+
+    Examples
+    --------
+    >>> uses_gpu("threshold"), uses_gpu("vista3d"), uses_gpu("my_model.py:MODEL")
+    (False, True, True)
+    """
+    from umdlib import segmenters
+
+    if segmenter not in segmenters.BUILT_IN:
+        return True
+    record = segmenters.get(segmenter)
+    return bool(record.packages or record.external)
+
+
 def own_files(segmenter: str) -> list[str]:
     """Files of a segmenter of the user's own, code or card, that its jobs depend on too.
 

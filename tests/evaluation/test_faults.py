@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -52,7 +53,9 @@ def test_a_truncated_image_is_a_failed_case_and_the_others_go_on(make_cohort, br
     states = table.groupby(["subject", "modality"])["status"].agg(set).to_dict()
     assert states.pop(("sub-001", "PET")) == {"failed"}
     assert all(found == {"ok"} for found in states.values())
-    assert table.loc[table["status"].eq("failed"), "reason"].str.contains("truncated").all()
+    reasons = table.loc[table["status"].eq("failed"), "reason"]
+    assert reasons.str.contains("truncated").all()
+    assert not reasons.str.contains(str(tmp_path)).any()  # the table is handed on, the folder is not
     cohort.cases[1].image.write_bytes(content)
     again = evaluation.score_cohort(read_cohort(cohort.manifest), "bright", tmp_path, settings=ONE)
     assert again["status"].eq("ok").all()
@@ -196,6 +199,53 @@ def test_an_image_that_is_exchanged_while_the_run_reads_it_is_a_failed_case(make
     rows = table.set_index("modality")
     assert set(rows.loc["CT", "status"]) == {"ok"} and set(rows.loc["PET", "status"]) == {"failed"}
     assert rows.loc["PET", "reason"].str.contains("was changed while the run read it").all()
+
+
+def test_the_run_of_another_cohort_is_refused_and_that_of_a_moved_one_is_not(make_cohort, bright, tmp_path):
+    mine = read_cohort(make_cohort(1, tmp_path / "a" / "cohort"))
+    evaluation.score_cohort(mine, "bright", tmp_path / "run", settings=ONE)
+    theirs = read_cohort(make_cohort(2, tmp_path / "b" / "cohort"))
+    with pytest.raises(InputError, match="holds the run of another cohort, .*/a/cohort/manifest.tsv"):
+        evaluation.score_cohort(theirs, "bright", tmp_path / "run", settings=ONE)
+    (tmp_path / "a").rename(tmp_path / "moved")
+    moved, lines = read_cohort(tmp_path / "moved" / "cohort" / "manifest.tsv"), []
+    evaluation.score_cohort(moved, "bright", tmp_path / "run", settings=ONE, report=lines.append)
+    assert [" kept " in line for line in lines] == [True] * 2
+    make_cohort(2, tmp_path / "moved" / "cohort")  # the same manifest may grow
+    assert (
+        len(evaluation.score_cohort(read_cohort(moved.manifest), "bright", tmp_path / "run", settings=ONE))
+        == 8
+    )
+
+
+def test_scoring_anew_renews_the_parts_too(make_cohort, tmp_path):
+    manifest, run = make_cohort(2), tmp_path / "run"
+    call = ["score", str(manifest), "--segmenters", "threshold", "--out", str(run), "--prompts", "centre"]
+    assert main(call) == 0
+    assert main(["rescore", str(manifest), "--out", str(run), "--tolerances", "2"]) == 0
+    anew = scores.read_scores(run / "scores.parquet")
+    assert scores.read_scores(run / "parts" / "threshold.parquet").equals(anew)
+    assert main([*call, "--tolerances", "2", "--subjects", "sub-001"]) == 0  # the rest is kept from the part
+    assert scores.read_scores(run / "scores.parquet")["surface_dice_2mm"].equals(anew["surface_dice_2mm"])
+
+
+def test_a_command_that_is_terminated_says_so_and_resumes(make_cohort, tmp_path, capsys):
+    def segment(image, prompt, previous=None):
+        if image.unit == "SUV" and calls.append(1) is None and len(calls) == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return image.data > 0
+
+    calls, before = [], signal.getsignal(signal.SIGTERM)
+    segmenters.register(Segmenter("ended", "E", "E.", lambda device: segment, frozenset({"click"})))
+    call = ["score", str(make_cohort(1)), "--segmenters", "ended", "--out", str(tmp_path / "run")]
+    try:
+        assert main(call) == 143
+        assert "umdlib: terminated. What was finished is kept" in capsys.readouterr().err
+        assert signal.getsignal(signal.SIGTERM) == before
+        assert main(call) == 0
+        assert capsys.readouterr().out.count(" kept ") == 1
+    finally:
+        segmenters.registry._registered.pop("ended")
 
 
 def score(manifest, file, out, *options):

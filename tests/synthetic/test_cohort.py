@@ -181,6 +181,27 @@ def wait_for(what, *, seconds: float = 300.0):
     return answer
 
 
+def test_a_process_that_was_ended_from_outside_is_a_sentence(tmp_path, monkeypatch):
+    from concurrent.futures import Future
+    from concurrent.futures.process import BrokenProcessPool
+
+    from umdlib.synthetic import cohort as module
+
+    class Killed:
+        def __init__(self, *given, **more): ...
+
+        def submit(self, *task):
+            future = Future()
+            future.set_exception(BrokenProcessPool("terminated abruptly"))
+            return future
+
+        def shutdown(self, **more): ...
+
+    monkeypatch.setattr(module, "ProcessPoolExecutor", Killed)
+    with pytest.raises(InputError, match="ended from outside.*fewer --jobs than 2"):
+        synthesise(tmp_path, subjects=1, spacing_mm=COARSE, jobs=2)
+
+
 def test_a_file_in_the_way_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="Cannot make folder"):

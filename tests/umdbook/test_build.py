@@ -107,6 +107,17 @@ def test_pages_that_did_not_run_are_not_in_the_contents(staged):
     assert (staged[1] / "data" / "scores.csv").read_bytes() == b"a\n1\n"
 
 
+def test_a_page_names_a_readers_files_without_their_folder(tmp_path):
+    manifest = str(tmp_path / 'the "clinic"' / "manifest.tsv")
+    text = json.dumps({"source": f'-p manifest {manifest} and {tmp_path}/the "clinic"/a.nii.gz'})
+    shown = book._without_places(text, {"manifest": manifest, "n": 2, "scores": "results/a/scores.parquet"})
+    assert json.loads(shown)["source"] == "-p manifest path/to/manifest.tsv and path/to/a.nii.gz"
+    link = json.dumps("<../data/scores.csv> ../data/manifest.tsv")
+    assert "<../data/scores.csv> path/to/manifest.tsv" in book._without_places(
+        link, {"m": "../data/manifest.tsv"}
+    )
+
+
 def test_a_bad_value_in_a_notebook_is_one_sentence():
     # what IPython asks an exception for, in place of a traceback
     assert InputError("No such organ.")._render_traceback_() == ["InputError: No such organ."]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
@@ -160,7 +160,13 @@ def _examine_all(groups: list[list[Case]], jobs: int) -> Iterator[_Examined]:
         yield from map(_examine, groups)
         return
     with ProcessPoolExecutor(min(jobs, len(groups)), mp_context=get_context("spawn")) as pool:
-        yield from pool.map(_examine, groups)
+        try:
+            yield from pool.map(_examine, groups)
+        except BrokenExecutor:
+            raise InputError(
+                "A process that read an examination was ended from outside, often for want of memory. Give the "
+                f"same command again, with fewer --jobs than {jobs}."
+            ) from None
 
 
 def _examine(cases: list[Case]) -> _Examined:

@@ -17,6 +17,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "prediction_file",
             "read_prediction",
             "read_prompts",
+            "write_parts",
         ],
     },
 )

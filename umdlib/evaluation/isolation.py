@@ -192,6 +192,9 @@ class Isolated:
         """Kill the process; the next call starts another."""
         if self._process is not None:
             if self._process.is_alive():
+                with contextlib.suppress(psutil.Error):  # a system of its own environment would go on
+                    for child in psutil.Process(self._process.pid).children(recursive=True):
+                        child.kill()
                 self._process.kill()
             self._process.join()
             self._pipe.close()

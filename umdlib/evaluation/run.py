@@ -100,6 +100,7 @@ def score_cohort(
             importable(name)
     run.number = [0, len(entrants) * len(chosen := tuple(cohort.cases if cases is None else cases))]
     cohort_hash = cohort.hash(run.hashes)
+    store.claim(run.root, cohort, cohort_hash)
     run.hashes.keep()
     try:
         for examination in plans.examinations(cohort, chosen):
@@ -247,6 +248,7 @@ def _scored_case(case: Case, entrant: _Entrant, shared: _Shared, run: _Run) -> p
     started, record = time.perf_counter(), entrant.record
 
     def absent(status: str, reason: str) -> pd.DataFrame:
+        reason = _without_places(reason, case)
         run.say(record, case, f"{status}. {reason}", started)
         return _blank_rows(case, record, run.settings, status, reason)
 
@@ -538,6 +540,13 @@ def _blank_rows(case: Case, record: Segmenter, settings: Settings, status: str, 
     answers = [Answer(Prompt(s.name), nothing, fault=reason[:500]) for s in case.structures]
     rows = _rows(case, record, plan.protocol, plan.seeds[0], 0, answers)
     return rows.assign(dice=np.nan, status=status, note="")
+
+
+def _without_places(reason: str, case: Case) -> str:
+    """A reason that names the files of a case and not their folder: score tables are handed on."""
+    for file in filter(None, (case.image, case.reference)):
+        reason = reason.replace(str(file), file.name)
+    return reason
 
 
 def _refuse_twins(entrants: list[_Entrant]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import hashlib
 import json
 import os
 import platform
@@ -33,6 +34,7 @@ from umdlib.scores import table as scores
 _HOST = re.sub(r"[^A-Za-z0-9-]+", "-", platform.node()) or "host"
 _OWNER = "owner.json"
 _CRASH = "crash.txt"
+_RUN = "run.json"
 
 
 def case_folder(root: str | Path, segmenter: str, case: Case) -> Path:
@@ -94,7 +96,7 @@ def _undamaged(file: Path) -> Path:
 def _structures_asked(folder: Path) -> list[str]:
     """Structures of a case in the order of its prompts, which is that of the bits."""
     try:
-        given = json.loads((folder / "prompts.json").read_text())
+        given = json.loads((folder / "prompts.json").read_text("utf-8"))
         return list(dict.fromkeys(p["structure"] for p in given))
     except (OSError, ValueError, KeyError, TypeError):
         return []
@@ -111,7 +113,7 @@ def read_prompts(root: str | Path, segmenter: str, case: Case) -> list[Prompt]:
     path = _undamaged(case_folder(root, segmenter, case) / "prompts.json")
     if not path.is_file():
         raise InputError(f"File {path} does not exist.")
-    return [prompts.from_record(r) for r in json.loads(path.read_text())]
+    return [prompts.from_record(r) for r in json.loads(path.read_text("utf-8"))]
 
 
 def compare_prompts(cohort: Cohort, root: str | Path, session: str, segmenter: str) -> pd.DataFrame:
@@ -184,6 +186,51 @@ def add_to_part(
         scores.add_cases(part, rows)
         parts.append(part)
     return parts
+
+
+def write_parts(root: Path, table: pd.DataFrame) -> None:
+    """Replace the rows of a table in the parts of a run's score table.
+
+    What a part has of other cases stays: images that its segmenter was not asked about.
+    """
+    for name, rows in table.groupby("segmenter", sort=False):
+        part = root / "parts" / f"{name}.parquet"
+        stamp, rows = _stamp_of(table.attrs["stamp"], name), rows.reset_index(drop=True)
+        with suppress(InputError):  # one that is damaged or absent is written anew
+            before = scores.read_scores(part)
+            stamp |= {"segmenters": before.attrs["stamp"].get("segmenters", stamp["segmenters"])}
+            keys = ["session", "modality", "subject"]
+            known = pd.MultiIndex.from_frame(before[keys]).isin(pd.MultiIndex.from_frame(rows[keys]))
+            others = before[~known].reindex(columns=rows.columns)
+            rows = pd.concat([rows, others], ignore_index=True) if len(others) else rows
+        scores.write_scores(part, rows, stamp=stamp)
+
+
+def claim(root: Path, cohort: Cohort, cohort_hash: str) -> None:
+    """Make a folder a cohort's run, or refuse it where it is another's.
+
+    A cohort is known by its manifest's place; one that was moved, by its content.
+
+    Raises
+    ------
+    InputError
+        The folder holds the run of another cohort; it cannot be written.
+    """
+    path, place = root / _RUN, str(cohort.manifest.resolve())
+    try:
+        known = json.loads(path.read_text("utf-8"))
+        other = known["manifest"] != place and known["cohort_hash"] != cohort_hash
+    except (OSError, ValueError, KeyError, TypeError):
+        known, other = {}, False
+    if other:
+        raise InputError(
+            f"Folder {root} holds the run of another cohort, {known['manifest']}. Cases of one name would be "
+            f"mixed up. Name another folder; if {place} is that cohort, moved and changed, delete {path}."
+        )
+    content = {"manifest": place, "cohort_hash": cohort_hash}
+    if known != content:
+        with replaced(path) as part:
+            part.write_text(json.dumps(content), "utf-8")
 
 
 def _stamp_of(stamp: dict, name: str) -> dict:
@@ -261,7 +308,8 @@ def write_case(
 
     Returns the rows as they are read back.
     """
-    (part / "prompts.json").write_text(json.dumps([prompts.to_record(p) for p in given], indent=0))
+    records = [prompts.to_record(p) for p in given]
+    (part / "prompts.json").write_text(json.dumps(records, indent=0), "utf-8")
     names = sorted(p.name for p in part.iterdir() if p.name not in (_OWNER, _CRASH))
     write_case_scores(part, table, {**stamp, "files": {n: file_hash(part / n) for n in names}})
     for name in (_OWNER, _CRASH):
@@ -293,7 +341,7 @@ def part_of(folder: Path) -> Iterator[Path]:
             if stale == part or liveness(stale / _OWNER) == "dead":
                 shutil.rmtree(stale, ignore_errors=True)
         part.mkdir(parents=True)
-        (part / _OWNER).write_text(json.dumps(owner()))
+        (part / _OWNER).write_text(json.dumps(owner()), "utf-8")
         with _crash_trace(part / _CRASH):
             yield part
     except OSError as error:
@@ -398,15 +446,20 @@ class FileHashes:
         with suppress(OSError, InputError), FileLock(self._path.with_name(f".{self._path.name}.lock")):
             merged = self._read() | self._known
             with replaced(self._path) as part:
-                part.write_text(json.dumps(merged), "utf-8")
+                part.write_text(json.dumps({"files": merged, "check": _check(merged)}), "utf-8")
         self._fresh = False
 
     def _read(self) -> dict[str, list]:
         try:
             content = json.loads(self._path.read_text("utf-8"))
-            return {k: v for k, v in content.items() if len(v) == 3}
-        except (OSError, ValueError, AttributeError, TypeError):
+            return content["files"] if content["check"] == _check(content["files"]) else {}
+        except (OSError, ValueError, KeyError, TypeError):
             return {}
+
+
+def _check(content: object) -> str:
+    """Digest of what stands in a file beside it."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _signature(file: Path) -> list[int]:

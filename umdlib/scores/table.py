@@ -289,6 +289,8 @@ def _merge(stamps: list[dict]) -> dict:
         for key, value in stamp.items():
             if isinstance(value, dict):
                 merged[key] = {**merged.get(key, {}), **value}
+            elif key == "device" and value not in merged.get(key, value).split(", "):
+                merged[key] += f", {value}"
             else:
                 merged.setdefault(key, value)
     return merged

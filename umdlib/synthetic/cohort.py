@@ -9,7 +9,7 @@ import os
 import threading
 import zlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 
@@ -111,6 +111,11 @@ def run(out, plan, seed, settings, jobs, progress):
     try:
         for future in as_completed([pool.submit(_write_subject, *task) for task in tasks]):
             yield _finish(future.result(), len(plan), progress)
+    except BrokenExecutor:
+        raise InputError(
+            f"A process that made a subject of {out} was ended from outside, often for want of memory. Subjects "
+            f"that were finished are kept; give the same command again, with fewer --jobs than {jobs}."
+        ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 
