@@ -42,38 +42,49 @@ def matplotlib_as_before():
         yield
 
 
+def _write_cohort(folder, subjects=2):
+    """Write `subjects` paired PET/CT subjects; return the manifest."""
+    root = Path(folder)
+    rows = []
+    for number in range(1, subjects + 1):
+        rng = np.random.default_rng(number)
+        for modality, affine, shape, unit, means in (
+            ("CT", CT_AFFINE, CT_SHAPE, "HU", (-100, 60, 90)),
+            ("PET", PET_AFFINE, PET_SHAPE, "SUV", (0.3, 5.0, 3.0)),
+        ):
+            labels = drawn_labels(affine, shape, shift=number)
+            spread = 0.05 * abs(means[1])
+            image = np.choose(np.searchsorted([0, 1, 4], labels), means)
+            image = (image + rng.normal(0, spread, shape)).astype(np.float32)
+            base = f"sub-{number:03d}_{modality}"
+            write_volume(root / f"{base}.nii.gz", Volume(image, affine, unit))
+            write_label_map(root / f"{base}_dseg.nii.gz", LabelMap(labels, affine))
+            rows.append(
+                {
+                    "subject": f"sub-{number:03d}",
+                    "session": "petct",
+                    "modality": modality,
+                    "image": f"{base}.nii.gz",
+                    "reference": f"{base}_dseg.nii.gz",
+                    "unit": unit,
+                }
+            )
+    write_structures(root / "dseg.tsv", (BALL, ROD))
+    return write_manifest(root / "manifest.tsv", rows)
+
+
+@pytest.fixture(scope="session")
+def write_cohort():
+    """Function (folder, subjects) that writes a cohort of paired PET/CT subjects and returns its manifest."""
+    return _write_cohort
+
+
 @pytest.fixture
-def make_cohort(tmp_path):
+def make_cohort(tmp_path, write_cohort):
     """Function that writes a cohort of `subjects` paired PET/CT subjects and returns its manifest."""
 
     def make(subjects=2, folder=None):
-        root = Path(folder or tmp_path / "cohort")
-        rows = []
-        for number in range(1, subjects + 1):
-            rng = np.random.default_rng(number)
-            for modality, affine, shape, unit, means in (
-                ("CT", CT_AFFINE, CT_SHAPE, "HU", (-100, 60, 90)),
-                ("PET", PET_AFFINE, PET_SHAPE, "SUV", (0.3, 5.0, 3.0)),
-            ):
-                labels = drawn_labels(affine, shape, shift=number)
-                spread = 0.05 * abs(means[1])
-                image = np.choose(np.searchsorted([0, 1, 4], labels), means)
-                image = (image + rng.normal(0, spread, shape)).astype(np.float32)
-                base = f"sub-{number:03d}_{modality}"
-                write_volume(root / f"{base}.nii.gz", Volume(image, affine, unit))
-                write_label_map(root / f"{base}_dseg.nii.gz", LabelMap(labels, affine))
-                rows.append(
-                    {
-                        "subject": f"sub-{number:03d}",
-                        "session": "petct",
-                        "modality": modality,
-                        "image": f"{base}.nii.gz",
-                        "reference": f"{base}_dseg.nii.gz",
-                        "unit": unit,
-                    }
-                )
-        write_structures(root / "dseg.tsv", (BALL, ROD))
-        return write_manifest(root / "manifest.tsv", rows)
+        return write_cohort(folder or tmp_path / "cohort", subjects)
 
     return make
 

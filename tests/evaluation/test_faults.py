@@ -193,9 +193,10 @@ def test_an_image_that_is_exchanged_while_the_run_reads_it_is_a_failed_case(make
 
     segmenters.register(Segmenter("meddling", "M", "M.", lambda device: segment, frozenset({"click"})))
     try:
-        table = evaluation.score_cohort(cohort, "meddling", tmp_path, settings=ONE)
+        table = evaluation.score_cohort(cohort, ["meddling", "threshold"], tmp_path, settings=ONE)
     finally:
         segmenters.registry._registered.pop("meddling")
+    assert set(table.groupby("segmenter")["status"].agg(lambda s: " ".join(sorted(set(s))))) == {"failed ok"}
     rows = table.set_index("modality")
     assert set(rows.loc["CT", "status"]) == {"ok"} and set(rows.loc["PET", "status"]) == {"failed"}
     assert rows.loc["PET", "reason"].str.contains("was changed while the run read it").all()

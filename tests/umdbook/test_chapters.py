@@ -1,23 +1,19 @@
 """The chapters on scores run, and their pages hold what their text promises, for any kind of run."""
 
-import ast
-import contextlib
-import io
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from in_process import executed
 
 from umdbook import notebook
 from umdlib.scores.simulated import Model, score_table
 from umdlib.scores.table import write_scores
 
 mpl.use("Agg")
-import matplotlib.pyplot as plt
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 CHAPTERS = [
@@ -130,42 +126,6 @@ def test_chapter_runs_and_shows_what_its_text_promises(scores, chapter, monkeypa
     session = pd.read_parquet(scores)["session"].iloc[0]
     done = executed(document, {"scores": str(scores), "session": session, **QUICK}, monkeypatch)
     assert notebook.text_faults(done) == []
-
-
-def executed(document, given, monkeypatch):
-    """The notebook after its cells were run in this process: the chapter is tested, not the kernel."""
-    space, outputs, cells = {}, [], []
-
-    def glue(name, value, display=True):
-        outputs.append({"metadata": {"scrapbook": {"name": name}}, "data": mime(value)})
-
-    def display(*values):
-        outputs.extend({"data": mime(v)} for v in values if v is not None)
-
-    monkeypatch.setattr("myst_nb.glue", glue)
-    monkeypatch.setattr("IPython.display.display", display)
-    for cell in document["cells"]:
-        source, outputs = "".join(cell["source"]), []
-        if cell["cell_type"] == "code":
-            body = ast.parse(source).body
-            last = body.pop() if body and isinstance(body[-1], ast.Expr) else None
-            with contextlib.redirect_stdout(io.StringIO()):
-                exec(compile(ast.Module(body, []), "cell", "exec"), space)
-                if last is not None:
-                    display(eval(compile(ast.Expression(last.value), "cell", "eval"), space))
-            if "parameters" in cell["metadata"].get("tags", []):
-                space |= {k: v for k, v in given.items() if k in space}
-        cells.append(SimpleNamespace(cell_type=cell["cell_type"], source=source, outputs=outputs))
-    for number in plt.get_fignums():
-        plt.figure(number).canvas.draw()
-    plt.close("all")
-    return SimpleNamespace(cells=cells)
-
-
-def mime(value):
-    """What a notebook keeps of a value."""
-    shown = getattr(value, "_repr_markdown_", None)
-    return {"text/markdown": shown()} if shown else {"text/plain": repr(value)}
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)

@@ -200,10 +200,11 @@ class _Shared:
     def references(self) -> Mapping[str, LabelMap]:
         """Label maps of all images that have one, by modality."""
         if self._references is None:
-            self._references = {}
+            found = {}
             for case in self.examination.with_reference:
-                self._references[case.modality] = case.read_reference()
+                found[case.modality] = case.read_reference()
                 self.run.hashes.check(case.reference)
+            self._references = found  # all of them, or none: what was exchanged serves no segmenter
         return self._references
 
     def drawn(self, case: Case, record: Segmenter) -> Drawn:
@@ -220,8 +221,9 @@ class _Shared:
         """Image and reference of a case, on one grid; the image is kept until the next case."""
         reference = self.references()[case.modality]
         if self.image is None:
-            self.image, checked = case.read(reference)
+            image, checked = case.read(reference)
             self.run.hashes.check(case.image)
+            self.image = image
             self._references[case.modality] = reference = checked
             self._targets, self._truth = {}, {}
         return self.image, reference

@@ -216,7 +216,7 @@ def _most_general(tables: Tables) -> Outcome:
             a = scores(tables, s.name, s.structural).loc["average", model]
             kept[model, s.title] = scores(tables, s.name, "PET").loc["average", model] / a
     own = ", ".join(f"{MODELS[m]} {v:.0%} on {s}" for (m, s), v in kept.items())
-    t = tables["umd_table3"].query("segmenter in @POINT_MODELS").set_index(["column", "segmenter"])["value"]
+    t = tables["umd_table3"].query("segmenter in @_POINT_MODELS").set_index(["column", "segmenter"])["value"]
     reported = {
         (m, s): t[f"UMD PET/{s} {s}", m] / t[f"Reported {s}", m] for m in _POINT_MODELS for s in ("CT", "MRI")
     }
