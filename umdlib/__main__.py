@@ -155,6 +155,7 @@ def _simulated(a):
     _SEED,
     _SPACING,
     _arg("--lesions", type=int, default=0, metavar="N", help="lesions per subject (default 0)"),
+    _arg("--only", default="", metavar="a,b", help="these subjects only, the same as in the whole"),
     _arg("--jobs", type=_positive, default=1, metavar="N", help="subjects at once (default 1)"),
     _FACTOR,
 )
@@ -162,7 +163,13 @@ def _synthesise(a) -> None:
     from umdlib import synthetic
 
     manifest = synthetic.synthesise(
-        Path(a.out), subjects=a.subjects, seed=a.seed, settings=_simulated(a), jobs=a.jobs, progress=_say
+        Path(a.out),
+        subjects=a.subjects,
+        seed=a.seed,
+        settings=_simulated(a),
+        only=[s for s in a.only.split(",") if s],
+        jobs=a.jobs,
+        progress=_say,
     )
     _say(f"Cohort: {manifest}")
 
@@ -679,9 +686,9 @@ def _train_promptable(a) -> None:
     _FOLDER,
     _arg(
         "--names",
-        default="same,scanner,bodies,tracer",
+        default="same,still,scanner,bodies,tracer",
         metavar="a,b",
-        help="which ways to differ (default same,scanner,bodies,tracer)",
+        help="which ways to differ (default same,still,scanner,bodies,tracer)",
     ),
     _arg("--subjects", type=_positive, default=2, metavar="N", help="of each (default 2)"),
     _SEED,

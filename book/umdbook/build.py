@@ -30,6 +30,7 @@ BYLINES = {
 }
 FENCE = re.compile(r"^```(?:bash|sh|shell)\n.*?^```", re.DOTALL | re.MULTILINE)
 PROGRAM = re.compile(r"^([ \t]*)(umdlib|papermill|jupyter|snakemake)(?= )", re.MULTILINE)
+TABLE = re.compile(r"^:{3,}\{table\} .+$", re.MULTILINE)
 PARAMETER_CELLS = {
     "parameters": "the parameters and what they mean",
     "injected-parameters": "the parameters of this run",
@@ -87,6 +88,7 @@ def stage(
         _fold_parameters(document, remove=landing)
         if not landing:
             _byline(document, stamp)
+        _mark_tables(document, stamp)
         document["cells"].append(_provenance_cell(document, stamp, known, data or {}))
         _with_paths(document)
         text = json.dumps(document, indent=1, ensure_ascii=False, sort_keys=True)
@@ -219,7 +221,9 @@ def _byline(document: dict, stamp: Mapping[str, Any]) -> None:
     """A line below the title: whose numbers these are, and where it says how they were made."""
     run = document["metadata"]["umd"]
     parameters, name = run["parameters"], run["name"]
-    if {"scores", "manifest"} & parameters.keys() and stamp:
+    if "scores" in parameters and stamp.get("released"):
+        what = _released(stamp, pictures="root" in parameters)
+    elif {"scores", "manifest"} & parameters.keys() and stamp:
         what = f"**Measured here** on cohort `{stamp.get('cohort')}`, {_subjects(stamp)}"
     elif run["track"] in BYLINES:
         what = BYLINES[run["track"]]
@@ -229,6 +233,35 @@ def _byline(document: dict, stamp: Mapping[str, Any]) -> None:
     head, _, rest = "".join(title["source"]).partition("\n")
     line = f":::{{div}} umd-byline\n{what} · [how this page was made](#made-{name})\n:::"
     title["source"] = f"{head}\n\n{line}\n{rest}"
+
+
+def _released(stamp: Mapping[str, Any], *, pictures: bool) -> str:
+    """Whose scores a page reads that stands on a released run, and what of them was computed again."""
+    about = stamp["released"]
+    again = " and ".join(f"{len(names)} in {labels.session(s).title}" for s, names in about["live"].items())
+    same = (
+        f"all {about['rows']:,} rows equal to the bit"
+        if about["exact"]
+        else f"{about['equal']:,} of {about['rows']:,} rows equal to the bit on another kind of processor"
+    )
+    shown = "; pictures and viewers show these subjects" if pictures else ""
+    return (
+        f"**Measured by this project**: released run `{about['name']}`, {_subjects(stamp)}. Computed again for this "
+        f"book: {again} subjects, {same}{shown}"
+    )
+
+
+def _mark_tables(document: dict, stamp: Mapping[str, Any]) -> None:
+    """Name the released run in the caption of every table of a page that reads its scores alone."""
+    parameters = document["metadata"]["umd"]["parameters"].keys()
+    if not stamp.get("released") or "scores" not in parameters or {"root", "domains"} & parameters:
+        return
+    counted = " + ".join(str(n) for n in stamp.get("subjects", {}).values())
+    source = f"Scores: released run `{stamp['released']['name']}`, {counted} subjects."
+    for cell in document["cells"]:
+        if cell["cell_type"] == "markdown":
+            text = "".join(cell["source"])
+            cell["source"] = TABLE.sub(lambda found: f"{found.group().rstrip()} {source}", text)
 
 
 def _provenance_cell(
@@ -244,6 +277,12 @@ def _provenance_cell(
             f"cohort `{stamp.get('cohort')}` ({str(stamp.get('cohort_hash', ''))[:12]}), {_subjects(stamp)}",
             _segmenters(stamp),
         ]
+        if about := stamp.get("released"):
+            again = ", ".join(name for names in about["live"].values() for name in names)
+            words.append(
+                f"scores of released run `{about['name']}` (sha256 {about['sha256'][:12]}), computed again and "
+                f"compared: {again}"
+            )
     words += [
         f"umdlib {run['umdlib']}" + (f" ({stamp['commit']})" if stamp.get("commit") else ""),
         f"run on {run['date']} in {run['seconds']:.0f} s",

@@ -7,15 +7,20 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from umdlib.errors import InputError, unknown_name
 from umdlib.files import replaced
+from umdlib.scores import release
 from umdlib.sources import import_closure
+from umdlib.version import __version__
 
 TRACKS = ("measured", "published", "simulated")
 PACKAGES = ("umdlib", "umdbook")
+# The three trainings of a network, and what further networks are asked with.
+TRAININGS = ("structural", "pet", "both")
+FURTHER_PROMPTS = "centre:1:0"
 _HERE = Path(__file__).parent
 
 
@@ -187,6 +192,110 @@ def uses_gpu(segmenter: str) -> bool:
         return True
     record = segmenters.get(segmenter)
     return bool(record.packages or record.external)
+
+
+def prompts_of(profile: Mapping, segmenter: str, session: str) -> str:
+    """Prompt plan of a segmenter in a session: that of the first plan whose name theirs begins with.
+
+    Examples
+    --------
+    >>> prompts_of({"prompts": "centre", "plans": {"a/petct": "box"}}, "a", "petct")
+    'box'
+    """
+    name = f"{segmenter}/{session}"
+    plans = profile.get("plans") or {}
+    return str(next((p for start, p in plans.items() if name.startswith(start)), profile["prompts"]))
+
+
+def further_networks(profile: Mapping) -> dict[str, str]:
+    """Further trainings that a profile asks beside its segmenters: name of the segmenter -> its card.
+
+    Those of another seed (`training_seed`) with one that withheld structures, and those of another
+    architecture (`architecture`).
+
+    Examples
+    --------
+    >>> list(further_networks({"architecture": "sam_med3d_small"}))[0]
+    'sam_med3d_small_structural'
+    """
+    seed, other, folder = profile.get("training_seed"), profile.get("architecture"), "umdlib/weights/released"
+    found = {}
+    if seed:
+        names = (*(f"{t}_{seed}" for t in TRAININGS), "pet_visible")
+        found |= {f"clicknet:{folder}/clicknet_{n}.json": f"{folder}/clicknet_{n}.json" for n in names}
+    if other:
+        found |= {f"{other}_{t}": f"{folder}/{other}_{t}.json" for t in TRAININGS}
+    if seed and other:
+        cards = [f"{folder}/{other}_{t}_{seed}.json" for t in TRAININGS]
+        found |= {f"{other}:{card}": card for card in cards}
+    return found
+
+
+def batches(profile: Mapping, sessions: Iterable[str]) -> list[tuple[str, list[str], str]]:
+    """Segmenters that are asked with one plan in a session: (plan, names, session), the run's and further ones.
+
+    Examples
+    --------
+    >>> batches({"segmenters": "a,b,c", "prompts": "box", "plans": {"b": "centre"}}, ["petct"])
+    [('box', ['a', 'c'], 'petct'), ('centre', ['b'], 'petct')]
+    """
+    found: dict[tuple[str, str], list[str]] = {}
+    for session in sessions:
+        for name in names_of(str(profile["segmenters"])).values():
+            found.setdefault((prompts_of(profile, name, session), session), []).append(name)
+        for name in further_networks(profile):
+            found.setdefault((FURTHER_PROMPTS, session), []).append(name)
+    return [(plan, names, session) for (plan, session), names in found.items()]
+
+
+def standing(profile: Mapping, own: str = "") -> tuple[release.Release | None, dict[str, list[str]]]:
+    """Card of the released run that a profile stands on, and the subjects to compute again, by session.
+
+    The profile's `released` is a name in this package, or ``FOLDER/NAME``. None and no subject where it
+    names no release, there is none of that name, the cohort is a user's own, or settings differ (see
+    `standing_words`).
+    """
+    name, folder = release_place(profile)
+    if own or not name or name not in release.release_names(folder):
+        return None, {}
+    card = release.read_card(name, folder)
+    if _misfit(card, profile):
+        return None, {}
+    return card, release.live_subjects(card, int(profile.get("live_subjects") or 1), __version__)
+
+
+def release_place(profile: Mapping) -> tuple[str, Path]:
+    """Name and folder of the release that a profile names."""
+    folder, _, name = str(profile.get("released") or "").rpartition("/")
+    return name, Path(folder) if folder else release.FOLDER
+
+
+def standing_words(profile: Mapping, own: str = "") -> str:
+    """Say whose scores the chapters of a run read."""
+    card, live = standing(profile, own)
+    if card is not None:
+        counted = " + ".join(str(len(names)) for names in card.subjects.values())
+        again = ", ".join(name for names in live.values() for name in names)
+        return f"chapters read released run '{card.name}' ({counted} subjects); computed again: {again}"
+    name, folder = release_place(profile)
+    if own or not name:
+        return "chapters read what this run computes"
+    if name not in release.release_names(folder):
+        return f"no released run '{name}' here: chapters read what this run computes"
+    return f"released run '{name}' does not fit: {_misfit(release.read_card(name, folder), profile)}"
+
+
+def _misfit(card: release.Release, profile: Mapping) -> str:
+    """Why a profile cannot stand on a release; empty where it can."""
+    names = names_of(str(profile["segmenters"])).values()
+    plans = {f"{n}/{s}": prompts_of(profile, n, s) for n in names for s in card.subjects}
+    return release.misfit(card, {**profile, "prompts": plans})
+
+
+def holds_further(card: release.Release, profile: Mapping) -> bool:
+    """Whether a release has every further training of a profile."""
+    names = {Path(f).stem for f in further_networks(profile).values()}
+    return bool(names) and names <= set(card.segmenters)
 
 
 def own_files(segmenter: str) -> list[str]:

@@ -28,6 +28,15 @@ def test_the_same_persons_in_every_domain_but_for_what_it_fixes():
     assert scanner.structural.data[fat].std() > same.structural.data[fat].std()
 
 
+def test_without_motion_the_structural_image_and_the_references_are_the_same():
+    same, still = pair("same"), pair("still")
+    np.testing.assert_array_equal(same.structural.data, still.structural.data)
+    np.testing.assert_array_equal(same.pet_reference.data, still.pet_reference.data)
+    bladder = same.pet_reference.data == 10
+    moved = np.abs(same.pet.data - still.pet.data)
+    assert moved.max() > 1 and bladder.any()
+
+
 def test_other_bodies_are_as_named():
     short, tall = (pair("bodies", n).anatomy.person for n in (0, 1))
     assert (short.height_cm, round(short.bmi)) == (152.0, 38)

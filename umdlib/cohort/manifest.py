@@ -36,13 +36,14 @@ OPTIONAL: dict[str, str] = {
     "sex": "F, M or O",
     "height_cm": "body height",
     "weight_kg": "body weight",
+    "lesions": "how many lesions the person has, 0 for none",
     "disease": "what the person was examined for",
     "licence": "of the images, e.g. CC BY 4.0",
     "citation": "of the cohort: a DOI, or name and year",
 }
 
 # what a number in a column must lie between
-_RANGES = {"age": (0, 120), "height_cm": (30, 250), "weight_kg": (0.3, 400)}
+_RANGES = {"age": (0, 120), "height_cm": (30, 250), "weight_kg": (0.3, 400), "lesions": (0, 100_000)}
 _SEX = {"f": "F", "female": "F", "m": "M", "male": "M", "o": "O", "other": "O"}
 _MISSING = {"", "n/a", "na", "nan", "none"}
 

@@ -5,6 +5,19 @@ import lazy_loader as lazy
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
+        "release": [
+            "Comparison",
+            "Release",
+            "compare_with_release",
+            "live_subjects",
+            "misfit",
+            "read_card",
+            "read_release",
+            "release_files",
+            "release_names",
+            "this_machine",
+            "write_release",
+        ],
         "table": [
             "KEYS",
             "SCHEMA_VERSION",

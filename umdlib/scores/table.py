@@ -151,8 +151,15 @@ def write_scores(path: str | Path, table: pd.DataFrame, *, stamp: dict | None = 
         _sign(part)
 
 
-def read_scores(path: str | Path) -> pd.DataFrame:
+def read_scores(path: str | Path, *, subjects: Iterable[str] | None = None) -> pd.DataFrame:
     """Read a score table; `table.attrs["stamp"]` is its provenance.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+    subjects
+        Keep the rows of these alone: of a released run the images of a few subjects are at hand.
 
     Raises
     ------
@@ -176,6 +183,8 @@ def read_scores(path: str | Path) -> pd.DataFrame:
             f"This umdlib reads version {SCHEMA_VERSION}."
         )
     table = check_scores(arrow.to_pandas(), source=str(path))
+    if subjects is not None:
+        table = table[table["subject"].isin(set(subjects))].reset_index(drop=True)
     table.attrs["stamp"] = stamp
     return table
 

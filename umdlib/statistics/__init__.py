@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "click_curves": ["curve_table", "effort_table", "gain_is_worse"],
         "comparison": ["Settings", "TESTS", "compare"],
         "distribution_free": ["distribution_free_bounds"],
-        "domain_shift": ["domain_changes", "domain_scores"],
+        "domain_shift": ["PARTS", "domain_changes", "domain_scores", "reference_parts"],
         "equivalence": ["detectable_effect"],
         "flow": ["flow_table"],
         "hurdle": ["hurdle_table"],

@@ -10,6 +10,7 @@ from umdlib.statistics import bootstrap
 from umdlib.statistics.factorial import parts_of
 
 FAMILY, HOME = "clicknet", "same"
+STILL = "still"  # as at home, but PET shows the anatomy of its reference
 COLUMNS = ["domain", "trained_on", "modality", "score", "change", "ci_low", "ci_high", "n_subjects"]
 
 
@@ -88,5 +89,55 @@ def domain_changes(scores: pd.DataFrame, *, n_resamples: int = 10_000, seed: int
             row |= {"change": found_here.estimate, "ci_low": found_here.low, "ci_high": found_here.high}
         found.append(row)
     table = pd.DataFrame(found, columns=COLUMNS)
+    table.attrs["metric"] = metric
+    return table
+
+
+PARTS = {
+    "gap": "PET − structural image",
+    "reference": "of it, reference drawn on the structural image",
+    "image": "left with a reference of PET's own",
+}
+
+
+def reference_parts(scores: pd.DataFrame, *, n_resamples: int = 10_000, seed: int = 0) -> pd.DataFrame:
+    """Take the gap of each training apart: what the reference costs on PET, and what the image does.
+
+    The same subjects are imaged twice, with the motion of PET and without: without it the reference
+    that was drawn on the structural image is PET's own anatomy.
+
+    Parameters
+    ----------
+    scores
+        From `domain_scores`.
+    n_resamples, seed
+        Of the bootstrap over subjects.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `trained_on, part` (of `PARTS`), `estimate, ci_low, ci_high, n_subjects`. In every subject
+        ``gap = reference + image``: ``gap`` is PET minus structural as scanned, ``image`` the same with PET
+        that did not move, ``reference`` PET as scanned minus PET that did not move. Empty where a
+        domain or an image is missing.
+    """
+    columns = ["trained_on", "part", "estimate", "ci_low", "ci_high", "n_subjects"]
+    metric, found = scores.attrs.get("metric", "dice"), []
+    for trained_on, rows in scores.groupby("trained_on", sort=False):
+        at = rows.set_index(["domain", "number", "structure"])
+        pet, other = (at.loc[at["modality"].eq("PET") == side, "score"] for side in (True, False))
+        if not {HOME, STILL} <= set(pet.index.get_level_values(0)) or other.empty:
+            continue
+        table = pd.DataFrame({"pet": pet[HOME], "still": pet[STILL], "structural": other[HOME]}).dropna()
+        means = table.groupby("number").mean()
+        values = {
+            "gap": means["pet"] - means["structural"],
+            "reference": means["pet"] - means["still"],
+            "image": means["still"] - means["structural"],
+        }
+        for part in PARTS:
+            of_mean = bootstrap.interval_of_mean(values[part].to_numpy(), metric, n_resamples, seed)
+            found.append([trained_on, part, of_mean.estimate, of_mean.low, of_mean.high, of_mean.n_subjects])
+    table = pd.DataFrame(found, columns=columns)
     table.attrs["metric"] = metric
     return table

@@ -62,9 +62,10 @@ def subject_factors(manifest: pd.DataFrame, lesions: Mapping[str, int] | None = 
     Parameters
     ----------
     manifest
-        Column `subject` and any of `sex`, `age`, `height_cm`, `weight_kg`; one or more rows a subject.
+        Column `subject` and any of `sex`, `age`, `height_cm`, `weight_kg`, `lesions` (how many); one or
+        more rows a subject.
     lesions
-        Subject -> number of lesions, where they were counted.
+        Subject -> number of lesions, where they were counted: in place of the manifest's.
 
     Returns
     -------

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from umdlib.cohort.manifest import write_manifest, write_structures
-from umdlib.errors import InputError
+from umdlib.errors import InputError, unknown_name
 from umdlib.files import replaced
 from umdlib.images.volume import LabelMap, write_label_map, write_volume
 from umdlib.labels import ORGANS, SESSIONS
@@ -44,6 +44,7 @@ def synthesise(
     seed: int,
     sessions: Sequence[str] = ("petct", "petmr"),
     settings: Settings | None = None,
+    only: Sequence[str] = (),
     jobs: int = 1,
     progress: Callable[[str], None] | None = None,
 ) -> Path:
@@ -62,6 +63,8 @@ def synthesise(
         Of ``petct`` and ``petmr``.
     settings
         Voxel size, lesions, strengths of the physics.
+    only
+        Names of the subjects to write, of those that the cohort has; all by default.
     jobs
         Processes.
     progress
@@ -75,7 +78,7 @@ def synthesise(
     Raises
     ------
     InputError
-        A number out of range, an unknown session, a folder that cannot be written.
+        A number out of range, an unknown session or subject, a folder that cannot be written.
     """
     settings = settings or Settings()
     for name, value, low in (("subjects", subjects, 1), ("seed", seed, 0), ("jobs", jobs, 1)):
@@ -89,13 +92,18 @@ def synthesise(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"Cannot make folder {out}: {error.strerror}.") from None
-    plan = [(_subject_id(i, name, subjects, names), name) for name in names for i in range(subjects)]
+    plan = [(subject_id(i, name, subjects, names), name) for name in names for i in range(subjects)]
+    known = [subject for subject, _ in plan]
+    for subject in only:
+        if subject not in known:
+            raise unknown_name("subject of this cohort", subject, known)
+    plan = [task for task in plan if not only or task[0] in set(only)]
     rows = dict(run(out, plan, seed, settings, jobs, progress))
     write_tables(out, [row for subject, _ in plan for row in rows[subject]])
     return out / "manifest.tsv"
 
 
-def _subject_id(index: int, session: str, subjects: int, sessions: Sequence[str]) -> str:
+def subject_id(index: int, session: str, subjects: int, sessions: Sequence[str]) -> str:
     """``sub-001`` ...: unique over sessions, which follow one another."""
     return f"sub-{list(sessions).index(session) * subjects + index + 1:03d}"
 
@@ -234,6 +242,7 @@ def image_paths(folder: Path, subject: str, session: str, modality: str) -> tupl
 def manifest_rows(out: Path, record: dict, paths) -> list[dict[str, str]]:
     """Two rows, structural first."""
     person = record["person"]
+    lesions = {"lesions": str(len(record["lesions"]))} if record.get("lesions") else {}
     return [
         {
             "subject": record["subject"],
@@ -246,6 +255,7 @@ def manifest_rows(out: Path, record: dict, paths) -> list[dict[str, str]]:
             "sex": person["sex"],
             "height_cm": f"{person['height_cm']:g}",
             "weight_kg": f"{person['weight_kg']:g}",
+            **lesions,
             "provenance": "synthetic",
         }
         for modality, (image, reference) in paths.items()

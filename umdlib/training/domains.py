@@ -54,6 +54,12 @@ class Domain:
 
 DOMAINS: dict[str, Domain] = {
     "same": Domain("Same simulator", "new subjects, everything as in training"),
+    # what is lost on PET because the reference is drawn on the structural image: on these it is not
+    "still": Domain(
+        "Without motion",
+        "PET without breathing, displacement and a filling bladder: the reference is PET's own anatomy",
+        factors={"breathing": 0.0, "misregistration": 0.0, "bladder_filling": 0.0},
+    ),
     "scanner": Domain(
         "Other scanner",
         "PET noise × 2, PET point spread × 1.5, noise of CT or MR × 2.5, MR's bias field × 2",
@@ -105,7 +111,7 @@ _MAP_NAMES = {
 def write_domains(
     out: str | Path,
     *,
-    names: Sequence[str] = ("same", "scanner", "bodies", "tracer"),
+    names: Sequence[str] = ("same", "still", "scanner", "bodies", "tracer"),
     subjects: int = 2,
     seed: int = 0,
     session: str = "petct",

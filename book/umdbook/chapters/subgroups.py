@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import pandas as pd
 
+from umdlib.cohort.manifest import read_cohort
+from umdlib.files import read_tsv
 from umdlib.statistics.flow import STEPS
 from umdlib.statistics.subgroups import FACTORS
 from umdlib.tables.markdown import count, interval, number, p_text
 from umdlib.tables.modality_table import session_title
+
+
+def read_people(manifest: str, people: str = "") -> pd.DataFrame:
+    """Rows of the manifest of all whose scores are read: of a released run, or of the run's own cohort."""
+    return read_tsv(people) if people else read_cohort(manifest).table
 
 
 def flow_layout(flow: pd.DataFrame) -> pd.DataFrame:

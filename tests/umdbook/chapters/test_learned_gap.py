@@ -30,6 +30,27 @@ def shifted(drop=0.2) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+def test_a_gap_is_the_sum_of_its_reference_and_its_image():
+    same = score_table(n_subjects=8, structures=["liver", "aorta"], gap=GAPS, seed=1)
+    still = same.assign(dice=np.where(same["modality"].eq("PET"), same["dice"] * 0.9, same["dice"]))
+    tables_of = [
+        t.assign(subject=t["subject"].str.replace("sub", d)) for d, t in (("same", still), ("still", same))
+    ]
+    parts = shifts.reference_parts(shifts.domain_scores(pd.concat(tables_of)), n_resamples=200)
+    for trained_on, own in parts.groupby("trained_on"):
+        at = own.set_index("part")["estimate"]
+        assert at["gap"] == pytest.approx(at["reference"] + at["image"], abs=1e-12)
+        pet = same[
+            same["modality"].eq("PET") & same["segmenter"].eq(f"clicknet_{trained_on}") & same["step"].eq(0)
+        ]
+        pet = pet[pet["prompt"].eq("centre")]
+        assert at["reference"] == pytest.approx(-0.1 * pet.groupby("subject")["dice"].mean().mean())
+    assert list(chapter.parts_layout(parts)["n"]) == ["8"] * 3
+    assert "references that were drawn on the structural image cost" in chapter.parts_words(parts)
+    alone = shifts.reference_parts(shifts.domain_scores(tables_of[0]))
+    assert alone.empty and chapter.parts_words(alone) == chapter.NO_DOMAINS
+
+
 def test_domains_are_compared_on_the_structures_that_all_hold():
     table = shifted(drop=0.1)
     gone = table["subject"].str.startswith("scanner") & table["structure"].eq("aorta")

@@ -45,6 +45,8 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "design_layout",
             "domain_layout",
             "domain_sentence",
+            "parts_layout",
+            "parts_words",
             "seed_layout",
             "specialist_words",
             "withheld_layout",

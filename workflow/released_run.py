@@ -1,0 +1,229 @@
+"""The released run: compute a large cohort in rounds of subjects, release it, compare a live part with it.
+
+usage: released_run.py score PROFILE [--of K/N] [--rounds R]     all subjects, a few at a time; resumes
+       released_run.py make PROFILE [--name NAME] [--out FOLDER] release what is finished
+       released_run.py check RUN NAME --out TABLE --people TSV   a live run beside the release
+
+A round is two subjects a session through every segmenter: whenever the first command is stopped, the
+rounds done so far can be released.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+# One thread a process, as the jobs of the graph have: sums are then the same to the bit.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    os.environ[_name] = "1"
+PROJECT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(PROJECT), str(PROJECT / "book")]
+
+import pandas as pd  # noqa: E402 (after the threads)
+import yaml  # noqa: E402
+
+from umdbook import graph  # noqa: E402
+from umdlib.errors import InputError  # noqa: E402
+from umdlib.evaluation import finished  # noqa: E402
+from umdlib.files import write_tsv  # noqa: E402
+from umdlib.scores import release as releases  # noqa: E402
+from umdlib.scores import table as scores  # noqa: E402
+
+ROUND = 2  # subjects a session
+PEOPLE = ("subject", "session", "modality", "age", "sex", "height_cm", "weight_kg", "lesions", "provenance")
+
+
+def read_profile(name: str) -> dict:
+    """Settings of a profile of this folder, or of a YAML file."""
+    path = Path(name) if name.endswith((".yaml", ".yml")) else Path(__file__).parent / f"{name}.yaml"
+    if not path.is_file():
+        raise InputError(f"Profile {path} does not exist.")
+    return yaml.safe_load(path.read_text("utf-8"))
+
+
+def score(profile: dict, part: tuple[int, int], rounds: int | None) -> None:
+    """Make and score the subjects of a profile, `ROUND` a session at a time."""
+    from umdlib import evaluation, synthetic
+    from umdlib.cohort import read_cohort
+    from umdlib.synthetic.cohort import subject_id
+
+    root, number = Path("results") / graph.run_name(profile["run"]), int(profile["subjects"])
+    sessions = ("petct", "petmr")
+    mine = list(range(number))[part[0] :: part[1]]
+    so_far: list[str] = []
+    for start in list(range(0, len(mine), ROUND))[:rounds]:
+        names = [subject_id(i, s, number, sessions) for s in sessions for i in mine[start : start + ROUND]]
+        so_far += names
+        manifest = synthetic.synthesise(
+            root / f"cohort-{part[0]}",
+            subjects=number,
+            seed=profile["seed"],
+            settings=synthetic.Settings(float(profile["spacing_mm"])),
+            only=so_far,
+        )
+        cohort = read_cohort(manifest)
+        for plan, segmenters, session in graph.batches(profile, sessions):
+            evaluation.score_cohort(
+                cohort,
+                segmenters,
+                root,
+                cases=[c for c in cohort.cases if c.session == session and c.subject in names],
+                settings=evaluation.Settings(evaluation.parse_plans(plan)),
+                report=lambda line: print(line, flush=True),
+            )
+        print(f"== round of {', '.join(names)} done", flush=True)
+
+
+def segmenter_names(profile: dict) -> dict[str, str]:
+    """Every segmenter of a profile by the name that its rows have -> its prompts, by session."""
+    from umdlib import segmenters
+
+    named = [*graph.names_of(str(profile["segmenters"])).values(), *graph.further_networks(profile)]
+    return {segmenters.get(name).name: name for name in named}
+
+
+def make(profile: dict, name: str, folder: str) -> None:
+    """Release the subjects that are finished."""
+    from umdlib import segmenters
+    from umdlib.cohort import read_cohort
+    from umdlib.evaluation.store import FileHashes
+
+    root = Path("results") / graph.run_name(profile["run"])
+    names = segmenter_names(profile)
+    parts = [read_cohort(p) for p in sorted(root.glob("cohort*/manifest.tsv"))]
+    if not parts:
+        raise InputError(f"No cohort in {root}. `released_run.py score` makes one.")
+    tables, people, subjects = [], [], {}
+    for cohort in parts:
+        done = finished.finished_subjects(cohort, root, list(names))
+        if not done:
+            continue
+        tables.append(finished.finished_rows(cohort, root, list(names), done))
+        own = cohort.table[[c for c in PEOPLE if c in cohort.table]]
+        people.append(own[[r.subject in done.get(r.session, ()) for r in own.itertuples()]])
+        for session, found in done.items():
+            subjects[session] = sorted([*subjects.get(session, []), *found])
+    if not tables:
+        raise InputError(f"No subject of {root} is finished.")
+    table = scores.check_scores(pd.concat(tables, ignore_index=True))
+    identities = {n: segmenters.open(given, "cpu").identity for n, given in names.items()}
+    hashes = FileHashes(root / "hashes.json")
+    table.attrs["stamp"] = scores.provenance(
+        cohort=name,
+        cohort_hash=hashlib.sha256("".join(c.hash(hashes) for c in parts).encode()).hexdigest(),
+        segmenters=identities,
+        tolerances_mm=[1.0, 5.0],
+        device="cpu",
+    )
+    hashes.keep()
+    plans = {
+        f"{own}/{session}": plan
+        for plan, given, session in graph.batches(profile, subjects)
+        for own, one in names.items()
+        if one in given
+    }
+    card = releases.write_release(
+        releases.Release(
+            name,
+            {"subjects": profile["subjects"], "seed": profile["seed"], "spacing_mm": profile["spacing_mm"]}
+            | {"prompts": plans},
+            dict(sorted(subjects.items())),
+            list(names),
+            releases.this_machine(),
+            table.groupby("segmenter")["seconds"].sum().round(1).to_dict(),
+            table.attrs["stamp"]["umdlib"] + f" {table.attrs['stamp']['commit']}".rstrip(),
+        ),
+        table,
+        pd.concat(people, ignore_index=True).sort_values(["subject", "modality"], ignore_index=True),
+        folder,
+    )
+    counted = ", ".join(f"{len(found)} {session}" for session, found in card.subjects.items())
+    print(
+        f"Released: {name}, {counted} subjects, {len(names)} segmenters, {card.rows} rows, {card.sha256[:12]}…"
+    )
+
+
+def check(a) -> int:
+    """Compare a live run with a release, and write the released rows and people in its place."""
+    from umdlib import segmenters
+    from umdlib.cohort import read_cohort
+
+    cohort = read_cohort(a.manifest)
+    names = [segmenters.get(n).name for n in a.segmenters.split(",") if n]
+    subjects = {s: cohort.subjects(s) for s in cohort.sessions()}
+    card, released, people = releases.read_release(a.name, a.folder)
+    live = finished.finished_rows(cohort, a.run, names, subjects)
+    here = releases.this_machine()
+    exact = a.device == "cpu" and here == card.machine
+    found = releases.compare_with_release(live, released, exact=exact)
+    if found.difference:
+        raise InputError(
+            f"This run does not give the numbers of the released run '{a.name}'. {found.difference} Where scores "
+            "were meant to change, make a new release (workflow/released_run.py); `make book PROFILE=full` "
+            "computes every subject."
+        )
+    rows = released[released["segmenter"].isin(names)].reset_index(drop=True)
+    stamp = released.attrs["stamp"]
+    about = {
+        "name": a.name,
+        "sha256": card.sha256,
+        "live": subjects,
+        "rows": found.rows,
+        "equal": found.equal,
+        "exact": exact,
+    }
+    identities = {k: v for k, v in stamp["segmenters"].items() if k in names}
+    scores.write_scores(a.out, rows, stamp={**stamp, "segmenters": identities, "released": about})
+    if a.people:
+        write_tsv(a.people, people)
+    how = "equal to the bit" if exact else f"{found.equal} equal to the bit (another kind of processor)"
+    print(f"== released run {a.name}: {found.rows} rows computed again, {how}")
+    return 0
+
+
+def main(arguments: list[str]) -> int:
+    """Exit status."""
+    parser = argparse.ArgumentParser(prog="released_run.py", description=__doc__.partition("\n")[0])
+    commands = parser.add_subparsers(required=True, metavar="score | make | check")
+    p = commands.add_parser("score", help="make and score the subjects of a profile, round by round")
+    p.add_argument("profile")
+    p.add_argument(
+        "--of", default="0/1", metavar="K/N", help="every Nth subject from the Kth: N processes side by side"
+    )
+    p.add_argument("--rounds", type=int, help="no more than these")
+    p.set_defaults(call=lambda a: score(read_profile(a.profile), _part(a.of), a.rounds))
+    p = commands.add_parser("make", help="release what is finished")
+    p.add_argument("profile")
+    p.add_argument("--name", default="full")
+    p.add_argument("--out", default=str(releases.FOLDER))
+    p.set_defaults(call=lambda a: make(read_profile(a.profile), a.name, a.out))
+    p = commands.add_parser("check", help="compare a live run with a release")
+    p.add_argument("run", metavar="RUN", help="folder of the live run")
+    p.add_argument("name", metavar="NAME", help="of the release")
+    for option in ("--manifest", "--segmenters", "--out"):
+        p.add_argument(option, required=True)
+    p.add_argument("--people", default="")
+    p.add_argument("--device", default="cpu")
+    p.add_argument("--folder", default=str(releases.FOLDER))
+    p.set_defaults(call=check)
+    a = parser.parse_args(arguments)
+    try:
+        return a.call(a) or 0
+    except InputError as error:
+        print(f"umdlib: {error}", file=sys.stderr)
+        return 2
+
+
+def _part(text: str) -> tuple[int, int]:
+    """``0/2`` as numbers."""
+    k, _, n = text.partition("/")
+    if not (k.isdecimal() and n.isdecimal() and int(k) < int(n)):
+        raise InputError(f"Part '{text}' is not K/N with K below N, e.g. 0/2.")
+    return int(k), int(n)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
