@@ -37,6 +37,7 @@ KINDS = ("click", "negative_click", "slice_click", "box", "slice_box", "scribble
 BUILT_IN: dict[str, str] = {
     "threshold": "umdlib.segmenters.systems.threshold:THRESHOLD",
     "region_growing": "umdlib.segmenters.systems.region_growing:REGION_GROWING",
+    "lesion_contour": "umdlib.segmenters.systems.lesion_contour:LESION_CONTOUR",
     "clicknet_structural": "umdlib.segmenters.systems.clicknet:CLICKNET_STRUCTURAL",
     "clicknet_pet": "umdlib.segmenters.systems.clicknet:CLICKNET_PET",
     "clicknet_both": "umdlib.segmenters.systems.clicknet:CLICKNET_BOTH",

@@ -6,10 +6,14 @@ import pytest
 
 from umdbook.chapters.lesions import pictures as lesion_pictures
 from umdbook.chapters.lesions import trial as lesionwise
+from umdlib import segmenters
 from umdlib.cohort.manifest import Case
 from umdlib.errors import InputError
 from umdlib.images.volume import LabelMap, Volume, write_label_map, write_volume
 from umdlib.labels import Structure
+from umdlib.metrics.masks import dice
+from umdlib.prompts.prompt import Click, Prompt
+from umdlib.segmenters.contract import Segmenter
 
 ORGAN = Structure(1, "liver", "Liver", "Li", "#b5543a")
 AFFINE = np.diag([4.0, 4.0, 4.0, 1.0])
@@ -43,7 +47,8 @@ def case(tmp_path):
 def test_each_click_finds_one_lesion_and_the_largest_comes_first(case):
     trial = lesionwise.run_trial(case, "threshold", ORGAN)
     table = lesionwise.click_table(trial)
-    assert table["found"].tolist() == [1, 2, 3]
+    assert table["delineated"].tolist() == [1, 2, 3]
+    assert table["beyond"].tolist() == [0, 0, 0]
     assert table["lesions"].tolist() == [3, 3, 3]
     assert table["invented"].tolist() == [0, 0, 0]
     # the segmenter takes each ball whole (flat, far above 41 % of itself over the background)
@@ -58,14 +63,55 @@ def test_the_summary_has_the_three_ways(case):
     assert summary["way"].tolist() == ["Liver, one click", "Lesions, one click", "Lesions, one click each"]
     assert summary["clicks"].tolist() == [1, 1, 3]
     assert summary["parts"].tolist() == [1, 3, 3]
-    assert summary["found"].tolist() == [1, 1, 3]
+    assert summary["delineated"].tolist() == [1, 1, 3]
+    assert summary["beyond"].tolist() == [0, 0, 0]
     assert summary["dice"].iloc[[0, 2]].tolist() == [1.0, 1.0]
 
 
 def test_words_say_what_the_table_says(case):
     words = lesionwise.trial_words(lesionwise.run_trial(case, "threshold", ORGAN))
     assert "DSC of 1.000" in words and "3 separate lesions" in words
-    assert "finds 1 of them" in words and "3 in all, finds 3 (DSC 1.000)" in words
+    assert "on the largest finds 0 of the 2 others" in words
+    assert "3 in all, 3 are delineated" in words and "have a DSC of 1.000" in words
+
+
+def test_a_click_gives_no_detection_away(case):
+    """A segmenter that marks the clicked voxel finds nothing, and one that floods delineates nothing."""
+
+    def point(image, prompt, previous=None):
+        mask = np.zeros(image.shape, bool)
+        mask[tuple(np.rint(np.array(prompt.clicks[0].xyz_mm) / 4).astype(int))] = True
+        return mask
+
+    for name, call, beyond in (
+        ("point_of_test", point, [0, 0, 0]),
+        ("flood_of_test", lambda image, prompt, previous=None: image.data > 1, [2, 1, 0]),
+    ):
+        segmenters.register(Segmenter(name, "P", "P.", lambda device, c=call: c, frozenset({"click"})))
+        try:
+            trial = lesionwise.run_trial(case, name, ORGAN)
+        finally:
+            segmenters.registry._registered.pop(name)
+        table = lesionwise.click_table(trial)
+        assert table["delineated"].tolist() == [0, 0, 0]
+        assert table["beyond"].tolist() == beyond
+    rows = lesionwise.lesion_table(trial)
+    assert rows["others"].tolist() == [2, 2, 2] and rows["lesion"].tolist() == [1, 2, 3]
+    assert rows["leak_ml"].tolist() == pytest.approx([ball((120, 48, 190), 30).sum() * 0.064] * 3)
+
+
+def test_the_contour_of_a_lesion_stays_in_it_where_the_threshold_floods():
+    """A cool lesion of 2 SUV in tissue of 0.9: 41 % of its maximum lies below the tissue."""
+    image = np.full(SHAPE, 0.9, np.float32)
+    lesion = ball((68, 48, 188), 8)
+    image[lesion] = 2.0
+    volume = Volume(image, AFFINE, "SUV")
+    click = Prompt("lesion", (Click((68.0, 48.0, 188.0)),))
+    found = {
+        n: segmenters.load(segmenters.get(n), "cpu")(volume, click) for n in ("threshold", "lesion_contour")
+    }
+    assert dice(lesion, found["threshold"]) < 0.3
+    assert dice(lesion, found["lesion_contour"]) > 0.8
 
 
 def test_lesions_are_components_by_size():

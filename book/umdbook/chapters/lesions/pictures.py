@@ -89,14 +89,16 @@ def projection(
 
 
 def found_by_clicks(trial: Trial) -> Figure:
-    """Lesions found and DSC of all lesions against the number of clicks, largest lesion first."""
+    """Lesions delineated, lesions found without a click, and DSC of all, against the number of clicks."""
     import matplotlib.pyplot as plt
 
     table = lesionwise.click_table(trial)
     figure, axes = plt.subplots(1, 2, figsize=(9.0, 3.4), layout="constrained")
-    axes[0].plot(table["clicks"], table["found"], "o-", color=PREDICTION)
+    axes[0].plot(table["clicks"], table["delineated"], "o-", color=PREDICTION, label="clicked and delineated")
+    axes[0].plot(table["clicks"], table["beyond"], "s-", color=REFERENCE, label="found without a click")
     axes[0].axhline(table["lesions"].iloc[0], color="0.4", ls="--", lw=1)
-    axes[0].set(xlabel="clicks, one on each lesion", ylabel="lesions touched", ylim=(0, None))
+    axes[0].set(xlabel="clicks, one on each lesion", ylabel="lesions", ylim=(0, None))
+    axes[0].legend(frameon=False, loc="center right")
     axes[1].plot(table["clicks"], table["dice"], "o-", color=PREDICTION)
     axes[1].set(xlabel="clicks, one on each lesion", ylabel="DSC of all lesions", ylim=(0, 1))
     for ax in axes:

@@ -28,10 +28,23 @@ TITLES: dict[str, str] = {
     "way": "prompt",
     "clicks": "clicks",
     "parts": "parts in the reference",
-    "found": "parts touched",
+    "delineated": "clicked parts delineated",
+    "beyond": "parts found without a click",
     "volume_ml": "volume (ml)",
     "dice": "DSC",
 }
+# Columns of `lesion_table` as a reader sees them.
+LESION_TITLES: dict[str, str] = {
+    "lesion": "lesion",
+    "volume_ml": "volume (ml)",
+    "suv_max": "SUVmax",
+    "dice": "DSC of its own answer",
+    "delineated": "delineated",
+    "leak_ml": "healthy tissue added (ml)",
+    "others": "other lesions in its answer",
+}
+# A click tells where a lesion is: only an answer that agrees with it this well has delineated it.
+DELINEATED = 0.5
 
 
 @dataclass(frozen=True)
@@ -56,8 +69,8 @@ class Trial:
         The centre of each lesion, in that order.
     masks
         What each click alone gives, (I, J, K) boolean each.
-    segmenter
-        Its name.
+    segmenter, organ_segmenter
+        Names of the one that was asked for the lesions, and of the one for the organ.
     """
 
     case: Case
@@ -70,6 +83,7 @@ class Trial:
     clicks: tuple[Click, ...]
     masks: tuple[np.ndarray, ...]
     segmenter: str
+    organ_segmenter: str
 
     def after(self, count: int) -> np.ndarray:
         """Union (I, J, K) of what the first `count` clicks give."""
@@ -145,7 +159,13 @@ def by_size(mask: np.ndarray) -> np.ndarray:
 
 
 def run_trial(
-    case: Case, segmenter: str, organ: Structure, *, device: str = "cpu", lesions: LabelMap | None = None
+    case: Case,
+    segmenter: str,
+    organ: Structure,
+    *,
+    organ_segmenter: str = "",
+    device: str = "cpu",
+    lesions: LabelMap | None = None,
 ) -> Trial:
     """Click the organ once, and every lesion once with a prompt of its own.
 
@@ -157,6 +177,8 @@ def run_trial(
         Name of one that takes clicks.
     organ
         A structure of the case.
+    organ_segmenter
+        Another segmenter for the organ; the same if empty.
     device
         ``"cpu"`` or ``"cuda"``.
     lesions
@@ -168,13 +190,10 @@ def run_trial(
         An unknown segmenter, one that cannot be loaded or takes no click, an organ that the case
         does not hold, and as `read_lesions`.
     """
-    record = segmenters.get(segmenter)
-    if "click" not in record.prompts:
-        raise InputError(f"Segmenter {segmenter} takes no click. It takes {sorted(record.prompts)}.")
+    segment, organ_segment = (_clicked(n, device) for n in (segmenter, organ_segmenter or segmenter))
     image, reference = case.read()
     lesions = read_lesions(case) if lesions is None else lesions
-    segment = segmenters.load(record, device)
-    whole = _asked(segment, image, centre_prompts(reference, [organ], case.modality))[0]
+    whole = _asked(organ_segment, image, centre_prompts(reference, [organ], case.modality))[0]
     if whole is None:
         raise InputError(f"Structure {organ.name} is absent from {case.name}.")
     numbers = range(1, int(lesions.data.max()) + 1)
@@ -190,8 +209,17 @@ def run_trial(
         lesions,
         tuple(click for click, _ in answers),
         tuple(mask for _, mask in answers),
-        record.name,
+        segmenter,
+        organ_segmenter or segmenter,
     )
+
+
+def _clicked(name: str, device: str) -> Segment:
+    """The call of a segmenter that takes clicks."""
+    record = segmenters.get(name)
+    if "click" not in record.prompts:
+        raise InputError(f"Segmenter {name} takes no click. It takes {sorted(record.prompts)}.")
+    return segmenters.load(record, device)
 
 
 def centre_prompts(label_map: LabelMap, structures: Sequence[Structure], modality: str) -> list[Prompt]:
@@ -206,20 +234,66 @@ def click_table(trial: Trial) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        clicks; lesions; found: lesions that the prediction touches; invented: components of the
+        clicks; lesions; delineated: clicked lesions whose own answer has a DSC of `DELINEATED` or more;
+        beyond: lesions that the answers touch though nobody clicked them; invented: components of the
         prediction that touch no lesion; dice: of all lesions together; missed_ml, invented_ml.
     """
     wanted = trial.lesions.data > 0
     spacing = trial.image.spacing_mm
+    each = lesion_table(trial)
     rows = []
     for count in range(1, len(trial.masks) + 1):
         found = trial.after(count)
+        touched = set(np.unique(trial.lesions.data[found])) - {0}
         d = detection.detect(wanted, found, spacing_mm=spacing)
+        delineated = int(each["delineated"].iloc[:count].sum())
+        beyond = len(touched - set(each["lesion"].iloc[:count]))
         rows.append(
-            [count, d.reference, d.found, d.invented, dice(wanted, found), d.missed_ml, d.invented_ml]
+            [
+                count,
+                d.reference,
+                delineated,
+                beyond,
+                d.invented,
+                dice(wanted, found),
+                d.missed_ml,
+                d.invented_ml,
+            ]
         )
-    columns = ["clicks", "lesions", "found", "invented", "dice", "missed_ml", "invented_ml"]
+    columns = ["clicks", "lesions", "delineated", "beyond", "invented", "dice", "missed_ml", "invented_ml"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def lesion_table(trial: Trial) -> pd.DataFrame:
+    """One row per lesion that was clicked: how well its own answer agrees with it, and what else is in it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        lesion: its number, 1 is the largest; volume_ml; suv_max; dice: of the answer to its own click;
+        delineated: whether that is `DELINEATED` or more; leak_ml: of the answer, in no lesion; others:
+        further lesions that the answer touches.
+    """
+    ml = float(np.prod(trial.image.spacing_mm)) / 1000
+    data, rows = trial.lesions.data, []
+    for mask, click in zip(trial.masks, trial.clicks, strict=True):
+        number = int(data[prompts.click_voxel(click, trial.lesions)])
+        own = data == number
+        agreed = dice(own, mask)
+        others = set(np.unique(data[mask])) - {0, number}
+        leak = float((mask & (data == 0)).sum() * ml)
+        most = float(trial.image.data[own].max())
+        rows.append([number, float(own.sum() * ml), most, agreed, agreed >= DELINEATED, leak, len(others)])
+    columns = ["lesion", "volume_ml", "suv_max", "dice", "delineated", "leak_ml", "others"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def lesion_layout(trial: Trial) -> pd.DataFrame:
+    """`lesion_table` as a reader sees it."""
+    table = lesion_table(trial)
+    return table.assign(delineated=table["delineated"].map({True: "yes", False: "no"})).rename(
+        columns=LESION_TITLES
+    )
 
 
 def summary_table(trial: Trial) -> pd.DataFrame:
@@ -228,30 +302,23 @@ def summary_table(trial: Trial) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        way, clicks, parts (of the reference), found (parts touched), volume_ml (of the
+        way, clicks, parts (of the reference), delineated, beyond (see `click_table`), volume_ml (of the
         reference), dice.
     """
-    organ_parts = detection.detect(
-        trial.organ_reference, trial.organ_prediction, spacing_mm=trial.image.spacing_mm
-    )
     clicks = click_table(trial)
+    organ_dice = dice(trial.organ_reference, trial.organ_prediction)
+    organ_parts = detection.detect(
+        trial.organ_reference, trial.organ_reference, spacing_mm=trial.image.spacing_mm
+    ).reference
     ml = float(np.prod(trial.image.spacing_mm)) / 1000
     organ_ml, lesion_ml = trial.organ_reference.sum() * ml, (trial.lesions.data > 0).sum() * ml
-    first, last = clicks.iloc[0], clicks.iloc[-1]
-    rows = [
-        [
-            f"{trial.organ.title}, one click",
-            1,
-            organ_parts.reference,
-            organ_parts.found,
-            organ_ml,
-            dice(trial.organ_reference, trial.organ_prediction),
-        ],
-        ["Lesions, one click", 1, first["lesions"], first["found"], lesion_ml, first["dice"]],
-        ["Lesions, one click each", last["clicks"], last["lesions"], last["found"], lesion_ml, last["dice"]],
-    ]
-    columns = ["way", "clicks", "parts", "found", "volume_ml", "dice"]
-    whole = dict.fromkeys(["clicks", "parts", "found"], int)
+    organ = [f"{trial.organ.title}, one click", 1, organ_parts, int(organ_dice >= DELINEATED), 0]
+    rows = [[*organ, organ_ml, organ_dice]]
+    for way, row in (("one click", clicks.iloc[0]), ("one click each", clicks.iloc[-1])):
+        counts = [row["clicks"], row["lesions"], row["delineated"], row["beyond"]]
+        rows.append([f"Lesions, {way}", *counts, lesion_ml, row["dice"]])
+    columns = ["way", "clicks", "parts", "delineated", "beyond", "volume_ml", "dice"]
+    whole = dict.fromkeys(["clicks", "parts", "delineated", "beyond"], int)
     return pd.DataFrame(rows, columns=columns).astype(whole)
 
 
@@ -297,6 +364,9 @@ def trial_words(trial: Trial) -> str:
     return (
         f"One click on the {trial.organ.title.lower()} gives a DSC of {organ['dice']:.3f}. The same "
         f"subject has {one['parts']} separate lesions of {one['volume_ml']:.0f} ml together. One click "
-        f"on the largest finds {one['found']} of them (DSC of all lesions {one['dice']:.3f}); one click "
-        f"on each, {each['clicks']} in all, finds {each['found']} (DSC {each['dice']:.3f})."
+        f"on the largest finds {one['beyond']} of the {one['parts'] - 1} others (DSC of all lesions "
+        f"{one['dice']:.3f}). "
+        f"With one click on each, {each['clicks']} in all, {each['delineated']} are delineated (DSC of {DELINEATED:g} "
+        f"or more between a lesion and the answer to its own click), and all of them together have a DSC of "
+        f"{each['dice']:.3f}. That a clicked lesion is touched is not counted: the click gives it away."
     )
