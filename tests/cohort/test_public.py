@@ -105,7 +105,7 @@ def test_a_host_that_does_not_answer_or_has_no_such_file(host, tmp_path):
     with pytest.raises(InputError, match="cannot be listed"):
         public.fetch("deep-psma", tmp_path, hosts={"zenodo": "http://127.0.0.1:1/records"})
     del host.content["a.zip"]
-    with pytest.raises(InputError, match="The same command goes on where this stopped"):
+    with pytest.raises(InputError, match="The same command resumes where this stopped"):
         public.fetch("deep-psma", tmp_path, hosts=host.hosts)
     with pytest.raises(InputError, match="No file of deep-psma begins with 'x'"):
         public.fetch("deep-psma", tmp_path, only="x", hosts=host.hosts)

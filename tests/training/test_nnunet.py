@@ -99,7 +99,7 @@ def test_a_folder_keeps_to_its_training(make_cohort, tmp_path):
     work = tmp_path / "work"
     work.mkdir()
     (work / nnunet_train.REQUEST).write_text('{"session": "petct", "seed": 0}')
-    with pytest.raises(InputError, match=r"holds another training: seed is 0 there and 1 here"):
+    with pytest.raises(InputError, match=r"holds another training run: seed is 0 there and 1 here"):
         nnunet_train._claim(work, {"session": "petct", "seed": 1})
     nnunet_train._claim(work, {"session": "petct", "seed": 0})
     with pytest.raises(InputError, match="holds no training"):

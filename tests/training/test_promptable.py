@@ -92,9 +92,9 @@ def test_a_torn_checkpoint_is_named_and_a_torn_write_leaves_the_old_one(tmp_path
 def test_a_checkpoint_of_another_training_is_refused_by_its_first_difference(tmp_path):
     train(tmp_path, stop_after=2)
     other = promptable.replace(SMALL, learning_rate=0.5)
-    with pytest.raises(InputError, match=r"another training: learning_rate was 0.0015, now 0.5"):
+    with pytest.raises(InputError, match=r"another training run: learning_rate was 0.0015, now 0.5"):
         train(tmp_path, other)
-    with pytest.raises(InputError, match="another training: bodies was"):
+    with pytest.raises(InputError, match="another training run: bodies was"):
         train(tmp_path, given=[body(), body("sub-003")])
 
 

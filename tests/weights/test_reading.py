@@ -207,7 +207,7 @@ def test_a_broken_download_goes_on_where_it_stopped(folder):
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         url = f"http://127.0.0.1:{server.server_port}/net.pth"
-        with pytest.raises(InputError, match=r"the same command goes on|The same command goes on"):
+        with pytest.raises(InputError, match=r"the same command resumes|The same command resumes"):
             weights.download(Weights("net.pth", "here", "CC0", url=url), folder / "net.pth", timeout_s=5)
         assert not (folder / "net.pth").exists()
         weights.download(Weights("net.pth", "here", "CC0", url=url), folder / "net.pth", timeout_s=5)

@@ -28,7 +28,7 @@ def read(root: str | Path) -> pd.DataFrame:
     Raises
     ------
     InputError
-        A file that is no table of findings.
+        A file that is not a table of findings.
     """
     path = Path(root) / FILE
     if not path.is_file():

@@ -84,13 +84,6 @@ def check_manifest(
     return cohort, _report(cohort, faults, jobs, progress)
 
 
-def _examine_cohort(
-    cohort: Cohort, *, jobs: int = 1, progress: Callable[[str], None] | None = None
-) -> Report:
-    """Check every case and pair of a cohort; parameters and result as of `check_manifest`."""
-    return _report(cohort, [], jobs, progress)
-
-
 def check_cohort(cohort: Cohort) -> pd.DataFrame:
     """Read every file of the cohort once.
 
@@ -99,7 +92,7 @@ def check_cohort(cohort: Cohort) -> pd.DataFrame:
     pandas.DataFrame
         `Report.cases`. Nothing is raised: all faults and doubts are listed.
     """
-    return _examine_cohort(cohort).cases
+    return _report(cohort, [], 1, None).cases
 
 
 def write_report(path: str | Path, manifest: str | Path, report: Report) -> Path:

@@ -24,7 +24,7 @@ _IMAGE_NAMES = {
 }
 
 
-def plan_masks(folder: str | Path, names: NameMap, *, columns: dict[str, dict] | None = None) -> Plan:
+def plan_masks(folder: str | Path, names: NameMap) -> Plan:
     """Plan a cohort of subject folders with images and a folder of masks.
 
     Parameters
@@ -34,8 +34,6 @@ def plan_masks(folder: str | Path, names: NameMap, *, columns: dict[str, dict] |
         begins with a modality (``pet_masks``) belongs to that image, any other to all images there.
     names
         What the masks' file names mean.
-    columns
-        Subject -> further columns of the manifest.
 
     Raises
     ------
@@ -59,11 +57,6 @@ def plan_masks(folder: str | Path, names: NameMap, *, columns: dict[str, dict] |
             f"No image in the folders of {folder}. One is called {', '.join(sorted(_IMAGE_NAMES))}, with .nii.gz."
         )
     plan.structures = {p.meaning for row in plan.rows for p in row.reference}
-    if columns:
-        plan.rows = [
-            Planned(r.subject, r.session, r.modality, r.image, r.reference, columns.get(r.subject, {}))
-            for r in plan.rows
-        ]
     return plan
 
 

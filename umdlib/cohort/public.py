@@ -220,7 +220,7 @@ def _download(url: str, target: Path, known: str) -> None:
         whole.replace(target)
     except requests.RequestException as error:
         raise InputError(
-            f"File {url} cannot be fetched: {error}. The same command goes on where this stopped."
+            f"File {url} cannot be fetched: {error}. The same command resumes where this stopped."
         ) from None
     except OSError as error:
         raise InputError(f"Cannot write {target}: {error.strerror or error}.") from None

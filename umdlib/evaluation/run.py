@@ -1,4 +1,4 @@
-"""A run: examination by examination, what a segmenter gives is kept, asked, scored and stored."""
+"""A run: examination by examination, a segmenter's mask is taken from store or predicted, scored, and stored."""
 
 from __future__ import annotations
 

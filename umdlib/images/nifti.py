@@ -26,7 +26,7 @@ try:  # inflates long runs twice as fast as isal, noise half as fast
 except ImportError:  # pragma: no cover - zlib-ng has no wheel for this platform
     runs_gzip, runs_zlib = fast_gzip, fast_zlib
 
-# What the inflaters raise for damaged streams; isal's class is no zlib.error.
+# What the inflaters raise for damaged streams; isal's class is not a zlib.error.
 _DAMAGE = (gzip.BadGzipFile, zlib.error, fast_zlib.error, runs_zlib.error)
 
 # A volume this many times as large as its file consists of runs: label maps, not images.

@@ -235,8 +235,8 @@ def keys(x: Tensor, heads: int) -> Tensor:
 def likeness(key: Tensor, places: tuple[Tensor, ...]) -> Tensor:
     """(H, I, J, K): the best cosine of each voxel's keys with those at the places given."""
     i, j, k = places
-    asked = key[:, :, i, j, k]
-    return torch.einsum("hdijk,hdn->hnijk", key, asked).amax(1)
+    at_clicks = key[:, :, i, j, k]
+    return torch.einsum("hdijk,hdn->hnijk", key, at_clicks).amax(1)
 
 
 def _falloff(points: Tensor, size: tuple[int, ...], width: float, power: int) -> Tensor:

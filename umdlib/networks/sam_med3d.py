@@ -147,14 +147,16 @@ class SamMed3DSmall(nn.Module):
         Tensor
             (P, 1, size, size, size).
         """
-        asked = self._asked(clicks)
+        tokens = self._tokens(clicks)
         image = known.image + self.mask(previous)
         where = self.position((self.tokens,) * 3)[None].to(image.dtype).expand_as(image)
-        told, image = self.transformer(image, where, asked)
+        answered, image = self.transformer(image, where, tokens)
         image = image.transpose(1, 2).unflatten(2, (self.tokens,) * 3)
-        return torch.einsum("pc,pcijk->pijk", self.weigh(told[:, 0]), self.upscaling(image))[:, None].float()
+        return torch.einsum("pc,pcijk->pijk", self.weigh(answered[:, 0]), self.upscaling(image))[
+            :, None
+        ].float()
 
-    def _asked(self, clicks: Sequence[Tensor]) -> Tensor:
+    def _tokens(self, clicks: Sequence[Tensor]) -> Tensor:
         """(P, 1 + N + 1, C): the token that becomes the mask, the clicks, and one that is none."""
         most = max(len(c) for c in clicks) + 1
         padded = torch.full((len(clicks), most, 4), -1.0, device=clicks[0].device)

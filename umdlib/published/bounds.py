@@ -52,17 +52,17 @@ def largest_sd(mean: float, *, n: int, low: float = 0.0, high: float = 1.0, half
     return float(np.sqrt((high - best) * (best - low) * n / (n - 1)))
 
 
-def largest_value_at_least(mean: float, sd: float, *, low: float = 0.0) -> float:
-    """How large at least one value must be, given mean and SD of values above `low`.
+def largest_value_at_least(mean: float, sd: float) -> float:
+    """How large at least one value must be, given mean and SD of values above 0.
 
-    From the same inequality: sd² <= (max - mean)(mean - low).
+    From the same inequality: sd² <= (max - mean) mean.
 
     Examples
     --------
     >>> round(largest_value_at_least(0.0021, 0.0451), 3)
     0.971
     """
-    return mean + sd**2 / (mean - low) if mean > low else float("nan")
+    return mean + sd**2 / mean if mean > 0 else float("nan")
 
 
 def sd_of_average_range(sds: np.ndarray, *, n: int) -> tuple[float, float]:

@@ -245,12 +245,13 @@ def fullest_subject(wide: pd.DataFrame) -> pd.DataFrame:
     return outcomes(rows)
 
 
-def one_large_score(
-    wide: pd.DataFrame, *, mean_below: float = 0.02, score_above: float = 0.8
-) -> pd.DataFrame:
+_MEAN_BELOW, _SCORE_ABOVE = 0.02, 0.8  # shares of the scale: what is near 0, and near 1
+
+
+def one_large_score(wide: pd.DataFrame) -> pd.DataFrame:
     """A cell near 0 whose SD needs a score near 1; those of `counts_at_one` are left to it."""
     top = wide["high"].where(wide["low"] == 0)
-    near_zero = wide["mean"].gt(0) & wide["mean"].lt(mean_below * top) & wide["sd"].gt(0) & np.isfinite(top)
+    near_zero = wide["mean"].gt(0) & wide["mean"].lt(_MEAN_BELOW * top) & wide["sd"].gt(0) & np.isfinite(top)
     rows = []
     for c in wide[near_zero].to_dict("records"):
         if counts_of(c) or c["mean"] < 10 * c["half_unit"]:  # too few digits for a ratio
@@ -260,7 +261,7 @@ def one_large_score(
             f"Mean {shown(c['mean'], c['half_unit'])} and SD {shown(c['sd'], c['half_unit'])} need at least "
             f"one score of {min(least, c['high']):.2f} or more (sd² ≤ (max - mean) × mean)."
         )
-        rows.append(outcome("one large score", c, least > score_above * c["high"], "note", text))
+        rows.append(outcome("one large score", c, least > _SCORE_ABOVE * c["high"], "note", text))
     return outcomes(rows)
 
 

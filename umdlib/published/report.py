@@ -56,11 +56,9 @@ def audit_report(table: pd.DataFrame, found: pd.DataFrame) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _wrapped(text: str, *, indent: str = "  ", width: int = 88) -> list[str]:
+def _wrapped(text: str, *, indent: str = "  ") -> list[str]:
     """Lines of a paragraph, continued with an indent."""
-    return textwrap.wrap(
-        text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    )
+    return textwrap.wrap(text, 88, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def is_sound(found: pd.DataFrame) -> bool:

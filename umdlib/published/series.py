@@ -25,12 +25,15 @@ def _level_of(prompt: str) -> float:
     return float(found[1]) if found else float("nan")
 
 
-def uneven_steps(wide: pd.DataFrame, *, fences: float = 3.0, least: int = 8) -> pd.DataFrame:
+_FENCES, _LEAST_SHARES = 3.0, 8
+
+
+def uneven_steps(wide: pd.DataFrame) -> pd.DataFrame:
     """No number rises by another share of the way than the other numbers of the table do.
 
     For every system with three or more numbers of points the share of the rise from the fewest to the
     most that is reached in between is taken for each statistic of each cell. Shares outside the
-    quartiles by more than `fences` times their distance are suspect; with fewer than `least` shares
+    quartiles by more than three times their distance are suspect; with fewer than eight shares
     nothing is tested, nor where the rise is below 20 units of the last place.
     """
     series = wide.assign(points=wide["prompt"].map(_level_of))
@@ -45,13 +48,13 @@ def uneven_steps(wide: pd.DataFrame, *, fences: float = 3.0, least: int = 8) -> 
                 if abs(rise) >= 40 * c["half_unit"]:
                     share = (c[s] - first[s]) / rise
                     steps.append((c, s, share, (first[s], c[s], last[s])))
-    if len(steps) < least:
+    if len(steps) < _LEAST_SHARES:
         return outcomes([])
     shares = np.array([share for *_, share, _ in steps])
     low, high = np.quantile(shares, [0.25, 0.75])
     rows = []
     for c, s, share, numbers in steps:
-        bad = not low - fences * (high - low) <= share <= high + fences * (high - low)
+        bad = not low - _FENCES * (high - low) <= share <= high + _FENCES * (high - low)
         others = np.delete(shares, [i for i, step in enumerate(steps) if step[0] is c and step[1] == s])
         name = {"centre": "centre", "q1": "Q1", "q3": "Q3"}[s]
         text = (

@@ -248,7 +248,7 @@ def checked(record: Segmenter, segment: Segment) -> Segment:
             raise InputError(
                 f"Segmenter '{record.name}' ran out of memory on {image.name} {image.shape}, also "
                 f"with the least that it can work with. Free the device, use one with more memory, "
-                f"or '--device cpu'; what was finished is kept and the same command goes on."
+                f"or '--device cpu'; what was finished is kept and the same command resumes."
             ) from None
         if not isinstance(mask, np.ndarray) or mask.dtype != bool or mask.shape != image.shape:
             got = f"{getattr(mask, 'dtype', type(mask).__name__)} {getattr(mask, 'shape', '')}"

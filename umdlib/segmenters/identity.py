@@ -83,5 +83,5 @@ def _behind(load: Callable) -> Iterator[Callable]:
 
 
 def _short_name(file: str) -> str:
-    """A weight file by a name that does not depend on where a training of one's own lies."""
+    """A weight file by a name that does not depend on where a user's own network lies."""
     return "/".join(Path(file).parts[-2:]) if Path(file).is_absolute() else file

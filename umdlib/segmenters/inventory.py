@@ -103,7 +103,7 @@ def _check_owner(file: str, digest: str) -> None:
 def fetch(segmenter: str, *, say=print) -> list[Path]:
     """`umdlib weights fetch NAME`: download a segmenter's files.
 
-    Only on demand. A broken download goes on where it stopped; a finished one must have the published
+    Only on demand. A broken download resumes where it stopped; a finished one must have the published
     size and hash where there are any. ``HF_ENDPOINT`` names a mirror of the Hugging Face Hub,
     ``HF_TOKEN`` opens what needs a login.
 

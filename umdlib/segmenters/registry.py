@@ -72,7 +72,7 @@ BUILT_IN: dict[str, str] = {
     "swinunetr_small": "umdlib.segmenters.systems.specialists:SWINUNETR_SMALL",
     "stunet_small": "umdlib.segmenters.systems.specialists:STUNET_SMALL",
 }
-# PREFIX:PATH of a user's own training -> the module whose `trained` makes its record
+# PREFIX:PATH of a network that a user trained -> the module whose `trained` makes its record
 OWN = {
     "nnunet": "nnunet",
     "clicknet": "clicknet",

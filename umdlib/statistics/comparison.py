@@ -312,12 +312,12 @@ def _weakness(column: np.ndarray) -> str:
 
 
 def _missing(gone: pd.DataFrame, n_rows: int, averaged: bool) -> list[str]:
-    """How many rows are no pairs, why, and what was done about it."""
+    """How many rows have no partner, why, and what was done about it."""
     if gone.empty:
         return []
     reasons = gone["why"].value_counts(sort=False)
-    told = ", ".join(f"{n} × {why}" for why, n in reasons.items())
-    words = f"{len(gone)} of {n_rows} without a pair ({told})"
+    counts = ", ".join(f"{n} × {why}" for why, n in reasons.items())
+    words = f"{len(gone)} of {n_rows} without a pair ({counts})"
     return [words + (", standardised over the structures" if averaged else "")]
 
 

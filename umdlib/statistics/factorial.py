@@ -9,7 +9,7 @@ were trained on structure only, on PET only, and on both, it splits, in every su
 (tested modality | trained on). The modality effect is what remains when each image is given to the
 network that was trained on it. It holds all that is harder about PET for such a network, and whatever
 the references, which are drawn on the structural image, hold against a mask that fits PET: the two
-are not told apart. The transfer effect is the price of another training.
+are not told apart. The transfer effect is the price of training on the other images.
 """
 
 from __future__ import annotations
@@ -247,16 +247,17 @@ def _kind(name: str) -> str:
     return "difference" if len(CONTRASTS[name][0]) == 2 else "contrast"
 
 
-def learned_share(
-    scores: pd.DataFrame, *, n_resamples: int = 10_000, seed: int = 0, smallest: float = 0.02
-) -> pd.DataFrame:
+_SMALLEST = 0.02  # a gap nearer to 0 cannot be divided by
+
+
+def learned_share(scores: pd.DataFrame, *, n_resamples: int = 10_000, seed: int = 0) -> pd.DataFrame:
     """The share of the gap that is the transfer effect, with its interval.
 
     The interval holds the shares s for which the interval of ``transfer - s gap`` holds 0, as
     Fieller's does for normal values. Where the modality effect's interval holds 0, so does it hold
     100 %, but for a search that starts at the estimate and ends at the first s that is outside.
     A ratio of two means is undefined where its denominator may be 0: share and interval are left
-    out where the gap's own interval comes nearer to 0 than `smallest`.
+    out where the gap's own interval comes nearer to 0 than 0.02.
 
     Returns
     -------
@@ -281,7 +282,7 @@ def learned_share(
         if len(matrix) < 2:
             rows.append({**row, "note": "one subject: no share of the gap"})
             continue
-        if abs(gap.mean()) < smallest or not (high[0] < -smallest or low[0] > smallest):
+        if abs(gap.mean()) < _SMALLEST or not (high[0] < -_SMALLEST or low[0] > _SMALLEST):
             rows.append({**row, "note": "the gap may be zero: no share of it"})
             continue
         share = transfer.mean() / gap.mean()
@@ -316,15 +317,9 @@ def _share_end(part: np.ndarray, whole: np.ndarray, counts: np.ndarray, share: f
 
 
 def by_training_seed(
-    scores: pd.DataFrame,
-    *,
-    metric: str = "dice",
-    empty: str = "drop",
-    prompt: str = "centre",
-    step: int = 0,
-    family: str = "clicknet",
+    scores: pd.DataFrame, *, metric: str = "dice", empty: str = "drop", family: str = "clicknet"
 ) -> pd.DataFrame:
-    """Mean of each cell for every training seed: what another draw of the training changes.
+    """Mean of each cell for every training seed: what another training run changes.
 
     Returns
     -------
@@ -332,7 +327,7 @@ def by_training_seed(
         `session, trained_on, side, training_seed, score` (mean over subjects of means over structures).
     """
     tables = []
-    options = {"metric": metric, "empty": empty, "prompt": prompt, "step": step, "family": family}
+    options = {"metric": metric, "empty": empty, "family": family}
     for seed, rows in _of_every_seed(scores, **options):
         means = rows.groupby(["session", "trained_on", "side", "subject"], sort=False)["score"].mean()
         means = means.groupby(["session", "trained_on", "side"], sort=False).mean().reset_index()
@@ -346,8 +341,6 @@ def contrasts_by_training_seed(
     *,
     metric: str = "dice",
     empty: str = "drop",
-    prompt: str = "centre",
-    step: int = 0,
     family: str = "clicknet",
     n_resamples: int = 10_000,
     seed: int = 0,
@@ -357,7 +350,7 @@ def contrasts_by_training_seed(
     Intervals are over subjects; what lies between the seeds is what another draw of first weights,
     patches and clicks changes.
     """
-    options = {"metric": metric, "empty": empty, "prompt": prompt, "step": step, "family": family}
+    options = {"metric": metric, "empty": empty, "family": family}
     tables = [
         contrast_table(rows, n_resamples=n_resamples, seed=seed).assign(training_seed=n)
         for n, rows in _of_every_seed(scores, **options)
@@ -367,26 +360,18 @@ def contrasts_by_training_seed(
     return pd.concat(tables, ignore_index=True)
 
 
-def contrasts_over_seeds(
-    scores: pd.DataFrame,
-    *,
-    metric: str = "dice",
-    empty: str = "drop",
-    prompt: str = "centre",
-    step: int = 0,
-    family: str = "clicknet",
-) -> pd.DataFrame:
+def contrasts_over_seeds(scores: pd.DataFrame, *, metric: str = "dice", empty: str = "drop") -> pd.DataFrame:
     """Contrasts with an interval for other subjects *and* other training seeds.
 
     Subjects and seeds are crossed: every network segments every subject. Both are taken as drawn at
-    random, so that the interval speaks of the next subject and the next training.
+    random, so that the interval holds for the next subject and the next training run.
 
     Returns
     -------
     pandas.DataFrame
         `session, contrast, estimate, ci_low, ci_high, freedom, n_subjects, n_seeds`; no rows where
         there is one seed. With two seeds that differ, the degrees of freedom are near one and the
-        interval is wide: that is what two trainings say.
+        interval is wide: two training runs say no more.
 
     Notes
     -----
@@ -395,8 +380,7 @@ def contrasts_over_seeds(
     https://doi.org/10.2307/3002019, as for readers and cases by Hillis (2007),
     https://doi.org/10.1002/sim.2532. Student's t.
     """
-    options = {"metric": metric, "empty": empty, "prompt": prompt, "step": step, "family": family}
-    of_seed = dict(_of_every_seed(scores, **options))
+    of_seed = dict(_of_every_seed(scores, family="clicknet", metric=metric, empty=empty))
     sessions = dict.fromkeys(name for rows in of_seed.values() for name in rows["session"].unique())
     found = []
     for session in sessions:
@@ -416,9 +400,7 @@ def contrasts_over_seeds(
     return table
 
 
-def _crossed(
-    values: np.ndarray, bounds: tuple[float, float] | None, *, confidence: float = 0.95
-) -> tuple[float, float, float, float]:
+def _crossed(values: np.ndarray, bounds: tuple[float, float] | None) -> tuple[float, float, float, float]:
     """Mean, interval and degrees of freedom of crossed random rows and columns."""
     n, k = values.shape
     mean, rows, columns = values.mean(), values.mean(axis=1), values.mean(axis=0)
@@ -434,7 +416,7 @@ def _crossed(
     if extra > 0:
         parts += ms_columns**2 / (k - 1) + ms_rest**2 / ((n - 1) * (k - 1))
     freedom = whole**2 / parts
-    half = stdtrit(freedom, (1 + confidence) / 2) * np.sqrt(whole / (n * k))
+    half = stdtrit(freedom, 0.975) * np.sqrt(whole / (n * k))
     low, high = bounds or (-np.inf, np.inf)
     return mean, max(mean - half, low), min(mean + half, high), freedom
 

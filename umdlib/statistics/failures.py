@@ -92,11 +92,7 @@ def rate_interval(failed: int, n: int, *, confidence: float = 0.95) -> tuple[flo
 
 
 def quadrants(
-    scores: pd.DataFrame,
-    *,
-    by: Sequence[str] = ("session", "segmenter", "structure"),
-    below: float = 0.1,
-    metric: str = "dice",
+    scores: pd.DataFrame, *, by: Sequence[str] = ("session", "segmenter", "structure"), below: float = 0.1
 ) -> pd.DataFrame:
     """Count the pairs on which both, one, or neither modality works.
 
@@ -108,7 +104,7 @@ def quadrants(
         Score table of one prompt and one step (`umdlib.statistics.pairs.condition`).
     by
         Columns that make a comparison.
-    below, metric
+    below
         See `failed`.
 
     Returns
@@ -118,8 +114,8 @@ def quadrants(
         `n_subjects`, `failure_structural` and `failure_pet` (shares), `p_mcnemar` (NaN where a
         subject has more than one pair in a comparison: those pairs are not independent).
     """
-    check_scores(scores, [metric])
-    pairs = failure_table(scores, below=below, metric=metric)
+    check_scores(scores, ["dice"])
+    pairs = failure_table(scores, below=below)
     rows = [_quadrant_row(key, rows, by) for key, rows in pairs.groupby(list(by), sort=False)]
     return pd.DataFrame(rows, columns=_columns(by))
 

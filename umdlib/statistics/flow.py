@@ -35,13 +35,13 @@ def flow_table(manifest: pd.DataFrame, scores: pd.DataFrame, *, metric: str = "d
     """
     rows = []
     pairs = paired_differences(condition(scores), metric=metric)
-    asked = scores[scores["status"].ne("unavailable")]
+    available = scores[scores["status"].ne("unavailable")]
     for name, images in manifest.groupby("session", sort=False):
         both = {session_record(name).structural, "PET"}
         held = images.groupby("subject")["modality"].agg(set)
         imaged = int(held.map(lambda m, both=both: both <= m).sum())
         for segmenter in dict.fromkeys(scores.loc[scores["session"].eq(name), "segmenter"]):
-            mine = asked[asked["session"].eq(name) & asked["segmenter"].eq(segmenter)]
+            mine = available[available["session"].eq(name) & available["segmenter"].eq(segmenter)]
             seen = mine.groupby("subject")["modality"].agg(set)
             part = pairs[pairs["session"].eq(name) & pairs["segmenter"].eq(segmenter)]
             paired = part["state"].eq("paired")

@@ -83,8 +83,8 @@ def hurdle_table(
     if method not in _METHODS:
         raise unknown_name("method", method, _METHODS)
     chosen = condition(scores, step=step)
-    asked = chosen[chosen["status"].ne("unavailable")]
-    if step is None and asked.groupby("segmenter")["step"].nunique().gt(1).any():
+    available = chosen[chosen["status"].ne("unavailable")]
+    if step is None and available.groupby("segmenter")["step"].nunique().gt(1).any():
         raise InputError("A hurdle model is of one step: give it where the table holds several.")
     keys = ["subject", "session", "structure", "segmenter"]
     fails = failure_table(chosen, below=below).set_index(keys).add_prefix("fails_").reset_index()
@@ -184,7 +184,7 @@ def _risk_difference(rows: pd.DataFrame, n_resamples: int, seed: int) -> dict[st
 
 
 def _score_part(rows: pd.DataFrame, metric: str, method: str, n_resamples: int, seed: int) -> pd.DataFrame:
-    """Linear model of the scores that are no failure, one modality effect per structure."""
+    """Linear model of the scores without failure, one modality effect per structure."""
     long = _long(rows, "score")
     # A structure that one subject alone was scored on has no variance to speak of.
     counts = long.pivot_table(index="structure", columns="pet", values="y", aggfunc="count")

@@ -197,7 +197,7 @@ def _reason(seeds: pd.DataFrame) -> pd.Series:
 
 
 def unpaired(differences: pd.DataFrame) -> pd.DataFrame:
-    """Count the rows of `paired_differences` that are no pair, by comparison, state and reason.
+    """Count the rows of `paired_differences` that are not a pair, by comparison, state and reason.
 
     Returns
     -------
@@ -209,14 +209,7 @@ def unpaired(differences: pd.DataFrame) -> pd.DataFrame:
     return rows.groupby(keys, sort=False).size().rename("n").reset_index()
 
 
-def subject_means(
-    differences: pd.DataFrame,
-    by: Sequence[str],
-    *,
-    value: str = "difference",
-    common: bool = False,
-    standardise: bool = True,
-) -> pd.DataFrame:
+def subject_means(differences: pd.DataFrame, by: Sequence[str], *, value: str = "difference") -> pd.DataFrame:
     """One value per subject and comparison, as a matrix.
 
     Parameters
@@ -225,14 +218,10 @@ def subject_means(
         From `paired_differences`.
     by
         Columns that make a comparison. What they leave out (structures, prompts) is averaged
-        within the subject first, because 13 structures of one subject are not 13 subjects.
+        within the subject first, because 13 structures of one subject are not 13 subjects; subjects
+        that lack a structure are standardised over the structures, see `standardised_means`.
     value
         Column to arrange.
-    common
-        Keep only subjects that have a value in every comparison.
-    standardise
-        Whether subjects that lack a structure are standardised over the structures, see
-        `standardised_means`.
 
     Returns
     -------
@@ -244,13 +233,13 @@ def subject_means(
             raise unknown_name("column", name, differences.columns)
     rows = differences[differences["state"].eq("paired")]
     matrix = rows.pivot_table(index="subject", columns=list(by), values=value, sort=False)
-    if standardise and "structure" not in by:
+    if "structure" not in by:
         for key, part in rows.groupby(list(by), sort=False):
             cells = part.pivot_table(index="subject", columns="structure", values=value, sort=False)
             if cells.isna().any(axis=None):
                 column = key if len(by) > 1 else key[0]
                 matrix[column] = standardised_means(cells).reindex(matrix.index)
-    return matrix.dropna() if common else matrix
+    return matrix
 
 
 def standardised_means(cells: pd.DataFrame) -> pd.Series:

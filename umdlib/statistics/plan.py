@@ -48,5 +48,5 @@ def plan_words(settings: Mapping[str, object]) -> str:
     changed = departures(settings)
     if not changed:
         return f"{name}: followed."
-    told = ", ".join(f"{k} {used} instead of {planned}" for k, (planned, used) in changed.items())
-    return f"{name}: this table departs from it ({told}) and is exploratory."
+    changes = ", ".join(f"{k} {used} instead of {planned}" for k, (planned, used) in changed.items())
+    return f"{name}: this table departs from it ({changes}) and is exploratory."

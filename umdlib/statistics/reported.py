@@ -105,7 +105,7 @@ def _printed_rows(printed: pd.DataFrame) -> pd.DataFrame:
     values = printed[printed["metric"].eq("dice")].copy()
     # SAT's numbers are printed as percentages inside a column of fractions.
     values["value"] = np.where(values["value"] > 1, values["value"] / 100, values["value"])
-    said = values[values["cohort"].eq("reported")].set_index(["segmenter", "modality"])
+    reported = values[values["cohort"].eq("reported")].set_index(["segmenter", "modality"])
     rows = []
     settings = printed[printed["column"].eq("Setting")].set_index("segmenter")["printed"]
     for _, row in values[values["cohort"].ne("reported")].iterrows():
@@ -117,8 +117,8 @@ def _printed_rows(printed: pd.DataFrame) -> pd.DataFrame:
                 "session": row["session"],
                 "setting": settings.get(row["segmenter"], ""),
                 "modality": row["modality"],
-                "reported": float(said["value"].get(key, np.nan)),
-                "reported_text": str(said["raw"].get(key, "-")),
+                "reported": float(reported["value"].get(key, np.nan)),
+                "reported_text": str(reported["raw"].get(key, "-")),
                 "printed": row["value"],
             }
         )
@@ -164,8 +164,8 @@ def _why_reported(row: pd.Series) -> str:
         return ""
     if not isinstance(row.get("reported_text"), str):
         return "not in the paper's table"
-    told = {"/": f"its test data hold no {MODALITIES[row['modality']].title}", "-": "not reported"}
-    return told.get(row["reported_text"], "not reported")
+    reasons = {"/": f"its test data hold no {MODALITIES[row['modality']].title}", "-": "not reported"}
+    return reasons.get(row["reported_text"], "not reported")
 
 
 def _why_measured(row: pd.Series, column: str, gone: pd.Series, reasons: pd.Series) -> str:

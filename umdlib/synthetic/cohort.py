@@ -109,7 +109,7 @@ def subject_id(index: int, session: str, subjects: int, sessions: Sequence[str])
 
 
 def run(out, plan, seed, settings, jobs, progress):
-    """(subject, manifest rows) of every planned subject, in processes if asked."""
+    """(subject, manifest rows) of every planned subject, in `jobs` processes."""
     tasks = [(str(out), subject, name, seed, settings) for subject, name in plan]
     if jobs == 1 or len(tasks) == 1:
         for task in tasks:
@@ -205,7 +205,7 @@ def make_pair(subject: str, session: str, seed: int, spacing_mm: float, lesions=
 
 
 def write_pair(pair: Pair, session: str, paths: dict, record_path: Path, request: dict) -> dict:
-    """Write images and references, last the truth with what was asked for; return it."""
+    """Write images and references, last the truth with the request; return it."""
     structural = SESSIONS[session].structural
     record = request | {"umdlib": __version__} | pair.record()
     record["reference_ml"] = {}

@@ -389,12 +389,15 @@ def _layer_bones(tissue, organs, spacing_mm, rng) -> None:
         tissue[box][(depth > 0) & (depth <= max(2.0, spacing_mm))] = CODES["cortical_bone"]
 
 
-def _bladder_around(organs: np.ndarray, spacing_mm: float, *, reach_mm: float = 40.0):
+_BLADDER_REACH_MM = 40.0
+
+
+def _bladder_around(organs: np.ndarray, spacing_mm: float):
     """Box, distance (mm) outside the bladder, and level 0; None if there is no bladder."""
     mask = organs == CODES["bladder"]
     found = _depth_in(mask, spacing_mm)
     if not found:
         return None
-    more = int(reach_mm / spacing_mm)
+    more = int(_BLADDER_REACH_MM / spacing_mm)
     box = tuple(slice(max(b.start - more, 0), b.stop + more) for b in found[0])
     return box, scipy.ndimage.distance_transform_edt(~mask[box], sampling=spacing_mm), 0.0

@@ -46,7 +46,7 @@ def check_spacing(spacing_mm: float) -> None:
 
 
 def check_whole(name: str, value, low: int) -> None:
-    """Refuse what is no whole number of `low` or more."""
+    """Raise unless `value` is an integer of at least `low`."""
     if not isinstance(value, int | np.integer) or value < low:
         raise InputError(f"Invalid {name} {value!r}. Must be a whole number of {low} or more.")
 

@@ -292,12 +292,12 @@ def ranges_table():
     return pd.DataFrame(rows, columns=["quantity", "structure", "low", "high", "source"])
 
 
-def said(name: str) -> str:
+def _plain_name(name: str) -> str:
     """A tissue's or structure's name in the book's spelling.
 
     Examples
     --------
-    >>> said("esophagus"), said("bowel_wall")
+    >>> _plain_name("esophagus"), _plain_name("bowel_wall")
     ('oesophagus', 'bowel wall')
     """
     return name.replace("_", " ").replace("esophagus", "oesophagus")
@@ -310,7 +310,7 @@ def source_table():
     used: dict[str, list[str]] = {name: [] for name in SOURCES}
     for kind, table in (("volume", VOLUMES), ("uptake", UPTAKE), ("CT number", TISSUE)):
         for name, record in table.items():
-            used[record.source].append(f"{kind} of {said(name)}")
+            used[record.source].append(f"{kind} of {_plain_name(name)}")
     used["debazelaire2004"].append("MR signal of " + ", ".join(t.replace("_", " ") for t in T1_MS))
     used["furst2011"].append("point spread of PET")
     used["martinez2009"].append("bias of bone in PET/MR")

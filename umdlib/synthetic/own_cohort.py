@@ -87,7 +87,7 @@ def read_names(path: Path | str) -> dict[int, str]:
     Raises
     ------
     InputError
-        A missing file or column, or an index that is no whole number.
+        A missing file or column, or an index that is not a whole number.
     """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")

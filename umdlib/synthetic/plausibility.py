@@ -154,7 +154,10 @@ def range_table(organs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def edge_fwhm(image: Volume, mask: np.ndarray, *, reach_mm: float = 10.0, n_rays: int = 500) -> float:
+_PROFILE_MM, _RAYS = 10.0, 500  # half length of the profiles across an edge; directions, evenly spread
+
+
+def edge_fwhm(image: Volume, mask: np.ndarray) -> float:
     """Sharpness of an image at the edge of a hot, roundish structure: width (mm) of its point spread.
 
     Rays from the middle find the surface at half height, so that neither displacement nor filling
@@ -166,10 +169,6 @@ def edge_fwhm(image: Volume, mask: np.ndarray, *, reach_mm: float = 10.0, n_rays
         Axis-aligned volume.
     mask
         (I, J, K) the structure, roughly.
-    reach_mm
-        Half length of the profiles.
-    n_rays
-        Directions, evenly spread.
 
     Returns
     -------
@@ -181,22 +180,22 @@ def edge_fwhm(image: Volume, mask: np.ndarray, *, reach_mm: float = 10.0, n_rays
     if not box:
         return float("nan")
     step = np.array(image.spacing_mm)
-    pad = np.ceil(3 * reach_mm / step).astype(int)
+    pad = np.ceil(3 * _PROFILE_MM / step).astype(int)
     box = tuple(slice(max(b.start - p, 0), b.stop + p) for b, p in zip(box[0], pad, strict=True))
     data, mask = image.data[box].astype(np.float32), mask[box]
     high, low = np.percentile(data[mask], 80), np.percentile(data[~mask], 40)
     if high < 3 * max(low, 1e-6):
         return float("nan")
     middle = np.array(scipy.ndimage.center_of_mass(np.where(mask, np.maximum(data - low, 0), 0))) * step
-    surface = _surface_points(data, step, middle, _spread_directions(n_rays), (high + low) / 2)
-    if len(surface) < n_rays // 4:
+    surface = _surface_points(data, step, middle, _spread_directions(_RAYS), (high + low) / 2)
+    if len(surface) < _RAYS // 4:
         return float("nan")
     slope = [
         scipy.ndimage.gaussian_filter(data, 1.0, order=[int(i == n) for i in range(3)]) for n in range(3)
     ]
     normal = -np.stack([at(g, surface, step) / d for g, d in zip(slope, step, strict=True)], axis=1)
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
-    x = np.arange(-reach_mm, reach_mm + 0.1, 0.5)
+    x = np.arange(-_PROFILE_MM, _PROFILE_MM + 0.1, 0.5)
     lines = at(data, surface[:, None] + x[:, None] * normal[:, None], step)
     start = (high, low, 0.0, 3.0)
     fitted, _ = scipy.optimize.curve_fit(_edge_profile, x, np.median(lines, axis=0), start, maxfev=4000)
@@ -222,9 +221,9 @@ def at(data: np.ndarray, points_mm: np.ndarray, step: np.ndarray) -> np.ndarray:
     return scipy.ndimage.map_coordinates(data, index, order=3, mode="nearest")
 
 
-def _surface_points(data, step, middle, directions, level: float, *, far_mm: float = 90.0) -> np.ndarray:
+def _surface_points(data, step, middle, directions, level: float) -> np.ndarray:
     """Points (n, 3) in mm where rays from `middle` first fall below `level`; rays that never do are left out."""
-    radius = np.arange(0, far_mm, 1.0)
+    radius = np.arange(0, 90.0, 1.0)
     lines = at(data, middle + radius[:, None] * directions[:, None], step)
     below = lines < level
     first = np.argmax(below, axis=1)
@@ -234,7 +233,7 @@ def _surface_points(data, step, middle, directions, level: float, *, far_mm: flo
     return middle + (radius[n - 1] + share)[:, None] * directions[i]
 
 
-def dome_shift_mm(pet: Volume, labels: LabelMap, liver: int, lung: int, *, reach_mm: float = 32.0) -> float:
+def dome_shift_mm(pet: Volume, labels: LabelMap, liver: int, lung: int) -> float:
     """Where PET's liver meets the lung, above (+) or below (−) where its reference does, in mm.
 
     Over columns in which lung lies on liver, the mean PET profile aligned at the reference's top is
@@ -242,7 +241,7 @@ def dome_shift_mm(pet: Volume, labels: LabelMap, liver: int, lung: int, *, reach
     """
     pet, labels = (canonical(pet), canonical(labels))
     step = pet.spacing_mm[2]
-    n = int(reach_mm / step)
+    n = int(32.0 / step)
     box = boxed(labels, liver)
     if box is None:
         return float("nan")

@@ -1,4 +1,4 @@
-"""Table of what trainings cost."""
+"""Table of what training runs cost."""
 
 from __future__ import annotations
 

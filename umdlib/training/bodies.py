@@ -73,7 +73,7 @@ def read_bodies(
 
 
 def withheld(body: Body, values: Sequence[int]) -> Body:
-    """A body whose structures of these label values are background: never prompted in a training.
+    """A body whose structures of these label values are background, so that they are never prompted.
 
     Examples
     --------
@@ -86,7 +86,7 @@ def withheld(body: Body, values: Sequence[int]) -> Body:
 
 
 def _keep(path: Path, body: Body, key: str) -> None:
-    """Write a body to the cache, atomically: several trainings may share it."""
+    """Write a body to the cache, atomically: several runs may share it."""
     with replaced(path) as part, open(part, "wb") as file:
         np.savez_compressed(file, key=key, labels=body.labels, **body.images)
 

@@ -1,4 +1,4 @@
-"""Clicks of a training: how many, and where, drawn on the working grid.
+"""Training clicks: how many, and where, drawn on the working grid.
 
 SegAnyPET ("Training protocol", arXiv 2603.11627) draws 1 to 20 clicks per iteration: the first in
 the structure, the next where the prediction is wrong, positive in `Y \\ Y'`, negative in

@@ -122,7 +122,7 @@ def overlap(found: Tensor, targets: Tensor) -> Tensor:
 
 
 def mixed(precision: str, device: str):
-    """Autocast to bfloat16 where asked for; bfloat16 needs no scaling of the loss."""
+    """Autocast to bfloat16 where the settings say so; bfloat16 needs no scaling of the loss."""
     if precision == "float32":
         return nullcontext()
     return torch.autocast(device.partition(":")[0], dtype=torch.bfloat16)

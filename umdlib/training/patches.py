@@ -1,4 +1,4 @@
-"""Patches of a training: a cube of a body and the structures that are prompted in it."""
+"""Training patches: a cube of a body and the structures that are prompted in it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from umdlib.labels import session as session_of
 from umdlib.networks.inputs import OUTSIDE, cut
 from umdlib.training.bodies import Body
 
-# Names of the three trainings -> which images of an examination they see.
+# What a network is trained on -> which images of an examination they see.
 TRAINED_ON: dict[str, str] = {
     "structural": "CT of PET/CT and MR of PET/MR",
     "pet": "PET of both examinations",
@@ -59,6 +59,9 @@ def modalities(trained_on: str, session: str) -> tuple[str, ...]:
     return {"structural": (structural,), "pet": ("PET",), "both": (structural, "PET")}[trained_on]
 
 
+_GAIN = 0.1  # half range of the factor, and of the offset, that each channel is changed by
+
+
 def draw_patch(
     bodies: Sequence[Body],
     trained_on: str,
@@ -66,7 +69,6 @@ def draw_patch(
     *,
     size: int = 32,
     prompts: int = 4,
-    gain: float = 0.1,
     centred: bool = False,
 ) -> Patch:
     """A cube that holds part of a randomly chosen structure of a randomly chosen body.
@@ -76,7 +78,7 @@ def draw_patch(
     bodies
         To draw from.
     trained_on
-        A name of `TRAINED_ON`. Body, place and structures do not depend on it: trainings with one seed
+        A name of `TRAINED_ON`. Body, place and structures do not depend on it: runs with one seed
         see the same places of the same bodies.
     rng
         Draws everything.
@@ -84,8 +86,6 @@ def draw_patch(
         Edge in voxels.
     prompts
         Structures at most; the chosen one is the first.
-    gain
-        Half range of the factor, and of the offset, that each channel is changed by.
     centred
         The drawn voxel is the middle of the cube, not anywhere in it.
 
@@ -105,7 +105,7 @@ def draw_patch(
     start = np.array(middle) - inside
     picked = rng.random(len(SESSIONS))[0]
     flip = bool(rng.random() < 0.5)
-    change = rng.uniform(-gain, gain, (2, 2, 1, 1, 1)).astype(np.float32)
+    change = rng.uniform(-_GAIN, _GAIN, (2, 2, 1, 1, 1)).astype(np.float32)
     order = rng.permutation(body.present)
     seen = modalities(trained_on, body.session)
     modality = seen[int(picked * len(seen))]

@@ -156,7 +156,7 @@ def train(
     stop_after: int | None = None,
     say: Callable[[str], None] = lambda line: None,
 ):
-    """Train a network; an interrupted training goes on from its last checkpoint.
+    """Train a network; an interrupted run continues from its last checkpoint.
 
     Parameters
     ----------
@@ -290,7 +290,7 @@ def rate(settings: Settings, step: int) -> float:
 
 
 def _check_bodies(bodies: Sequence[Body], settings: Settings, least: int) -> None:
-    """Refuse too few subjects, and examinations without a structure or without the images asked for."""
+    """Refuse too few subjects, and examinations without a structure or without the images to train on."""
     from umdlib.training.patches import modalities
 
     subjects = {body.subject for body in bodies}
@@ -390,7 +390,7 @@ def resumed(path: Path, loop, settings: Settings, bodies: Sequence[Body]):
     other = [k for k in now if then.get(k) != now[k]]
     if other:
         raise InputError(
-            f"Checkpoint {path} is of another training: {other[0]} was {then.get(other[0])}, now "
+            f"Checkpoint {path} is of another training run: {other[0]} was {then.get(other[0])}, now "
             f"{now[other[0]]}. Remove it to start anew, or give the network another name."
         )
     loop.net.load_state_dict(content["net"])

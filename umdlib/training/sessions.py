@@ -1,4 +1,4 @@
-"""A training session from a cohort on disk to a network with its card."""
+"""A training run, from a cohort on disk to a network with its card."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def train_cohort(
     least_subjects: int = promptable.LEAST_SUBJECTS,
     say: Callable[[str], None] = lambda line: None,
 ) -> cards.Card:
-    """Train a network on a cohort and write its three files; the same call goes on after a kill.
+    """Train a network on a cohort and write its three files; the same call resumes an interrupted run.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def train_cohort(
     folder
         Gets checkpoint, loss curve, weights and card.
     settings
-        Of the training, see `settings_of`.
+        Of the run, see `settings_of`.
     name
         Of the network; by default ``<network>_<trained_on>_<seed>``.
     without
@@ -87,7 +87,7 @@ def train_cohort(
 def settings_of(
     network: str, *, smoke: bool = False, steps: int | None = None, **choices
 ) -> promptable.Settings:
-    """Choose the settings of a training.
+    """Choose the settings of a training run.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def _values_of(cohort: Cohort, names: Sequence[str]) -> list[int]:
 
 
 def _data_record(cohort: Cohort, trained_on: str) -> dict:
-    """What a card says of the training data; seed and spacing of a synthetic cohort from its own records."""
+    """The training data as a card records them; seed and spacing of a synthetic cohort from its own records."""
     made = truths(cohort)
     seeds = sorted({m["seed"] for m in made})
     spacings = sorted({m["spacing_mm"] for m in made})

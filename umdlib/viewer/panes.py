@@ -91,7 +91,7 @@ class BuiltPane:
     Attributes
     ----------
     config
-        What the script is told.
+        Configuration of the script.
     data, affine
         (I, J, K) intensities and (4, 4) of the page grid.
     reference, prediction

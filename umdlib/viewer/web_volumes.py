@@ -320,7 +320,7 @@ def _body(volume: Volume) -> tuple[np.ndarray, np.ndarray]:
     spans = []
     for axis in range(3):
         others = tuple(a for a in range(3) if a != axis)
-        # more than one voxel in a thousand: a speck of noise is no body
+        # more than one voxel in a thousand: a speck of noise is not a body
         spans.append(np.flatnonzero(above.mean(axis=others) > 1e-3))
     if any(s.size == 0 for s in spans):
         return _bounds(volume.affine, np.zeros(3), np.asarray(volume.shape) - 1)

@@ -76,7 +76,7 @@ def read_inert(path: str | Path) -> Any:
     Raises
     ------
     InputError
-        The file is no torch zip file or is damaged.
+        The file is not a torch zip file, or it is damaged.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -84,7 +84,7 @@ def read_inert(path: str | Path) -> Any:
             with archive.open(name) as stream:
                 return plain(_Unpickler(stream, archive, name.removesuffix("/data.pkl")).load())
     except (OSError, zipfile.BadZipFile, StopIteration, EOFError, KeyError) as error:
-        raise InputError(f"File {path} is no torch file of the zip format: {error}.") from None
+        raise InputError(f"File {path} is not a torch file in zip format: {error}.") from None
     except (pickle.UnpicklingError, AttributeError, TypeError, ValueError) as error:
         raise InputError(f"File {path} is damaged: {error}.") from None
 

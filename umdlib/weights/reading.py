@@ -137,7 +137,7 @@ def _check_first(item: Weights, path: Path, actual: str) -> None:
             f"Weights {path} do not have the published md5 {item.md5[:12]}…. Remove the file and fetch it again."
         )
     if item.condition is not None or Path(item.file).is_absolute():
-        return  # a training of one's own may lie in two places
+        return  # a user's own network may lie in two places
     others = (k for k, v in _recorded().items() if v == actual and not Path(k).is_absolute())
     if (other := next(others, None)) is not None:
         raise InputError(f"Weights {path} are the same file as {other}. Fetch the one that belongs here.")
@@ -277,7 +277,7 @@ def _recorded() -> dict[str, str]:
     try:
         return {k: v["sha256"] for k, v in json.loads(path.read_text("utf-8")).items()}
     except (ValueError, TypeError, KeyError, AttributeError):
-        raise InputError(f"File {path} is no table of hashes. Remove it to record them anew.") from None
+        raise InputError(f"File {path} is not a table of hashes. Remove it to record them anew.") from None
 
 
 def _record(file: str, digest: str) -> None:
@@ -292,7 +292,7 @@ def _record(file: str, digest: str) -> None:
 def download(item: Weights, path: Path, *, timeout_s: float = 60.0) -> None:
     """Fetch a file to `path` from its direct address, else from the Hugging Face Hub.
 
-    A broken download goes on where it stopped. ``HF_ENDPOINT`` and ``HF_TOKEN`` are honoured.
+    A broken download resumes where it stopped. ``HF_ENDPOINT`` and ``HF_TOKEN`` are honoured.
 
     Raises
     ------
@@ -308,7 +308,7 @@ def download(item: Weights, path: Path, *, timeout_s: float = 60.0) -> None:
             _from_hub(item, path, timeout_s)
     except OSError as error:  # those of the hub are, too
         raise InputError(
-            f"Cannot fetch {source}: {error}. What came so far is kept; the same command goes on."
+            f"Cannot fetch {source}: {error}. What came so far is kept; the same command resumes."
         ) from None
 
 
@@ -330,7 +330,7 @@ def _from_url(url: str, path: Path, timeout_s: float) -> None:
     expected = _received(url, part, timeout_s)
     if expected is not None and part.stat().st_size != expected:
         raise InputError(
-            f"{url} broke off after {part.stat().st_size} of {expected} bytes. The same command goes on."
+            f"{url} broke off after {part.stat().st_size} of {expected} bytes. The same command resumes."
         )
     os.replace(part, path)
 

@@ -100,7 +100,7 @@ def make(
         checkout = Path(checkout).expanduser().resolve()
         if not (checkout / _pins(name)["holds"]).is_file():
             raise InputError(
-                f"{checkout} is no checkout of {_pins(name)['repository']}: it holds no "
+                f"{checkout} is not a checkout of {_pins(name)['repository']}: it holds no "
                 f"{_pins(name)['holds']}."
             )
     if (home / "ready.json").exists():

@@ -32,4 +32,4 @@ def own(path: str | Path, prefix: str, kind: str, record: Callable[..., Segmente
     title = f"{known.title} (seed {known.settings.get('seed', '?')})"
     folder = Path(path).expanduser().resolve().parent
     made = record(known.name, title, known.data["modalities"], item, folder)
-    return replace(made, summary="A promptable network of your own training.")
+    return replace(made, summary="A promptable network that you trained.")

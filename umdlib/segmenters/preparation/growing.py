@@ -56,7 +56,7 @@ def core(inside: np.ndarray, crop: Crop, click: Click, bridge_mm: float) -> np.n
 
 
 def eroded(mask: np.ndarray, spacing_mm: tuple[float, ...], radius_mm: float) -> np.ndarray:
-    """Voxels with no voxel outside the mask within `radius_mm`; the edge of the crop is no outside.
+    """Voxels with no voxel outside the mask within `radius_mm`; the crop's edge does not count as outside.
 
     For radii of a few voxels, one step per offset: ten times as fast as a distance map.
 
@@ -80,7 +80,7 @@ def _deepest_near(
 ) -> tuple[tuple[int, ...], float]:
     """The voxel within `near_mm` of the click that is farthest from the outside, and how far (mm).
 
-    The edge of the crop is no outside. Distances are looked for in a window around the click, and
+    The crop's edge does not count as outside. Distances are looked for in a window around the click, and
     in a larger one where the outside is farther than its faces.
     """
     near = ball(crop, click, near_mm)
@@ -102,7 +102,7 @@ def _deepest_near(
 
 
 def _depth_mm(mask: np.ndarray, crop: Crop, reach_mm: float) -> np.ndarray:
-    """Distance to the nearest voxel outside the mask in mm; the edge of the array is no outside.
+    """Distance to the nearest voxel outside the mask in mm; the array's edge does not count as outside.
 
     Right up to `reach_mm` near the edge.
     """

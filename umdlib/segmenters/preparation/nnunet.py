@@ -149,7 +149,7 @@ def labels_of(dataset: dict) -> dict[str, int]:
     return {k: v for k, v in dataset["labels"].items() if isinstance(v, int) and v > 0}
 
 
-def folds(root: Path, checkpoint: str = CHECKPOINT) -> list[Path]:
+def folds(root: Path) -> list[Path]:
     """Folders of the folds that are used: the numbered ones, else ``fold_all``.
 
     Raises
@@ -157,11 +157,11 @@ def folds(root: Path, checkpoint: str = CHECKPOINT) -> list[Path]:
     InputError
         There is none with a checkpoint.
     """
-    found = [f for f in sorted(root.glob("fold_*")) if (f / checkpoint).is_file()]
+    found = [f for f in sorted(root.glob("fold_*")) if (f / CHECKPOINT).is_file()]
     numbered = [f for f in found if f.name.removeprefix("fold_").isdigit()]
     used = sorted(numbered, key=lambda f: int(f.name.removeprefix("fold_"))) or found[:1]
     if not used:
-        raise InputError(f"Folder {root} holds no fold_*/{checkpoint}.")
+        raise InputError(f"Folder {root} holds no fold_*/{CHECKPOINT}.")
     return used
 
 

@@ -78,8 +78,8 @@ def grey(image: Volume) -> np.ndarray:
     return scaled.astype(np.uint8)
 
 
-def _boxes_of(mask: np.ndarray, *, least: int = 10) -> Iterator[tuple[int, Box2D]]:
-    """Slice and tight box of every connected component of at least `least` pixels.
+def _boxes_of(mask: np.ndarray) -> Iterator[tuple[int, Box2D]]:
+    """Slice and tight box of every connected component of at least ten pixels.
 
     `mask` is (Z, Y, X); components touch by an edge or a corner.
     """
@@ -87,7 +87,7 @@ def _boxes_of(mask: np.ndarray, *, least: int = 10) -> Iterator[tuple[int, Box2D
         labels, _ = scipy.ndimage.label(mask[z], structure=np.ones((3, 3)))
         sizes = np.bincount(labels.ravel())
         for value, (rows, columns) in enumerate(scipy.ndimage.find_objects(labels), start=1):
-            if sizes[value] >= least:
+            if sizes[value] >= 10:
                 yield int(z), (columns.start, rows.start, columns.stop - 1, rows.stop - 1)
 
 

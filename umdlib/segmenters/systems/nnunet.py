@@ -10,9 +10,7 @@ from umdlib.segmenters.preparation.nnunet import CONDITIONS
 from umdlib.weights import reading as weights
 
 
-def trained(
-    folder: str | Path, *, name: str = "", checkpoint: str = nnunet.CHECKPOINT, mirror: bool = True
-) -> Segmenter:
+def trained(folder: str | Path, *, mirror: bool = True) -> Segmenter:
     """Record of a folder ``…/TRAINER__PLANS__CONFIGURATION`` that nnU-Net's training wrote.
 
     On the command line ``nnunet:FOLDER``. Numbered folds are averaged, as ``nnUNetv2_predict``
@@ -23,10 +21,6 @@ def trained(
     ----------
     folder
         Holds ``plans.json``, ``dataset.json`` and ``fold_*/checkpoint_final.pth``.
-    name
-        Of the segmenter; by default of the folders.
-    checkpoint
-        File name inside each fold.
     mirror
         Whether predictions are averaged over mirrored images, where training allowed it.
 
@@ -38,10 +32,10 @@ def trained(
     root = Path(folder).expanduser().resolve()
     plans, dataset = nnunet.read_folder(root)
     files = tuple(
-        Weights(file=str(fold / checkpoint), where="your own training", licence="yours")
-        for fold in nnunet.folds(root, checkpoint)
+        Weights(file=str(fold / nnunet.CHECKPOINT), where="your own training", licence="yours")
+        for fold in nnunet.folds(root)
     )
-    name = name or f"nnunet_{root.parent.name}_{root.name}".lower()
+    name = f"nnunet_{root.parent.name}_{root.name}".lower()
 
     def load(device: str = "cpu") -> Segment:
         return nnunet.open_folder(root, files, name, device, mirror=mirror)

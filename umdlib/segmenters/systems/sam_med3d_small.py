@@ -142,7 +142,7 @@ TITLES = {
 def _record(
     name: str, title: str, modalities: Sequence[str], item: Weights, folder: Path = card.FOLDER
 ) -> Segmenter:
-    """Record of one training."""
+    """Record of one trained network."""
     return Segmenter(
         name=name,
         title=title,

@@ -95,7 +95,7 @@ def _record(
         modalities=tuple(dict.fromkeys(m for _, m in wanted)),
         paper=paper,
         code_licence="Apache-2.0",
-        trained_on="your own training, of the session and modality that it is asked about"
+        trained_on="your own data, of the session and modality that it segments"
         if own
         else "10 synthetic subjects of the session and modality that it is asked about, drawn from "
         "another seed than the book's",
@@ -135,7 +135,7 @@ def trained(path: str | Path) -> Segmenter:
     return _record(
         network,
         f"{TITLES[network]}, {path.parent.name}",
-        "A specialist of your own training.",
+        "A specialist that you trained.",
         paper,
         packages,
         recipe=recipe,

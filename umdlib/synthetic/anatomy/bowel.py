@@ -97,15 +97,18 @@ _COILS = (
 )
 
 
-def coil(box, rng: np.random.Generator, deeper: float, *, gap_mm: float = 23.0) -> np.ndarray:
+_GAP_MM = 23.0  # between the loops of a coil
+
+
+def coil(box, rng: np.random.Generator, deeper: float) -> np.ndarray:
     """Path (N, 3) folded into a box: to and fro along x or z, layer by layer to the front."""
     (x, y, z), y_front = box, box[1][1] + deeper
     upright = bool(rng.random() < 0.5)
     run, side = (z, x) if upright else (x, z)
     steps = np.linspace(*run, max(round((run[1] - run[0]) / 26) + 1, 2))
     points, count = [], 0
-    for layer, front in enumerate(np.linspace(y[0], y_front, round((y_front - y[0]) / gap_mm) + 1)):
-        across = np.linspace(*side, round((side[1] - side[0]) / gap_mm) + 1)
+    for layer, front in enumerate(np.linspace(y[0], y_front, round((y_front - y[0]) / _GAP_MM) + 1)):
+        across = np.linspace(*side, round((side[1] - side[0]) / _GAP_MM) + 1)
         for c in across[:: -1 if layer % 2 else 1]:
             for r in steps[:: -1 if count % 2 else 1]:
                 points.append((c, front, r) if upright else (r, front, c))

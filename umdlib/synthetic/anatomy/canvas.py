@@ -53,17 +53,14 @@ class Frame:
         return (guess - self.origin) * self.scale
 
 
-def draw_frame(person: Person, rng: np.random.Generator, *, strength: float = 1.0) -> Frame:
+def draw_frame(person: Person, rng: np.random.Generator) -> Frame:
     """The frame of a person: stature scales z, the root of it the widths; two scales of warp."""
     tall = person.height_cm * 10 / REFERENCE_HEIGHT_MM
     wide = tall**0.7 * (0.955 if person.sex == "F" else 1.0)
     warps = []
     for sd_wide, sd_fine in ((2.6, 1.0), (2.6, 1.0), (2.8, 1.0)):
         warps.append(
-            (
-                SplineField(rng, LOW, HIGH, 110.0, sd_wide * strength),
-                SplineField(rng, LOW, HIGH, 42.0, sd_fine * strength),
-            )
+            tuple(SplineField(rng, LOW, HIGH, mm, sd) for mm, sd in ((110.0, sd_wide), (42.0, sd_fine)))
         )
     return Frame((wide, wide, tall), tuple(warps))
 

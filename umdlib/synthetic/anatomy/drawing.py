@@ -120,12 +120,12 @@ def _outline_canvas(frame: Frame, person: Person) -> Canvas:
     return Canvas(frame, low, high, _OUTLINE_MM)
 
 
-def _body_box(outline: Canvas, frame: Frame, skin: np.ndarray, *, margin_mm: float = 12.0):
+def _body_box(outline: Canvas, frame: Frame, skin: np.ndarray):
     """World box (low, high) of the body in the field of view."""
     filled = np.argwhere(skin < 0)
     ends = [a[i] for a, i in zip(outline.axes_mm, filled.min(axis=0), strict=True)]
-    low = np.array(ends) - margin_mm
+    low = np.array(ends) - 12.0
     ends = [a[i] for a, i in zip(outline.axes_mm, filled.max(axis=0), strict=True)]
-    high = np.array(ends) + margin_mm
+    high = np.array(ends) + 12.0
     low[2], high[2] = _field_of_view(frame)
     return low, high

@@ -29,7 +29,7 @@ def dataset_name(session: str, modality: str) -> str:
 
 
 def training_cases(cohort: Cohort, session: str, modality: str, *, subjects: int) -> tuple[Case, ...]:
-    """Cases of a session and modality, enough for a training.
+    """Cases of a session and modality, enough to train on.
 
     Parameters
     ----------

@@ -65,8 +65,8 @@ def train(
     task
         Which cases, network, device and seed.
     work
-        Folder of this training: nnU-Net's ``raw``, ``preprocessed`` and ``results``. The same
-        call on it goes on where a killed one stopped; another network on the same cases and
+        Folder of this run: nnU-Net's ``raw``, ``preprocessed`` and ``results``. The same
+        call on it resumes where a killed one stopped; another network on the same cases and
         recipe takes the preprocessed data that are there.
     recipe
         See `umdlib.training.nnunet.recipes`.
@@ -81,7 +81,7 @@ def train(
     Raises
     ------
     InputError
-        Too few subjects; a structure in none of them; a folder that holds another training; a plan
+        Too few subjects; a structure in none of them; a folder that holds another run; a plan
         that does not fit memory; an unknown network or device.
     """
     recipe = for_network(recipe, task.network)
@@ -121,13 +121,13 @@ def model_folder(work: Path | str, network: str = "nnunet") -> Path:
     folder = Path(work) / "results" / dataset / name
     if not (folder / f"fold_{FOLD}" / "checkpoint_final.pth").is_file():
         raise InputError(
-            f"Training of {network} in {work} is not finished. The same command goes on where it stopped."
+            f"Training of {network} in {work} is not finished. The same command resumes where it stopped."
         )
     return folder
 
 
 def read_request(work: Path | str) -> dict:
-    """What the training in `work` was asked for.
+    """The request of the training run in `work`.
 
     Raises
     ------
@@ -162,14 +162,14 @@ def _check_device(device: str) -> None:
 
 
 def _claim(work: Path, request: dict) -> None:
-    """Make the folder this training's, or refuse one that is another's."""
+    """Claim a folder for this run; refuse one that holds another."""
     path = work / REQUEST
     if path.is_file():
         old = read_request(work)
         other = [k for k in request if old.get(k) != request[k]]
         if other:
             raise InputError(
-                f"Folder {work} holds another training: {other[0]} is {_short(old.get(other[0]))} "
+                f"Folder {work} holds another training run: {other[0]} is {_short(old.get(other[0]))} "
                 f"there and {_short(request[other[0]])} here. Take an empty folder."
             )
         return
@@ -199,12 +199,12 @@ def _in_process(work: Path, network: str, report: Callable[[str], None]) -> None
         code = process.wait()
     if code == 0:
         return
-    told = [t.removeprefix("umdlib: ") for t in tail if t.startswith("umdlib: ")]
-    if told:
-        raise InputError(told[-1])
+    reasons = [t.removeprefix("umdlib: ") for t in tail if t.startswith("umdlib: ")]
+    if reasons:
+        raise InputError(reasons[-1])
     if code < 0:
         raise InputError(
-            f"Training in {work} was killed (signal {-code}). The same command goes on where it stopped."
+            f"Training in {work} was killed (signal {-code}). The same command resumes where it stopped."
         )
     raise InputError(f"Training in {work} stopped with status {code}: {' | '.join(tail[-3:])}")
 

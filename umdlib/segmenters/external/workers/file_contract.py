@@ -129,7 +129,7 @@ def only_gpu(device: str):
 
 
 def no_nan(module, inputs, output) -> None:
-    """A forward hook: NaN is no answer (the official threshold would make it an empty mask)."""
+    """A forward hook: NaN is refused (the official threshold would make it an empty mask)."""
     import torch
 
     parts = output if isinstance(output, (list, tuple)) else [output]
