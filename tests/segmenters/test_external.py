@@ -183,7 +183,7 @@ def test_the_environment_is_made_from_a_pinned_list(name, tmp_path, monkeypatch)
     assert all("==" in line for line in pinned)
     assert any(line.startswith("nvidia-cuda-runtime-cu12==12") for line in pinned)  # has kernels for sm_90
     assert not segmenters.availability(name).ok
-    with pytest.raises(InputError, match=r"is no checkout of .*: it holds no "):
+    with pytest.raises(InputError, match=r"is not a checkout of .*: it holds no "):
         external.make(name, checkout=tmp_path, say=lambda line: None)
 
 
