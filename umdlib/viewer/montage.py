@@ -87,7 +87,7 @@ def reports(subjects):
     rows = [(panels(structural, pet), title) for structural, pet, title in subjects]
     heights = [11.8 * tall(row) / sum(wide(row)) for row, _ in rows]
     size = (12.0, sum(heights) + 0.45 * len(rows))
-    figure = plt.figure(figsize=size, facecolor="white", layout="none")  # draw_row places the axes
+    figure = plt.figure(figsize=size, facecolor="white", layout="none")  # _draw_row places the axes
     parts = figure.subfigures(len(rows), 1, height_ratios=[h + 0.45 for h in heights], squeeze=False)
     for part, (row, title), height in zip(parts[:, 0], rows, heights, strict=True):
         _draw_row(part, row, title, top=1 - 0.42 / (height + 0.45))
