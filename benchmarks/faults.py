@@ -153,7 +153,8 @@ def result_of(root: Path) -> tuple:
     table = read_scores(root / "scores.parquet")
     files = (p for p in sorted((root / "cases").rglob("*")) if p.is_file() and p.name != "scores.parquet")
     digests = {str(p.relative_to(root)): file_hash(p) for p in files}
-    return table.drop(columns=[c for c in MEASURED if c in table]), table.attrs["stamp"], digests
+    stamp = {k: v for k, v in table.attrs["stamp"].items() if k != "commit"}  # somebody may commit meanwhile
+    return table.drop(columns=[c for c in MEASURED if c in table]), stamp, digests
 
 
 def same(one: tuple, other: tuple) -> bool:
@@ -445,6 +446,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # nothing stays mounted
     rows = measure(given.trials, given.graph, given.seed)
     given.out.write_text(
         json.dumps({"machine": timing.machine(), "faults": rows}, indent=1) + "\n", encoding="utf-8"

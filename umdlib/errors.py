@@ -1,4 +1,4 @@
-"""The one error that bad input raises, and the sentence that suggests the nearest name."""
+"""The one error that bad input raises, its kind for what a run does not hold, and the nearest name."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ class InputError(ValueError):
     def _render_traceback_(self) -> list[str]:
         """In a notebook: the sentence in place of a traceback, as IPython asks."""
         return [f"{type(self).__name__}: {self}"]
+
+
+class NothingToShow(InputError):
+    """A run does not hold what is asked of it; a page about it is then its title and this sentence."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:

@@ -17,8 +17,9 @@ from typing import Any
 import umdlib
 from umdbook import kernels
 from umdlib import labels
-from umdlib.errors import InputError, unknown_name
+from umdlib.errors import InputError, NothingToShow, unknown_name
 from umdlib.published.words import caption_words
+from umdlib.tables.markdown import inert
 
 # what a parameter's annotation admits, and what is shown for it
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -169,8 +170,10 @@ def execute(
                 extra_arguments=["--IPKernelApp.log_level=50"],  # its end logs an interrupt as an error
             )
     except PapermillExecutionError as error:
-        part.replace(failed)
-        raise InputError(_failure(notebook, failed, error)) from None
+        if error.ename != NothingToShow.__name__:
+            part.replace(failed)
+            raise InputError(_failure(notebook, failed, error)) from None
+        _write(sentence_page(document, error.evalue), part)
     except Exception as error:
         # a killed kernel, a time-out, a full disk: the file's own "completed" marks are not trusted
         if part.exists():
@@ -197,6 +200,18 @@ def execute(
     failed.unlink(missing_ok=True)
     report(f"[{output.stem}] done in {seconds:.1f} s -> {output}")
     return output
+
+
+def sentence_page(document, sentence: str):
+    """The page of a chapter that has nothing to show of a run: its title, its parameters, and why."""
+    import nbformat
+
+    title = document.cells[0].source.partition("\n")[0]
+    parameters = [c for c in document.cells if "parameters" in c.metadata.get("tags", [])]
+    page = nbformat.v4.new_notebook(metadata=document.metadata)
+    first = nbformat.v4.new_markdown_cell(f"{title}\n\n{inert(sentence)}", id="title")
+    page.cells = [first, *parameters]
+    return page
 
 
 def _write(document, path: Path) -> None:

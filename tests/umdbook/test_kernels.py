@@ -35,6 +35,18 @@ def test_a_backend_and_another_kernel_of_the_shell_do_not_reach_a_page(tmp_path,
     assert os.environ["MPLBACKEND"] == "Agg"  # the caller's own surroundings are as they were
 
 
+def test_a_page_with_nothing_to_show_is_its_title_and_the_sentence(tmp_path):
+    raising = "from umdlib.errors import NothingToShow\nraise NothingToShow('No <b>pair</b> here.')"
+    page = template(tmp_path, raising, "fig_absent")
+    document = nbformat.read(page, as_version=4)
+    title = nbformat.v4.new_markdown_cell("# Who is who?\n\nAll {glue:text}`n` of them.", id="t")
+    document.cells.insert(0, title)
+    nbformat.write(document, page)
+    done = nbformat.read(notebook.execute(page, tmp_path / "done.ipynb", report=lambda _: None), as_version=4)
+    assert [c.source for c in done.cells] == ["# Who is who?\n\nNo &lt;b>pair&lt;/b> here."]
+    assert not (tmp_path / "done.failed.ipynb").exists()
+
+
 def test_a_declared_figure_without_a_picture_fails_its_chapter(tmp_path):
     page = template(tmp_path, "print('nothing')", "fig_absent")
     with pytest.raises(InputError, match="drew nothing for fig_absent"):

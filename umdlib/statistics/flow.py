@@ -39,7 +39,7 @@ def flow_table(manifest: pd.DataFrame, scores: pd.DataFrame, *, metric: str = "d
     for name, images in manifest.groupby("session", sort=False):
         both = {session_record(name).structural, "PET"}
         held = images.groupby("subject")["modality"].agg(set)
-        imaged = int(held.map(lambda m, both=both: both <= m).sum())
+        imaged = sum(both <= modalities for modalities in held)
         for segmenter in dict.fromkeys(scores.loc[scores["session"].eq(name), "segmenter"]):
             mine = available[available["session"].eq(name) & available["segmenter"].eq(segmenter)]
             seen = mine.groupby("subject")["modality"].agg(set)
@@ -52,7 +52,7 @@ def flow_table(manifest: pd.DataFrame, scores: pd.DataFrame, *, metric: str = "d
                     "segmenter": segmenter,
                     "enrolled": len(held),
                     "imaged": imaged,
-                    "scored": int(seen.map(lambda m, both=both: both <= m).sum()),
+                    "scored": sum(both <= modalities for modalities in seen),
                     "analysed": int(part.loc[paired, "subject"].nunique()),
                     "n_pairs": int(paired.sum()),
                     "n_unpaired": int((~paired).sum()),

@@ -11,7 +11,7 @@ import scipy
 
 from umdlib import labels
 from umdlib.cohort.manifest import Case, Cohort
-from umdlib.errors import InputError, unknown_name
+from umdlib.errors import InputError, NothingToShow, unknown_name
 from umdlib.evaluation import store as runs
 from umdlib.prompts.drawing import Prompt
 from umdlib.viewer.pair import Pair
@@ -76,7 +76,9 @@ def first_pairs(cohort: Cohort, subject: str = "") -> list[tuple[Case, Case]]:
     if not pairs and subject:
         raise unknown_name("subject with a pair", subject, {p[0].subject for p in cohort.pairs()})
     if not pairs:
-        raise InputError(f"No complete pair in {cohort.manifest}. A viewer of two images needs one.")
+        raise NothingToShow(
+            f"No examination of cohort {cohort.name} has two images. At least one is needed here."
+        )
     return list({pair[0].session: pair for pair in reversed(pairs)}.values())[::-1]
 
 

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from umdlib import labels, protocols
 from umdlib.cohort.manifest import Cohort
-from umdlib.errors import InputError, unknown_name
+from umdlib.errors import NothingToShow, unknown_name
 from umdlib.evaluation import store as runs
 from umdlib.scores.empty_rules import higher_is_better
 from umdlib.segmenters import registry
@@ -157,7 +157,7 @@ def best_segmenter(table: pd.DataFrame, *, session: str, metric: str = "dice") -
         means = part.groupby("segmenter", sort=False)[metric].mean().dropna()
         if len(means):
             return str(means.idxmax() if higher_is_better(metric) else means.idxmin())
-    raise InputError(f"No {metric} of session {session} in the score table.")
+    raise NothingToShow(f"No {metric} of session {session} in the score table.")
 
 
 def first_prompt(table: pd.DataFrame, segmenter: str) -> str:

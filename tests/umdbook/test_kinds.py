@@ -1,0 +1,181 @@
+"""Books of odd kinds of run: chapters on images run, a page of hostile texts renders and runs nothing in a browser."""
+
+import json
+import shutil
+import traceback
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+from in_process import executed
+
+from umdbook import build, notebook
+from umdlib import evaluation, segmenters
+from umdlib.cohort.manifest import read_cohort
+from umdlib.errors import InputError, NothingToShow
+from umdlib.scores import table as scores
+from umdlib.segmenters.contract import Segmenter
+
+ROOT = Path(__file__).parents[2]
+ON_IMAGES = ["intro", "gallery", "findings", "cases", "subject", "prompts", "subgroups", "run"]
+HOSTILE = [
+    '<img src=x onerror="window.pwned=1">',
+    "<script>window.pwned=2</script>",
+    "[click](javascript:window.pwned=3)",
+    "a | b </td></table><svg onload=window.pwned=4>",
+]
+
+
+def promptless(image, prompt, previous=None):
+    """Bright voxels, whatever is asked; one structure fails on PET with a hostile message."""
+    if image.unit == "SUV" and prompt.structure == "rod":
+        raise ValueError(HOSTILE[1])
+    return image.data > image.data.mean()
+
+
+def scored(folder, write_cohort, kind):
+    """Cohort and run of a kind: its manifest and its folder."""
+    manifest, run = write_cohort(folder / "cohort", 2), folder / "run"
+    table = pd.read_csv(manifest, sep="\t")
+    table["provenance"], table[HOSTILE[0]] = HOSTILE[0], HOSTILE[3]
+    if kind == "one modality":
+        table = table[table["modality"].eq("CT")]
+    table.to_csv(manifest, sep="\t", index=False)
+    segmenters.register(Segmenter("own", "Own", "O.", lambda device: promptless, frozenset({"class"})))
+    try:
+        name = "segvol" if kind == "nothing available" else "own"
+        settings = evaluation.Settings(evaluation.parse_plans("centre:1:1,class"))
+        rows = evaluation.score_cohort(read_cohort(manifest), name, run, settings=settings)
+    finally:
+        segmenters.registry._registered.pop("own")
+    scores.write_scores(run / "scores.parquet", rows, stamp=rows.attrs["stamp"])
+    return manifest, run
+
+
+def page_of(chapter, manifest, run, monkeypatch):
+    """The executed chapter."""
+    document = json.loads((ROOT / "notebooks" / f"{chapter}.ipynb").read_text("utf-8"))
+    given = {
+        "manifest": str(manifest),
+        "scores": str(run / "scores.parquet"),
+        "root": str(run),
+        "n_resamples": 99,
+    }
+    return executed(document, given, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["promptless", "one modality", "nothing available"])
+def test_chapters_on_images_run_for_any_kind_of_run(kind, tmp_path, write_cohort, monkeypatch):
+    monkeypatch.setenv("UMD_STATIC", str(tmp_path / "static"))
+    monkeypatch.chdir(ROOT)
+    manifest, run = scored(tmp_path, write_cohort, kind)
+    faults = {}
+    for chapter in ON_IMAGES:
+        try:
+            found = notebook.text_faults(page_of(chapter, manifest, run, monkeypatch))
+        except NothingToShow:  # the page says so
+            assert kind != "promptless"
+            found = []
+        except (Exception, SystemExit) as error:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            found = [f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"]
+        faults |= {chapter: found} if found else {}
+    assert faults == {}
+
+
+@pytest.fixture(scope="module")
+def hostile_book(tmp_path_factory, write_cohort):
+    """A rendered book of a promptless run whose cohort, manifest and messages hold scripts."""
+    folder = tmp_path_factory.mktemp("book")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UMD_STATIC", str(folder / "static"))
+        patch.chdir(ROOT)
+        manifest, run = scored(folder, write_cohort, "promptless")
+        source, done = folder / "source", folder / "notebooks"
+        done.mkdir()
+        shutil.copytree(ROOT / "book" / "_static", source / "_static")
+        shutil.copy(ROOT / "book" / "references.bib", source)
+        for chapter in ("clicks", "run", "modality_gap"):
+            write_notebook(page_of(chapter, manifest, run, patch), done / f"{chapter}.ipynb", manifest)
+        toc = {"format": "jb-book", "root": "results/clicks"}
+        chapters = [{"file": "results/run"}, {"file": "results/modality_gap"}]
+        toc["parts"] = [{"caption": "A run", "chapters": chapters}]
+        (source / "_toc.yml").write_text(json.dumps(toc), "utf-8")
+        table = run / "scores.parquet"
+        staged = folder / "staged"
+        build.stage(
+            source,
+            staged,
+            sorted(done.glob("*.ipynb")),
+            stamp=build.stamp_of(table),
+            data=build.downloads(table),
+        )
+        (staged / "_extra").mkdir()
+        build.render(staged, ROOT / "_config.yml", folder / "html", report=lambda line: None)
+    return folder / "html"
+
+
+def write_notebook(page, path, manifest):
+    """An executed chapter as a notebook file."""
+    document = nbformat.v4.new_notebook(
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    )
+    for n, cell in enumerate(page.cells):
+        if cell.cell_type == "markdown":
+            document.cells.append(nbformat.v4.new_markdown_cell(cell.source, id=f"c{n}"))
+            continue
+        outputs = []
+        for output in cell.outputs:
+            kept = output.get("metadata", {})
+            prefix = "application/papermill.record/" if kept else ""
+            data = {prefix + kind: value for kind, value in output["data"].items()}
+            kept = {"scrapbook": {**kept["scrapbook"], "mime_prefix": prefix}} if kept else {}
+            outputs.append(nbformat.v4.new_output("display_data", data, metadata=kept))
+        made = nbformat.v4.new_code_cell(cell.source, id=f"c{n}", outputs=outputs)
+        document.cells.append(made)
+    values = {"manifest": str(manifest), "scores": "scores.parquet"}
+    document.metadata["umd"] = {"parameters": values, "seconds": 1.0, "umdlib": "0", "date": "2026-01-01"}
+    nbformat.write(document, path)
+
+
+@pytest.mark.slow
+def test_a_promptless_book_renders_and_says_nothing_of_its_folders(hostile_book):
+    pages = {p.name: p.read_text("utf-8") for p in hostile_book.rglob("*.html") if "_static" not in p.parts}
+    assert {"clicks.html", "run.html", "modality_gap.html"} <= pages.keys()
+    assert "No segmenter took a corrective click." in pages["clicks.html"]
+    assert "window.pwned=2" in pages["run.html"]  # the message is shown
+    place = str(hostile_book.parent)
+    texts = [*pages.values(), *(p.read_text("utf-8") for p in hostile_book.rglob("*.csv"))]
+    assert not any(place in text for text in texts)
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_no_text_of_a_cohort_runs_in_a_readers_browser(hostile_book):
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if not chromium:
+        pytest.skip("no Chromium (Debian: apt install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page()
+        for path in sorted(hostile_book.rglob("results/*.html")):
+            page.goto(path.as_uri())
+            assert page.evaluate("window.pwned") is None, path.name
+            assert page.evaluate("document.querySelectorAll('a[href^=\"javascript\" i]').length") == 0, (
+                path.name
+            )
+        page.set_content(HOSTILE[0])  # the test can see it
+        page.wait_for_function("window.pwned === 1")
+        browser.close()
+
+
+@pytest.mark.parametrize("subject", [HOSTILE[0], "a b", "../x", "-rf", "a\x00b", "=1+1", "a|b", "é" * 65])
+def test_a_subject_is_of_letters_digits_and_few_marks(subject, tmp_path, write_cohort):
+    manifest = write_cohort(tmp_path / "cohort", 1)
+    manifest.write_text(manifest.read_text("utf-8").replace("sub-001\t", f"{subject}\t"), "utf-8")
+    with pytest.raises(InputError, match="Invalid subject|control character"):
+        read_cohort(manifest)
