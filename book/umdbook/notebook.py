@@ -150,8 +150,7 @@ def execute(
     check_values(notebook, values)
     document = nbformat.read(notebook, as_version=4)
     all_values = {p.name: default(p) for p in parameters(notebook).values()} | values
-    printed = caption_words() if notebook.stem.startswith("published") else {}
-    _substitute(document, _words(all_values) | printed)
+    _substitute(document, _words(notebook, all_values))
     part = output.with_name(f".{output.stem}.part.ipynb")
     failed = output.with_name(f"{output.stem}.failed.ipynb")
     _write(document, part)
@@ -178,10 +177,9 @@ def execute(
         # a killed kernel, a time-out, a full disk: the file's own "completed" marks are not trusted
         if part.exists():
             part.replace(failed)
+        last = (str(error).strip().splitlines() or ["no message"])[-1]
         raise InputError(
-            f"Notebook {notebook.name} stopped: {type(error).__name__}: "
-            f"{str(error).strip().splitlines()[-1] if str(error).strip() else 'no message'}. "
-            f"Its state is in {failed}."
+            f"Notebook {notebook.name} stopped: {type(error).__name__}: {last}. Its state is in {failed}."
         ) from error
     seconds = time.perf_counter() - started
     _hide_places(part)
@@ -285,9 +283,10 @@ def default(parameter: Parameter) -> Any:
         return parameter.default
 
 
-def _words(values: Mapping[str, Any]) -> dict[str, str]:
-    """Words for the text: the parameters, and what a session implies."""
-    words = {name: str(value) for name, value in values.items()}
+def _words(notebook: Path, values: Mapping[str, Any]) -> dict[str, str]:
+    """Words for the text: the parameters, what a session implies, and what the papers printed."""
+    words = caption_words() if notebook.stem.startswith("published") else {}
+    words |= {name: str(value) for name, value in values.items()}
     with suppress(InputError):
         session = labels.session(str(values.get("session")))
         words |= {

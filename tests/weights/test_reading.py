@@ -182,7 +182,7 @@ def test_conversion_keeps_shapes_types_and_strides(folder):
 
 def test_what_is_no_torch_file_is_not_converted(folder):
     (folder / "net.pth").write_bytes(b"no zip")
-    with pytest.raises(InputError, match="no torch file of the zip format"):
+    with pytest.raises(InputError, match="not a torch file in zip format"):
         inert.convert(folder / "net.pth", folder / "out.safetensors")
 
 
