@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from umdbook import enter_project
 from umdlib.errors import InputError, unknown_name
@@ -18,11 +22,30 @@ def begin() -> None:
     figures.use_style()
 
 
-def text(markdown: str):
-    """Show Markdown as the result of a cell."""
-    from IPython.display import Markdown
+@dataclass(frozen=True)
+class Text:
+    """Markdown: laid out where a notebook or a table shows it, plain where a word of the text stands for it."""
 
-    return Markdown(markdown)
+    markdown: str
+
+    def __repr__(self) -> str:
+        """Plain text, quoted: a word like 1,000 stays one."""
+        return repr(self.markdown)
+
+    def _repr_markdown_(self) -> str:
+        return self.markdown
+
+
+def text(markdown: str) -> Text:
+    """Show Markdown as the result of a cell."""
+    return Text(markdown)
+
+
+def show(*shown: object) -> None:
+    """Show several things under one cell; None shows nothing."""
+    from IPython.display import display
+
+    display(*(thing for thing in shown if thing is not None))
 
 
 def keep(name: str, value: object) -> None:
@@ -33,11 +56,18 @@ def keep(name: str, value: object) -> None:
     name
         As in the text's ``{glue}`` role or directive.
     value
-        Text is kept as Markdown, everything else as it is.
+        Text is kept as Markdown, a NumPy number as a plain one, everything else as it is.
     """
     from myst_nb import glue
 
+    if isinstance(value, np.generic):
+        value = value.item()  # a format of the text is applied to its plain form
     glue(name, text(value) if isinstance(value, str) else value, display=False)
+
+
+def say(line: str) -> None:
+    """Report a line of progress past the notebook."""
+    print(line, file=sys.__stderr__, flush=True)
 
 
 def checked(kind: str, name: str, known: Iterable[str]) -> str:

@@ -146,7 +146,6 @@ def test_quadrant_bars_fill_the_width(inputs):
 
 
 def test_segmenters_keep_colour_and_marker_in_every_figure():
-    figures.use_style()
     one, two = figures.segmenter_style(["b", "a"]), figures.segmenter_style(["a", "b"])
     assert one == two
     looks = figures.segmenter_style([f"s{i}" for i in range(9)])
@@ -156,14 +155,15 @@ def test_segmenters_keep_colour_and_marker_in_every_figure():
     assert len({(look["marker"], look["color"]) for look in many}) == 30
 
 
-def test_a_segmenter_looks_the_same_beside_fewer_others():
-    figures.use_style(["a", "b", "c", "b"])
-    everyone = figures.segmenter_style(["a", "b", "c"])
-    assert figures.segmenter_style(["c"]) == {"c": everyone["c"]}
-    assert figures.segmenter_style(["d", "c"])["c"] == everyone["c"]
-    assert figures.segmenter_style(["d"])["d"] not in everyone.values()
-    figures.use_style()
-    assert figures.segmenter_style(["c"])["c"] != everyone["c"]
+def test_a_segmenter_looks_the_same_beside_fewer_others(inputs):
+    everyone = figures.segmenter_style(["a", "b", "c", "b"])
+    more = figures.segmenter_style(["a", "b", "c"], ["0", "a"])
+    assert {name: more[name] for name in "abc"} == everyone
+    assert more["0"] not in everyone.values()
+    rows = inputs["forest"].query("segmenter == 'b'")
+    for looks, colour in ((everyone, everyone["b"]["color"]), (None, "#000000")):
+        legend = figures.forest(rows, looks=looks).figure.legends[0]
+        assert legend.legend_handles[0].get_color() == colour
 
 
 def test_a_figure_of_pairs_shows_one_session():

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from umdlib.figures.style import axes, legend_below, nothing, rows_down, segmenter_style
+from umdlib.figures.style import Looks, axes, legend_below, nothing, rows_down, segmenter_style
 from umdlib.labels import session
 from umdlib.statistics.failures import QUADRANTS
 from umdlib.statistics.flow import STEPS
@@ -24,7 +24,12 @@ _QUADRANT_LOOK = {
 
 
 def forest(
-    comparisons: pd.DataFrame, *, margin: float | None = None, p_value: str = "p_holm", ax: Axes | None = None
+    comparisons: pd.DataFrame,
+    *,
+    margin: float | None = None,
+    p_value: str = "p_holm",
+    looks: Looks | None = None,
+    ax: Axes | None = None,
 ) -> Axes:
     """Mean paired difference with its interval, structures down, one marker per segmenter.
 
@@ -36,6 +41,8 @@ def forest(
         Equivalence margin, drawn as a band; None takes the table's own.
     p_value
         Column that fills a marker where it is under 0.05.
+    looks
+        Colour and marker of each segmenter, see `segmenter_style`; of those shown alone by default.
     ax
         Axes to draw on; None makes them.
 
@@ -45,7 +52,7 @@ def forest(
     """
     rows = comparisons[comparisons["estimate"].notna()]
     structures = list(dict.fromkeys(rows["structure"]))
-    looks = segmenter_style(comparisons["segmenter"])
+    looks = looks or segmenter_style(comparisons["segmenter"])
     shown = [s for s in dict.fromkeys(comparisons["segmenter"]) if s in set(rows["segmenter"])]
     step = 0.12 + 0.13 * max(len(shown), 2)
     ax = axes(ax, figsize=(7.2, 1.5 + step * max(len(structures), 2)))
@@ -90,13 +97,15 @@ def _intervals(ax: Axes, part: pd.DataFrame, y: np.ndarray, look: dict, sure: np
         )
 
 
-def slope_chart(overall: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def slope_chart(overall: pd.DataFrame, *, looks: Looks | None = None, ax: Axes | None = None) -> Axes:
     """Each segmenter's mean on the structural modality and on PET, joined.
 
     Parameters
     ----------
     overall
         From `umdlib.statistics.comparison.compare` by session and segmenter, of one session.
+    looks
+        Colour and marker of each segmenter, see `segmenter_style`; of those shown alone by default.
     ax
         Axes to draw on; None makes them.
 
@@ -106,7 +115,7 @@ def slope_chart(overall: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         Names stand at the PET end, kept apart.
     """
     rows = overall[overall["estimate"].notna()].sort_values("mean_pet")
-    looks = segmenter_style(overall["segmenter"])
+    looks = looks or segmenter_style(overall["segmenter"])
     ax = axes(ax, figsize=(5.6, 4.0))
     if rows.empty:
         return nothing(ax)

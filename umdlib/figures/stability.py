@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from umdlib.figures.style import axes, legend_below, line_handles, nothing, segmenter_style
+from umdlib.figures.style import Looks, axes, legend_below, line_handles, nothing, segmenter_style
 from umdlib.labels import MODALITIES
 from umdlib.statistics.operating_characteristics import INTERVALS
 from umdlib.statistics.variance_components import SOURCES
@@ -20,6 +20,7 @@ def click_plot(
     *,
     metric: str = "dice",
     against: str = "step",
+    looks: Looks | None = None,
     legend: bool = True,
     ax: Axes | None = None,
 ) -> Axes:
@@ -33,6 +34,8 @@ def click_plot(
         Its name.
     against
         ``step`` (corrective clicks) or ``coordinates`` (numbers given, first prompt included).
+    looks
+        Colour and marker of each segmenter, see `segmenter_style`; of those shown alone by default.
     legend
         Whether to put one under the figure; the panels of a figure need only one.
     ax
@@ -44,7 +47,7 @@ def click_plot(
         The marker is the segmenter's; open on PET. Vertical lines are intervals.
     """
     rows = curves[curves["modality"].ne("difference")]
-    looks = segmenter_style(curves["segmenter"])
+    looks = looks or segmenter_style(curves["segmenter"])
     ax = axes(ax, figsize=(6.6, 4.4))
     curves_shown = list(rows.groupby(["segmenter", "modality"], sort=False))
     places = np.unique(rows[against])
@@ -118,7 +121,12 @@ def ranking_stability(ranks: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 
 def rule_plot(
-    summaries: pd.DataFrame, *, metric: str = "dice", legend: bool = True, ax: Axes | None = None
+    summaries: pd.DataFrame,
+    *,
+    metric: str = "dice",
+    looks: Looks | None = None,
+    legend: bool = True,
+    ax: Axes | None = None,
 ) -> Axes:
     """The mean difference of each segmenter under each empty rule, with intervals.
 
@@ -128,6 +136,8 @@ def rule_plot(
         Rows of `umdlib.statistics.comparison.compare` by session and segmenter, one set per rule, with `empty`.
     metric
         Its name.
+    looks
+        Colour and marker of each segmenter, see `segmenter_style`; of those shown alone by default.
     legend
         Whether to put one under the figure; the panels of a figure need only one.
     ax
@@ -138,7 +148,8 @@ def rule_plot(
     matplotlib.axes.Axes
     """
     rows = summaries[summaries["estimate"].notna()]
-    rules, looks = list(dict.fromkeys(rows["empty"])), segmenter_style(summaries["segmenter"])
+    rules = list(dict.fromkeys(rows["empty"]))
+    looks = looks or segmenter_style(summaries["segmenter"])
     shown = list(dict.fromkeys(rows["segmenter"]))
     ax = axes(ax, figsize=(6.6, 3.8))
     ax.axhline(0, color="#444444", lw=0.9)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import resources
 
 import matplotlib as mpl
@@ -31,41 +31,40 @@ def style_sheet() -> str:
     return str(resources.files("umdlib.figures") / "style.mplstyle")
 
 
-_known: list[str] = []
+# Segmenter -> colour and marker, as `segmenter_style` gives it for all of a run.
+Looks = Mapping[str, Mapping[str, str]]
 
 
-def use_style(segmenters: Iterable[str] = ()) -> None:
-    """Make the book's look the default of matplotlib in this process.
+def use_style() -> None:
+    """Make the book's look the default of matplotlib in this process."""
+    mpl.style.use(style_sheet())
+
+
+def segmenter_style(segmenters: Iterable[str], then: Iterable[str] = ()) -> dict[str, dict[str, str]]:
+    """Colour and marker of each segmenter: nine colours, then the same with other markers.
+
+    A page makes one mapping of all segmenters of its run and gives it to each of its figures.
 
     Parameters
     ----------
     segmenters
-        All of a run: each looks the same in every figure from here on, whichever of them it shows.
-    """
-    mpl.style.use(style_sheet())
-    _known[:] = sorted(set(segmenters))
-
-
-def segmenter_style(segmenters: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Colour and marker of each segmenter: nine colours, then the same with other markers.
-
-    Those that `use_style` was told have the look that they have there.
+        Names, in any order and number.
+    then
+        Further ones, whose looks come after those.
 
     Examples
     --------
     >>> segmenter_style(["b", "a"])["a"]
     {'color': '#000000', 'marker': 'o'}
     """
-    wanted = set(segmenters)
-    names = [*_known, *sorted(wanted.difference(_known))]
+    first = sorted(set(segmenters))
     return {
         name: {
             "color": SEGMENTER_COLOURS[i % len(SEGMENTER_COLOURS)],
             # a colour that comes again has another marker
             "marker": _SEGMENTER_MARKERS[(i + i // len(SEGMENTER_COLOURS)) % len(_SEGMENTER_MARKERS)],
         }
-        for i, name in enumerate(names)
-        if name in wanted
+        for i, name in enumerate([*first, *sorted(set(then).difference(first))])
     }
 
 

@@ -7,11 +7,12 @@ import pandas as pd
 
 from umdlib import published
 from umdlib.canaries.replay import checked_segmenters, example_wiring, found
+from umdlib.canaries.simulation import columns, simulate, summary, verdicts
 from umdlib.cohort.manifest import Cohort, read_cohort
 from umdlib.labels import structure
 from umdlib.tables.markdown import markdown_table, numbered_table
 
-__all__ = ["found", "read_cohort"]
+__all__ = ["columns", "found", "read_cohort", "simulate", "summary", "verdicts"]
 
 
 def words(findings: pd.DataFrame) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pandas as pd
 
 from umdlib.labels import sorted_sessions
@@ -9,9 +11,14 @@ from umdlib.scores.empty_rules import EMPTY_RULES
 from umdlib.tables.markdown import number
 from umdlib.tables.modality_table import metric_title, session_title
 
-__all__ = ["EMPTY_RULES", "rule_verdicts", "state_counts", "state_words", "winners"]
+__all__ = ["EMPTY_RULES", "joined", "rule_verdicts", "state_counts", "state_words", "winners"]
 
 _SETTING = ["session", "modality", "metric", "empty", "common"]
+
+
+def joined(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Comparisons under several rules as one table."""
+    return pd.concat(list(parts), ignore_index=True)
 
 
 def state_counts(scores: pd.DataFrame) -> pd.DataFrame:

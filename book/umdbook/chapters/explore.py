@@ -14,7 +14,7 @@ from umdlib.errors import InputError, unknown_name
 from umdlib.images import geometry
 from umdlib.metrics.masks import dice
 from umdlib.prompts.prompt import Click, Prompt
-from umdlib.segmenters import calls
+from umdlib.segmenters import calls, registry
 from umdlib.viewer.cases import read_viewer
 from umdlib.viewer.pair import Pair
 from umdlib.viewer.panes import Pane, Prediction
@@ -45,6 +45,48 @@ def look(pair: Sequence[Case], table: pd.DataFrame, *, root: str, structure: str
     return read_viewer(
         pair, root=root, table=table, segmenters=names, structure=structure, segmenter=segmenter, **shown
     )
+
+
+def choice(pairs: Mapping[str, Sequence[Case]]):
+    """Menu of the examinations, for `looking` and `asking` together."""
+    import ipywidgets as widgets
+
+    return widgets.Dropdown(options=list(pairs.items()), description="Subject")
+
+
+def looking(chosen, table: pd.DataFrame, **options):
+    """Widget that shows the chosen examination; `options` are those of `look`."""
+    import ipywidgets as widgets
+    from IPython.display import display
+
+    return widgets.interactive(lambda pair: display(look(pair, table, **options)), pair=chosen)
+
+
+def asking(chosen, cohort: Cohort, *, structure: str = "", device: str = "cpu"):
+    """Widget that asks a segmenter with one click in both images of the chosen examination.
+
+    Every registered segmenter that takes a click can be asked; one whose weights are absent says what
+    it needs.
+    """
+    import ipywidgets as widgets
+    from IPython.display import display
+
+    def asked(segmenter: str, structure: str, place: str) -> None:
+        xyz_mm = [float(v) for v in place.split(",")] if place.strip() else ()
+        viewer, table = ask(chosen.value, segmenter, structure, xyz_mm, device=device)
+        display(table, viewer)
+
+    clicked = [n for n in registry.names() if "click" in registry.get(n).prompts]
+    options = {
+        "segmenter": widgets.Dropdown(options=clicked, value="threshold", description="Segmenter"),
+        "structure": widgets.Dropdown(
+            options=[(s.title, s.name) for s in cohort.structures],
+            value=structure or cohort.structures[0].name,
+            description="Structure",
+        ),
+        "place": widgets.Text(description="Click (mm)", placeholder="-12, 40, 310"),
+    }
+    return widgets.interact_manual.options(manual_name="Ask")(asked, **options)
 
 
 def ask(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,10 @@ from umdlib.errors import NothingToShow, unknown_name
 from umdlib.evaluation import store as runs
 from umdlib.scores.empty_rules import higher_is_better
 from umdlib.segmenters import registry
+from umdlib.tables.markdown import numbered_table
+from umdlib.tables.modality_table import metric_title
+from umdlib.viewer.cases import read_viewer
+from umdlib.viewer.pair import Pair
 
 
 def scored_segmenters(table: pd.DataFrame, session: str) -> list[str]:
@@ -69,13 +75,13 @@ def typical_subject(table: pd.DataFrame, *, segmenter: str, session: str, metric
 
 
 def success_and_failure(
-    table: pd.DataFrame, *, segmenter: str, modality: str, session: str, metric: str = "dice"
+    table: pd.DataFrame, *, segmenter: str, session: str, modality: str = "", metric: str = "dice"
 ) -> pd.DataFrame:
     """The best and the worst prediction of the structure on which a segmenter varies most.
 
     Picked by score among the first predictions (step 0, first seed), so that nobody chooses: the
     structure with the widest range between subjects, its best and its worst subject; ties go to
-    the first in the table's order.
+    the first in the table's order. On the structural image where no modality is named.
 
     Returns
     -------
@@ -91,7 +97,7 @@ def success_and_failure(
     (1, True)
     """
     rows = _first_predictions(table, segmenter, session, metric)
-    rows = rows[rows["modality"] == modality]
+    rows = rows[rows["modality"] == (modality or labels.session(session).structural)]
     if rows.empty:
         return rows
     by_structure = rows.groupby("structure", sort=False)[metric]
@@ -289,3 +295,77 @@ def _first_predictions(table: pd.DataFrame, segmenter: str, session: str, metric
     keep &= table["prompt"].eq(first_prompt(table, segmenter))
     keep &= table["step"].eq(0) & table["seed"].eq(0)
     return table[keep & table[metric].notna()]
+
+
+def picked_table(picked: pd.DataFrame, cohort: Cohort, *, segmenter: str, session: str, metric: str) -> str:
+    """The best and the worst prediction, as a table."""
+    shown = readable(picked[["subject", "modality", "structure", metric]], cohort, session)
+    caption = (
+        f"The best and the worst prediction of one structure by {title(segmenter)}, picked by "
+        f"{metric_title(metric)}."
+    )
+    return numbered_table(shown, caption, "tab-extremes", dict.fromkeys(shown, ".3f"))
+
+
+def loss_table(losses: pd.DataFrame, cohort: Cohort, *, segmenter: str, session: str, metric: str) -> str:
+    """The largest losses, as a table."""
+    shown = readable(losses, cohort, session)
+    structural = labels.session(session).structural
+    caption = (
+        f"The three largest losses of {title(segmenter)} from {structural} to PET, by {metric_title(metric)}."
+    )
+    return numbered_table(shown, caption, "tab-losses", dict.fromkeys(shown, ".3f"))
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Where the predictions of one segmenter lie: cohort, score table, folder of the run, session."""
+
+    cohort: Cohort
+    table: pd.DataFrame
+    root: str
+    segmenter: str
+    session: str
+
+    def viewer(self, subject: str, modalities: Sequence[str], **options) -> Pair:
+        """Viewer of one or two images of a subject with this segmenter and the outline of the reference."""
+        return read_viewer(
+            [self.cohort.case(subject, self.session, m) for m in modalities],
+            root=self.root,
+            table=self.table,
+            segmenters=[self.segmenter],
+            titles={self.segmenter: title(self.segmenter)},
+            outline="reference",
+            **options,
+        )
+
+    def extreme(self, row: pd.Series, word: str) -> Pair:
+        """The best or the worst prediction in the error colours."""
+        organ = self.cohort.structure(row["structure"]).title.lower()
+        caption = (
+            f"The {word} prediction: {row['subject']}, {row['modality']}, {organ}, DSC {row['dice']:.3f}."
+        )
+        options = {"structure": row["structure"], "overlay": "difference", "name": f"gallery-{word}"}
+        return self.viewer(row["subject"], [row["modality"]], caption=caption, **options)
+
+    def organs(self, subject: str) -> Pair:
+        """Every prediction on both images of a subject."""
+        structural = labels.session(self.session).structural
+        caption = (
+            f"All predictions of {title(self.segmenter)} on {structural} and on PET of {subject}, after the "
+            "first prompt."
+        )
+        return self.viewer(
+            subject, [structural, "PET"], overlay="prediction", name="gallery-organs", caption=caption
+        )
+
+    def loss(self, row: pd.Series, metric: str) -> Pair:
+        """One structure of one subject on both images, in the error colours."""
+        structural = labels.session(self.session).structural
+        organ = self.cohort.structure(row["structure"]).title.lower()
+        caption = (
+            f"{row['subject']}, {organ}: {metric_title(metric)} {row['structural']:.3f} on {structural}, "
+            f"{row['pet']:.3f} on PET."
+        )
+        options = {"structure": row["structure"], "overlay": "difference", "name": "gallery-loss"}
+        return self.viewer(row["subject"], [structural, "PET"], caption=caption, **options)

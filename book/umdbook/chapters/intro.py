@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from umdlib import labels, published
 from umdlib.errors import InputError, unknown_name
-from umdlib.figures import style
+from umdlib.figures import forest, style
 from umdlib.segmenters import registry
 from umdlib.statistics import comparison
 from umdlib.statistics.pairs import condition, paired_differences
@@ -291,6 +291,13 @@ def training_figure(scores: pd.DataFrame, session: str, *, metric: str = "dice")
     ax.set_ylabel("mean DSC over subjects")
     style.legend_below(ax, columns=1)
     return ax
+
+
+def structure_figure(scores: pd.DataFrame, session: str, shown: Example | None) -> Axes:
+    """The change of every structure for the segmenter of the picture; a sentence where there is none."""
+    if shown is None:
+        return style.nothing(style.axes(None))
+    return forest(by_structure(scores, session, shown.segmenter))
 
 
 def by_structure(scores: pd.DataFrame, session: str, segmenter: str) -> pd.DataFrame:

@@ -8,18 +8,19 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from IPython.display import Markdown
-from myst_nb import glue
+from numpy.random import default_rng
 
+from umdbook.page import Text, keep
 from umdlib import published
-from umdlib.published import acquisition, bounds, checks, explorer, markup, pairing
+from umdlib.published import acquisition, bounds, checks, explorer, figures, markup, pairing
 from umdlib.published.claims import VERDICTS
 from umdlib.published.names import MODELS
 from umdlib.published.significance import CERTAIN
 from umdlib.published.tolerance import dice_at_nsd
-from umdlib.tables import interactive  # noqa: F401  (chapters call it)
+from umdlib.tables import interactive
+
+__all__ = ["figures", "interactive", "markup"]
 
 # Volume in ml of the organs of SegAnyPET's supplementary tables 1 and 2: ICRP 89 (2002), reference man,
 # masses over a density of 1.05 g/ml; kidneys 310 g in all; heart with its blood 840 g.
@@ -27,23 +28,23 @@ VOLUMES_ML = {"liver": 1714, "kidney_left": 148, "kidney_right": 148, "heart": 8
 
 
 def show_table(key: str, frame: pd.DataFrame, *, text: bool = False) -> None:
-    """Glue a table of texts under a key."""
-    glue(key, Markdown(markup.pipe_table(frame, text=text)), display=False)
+    """Keep a table of texts under a key."""
+    keep(key, markup.pipe_table(frame, text=text))
 
 
 def show_numbers(**values: object) -> None:
-    """Glue values under their names, as plain numbers: a format is applied to their text."""
+    """Keep values under their names."""
     for key, value in values.items():
-        glue(key, value.item() if isinstance(value, np.generic) else value, display=False)
+        keep(key, value)
 
 
 def show_findings(found: pd.DataFrame, grade: str) -> None:
-    """Glue the findings of one grade as ``tab_GRADE``."""
+    """Keep the findings of one grade as ``tab_GRADE``."""
     show_table(f"tab_{grade}", markup.findings_table(found[found["grade"] == grade]), text=True)
 
 
 def show_claims(claims: pd.DataFrame) -> None:
-    """Glue a table and a number per verdict; a verdict that no sentence has is an empty table."""
+    """Keep a table and a number per verdict; a verdict that no sentence has is an empty table."""
     for verdict in VERDICTS:
         own = claims[claims["verdict"] == verdict]
         key = verdict.replace(" ", "_")
@@ -131,14 +132,25 @@ def segvol_correlations() -> dict[str, float]:
     return out
 
 
-def forms_table(forms: Sequence[str]) -> Markdown:
+def simulate(gap: float, confounding: float, *, seed: int, **sizes) -> tuple[pd.DataFrame, pairing.World]:
+    """Estimates of simulated benchmarks of three designs, and the truth behind them."""
+    world = pairing.World(gap=gap, confounding=confounding)
+    return pairing.simulate_benchmarks(world, default_rng(seed), **sizes), world
+
+
+def design_errors(found: pd.DataFrame, world: pairing.World) -> pd.DataFrame:
+    """How wrong each design is, by its name."""
+    return pairing.design_errors(found, world).set_index("design")
+
+
+def forms_table(forms: Sequence[str]) -> Text:
     """What the audit reads in each form of a cell."""
     rows = []
     for raw in forms:
         cell = published.parse_cell(raw)
         numbers = ", ".join(f"{name} {value}" for name, value in cell.numbers) or "no number"
         rows.append({"Printed": f"`{raw}`", "Read as": numbers + (", per cent" if cell.per_cent else "")})
-    return Markdown(markup.pipe_table(pd.DataFrame(rows), text=True))
+    return Text(markup.pipe_table(pd.DataFrame(rows), text=True))
 
 
 def image_numbers() -> dict[str, object]:

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pandas as pd
-from IPython.display import Markdown
 
+from umdbook.page import Text
 from umdlib import tables
 from umdlib.errors import InputError
 
@@ -63,15 +63,15 @@ def answers(items: pd.DataFrame, known: dict[str, str]) -> pd.Series:
     return pd.Series(out, index=items.index)
 
 
-def checklist(guideline: str, known: dict[str, str]) -> Markdown:
+def checklist(guideline: str, known: dict[str, str]) -> Text:
     """Items of one guideline as a numbered table."""
     items = read_items().query("guideline == @guideline")
     shown = pd.DataFrame({"Item": items["item"], "Asks for": items["asks"], "Answer": answers(items, known)})
     name = "tab-reporting-" + guideline.lower().replace(" ", "-").replace("+", "-")
-    return Markdown(tables.numbered_table(shown, f"{guideline}: {GUIDELINES[guideline]}", name))
+    return Text(tables.numbered_table(shown, f"{guideline}: {GUIDELINES[guideline]}", name))
 
 
-def summary(known: dict[str, str]) -> Markdown:
+def summary(known: dict[str, str]) -> Text:
     """How many items of each guideline the book answers."""
     items = read_items()
     answered = ~answers(items, known).str.startswith(NOT_REPORTED)
@@ -79,7 +79,7 @@ def summary(known: dict[str, str]) -> Markdown:
     shown = pd.DataFrame(
         {"Guideline": counts.index, "Items": counts["size"], "Answered": counts["sum"]}
     ).assign(**{"Not reported": counts["size"] - counts["sum"]})
-    return Markdown(
+    return Text(
         tables.numbered_table(
             shown, "Items of each guideline, and how many this book answers.", "tab-reporting"
         )

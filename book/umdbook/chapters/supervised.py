@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from umdlib.figures.style import axes, legend_below, rows_down, segmenter_style
+from umdlib.figures.style import Looks, axes, legend_below, rows_down, segmenter_style
 from umdlib.scores.empty_rules import higher_is_better, is_directed
 from umdlib.statistics import reference_gap
 from umdlib.tables.markdown import interval, number
@@ -181,7 +181,7 @@ def _bounded(value: float, low: float, high: float) -> str:
     return f"{number(value)} [{number(low)}, {number(high)}]"
 
 
-def excess_plot(excess: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def excess_plot(excess: pd.DataFrame, *, looks: Looks | None = None, ax: Axes | None = None) -> Axes:
     """Gap of each segmenter beside the reference's, and the excess with its interval.
 
     Parameters
@@ -189,13 +189,15 @@ def excess_plot(excess: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     excess
         From `umdlib.statistics.reference_gap.excess_gap` of one session: by segmenter, or by segmenter and
         structure (then structures go down).
+    looks
+        Colour and marker of each segmenter, see `segmenter_style`; of those shown alone by default.
     ax
         Axes to draw on; None makes them.
     """
     rows = excess[excess["estimate"].notna()]
     by = "structure" if "structure" in rows else "segmenter"
     names = list(dict.fromkeys(rows[by]))
-    looks = segmenter_style(rows["segmenter"])
+    looks = looks or segmenter_style(rows["segmenter"])
     shown = list(dict.fromkeys(rows["segmenter"]))
     ax = axes(ax, figsize=(7.2, 1.6 + 0.42 * max(len(names), 2)))
     ax.axvline(0, color="#444444", lw=0.9)

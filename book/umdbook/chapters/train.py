@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from umdlib.cohort.manifest import Cohort, read_cohort
@@ -13,7 +12,7 @@ from umdlib.training.nnunet.release import release
 from umdlib.training.nnunet.train import train
 from umdlib.weights.card import read_log
 
-__all__ = ["loss_curves", "read_log", "recipe", "release", "say", "train", "training_cohort"]
+__all__ = ["loss_curves", "read_log", "recipe", "release", "train", "training_cohort"]
 
 
 def training_cohort(manifest: str, out: str, session: str) -> Cohort:
@@ -22,8 +21,3 @@ def training_cohort(manifest: str, out: str, session: str) -> Cohort:
     return read_cohort(
         manifest or synthesise(folder, subjects=2, seed=1, sessions=[session], settings=Settings(8.0))
     )
-
-
-def say(line: str) -> None:
-    """Report a line of progress past the notebook."""
-    print(line, file=sys.__stderr__, flush=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from umdlib import prompts, segmenters, synthetic
+from umdlib import labels, prompts, segmenters, synthetic
 from umdlib.cohort.manifest import Case, read_cohort
 from umdlib.errors import InputError
 from umdlib.images import masks as depth
@@ -20,6 +20,7 @@ from umdlib.metrics import lesions as detection
 from umdlib.metrics.masks import dice
 from umdlib.prompts.prompt import Click, Prompt
 from umdlib.segmenters.contract import Segment
+from umdlib.tables.markdown import markdown_table
 
 LESIONS = Structure(2, "lesions", "Lesions", "Les", "#e69f00")
 
@@ -356,6 +357,19 @@ def best_organ(
     means = rows.groupby("structure")[metric].mean().dropna()
     known = [s for s in structures if s.name in means.index]
     return max(known, key=lambda s: means[s.name]) if known else structures[0]
+
+
+def clicked_organ(table: pd.DataFrame, case: Case, *, segmenter: str, organ: str = "") -> Structure:
+    """The organ that is asked for; of an empty name the segmenter's best on PET."""
+    if organ:
+        return labels.structure(organ, case.structures)
+    return best_organ(table, case.structures, segmenter=segmenter)
+
+
+def summary_markdown(trial: Trial) -> str:
+    """The three strategies in numbers."""
+    formats = {"volume (ml)": ".0f", "DSC": ".3f"}
+    return markdown_table(summary_table(trial).rename(columns=TITLES), formats)
 
 
 def trial_words(trial: Trial) -> str:

@@ -1,0 +1,133 @@
+"""How are the clicks placed? One click in two images, and every stored click compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from umdlib import prompts, protocols
+from umdlib.cohort.manifest import Case, Cohort
+from umdlib.evaluation import store
+from umdlib.figures import style
+from umdlib.images import geometry
+from umdlib.images.volume import LabelMap, Volume
+from umdlib.labels import Structure
+from umdlib.prompts.prompt import Click
+from umdlib.tables.markdown import number, numbered_table
+from umdlib.viewer.cases import first_pairs
+from umdlib.viewer.slices import slice_picture
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One click of one structure in both images of an examination."""
+
+    pair: tuple[Case, Case]
+    images: dict[str, tuple[Volume, LabelMap]]
+    structure: Structure
+    click: Click
+
+    @property
+    def session(self) -> str:
+        """Session of the examination."""
+        return self.pair[0].session
+
+
+def centre_click(cohort: Cohort, *, session: str, subject: str = "", structure: str = "") -> Shown:
+    """Draw the centre click of a structure in both images of a subject.
+
+    The first subject with both images, and the first structure that gets a click, where none is named;
+    the first session of the subject where it has not the one that is asked for.
+    """
+    pairs = first_pairs(cohort, subject)
+    pair = next((p for p in pairs if p[0].session == session), pairs[0])
+    images = {case.modality: case.read() for case in pair}
+    drawn = prompts.pair_prompts(
+        {modality: reference for modality, (_, reference) in images.items()},
+        cohort.structures,
+        structural=pair[0].modality,
+        case=f"{pair[0].subject} {pair[0].session}",
+    )
+    shown = (
+        cohort.structure(structure)
+        if structure
+        else next(s for s in cohort.structures if drawn[s.name].clicks)
+    )
+    return Shown(pair, images, shown, drawn[shown.name].clicks[0])
+
+
+def click_figure(shown: Shown) -> list[Axes]:
+    """The click in an axial slice of either image, with the outline of the reference."""
+    axes = style.panels(1, 2, width=4.3, height=3.8)
+    for ax, (modality, (image, reference)) in zip(axes, shown.images.items(), strict=True):
+        mask = {shown.structure.colour: reference.data == shown.structure.value}
+        slice_picture(image, shown.click.xyz_mm, masks=mask, clicks=[shown.click], ax=ax)
+        ax.set_title(f"{modality}, {shown.structure.title.lower()}")
+    return axes
+
+
+def voxel_table(shown: Shown) -> str:
+    """The click and the voxel of either image that holds it."""
+    columns = ["image", "click in the body (mm, RAS+)", "voxel (i, j, k)", "spacing (mm)"]
+    rows = []
+    for modality, (image, _) in shown.images.items():
+        ijk = geometry.nearest_voxel(image.affine, shown.click.xyz_mm, image.shape)
+        place = ", ".join(number(x, 2) for x in shown.click.xyz_mm)
+        spacing = " × ".join(f"{s:.2f}" for s in image.spacing_mm)
+        rows.append([modality, place, ", ".join(map(str, ijk)), spacing])
+    grids = pd.DataFrame(rows, columns=columns)
+    return numbered_table(grids, "One click, and the voxel that holds it.", "tab-prompts-voxels")
+
+
+def stored_clicks(cohort: Cohort, table: pd.DataFrame, *, root: str, session: str) -> pd.DataFrame:
+    """First clicks of every case of a session, read back and compared between its two images.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As `umdlib.evaluation.store.compare_prompts`, with the segmenter; empty without a click.
+    """
+    table = table[table["session"].eq(session)]
+    first = table.groupby("segmenter")["prompt"].first()
+    clicked: Sequence[str] = [
+        name
+        for name in table.loc[table["status"].eq("ok"), "segmenter"].unique()
+        if protocols.kind_given(first[name]) == "click"
+    ]
+    found = [store.compare_prompts(cohort, root, session, n).assign(segmenter=n) for n in clicked]
+    return pd.concat(found) if found else pd.DataFrame()
+
+
+def stored_table(compared: pd.DataFrame) -> str:
+    """How far the first clicks of the two images lie apart, by segmenter and protocol."""
+    if compared.empty:
+        return "No segmenter of this run took a click in both images."
+    summary = (
+        compared.groupby(["segmenter", "prompt"], sort=False)
+        .agg(pairs=("distance_mm", "size"), largest=("distance_mm", "max"), outside=("outside", "sum"))
+        .reset_index()
+    )
+    distance = "largest distance (mm)"
+    summary.columns = ["segmenter", "prompt", "pairs", distance, "outside the structure in PET"]
+    caption = "First clicks of each segmenter and protocol, in the structural image against PET."
+    return numbered_table(summary, caption, "tab-prompts-pairs", {distance: ".6f"})
+
+
+def protocol_list() -> str:
+    """The rules that can be drawn, a line each, with what they disclose."""
+    lines = []
+    for name, rule in protocols.PROTOCOLS.items():
+        discloses = f" Discloses {rule.discloses}." if rule.discloses else ""
+        lines.append(f"- `{name}`: {rule.text}{discloses}")
+    return "\n".join(lines)
+
+
+def native_list() -> str:
+    """The protocols of each system's own authors, a line each."""
+    none = "no rule for a click is published"
+    return "\n".join(
+        f"- `{name}`: {', '.join(f'`{p}`' for p in own) or none}" for name, own in protocols.NATIVE.items()
+    )
