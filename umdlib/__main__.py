@@ -849,16 +849,14 @@ def _audit(a) -> int:
 )
 def _render(a) -> None:
     from umdbook import build as book
-    from umdbook import shading
     from umdlib.viewer import pair as viewers
 
     staged = Path(a.run_folder) / "book"
     table = Path(a.run_folder) / "scores.parquet"
-    book.stage("book", staged, a.notebooks, stamp=book.stamp_of(table), data=book.downloads(table))
+    files = {"data": book.downloads(table), "flagged": book.flagged_segmenters(a.run_folder)}
+    book.stage("book", staged, a.notebooks, stamp=book.stamp_of(table), **files)
     viewers.install(staged / "_static", staged / "_extra" / "umd")
     index = book.render(staged, "_config.yml", a.out, report=_say)
-    if shaded := shading.shade_pages(a.out, a.run_folder):
-        _say(f"[book] {shaded} tables name a flagged segmenter and are shaded there")
     _say(f"== book: {index}")
 
 

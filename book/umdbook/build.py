@@ -19,7 +19,9 @@ import pandas as pd
 import yaml
 
 from umdbook import graph, notebook
-from umdlib import labels, published
+from umdbook.reader import shading
+from umdlib import labels, published, segmenters
+from umdlib.canaries import findings
 from umdlib.errors import InputError
 from umdlib.scores import table as scores
 from umdlib.tables.exports import inert_cells
@@ -45,6 +47,7 @@ def stage(
     stamp: Mapping[str, Any],
     template_folder: str = "notebooks",
     data: Mapping[str, bytes] | None = None,
+    flagged: Mapping[str, str] | None = None,
 ) -> Path:
     """Lay the book's sources and the executed notebooks of a run together.
 
@@ -64,6 +67,8 @@ def stage(
         Where a reader finds the templates.
     data
         Files that pages offer for download: name -> content.
+    flagged
+        Segmenters that tables shade, by name and title -> what is suspected.
 
     Returns
     -------
@@ -76,6 +81,7 @@ def stage(
         if path.is_file() and "results" not in path.relative_to(source).parts[:1]:
             wanted[path.relative_to(source)] = path.read_bytes()
     wanted |= {Path("data") / name: content for name, content in (data or {}).items()}
+    wanted[Path(shading.FILE)] = json.dumps(dict(flagged or {}), indent=1, ensure_ascii=False).encode()
     toc = yaml.safe_load(wanted[Path("_toc.yml")])
     for path in map(Path, executed):
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -371,6 +377,13 @@ def job_table(folder: str | Path) -> pd.DataFrame:
         rows.append([path.stem.replace("_", " ", 1), float(last["s"]), float(last["max_rss"])])
     table = pd.DataFrame(rows, columns=["job", "seconds", "peak MB"])
     return table.sort_values("seconds", ascending=False, ignore_index=True)
+
+
+def flagged_segmenters(root: str | Path) -> dict[str, str]:
+    """Segmenters that the canaries of a run flag, by name and by title, to what is suspected."""
+    names = findings.flagged(findings.read(root))
+    known = set(segmenters.names())
+    return names | {segmenters.get(n).title: words for n, words in names.items() if n in known}
 
 
 def stamp_of(score_file: str | Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ JOBS = {
     "score": ("umdlib.evaluation.run",),
     "domains": ("umdlib.training.domains",),
     "canaries": ("umdlib.canaries.replay",),
-    "book": ("umdbook.build", "umdbook.reader", "umdbook.shading", "umdlib.viewer.pair"),
+    "book": ("umdbook.build", "umdbook.reader", "umdlib.viewer.pair"),
     **{p.stem: (str(p),) for p in sorted((ROOT / "notebooks").glob("*.ipynb"))},
 }
 

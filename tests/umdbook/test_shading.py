@@ -1,55 +1,85 @@
 """Segmenters that the canaries flag are shaded in every table, and nothing else is."""
 
+import re
+
 import pandas as pd
 import pytest
+from sphinx.application import Sphinx
+from sphinx.util.docutils import docutils_namespace
 
-from umdbook import shading
-from umdlib.canaries import findings as flags
+from umdbook import build
+from umdbook.reader import shading
+from umdlib.canaries import findings
 from umdlib.errors import InputError
 
-DOWN = (
-    "<table><thead><tr><th>Segmenter</th><th>DSC</th></tr></thead><tbody>"
-    '<tr><td class="a"><p>good</p></td><td>0.9</td></tr>'
-    '<tr class="row"><td class="a"><p>bad</p></td><td>0.1</td></tr></tbody></table>'
-)
-ACROSS = (
-    "<table><tr><th>Structure</th><th>good</th><th><code>bad</code></th></tr>"
-    "<tr><td>Liver</td><td>0.9</td><td>0.1</td></tr></table>"
-)
-NAMES = {"bad": "a flip of the prediction fits clearly better"}
+PAGE = """# Tables
+
+:::{table} Down.
+:name: tab-down
+| Segmenter | DSC |
+|---|---|
+| good | 0.9 |
+| bad | 0.1 |
+:::
+
+| Structure | good | `bad` |
+|---|---|---|
+| Liver | 0.8 | 0.2 |
+
+| Segmenter | DSC |
+|---|---|
+| good | 0.7 |
+| not bad | 0.6 |
+
+The bad one is named in the text too.
+"""
+REASON = "a flip of the prediction fits clearly better"
 
 
-def test_a_row_that_names_a_flagged_segmenter_is_shaded():
-    page = shading.shade(DOWN, NAMES)
-    assert '<td class="flagged a"><p>bad</p></td><td class="flagged">0.1</td>' in page
-    assert '<td class="a"><p>good</p></td><td>0.9</td>' in page
-    assert page.count("flagged-note") == 1 and "bad: a flip of the prediction" in page
+@pytest.fixture
+def pages(tmp_path):
+    """Build a book of two pages, once as it is and once more after a change of what is flagged."""
+    source = tmp_path / "book"
+    (source / "results").mkdir(parents=True)
+    extensions = "extensions = ['myst_parser', 'umdbook.reader']\nmyst_enable_extensions = ['colon_fence']\n"
+    (source / "conf.py").write_text(extensions + "root_doc = 'results/gap'\nproject = 't'\n")
+    (source / "results" / "gap.md").write_text(PAGE + "\n```{toctree}\npublished_umd\n```\n")
+    (source / "results" / "published_umd.md").write_text(PAGE.replace("tab-down", "tab-printed"))
+
+    def built(flagged):
+        (source / shading.FILE).write_text(flagged)
+        with docutils_namespace():
+            out, trees = tmp_path / "out", tmp_path / "trees"
+            Sphinx(source, source, out, trees, "html", warningiserror=True, status=None).build()
+        return {p.stem: p.read_text("utf-8") for p in out.glob("results/*.html")}
+
+    return built
 
 
-def test_a_column_that_names_a_flagged_segmenter_is_shaded():
-    page = shading.shade(ACROSS, NAMES)
-    assert '<th class="flagged"><code>bad</code></th>' in page
-    assert '<td>0.9</td><td class="flagged">0.1</td>' in page
+def shaded(page):
+    """Text of the cells that are marked."""
+    cells = re.findall(r'<t[hd] class="[^"]*flagged[^"]*"[^>]*>(.*?)</t[hd]>', page, re.DOTALL)
+    return [re.sub(r"<[^>]+>", "", cell).strip() for cell in cells]
 
 
-def test_nothing_changes_without_a_flagged_name():
-    assert shading.shade(DOWN + "<p>bad</p>", {"other": "x"}) == DOWN + "<p>bad</p>"
+def test_rows_and_columns_that_name_a_flagged_segmenter_are_shaded_and_nothing_else(pages):
+    plain = pages("{}")
+    page = pages(f'{{"bad": "{REASON}"}}')  # the same pages, read again because what is flagged changed
+    assert shaded(page["gap"]) == ["bad", "0.1", "bad", "0.2"]
+    notes = re.findall(r'</table>.{0,40}?<p class="flagged-note">([^<]*)', page["gap"], re.DOTALL)
+    assert len(notes) == 2 and all(f"bad: {REASON}." in note for note in notes)
+    assert "flagged" not in plain["gap"]
+    assert page["published_umd"] == plain["published_umd"]
 
 
-def test_pages_are_shaded_in_place_and_published_tables_are_left_alone(tmp_path):
-    root, pages = tmp_path / "run", tmp_path / "html"
-    root.mkdir(), pages.mkdir()
-    for name in ("gap.html", "published_umd.html"):
-        (pages / name).write_text(DOWN, "utf-8")
-    assert shading.shade_pages(pages, root) == 0
-    findings = pd.DataFrame([["bad", "CT", 4, "flipped", "d", ""]], columns=flags.COLUMNS)
-    flags.write(root, findings)
-    assert shading.shade_pages(pages, root) == 1
-    assert "flagged" in (pages / "gap.html").read_text("utf-8")
-    assert (pages / "published_umd.html").read_text("utf-8") == DOWN
+def test_what_is_flagged_is_known_by_name_and_by_title(tmp_path):
+    assert build.flagged_segmenters(tmp_path) == {}
+    rows = [["threshold", "CT", 4, "flipped", "d", ""], ["gone", "CT", 4, "flipped", "d", ""]]
+    findings.write(tmp_path, pd.DataFrame([*rows, ["own", "CT", 4, "", "d", ""]], columns=findings.COLUMNS))
+    assert build.flagged_segmenters(tmp_path) == dict.fromkeys(["threshold", "gone", "Threshold"], REASON)
 
 
 def test_a_file_that_is_no_table_of_findings_is_refused(tmp_path):
-    (tmp_path / flags.FILE).write_text("a\tb\n1\t2\n", "utf-8")
+    (tmp_path / findings.FILE).write_text("a\tb\n1\t2\n", "utf-8")
     with pytest.raises(InputError, match="lacks the columns segmenter"):
-        flags.read(tmp_path)
+        findings.read(tmp_path)

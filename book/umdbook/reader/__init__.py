@@ -1,15 +1,18 @@
-"""Sphinx extension of the book: terms with their definition, numbered viewers, charts in the dark."""
+"""Sphinx extension of the book: terms with their definition, numbered viewers, shaded tables, charts in the dark."""
 
 from __future__ import annotations
 
-from umdbook.reader import charts, figures, heads, terms
+from umdbook.reader import charts, figures, heads, shading, terms
 
 
 def setup(app) -> dict:
     """Register the extension with Sphinx."""
+    app.add_config_value("umd_flagged", {}, "env", types=[dict])
     app.add_transform(figures.NumberViewers)
+    app.connect("config-inited", shading.read_flagged)
     app.connect("env-get-outdated", terms.pages_to_read)
     app.connect("doctree-resolved", terms.link_terms)
+    app.connect("doctree-resolved", shading.shade)
     app.connect("doctree-resolved", charts.mark)
     app.connect("html-page-context", heads.complete, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
