@@ -1,14 +1,15 @@
-"""Sphinx extension of the book: terms with their definition, numbered viewers, shaded tables, charts in the dark."""
+"""Sphinx extension of the book: terms, numbered viewers, shaded tables, absent chapters, charts in the dark."""
 
 from __future__ import annotations
 
-from umdbook.reader import charts, figures, heads, shading, terms
+from umdbook.reader import absent, charts, figures, heads, shading, terms
 
 
 def setup(app) -> dict:
     """Register the extension with Sphinx."""
     app.add_config_value("umd_flagged", {}, "env", types=[dict])
     app.add_transform(figures.NumberViewers)
+    app.add_post_transform(absent.UnlinkAbsent)
     app.connect("config-inited", shading.read_flagged)
     app.connect("env-get-outdated", terms.pages_to_read)
     app.connect("doctree-resolved", terms.link_terms)

@@ -1,0 +1,39 @@
+"""Links to chapters that a smaller book leaves out: their words stay, and say so."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from docutils import nodes
+from sphinx.addnodes import pending_xref
+from sphinx.transforms.post_transforms import SphinxPostTransform
+
+WORDS = " (not in this book)"
+PAGES = (".ipynb", ".md")
+
+
+class UnlinkAbsent(SphinxPostTransform):
+    """Turn links to pages that are not part of the book into plain text with a word.
+
+    A cohort without PET/MR, or a book of a few chapters, lacks pages that others name.
+    """
+
+    default_priority = 8  # MyST resolves links at 9 and warns of those that it cannot
+
+    def run(self, **kwargs) -> None:
+        """Change the document in place."""
+        for link in list(self.document.findall(pending_xref)):
+            if link["reftype"] == "myst" and self._is_absent(link):
+                kept = nodes.inline("", "", *(child.deepcopy() for child in link.children))
+                kept += nodes.Text(WORDS)
+                link.replace_self(kept)
+
+    def _is_absent(self, link: pending_xref) -> bool:
+        """Whether a link leads to a page, and the book has no such page."""
+        target = PurePosixPath(link["reftarget"].partition("#")[0])
+        if link.get("refdomain") == "doc":
+            return str(target) not in self.env.all_docs
+        if target.suffix not in PAGES:
+            return False
+        here = PurePosixPath(link.get("refdoc", self.env.docname)).parent
+        return str(here / target.with_suffix("")) not in self.env.all_docs
