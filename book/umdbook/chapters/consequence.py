@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from umdbook import names
 from umdlib.cohort.manifest import Cohort
 from umdlib.errors import unknown_name
-from umdlib.figures.style import axes, legend_below, nothing, rows_down, segmenter_style
+from umdlib.figures.style import Looks, axes, legend_below, nothing, rows_down, segmenter_style
 from umdlib.quantities import read_quantities
 from umdlib.statistics import agreement, networks
 from umdlib.tables.markdown import count, number
@@ -75,7 +75,9 @@ def _percent(value: float, low: float, high: float) -> str:
     return f"{text} [{number(low, 1, sign=True)}, {number(high, 1, sign=True)}]" if np.isfinite(low) else text
 
 
-def limits_plot(table: pd.DataFrame, *, legend: bool = True, ax: Axes | None = None) -> Axes:
+def limits_plot(
+    table: pd.DataFrame, *, looks: Looks | None = None, legend: bool = True, ax: Axes | None = None
+) -> Axes:
     """Bias and limits of agreement of every structure and segmenter of one session, with the band.
 
     The scale is linear to 20 % and logarithmic beyond it.
@@ -89,7 +91,7 @@ def limits_plot(table: pd.DataFrame, *, legend: bool = True, ax: Axes | None = N
     if band is not None:
         ax.axvspan(band.low, band.high, color="#cfe3cf", zorder=0, label="test-retest")
     ax.axvline(0, color="#444444", lw=0.9)
-    looks = segmenter_style(rows["segmenter"])
+    looks = looks or segmenter_style(rows["segmenter"])
     for i, segmenter in enumerate(shown):
         part = rows[rows["segmenter"].eq(segmenter)]
         y = np.array([structures.index(s) for s in part["structure"]]) + (
