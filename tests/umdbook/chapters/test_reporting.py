@@ -37,7 +37,7 @@ def test_what_no_page_answers_is_not_reported():
     found = chapter.answers(items, pages)
     assert found.str.startswith("not reported").equals(items["page"] == "")
     assert chapter.answers(items, {}).str.startswith("not reported").all()
-    claim = chapter.checklist("CLAIM 2024", pages).data
+    claim = chapter.checklist("CLAIM 2024", pages).markdown
     assert "| 34 | Registration | not reported. |" in claim
     assert "[How sure are we?](certainty.ipynb), *Do the tests keep their word?*" in claim
 
