@@ -306,7 +306,7 @@ def test_the_chapter_on_the_audit_computes_its_numbers():
 
 def test_every_verdict_has_a_table_even_without_a_sentence(monkeypatch):
     glued = {}
-    monkeypatch.setattr(chapter, "glue", lambda key, value, display: glued.update({key: value}))
+    monkeypatch.setattr("myst_nb.glue", lambda key, value, display: glued.update({key: value}))
     claims = published.evaluate(published.ALL_CLAIMS)
     chapter.show_claims(claims[claims["verdict"] == "supported"])
     assert glued["n_contradicted"] == 0
@@ -323,6 +323,6 @@ def test_the_example_of_the_audit_has_one_impossible_cell(tmp_path):
 
 def test_glued_numbers_are_plain(monkeypatch):
     glued = {}
-    monkeypatch.setattr(chapter, "glue", lambda key, value, display: glued.update({key: value}))
+    monkeypatch.setattr("myst_nb.glue", lambda key, value, display: glued.update({key: value}))
     chapter.show_numbers(a=np.float64(0.5), b=np.int64(3), c="x")
     assert [repr(v) for v in glued.values()] == ["0.5", "3", "'x'"]

@@ -6,6 +6,13 @@ __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
         "pictures": ["found_by_clicks", "three_ways", "viewer"],
-        "trial": ["clicked_organ", "plant_lesions", "run_trial", "summary_markdown", "trial_words"],
+        "trial": [
+            "clicked_organ",
+            "lesion_markdown",
+            "plant_lesions",
+            "run_trial",
+            "summary_markdown",
+            "trial_words",
+        ],
     },
 )

@@ -289,6 +289,12 @@ def lesion_table(trial: Trial) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
+def lesion_markdown(trial: Trial) -> str:
+    """Every lesion and the answer to its own click, as a table."""
+    formats = {"volume (ml)": ".1f", "SUVmax": ".1f", "DSC of its own answer": ".3f"}
+    return markdown_table(lesion_layout(trial), formats | {"healthy tissue added (ml)": ".1f"})
+
+
 def lesion_layout(trial: Trial) -> pd.DataFrame:
     """`lesion_table` as a reader sees it."""
     table = lesion_table(trial)
