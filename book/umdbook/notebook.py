@@ -184,14 +184,9 @@ def execute(
     seconds = time.perf_counter() - started
     _hide_places(part)
     done = nbformat.read(part, as_version=4)
-    if absent := _figures_without_picture(done):
+    if fault := _fault(done):
         part.replace(failed)
-        raise InputError(
-            f"Notebook {notebook.name} drew nothing for {', '.join(absent)}. Its state is in {failed}."
-        )
-    if faults := text_faults(done):
-        part.replace(failed)
-        raise InputError(f"Notebook {notebook.name}: {'; '.join(faults)}. Its state is in {failed}.")
+        raise InputError(f"Notebook {notebook.name}{fault}. Its state is in {failed}.")
     _scrub(done, all_values, seconds)
     nbformat.write(done, part)
     part.replace(output)
@@ -359,6 +354,14 @@ def _hide_places(notebook: Path) -> None:
         if len(place) > 1:
             text = text.replace(place, shown)
     notebook.write_text(text, "utf-8")
+
+
+def _fault(document) -> str:
+    """What an executed notebook promises and does not show; empty where there is nothing."""
+    if absent := _figures_without_picture(document):
+        return f" drew nothing for {', '.join(absent)}"
+    faults = text_faults(document)
+    return f": {'; '.join(faults)}" if faults else ""
 
 
 def _figures_without_picture(document) -> list[str]:
