@@ -204,13 +204,18 @@ def _simulate(a) -> None:
     "check",
     "read every file of a cohort and list all faults, doubts and notes",
     _MANIFEST,
+    _arg(
+        "--inside",
+        metavar="DIR",
+        help="refuse files outside this folder: for a manifest that came from elsewhere",
+    ),
     _arg("--json", metavar="FILE", help="write cases and findings with their numbers to this file"),
     _arg("--jobs", type=_positive, default=1, metavar="N", help="examinations at once (default 1)"),
 )
 def _check(a) -> int:
     from umdlib import cohort
 
-    found, report = cohort.check_manifest(a.manifest, jobs=a.jobs, progress=_say)
+    found, report = cohort.check_manifest(a.manifest, inside=a.inside, jobs=a.jobs, progress=_say)
     if found.cases:
         _say(cohort.inclusion_table(found).to_string(index=False))
     _say(f"Structures: {', '.join(s.name for s in found.structures)}")
@@ -221,14 +226,18 @@ def _check(a) -> int:
     rows = int((report.findings["check"] == "manifest").sum())  # that give no case
     bad = rows + int((report.cases["fault"] != "").sum())
     _say(
-        f"{len(report.cases) + rows} cases, {bad} with a fault or doubt: "
-        + ", ".join(f"{counts.get(kind, 0)} {kind}s" for kind in ("fault", "doubt", "note"))
+        f"{_counted(len(report.cases) + rows, 'case')}, {bad} with a fault or doubt: "
+        + ", ".join(_counted(int(counts.get(kind, 0)), kind) for kind in ("fault", "doubt", "note"))
     )
     if not found.pairs():
         _say("No subject has both a structural image and PET: the book needs at least one pair.")
     if a.json:
         _say(f"Report: {cohort.write_report(a.json, a.manifest, report)}")
     return 0 if report.sound else 1
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
 @_command(
@@ -240,7 +249,12 @@ def _check(a) -> int:
     _arg("--dry-run", action="store_true", help="say what it would do, and write nothing"),
     _arg("--names", metavar="TSV", help="what labels mean: columns value, name, structure [, scheme, file]"),
     _arg("--ids", metavar="TSV", help="new ids: columns source, subject; made if absent (dicom: by default)"),
-    _arg("--copy", action="store_true", help="copy all images, scrubbed, instead of using them in place"),
+    _arg("--copy", action="store_true", help="copy all images and references, scrubbed"),
+    _arg(
+        "--outside",
+        action="store_true",
+        help="voxels that are not a number lie outside the field of view: make them air or 0, in a copy",
+    ),
     _arg("--image", default="", metavar="PATTERN", help="pattern: e.g. '{subject}/{modality}.nii.gz'"),
     _arg(
         "--reference", default="", metavar="PATTERN", help="pattern: e.g. '{subject}/{modality}_seg.nii.gz'"
@@ -254,7 +268,7 @@ def _check(a) -> int:
     ),
     _arg("--suv", default="bw", metavar="KIND", help="dicom, bids: bw (default), lbm or bsa"),
     _arg("--apart", action="store_true", help="dicom, ibsi: also enrol images of another day than the PET"),
-    _arg("--organs", metavar="DIR", help="autopet: folder of AutoPET-Organ's labels"),
+    _arg("--organs", metavar="DIR", help="autopet: AutoPET-Organ's labels, or organ maps fdg_<hash>.nii.gz"),
     _arg("--target", default="organs", metavar="WHAT", help="deep-psma: organs (default) or lesions"),
     epilog="kinds:\n" + "\n".join(f"  {kind:17} {text}" for kind, (_, text) in KINDS.items()),
 )
@@ -281,7 +295,7 @@ def _import(a) -> None:
         _say(plan.text())
         _say(f"Nothing was written. Without --dry-run: {place.manifest}")
         return
-    manifest = carry_out(plan, a.dest, ids=ids, copy=a.copy, say=_say)
+    manifest = carry_out(plan, a.dest, ids=ids, copy=a.copy, outside=a.outside, say=_say)
     _say(plan.text())
     if ids.path is not None:
         _say(f"Who is who: {ids.path} (keep it to yourself)")
@@ -291,14 +305,24 @@ def _import(a) -> None:
 
 @_command(
     "cohorts",
-    "public sets of paired images: list, show, fetch, cite",
-    _arg("action", choices=("list", "show", "fetch", "cite"), help="what to do; only fetch uses the network"),
-    _arg("name", nargs="?", default="", metavar="NAME", help="of a set, as `umdlib cohorts list` prints it"),
-    _arg("folder", nargs="?", default="", metavar="FOLDER", help="fetch: where it goes"),
+    "public sets of paired images: list, show, fetch, unpack, cite",
+    _arg(
+        "action",
+        choices=("list", "show", "fetch", "unpack", "cite"),
+        help="what to do; only fetch uses the network",
+    ),
+    _arg(
+        "name",
+        nargs="?",
+        default="",
+        metavar="NAME",
+        help="of a set, as `umdlib cohorts list` prints it; unpack: a ZIP or tar file",
+    ),
+    _arg("folder", nargs="?", default="", metavar="FOLDER", help="fetch and unpack: where it goes"),
     _arg("--only", default="", metavar="START", help="fetch: files that begin with this, e.g. STS_001"),
 )
 def _cohorts(a) -> None:
-    from umdlib.cohort import public
+    from umdlib.cohort import archives, public
 
     if a.action == "list":
         for r in public.records():
@@ -306,19 +330,29 @@ def _cohorts(a) -> None:
         return
     if not a.name:
         raise InputError(
-            f"umdlib cohorts {a.action} needs the NAME of a set. `umdlib cohorts list` has them."
+            f"umdlib cohorts {a.action} needs "
+            + (
+                "an archive and a FOLDER."
+                if a.action == "unpack"
+                else "the NAME of a set, see `umdlib cohorts list`."
+            )
         )
     if a.action == "show":
         _say(public.record(a.name).text())
     elif a.action == "cite":
         _say(public.record(a.name).cite())
     elif not a.folder:
-        raise InputError("umdlib cohorts fetch needs a FOLDER after the name.")
+        raise InputError(f"umdlib cohorts {a.action} needs a FOLDER after the name.")
+    elif a.action == "unpack":
+        paths = archives.unpack(a.name, a.folder, say=_say)
+        _say(f"{_counted(len(paths), 'file')} in {a.folder}")
     else:
         paths = public.fetch(a.name, a.folder, only=a.only, say=_say)
         found = public.record(a.name)
-        _say(f"{len(paths)} files in {a.folder}. Licence: {found.licence}. Cite: {found.cite()}")
-        _say(f"Next: umdlib cohorts show {a.name}")
+        _say(f"{_counted(len(paths), 'file')} in {a.folder}. Licence: {found.licence}. Cite: {found.cite()}")
+        for packed in filter(archives.is_archive, paths):
+            _say(f"Next: umdlib cohorts unpack {packed} {a.folder}")
+        _say(f"Next: umdlib import {found.import_as} {a.folder} DEST --dry-run")
 
 
 @_command(

@@ -54,6 +54,10 @@ def image(grid, modality, seed=0):
     width = np.where(xyz[..., 2] > 330, 0.55, 1.0)
     data = np.full(shape, float(air))
     data[(xyz[..., 0] / (165 * width)) ** 2 + (xyz[..., 1] / (115 * width)) ** 2 < 1] = body
+    if modality == "PET":  # fat under the skin takes up little
+        data[
+            (data == body) & ((xyz[..., 0] / (150 * width)) ** 2 + (xyz[..., 1] / (100 * width)) ** 2 > 1)
+        ] = 0.25
     for number, mask in enumerate(organs(grid).values()):
         data[mask] = {"CT": 40 + 4 * number, "MR": 150 + 15 * number, "PET": 1.5 + 0.4 * number}[modality]
     data += rng.normal(0, 0.02 * abs(body), shape)

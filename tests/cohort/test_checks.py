@@ -46,7 +46,10 @@ def drawn(modality, seed, tumour_mm=0.0):
     axes = [affine[a, a] * np.arange(n) + affine[a, 3] for a, n in enumerate(shape)]
     x, y, z = np.meshgrid(*axes, indexing="ij", sparse=True)
     body = (x / 170) ** 2 + (y / 125) ** 2 + ((z - 110) / 460) ** 2 < 1
-    data = np.where(body, 0.5, 0.01) if modality == "PET" else np.where(body, 40.0, -1000.0)
+    inner = (x / 155) ** 2 + (y / 110) ** 2 + ((z - 110) / 445) ** 2 < 1  # without the fat under the skin
+    data = np.where(body, 40.0, -1000.0)
+    if modality == "PET":
+        data = np.where(inner, 0.5, np.where(body, 0.2, 0.01))
     found = np.zeros(shape, np.uint8)
     for name, centre, axes_mm in ORGANS:
         cx, cy, cz = centre + rng.normal(0, 2, 3)
@@ -132,6 +135,21 @@ def relabelled(names):
 def z_scored(v):
     data = v.data.astype(np.float32)
     return Volume((data - data.mean()) / data.std(), v.affine, v.unit)
+
+
+def not_corrected(v):
+    """PET times the mean over transverse directions of exp(-attenuation along the line through the body)."""
+    ijk = np.stack(np.meshgrid(*map(np.arange, v.shape), indexing="ij"), axis=-1)
+    x, y, z = np.moveaxis(ijk @ v.affine[:3, :3].T + v.affine[:3, 3], -1, 0)
+    size = np.sqrt(np.maximum(1 - ((z - 110) / 460) ** 2, 1e-6))
+    p, factor = np.stack([x / (170 * size), y / (125 * size)]), 0
+    for angle in np.arange(0, np.pi, np.pi / 12):
+        d = np.stack([np.cos(angle) / (170 * size), np.sin(angle) / (125 * size)])
+        along, length = (p * d).sum(axis=0), (d * d).sum(axis=0)
+        chord = 2 * np.sqrt(np.maximum(along**2 - length * ((p * p).sum(axis=0) - 1), 0)) / length
+        factor = factor + np.exp(-0.0096 * chord) / 12
+    # its scale is arbitrary: here one that keeps SUV in the body plausible
+    return Volume((3 * v.data * factor).astype(np.float32), v.affine, v.unit)
 
 
 def raw_header(root, modality, edit, references=True):
@@ -233,6 +251,11 @@ PLANTED = {
     "SUV by 1000": (lambda r: change(r, "PET", scaled(1e-3)), "suv", (0, 0.1)),
     "PET in Bq/ml": (lambda r: change(r, "PET", scaled(5000)), "suv", (500, 1e6)),
     "PET z-scored": (lambda r: change(r, "PET", z_scored), "suv", (-0.02, 0.1)),
+    "PET without attenuation correction": (
+        lambda r: change(r, "PET", not_corrected),
+        "attenuation",
+        (0.7, 3),
+    ),
     "CT times 10": (lambda r: change(r, "CT", scaled(10)), "hu", (0.01, 1)),
     "CT z-scored": (lambda r: change(r, "CT", z_scored), "hu", (1, 100)),
     "CT with its offset": (lambda r: change(r, "CT", scaled(1, 1100)), "hu", (0, 1100)),
@@ -307,7 +330,7 @@ def test_damaged_and_missing_files_are_listed_and_the_others_checked(clean, tmp_
     said = capsys.readouterr().out
     assert "FAULT sub-001 petct CT: File" in said and "git-lfs pointer" in said
     assert "FAULT sub-003 petct PET: The reference of" in said and "line 7 does not exist" in said
-    assert "6 cases, 2 with a fault or doubt: 2 faults, 0 doubts, 1 notes" in said
+    assert "6 cases, 2 with a fault or doubt: 2 faults, 0 doubts, 1 note" in said
     report = json.loads((tmp_path / "r.json").read_text())
     assert not report["sound"] and report["counts"] == {"fault": 2, "doubt": 0, "note": 1}
     assert report["findings"][0]["value"] is None
@@ -327,6 +350,28 @@ def test_an_image_without_a_reference_is_checked(clean, tmp_path):
     assert cohort.check_manifest(manifest)[1].findings.empty
     change(root, "PET", scaled(5))
     assert cohort.check_manifest(manifest)[1].findings["check"].tolist() == ["suv"]
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_pet_that_lies_elsewhere_is_told_without_any_reference(clean, tmp_path, axis):
+    root = tmp_path / "cohort"
+    shutil.copytree(clean, root)
+
+    def moved(v):
+        affine = v.affine.copy()
+        affine[axis, 3] -= 30
+        return Volume(v.data, affine, v.unit)
+
+    change(root, "PET", image=moved)
+    lines = (root / "manifest.tsv").read_text().splitlines()
+    place = lines[0].split("\t").index("reference")
+    rows = [line.split("\t") for line in lines[1:]]
+    text = ["\t".join([*row[:place], "n/a", *row[place + 1 :]]) for row in rows]
+    (root / "manifest.tsv").write_text("\n".join([lines[0], *text]) + "\n")
+    findings = cohort.check_manifest(root / "manifest.tsv")[1].findings
+    assert findings[["check", "subject"]].to_numpy().tolist() == [["outline", "sub-002"]]
+    assert findings["value"][0] == pytest.approx(30, abs=3)
+    assert "-30" in findings["message"][0].replace("-29", "-30").replace("-31", "-30")
 
 
 def test_real_trios_raise_nothing(shared, tmp_path):

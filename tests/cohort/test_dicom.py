@@ -127,6 +127,91 @@ def write_contours(path, grid, masks, *, patient="P1", study="S", frame="F", ser
     d.save_as(path, enforce_file_format=True)
 
 
+def in_sequence(**values):
+    """A sequence of one item."""
+    item = Dataset()
+    for key, value in values.items():
+        setattr(item, key, value)
+    return [item]
+
+
+ENHANCED = {
+    "CT": "1.2.840.10008.5.1.4.1.1.2.1",
+    "PT": "1.2.840.10008.5.1.4.1.1.130",
+    "MR": "1.2.840.10008.5.1.4.1.1.4.1",
+}
+
+
+def write_enhanced(path, modality, grid, *, patient="P1", frame="F", shuffled=True, **tags):
+    """The image of the body as one enhanced multi-frame file, its frames in any order."""
+    data = phantom.image(grid, "PET" if modality == "PT" else modality).data
+    data = data * (FACTOR if modality == "PT" else 1)
+    flip = np.diag([-1.0, -1.0, 1.0, 1.0]) @ grid[0]
+    order = np.random.default_rng(0).permutation(data.shape[2]) if shuffled else np.arange(data.shape[2])
+    slope = max(float(np.abs(data).max()) / 30000, 1e-6) if modality == "PT" else 1.0
+    d = Dataset()
+    d.file_meta = FileMetaDataset()
+    d.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    d.file_meta.MediaStorageSOPClassUID = d.SOPClassUID = ENHANCED[modality]
+    d.file_meta.MediaStorageSOPInstanceUID = d.SOPInstanceUID = uid(path)
+    d.PatientName, d.PatientID, d.PatientBirthDate = "DOE^JANE", patient, "19610203"
+    d.StudyInstanceUID, d.SeriesInstanceUID = uid(patient, "S"), uid(path, "series")
+    d.FrameOfReferenceUID, d.Modality = uid(patient, frame), modality
+    d.ImageType, d.SeriesDescription = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"], "enhanced"
+    d.StudyDate, d.StudyTime, d.AcquisitionDateTime = "20240301", "104900", "20240301104946.2"
+    d.PatientWeight, d.PatientSize, d.PatientSex, d.PatientAge = "70", "1.75", "F", "061Y"
+    d.Rows, d.Columns, d.NumberOfFrames = data.shape[1], data.shape[0], data.shape[2]
+    d.SamplesPerPixel, d.PhotometricInterpretation = 1, "MONOCHROME2"
+    d.BitsAllocated = d.BitsStored = 16
+    d.HighBit, d.PixelRepresentation = 15, 1
+    shared = Dataset()
+    shared.PixelMeasuresSequence = in_sequence(
+        PixelSpacing=[abs(grid[0][1, 1]), abs(grid[0][0, 0])], SliceThickness=grid[0][2, 2]
+    )
+    shared.PlaneOrientationSequence = in_sequence(
+        ImageOrientationPatient=[np.sign(flip[0, 0]), 0, 0, 0, np.sign(flip[1, 1]), 0]
+    )
+    if modality == "PT":
+        d.AttenuationCorrected = d.DecayCorrected = "YES"
+        d.DecayCorrectionDateTime = "20240301104946.2"
+        d.RadiopharmaceuticalInformationSequence = in_sequence(
+            Radiopharmaceutical="FDG",
+            RadionuclideTotalDose="350000000",
+            RadionuclideHalfLife="6586.2",
+            RadiopharmaceuticalStartDateTime="20240301090000",
+        )
+        unit = in_sequence(
+            CodeValue="Bq/ml", CodingSchemeDesignator="UCUM", CodeMeaning="Becquerels/milliliter"
+        )
+        shared.RealWorldValueMappingSequence = in_sequence(
+            RealWorldValueFirstValueMapped=-32768,
+            RealWorldValueLastValueMapped=32767,
+            RealWorldValueIntercept=0.0,
+            RealWorldValueSlope=slope,
+            LUTLabel="BQML",
+            LUTExplanation="BQML",
+            MeasurementUnitsCodeSequence=unit,
+        )
+    else:
+        shared.PixelValueTransformationSequence = in_sequence(
+            RescaleIntercept="0", RescaleSlope="1", RescaleType="HU" if modality == "CT" else "US"
+        )
+    d.SharedFunctionalGroupsSequence = [shared]
+    d.PerFrameFunctionalGroupsSequence = []
+    for number, k in enumerate(order, start=1):
+        group = Dataset()
+        group.PlanePositionSequence = in_sequence(ImagePositionPatient=(flip @ [0, 0, k, 1])[:3].tolist())
+        group.FrameContentSequence = in_sequence(FrameAcquisitionNumber=1, DimensionIndexValues=[1, number])
+        d.PerFrameFunctionalGroupsSequence.append(group)
+    pixels = np.rint(data.transpose(2, 1, 0)[order] / slope).astype("<i2")
+    d.PixelData = pixels.tobytes()
+    for key, value in tags.items():
+        setattr(d, key, value)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    d.save_as(path, enforce_file_format=True)
+    return d
+
+
 BOX = ((20, 30), (10, 18), (40, 50))
 
 
@@ -225,6 +310,59 @@ def test_a_hospital_like_folder(tmp_path, capsys):
     ]
     assert main([str(w) for w in [*run, "--out", tmp_path / "run"]]) == 0
     assert len(read_scores(tmp_path / "run/scores.parquet")) == 2
+
+
+@pytest.mark.parametrize("structural", ["CT", "MR"])
+def test_enhanced_multi_frame_files_are_images_like_others(tmp_path, structural):
+    write_enhanced(tmp_path / "in/a", structural, CT_GRID)
+    write_enhanced(tmp_path / "in/b", "PT", PET_GRID)
+    plan = plan_of(tmp_path / "in")
+    found = cohort.read_cohort(carry_out(plan, tmp_path / "out"))
+    session = "petct" if structural == "CT" else "petmr"
+    assert [c.name for c in found.cases] == [f"P1_{session}_{structural}", f"P1_{session}_PET"]
+    image, pet = (c.read_image() for c in found.cases)
+    np.testing.assert_allclose(image.affine, CT_GRID[0], atol=1e-6)
+    np.testing.assert_allclose(image.data, phantom.image(CT_GRID, structural).data, atol=0.51)
+    np.testing.assert_allclose(pet.affine, PET_GRID[0], atol=1e-6)
+    np.testing.assert_allclose(pet.data, phantom.image(PET_GRID, "PET").data, atol=0.002)
+    assert found.table.iloc[1][["tracer", "age", "weight_kg"]].tolist() == ["FDG", "61", "70"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda d: setattr(d, "AttenuationCorrected", "NO"), "lacks ATTN"),
+        (lambda d: delattr(d, "PatientWeight"), "PatientWeight (0010,1030) is missing"),
+        (lambda d: d.PerFrameFunctionalGroupsSequence.pop(), "NumberOfFrames is 90, and 89 frames"),
+        (
+            lambda d: setattr(
+                d.PerFrameFunctionalGroupsSequence[3].PlanePositionSequence[0],
+                "ImagePositionPatient",
+                [0, 0, 5000.0],
+            ),
+            "slices are missing or uneven",
+        ),
+        (
+            lambda d: setattr(
+                d.PerFrameFunctionalGroupsSequence[3],
+                "PlaneOrientationSequence",
+                in_sequence(ImageOrientationPatient=[0, 1, 0, 0, 0, 1]),
+            ),
+            "frames of several ImageOrientationPatient",
+        ),
+        (lambda d: setattr(d, "PixelData", d.PixelData[:-2000]), "cannot be read"),
+    ],
+    ids=["not corrected", "no weight", "frames missing", "uneven", "two orientations", "truncated"],
+)
+def test_an_enhanced_file_that_cannot_be_an_image_is_left_out(tmp_path, change, said):
+    write_enhanced(tmp_path / "in/a", "CT", CT_GRID)
+    d = write_enhanced(tmp_path / "in/b", "PT", PET_GRID)
+    change(d)
+    d.save_as(tmp_path / "in/b", enforce_file_format=True)
+    plan = plan_of(tmp_path / "in")
+    found = cohort.read_cohort(carry_out(plan, tmp_path / "out"))
+    assert [c.modality for c in found.cases] == ["CT"]
+    assert why(plan, said), plan.left_out
 
 
 def test_an_mr_of_another_day_is_not_one_examination(tmp_path):

@@ -58,7 +58,7 @@ def test_pattern_without_match_is_an_error(tmp_path):
         import_pattern(
             tmp_path, tmp_path / "m.tsv", image="{subject}_{modality}.nii.gz", reference="{subject}.nii"
         )
-    with pytest.raises(InputError, match=r"No file in .* holds 1 files, e.g. a_CT.nii.gz"):
+    with pytest.raises(InputError, match=r"No file in .* holds 1 other files, e.g. a_CT.nii.gz"):
         import_pattern(
             tmp_path, tmp_path / "m.tsv", image="{subject}-{modality}.nii.gz", reference="{subject}.nii"
         )
@@ -68,7 +68,7 @@ def test_pattern_without_match_is_an_error(tmp_path):
     ("image", "said"),
     [
         ("{subject}/{modality}/slice.dcm", "names DICOM slices. `umdlib import dicom`"),
-        ("{subject}/{modality}.nrrd", "must end with .nii or .nii.gz"),
+        ("{subject}/{modality}.tif", "must end with one of .nii.gz, .nii, .nrrd"),
         ("{subject}/{kind}_{modality}.nii.gz", "has the field {kind}. Known"),
         ("{subject}.nii.gz", "lacks the field {modality}"),
     ],
@@ -85,6 +85,7 @@ def test_links_are_followed_and_leftovers_of_systems_are_no_subjects(tmp_path):
     (source / "sub-001").symlink_to(tmp_path / "store" / "p1")
     (source / "sub-002").symlink_to(tmp_path / "nowhere")
     (tmp_path / "store" / "p1" / "loop").symlink_to(source)
+    (source / "sub-004").write_text("../store/p1")  # as git stores a link where the system has none
     for leftover in ("._sub-003/CT.nii.gz", "__MACOSX/CT.nii.gz", "sub-001/._CT.nii.gz", ".DS_Store"):
         (source / leftover).parent.mkdir(exist_ok=True)
         (source / leftover).write_bytes(b"leftover")
@@ -92,6 +93,7 @@ def test_links_are_followed_and_leftovers_of_systems_are_no_subjects(tmp_path):
     assert {r.subject for r in plan.rows} == {"sub-001"}
     why = {Path(what).name: why for what, why in plan.left_out}
     assert "leads nowhere" in why["sub-002"] and "leads back" in why["loop"]
+    assert "stored as text, to ../store/p1" in why["sub-004"]
 
 
 def test_a_closed_folder_is_told_and_the_others_go_on(tmp_path, monkeypatch):
@@ -176,16 +178,83 @@ def test_one_damaged_file_does_not_end_an_import(tmp_path):
     assert "sub-002_petct_CT" in report and "truncated" in report
 
 
+def test_every_format_that_is_read_becomes_one_nifti_file_without_texts(tmp_path):
+    sitk = pytest.importorskip("SimpleITK")
+    truth = phantom.image(CT_GRID, "CT").data
+    phantom.write_image(tmp_path / "ct.nii.gz", CT_GRID, "CT")
+    phantom.write_labels(tmp_path / "seg.nii.gz", CT_GRID, {"liver": 1})
+    for number, suffix in enumerate((".nrrd", ".mha", ".mhd", ".nhdr", ".hdr", ".mgz")):
+        place = tmp_path / f"source/p{number}"
+        place.mkdir(parents=True)
+        for name, file in (("CT", "ct"), ("CT_seg", "seg")):
+            if suffix in (".hdr", ".mgz"):
+                found = nib.load(tmp_path / f"{file}.nii.gz")
+                kind = nib.Nifti1Pair if suffix == ".hdr" else nib.MGHImage
+                nib.save(kind(np.asarray(found.dataobj), found.affine), place / f"{name}{suffix}")
+            else:
+                image = sitk.Cast(sitk.ReadImage(str(tmp_path / f"{file}.nii.gz")), sitk.sitkFloat32)
+                image.SetMetaData("PatientName", "DOE JANE")
+                sitk.WriteImage(image, str(place / f"{name}{suffix}"))
+        plan = plan_pattern(
+            tmp_path / "source",
+            image=f"{{subject}}/{{modality}}{suffix}",
+            reference=f"{{subject}}/{{modality}}_seg{suffix}",
+        )
+        found = cohort.read_cohort(carry_out(plan, tmp_path / f"dest{number}"))
+        (case,) = found.cases
+        np.testing.assert_allclose(case.read_image().data, truth, atol=1e-3)
+        assert case.read_reference().data.any() and case.image.suffixes == [".nii", ".gz"]
+        assert b"DOE" not in gzip.decompress(case.image.read_bytes())[:4000]
+        assert any("not NIfTI in one file: converted" in n for n in plan.notes)
+
+
+def test_voxels_that_are_not_a_number_become_air_where_it_is_asked_for(tmp_path):
+    pair(tmp_path / "source/sub-001")
+    for name, grid in (("CT", CT_GRID), ("PET", PET_GRID)):
+        data = phantom.image(grid, name).data
+        data[:4] = np.nan
+        nib.save(nib.Nifti1Image(data, grid[0]), tmp_path / f"source/sub-001/{name}.nii.gz")
+    with pytest.raises(InputError, match="Nothing could be enrolled"):
+        carry_out(plan_pattern(tmp_path / "source", **PATTERN), tmp_path / "refused")
+    assert "column `outside`" in (tmp_path / "refused_import.tsv").read_text()
+    plan = plan_pattern(tmp_path / "source", **PATTERN)
+    found = cohort.read_cohort(carry_out(plan, tmp_path / "dest", outside=True))
+    assert [case.read_image().data[:4].max() for case in found.cases] == [-1000, 0]
+    # a manifest of one's own says it in a column
+    table = "subject\tsession\tmodality\timage\treference\tunit\toutside\n"
+    rows = [
+        f"a\tpetct\t{m}\t{m}.nii.gz\t{m}_seg.nii.gz\t{u}\t{v}\n"
+        for m, u, v in (("CT", "HU", "-1000"), ("PET", "SUV", "0"))
+    ]
+    manifest = tmp_path / "source/sub-001/manifest.tsv"
+    manifest.write_text(table + "".join(rows))
+    own = cohort.read_cohort(manifest)
+    assert [case.read_image().data[:4].max() for case in own.cases] == [-1000, 0]
+    before = own.hash()
+    manifest.write_text(table + "".join(rows).replace("-1000", "-1024"))
+    assert cohort.read_cohort(manifest).hash() != before
+    manifest.write_text(table + "".join(rows).replace("-1000", "air"))
+    with pytest.raises(InputError, match="outside 'air' in .* line 2. Must be a number"):
+        cohort.read_cohort(manifest)
+
+
+def test_an_archive_in_the_folder_is_told(tmp_path):
+    pair(tmp_path / "source/sub-001")
+    (tmp_path / "source/more.tar.gz").write_bytes(b"anything")
+    plan = plan_pattern(tmp_path / "source", **PATTERN)
+    assert any(what.endswith("more.tar.gz") and "cohorts unpack" in why for what, why in plan.left_out)
+
+
 # nnU-Net
 
 
 def nnunet(folder, about):
     """Two cases of nnU-Net's raw layout, the second without a reference."""
-    for case in ("case_001", "case_002"):
-        phantom.write_image(folder / f"imagesTr/{case}_0000.nii.gz", CT_GRID, "CT")
-        phantom.write_image(folder / f"imagesTr/{case}_0001.nii.gz", CT_GRID, "PET")
+    for seed, case in enumerate(("case_001", "case_002")):
+        phantom.write_image(folder / f"imagesTr/{case}_0000.nii.gz", CT_GRID, "CT", seed=seed)
+        phantom.write_image(folder / f"imagesTr/{case}_0001.nii.gz", CT_GRID, "PET", seed=seed)
     phantom.write_labels(folder / "labelsTr/case_001.nii.gz", CT_GRID, {"spleen": 1, "liver": 2})
-    phantom.write_image(folder / "imagesTs/case_900_0000.nii.gz", CT_GRID, "CT")
+    phantom.write_image(folder / "imagesTs/case_900_0000.nii.gz", CT_GRID, "CT", seed=9)
     (folder / "dataset.json").write_text(json.dumps(about))
 
 
@@ -314,11 +383,27 @@ def test_bids_makes_suv_of_its_sidecar(tmp_path):
 
 def test_bids_sidecar_by_hand():
     # one half-life after 350 MBq in 70 kg: SUV 1 is 350e6 / 2 / 70000 = 2500 Bq/ml
-    assert sidecar_factor(SIDECAR, weight_kg="70") == pytest.approx(1 / 2500, rel=1e-9)
-    assert sidecar_factor(SIDECAR | {"Units": "kBq/ml"}, weight_kg="70") == pytest.approx(1 / 2.5, rel=1e-9)
+    assert sidecar_factor(SIDECAR, person={"weight_kg": "70"}) == pytest.approx(1 / 2500, rel=1e-9)
+    assert sidecar_factor(SIDECAR | {"Units": "kBq/ml"}, person={"weight_kg": "70"}) == pytest.approx(
+        1 / 2.5, rel=1e-9
+    )
     assert sidecar_factor({"Units": "SUV"}) == 1.0
     late = SIDECAR | {"ImageDecayCorrectionTime": -6586.2}  # corrected to the injection
-    assert sidecar_factor(late, weight_kg="70") == pytest.approx(1 / 5000, rel=1e-9)
+    assert sidecar_factor(late, person={"weight_kg": "70"}) == pytest.approx(1 / 5000, rel=1e-9)
+
+
+def test_bids_by_lean_mass_and_surface_needs_height_and_sex():
+    # as by DICOM: 55857.1 g and 18481 cm2 of a man of 70 kg and 1.75 m; 175 MBq are left
+    person = {"weight_kg": "70", "height_cm": "175", "sex": "M"}
+    assert sidecar_factor(SIDECAR, person=person, suv="lbm") == pytest.approx(55857.1 / 175e6, rel=1e-4)
+    assert sidecar_factor(SIDECAR, person=person, suv="bsa") == pytest.approx(18481.0 / 175e6, rel=1e-4)
+    assert sidecar_factor({"Units": "SUV"}, person=person, suv="lbm") == pytest.approx(0.797959, rel=1e-4)
+    with pytest.raises(InputError, match="height .* is missing"):
+        sidecar_factor(SIDECAR, person={"weight_kg": "70"}, suv="bsa")
+    with pytest.raises(InputError, match="1.75 cm. Must be 40 to 250"):
+        sidecar_factor(SIDECAR, person=person | {"height_cm": "1.75"}, suv="bsa")
+    with pytest.raises(InputError, match="sex in participants.tsv is ''"):
+        sidecar_factor(SIDECAR, person=person | {"sex": ""}, suv="lbm")
 
 
 @pytest.mark.parametrize(
@@ -336,7 +421,7 @@ def test_bids_sidecar_by_hand():
 )
 def test_a_sidecar_that_cannot_become_suv_names_its_key(tmp_path, change, said):
     with pytest.raises(InputError, match=said):
-        sidecar_factor(SIDECAR | change, weight_kg="70")
+        sidecar_factor(SIDECAR | change, person={"weight_kg": "70"})
     with pytest.raises(InputError, match="the body weight is missing"):
         sidecar_factor(SIDECAR)
 
@@ -346,6 +431,37 @@ def test_bids_leaves_out_the_pet_that_cannot_become_suv_and_keeps_the_ct(tmp_pat
     plan = plan_import("bids", tmp_path / "bids")
     assert [r.modality for r in plan.rows] == ["CT"]
     assert any("begins with its injection" in why for _, why in plan.left_out)
+
+
+@pytest.mark.parametrize("kind", ["bids", "nnunet", "masks", "pattern"])
+def test_folders_of_ones_own_are_imported_checked_and_scored(tmp_path, capsys, kind):
+    source, more = tmp_path / "source", []
+    if kind == "bids":  # as Vienna's test and retest
+        bids(source, sessions=("test", "retest"))
+    elif kind == "nnunet":
+        nnunet(
+            source,
+            {"channel_names": {"0": "CT", "1": "PET"}, "labels": {"background": 0, "spleen": 1, "liver": 2}},
+        )
+    elif kind == "masks":
+        for name, grid in (("ct", CT_GRID), ("pet", PET_GRID)):
+            phantom.write_image(source / f"p1/{name}.nii.gz", grid, name.upper())
+        phantom.write_mask(source / "p1/seg/liver.nii.gz", CT_GRID, phantom.organs(CT_GRID)["liver"])
+    else:
+        pair(source / "p1")
+        more = ["--image", PATTERN["image"], "--reference", PATTERN["reference"]]
+    status, out, err = run(capsys, "import", kind, source, tmp_path / "dest", *more)
+    assert status == 0, err
+    status, out, _ = run(capsys, "check", tmp_path / "dest/manifest.tsv", "--inside", tmp_path)
+    assert status == 0, out
+    words = ["score", tmp_path / "dest/manifest.tsv", "--segmenters", "threshold", "--prompts", "centre"]
+    status, _, err = run(capsys, *words, "--out", tmp_path / "run")
+    assert status == 0, err
+    assert (tmp_path / "run/scores.parquet").is_file()
+    status, out, _ = run(
+        capsys, "check", tmp_path / "dest/manifest.tsv", "--inside", tmp_path / "dest/nowhere"
+    )
+    assert status == 1 and "lies outside" in out
 
 
 # names
@@ -477,7 +593,7 @@ def test_a_dry_run_says_what_it_would_do_and_writes_nothing(tmp_path, capsys):
         (["pattern", "{s}", "{d}", "--image", "{{subject}}", "--modality", "CT"], "Write NAME=CT"),
         (["deep-psma", "{s}", "{d}", "--target", "organ"], "Did you mean 'organs'?"),
         (["nnunet", "{s}", "{d}"], "raw layout has one"),
-        (["bids", "{s}", "{d}", "--suv", "lbm"], "needs the height"),
+        (["bids", "{s}", "{d}", "--suv", "lean"], "Unknown SUV 'lean'"),
     ],
 )
 def test_mistakes_end_with_one_sentence(tmp_path, capsys, words, said):

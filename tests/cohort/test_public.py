@@ -143,7 +143,7 @@ def test_gits_hash_of_a_file(tmp_path):
     ("words", "said"),
     [
         (["show", "petwb"], "Did you mean 'petwb-rep'?"),
-        (["fetch", "enhance-pet", "x"], "cannot be fetched for you (by hand). 1. Install MOOSE"),
+        (["fetch", "enhance-pet", "x"], "cannot be fetched for you (by hand):\n  1. Install MOOSE"),
         (["fetch", "bic-mac", "x"], "(registration)"),
         (["fetch", "ibsi-sts"], "needs a FOLDER"),
         (["cite"], "needs the NAME"),

@@ -52,6 +52,13 @@ def scored(found, tmp_path):
     return read_scores(tmp_path / "run" / "scores.parquet")
 
 
+def unscored(found, tmp_path):
+    """A cohort without references is said to be one: it can be segmented, not scored."""
+    words = ["score", str(found.manifest), "--segmenters", "threshold", "--prompts", "centre"]
+    assert main([*words, "--out", str(tmp_path / "run")]) == 1
+    assert read_scores(tmp_path / "run" / "scores.parquet")["status"].eq("unavailable").all()
+
+
 def reasons(plan):
     """Why, by the name of what was left out."""
     return {Path(what).name: why for what, why in plan.left_out}
@@ -95,6 +102,7 @@ def test_petwb_rep(tmp_path):
     assert "resampled copy" in why["sub-0000001-000001_ses-01_desc-resampled_ct.nii.gz"]
     assert "Hospital No" in " ".join(plan.notes)
     assert not any("Mrs X" in p.read_text() for p in tmp_path.glob("dest*/*.tsv"))
+    unscored(found, tmp_path)
 
 
 def enhance(source, units=("BQML", "CNTS")):
@@ -201,6 +209,7 @@ def test_autopet_as_folders_takes_the_images_on_one_grid(tmp_path):
     found, plan = imported("autopet", tmp_path / "fdg", tmp_path / "dest")
     assert [c.image.name for c in found.cases] == ["CTres.nii.gz", "SUV.nii.gz"] * 3
     assert found.sessions() == ["petct", "petct-1", "petct-2"]
+    assert len(scored(found, tmp_path)) == 6
     assert "Bq/ml" in reasons(plan)["PET.nii.gz"] and "own grid" in reasons(plan)["CT.nii.gz"]
 
 
@@ -221,6 +230,29 @@ def test_autopet_organ_finds_its_studies_and_joins_the_lobes(tmp_path):
         same_organs(case, [*values, "lung"])
     assert sum("without labels of AutoPET-Organ" in why for _, why in plan.left_out) == 2
     assert set(scored(found, tmp_path)["structure"]) == {*values, "lung"}
+
+
+def test_organ_maps_of_autopet_iii_tell_the_kidneys_apart(tmp_path):
+    autopet_folders(tmp_path / "fdg")
+    values = {"spleen": 1, "kidney_left": 2, "kidney_right": 2, "liver": 3, "urinary_bladder": 4, "lung": 5}
+    values |= {"brain": 6, "heart": 7, "stomach": 8, "pancreas": 9, "esophagus": 10}
+    for name in ("fdg_9f8e7d", "fdg_0a1b2c"):
+        phantom.write_labels(tmp_path / "organs" / f"{name}.nii.gz", PET_GRID, values)
+    found, plan = imported("autopet", tmp_path / "fdg", tmp_path / "dest", organs=tmp_path / "organs")
+    assert [c.subject for c in found.cases] == ["PETCT_9f8e7d"] * 2
+    names = set(values) - {"pancreas", "esophagus"}  # here the prostate and the glands of the head
+    assert {s.name for s in found.structures} == names
+    same_organs(found.cases[1], names)
+    assert sum("does not say to which of its studies" in why for _, why in plan.left_out) == 4
+    assert set(scored(found, tmp_path)["structure"]) == names
+
+
+def test_one_kidney_is_not_cut_into_two(tmp_path):
+    autopet_folders(tmp_path / "fdg")
+    phantom.write_labels(tmp_path / "organs/fdg_9f8e7d.nii.gz", PET_GRID, {"kidney_left": 2, "liver": 3})
+    found, plan = imported("autopet", tmp_path / "fdg", tmp_path / "dest", organs=tmp_path / "organs")
+    assert set(np.unique(found.cases[0].read_reference().data)) == {0, VALUE["liver"]}
+    assert any("kidney_left|kidney_right cannot be told apart" in n for n in plan.notes)
 
 
 def test_deep_psma_is_two_sessions_with_a_tracer_each(tmp_path):
@@ -272,6 +304,14 @@ def test_bic_mac_leaves_out_what_is_not_attenuation_corrected(tmp_path):
     assert len(found.structures) == 13
     scores = scored(found, tmp_path)
     assert scores.loc[scores["subject"] == "sub-001", "modality"].nunique() == 2
+
+
+def test_totalsegmentators_mr_set(tmp_path):
+    place = tmp_path / "set/s0001"
+    write_image(place / "mri.nii.gz", CT_GRID, "MR")
+    phantom.write_mask(place / "segmentations/liver.nii.gz", CT_GRID, phantom.organs(CT_GRID)["liver"])
+    found, _ = imported("totalsegmentator", tmp_path / "set", tmp_path / "dest")
+    assert [c.name for c in found.cases] == ["s0001_petmr_MR"] and len(scored(found, tmp_path)) == 1
 
 
 def test_totalsegmentator_masks_become_one_label_map(tmp_path):

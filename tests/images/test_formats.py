@@ -62,15 +62,6 @@ def test_mgh_is_read(tmp_path, suffix):
         volume.read_volume(tmp_path / f"a{suffix}")
 
 
-@pytest.mark.parametrize(("suffix", "second"), [(".mhd", "a.raw"), (".nhdr", "a.raw")])
-def test_a_header_whose_voxels_lie_elsewhere_is_named(tmp_path, suffix, second):
-    sitk = pytest.importorskip("SimpleITK")
-    nifti_bytes(tmp_path)
-    sitk.WriteImage(sitk.ReadImage(str(tmp_path / "plain.nii")), str(tmp_path / f"a{suffix}"))
-    with pytest.raises(InputError, match=f"whose voxels lie in {second}. One file is needed"):
-        volume.read_volume(tmp_path / f"a{suffix}")
-
-
 @pytest.mark.parametrize(
     ("start", "said"),
     [
@@ -171,10 +162,49 @@ def test_what_is_not_a_number_outside_the_field_becomes_what_is_asked(tmp_path):
     data[0] = np.nan
     nib.save(nib.Nifti1Image(data, np.eye(4)), tmp_path / "a.nii.gz")
     assert (volume.read_volume(tmp_path / "a.nii.gz", nan=-1000).data[0] == -1000).all()
-    with pytest.raises(InputError, match="nan=-1000"):
+    with pytest.raises(InputError, match="column `outside` in the manifest"):
         volume.read_volume(tmp_path / "a.nii.gz")
 
 
 def test_volumes_and_label_maps_share_their_names(tmp_path):
     volume.write_label_map(tmp_path / "a.nii.gz", LabelMap(np.ones((3, 3, 3), np.uint8), np.eye(4)))
     assert volume.read_label_map(tmp_path / "a.nii.gz").spacing_mm == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("header", "voxels"),
+    [
+        ("a.hdr", "a.img"),
+        ("a.hdr.gz", "a.img.gz"),
+        ("a.mhd", "a.raw"),
+        ("a.mhd", "a.zraw"),
+        ("a.nhdr", "a.raw"),
+    ],
+)
+def test_voxels_in_a_second_file_are_read_where_they_are_asked_for(tmp_path, header, voxels):
+    if header.startswith("a.hdr"):
+        nib.save(nib.Nifti1Pair(DATA, AFFINE), tmp_path / header)
+    else:
+        sitk = pytest.importorskip("SimpleITK")
+        nifti_bytes(tmp_path)
+        image = sitk.ReadImage(str(tmp_path / "plain.nii"))
+        sitk.WriteImage(image, str(tmp_path / header), voxels == "a.zraw")
+    found = volume.read_volume(tmp_path / header, two_files=True)
+    np.testing.assert_array_equal(found.data, DATA)
+    np.testing.assert_allclose(found.affine, AFFINE, atol=1e-4)
+    with pytest.raises(InputError, match=r"`umdlib import` makes one file of the two"):
+        volume.read_volume(tmp_path / header)
+    (tmp_path / voxels).rename(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match=f"{voxels.removesuffix('.gz')}.* does not lie beside it"):
+        volume.read_volume(tmp_path / header, two_files=True)
+
+
+@pytest.mark.parametrize("second", ["/etc/passwd", "../a.raw", "LIST", "a%03d.raw 0 9 1"])
+def test_a_header_may_not_name_a_file_elsewhere_for_its_voxels(tmp_path, second):
+    pytest.importorskip("SimpleITK")
+    (tmp_path / "a.mhd").write_text(
+        "ObjectType = Image\nNDims = 3\nDimSize = 4 4 4\nElementType = MET_UCHAR\n"
+        f"ElementSpacing = 1 1 1\nElementDataFile = {second}\n"
+    )
+    with pytest.raises(InputError, match="Must be one file in its folder"):
+        volume.read_volume(tmp_path / "a.mhd", two_files=True)

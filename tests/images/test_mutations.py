@@ -50,12 +50,26 @@ def mutated(raw, rng):
     return bytes(raw)
 
 
-def outcome(path, reader):
+def others(kind, folder):
+    """Files of a volume in another format than NIfTI in one file, by name: the header's first."""
+    data = np.random.default_rng(0).integers(0, 5, (9, 8, 7)).astype(np.int16)
+    affine = np.diag([-2.0, 2, 3, 1])
+    if kind == "hdr":
+        nib.save(nib.Nifti1Pair(data, affine), folder / "a.hdr")
+    elif kind in ("mgh", "mgz"):
+        nib.save(nib.MGHImage(data, affine), folder / f"a.{kind}")
+    else:
+        sitk = pytest.importorskip("SimpleITK")
+        sitk.WriteImage(sitk.GetImageFromArray(data.T), str(folder / f"a.{kind}"))
+    return {p.name: p.read_bytes() for p in sorted(folder.iterdir(), key=lambda p: p.suffix != f".{kind}")}
+
+
+def outcome(path, reader, **options):
     """What reading a file comes to: "read", or the sentence of the error."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            reader(path)
+            reader(path, **options)
     except InputError as error:
         return str(error)
     return "read"
@@ -79,3 +93,19 @@ def test_a_thousand_mutated_files_are_read_or_refused(tmp_path, packed):
     assert len(refused) > 100
     assert all(path.name in o and "\n" not in o for o in refused)
     assert packed == "outside" or outcomes.count("read") > 100
+
+
+@pytest.mark.parametrize("kind", ["nrrd", "nhdr", "mha", "mhd", "mgh", "mgz", "hdr"])
+def test_mutated_files_of_other_formats_are_read_or_refused(tmp_path, kind):
+    files = others(kind, tmp_path)
+    rng, outcomes = np.random.default_rng(len(kind)), []
+    for n in range(60):
+        for number, (name, raw) in enumerate(files.items()):
+            (tmp_path / name).write_bytes(mutated(raw, rng) if number == n % len(files) else raw)
+        path = tmp_path / next(iter(files))
+        readers = (volume.read_volume, volume.read_label_map)
+        outcomes += [outcome(path, reader, two_files=True) for reader in readers]
+    refused = [o for o in outcomes if o != "read"]
+    assert len(refused) > 20
+    assert all(f"a.{kind}" in o or "a.img" in o for o in refused)
+    assert all("\n" not in o for o in refused)

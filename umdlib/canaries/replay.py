@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -149,7 +150,7 @@ def replay(
     ]
     with tempfile.TemporaryDirectory() as folder:
         alone = Path(shutil.copy(case.image, folder))
-        image = volume.read_volume(alone, unit=case.unit)
+        image = replace(case, image=alone).read_image()
         for one in given[:_REPLAYED]:
             first = _answer(segment, image, one)
             if first is None or np.array_equal(first, stored[one.structure]):

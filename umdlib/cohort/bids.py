@@ -12,8 +12,9 @@ from umdlib.cohort.manifest import read_structures
 from umdlib.cohort.names import NameMap
 from umdlib.cohort.pattern import session_name
 from umdlib.cohort.plan import Part, Plan, Planned
+from umdlib.cohort.suv import KINDS, body_size
 from umdlib.cohort.walk import subfolders
-from umdlib.errors import InputError
+from umdlib.errors import InputError, unknown_name
 from umdlib.files import existing, read_tsv
 
 # Suffix of a file -> modality; an MR of an examination is the first of these that is there.
@@ -38,15 +39,15 @@ def plan_bids(folder: str | Path, names: NameMap, *, suv: str = "bw") -> Plan:
     names
         What those names mean.
     suv
-        bw only: a sidecar has no height.
+        One of `suv.KINDS`; lbm and bsa take height and sex from `participants.tsv`.
 
     Raises
     ------
     InputError
-        No such folder, no image, another SUV than bw.
+        No such folder, no image, an unknown SUV.
     """
-    if suv != "bw":
-        raise InputError(f"SUV '{suv}' needs the height, which PET-BIDS does not give. Only bw is possible.")
+    if suv not in KINDS:
+        raise unknown_name("SUV", suv, KINDS)
     folder, plan = Path(folder), Plan()
     images, maps = _files(folder, plan)
     if not images:
@@ -65,11 +66,9 @@ def plan_bids(folder: str | Path, names: NameMap, *, suv: str = "bw") -> Plan:
         columns = {k: v for k, v in person.items() if k in ("age", "sex", "weight_kg", "height_cm")}
         scale = 1.0
         if modality == "PET":
-            columns["tracer"] = str(sidecar.get("TracerName") or "")
+            columns |= {"tracer": str(sidecar.get("TracerName") or ""), "suv": suv}
             try:
-                scale = sidecar_factor(
-                    sidecar, weight_kg=person.get("weight_kg", ""), source=file.name, plan=plan
-                )
+                scale = sidecar_factor(sidecar, person=person, suv=suv, source=file.name, plan=plan)
             except InputError as error:
                 plan.leave_out(file, str(error))
                 continue
@@ -170,18 +169,26 @@ def _people(folder: Path) -> dict[str, dict[str, str]]:
 
 
 def sidecar_factor(
-    sidecar: Mapping, *, weight_kg: str = "", source: str = "the PET", plan: Plan | None = None
+    sidecar: Mapping,
+    *,
+    person: Mapping[str, str] | None = None,
+    suv: str = "bw",
+    source: str = "the PET",
+    plan: Plan | None = None,
 ) -> float:
-    """Factor from the values of a PET file to SUVbw, by its PET-BIDS sidecar.
+    """Factor from the values of a PET file to SUV, by its PET-BIDS sidecar.
 
     Parameters
     ----------
     sidecar
-        ``Units`` (SUV needs nothing else), ``InjectedRadioactivity`` with ``InjectedRadioactivityUnits``,
+        ``Units`` (SUVbw needs nothing else), ``InjectedRadioactivity`` with ``InjectedRadioactivityUnits``,
         ``TracerRadionuclide`` or ``RadionuclideHalfLife``, ``InjectionStart`` and ``ImageDecayCorrectionTime`` in
         seconds after ``TimeZero``, ``ImageDecayCorrected``, ``AttenuationCorrection``.
-    weight_kg
-        Of participants.tsv; the sidecar's ``BodyWeight`` or ``PatientWeight`` stands in for it.
+    person
+        Row of participants.tsv: ``weight_kg`` (the sidecar's ``BodyWeight`` or ``PatientWeight`` stands in for it),
+        ``height_cm`` and ``sex``.
+    suv
+        One of `suv.KINDS`.
     source
         What errors name.
     plan
@@ -194,16 +201,36 @@ def sidecar_factor(
         an injection that starts with the scan, as converters write that do not know its time.
     """
     try:
-        return _sidecar_factor(sidecar, weight_kg, plan)
+        return _sidecar_factor(sidecar, person or {}, suv, plan)
     except InputError as error:
         raise InputError(f"PET {source}: {str(error).rstrip('.')}.") from None
 
 
-def _sidecar_factor(sidecar: Mapping, weight_kg: str, plan: Plan | None) -> float:
+def _body(kind: str, sidecar: Mapping, person: Mapping[str, str]) -> tuple[float, float]:
+    """What the SUV of a kind is normalised by, and the weight in g."""
+    weight = _positive(
+        person.get("weight_kg") or sidecar.get("BodyWeight") or sidecar.get("PatientWeight"),
+        "the body weight",
+    )
+    if kind == "bw":
+        return weight * 1000, weight * 1000
+    height = _positive(
+        person.get("height_cm"), "height (cm) in participants.tsv, which SUVlbm and SUVbsa need,"
+    )
+    if not 40 <= height <= 250:
+        raise InputError(f"height in participants.tsv is {height:g} cm. Must be 40 to 250")
+    sex = str(person.get("sex") or "").upper()[:1]
+    if kind == "lbm" and sex not in ("F", "M"):
+        raise InputError(f"sex in participants.tsv is '{person.get('sex', '')}'. Lean body mass needs F or M")
+    return body_size(kind, weight, height / 100, sex), weight * 1000
+
+
+def _sidecar_factor(sidecar: Mapping, person: Mapping[str, str], suv: str, plan: Plan | None) -> float:
     """The factor, without the file's name in errors."""
     unit = re.sub(r"[^a-z/]", "", str(sidecar.get("Units") or "").lower())
     if unit in ("suv", "suvbw", "g/ml", "gml"):
-        return 1.0
+        size, grams = (1.0, 1.0) if suv == "bw" else _body(suv, sidecar, person)
+        return size / grams
     if unit not in ("bq/ml", "bqml", "kbq/ml"):
         raise InputError(f"Units is '{sidecar.get('Units', '')}'. Must be Bq/mL, kBq/mL or SUV")
     if sidecar.get("ImageDecayCorrected") is not True:
@@ -215,9 +242,7 @@ def _sidecar_factor(sidecar: Mapping, weight_kg: str, plan: Plan | None) -> floa
         raise InputError(
             "AttenuationCorrection is missing or none: PET that is not corrected cannot become SUV"
         )
-    weight = _positive(
-        weight_kg or sidecar.get("BodyWeight") or sidecar.get("PatientWeight"), "the body weight"
-    )
+    size, _ = _body(suv, sidecar, person)
     dose = _positive(sidecar.get("InjectedRadioactivity"), "InjectedRadioactivity")
     dose_unit = str(sidecar.get("InjectedRadioactivityUnits") or "").lower()
     if dose_unit not in _ACTIVITY:
@@ -234,7 +259,7 @@ def _sidecar_factor(sidecar: Mapping, weight_kg: str, plan: Plan | None) -> floa
             f"a PET was decay-corrected to {seconds:.0f} s after its injection: is that the protocol?"
         )
     activity = dose * _ACTIVITY[dose_unit] * 2.0 ** (-seconds / half_life)
-    return (1000.0 if unit.startswith("k") else 1.0) * weight * 1000 / activity
+    return (1000.0 if unit.startswith("k") else 1.0) * size / activity
 
 
 def _decay_s(sidecar: Mapping) -> float:

@@ -55,7 +55,11 @@ class _Examined:
 
 
 def check_manifest(
-    manifest: str | Path, *, jobs: int = 1, progress: Callable[[str], None] | None = None
+    manifest: str | Path,
+    *,
+    inside: str | Path | None = None,
+    jobs: int = 1,
+    progress: Callable[[str], None] | None = None,
 ) -> tuple[Cohort, Report]:
     """Check a manifest and every file that it names; rows that give no case are listed, not raised.
 
@@ -63,6 +67,8 @@ def check_manifest(
     ----------
     manifest
         As `read_cohort` takes it.
+    inside
+        Folder that every file must lie in, links followed; None allows any.
     jobs
         Examinations that are read at once, each in a process.
     progress
@@ -80,8 +86,13 @@ def check_manifest(
     InputError
         A manifest that cannot be read as a table, or a list of structures that is not one.
     """
-    cohort, faults = read_sound_rows(manifest)
+    cohort, faults = read_sound_rows(manifest, inside=inside)
     return cohort, _report(cohort, faults, jobs, progress)
+
+
+def examine_cohort(cohort: Cohort) -> Report:
+    """Check every case and pair of a cohort; the result is that of `check_manifest`."""
+    return _report(cohort, [], 1, None)
 
 
 def check_cohort(cohort: Cohort) -> pd.DataFrame:
@@ -92,7 +103,7 @@ def check_cohort(cohort: Cohort) -> pd.DataFrame:
     pandas.DataFrame
         `Report.cases`. Nothing is raised: all faults and doubts are listed.
     """
-    return _report(cohort, [], 1, None).cases
+    return examine_cohort(cohort).cases
 
 
 def write_report(path: str | Path, manifest: str | Path, report: Report) -> Path:

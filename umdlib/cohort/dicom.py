@@ -205,7 +205,7 @@ def _rank(series: Series, pet: Series | None) -> list[tuple[str, float | str]]:
         ("it is original and the other one derived", float("DERIVED" not in series.first.image_type)),
         ("it shares more of the PET's length" if pet else "it is longer", round(shared / 10)),
         ("its kernel is not a sharp one", float(not sharp)),
-        ("it has more slices", len(series.headers)),
+        ("it has more slices", series.slices),
         ("its voxels are smaller", -round(voxel, 3)),
         ("of the order of their UIDs", series.first.series),
     ]

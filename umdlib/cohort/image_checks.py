@@ -32,7 +32,7 @@ VOLUMES_ML: dict[str, tuple[float, float]] = {
     "esophagus": (26, 52),
     "stomach": (170, 480),
 }
-_VOLUME_FACTOR = 3.0
+VOLUME_FACTOR = 3.0
 # what is filled and emptied has no least volume
 _HOLLOW = ("urinary_bladder", "stomach", "colon")
 
@@ -55,12 +55,12 @@ _ORDER: tuple[tuple[str, int, str], ...] = (
     ("kidney_left", 2, "urinary_bladder"),
     ("stomach", 2, "urinary_bladder"),
 )
-_ORDER_MM = 10.0
+ORDER_MM = 10.0
 _DIRECTIONS = (("right of", "left of"), ("in front of", "behind"), ("above", "below"))
 
 # CT: air is -1000 HU by definition; what lies lower is padding of one value, or not HU
 LEAST_HU, SHARE_BELOW = -1100.0, 0.01
-_TOP_HU = 4500.0
+TOP_HU = 4500.0
 _LEAST_RANGE_HU = 100.0
 # PET: 99.9 % of the voxels lie below
 TOP_SUV, LEAST_TOP_SUV = 500.0, 0.1
@@ -130,6 +130,16 @@ class Facts:
         """A finding of this case."""
         c = self.case
         return Finding(kind, check, c.subject, c.session, c.modality, message, float(value), float(limit))
+
+    @property
+    def pair(self) -> str:
+        """What a message calls the pair that this case belongs to."""
+        return f"{self.case.subject} {self.case.session}"
+
+    def pair_finding(self, kind: str, check: str, message: str, value: float, limit: float) -> Finding:
+        """A finding of the pair that this case belongs to."""
+        c = self.case
+        return Finding(kind, check, c.subject, c.session, "", message, float(value), float(limit))
 
 
 def read_facts(case: Case) -> Facts:
@@ -238,9 +248,9 @@ def _hu_findings(facts: Facts) -> Iterator[Finding]:
             "is: is it scaled?"
         )
         yield facts.finding("fault", "hu", message, share, SHARE_BELOW)
-    elif high > _TOP_HU:
+    elif high > TOP_HU:
         message = f"Image {name} reaches {high:.0f} HU (99.9 % lie below), more than bone: is it scaled?"
-        yield facts.finding("doubt", "hu", message, high, _TOP_HU)
+        yield facts.finding("doubt", "hu", message, high, TOP_HU)
 
 
 def _suv_findings(facts: Facts) -> Iterator[Finding]:
@@ -263,7 +273,7 @@ def _volume_findings(facts: Facts) -> Iterator[Finding]:
     for name, volume in facts.volumes_ml.items():
         if name not in VOLUMES_ML:
             continue
-        low, high = VOLUMES_ML[name][0] / _VOLUME_FACTOR, VOLUMES_ML[name][1] * _VOLUME_FACTOR
+        low, high = VOLUMES_ML[name][0] / VOLUME_FACTOR, VOLUMES_ML[name][1] * VOLUME_FACTOR
         least = 0 if facts.cut[name] or name in _HOLLOW else low
         if not least <= volume <= high:
             limit = least if volume < least else high
@@ -280,10 +290,10 @@ def _place_findings(facts: Facts) -> Iterator[Finding]:
         if name not in facts.centres_mm or other not in facts.centres_mm:
             continue
         apart = float(facts.centres_mm[name][axis] - facts.centres_mm[other][axis])
-        if apart < -_ORDER_MM:
+        if apart < -ORDER_MM:
             expected, found = _DIRECTIONS[axis]
             message = (
                 f"The {name} of {facts.case.reference} lies {-apart:.0f} mm {found} the {other}, not {expected} it: "
                 "are the labels swapped or the image mirrored?"
             )
-            yield facts.finding("doubt", "place", message, apart, -_ORDER_MM)
+            yield facts.finding("doubt", "place", message, apart, -ORDER_MM)

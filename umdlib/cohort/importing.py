@@ -165,12 +165,23 @@ def plan_import(
         raise unknown_name("kind of import", kind, KINDS)
     source, options = Path(source).expanduser(), options or ImportOptions()
     if not source.is_dir():
-        raise InputError(f"Folder {source} does not exist.")
+        raise _no_folder(source)
     names = read_names(options.names)
     plan = KINDS[kind][0](source, names, options, say)
     plan.notes += names.notes
     _cite(plan, kind)
     return plan
+
+
+def _no_folder(source: Path) -> InputError:
+    """What a source is that is not a folder, and the way on."""
+    from umdlib.cohort.archives import is_archive
+
+    if not source.exists():
+        return InputError(f"Folder {source} does not exist.")
+    if is_archive(source):
+        return InputError(f"{source} is an archive. Unpack it: umdlib cohorts unpack {source} FOLDER")
+    return InputError(f"{source} is a file. An import takes the folder that it lies in.")
 
 
 def _cite(plan: Plan, kind: str) -> None:

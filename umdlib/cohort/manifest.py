@@ -40,10 +40,17 @@ OPTIONAL: dict[str, str] = {
     "disease": "what the person was examined for",
     "licence": "of the images, e.g. CC BY 4.0",
     "citation": "of the cohort: a DOI, or name and year",
+    "outside": "what voxels that are not a number become: -1000 HU, SUV 0; without it they are refused",
 }
 
 # what a number in a column must lie between
-_RANGES = {"age": (0, 120), "height_cm": (30, 250), "weight_kg": (0.3, 400), "lesions": (0, 100_000)}
+_RANGES = {
+    "age": (0, 120),
+    "height_cm": (30, 250),
+    "weight_kg": (0.3, 400),
+    "lesions": (0, 100_000),
+    "outside": (-32768, 32767),
+}
 _SEX = {"f": "F", "female": "F", "m": "M", "male": "M", "o": "O", "other": "O"}
 _MISSING = {"", "n/a", "na", "nan", "none"}
 
@@ -64,11 +71,17 @@ class Case:
     image: Path
     reference: Path | None
     structures: tuple[Structure, ...] = field(repr=False, default=labels.ORGANS)
+    outside: float | None = None
 
     @property
     def name(self) -> str:
         """``subject_session_modality``."""
         return f"{self.subject}_{self.session}_{self.modality}"
+
+    @property
+    def reading(self) -> str:
+        """What the values of the image are, for keys of what is made from it."""
+        return self.unit if self.outside is None else f"{self.unit}, {self.outside:g} where not a number"
 
     @property
     def structural(self) -> bool:
@@ -77,7 +90,7 @@ class Case:
 
     def read_image(self) -> Volume:
         """The image, checked. Raises InputError as `volume.read_volume` does."""
-        return volume.read_volume(self.image, unit=self.unit)
+        return volume.read_volume(self.image, unit=self.unit, nan=self.outside)
 
     def read_reference(self) -> LabelMap:
         """The reference label map, checked against the cohort's label values.
@@ -176,7 +189,7 @@ class Cohort:
         digest = hashlib.sha256()
         for c in sorted(self.cases, key=lambda c: c.name):
             reference = hash_of(c.reference) if c.reference else "-"
-            digest.update(f"{c.name} {c.unit} {hash_of(c.image)} {reference}\n".encode())
+            digest.update(f"{c.name} {c.reading} {hash_of(c.image)} {reference}\n".encode())
         digest.update(repr(self.structures).encode())
         return digest.hexdigest()
 
@@ -265,6 +278,8 @@ def read_sound_rows(
             where = f"{manifest} line {line}"
             case = _case(row, where, manifest.parent, structures, root)
             row |= {c: _described(c, row[c], where) for c in OPTIONAL if c in row}
+            if row.get("outside"):
+                case = replace(case, outside=float(row["outside"]))
             if case.name in lines_of:
                 raise InputError(
                     f"Case {case.name} stands twice in {manifest}: lines {lines_of[case.name]} and {line}."

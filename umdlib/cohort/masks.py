@@ -6,9 +6,9 @@ from pathlib import Path
 
 from umdlib import labels
 from umdlib.cohort.names import LEFT_OUT, NameMap, normal
-from umdlib.cohort.pattern import VOLUMES, session_name
+from umdlib.cohort.pattern import session_name
 from umdlib.cohort.plan import Part, Plan, Planned
-from umdlib.cohort.walk import composed, files_below, subfolders
+from umdlib.cohort.walk import composed, files_below, is_volume, stem, subfolders
 from umdlib.errors import InputError
 
 # What images are called, without suffix and in lower case.
@@ -54,20 +54,11 @@ def plan_masks(folder: str | Path, names: NameMap) -> Plan:
         _tell_strays(plan, files, images)
     if not plan.rows:
         raise InputError(
-            f"No image in the folders of {folder}. One is called {', '.join(sorted(_IMAGE_NAMES))}, with .nii.gz."
+            f"No image in the folders of {folder}. One is called {', '.join(sorted(_IMAGE_NAMES))}, with .nii.gz "
+            "or another suffix of a volume."
         )
     plan.structures = {p.meaning for row in plan.rows for p in row.reference}
     return plan
-
-
-def stem(file: Path) -> str:
-    """Name of a volume without its suffix, in lower case."""
-    return composed(file.name).lower().removesuffix(".gz").removesuffix(".nii")
-
-
-def is_volume(file: Path) -> bool:
-    """Whether a file is called a NIfTI volume."""
-    return file.name.lower().endswith(VOLUMES)
 
 
 def _examination(

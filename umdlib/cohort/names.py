@@ -18,10 +18,14 @@ COLUMNS: dict[str, str] = {
     "file": "group or file that holds the value; * for all",
     "value": "label value; * where `name` is a file name or a label's name",
     "name": "what the source calls it",
-    "structure": "what this project calls it: several rows may name one; - leaves it out on purpose",
+    "structure": "what this project calls it: several rows may name one; a|b is a pair of organs, left and right, "
+    "in one value; - leaves it out on purpose",
 }
 
 LEFT_OUT = ""
+
+# Between the names of a left and a right organ that share one value.
+SIDES = "|"
 
 
 @dataclass(frozen=True)
@@ -140,8 +144,10 @@ def structures_of(names: Iterable[str]) -> tuple[Structure, ...]:
     [(1, 'liver'), (6, 'spleen'), (14, 'prostate')]
     >>> [(s.value, s.name) for s in structures_of(["tumour"])]
     [(1, 'tumour')]
+    >>> [(s.value, s.name) for s in structures_of(["kidney_left|kidney_right"])]
+    [(2, 'kidney_left'), (3, 'kidney_right')]
     """
-    names = set(names) - {LEFT_OUT}
+    names = {part for name in names for part in name.split(SIDES)} - {LEFT_OUT}
     known = {s.value: s.name for s in ORGANS if s.name in names}
     start = len(ORGANS) if known else 0
     others = sorted(names - set(known.values()))

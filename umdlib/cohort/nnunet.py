@@ -9,7 +9,7 @@ from pathlib import Path
 from umdlib import labels
 from umdlib.cohort.names import LEFT_OUT, NameMap
 from umdlib.cohort.plan import Part, Plan, Planned
-from umdlib.cohort.walk import files_below
+from umdlib.cohort.walk import VOLUMES, files_below
 from umdlib.errors import InputError
 
 _CHANNELS = {
@@ -47,8 +47,10 @@ def plan_nnunet(folder: str | Path, names: NameMap, *, case: str = r"(?P<subject
     channels = _channels(about, folder, plan)
     meaning = _meaning(about, folder, names, plan)
     suffix = str(about.get("file_ending", ".nii.gz"))
-    if suffix not in (".nii.gz", ".nii"):
-        raise InputError(f"{folder}/dataset.json says that files end with {suffix}. Convert them to .nii.gz.")
+    if suffix not in VOLUMES:
+        raise InputError(
+            f"{folder}/dataset.json says that files end with {suffix}. Known: {', '.join(VOLUMES)}."
+        )
     for place, reference in (("imagesTr", "labelsTr"), ("imagesTs", "")):
         if not (folder / place).is_dir():
             continue

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
+from umdlib.cohort.body_checks import body_findings, outline_findings
 from umdlib.cohort.image_checks import Facts, Finding
+from umdlib.cohort.overlay import Overlay, overlay_of
 from umdlib.images import geometry, masks
 
 # A pair is moved where the median over its structures is farther than this and than two voxels of PET:
@@ -17,88 +18,41 @@ OVERLAP = 0.5
 # DSC below which two references of one structure do not agree, and which share of them may not.
 AGREEMENT, SHARE_APART = 0.75, 0.5
 # A structure whose two masks meet in no more than this lies elsewhere.
-_ELSEWHERE = 0.05
+ELSEWHERE = 0.05
 _SPREAD_MM = 20.0
 _MIRRORED = ("left to right", "front to back", "upside down")
-# Median SUV in the body: 0.43 to 0.75 in six patients; the mean is 1 by conservation of activity.
-_BODY_SUV = (0.1, 1.5)
-BODY_HU, LEAST_BODY = -400.0, 500
-
-
-@dataclass(frozen=True)
-class Overlay:
-    """The structural image and both references on the sample of PET.
-
-    Attributes
-    ----------
-    grid
-        (4, 4) affine of the sample.
-    inside
-        (I, J, K) bool, where the structural image has a voxel.
-    structural, pet
-        Intensities.
-    reference, prediction
-        Labels of the structural image and of PET.
-    """
-
-    grid: np.ndarray
-    inside: np.ndarray
-    structural: np.ndarray
-    pet: np.ndarray
-    reference: np.ndarray
-    prediction: np.ndarray
 
 
 def pair_findings(structural: Facts, pet: Facts) -> Iterator[Finding]:
     """Findings of the two cases of one examination."""
-    overlay = _overlay(structural, pet)
+    overlay = overlay_of(structural, pet)
     share = float(overlay.inside.mean())
     apart = _boxes_apart(structural, pet)
     if apart > 0 or share == 0:
-        message = f"The two images of {_name(pet)} do not meet: their fields lie {apart:.0f} mm apart."
-        yield _finding(pet, "fault", "overlap", message, apart, 0)
+        message = f"The two images of {pet.pair} do not meet: their fields lie {apart:.0f} mm apart."
+        yield pet.pair_finding("fault", "overlap", message, apart, 0)
         return
-    yield from _body_findings(structural, pet, overlay)
+    found = [*body_findings(structural, pet, overlay), *_reference_findings(structural, pet, overlay)]
+    yield from found
+    if all(f.kind == "note" for f in found):
+        yield from outline_findings(structural, pet, overlay)
+
+
+def _reference_findings(structural: Facts, pet: Facts, overlay: Overlay) -> Iterator[Finding]:
+    """Findings of the two references, where both images have one."""
     if structural.labels is None or pet.labels is None:
         return
     common = [n for n in structural.volumes_ml if n in pet.volumes_ml]
     missing = sorted(set(structural.volumes_ml) ^ set(pet.volumes_ml))
     whole = [n for n in missing if not (structural.cut.get(n) or pet.cut.get(n))]
     if whole and common:
-        message = f"Only one of the two references of {_name(pet)} holds {', '.join(whole)}."
-        yield _finding(pet, "note", "missing", message, len(whole), 0)
+        message = f"Only one of the two references of {pet.pair} holds {', '.join(whole)}."
+        yield pet.pair_finding("note", "missing", message, len(whole), 0)
     if not common:
-        message = f"The two references of {_name(pet)} share no structure."
-        yield _finding(pet, "doubt", "missing", message, 0, 1)
+        message = f"The two references of {pet.pair} share no structure."
+        yield pet.pair_finding("doubt", "missing", message, 0, 1)
         return
     yield from _place_findings(structural, pet, overlay, common)
-
-
-def _name(facts: Facts) -> str:
-    return f"{facts.case.subject} {facts.case.session}"
-
-
-def _finding(facts: Facts, kind: str, check: str, message: str, value: float, limit: float) -> Finding:
-    """A finding of the pair that this case belongs to."""
-    case = facts.case
-    return Finding(kind, check, case.subject, case.session, "", message, float(value), float(limit))
-
-
-def _overlay(structural: Facts, pet: Facts) -> Overlay:
-    """Nearest voxels of the structural sample at the points of PET's sample."""
-    shape = pet.values.shape
-    mapping = np.linalg.inv(structural.grid) @ pet.grid
-    axes = np.meshgrid(*[np.arange(n) for n in shape], indexing="ij", sparse=True)
-    index, inside = [], np.ones(shape, bool)
-    for row, size in zip(mapping[:3], structural.values.shape, strict=True):
-        place = row[0] * axes[0] + row[1] * axes[1] + row[2] * axes[2] + row[3]
-        inside &= (place >= -0.5) & (place < size - 0.5)
-        index.append(np.clip(np.rint(place), 0, size - 1).astype(np.int32))
-    at = tuple(index)
-    labels = [np.zeros(shape, np.uint8) if f.labels is None else f.labels for f in (structural, pet)]
-    reference = labels[0] if structural.labels is None else np.where(inside, labels[0][at], 0)
-    prediction = np.where(inside, labels[1], 0)
-    return Overlay(pet.grid, inside, structural.values[at], pet.values, reference, prediction)
 
 
 def _boxes_apart(a: Facts, b: Facts) -> float:
@@ -112,25 +66,6 @@ def _boxes_apart(a: Facts, b: Facts) -> float:
     return float(np.maximum(low_a - high_b, low_b - high_a).max())
 
 
-def _body_findings(structural: Facts, pet: Facts, overlay: Overlay) -> Iterator[Finding]:
-    """Median SUV in the body that the structural image shows."""
-    values = overlay.structural[overlay.inside]
-    if structural.case.unit == "HU":
-        body = values > BODY_HU
-    else:
-        body = values > 0.15 * np.percentile(values, 99)
-    if body.sum() < LEAST_BODY or pet.case.unit != "SUV":
-        return
-    suv = float(np.median(overlay.pet[overlay.inside][body]))
-    low, high = _BODY_SUV
-    if not low <= suv <= high:
-        message = (
-            f"Median SUV in the body of {_name(pet)} is {suv:.3g}, {low:g} to {high:g} are plausible: is PET scaled, "
-            "or does it lie elsewhere?"
-        )
-        yield _finding(pet, "doubt", "suv", message, suv, low if suv < low else high)
-
-
 def _place_findings(structural: Facts, pet: Facts, overlay: Overlay, common: list[str]) -> Iterator[Finding]:
     """Mirrored, moved, swapped and disagreeing references."""
     values = {s.name: s.value for s in pet.case.structures}
@@ -139,10 +74,10 @@ def _place_findings(structural: Facts, pet: Facts, overlay: Overlay, common: lis
     if mirrored is not None:
         axis, slope = mirrored
         message = (
-            f"PET of {_name(pet)} is mirrored against the structural image, {_MIRRORED[axis]}: its structures "
+            f"PET of {pet.pair} is mirrored against the structural image, {_MIRRORED[axis]}: its structures "
             f"run the other way (slope {slope:.2f})."
         )
-        yield _finding(pet, "fault", "mirrored", message, slope, 0)
+        yield pet.pair_finding("fault", "mirrored", message, slope, 0)
         return
     shift, uncertainty = _shift(*centres, max(geometry.spacing_mm(overlay.grid)))
     distance = float(np.linalg.norm(shift))
@@ -150,33 +85,33 @@ def _place_findings(structural: Facts, pet: Facts, overlay: Overlay, common: lis
     if distance > limit:
         right, front, up = shift
         message = (
-            f"PET of {_name(pet)} is {distance:.0f} ± {uncertainty:.0f} mm away from the structural image (median "
+            f"PET of {pet.pair} is {distance:.0f} ± {uncertainty:.0f} mm away from the structural image (median "
             f"of {len(common)} structures: {right:+.0f} right, {front:+.0f} front, {up:+.0f} up), at most "
             f"{limit:.0f} is expected."
         )
-        yield _finding(pet, "doubt", "shift", message, distance, limit)
+        yield pet.pair_finding("doubt", "shift", message, distance, limit)
         return
     agreement = {n: _agreement(overlay, values[n]) for n in common}
-    moved = [n for n in common if agreement[n][0] < _ELSEWHERE and agreement[n][1] > _ELSEWHERE]
+    moved = [n for n in common if agreement[n][0] < ELSEWHERE and agreement[n][1] > ELSEWHERE]
     for name in moved:
         there = centres[1][common.index(name)]
         distances = np.linalg.norm(centres[0] - there, axis=1)
         nearest = common[int(distances.argmin())]
         message = (
-            f"The {name} of PET of {_name(pet)} lies {distances[common.index(name)]:.0f} mm from that of the "
+            f"The {name} of PET of {pet.pair} lies {distances[common.index(name)]:.0f} mm from that of the "
             f"structural image, {distances.min():.0f} mm from its {nearest} (DSC {agreement[name][0]:.2f}): "
             "swapped labels?"
         )
-        yield _finding(pet, "doubt", "swapped", message, agreement[name][0], _ELSEWHERE)
+        yield pet.pair_finding("doubt", "swapped", message, agreement[name][0], ELSEWHERE)
     apart = [n for n in common if agreement[n][0] < min(AGREEMENT, agreement[n][1])]
     if len(apart) > SHARE_APART * len(common):
         median = float(np.median([agreement[n][0] for n in apart]))
         shown = ", ".join(f"{n} {agreement[n][0]:.2f}" for n in apart[:5])
         message = (
-            f"The two references of {_name(pet)} agree to DSC {median:.2f} only (median of {len(apart)} "
+            f"The two references of {pet.pair} agree to DSC {median:.2f} only (median of {len(apart)} "
             f"of {len(common)} structures: {shown}), less than a shift by one voxel costs."
         )
-        yield _finding(pet, "doubt", "agreement", message, median, AGREEMENT)
+        yield pet.pair_finding("doubt", "agreement", message, median, AGREEMENT)
 
 
 def _centres(

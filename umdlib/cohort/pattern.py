@@ -10,11 +10,9 @@ from umdlib import labels
 from umdlib.cohort.manifest import read_structures
 from umdlib.cohort.names import LEFT_OUT, NameMap, normal, read_names
 from umdlib.cohort.plan import Part, Plan, Planned, carry_out
-from umdlib.cohort.walk import composed, files_below
+from umdlib.cohort.walk import VOLUMES, composed, files_below
 from umdlib.errors import InputError
 from umdlib.labels import Structure
-
-VOLUMES = (".nii", ".nii.gz")
 
 _FIELDS = {"subject": r"[^/\\]+?", "session": r"[A-Za-z0-9-]+?", "structure": r"[^/\\]+?"}
 
@@ -109,7 +107,7 @@ def plan_pattern(
     if not images:
         raise InputError(
             f"No file in {folder} matches '{image}' with a modality of {', '.join(modalities)}. "
-            f"It holds {len(files)} files, e.g. {', '.join(list(files)[:3])}."
+            + _held(files, plan)
         )
     used = {f for _, f in images}
     known: dict[str, str] = {}
@@ -134,6 +132,16 @@ def plan_pattern(
     return plan
 
 
+def _held(files: Mapping[str, Path], plan: Plan) -> str:
+    """What a folder holds in which nothing matched, and what in it was not looked at."""
+    text = (
+        f"It holds {len(files)} other files, e.g. {', '.join(list(files)[:3])}."
+        if files
+        else "It holds no file."
+    )
+    return " ".join([text, *(f"Left out: {what}: {why}." for what, why in plan.left_out[:3])])
+
+
 def _check_suffix(pattern: str) -> None:
     """Refuse patterns of single slices, which are not volumes."""
     if pattern.lower().endswith((".dcm", ".ima", ".dicom")):
@@ -141,7 +149,7 @@ def _check_suffix(pattern: str) -> None:
             f"Pattern '{pattern}' names DICOM slices. `umdlib import dicom` makes volumes of them."
         )
     if not pattern.lower().endswith(VOLUMES):
-        raise InputError(f"Pattern '{pattern}' must end with {' or '.join(VOLUMES)}.")
+        raise InputError(f"Pattern '{pattern}' must end with one of {', '.join(VOLUMES)}.")
 
 
 def _expression(pattern: str, fixed: Mapping[str, str], modalities: Iterable[str]) -> str:

@@ -9,16 +9,23 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import scipy
 
 from umdlib import labels
 from umdlib.cohort import privacy
 from umdlib.cohort.manifest import write_manifest, write_structures
-from umdlib.cohort.names import LEFT_OUT, structures_of
+from umdlib.cohort.names import LEFT_OUT, SIDES, structures_of
 from umdlib.errors import InputError
 from umdlib.files import write_tsv
-from umdlib.images import geometry, volume
+from umdlib.images import geometry, masks, volume
 from umdlib.images.volume import LabelMap, Volume
 from umdlib.labels import Structure
+
+# A side with a smaller share of both organs is a fragment of the other one.
+_LEAST_SIDE = 0.1
+
+# What lies outside the field of view.
+_OUTSIDE = {"HU": -1000.0, "SUV": 0.0, "a.u.": 0.0}
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,8 @@ class Plan:
         (what, why) of everything that was found and is not enrolled.
     defaced
         Whether the source says that faces were removed.
+    names
+        Name of a row -> the row, of those that an importer added under it.
     """
 
     rows: list[Planned] = field(default_factory=list)
@@ -92,6 +101,7 @@ class Plan:
     notes: list[str] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
     defaced: bool = False
+    names: dict[str, Planned] = field(default_factory=dict, repr=False)
 
     def leave_out(self, what: object, why: str) -> None:
         """Record what is not enrolled, once."""
@@ -157,6 +167,7 @@ def carry_out(
     *,
     ids: privacy.Ids | None = None,
     copy: bool = False,
+    outside: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> Path:
     """Write a cohort as planned: manifest, structures, references, and images that had to be made.
@@ -170,7 +181,10 @@ def carry_out(
     ids
         New identifiers; None keeps those of the source.
     copy
-        Whether every image is copied, scrubbed.
+        Whether every image and reference is copied, scrubbed, under the names of the cohort.
+    outside
+        Whether voxels that are not a number are taken to lie outside the field of view: they become air
+        (-1000 HU) or 0 in a copy. Else their image is left out.
     say
         Takes a line of progress.
 
@@ -195,7 +209,7 @@ def carry_out(
             plan.leave_out(planned.name, f"becomes {row.name}, as another does; give ids in a table (--ids)")
             continue
         try:
-            made, notes, head = _make(row, place, structures, copy)
+            made, notes, head = _make(row, place, structures, copy, outside)
         except InputError as error:
             plan.leave_out(planned.name, str(error))
             say(f"{number} of {len(plan.rows)} {row.name}: left out")
@@ -207,6 +221,16 @@ def carry_out(
     if heads and not plan.defaced:
         shown = ", ".join(sorted(heads)[:5]) + (" …" if len(heads) > 5 else "")
         plan.notes.append(f"{privacy.FACE_WARNING} ({shown})")
+    if not plan.defaced and any(row["modality"] == "MR" for row in rows):
+        plan.notes.append(
+            "no MR was looked at for a head in view: the book publishes volumes and slices of the subjects; see to it "
+            "that faces are removed"
+        )
+    if ids.path is not None and not copy and any(not callable(r.image) for r in plan.rows):
+        plan.notes.append(
+            "images that need no change are used where they lie: the manifest names them by the names of the source, "
+            "which may hold what --ids replaces. --copy writes all under new names"
+        )
     ids.write()
     _write_report(plan, place)
     if not rows:
@@ -217,29 +241,33 @@ def carry_out(
 
 
 def _make(
-    row: Planned, place: Destination, structures: tuple[Structure, ...], copy: bool
+    row: Planned, place: Destination, structures: tuple[Structure, ...], copy: bool, outside: bool
 ) -> tuple[dict, list[str], bool]:
     """Image and reference of one row; returns the manifest's row, notes, and whether a head is in view."""
     unit = labels.MODALITIES[row.modality].unit
     notes: list[str] = []
+    path, texts, filled = None, {}, False
     if callable(row.image):
         image = row.image()
-        path, texts = None, {}
     else:
-        image, path = volume.read_volume(row.image, unit=unit), row.image
-        texts = privacy.header_texts(row.image)
+        path, texts = row.image, privacy.header_texts(row.image)
+        image, filled = _read_image(row.image, unit, outside)
+    if filled:
+        notes.append(f"voxels that are not a number were made {_OUTSIDE[unit]:g} in a copy")
     if row.scale != 1.0:
         image = Volume(
             (image.data * np.float32(row.scale)).astype(np.float32), image.affine, unit, image.name
         )
-    if path is None or copy or texts or row.scale != 1.0:
-        if texts:
+    if path is None or copy or texts or filled or row.scale != 1.0:
+        if "format" in texts:
+            notes.append(f"{path.name} is {texts['format']}: converted, without the texts of its header")
+        elif texts:
             notes.append(f"header texts scrubbed in a copy: {', '.join(sorted(texts))}")
         path = place.folder / "images" / f"{row.name}.nii.gz"
         volume.write_volume(path, Volume(image.data, image.affine, unit, row.name))
     reference = None
     if row.reference:
-        reference, more = _reference(row, image, place, structures)
+        reference, more = _reference(row, image, place, structures, copy)
         notes += more
     made = {
         "subject": row.subject,
@@ -252,15 +280,25 @@ def _make(
     return made | dict(row.columns), notes, privacy.head_in_view(image)
 
 
+def _read_image(path: Path, unit: str, outside: bool) -> tuple[Volume, bool]:
+    """An image, and whether voxels of it that are not a number were filled."""
+    try:
+        return volume.read_volume(path, unit=unit, two_files=True), False
+    except InputError as error:
+        if not outside or "NaN or infinite" not in str(error):
+            raise
+    return volume.read_volume(path, unit=unit, two_files=True, nan=_OUTSIDE[unit]), True
+
+
 def _reference(
-    row: Planned, image: Volume, place: Destination, structures: tuple[Structure, ...]
+    row: Planned, image: Volume, place: Destination, structures: tuple[Structure, ...], copy: bool
 ) -> tuple[Path, list[str]]:
     """The reference where it lies, if nothing needs to be changed, else written anew."""
     if callable(row.reference):
         made, notes = row.reference(image)
     else:
         value = {s.name: s.value for s in structures}
-        if (path := _as_it_is(row.reference, image, value)) is not None:
+        if not copy and (path := _as_it_is(row.reference, image, value)) is not None:
             return path, []
         made, notes = union(row.reference, image, value)
     if not made.data.any():
@@ -275,7 +313,7 @@ def _as_it_is(parts: tuple[Part, ...], image: Volume, value: Mapping[str, int]) 
     if len(parts) != 1 or isinstance(parts[0].meaning, str) or privacy.header_texts(parts[0].path):
         return None
     part = parts[0]
-    found = volume.read_label_map(part.path)
+    found = volume.read_label_map(part.path, two_files=True)
     present = set(np.unique(found.data).tolist()) - {0}
     same = all(value.get(part.meaning.get(v, LEFT_OUT)) == v for v in present)
     return part.path if same and volume.grid_difference(image, found) is None else None
@@ -303,22 +341,9 @@ def union(parts: tuple[Part, ...], image: Volume, value: Mapping[str, int]) -> t
     whole = np.zeros(image.shape, np.uint8 if max(value.values()) < 256 else np.uint16)
     notes, conflicts, moved = [], 0, []
     for part in parts:
-        found = volume.read_label_map(part.path)
-        if isinstance(part.meaning, str):
-            data = (found.data > 0) * whole.dtype.type(value[part.meaning])
-        else:
-            counts = np.bincount(found.data.ravel())
-            for v in np.flatnonzero(counts).tolist():
-                if v and v not in part.meaning:
-                    notes.append(
-                        f"value {v} of {part.path.name} ({counts[v]} voxels) has no known name and is left out; "
-                        "name it in a table (--names)"
-                    )
-            lookup = np.zeros(len(counts), whole.dtype)
-            for v, name in part.meaning.items():
-                if v < len(counts) and name:
-                    lookup[v] = value[name]
-            data = lookup[found.data]
+        found = volume.read_label_map(part.path, two_files=True)
+        data, more = _named(found, part, value, whole.dtype)
+        notes += more
         if volume.grid_difference(image, found) is not None:
             moved.append(part.path.name)
             data = geometry.resample(data, found.affine, image.affine, image.shape, order=0)
@@ -330,6 +355,56 @@ def union(parts: tuple[Part, ...], image: Volume, value: Mapping[str, int]) -> t
     if moved:
         notes.append(f"put on the image's grid (label at each voxel's centre): {_few(moved)}")
     return LabelMap(whole, image.affine, image.name), notes
+
+
+def _named(
+    found: LabelMap, part: Part, value: Mapping[str, int], dtype: np.dtype
+) -> tuple[np.ndarray, list[str]]:
+    """The voxels of a part under the label values of the cohort, and what is not known or cannot be told apart."""
+    data, meaning, notes = found.data, part.meaning, []
+    if isinstance(meaning, str):
+        data, meaning = (data > 0).view(np.uint8), {1: meaning}
+    counts = np.bincount(data.ravel("K"))
+    for v in np.flatnonzero(counts).tolist():
+        if v and v not in meaning:
+            notes.append(
+                f"value {v} of {part.path.name} ({counts[v]} voxels) has no known name and is left out; "
+                "name it in a table (--names)"
+            )
+    present = {v: name for v, name in meaning.items() if v < len(counts) and counts[v] and name}
+    lookup = np.zeros(len(counts), dtype)
+    for v, name in present.items():
+        lookup[v] = 0 if SIDES in name else value[name]
+    named = lookup[data]
+    for v, name in present.items():
+        if SIDES in name:
+            notes += _put_sides(named, data == v, found.affine, name, value)
+    return named, notes
+
+
+def _put_sides(
+    data: np.ndarray, mask: np.ndarray, affine: np.ndarray, name: str, value: Mapping[str, int]
+) -> list[str]:
+    """Write the left and the right organ of one mask into label data; a note where they cannot be told apart.
+
+    Each connected part belongs to the side of the middle between the mask's outermost voxels that its centre lies on.
+    """
+    (box,) = masks.bounding_boxes(mask.astype(np.uint8), [1])
+    if box is None:
+        return []
+    parts, count = scipy.ndimage.label(mask[box])
+    sizes = np.bincount(parts.ravel(), minlength=count + 1)[1:]
+    centres = np.array(scipy.ndimage.center_of_mass(mask[box], parts, range(1, count + 1)))
+    start = [side.start for side in box]
+    x = geometry.to_world(affine, centres + start)[:, 0]
+    reach = geometry.to_world(affine, np.argwhere(mask[box]) + start)[:, 0]
+    right = x > (reach.min() + reach.max()) / 2
+    shares = [sizes[right == side].sum() / sizes.sum() for side in (False, True)]
+    if min(shares) < _LEAST_SIDE:
+        return [f"left and right of {name} cannot be told apart ({int(sizes.sum())} voxels): left out"]
+    for side, organ in zip((False, True), name.split(SIDES), strict=True):
+        data[box][np.isin(parts, np.flatnonzero(right == side) + 1)] = value[organ]
+    return []
 
 
 def _few(names: list[str]) -> str:

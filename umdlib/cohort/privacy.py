@@ -10,6 +10,7 @@ import numpy as np
 
 from umdlib.errors import InputError
 from umdlib.files import existing, read_tsv, write_tsv
+from umdlib.images import nifti
 from umdlib.images.volume import Volume
 
 # What programs leave in `descrip`; anything else may name a person, a place or a time.
@@ -27,17 +28,18 @@ FACE_WARNING = (
 
 
 def header_texts(path: str | Path) -> dict[str, str]:
-    """Texts in the header of a NIfTI file that may say more than a program's name.
+    """Texts in the header of a volume that may say more than a program's name.
 
     Parameters
     ----------
     path
-        NIfTI file; its voxels are not read.
+        File of a volume; its voxels are not read. Of other formats than NIfTI in one file nothing is said of
+        single fields: what they copy from DICOM has no end, so that they count as text as a whole.
 
     Returns
     -------
     dict
-        Field -> text; ``extension`` for each header extension.
+        Field -> text; ``extension`` for each header extension; ``format`` of what is not NIfTI in one file.
 
     Raises
     ------
@@ -46,6 +48,8 @@ def header_texts(path: str | Path) -> dict[str, str]:
     """
     import nibabel as nib
 
+    if not nifti.is_one_file(path):
+        return {"format": "not NIfTI in one file"}
     try:
         header = nib.load(path).header
         found = {k: bytes(header[k].tobytes()).split(b"\0")[0] for k in _TEXTS if k in header}

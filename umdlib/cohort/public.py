@@ -75,9 +75,10 @@ class _PublicCohort:
     def steps(self) -> list[str]:
         """What to do to have the set as a cohort."""
         if self.access == "free":
+            unpack = ["umdlib cohorts unpack ARCHIVE FOLDER, for what is an archive"]
             return [
                 f"umdlib cohorts fetch {self.name} FOLDER",
-                "Unpack what is an archive.",
+                *(unpack if self.source.startswith("zenodo") else []),
                 f"umdlib import {self.import_as} FOLDER DEST --dry-run, then without --dry-run",
             ]
         return [step.strip() for step in self.source.split("|")]
@@ -145,8 +146,8 @@ def fetch(
     """
     found = record(name)
     if found.access != "free":
-        steps = "; ".join(f"{n}. {step}" for n, step in enumerate(found.steps(), start=1))
-        raise InputError(f"{found.title} cannot be fetched for you ({found.access}). {steps}")
+        steps = "".join(f"\n  {n}. {step}" for n, step in enumerate(found.steps(), start=1))
+        raise InputError(f"{found.title} cannot be fetched for you ({found.access}):{steps}")
     host, _, place = found.source.partition(":")
     base = (hosts or {}).get(host) or {"github": _GITHUB, "zenodo": ZENODO}[host]
     files = _github_files(name, base, place) if host == "github" else _zenodo_files(base, place)

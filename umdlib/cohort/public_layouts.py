@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from umdlib.cohort.masks import is_volume, plan_masks, stem
+from umdlib.cohort.masks import plan_masks
 from umdlib.cohort.names import NameMap, normal
 from umdlib.cohort.nnunet import plan_nnunet
 from umdlib.cohort.plan import Part, Plan, Planned
 from umdlib.cohort.suv import Acquisition, suv_factor
-from umdlib.cohort.walk import composed, files_below, subfolders
+from umdlib.cohort.walk import composed, files_below, is_volume, stem, subfolders
 from umdlib.errors import InputError
 
 # Columns of sets' tables (normal form) -> columns of a manifest.
@@ -209,7 +209,9 @@ def plan_autopet(folder: str | Path, names: NameMap, *, organs: str | Path | Non
     names
         Of the schemes autopet and autopet-organ.
     organs
-        Folder of AutoPET-Organ (``PETCT_<hash>_<study>_.nii.gz``); None looks for such files below `folder`.
+        Folder of AutoPET-Organ (``PETCT_<hash>_<study>_.nii.gz``), or of the organ maps of autoPET III's
+        winner (``fdg_<hash>.nii.gz``: model output; one value for both kidneys, which are told apart by
+        side); None looks for such files below `folder`.
 
     Raises
     ------
@@ -223,7 +225,7 @@ def plan_autopet(folder: str | Path, names: NameMap, *, organs: str | Path | Non
         plan.rows = [_autopet_row(r) for r in plan.rows]
     else:
         plan = _autopet_folders(folder, names)
-    labels_of = _organ_labels(Path(organs) if organs else folder)
+    labels_of = _organ_labels(Path(organs), maps=True) if organs else _organ_labels(folder, maps=False)
     if labels_of:
         _use_organs(plan, labels_of, names)
     _name_sessions(plan)
@@ -260,33 +262,42 @@ def _autopet_folders(folder: Path, names: NameMap) -> Plan:
     return plan
 
 
-def _organ_labels(folder: Path) -> dict[str, Path]:
-    """Key of a study -> label map of AutoPET-Organ."""
-    found = {}
+def _organ_labels(folder: Path, *, maps: bool) -> dict[str, Path]:
+    """Key of a study, or of a patient, -> label map: of AutoPET-Organ, or `maps` of autoPET III's winner too."""
+    found, start = {}, "PETCT|fdg|psma" if maps else "PETCT"
     for file in files_below(folder):
         name = composed(file.name)
-        match = re.fullmatch(r"PETCT_([0-9a-f]+)_(.+?)_?\.nii(\.gz)?", name)
+        match = re.fullmatch(rf"(?:{start})_([0-9a-f]+)(?:_(.+?))?_?\.nii(\.gz)?", name)
         if match and file.parent.name not in ("imagesTr", "labelsTr", "imagesTs"):
-            found[_study_key(match[1], match[2])] = file
+            found[_study_key(match[1], match[2] or "")] = file
     return found
 
 
 def _study_key(patient: str, study: str) -> str:
     """Letters and digits of patient and study: names of one study differ in dots, hyphens and underscores."""
-    return re.sub(
-        r"[^a-z0-9]", "", f"{patient.lower().removeprefix('petct_').removeprefix('fdg_')}{study.lower()}"
-    )
+    return re.sub(r"[^a-z0-9]", "", f"{re.sub('^(petct|fdg|psma)_', '', patient.lower())}{study.lower()}")
 
 
 def _use_organs(plan: Plan, labels_of: dict[str, Path], names: NameMap) -> None:
     """Replace lesions by organs, and keep only the studies that have them."""
-    meaning = names.of_values("autopet-organ")
-    rows, used = [], set()
+    schemes = {True: names.of_values("autopet-organ"), False: names.of_values("autopet-organ-maps")}
+    rows, used, meanings = [], set(), set()
+    studies: dict[str, set[str]] = {}
+    for row in plan.rows:
+        studies.setdefault(row.subject, set()).add(row.session)
     for row in plan.rows:
         key = _study_key(row.subject, row.session.partition("-")[2])
+        alone = _study_key(row.subject, "")
+        if key not in labels_of and len(studies[row.subject]) == 1:
+            key = alone  # a map that names the patient only
         if key in labels_of:
             used.add(key)
+            meaning = schemes[labels_of[key].name.startswith("PETCT")]
+            meanings |= set(meaning.values())
             rows.append(replace(row, reference=(Part(labels_of[key], meaning),)))
+        elif alone in labels_of:
+            plan.leave_out(row.name, "the map of its organs does not say to which of its studies it belongs")
+            used.add(alone)
         else:
             plan.leave_out(row.name, "a study without labels of AutoPET-Organ")
     for key in labels_of.keys() - used:
@@ -295,9 +306,9 @@ def _use_organs(plan: Plan, labels_of: dict[str, Path], names: NameMap) -> None:
         raise InputError(
             "No study of autoPET has labels of AutoPET-Organ. Their names must be those of the release."
         )
-    plan.rows, plan.structures = rows, set(meaning.values())
+    plan.rows, plan.structures = rows, meanings
     plan.notes.append(
-        "the reference is AutoPET-Organ's; lung lobes are joined; the lesions' labels are not used"
+        "the reference is that of --organs; lung lobes are joined; the lesions' labels are not used"
     )
 
 
@@ -489,8 +500,8 @@ def _person(column: str, text: str) -> str:
 
 def _add(plan: Plan, row: Planned) -> None:
     """Add a row unless its case is there already."""
-    twin = next((r for r in plan.rows if r.name == row.name), None)
-    if twin is None:
+    twin = plan.names.setdefault(row.name, row)
+    if twin is row:
         plan.rows.append(row)
     elif twin.image != row.image:
         plan.leave_out(row.image, f"a second image of {row.name}, beside {twin.image}")

@@ -11,9 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
+from umdlib.cohort import frames
 from umdlib.cohort.suv import Acquisition, moment, suv_factor, uptake_s
 from umdlib.errors import InputError
 from umdlib.images.volume import Volume
+
+_TIMES = ("AcquisitionDate", "SeriesDate", "StudyDate", "AcquisitionTime", "SeriesTime", "StudyTime")
 
 # Words of ImageType that name pictures which are not the examination itself.
 _NOT_IMAGES = {"LOCALIZER", "SCOUT", "MIP", "PROJECTION IMAGE", "SCREEN SAVE", "REFORMATTED", "MPR", "FUSED"}
@@ -43,7 +46,7 @@ class Header:
     size: tuple[int, int]
     spacing: tuple[float, ...]
     orientation: tuple[float, ...]
-    position: tuple[float, ...]
+    positions: tuple[tuple[float, ...], ...]
     multi_frame: bool
     person: dict[str, str]
     kernel: str
@@ -64,16 +67,26 @@ class Series:
     def title(self) -> str:
         """What a note calls it."""
         name = self.first.description or "without a description"
-        return f"{self.first.modality} '{name}' ({len(self.headers)} slices)"
+        return f"{self.first.modality} '{name}' ({self.slices} slices)"
+
+    @property
+    def positions(self) -> list[tuple[float, ...]]:
+        """Position (mm) of each slice, whether it is a file or a frame."""
+        return [position for h in self.headers for position in h.positions]
+
+    @property
+    def slices(self) -> int:
+        """Number of slices."""
+        return len(self.positions)
 
     def places(self) -> np.ndarray:
         """Position (mm) of each slice along the normal of the slices."""
         row, column = np.array(self.first.orientation).reshape(2, 3)
-        return np.array([h.position for h in self.headers]) @ np.cross(row, column)
+        return np.array(self.positions) @ np.cross(row, column)
 
     def reach(self) -> tuple[float, float]:
         """Lowest and highest z (mm, towards the head) of the series' slices."""
-        z = [h.position[2] for h in self.headers]
+        z = [position[2] for position in self.positions]
         return min(z), max(z)
 
 
@@ -128,19 +141,9 @@ def _header(path: Path, dataset) -> Header:
         value = dataset.get(keyword)
         return "" if value is None else str(value).strip()
 
-    def numbers(keyword: str, count: int) -> tuple[float, ...]:
-        value = dataset.get(keyword)
-        values = tuple(float(v) for v in value) if value is not None and value != "" else ()
-        if values and (len(values) != count or not np.isfinite(values).all()):
-            raise InputError(
-                f"{keyword} has {len(values)} numbers, or some that are not finite. Must be {count}."
-            )
-        return values
-
     modality = text("Modality").upper()
     if not modality:
         raise InputError("a DICOM file without a modality (a DICOMDIR or a report)")
-    multi_frame = int(dataset.get("NumberOfFrames") or 1) > 1 and modality in ("CT", "PT", "MR")
     keywords = ("PatientAge", "PatientSex", "PatientSize", "PatientWeight")
     injected = (dataset.get("RadiopharmaceuticalInformationSequence") or [{}])[0]
     return Header(
@@ -152,18 +155,55 @@ def _header(path: Path, dataset) -> Header:
         modality=modality,
         image_type=tuple(str(v).upper() for v in (dataset.get("ImageType") or ())),
         description=text("SeriesDescription"),
-        when=moment(
-            text("AcquisitionDate") or text("SeriesDate") or text("StudyDate"),
-            text("AcquisitionTime") or text("SeriesTime") or text("StudyTime"),
-        ),
+        when=_moment_of(dataset),
         size=(int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)),
-        spacing=numbers("PixelSpacing", 2),
-        orientation=numbers("ImageOrientationPatient", 6),
-        position=numbers("ImagePositionPatient", 3),
-        multi_frame=multi_frame,
+        **_geometry(dataset, modality),
         person={k: text(k) for k in keywords} | {"tracer": _tracer(injected)},
         kernel=text("ConvolutionKernel"),
     )
+
+
+def _moment_of(dataset) -> datetime | None:
+    """When an image was taken."""
+    texts = {k: str(dataset.get(k) or "").strip() for k in _TIMES}
+    when = moment(
+        texts["AcquisitionDate"] or texts["SeriesDate"] or texts["StudyDate"],
+        texts["AcquisitionTime"] or texts["SeriesTime"] or texts["StudyTime"],
+    )
+    taken = str(
+        frames.value(dataset, "AcquisitionDateTime")
+        or frames.value(dataset, "FrameAcquisitionDateTime")
+        or ""
+    )
+    return moment("", taken) or when if frames.is_multi_frame(dataset) else when
+
+
+def _geometry(dataset, modality: str) -> dict:
+    """Spacing, orientation and the position of each slice: of one, or of the frames of an enhanced image."""
+    multi_frame = modality in ("CT", "PT", "MR") and int(dataset.get("NumberOfFrames") or 1) > 1
+    if multi_frame and frames.is_multi_frame(dataset):
+        spacing = frames.one_for_all(dataset, "PixelMeasuresSequence", "PixelSpacing")
+        orientation = frames.one_for_all(dataset, "PlaneOrientationSequence", "ImageOrientationPatient")
+        positions = frames.per_frame(dataset, "PlanePositionSequence", "ImagePositionPatient")
+    else:
+        spacing, orientation = dataset.get("PixelSpacing"), dataset.get("ImageOrientationPatient")
+        positions = [dataset.get("ImagePositionPatient")]
+    return {
+        "spacing": _numbers("PixelSpacing", spacing, 2),
+        "orientation": _numbers("ImageOrientationPatient", orientation, 6),
+        "positions": tuple(_numbers("ImagePositionPatient", p, 3) for p in positions),
+        "multi_frame": multi_frame,
+    }
+
+
+def _numbers(keyword: str, value, count: int) -> tuple[float, ...]:
+    """Numbers of a tag; none where it is missing."""
+    values = tuple(float(v) for v in value) if value is not None and value != "" else ()
+    if values and (len(values) != count or not np.isfinite(values).all()):
+        raise InputError(
+            f"{keyword} has {len(values)} numbers, or some that are not finite. Must be {count}."
+        )
+    return values
 
 
 def _tracer(injected) -> str:
@@ -183,6 +223,7 @@ def group_series(headers: Iterable[Header], leave_out: Callable[[object, str], N
     for h in headers:
         if h.modality in ("CT", "PT", "MR"):
             key = (
+                str(h.path) if h.multi_frame else "",
                 h.patient,
                 h.study,
                 h.series,
@@ -197,8 +238,9 @@ def group_series(headers: Iterable[Header], leave_out: Callable[[object, str], N
             leave_out(_called(members), why)
             continue
         series = Series(tuple(members))
-        order = np.argsort(series.places(), kind="stable")
-        series = Series(tuple(members[n] for n in order))
+        if not members[0].multi_frame:
+            order = np.argsort(series.places(), kind="stable")
+            series = Series(tuple(members[n] for n in order))
         if (why := _uneven(series)) is not None:
             leave_out(_called(members), why)
             continue
@@ -218,20 +260,19 @@ def _no_volume(headers: list[Header]) -> str | None:
     words = {w for h in headers for w in h.image_type} & _NOT_IMAGES
     if words:
         return f"ImageType says {', '.join(sorted(words)).lower()}"
-    if first.multi_frame:
-        return "an enhanced multi-frame file: dcm2niix makes a NIfTI file of it"
-    if not first.orientation or not first.spacing or not all(h.position for h in headers):
+    positions = [p for h in headers for p in h.positions]
+    if not first.orientation or not first.spacing or not all(positions):
         return "no ImageOrientationPatient, ImagePositionPatient or PixelSpacing"
-    if len(headers) < _FEWEST_SLICES:
-        return f"{len(headers)} slices: fewer than {_FEWEST_SLICES}"
-    if min(first.size) < 2 or first.size[0] * first.size[1] * len(headers) > _MOST_VOXELS:
-        return f"{first.size[0]} x {first.size[1]} x {len(headers)} voxels: not a size that can be read"
+    if len(positions) < _FEWEST_SLICES:
+        return f"{len(positions)} slices: fewer than {_FEWEST_SLICES}"
+    if min(first.size) < 2 or first.size[0] * first.size[1] * len(positions) > _MOST_VOXELS:
+        return f"{first.size[0]} x {first.size[1]} x {len(positions)} voxels: not a size that can be read"
     return None
 
 
 def _uneven(series: Series) -> str | None:
     """Why slices do not lie at even distances; None where they do."""
-    gaps = np.diff(series.places())
+    gaps = np.diff(np.sort(series.places()))
     usual = float(np.median(gaps))
     if usual <= 0 or (gaps <= 0.01 * max(usual, 1e-3)).any():
         return "several slices at one place: a dynamic, gated or multi-echo series, or files that are there twice"
@@ -269,20 +310,24 @@ def read_series(series: Series, *, suv: str = "bw") -> tuple[Volume, str]:
     pydicom = quiet_pydicom()
     import highdicom
 
-    first = series.first
+    first, real_world = series.first, False
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            datasets = [pydicom.dcmread(h.path) for h in series.headers]
+            datasets = [pydicom.dcmread(h.path, stop_before_pixels=first.multi_frame) for h in series.headers]
             factor, word = 1.0, ""
             if first.modality == "PT":
                 acquisition = Acquisition.of_dicom(datasets)
                 factor = suv_factor(acquisition, kind=suv, source=f"'{first.description}'")
                 word = _repaired(acquisition)
-            gap = float(np.median(np.diff(series.places())))
-            made = highdicom.get_volume_from_series(
-                datasets, dtype=np.float64, apply_real_world_transform=False, atol=_GAP_TOLERANCE * gap
-            )
+                real_world = "Units" in frames.pet_tags(datasets[0]) if first.multi_frame else False
+            tolerance = _GAP_TOLERANCE * float(np.median(np.diff(np.sort(series.places()))))
+            if first.multi_frame:
+                made = frames.read_frames(first.path, real_world=real_world, tolerance_mm=tolerance)
+            else:
+                made = highdicom.get_volume_from_series(
+                    datasets, dtype=np.float64, apply_real_world_transform=False, atol=tolerance
+                )
         except InputError:
             raise
         except MemoryError:

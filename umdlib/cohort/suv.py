@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from umdlib.cohort import frames
 from umdlib.errors import InputError
 
 KINDS: dict[str, str] = {
@@ -73,6 +74,8 @@ class Acquisition:
         tags = {k: _text(first, k) for k in _TAGS}
         injected = first.get("RadiopharmaceuticalInformationSequence") or [{}]
         tags |= {k: _text(injected[0], k) for k in _TAGS if k.startswith("Radio")}
+        if frames.is_multi_frame(first):
+            tags |= {k: tags[k] or _as_text(frames.value(first, k)) for k in _TAGS} | frames.pet_tags(first)
         slices = []
         for d in datasets:
             when = moment(_text(d, "AcquisitionDate"), _text(d, "AcquisitionTime"))
@@ -277,13 +280,33 @@ def _size(a: Acquisition, kind: str) -> float:
     height = a.positive("PatientSize")
     if not 0.4 <= height <= 2.5:
         raise InputError(f"PatientSize ({_TAGS['PatientSize']}) is {height:g} m. Must be 0.4 to 2.5")
-    if kind == "bsa":
-        return 71.84 * weight**0.425 * (height * 100) ** 0.725
-    sex = a.need("PatientSex").upper()
-    if sex not in ("F", "M"):
+    sex = a.need("PatientSex").upper() if kind == "lbm" else ""
+    if kind == "lbm" and sex not in ("F", "M"):
         raise InputError(f"PatientSex ({_TAGS['PatientSex']}) is '{sex}'. Lean body mass needs F or M")
+    return body_size(kind, weight, height, sex)
+
+
+def body_size(kind: str, weight_kg: float, height_m: float = 1.0, sex: str = "") -> float:
+    """What SUV is normalised by: weight or lean body mass in g, or body surface in cm2.
+
+    Parameters
+    ----------
+    kind
+        One of `KINDS`; bw needs neither height nor sex, bsa no sex.
+    weight_kg, height_m, sex
+        Of the person; sex is F or M.
+
+    Examples
+    --------
+    >>> round(body_size("lbm", 70, 1.75, "M")), round(body_size("bsa", 70, 1.75))
+    (55857, 18481)
+    """
+    if kind == "bw":
+        return weight_kg * 1000
+    if kind == "bsa":
+        return 71.84 * weight_kg**0.425 * (height_m * 100) ** 0.725
     base, slope = (6680, 216) if sex == "M" else (8780, 244)
-    return 9270 * weight / (base + slope * weight / height**2) * 1000
+    return 9270 * weight_kg / (base + slope * weight_kg / height_m**2) * 1000
 
 
 def moment(date: str, time: str) -> datetime | None:
@@ -314,7 +337,11 @@ def moment(date: str, time: str) -> datetime | None:
 
 def _text(dataset, keyword: str) -> str:
     """A tag of a pydicom data set as text; empty where it is missing or has several kinds of fault."""
-    value = dataset.get(keyword)
+    return _as_text(dataset.get(keyword))
+
+
+def _as_text(value) -> str:
+    """A value of a tag as text."""
     if value is None:
         return ""
     if isinstance(value, str) or not hasattr(value, "__iter__"):

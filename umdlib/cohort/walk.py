@@ -8,6 +8,10 @@ from pathlib import Path
 
 from umdlib.errors import InputError
 
+# What a volume's file may be called; of two files the header stands for both. Archives are told, not entered.
+VOLUMES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".mgz", ".mgh", ".hdr.gz", ".hdr")
+ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
+
 _LEFTOVERS = (".", "Thumbs.db", "desktop.ini", "__MACOSX")
 
 
@@ -43,6 +47,17 @@ def files_below(folder: str | Path, left_out: list[tuple[str, str]] | None = Non
     return found
 
 
+def is_volume(file: Path) -> bool:
+    """Whether a file is called as a volume is."""
+    return file.name.lower().endswith(VOLUMES)
+
+
+def stem(file: Path) -> str:
+    """Name of a volume without its suffix, in lower case."""
+    name = composed(file.name).lower()
+    return name.removesuffix(next((end for end in VOLUMES if name.endswith(end)), ""))
+
+
 def composed(path: Path | str) -> str:
     """Path as text with slashes, in the composed form of Unicode."""
     return unicodedata.normalize("NFC", Path(path).as_posix())
@@ -66,10 +81,27 @@ def _walk(
                 left_out.append((str(entry), "a link that leads back to a folder above it"))
             else:
                 _walk(entry, found, left_out, above | {real})
-        elif entry.exists():
-            found.append(entry)
-        else:
+        elif not entry.exists():
             left_out.append((str(entry), "a link that leads nowhere"))
+        elif entry.name.lower().endswith(ARCHIVES):
+            left_out.append((str(entry), "an archive: `umdlib cohorts unpack ARCHIVE FOLDER` unpacks it"))
+        elif target := _stored_link(entry):
+            left_out.append(
+                (str(entry), f"a link that was stored as text, to {target}: make it a link, or copy it")
+            )
+        else:
+            found.append(entry)
+
+
+def _stored_link(file: Path) -> str:
+    """Where a link leads that git or an archive stored as a text file; empty for any other file."""
+    try:
+        if file.suffix or not 0 < file.stat().st_size < 1024:
+            return ""
+        text = file.read_text(encoding="utf-8").strip()
+        return text if "\n" not in text and "/" in text and (file.parent / text).exists() else ""
+    except (OSError, UnicodeDecodeError, ValueError):
+        return ""
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -224,7 +224,7 @@ def inputs_key(
     return _digest(
         [
             hash_of(case.image),
-            case.unit,
+            case.reading,
             _references(examination, hash_of),
             [
                 [p.protocol, p.seeds, p.steps, _pointed_at(p, examination, case)]
@@ -255,7 +255,9 @@ def prediction_key(
         for name, p in first.items()
     ]
     reference = hash_of(case.reference) if any(steps.values()) else ""
-    return _digest([hash_of(case.image), case.unit, given, record.name, identity, reference, _GRID_VERSION])
+    return _digest(
+        [hash_of(case.image), case.reading, given, record.name, identity, reference, _GRID_VERSION]
+    )
 
 
 def score_key(

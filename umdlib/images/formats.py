@@ -13,7 +13,6 @@ from umdlib.errors import InputError
 # Bytes that are looked at: text headers of NRRD and MetaImage hold what programs copy into them.
 PEEK = 1 << 16
 
-_CONVERT = "Convert it to NIfTI, e.g. with SimpleITK: WriteImage(ReadImage(path), 'image.nii.gz')."
 _DICOM = (
     "Import it with `umdlib import dicom`, which finds the series and converts PET to SUV, or convert it "
     "with dcm2niix."
@@ -67,15 +66,17 @@ def folder_error(path: Path) -> InputError:
     return InputError(f"{path} is a folder. An image is one file.")
 
 
-def read_other(path: Path, start: bytes) -> tuple[np.ndarray, np.ndarray]:
+def read_other(path: Path, start: bytes, *, two_files: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Voxels (I, J, K) and affine (RAS+, mm) of a file that is not NIfTI.
 
     Parameters
     ----------
     path
-        NRRD or MetaImage with its voxels in the same file, or MGH.
+        NRRD or MetaImage, or MGH.
     start
         Its first bytes, inflated.
+    two_files
+        Whether voxels may lie in a second file of the same folder (.nhdr, .mhd).
 
     Raises
     ------
@@ -91,11 +92,13 @@ def read_other(path: Path, start: bytes) -> tuple[np.ndarray, np.ndarray]:
         raise InputError(f"File {path} is {name}. {advice}")
     if name == "MGH":
         return _read_mgh(path)
-    if second := _second_file(start, name):
+    second = _second_file(start, name)
+    if second and not two_files:
         raise InputError(
-            f"File {path} is a {name} header whose voxels lie in {second}. One file is needed. {_CONVERT}"
+            f"File {path} is a {name} header whose voxels lie in {second}. In a cohort an image is one file, which "
+            "its hash covers: `umdlib import` makes one file of the two."
         )
-    return _read_by_itk(path, name)
+    return _read_by_itk(path, name, _beside(path, second) if second else path)
 
 
 def _second_file(start: bytes, name: str) -> str:
@@ -107,8 +110,18 @@ def _second_file(start: bytes, name: str) -> str:
     return "" if file == "LOCAL" else file
 
 
-def _read_by_itk(path: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """By SimpleITK, whose world is LPS and whose arrays are (K, J, I)."""
+def _beside(path: Path, second: str) -> Path:
+    """The second file of a header, which must lie in the header's folder."""
+    if "/" in second or "\\" in second or second.upper().split()[0] == "LIST" or "%" in second:
+        raise InputError(f"File {path} names '{second[:80]}' for its voxels. Must be one file in its folder.")
+    found = path.parent / second
+    if not found.is_file() or found.resolve().parent != path.parent.resolve():
+        raise InputError(f"File {path} names '{second[:80]}' for its voxels, which does not lie beside it.")
+    return found
+
+
+def _read_by_itk(path: Path, name: str, voxels: Path) -> tuple[np.ndarray, np.ndarray]:
+    """By SimpleITK, whose world is LPS and whose arrays are (K, J, I); `voxels` is the file that holds them."""
     try:
         import SimpleITK as sitk
     except ImportError:
@@ -125,7 +138,7 @@ def _read_by_itk(path: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
             raise InputError(f"File {path} holds several values per voxel. A volume holds one.")
         check_shape(size, path)
         # 8 bytes for what the type may be; what is not compressed is at least a byte a voxel
-        check_claim(int(np.prod(size, dtype=object)), path.stat().st_size, path, deflated=True)
+        check_claim(int(np.prod(size, dtype=object)), voxels.stat().st_size, path, deflated=True)
         image = reader.Execute()
     except RuntimeError as error:
         reason = [line for line in str(error).splitlines() if line.strip()][-1]

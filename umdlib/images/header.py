@@ -21,6 +21,7 @@ SPACING_MM = (1e-3, 1e3)
 _FARTHEST_MM = 1e6
 _LARGEST_OFFSET = 1 << 28
 
+_PAIRS = (b"ni1", b"ni2")
 _SIZES = (348, 540)  # of NIfTI-1 and NIfTI-2
 
 
@@ -56,7 +57,25 @@ def header_size(start: bytes) -> int:
     return next((size for size in sizes if size in _SIZES), 0) if len(start) >= 4 else 0
 
 
-def parse(raw: bytes, path: Path, *, stored: int, deflated: bool) -> Header:
+def is_pair(raw: bytes) -> bool:
+    """Whether the voxels of a NIfTI header lie in a second file (.img)."""
+    return _magic(_fields(raw)) in _PAIRS
+
+
+def _fields(raw: bytes) -> np.ndarray:
+    """The fields of a header of either version."""
+    import nibabel as nib
+
+    kind = nib.Nifti1Header if len(raw) == _SIZES[0] else nib.Nifti2Header
+    return kind(raw, check=False).structarr
+
+
+def _magic(fields: np.ndarray) -> bytes:
+    """What kind of NIfTI file a header says that it is."""
+    return bytes(fields["magic"]).rstrip(b"\0\r\n\x1a")
+
+
+def parse(raw: bytes, path: Path, *, stored: int, deflated: bool, two_files: bool = False) -> Header:
     """Facts of a NIfTI-1 or NIfTI-2 header.
 
     Parameters
@@ -66,7 +85,9 @@ def parse(raw: bytes, path: Path, *, stored: int, deflated: bool) -> Header:
     path
         What errors call it.
     stored, deflated
-        Bytes of the file, and whether it is compressed: what it claims must be possible.
+        Bytes of the file that holds the voxels, and whether it is compressed: what it claims must be possible.
+    two_files
+        Whether the voxels lie in a file of their own (.hdr and .img).
 
     Raises
     ------
@@ -75,22 +96,20 @@ def parse(raw: bytes, path: Path, *, stored: int, deflated: bool) -> Header:
         scale, an offset or a unit that is not one; no place in the world, or two different ones;
         axes that are not perpendicular.
     """
-    import nibabel as nib
-
-    kind = nib.Nifti1Header if len(raw) == _SIZES[0] else nib.Nifti2Header
-    fields = kind(raw, check=False).structarr
-    magic = bytes(fields["magic"]).rstrip(b"\0\r\n\x1a")
-    if magic in (b"ni1", b"ni2"):
+    fields = _fields(raw)
+    magic = _magic(fields)
+    if magic in _PAIRS and not two_files:
         raise InputError(
-            f"File {path} is the header of a pair (.hdr and .img). Convert the pair to one file: "
-            "nibabel.load(path).to_filename('image.nii.gz')."
+            f"File {path} is the header of a pair (.hdr and .img). In a cohort an image is one file, which its hash "
+            "covers: `umdlib import` makes one file of the two."
         )
-    if magic not in (b"n+1", b"n+2"):
+    if magic not in (_PAIRS if two_files else (b"n+1", b"n+2")):
         raise InputError(
             f"File {path} is not a NIfTI file: its magic is {magic!r} (Analyze 7.5, or damaged). Convert it."
         )
     slope, intercept = _scale(fields, path)
-    shape, dtype, offset = _shape(fields, path), _dtype(fields, path), _offset(fields, len(raw), path)
+    shape, dtype = _shape(fields, path), _dtype(fields, path)
+    offset = _offset(fields, 0 if two_files else len(raw), path)
     claimed = int(np.prod(shape, dtype=object)) * dtype.itemsize
     check_claim(claimed, stored - (0 if deflated else offset), path, deflated=deflated)
     return Header(shape, dtype, offset, slope, intercept, _affine(fields, shape, path))
@@ -134,11 +153,11 @@ def _offset(fields: np.ndarray, size: int, path: Path) -> int:
     """Where the voxels begin; 0 stands for the end of the header."""
     offset = float(fields["vox_offset"])
     if offset == 0:
-        return size + 4
+        return size + 4 if size else 0
     if not size <= offset <= _LARGEST_OFFSET:
         raise InputError(
             f"File {path} cannot be read as NIfTI: its voxels would begin at byte {offset:g} (vox_offset). "
-            f"Must be {size + 4} or somewhat more."
+            f"Must be {size + 4 if size else 0} or somewhat more."
         )
     return int(offset)
 
@@ -170,7 +189,10 @@ def check_affine(affine: np.ndarray, path: Path) -> None:
         Naming `path`, the value and the limit.
     """
     low, high = SPACING_MM
-    spacing = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    with np.errstate(
+        over="ignore", invalid="ignore"
+    ):  # what is too large for a square is too large for a voxel
+        spacing = np.sqrt((affine[:3, :3].astype(float) ** 2).sum(axis=0))
     if not (low <= spacing.min() and spacing.max() <= high):
         shown = " x ".join(f"{v:.3g}" for v in spacing)
         raise InputError(f"Voxels of {path} measure {shown} mm. Must be {low:g} to {high:g} mm.")

@@ -83,7 +83,7 @@ def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return np.asarray(_Block(raw, size)).view(dtype).reshape(shape, order="F")
 
 
-def read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+def read(path: str | Path, *, two_files: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Voxels and affine of a file that holds one 3D volume.
 
     Parameters
@@ -91,6 +91,8 @@ def read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     path
         NIfTI-1 or -2 in one file, compressed or not whatever its name, of either byte order; or a
         format that `formats.read_other` reads.
+    two_files
+        Whether the voxels may lie in a second file (.hdr and .img, .mhd, .nhdr).
 
     Returns
     -------
@@ -109,11 +111,13 @@ def read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     path = _existing_file(path)
     try:
         try:
-            return _read(path, _opener(path))
+            return _read(path, _opener(path), two_files)
         except gzip.BadGzipFile as error:
             if "Not a gzipped file" not in str(error):
                 raise
-            return _read(path, gzip.open)  # bytes follow the stream: only this one reads up to there
+            return _read(
+                path, gzip.open, two_files
+            )  # bytes follow the stream: only this one reads up to there
     except EOFError:
         raise InputError(f"File {path} is truncated: it ends before its last voxel.") from None
     except MemoryError:
@@ -125,27 +129,62 @@ def read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
         raise InputError(f"File {path} cannot be read: {reason}.") from None
 
 
-def _read(path: Path, opener: Callable) -> tuple[np.ndarray, np.ndarray]:
+def is_one_file(path: str | Path) -> bool:
+    """Whether a file begins as a NIfTI file that holds its voxels; False where it cannot be read."""
+    path = Path(path)
+    try:
+        with _opener(path)(path, "rb") as stream:
+            raw = stream.read(4)
+            size = headers.header_size(raw)
+            raw += stream.read(max(0, size - 4))
+    except (OSError, EOFError, *_DAMAGE):
+        return False
+    return size > 0 and len(raw) == size and not headers.is_pair(raw)
+
+
+def _read(path: Path, opener: Callable, two_files: bool) -> tuple[np.ndarray, np.ndarray]:
     """As `read`, by one way to open the file; damage raises what the inflater raises."""
     with opener(path, "rb") as stream:
         start = stream.read(4)
         size = headers.header_size(start)
         if size == 0:
             start += stream.read(formats.PEEK - 4)
-            return _checked_other(path, start)
+            return _checked_other(path, start, two_files)
         raw = start + stream.read(size - 4)
         if len(raw) < size:
             raise EOFError
+        if two_files and headers.is_pair(raw):
+            return _read_pair(path, raw)
         header = headers.parse(raw, path, stored=path.stat().st_size, deflated=opener is not open)
-        stream.seek(header.offset)
-        data = empty(header.shape, header.dtype)
-        _fill(data, stream)
-        _verify_end(stream)
+        return _voxels(header, stream), header.affine
+
+
+def _read_pair(path: Path, raw: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """A header (.hdr) whose voxels lie beside it (.img), either of them compressed or not."""
+    stem = path.name.removesuffix(".gz").removesuffix(".hdr")
+    names = [path.with_name(f"{stem}.img{end}") for end in ("", ".gz")]
+    voxels = next((found for name in names if (found := existing(name)) is not None), None)
+    if voxels is None:
+        raise InputError(f"File {path} is the header of a pair, and {names[0].name} does not lie beside it.")
+    opener = _opener(voxels)
+    header = headers.parse(
+        raw, path, stored=voxels.stat().st_size, deflated=opener is not open, two_files=True
+    )
+    with opener(voxels, "rb") as stream:
+        return _voxels(header, stream), header.affine
+
+
+def _voxels(header: headers.Header, stream) -> np.ndarray:
+    """Voxels of an open file, scaled as its header says."""
+    stream.seek(header.offset)
+    data = empty(header.shape, header.dtype)
+    _fill(data, stream)
+    _verify_end(stream)
     data = data.astype(data.dtype.newbyteorder("="), copy=False)
     if (header.slope, header.intercept) != (1.0, 0.0):
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is found by the caller
             data = data * np.float32(header.slope) + np.float32(header.intercept)
-    return data, header.affine
+    return data
 
 
 def _existing_file(path: str | Path) -> Path:
@@ -158,11 +197,11 @@ def _existing_file(path: str | Path) -> Path:
     return found
 
 
-def _checked_other(path: Path, start: bytes) -> tuple[np.ndarray, np.ndarray]:
+def _checked_other(path: Path, start: bytes, two_files: bool) -> tuple[np.ndarray, np.ndarray]:
     """A file of another format, in Fortran order, with what holds for NIfTI."""
     if len(start) < 4:
         raise InputError(f"File {path} is empty." if not start else f"File {path} is truncated.")
-    data, affine = formats.read_other(path, start)
+    data, affine = formats.read_other(path, start, two_files=two_files)
     if data.dtype.kind not in "iuf":
         raise InputError(f"File {path} holds {data.dtype}. A volume holds integers or real numbers.")
     headers.check_affine(affine, path)

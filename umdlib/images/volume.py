@@ -118,7 +118,9 @@ def onto_grid(label_map: LabelMap, image: Volume | LabelMap) -> LabelMap:
     return LabelMap(label_map.data, image.affine, label_map.name)
 
 
-def read_volume(path: str | Path, *, unit: str = "a.u.", nan: float | None = None) -> Volume:
+def read_volume(
+    path: str | Path, *, unit: str = "a.u.", nan: float | None = None, two_files: bool = False
+) -> Volume:
     """Read an image.
 
     Parameters
@@ -130,6 +132,9 @@ def read_volume(path: str | Path, *, unit: str = "a.u.", nan: float | None = Non
     nan
         What voxels that are not a number become (outside the field of view: -1000 HU, 0 SUV);
         None refuses them.
+    two_files
+        Whether the voxels may lie in a second file (.hdr and .img, .mhd, .nhdr). A cohort holds one file per
+        image; the imports make one of two.
 
     Returns
     -------
@@ -142,7 +147,7 @@ def read_volume(path: str | Path, *, unit: str = "a.u.", nan: float | None = Non
         A missing, truncated or foreign file; 2D, 4D or RGB data; an affine that is not
         invertible; NaN or infinite values; an image that is zero everywhere.
     """
-    data, affine = nifti.read(path)
+    data, affine = nifti.read(path, two_files=two_files)
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is counted below
         if data.dtype.kind == "f" and data.dtype != np.float32:
             data = data.astype(np.float32)
@@ -152,8 +157,9 @@ def read_volume(path: str | Path, *, unit: str = "a.u.", nan: float | None = Non
         bad = int((~np.isfinite(data)).sum())
         if bad and nan is None:
             raise InputError(
-                f"{bad} voxels of {path} are NaN or infinite. All must be finite. Outside the field of view: "
-                "write_volume(path, read_volume(path, nan=-1000)) makes them air (HU), nan=0 no activity."
+                f"{bad} voxels of {path} are NaN or infinite. All must be finite. Where they lie outside "
+                "the field of view, a column `outside` in the manifest says what they are: -1000 (air in HU) or 0 "
+                "(no activity); `umdlib import --outside` writes them so."
             )
         data = np.nan_to_num(data, copy=False, nan=nan, posinf=nan, neginf=nan) if bad else data
     if not data.any():
@@ -161,7 +167,9 @@ def read_volume(path: str | Path, *, unit: str = "a.u.", nan: float | None = Non
     return Volume(data, affine, unit, str(path))
 
 
-def read_label_map(path: str | Path, *, values: tuple[int, ...] | None = None) -> LabelMap:
+def read_label_map(
+    path: str | Path, *, values: tuple[int, ...] | None = None, two_files: bool = False
+) -> LabelMap:
     """Read a label map.
 
     Parameters
@@ -171,6 +179,8 @@ def read_label_map(path: str | Path, *, values: tuple[int, ...] | None = None) -
         number but for the rounding of a float32 slope.
     values
         The values allowed beside 0; None allows all from 1 to 65535.
+    two_files
+        As `read_volume` takes it.
 
     Returns
     -------
@@ -183,7 +193,7 @@ def read_label_map(path: str | Path, *, values: tuple[int, ...] | None = None) -
         A missing, truncated or foreign file; 2D, 4D or RGB data; values that are not whole
         numbers (2.9999), negative, above 65535, or outside `values`.
     """
-    data, affine = nifti.read(path)
+    data, affine = nifti.read(path, two_files=two_files)
     if data.dtype == np.uint8 and values is None:  # can hold no other values
         return LabelMap(data, affine, str(path))
     occurring = _occurring(data)

@@ -97,7 +97,7 @@ def reports(subjects):
 def panels(structural: Volume, pet: Volume) -> list[tuple]:
     """(name, volume, picture, extent) of each panel of a row."""
     structural, pet = canonical(structural), canonical(pet)
-    front, back = _coronal_levels(pet)
+    front, back = coronal_levels(pet)
     middle = float(np.mean(axes_mm(pet)[0][[0, -1]]))
     return [
         ("coronal", structural, *plane(structural, "coronal", front)),
@@ -130,7 +130,7 @@ def _draw_row(figure, row, title: str, *, top: float) -> None:
     figure.subplots_adjust(left=0.005, right=0.995, bottom=0.005, top=top)
 
 
-def _coronal_levels(pet: Volume) -> tuple[float, float]:
+def coronal_levels(pet: Volume) -> tuple[float, float]:
     """y (mm) of a coronal slice in the middle of the body, and of one 45 mm behind it."""
     inside = pet.data > 0.15 * np.percentile(pet.data, 99)
     share = inside.sum(axis=(0, 2)).astype(float)
