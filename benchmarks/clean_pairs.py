@@ -25,6 +25,7 @@ import pandas as pd
 from scipy import ndimage
 
 from umdlib.cohort import body_checks, overlay
+from umdlib.cohort.checks import examine_cohort
 from umdlib.cohort.image_checks import read_facts
 from umdlib.cohort.manifest import Case, Cohort, read_cohort
 from umdlib.images import geometry
