@@ -82,7 +82,7 @@ class Quantifier:
             predicted,
             self._hash_of(case.image),
             self._hash_of(case.reference),
-            case.unit,
+            case.reading,
             [[s.value, s.name] for s in case.structures],
             sister.QUANTITIES_VERSION,
         ]
