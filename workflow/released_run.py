@@ -44,13 +44,18 @@ def read_profile(name: str) -> dict:
     return yaml.safe_load(path.read_text("utf-8"))
 
 
+def _root(profile: dict) -> Path:
+    """Folder of a profile's run; processes side by side have parts of it."""
+    return Path("results") / graph.run_name(profile["run"])
+
+
 def score(profile: dict, part: tuple[int, int], rounds: int | None) -> None:
     """Make and score the subjects of a profile, `ROUND` a session at a time."""
     from umdlib import evaluation, synthetic
     from umdlib.cohort import read_cohort
     from umdlib.synthetic.cohort import subject_id
 
-    root, number = Path("results") / graph.run_name(profile["run"]), int(profile["subjects"])
+    root, number = _root(profile) / f"part-{part[0]}", int(profile["subjects"])
     sessions = ("petct", "petmr")
     mine = list(range(number))[part[0] :: part[1]]
     so_far: list[str] = []
@@ -58,7 +63,7 @@ def score(profile: dict, part: tuple[int, int], rounds: int | None) -> None:
         names = [subject_id(i, s, number, sessions) for s in sessions for i in mine[start : start + ROUND]]
         so_far += names
         manifest = synthetic.synthesise(
-            root / f"cohort-{part[0]}",
+            root / "cohort",
             subjects=number,
             seed=profile["seed"],
             settings=synthetic.Settings(float(profile["spacing_mm"])),
@@ -91,13 +96,13 @@ def make(profile: dict, name: str, folder: str) -> None:
     from umdlib.cohort import read_cohort
     from umdlib.evaluation.store import FileHashes
 
-    root = Path("results") / graph.run_name(profile["run"])
     names = segmenter_names(profile)
-    parts = [read_cohort(p) for p in sorted(root.glob("cohort*/manifest.tsv"))]
+    runs = [_root(profile), *sorted(_root(profile).glob("part-*"))]
+    parts = {r: read_cohort(r / "cohort" / "manifest.tsv") for r in runs if (r / "cohort").is_dir()}
     if not parts:
-        raise InputError(f"No cohort in {root}. `released_run.py score` makes one.")
+        raise InputError(f"No cohort in {runs[0]}. `released_run.py score` makes one.")
     tables, people, subjects = [], [], {}
-    for cohort in parts:
+    for root, cohort in parts.items():
         done = finished.finished_subjects(cohort, root, list(names))
         if not done:
             continue
@@ -107,13 +112,13 @@ def make(profile: dict, name: str, folder: str) -> None:
         for session, found in done.items():
             subjects[session] = sorted([*subjects.get(session, []), *found])
     if not tables:
-        raise InputError(f"No subject of {root} is finished.")
+        raise InputError(f"No subject of {runs[0]} is finished.")
     table = scores.check_scores(pd.concat(tables, ignore_index=True))
     identities = {n: segmenters.open(given, "cpu").identity for n, given in names.items()}
-    hashes = FileHashes(root / "hashes.json")
+    hashes = FileHashes(runs[0] / "hashes.json")
     table.attrs["stamp"] = scores.provenance(
         cohort=name,
-        cohort_hash=hashlib.sha256("".join(c.hash(hashes) for c in parts).encode()).hexdigest(),
+        cohort_hash=hashlib.sha256("".join(c.hash(hashes) for c in parts.values()).encode()).hexdigest(),
         segmenters=identities,
         tolerances_mm=[1.0, 5.0],
         device="cpu",
