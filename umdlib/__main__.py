@@ -588,6 +588,48 @@ def _quantities(a) -> None:
     _write_quantities(read_cohort(a.manifest), a.out, _say)
 
 
+@_command(
+    "agree",
+    "how far segmenters agree with themselves and each other on pairs that need no labels; resumes",
+    _MANIFEST,
+    _arg("--segmenters", required=True, metavar="a,b", help="as of `umdlib score`"),
+    _arg("--out", required=True, metavar="DIR", help="folder of the run; gets agreement.tsv, between.tsv"),
+    _arg(
+        "--pointer",
+        default="",
+        metavar="NAME",
+        help="segmenter that takes a class and places the clicks where the cohort has no references",
+    ),
+    _arg("--device", default="cpu", help="cpu (default) or cuda"),
+)
+def _agree(a) -> None:
+    from umdlib import evaluation
+    from umdlib.cohort.manifest import read_cohort
+    from umdlib.files import write_tsv
+    from umdlib.statistics import label_free
+
+    cohort, out = read_cohort(a.manifest), Path(a.out)
+    labelled = all(c.reference is not None for pair in cohort.pairs() for c in pair)
+    if not labelled and not a.pointer:
+        raise InputError(
+            f"Cohort {cohort.name} has pairs without references: nothing says where to click. Name a segmenter "
+            "that needs no click, e.g. --pointer nnunet_small."
+        )
+    if a.pointer:
+        cohort = evaluation.pointed_cohort(cohort, a.pointer, out / "pointer", device=a.device, report=_say)
+    names = [n for n in dict.fromkeys(a.segmenters.split(",")) if n]
+    settings = evaluation.Settings((evaluation.Plan("centre", (0,), 0),))
+    scored = evaluation.score_cohort(cohort, names, out, settings=settings, device=a.device, report=_say)
+    records = list(dict.fromkeys(scored["segmenter"]))
+    within, between = evaluation.agree_run(cohort, out, records, references=not a.pointer, report=_say)
+    for name, table in (("agreement", within), ("between", between)):
+        write_tsv(out / f"{name}.tsv", table)
+    _say(label_free.bound_table(within).round(3).to_string(index=False))
+    _say(
+        f"Agreement: {out / 'agreement.tsv'} ({len(within)} rows), {out / 'between.tsv'} ({len(between)} rows)"
+    )
+
+
 def _write_quantities(cohort, root: str, report: Callable[[str], None] = lambda line: None) -> None:
     """Write the score table's sister: what the masks of a run measure."""
     from umdlib import evaluation
