@@ -153,19 +153,23 @@ def _within(
     nan = float("nan")
     moved = structural.on(pet) if structural is not None and pet is not None else None
     rows = []
+    if moved is not None:  # most of a body is in no mask
+        kept = (moved != 0) | (pet.bits != 0) | (False if truth is None else truth.data != 0)
+        moved, there = moved[kept], pet.bits[kept]
+        known = None if truth is None else truth.data[kept]
     for s in pair[1].structures:
         prompt = pet.prompt if pet is not None else ""
         key = (pair[0].subject, pair[0].session, s.name, name, prompt, seed)
         if moved is None or s.name not in structural.places or s.name not in pet.places:
             rows.append((*key, nan, nan, nan, nan, NOT_MADE))
             continue
-        a, b = _bit(moved, structural.places[s.name]), _bit(pet.bits, pet.places[s.name])
+        a, b = _bit(moved, structural.places[s.name]), _bit(there, pet.places[s.name])
         outside = not a.any() and _bit(structural.bits, structural.places[s.name]).any()
         if outside or not (a.any() or b.any()):
             rows.append((*key, nan, nan, nan, nan, OUTSIDE if outside else EMPTY_BOTH))
             continue
         errors = (nan, nan)
-        if truth is not None and (reference := truth.data == s.value).any():
+        if known is not None and (reference := known == s.value).any():
             errors = overlap(a, reference)[1], overlap(b, reference)[1]
         rows.append((*key, *overlap(a, b), *errors, ""))
     return rows
@@ -175,12 +179,15 @@ def _between(case: Case, first: str, second: str, masks: dict) -> list[tuple]:
     """Rows of one image and two segmenters."""
     a, b = masks[first, case.modality], masks[second, case.modality]
     rows = []
+    if a is not None and b is not None:
+        kept = (a.bits != 0) | (b.bits != 0)
+        one, two = a.bits[kept], b.bits[kept]
     for s in case.structures:
         key = (case.subject, case.session, case.modality, s.name, first, second)
         if a is None or b is None or s.name not in a.places or s.name not in b.places:
             rows.append((*key, float("nan"), NOT_MADE))
             continue
-        value = overlap(_bit(a.bits, a.places[s.name]), _bit(b.bits, b.places[s.name]))[0]
+        value = overlap(_bit(one, a.places[s.name]), _bit(two, b.places[s.name]))[0]
         rows.append((*key, value, "" if value == value else EMPTY_BOTH))
     return rows
 

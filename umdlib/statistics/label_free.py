@@ -121,20 +121,23 @@ def validation_table(pairs: pd.DataFrame, *, n_resamples: int = 1000, seed: int 
     -------
     pandas.DataFrame
         `session, what, value, low, high, n_subjects, n`: Spearman's rank correlation of the systems' mean
-        agreement with their mean gap and with their mean DSC on PET; the same over systems and structures;
-        and the root mean square error of the gap that a straight line on the agreement of the *other*
-        subjects predicts, beside that of their mean gap. NaN below three systems, or below two subjects
-        for the errors; an interval needs three subjects.
+        agreement with their mean gap, the mean of its size, and their mean DSC on PET; the same over
+        systems and structures; and the root mean square error of the gap that a straight line on the
+        agreement of the *other* subjects predicts, beside that of their mean gap. NaN below
+        three systems, or below two subjects for the errors; an interval needs three subjects.
     """
     rows = []
     for session, part in pairs.groupby("session", sort=False):
         subjects = list(dict.fromkeys(part["subject"]))
         n = len(subjects)
+        part = part.assign(size=part["gap"].abs())
         counts = resample_counts(n, n_resamples, np.random.default_rng(seed)) if n > 2 else np.zeros((0, n))
         for what, by, value in (
             ("rank of systems by gap", ["segmenter"], "gap"),
+            ("rank of systems by size of the gap", ["segmenter"], "size"),
             ("rank of systems by DSC on PET", ["segmenter"], "pet_dice"),
             ("rank of systems and structures by gap", ["segmenter", "structure"], "gap"),
+            ("rank of systems and structures by size of the gap", ["segmenter", "structure"], "size"),
             ("rank of systems and structures by DSC on PET", ["segmenter", "structure"], "pet_dice"),
         ):
             sums = _sums(part, subjects, by, value)

@@ -1,0 +1,128 @@
+"""Tables and sentences of the chapter on a gap without labels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from umdbook import names
+from umdlib.evaluation import agree_run
+from umdlib.figures.style import axes, legend_below, nothing, segmenter_style
+from umdlib.scores.table import read_scores
+from umdlib.statistics import label_free, pairs
+from umdlib.tables.markdown import number
+from umdlib.tables.modality_table import session_title
+
+__all__ = [
+    "agree_run",
+    "beside_gap",
+    "between_layout",
+    "bounds_layout",
+    "pairs_plot",
+    "predicted",
+    "validation_layout",
+    "words",
+]
+
+
+def predicted(scores: pd.DataFrame) -> list[str]:
+    """Segmenters of a run that have a prediction, in the table's order."""
+    rows = scores[~scores["status"].isin(["failed", "unavailable"])]
+    return list(rows["segmenter"].unique())
+
+
+def beside_gap(within: pd.DataFrame, scores: str) -> pd.DataFrame:
+    """Agreement beside the measured gap, of first prompts."""
+    table = read_scores(scores)
+    rows = pairs.condition(table[table["status"].ne("unavailable") & table["seed"].eq(0)])
+    return label_free.with_gap(within, pairs.paired_differences(rows))
+
+
+def bounds_layout(table: pd.DataFrame) -> pd.DataFrame:
+    """What agreement bounds, beside what was measured."""
+    return pd.DataFrame(
+        {
+            "session": table["session"].map(session_title),
+            "segmenter": table["segmenter"].map(names.title),
+            "agreement (DSC)": [number(v) for v in table["agreement"]],
+            "gap at most": [number(v) for v in table["largest_gap"]],
+            "one mask wrong by at least": [number(v) for v in table["least_error"]],
+            "measured gap": [number(v, sign=True) for v in table["measured_gap"]],
+            "pairs beyond the bound": table["broken"].astype(int),
+            "undefined": table["n_undefined"],
+            "n": table["n_subjects"],
+        }
+    )
+
+
+def between_layout(between: pd.DataFrame) -> pd.DataFrame:
+    """Mean agreement of two segmenters on the structural images and on PET."""
+    rows = between.assign(image=np.where(between["modality"].eq("PET"), "PET", "structural"))
+    keys = ["session", "first", "second"]
+    wide = rows.pivot_table(index=keys, columns="image", values="agreement", sort=False).reset_index()
+    wide = wide.reindex(columns=[*keys, "structural", "PET"])
+    return pd.DataFrame(
+        {
+            "session": wide["session"].map(session_title),
+            "one segmenter": wide["first"].map(names.title),
+            "the other": wide["second"].map(names.title),
+            "structural image": [number(v) for v in wide["structural"]],
+            "PET": [number(v) for v in wide["PET"]],
+        }
+    )
+
+
+def validation_layout(table: pd.DataFrame) -> pd.DataFrame:
+    """How well agreement ranks and predicts, with intervals."""
+    shown = [
+        number(r.value)
+        if not np.isfinite(r.low)
+        else f"{number(r.value)} [{number(r.low)}, {number(r.high)}]"
+        for r in table.itertuples()
+    ]
+    return pd.DataFrame(
+        {
+            "session": table["session"].map(session_title),
+            "what": table["what"],
+            "value [95 %]": shown,
+            "of": table["n"].astype(int),
+            "subjects": table["n_subjects"],
+        }
+    )
+
+
+def words(bounds: pd.DataFrame, validation: pd.DataFrame) -> str:
+    """Say whether the bound held, and whether agreement ranked the systems here."""
+    broken, sessions = int(bounds["broken"].sum()), []
+    for session, part in validation.groupby("session", sort=False):
+        row = part[part["what"].eq("rank of systems by size of the gap")].iloc[0]
+        text = (
+            "no rank: fewer than three systems" if not np.isfinite(row["value"]) else number(row["value"], 2)
+        )
+        sessions.append(f"{session_title(session)} {text}")
+    held = (
+        "Every measured gap lies within its bound"
+        if not broken
+        else f"**{broken} pairs lie beyond their bound**"
+    )
+    return (
+        f"{held}. Rank correlation of the systems' agreement with the size of their gap: {'; '.join(sessions)}. Of "
+        "the gap's sign agreement says nothing."
+    )
+
+
+def pairs_plot(rows: pd.DataFrame, *, legend: bool = True, ax: Axes | None = None) -> Axes:
+    """Agreement of each subject and structure against its measured gap."""
+    ax = axes(ax, figsize=(6, 4))
+    if rows.empty:
+        return nothing(ax)
+    looks = segmenter_style(rows["segmenter"])
+    for name, part in rows.groupby("segmenter", sort=False):
+        ax.scatter(part["agreement"], part["gap"], s=14, alpha=0.7, label=names.title(name), **looks[name])
+    ax.axhline(0, color="#444444", lw=0.9)
+    ax.set_xlabel("agreement without labels (DSC)")
+    ax.set_ylabel("measured gap, PET − structural (DSC)")
+    if legend:
+        legend_below(ax, columns=2)
+    return ax
