@@ -23,6 +23,7 @@ LEFT = [
     "weights",
     "networks",
     "segmenters",
+    "requests",
     "training",
     "evaluation",
     "canaries",

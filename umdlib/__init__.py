@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
     submod_attrs={
         "version": ["__version__"],
         "errors": ["InputError"],
-        "images.volume": ["LabelMap", "Volume", "read_label_map", "read_volume"],
+        "images.volume": ["LabelMap", "Volume", "read_label_map", "read_volume", "write_mask"],
         "cohort.manifest": ["Cohort", "read_cohort", "write_manifest"],
         "cohort.checks": ["check_cohort"],
         "synthetic.cohort": ["synthesise"],

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import umdlib
+from umdlib.canaries import command as certify_command
 from umdlib.cohort.importing import KINDS
 from umdlib.errors import InputError, unknown_name
+from umdlib.requests import command as segment_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):  # a letter that the terminal lacks is no reason to stop
             stream.reconfigure(errors="backslashreplace")
     commands = parser()
-    arguments = commands.parse_args(argv)
+    arguments = commands.parse_args(segment_command.signed(sys.argv[1:] if argv is None else argv))
     if not hasattr(arguments, "run"):
         commands.print_help()
         return 0
@@ -426,6 +428,22 @@ def _weights(a) -> None:
             _say(f"Weights: {path}")
     else:
         _say(inert.convert(*a.names))
+
+
+@_command(
+    "segment", "give one image and a prompt, get a mask on the image's own grid", *segment_command.ARGUMENTS
+)
+def _segment(a) -> int:
+    from umdlib.viewer import check_picture
+
+    return segment_command.run(a, check_picture.draw, _say)
+
+
+@_command(
+    "certify", "check that any program that segments NIfTI files is wired right", *certify_command.ARGUMENTS
+)
+def _certify(a) -> int:
+    return certify_command.run(a, _say)
 
 
 @_command(

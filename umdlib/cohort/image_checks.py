@@ -10,7 +10,7 @@ import numpy as np
 
 from umdlib.cohort.manifest import Case
 from umdlib.images import geometry
-from umdlib.images.volume import LabelMap
+from umdlib.images.volume import LabelMap, Volume
 
 # voxels of the sample on which everything but volumes is measured
 _SAMPLE = 2_000_000
@@ -151,6 +151,11 @@ def read_facts(case: Case) -> Facts:
         As `Case.read` does.
     """
     image, reference = (case.read_image(), None) if case.reference is None else case.read()
+    return facts_of(case, image, reference)
+
+
+def facts_of(case: Case, image: Volume, reference: LabelMap | None = None) -> Facts:
+    """What the checks need of a case that is read already."""
     step = _steps(image.shape)
     part = tuple(slice(None, None, s) for s in step)
     grid = image.affine @ np.diag([*step, 1.0])

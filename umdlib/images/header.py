@@ -64,10 +64,7 @@ def is_pair(raw: bytes) -> bool:
 
 def _fields(raw: bytes) -> np.ndarray:
     """The fields of a header of either version."""
-    import nibabel as nib
-
-    kind = nib.Nifti1Header if len(raw) == _SIZES[0] else nib.Nifti2Header
-    return kind(raw, check=False).structarr
+    return _of_bytes(raw).structarr
 
 
 def _magic(fields: np.ndarray) -> bytes:
@@ -113,6 +110,25 @@ def parse(raw: bytes, path: Path, *, stored: int, deflated: bool, two_files: boo
     claimed = int(np.prod(shape, dtype=object)) * dtype.itemsize
     check_claim(claimed, stored - (0 if deflated else offset), path, deflated=deflated)
     return Header(shape, dtype, offset, slope, intercept, _affine(fields, shape, path))
+
+
+def _of_bytes(raw: bytes):
+    """nibabel's header of 348 or 540 bytes."""
+    import nibabel as nib
+
+    return (nib.Nifti1Header if len(raw) == _SIZES[0] else nib.Nifti2Header)(raw, check=False)
+
+
+def labelled(raw: bytes, dtype: np.dtype):
+    """The header of an image changed to one of labels on its grid: type, scale and words, nothing else."""
+    header = _of_bytes(raw)
+    header.set_data_dtype(dtype)
+    header["scl_slope"], header["scl_inter"] = 1, 0
+    header["cal_min"] = header["cal_max"] = 0
+    header["descrip"], header["aux_file"] = b"labels", b""
+    header["intent_code"], header["intent_name"] = 0, b""
+    header["magic"], header["vox_offset"] = header.single_magic, len(raw) + 4
+    return header
 
 
 def _shape(fields: np.ndarray, path: Path) -> tuple[int, int, int]:

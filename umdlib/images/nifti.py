@@ -285,6 +285,53 @@ def write(path: str | Path, data: np.ndarray, affine: np.ndarray, description: s
             file.write(piece)
 
 
+def write_like(path: str | Path, labels: np.ndarray, affine: np.ndarray, like: str | Path | None) -> None:
+    """Write labels (I, J, K) of an image with the header of its file: place, axes and units to the bit.
+
+    Parameters
+    ----------
+    path
+        ``.nii`` or ``.nii.gz``.
+    labels
+        Boolean or unsigned.
+    affine
+        Of the image.
+    like
+        Its file. None, or a file that is not NIfTI: a new header with `affine`.
+
+    Raises
+    ------
+    InputError
+        Another ending; a file that cannot be read or written; labels of another shape.
+    """
+    if not str(path).lower().endswith((".nii", ".nii.gz")):
+        raise InputError(f"Invalid name of a mask {path}. Must end in .nii or .nii.gz.")
+    labels = labels.astype(np.uint8) if labels.dtype == bool else labels
+    raw = None if like is None else _raw_header(_existing_file(like))
+    if raw is None:
+        write(path, labels, affine, "labels")
+        return
+    header = headers.labelled(raw, labels.dtype)
+    if tuple(header.get_data_shape()[:3]) != labels.shape:
+        raise InputError(f"Mask {labels.shape} is not on the grid of {like} {header.get_data_shape()}.")
+    labels = labels.astype(labels.dtype.newbyteorder(header.endianness), copy=False)
+    parts = [header.binaryblock + bytes(4), np.asfortranarray(labels).ravel("K").view(np.uint8).data]
+    with replaced(path) as part, open(part, "wb") as file:
+        for piece in _compressed(parts) if Path(path).suffix.lower() == ".gz" else parts:
+            file.write(piece)
+
+
+def _raw_header(path: Path) -> bytes | None:
+    """Bytes of a file's header; None where it is not NIfTI."""
+    try:
+        with _opener(path)(path, "rb") as stream:
+            start = stream.read(4)
+            size = headers.header_size(start)
+            return start + stream.read(size - 4) if size else None
+    except (OSError, EOFError, *_DAMAGE) as error:
+        raise InputError(f"File {path} cannot be read: {error}.") from None
+
+
 def _parts(data: np.ndarray, affine: np.ndarray, description: str):
     """Header and voxels in slabs: no copy of the volume where it is in Fortran order."""
     yield _header_bytes(data, affine, description)

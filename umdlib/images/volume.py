@@ -256,6 +256,34 @@ def write_label_map(path: str | Path, label_map: LabelMap) -> None:
     nifti.write(path, label_map.data, label_map.affine, "labels")
 
 
+def write_mask(path: str | Path, mask: np.ndarray, image: Volume, *, like: str | Path | None = None) -> None:
+    """Write a mask on its image's own grid, atomically.
+
+    Parameters
+    ----------
+    path
+        ``.nii`` or ``.nii.gz``.
+    mask
+        Boolean (I, J, K), or labels in unsigned integers.
+    image
+        That it was made of.
+    like
+        The image's file: a NIfTI header is taken over to the bit, but for type and scale. None makes a
+        new header with the image's affine.
+
+    Raises
+    ------
+    InputError
+        A mask of another shape or type; another ending; a file that cannot be written.
+    """
+    mask = np.asarray(mask)
+    if mask.shape != image.shape or mask.dtype.kind not in "bu":
+        raise InputError(
+            f"Invalid mask {mask.dtype} {mask.shape} of {image.name}. Must be boolean or unsigned, {image.shape}."
+        )
+    nifti.write_like(path, mask, image.affine, like)
+
+
 def write_bits(path: str | Path, bits: np.ndarray, affine: np.ndarray) -> None:
     """Write a bit-mask volume (unsigned; bit b of a voxel is mask b), atomically."""
     nifti.write(path, bits, affine, "bit masks")

@@ -1,0 +1,208 @@
+"""Certificates: planted faults are named, programs that are wired right raise no alarm."""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from umdlib.__main__ import main
+from umdlib.canaries import scenes
+from umdlib.canaries.certificate import html, markdown, write_certificate
+from umdlib.canaries.certify import certify
+from umdlib.canaries.wrapper import Command, WrapperFailed
+from umdlib.errors import InputError
+
+CLICKED, NAMED = scenes.phantom("click"), scenes.phantom("text")
+HU = {name: value for name, (_, _, value) in scenes.OBJECTS.items()}
+
+
+def grown(data, at):
+    """What is within 30 HU of a voxel's surroundings and connected to it."""
+    low = [max(i - 1, 0) for i in at]
+    value = np.median(data[low[0] : at[0] + 2, low[1] : at[1] + 2, low[2] : at[2] + 2])
+    marked, _ = ndimage.label(abs(data - value) < 30)
+    return marked == marked[tuple(at)]
+
+
+def near(data, value, level=25):
+    """What is near a value in HU, without the thin borders between bodies."""
+    return ndimage.binary_opening(abs(ndimage.median_filter(data, 3) - value) < level, iterations=2)
+
+
+def read(job):
+    image = nib.load(job.image)
+    return image, np.asarray(image.dataobj), json.loads(job.prompt.read_text())
+
+
+def save(job, mask, affine):
+    nib.save(nib.Nifti1Image(mask.astype(np.uint8), affine), job.mask)
+
+
+def program(change=lambda mask, job: mask, *, affine=lambda a: a, at=None):
+    """A click-prompted program that is right but for what is changed."""
+
+    def run(job):
+        image, data, prompt = read(job)
+        voxel = prompt["clicks"][0]["voxel"] if at is None else at(image, prompt["clicks"][0])
+        if not all(0 <= v < n for v, n in zip(voxel, data.shape, strict=True)):
+            raise WrapperFailed("the click lies outside")
+        save(job, change(grown(data, voxel), job), affine(image.affine))
+
+    return run
+
+
+def by_name(name_of=lambda name: name):
+    """A text-prompted program that knows the phantom's bodies by their HU."""
+
+    def run(job):
+        image, data, prompt = read(job)
+        save(job, near(data, HU[name_of(prompt["structure"])]), image.affine)
+
+    return run
+
+
+def changing(mask, job):
+    rng = np.random.default_rng()
+    return mask ^ (rng.random(mask.shape) < 0.001)
+
+
+def peeking(mask, job):
+    beside = job.folder / "labelsTr" / "image.nii.gz"
+    return np.asarray(nib.load(beside).dataobj) > 0 if beside.is_file() else mask
+
+
+def kept():
+    seen = {}
+    return lambda mask, job: seen.setdefault(str(job.image), mask)
+
+
+def clipped(image, click):
+    """The nearest voxel inside, wherever the click lies."""
+    return [min(max(v, 0), n - 1) for v, n in zip(click["voxel"], image.shape, strict=True)]
+
+
+def without_origin(image, click):
+    """Millimetres over spacing: as if the first voxel lay at the origin, in the axes' order of the file."""
+    at = nib.affines.apply_affine(np.linalg.inv(image.affine), click["ras_mm"])
+    origin = np.array([95.0, -40.0, 310.0]) - image.affine[:3, 3]  # right in the first image alone
+    voxel = np.rint(at + origin / 10).astype(int)
+    return [min(max(v, 0), n - 1) for v, n in zip(voxel.tolist(), image.shape, strict=True)]
+
+
+def in_file_order(mask, job):
+    """Wrong where the first axis of the file does not run along the world's second one."""
+    image = nib.load(job.image)
+    return mask if nib.aff2axcodes(image.affine)[0] == "A" else mask[::-1]
+
+
+def rename(name):
+    return {"liver": "spleen", "spleen": "liver"}.get(name, name)
+
+
+PLANTED = {
+    "flipped": (program(lambda m, job: m[::-1]), CLICKED),
+    "permuted_axes": (program(lambda m, job: m.transpose(1, 0, 2)), CLICKED),
+    "shifted": (program(lambda m, job: np.roll(m, (6, -5, 3), (0, 1, 2))), CLICKED),
+    "swapped_structures": (by_name(rename), NAMED),
+    "grid_lost": (program(affine=lambda a: np.eye(4)), CLICKED),
+    "not_in_mm": (program(at=without_origin), CLICKED),
+    "storage_order": (program(in_file_order), CLICKED),
+    "not_repeatable": (program(changing), CLICKED),
+    "answers_outside": (program(at=clipped), CLICKED),
+    "reads_beside": (program(peeking), CLICKED),
+    "stale": (program(kept()), CLICKED),
+}
+
+
+@pytest.mark.parametrize("fault", PLANTED)
+def test_a_planted_fault_is_named(fault):
+    run, scene = PLANTED[fault]
+    assert fault in certify(run, scene, fault).faults
+
+
+@pytest.mark.parametrize(("run", "scene"), [(program(), CLICKED), (by_name(), NAMED)], ids=["click", "text"])
+def test_a_program_that_is_wired_right_raises_no_alarm(run, scene):
+    found = certify(run, scene, "right")
+    assert found.faults == () and all(v.state == "pass" for v in found.verdicts)
+    assert found.calls == 11
+
+
+def weighed(used):
+    """A program that has its tolerance from a weight file, if it reads it."""
+
+    def run(job):
+        image, data, prompt = read(job)
+        word = Path(job.values["weights"]).read_bytes() if used else b"tensors" * 40
+        if not word.startswith(b"tensors"):
+            raise WrapperFailed("no weights")
+        level = 25 if word == b"tensors" * 40 else 5
+        save(job, near(data, HU[prompt["structure"]], level), image.affine)
+
+    return run
+
+
+def test_weights_are_hashed_and_must_matter(tmp_path):
+    file = tmp_path / "net.pth"
+    file.write_bytes(b"tensors" * 40)
+    right = hashlib.sha256(file.read_bytes()).hexdigest()
+    found = certify(weighed(True), NAMED, "used", weights=file, sha256=right.upper())
+    assert found.faults == () and found.weights == right
+    assert "weights_ignored" in certify(weighed(False), NAMED, "ignored", weights=file).faults
+    assert "other_weights" in certify(weighed(True), NAMED, "other", weights=file, sha256="0" * 64).faults
+
+
+def test_a_page_says_each_verdict_and_how_it_was_found(tmp_path):
+    found = certify(program(lambda m, job: m[::-1]), CLICKED, "docker run <mine>")
+    page = html(found)
+    assert "docker run &lt;mine&gt;" in page and "fail: flipped" in page and page.count("<tr>") == 9
+    assert markdown(found).count("\n| ") == 9
+    assert "never written" in page
+    with pytest.raises(InputError, match=r"page.pdf. Must end in .md or .html"):
+        write_certificate(tmp_path / "page.pdf", found)
+
+
+def test_a_command_line_is_checked_before_it_runs(tmp_path):
+    for template, sentence in (
+        ("a {image}", "lacks {mask}"),
+        ("a {image} {mask} {clik}", "Invalid {clik}"),
+        ("a '{image} {mask}", "No closing quotation"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            Command(template)
+
+
+SCRIPT = """
+import array, gzip, struct, sys
+raw = bytearray(gzip.open(sys.argv[1]).read())
+size = struct.unpack_from("<3h", raw, 42)
+at = [int(v) for v in sys.argv[2].split(",")]
+if any(not 0 <= v < n for v, n in zip(at, size)):
+    sys.exit("the click lies outside")
+data = array.array("f", bytes(raw[352:]))
+value = data[at[0] + size[0] * (at[1] + size[1] * at[2])]
+struct.pack_into("<2h", raw, 70, 2, 8)
+near = bytes(abs(v - value) < 30 for v in data)
+gzip.open(sys.argv[3], "wb", 1).write(bytes(raw[:352]) + near)
+"""
+
+
+def test_a_script_is_certified_from_the_command_line(tmp_path, capsys):
+    script = tmp_path / "wrapper.py"
+    script.write_text(SCRIPT)
+    line = f"{sys.executable} {script} {{image}} {{click_voxel}} {{mask}}"
+    status = main(["certify", line, "-o", str(tmp_path / "page.md")])
+    said = capsys.readouterr().out
+    assert status == 0 and "No alarm in 8 canaries and 11 calls" in said
+    assert (tmp_path / "page.md").read_text().startswith("# Certificate of")
+    assert main(["certify", line, "--takes", "text", "--scene", "phantom"]) == 2
+    assert "is not given the text" in capsys.readouterr().err
+
+
+def test_the_own_systems_pass_behind_files(tmp_path, capsys):
+    assert main(["certify", "region_growing", "-o", str(tmp_path / "page.html")]) == 0
+    assert "No alarm" in capsys.readouterr().out

@@ -1,0 +1,398 @@
+"""A certificate: what a program does with axes, millimetres, names, repeats, absent structures and files beside it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from umdlib.canaries import checks
+from umdlib.canaries.scenes import Scene
+from umdlib.canaries.wrapper import Outcome, Run, ask
+from umdlib.files import file_hash
+from umdlib.images import orientation
+from umdlib.images.volume import LabelMap, write_label_map
+from umdlib.metrics.masks import dice
+from umdlib.prompts.prompt import Prompt
+
+# Masks that should be one: interpolation on another grid may move a border, not more.
+ALIKE = 0.9
+# A mask of a structure that is not in view may hold so few voxels (noise of a network's border).
+STRAY = 10
+SHIFT_MM = (37.0, -58.0, 211.0)
+
+# fault -> what it means; those of masks against references are of `checks.FAULTS`
+FAULTS: dict[str, str] = {
+    "failed": "it gives no mask",
+    "not_a_mask": "what it writes is no mask",
+    "grid_lost": "the mask is not on the grid of the image",
+    "touches_image": "it changes the image file",
+    "storage_order": "the same image stored in another order of axes gives another mask",
+    "not_in_mm": "an image and its prompt moved together give another mask",
+    "not_repeatable": "the same call gives another mask",
+    "answers_outside": "it marks a structure that the image does not hold",
+    "reads_beside": "the mask changes with a reference that lies beside the image",
+    "stale": "another image under the same name gives the mask of the first",
+    "other_weights": "the weights are not the ones that were named",
+    "weights_ignored": "the mask is the same with damaged weights",
+    "weights_changed": "the weight file is another one after the calls",
+} | {
+    k: v for k, v in checks.FAULTS.items() if k not in ("reads_reference", "control_missed", "not_repeatable")
+}
+
+# Names under which programs look for references beside an image.
+DECOYS = (
+    *(f"image_{word}.nii.gz" for word in ("seg", "dseg", "mask", "label", "gt")),
+    *("reference.nii.gz", "label.nii.gz", "seg.nii.gz", "labelsTr/image.nii.gz"),
+)
+
+PASS, FAIL, OPEN = "pass", "fail", "not judged"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One canary.
+
+    Attributes
+    ----------
+    check
+        What was asked.
+    state
+        ``pass``, ``fail`` or ``not judged``.
+    faults
+        Of `FAULTS`.
+    detail
+        What was seen.
+    how
+        How it was found.
+    """
+
+    check: str
+    state: str
+    faults: tuple[str, ...]
+    detail: str
+    how: str
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """All verdicts on a program.
+
+    Attributes
+    ----------
+    program, source
+        What was asked, on which image, in words.
+    verdicts
+        In order.
+    calls
+        How often it was called.
+    weights
+        sha256 of the weight file; empty where none was named.
+    """
+
+    program: str
+    source: str
+    verdicts: tuple[Verdict, ...]
+    calls: int
+    weights: str = ""
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """All faults, each once."""
+        return tuple(dict.fromkeys(f for v in self.verdicts for f in v.faults))
+
+
+def certify(
+    run: Run,
+    scene: Scene,
+    program: str,
+    *,
+    weights: str | Path | None = None,
+    sha256: str = "",
+    say: Callable[[str], None] = lambda line: None,
+) -> Certificate:
+    """Ask a program some ten questions whose answers are known to depend, or not to depend, on something.
+
+    Parameters
+    ----------
+    run
+        The program.
+    scene
+        Image, references and kind of prompt.
+    program
+        What the certificate calls it.
+    weights
+        Its weight file: hashed, and damaged in a copy where the program takes ``{weights}``.
+    sha256
+        What the hash should be; empty where it is not known.
+    say
+        Called with one line per canary.
+
+    Returns
+    -------
+    Certificate
+        A fault is a suspicion with its evidence, not a proof. No file of the references is ever within
+        the program's reach, but for the decoys of one canary.
+    """
+    asked = _Asked(run, scene, Path(weights) if weights else None)
+    verdicts = []
+    for canary in CANARIES:
+        verdict = canary(asked)
+        verdicts.append(verdict)
+        say(f"{verdict.state:10} {verdict.check}{': ' if verdict.detail else ''}{verdict.detail}")
+        if canary is _contract and not any(o.mask is not None for o in asked.first.values()):
+            break
+    verdicts += [v for v in (_weights(asked, sha256.lower()),) if v is not None]
+    digest = file_hash(asked.weights) if asked.weights is not None else ""
+    return Certificate(program, scene.source, tuple(verdicts), asked.calls, digest)
+
+
+class _Asked:
+    """A program under certification: its first answers, and how often it was called."""
+
+    def __init__(self, run: Run, scene: Scene, weights: Path | None) -> None:
+        self.run, self.scene, self.weights, self.calls = run, scene, weights, 0
+        self.before = file_hash(weights) if weights is not None else ""
+        self.names = list(scene.references)
+        self.first = {n: self.ask(scene, scene.prompt(n)) for n in self.names}
+
+    def ask(self, scene: Scene, prompt: Prompt, **more) -> Outcome:
+        """One question."""
+        self.calls += 1
+        more.setdefault("weights", self.weights)
+        return ask(self.run, scene.image, prompt, scene.modality, **more)
+
+    def example(self) -> tuple[str, np.ndarray] | None:
+        """The structure that it found best, with its mask; None where it found none."""
+        scores = {
+            n: dice(self.scene.references[n], o.mask)
+            for n, o in self.first.items()
+            if o.mask is not None and o.mask.any()
+        }
+        if not scores:
+            return None
+        best = max(scores, key=scores.get)
+        return best, self.first[best].mask
+
+
+def _judged(check: str, faults: tuple[str, ...], detail: str, how: str) -> Verdict:
+    return Verdict(check, FAIL if faults else PASS, faults, detail, how)
+
+
+def _nothing(check: str, how: str, detail: str = "it marks nothing in this image") -> Verdict:
+    return Verdict(check, OPEN, (), detail, how)
+
+
+def _contract(asked: _Asked) -> Verdict:
+    """Whether every call gave a mask on the image's grid."""
+    bad = {n: o for n, o in asked.first.items() if o.fault}
+    faults = tuple(dict.fromkeys(o.fault for o in bad.values()))
+    detail = "; ".join(f"{n}: {o.detail}" for n, o in list(bad.items())[:3])
+    return _judged(
+        "a mask on the grid of the image",
+        faults,
+        detail or f"{len(asked.first)} masks",
+        "Shape, place of all corners and values of every mask file are compared with the image's; the image file is "
+        "hashed before and after.",
+    )
+
+
+def _known_answers(asked: _Asked) -> Verdict:
+    """Orientation and wiring of names against the known answer."""
+    how = (
+        "Masks are compared with the known answer as they stand, under every flip, order of axes and "
+        "shift, and with the answers to all other names (best assignment)."
+    )
+    found = {n: o.mask for n, o in asked.first.items() if o.mask is not None}
+    check = "orientation and wiring of names"
+    if not found:
+        return _nothing(check, how, "there is no mask")
+    references = {n: asked.scene.references[n] for n in found}
+    said = checks.check_masks([found], [references], "program", asked.scene.modality)
+    mean = float(np.mean([dice(references[n], m) for n, m in found.items()]))
+    detail = " ".join(f.detail for f in said) or f"mean Dice {mean:.2f} over {len(found)} structures"
+    return _judged(check, tuple(f.fault for f in said), detail, how)
+
+
+def _storage(asked: _Asked) -> Verdict:
+    """The same image with its axes in another order."""
+    how = (
+        "The image is stored with its axes turned (no voxel changes its place in the world) and the mask "
+        f"turned back: at least {ALIKE:g} Dice with the first."
+    )
+    check = "order of the axes in the file"
+    if (example := asked.example()) is None:
+        return _nothing(check, how)
+    name, first = example
+    image = asked.scene.image
+    (x, y, z), (right, front, up) = orientation.axes_of(image.affine).T
+    turn = np.array([[(x + 1) % 3, -right], [(y + 1) % 3, front], [(z + 1) % 3, up]])
+    turned = replace(
+        image,
+        data=np.asfortranarray(orientation.turned(image.data, turn)),
+        affine=orientation.turned_affine(image.affine, image.shape, turn),
+    )
+    given = asked.ask(replace(asked.scene, image=turned), asked.scene.prompt(name))
+    if given.mask is None:
+        return _judged(check, ("storage_order",), f"{name}: {given.detail}", how)
+    value = dice(first, orientation.turned(given.mask, orientation.turned_back(turn)))
+    faults = () if value >= ALIKE else ("storage_order",)
+    return _judged(check, faults, f"{name}: Dice {value:.3f}", how)
+
+
+def _shift(asked: _Asked) -> Verdict:
+    """Image and prompt moved together in the world."""
+    how = (
+        f"Image and prompt are moved by {', '.join(f'{v:g}' for v in SHIFT_MM)} mm; voxels and their order stay: at "
+        f"least {ALIKE:g} Dice with the first."
+    )
+    check = "place of the prompt in the world"
+    if (example := asked.example()) is None:
+        return _nothing(check, how)
+    name, first = example
+    affine = asked.scene.image.affine.copy()
+    affine[:3, 3] += SHIFT_MM
+    moved = replace(asked.scene, image=replace(asked.scene.image, affine=affine))
+    given = asked.ask(moved, moved.prompt(name))
+    value = dice(first, given.mask) if given.mask is not None else 0.0
+    detail = f"{name}: " + (given.detail or f"Dice {value:.3f}")
+    return _judged(check, () if value >= ALIKE else ("not_in_mm",), detail, how)
+
+
+def _repeat(asked: _Asked) -> Verdict:
+    """The same call twice."""
+    how = "The same files are given again; every voxel must be the same."
+    check = "the same call twice"
+    if (example := asked.example()) is None:
+        return _nothing(check, how)
+    name, first = example
+    given = asked.ask(asked.scene, asked.scene.prompt(name))
+    changed = -1 if given.mask is None else int(np.count_nonzero(first ^ given.mask))
+    detail = f"{name}: {given.detail or f'{changed} voxels differ'}"
+    return _judged(check, ("not_repeatable",) if changed else (), detail, how)
+
+
+def _outside(asked: _Asked) -> Verdict:
+    """A structure outside the field of view."""
+    how = (
+        "The image is cut so that a structure is out of view, which is then asked for by its name, or by a "
+        f"click where it was: an error or an empty mask (at most {STRAY} voxels) is right."
+    )
+    check = "a structure outside the field of view"
+    example = asked.example()
+    if example is None or asked.scene.kind == "box":
+        return _nothing(
+            check, how, "a box outside an image is none" if example else "it marks nothing in this image"
+        )
+    name, _ = example
+    cut = asked.scene.without(name)
+    if cut is None:
+        return _nothing(check, how, f"no part of the image is without {name}")
+    given = asked.ask(cut, asked.scene.prompt(name))
+    if given.mask is None:
+        return _judged(check, (), f"{name}: refused ({given.detail})", how)
+    count = int(given.mask.sum())
+    faults = ("answers_outside",) if count > STRAY else ()
+    return _judged(check, faults, f"{name}: {count} voxels marked of {given.mask.size}", how)
+
+
+def _firewall(asked: _Asked) -> Verdict:
+    """References beside the image."""
+    how = (
+        "By construction: each call sees a new folder with image and prompt under neutral names; the "
+        "references are never written. In one more call altered references lie beside the image under the "
+        "usual names: no voxel may change."
+    )
+    check = "firewall: nothing is read but image and prompt"
+    if (example := asked.example()) is None:
+        return _nothing(check, how)
+    name, first = example
+    altered = np.roll(asked.scene.references[name], 5, axis=0)
+    decoy = LabelMap(np.asfortranarray(altered, dtype=np.uint8), asked.scene.image.affine)
+
+    def beside(folder: Path) -> None:
+        for file in (*DECOYS, f"segmentations/{name}.nii.gz"):
+            (folder / file).parent.mkdir(exist_ok=True)
+            write_label_map(folder / file, decoy)
+
+    given = asked.ask(asked.scene, asked.scene.prompt(name), beside=beside)
+    changed = -1 if given.mask is None else int(np.count_nonzero(first ^ given.mask))
+    detail = f"{name}: {given.detail or f'{changed} voxels changed'}"
+    return _judged(check, ("reads_beside",) if changed else (), detail, how)
+
+
+def _stale(asked: _Asked) -> Verdict:
+    """Another image under the name of the first."""
+    how = (
+        "The image is mirrored in its first axis and asked about in a new folder, and under the name of an "
+        "image that was asked about before: both masks must be one."
+    )
+    check = "another image under the same name"
+    if (example := asked.example()) is None:
+        return _nothing(check, how)
+    name, _ = example
+    scene = asked.scene
+    other = replace(
+        scene,
+        image=replace(scene.image, data=np.asfortranarray(scene.image.data[::-1])),
+        references={n: m[::-1] for n, m in scene.references.items()},
+    )
+    fresh = asked.ask(other, other.prompt(name))
+    with tempfile.TemporaryDirectory(prefix="certify-") as folder:
+        asked.ask(scene, scene.prompt(name), folder=Path(folder))
+        again = asked.ask(other, other.prompt(name), folder=Path(folder))
+    if fresh.mask is None or again.mask is None:
+        return _judged(check, ("failed",), f"{name}: {fresh.detail or again.detail}", how)
+    changed = int(np.count_nonzero(fresh.mask ^ again.mask))
+    return _judged(check, ("stale",) if changed else (), f"{name}: {changed} voxels differ", how)
+
+
+CANARIES = (_contract, _known_answers, _storage, _shift, _repeat, _outside, _firewall, _stale)
+
+
+def _weights(asked: _Asked, expected: str) -> Verdict | None:
+    """Hash of the weight file, and whether it is used at all; None where none was named."""
+    if asked.weights is None:
+        return None
+    faults, words = [], [f"sha256 {asked.before}"]
+    if expected and asked.before != expected:
+        faults.append("other_weights")
+        words.append(f"expected {expected}")
+    elif not expected:
+        words.append("no hash was given to compare it with")
+    if file_hash(asked.weights) != asked.before:
+        faults.append("weights_changed")
+    if (example := asked.example()) is not None and "weights" in getattr(asked.run, "places", ("weights",)):
+        name, first = example
+        with tempfile.TemporaryDirectory(prefix="certify-") as folder:
+            damaged = Path(folder) / asked.weights.name
+            damaged.write_bytes(_damaged(asked.weights.read_bytes()))
+            given = asked.ask(asked.scene, asked.scene.prompt(name), weights=damaged)
+        if given.mask is not None and np.array_equal(given.mask, first):
+            faults.append("weights_ignored")
+        words.append(
+            "with damaged weights "
+            + (given.detail or "another mask" if given.mask is None else _same(first, given.mask))
+        )
+    return _judged(
+        "weights",
+        tuple(faults),
+        "; ".join(words),
+        "The file is hashed before and after all calls. Where the program is told its place, one call gets a "
+        "copy with half of its bytes inverted: an error or another mask is right.",
+    )
+
+
+def _same(first: np.ndarray, given: np.ndarray) -> str:
+    changed = int(np.count_nonzero(first ^ given))
+    return f"{changed} voxels differ" if changed else "the mask is the same"
+
+
+def _damaged(content: bytes) -> bytes:
+    """Bytes of which every second one of the last nine tenths is inverted."""
+    values = np.frombuffer(content, np.uint8).copy()
+    values[len(values) // 10 :: 2] ^= 255
+    return values.tobytes()

@@ -1,0 +1,255 @@
+"""Any program that takes a NIfTI image and a prompt and writes a NIfTI mask, asked file by file."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from umdlib import labels, segmenters
+from umdlib.errors import InputError
+from umdlib.files import file_hash
+from umdlib.images import geometry
+from umdlib.images.volume import (
+    Volume,
+    grid_difference,
+    read_label_map,
+    read_volume,
+    write_mask,
+    write_volume,
+)
+from umdlib.prompts.prompt import Click, Prompt, box_of
+
+# What a command may hold in braces.
+PLACES: dict[str, str] = {
+    "image": "the image, NIfTI",
+    "mask": "where the mask is to be written, NIfTI",
+    "prompt": "a JSON file: structure, clicks and box in mm (RAS, LPS) and in voxels",
+    "text": "name of the structure",
+    "click": "x,y,z in mm, RAS",
+    "click_lps": "x,y,z in mm, LPS",
+    "click_voxel": "i,j,k of the image file, from 0",
+    "box_voxel": "i,j,k,i,j,k of the first and last voxel",
+    "modality": "CT, MR or PET",
+    "weights": "the file that --weights names",
+}
+_PLACE = re.compile(r"\{(\w+)\}")
+
+
+class WrapperFailed(Exception):
+    """A program that gave no mask; its text says how it ended."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One question to a program.
+
+    Attributes
+    ----------
+    folder
+        Of this question alone: it holds the image and the prompt and nothing else.
+    image, mask, prompt
+        Files in it; `mask` is to be written.
+    values
+        What stands for each name of `PLACES`.
+    """
+
+    folder: Path
+    image: Path
+    mask: Path
+    prompt: Path
+    values: dict[str, str]
+
+
+Run = Callable[[Job], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a program gave: a mask (I, J, K) on the image's grid, or a fault and what was seen."""
+
+    mask: np.ndarray | None
+    fault: str = ""
+    detail: str = ""
+
+
+class Command:
+    """A program by its command line.
+
+    Parameters
+    ----------
+    template
+        With the names of `PLACES` in braces; ``{image}`` and ``{mask}`` are needed. It is split as a
+        shell would, and no shell runs it. What it needs beside is an absolute path.
+    limit_s
+        Seconds after which a call is given up.
+
+    Raises
+    ------
+    InputError
+        A name in braces that is not of `PLACES`; ``{image}`` or ``{mask}`` is missing.
+    """
+
+    def __init__(self, template: str, limit_s: float = 600.0) -> None:
+        try:
+            self._words = shlex.split(template)
+        except ValueError as error:
+            raise InputError(f"Invalid command '{template}': {error}.") from None
+        named = set(_PLACE.findall(template))
+        for name in sorted(named - set(PLACES)):
+            raise InputError(f"Invalid {{{name}}} in command '{template}'. Known: {', '.join(PLACES)}.")
+        for name in ("image", "mask"):
+            if name not in named:
+                raise InputError(f"Command '{template}' lacks {{{name}}}: {PLACES[name]}.")
+        self.places, self._limit = frozenset(named), limit_s
+
+    def __call__(self, job: Job) -> None:
+        """Run the program in the job's folder.
+
+        Raises
+        ------
+        WrapperFailed
+            It cannot start, takes too long, or ends with another status than 0.
+        """
+        words = [_PLACE.sub(lambda m: job.values[m[1]], w) for w in self._words]
+        try:
+            done = subprocess.run(
+                words, cwd=job.folder, capture_output=True, text=True, errors="replace", timeout=self._limit
+            )
+        except OSError as error:
+            raise WrapperFailed(f"cannot start: {error}") from None
+        except subprocess.TimeoutExpired:
+            raise WrapperFailed(f"took over {self._limit:g} s") from None
+        if done.returncode:
+            last = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()][-1:]
+            raise WrapperFailed(f"ended with status {done.returncode}: {''.join(last)[:200]}")
+
+
+def segmenter(name: str, condition: tuple[str, str], device: str = "cpu") -> Run:
+    """A segmenter of this package as a program that reads and writes files.
+
+    Raises
+    ------
+    InputError
+        No such segmenter, or one that cannot run here.
+    """
+    record = segmenters.get(name)
+    segment = segmenters.load(record, device, condition)
+    unit = labels.modality(condition[1]).unit
+
+    def run(job: Job) -> None:
+        image = read_volume(job.image, unit=unit)
+        about = json.loads(job.prompt.read_text("utf-8"))
+        clicks = tuple(Click(tuple(c["ras_mm"]), c["positive"]) for c in about["clicks"])
+        box = about["box"] and box_of(image.affine, about["box"]["first"], about["box"]["last"])
+        name = about["structure"]
+        prompt = Prompt(name, clicks, box, name if "text" in record.prompts else None)
+        try:
+            write_mask(job.mask, segment(image, prompt), image, like=job.image)
+        except InputError as error:
+            raise WrapperFailed(str(error)) from None
+
+    return run
+
+
+def ask(
+    run: Run,
+    image: Volume,
+    prompt: Prompt,
+    modality: str,
+    *,
+    folder: Path | None = None,
+    weights: Path | None = None,
+    beside: Callable[[Path], None] | None = None,
+) -> Outcome:
+    """Ask a program one question in a folder of its own.
+
+    Parameters
+    ----------
+    run
+        The program.
+    image, prompt, modality
+        What is asked. Clicks may lie outside the image.
+    folder
+        Where; None makes one that is removed again.
+    weights
+        File for ``{weights}``.
+    beside
+        Puts further files beside the image.
+
+    Returns
+    -------
+    Outcome
+        Fault ``failed``: no mask was written; ``not_a_mask``: the file cannot be read, or holds other
+        than whole numbers from 0; ``grid_lost``: another grid than the image's; ``touches_image``.
+    """
+    if folder is None:
+        with tempfile.TemporaryDirectory(prefix="certify-") as made:
+            return ask(run, image, prompt, modality, folder=Path(made), weights=weights, beside=beside)
+    job = _job(folder, image, prompt, modality, weights)
+    job.mask.unlink(missing_ok=True)
+    if beside is not None:
+        beside(folder)
+    before = file_hash(job.image)
+    try:
+        run(job)
+    except WrapperFailed as error:
+        return Outcome(None, "failed", str(error))
+    if not job.mask.is_file():
+        return Outcome(None, "failed", "wrote no mask")
+    if file_hash(job.image) != before:
+        return Outcome(None, "touches_image", "the image file is another one after the call")
+    try:
+        found = read_label_map(job.mask)
+    except InputError as error:
+        return Outcome(None, "not_a_mask", str(error).replace(str(folder) + "/", ""))
+    difference = grid_difference(found, image)
+    if difference is not None:
+        return Outcome(None, "grid_lost", f"the mask is not on the image's grid: {difference}")
+    return Outcome(found.data > 0)
+
+
+def _job(folder: Path, image: Volume, prompt: Prompt, modality: str, weights: Path | None) -> Job:
+    """Write the files of a question."""
+    files = {
+        "image": folder / "image.nii.gz",
+        "mask": folder / "mask.nii.gz",
+        "prompt": folder / "prompt.json",
+    }
+    write_volume(files["image"], image)
+    clicks = [_click(image, c.xyz_mm, c.positive) for c in prompt.clicks]
+    box = None
+    if prompt.box is not None:
+        first, last = prompt.box.voxels(image.affine, image.shape)
+        box = {"first": first.tolist(), "last": last.tolist()}
+    about = {"structure": prompt.structure, "modality": modality, "clicks": clicks, "box": box}
+    files["prompt"].write_text(json.dumps(about, indent=1) + "\n", "utf-8")
+    first = clicks[0] if clicks else {"ras_mm": [], "lps_mm": [], "voxel": []}
+    values = {name: str(path) for name, path in files.items()} | {
+        "text": prompt.structure,
+        "modality": modality,
+        "click": _joined(first["ras_mm"]),
+        "click_lps": _joined(first["lps_mm"]),
+        "click_voxel": _joined(first["voxel"]),
+        "box_voxel": _joined([*box["first"], *box["last"]]) if box else "",
+        "weights": str(weights or ""),
+    }
+    return Job(folder, files["image"], files["mask"], files["prompt"], values)
+
+
+def _click(image: Volume, xyz_mm, positive: bool) -> dict:
+    """A click in all frames; its voxel is the nearest one, also outside the image."""
+    x, y, z = xyz_mm
+    voxel = np.floor(geometry.to_voxel(image.affine, xyz_mm) + 0.5).astype(int).tolist()
+    return {"ras_mm": [x, y, z], "lps_mm": [-x, -y, z], "voxel": voxel, "positive": positive}
+
+
+def _joined(numbers) -> str:
+    return ",".join(f"{n:g}" if isinstance(n, int) else f"{n:.4f}" for n in numbers)

@@ -1,0 +1,179 @@
+"""What a user writes on a command line or in a table, as prompts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from umdlib.errors import InputError, unknown_name
+from umdlib.images import geometry
+from umdlib.images.volume import Volume
+from umdlib.prompts.prompt import Box, Click, Prompt, box_of
+from umdlib.segmenters.calls import check_prompt
+from umdlib.segmenters.contract import Segmenter
+
+# How coordinates are meant, and in words.
+FRAMES: dict[str, str] = {
+    "world": "mm to the right, front and head (RAS, as NIfTI and 3D Slicer)",
+    "lps": "mm to the left, back and head (LPS, as DICOM and ITK)",
+    "voxel": "voxel indices I, J, K of the file, from 0",
+}
+PROTOCOL = "user"
+UNNAMED = "structure"
+
+
+@dataclass(frozen=True)
+class Given:
+    """A prompt as it is written.
+
+    Attributes
+    ----------
+    clicks, negative
+        Points inside and outside the structure, ``x,y,z`` each.
+    box
+        ``x,y,z,x,y,z``, two opposite corners; empty for none. In voxels both corners are inside.
+    texts
+        What is asked for: names or texts, each a mask; ``all`` for all that a system knows.
+    frame
+        How numbers are meant, of `FRAMES`.
+    """
+
+    clicks: tuple[str, ...] = ()
+    negative: tuple[str, ...] = ()
+    box: str = ""
+    texts: tuple[str, ...] = ()
+    frame: str = "world"
+
+
+def prompts_of(given: Given, image: Volume, record: Segmenter) -> list[Prompt]:
+    """Prompts in world coordinates, one for each structure that is asked for.
+
+    Parameters
+    ----------
+    given
+        As written.
+    image
+        That the coordinates are of.
+    record
+        System that is asked.
+
+    Raises
+    ------
+    InputError
+        Numbers that are none; a click or box outside the image, with the frame that it would lie
+        inside of; a text that the system does not know; a prompt of a kind that it does not take.
+    """
+    if given.frame not in FRAMES:
+        raise unknown_name("coordinates", given.frame, FRAMES)
+    clicks = [_click(text, True, given.frame, image) for text in given.clicks]
+    clicks += [_click(text, False, given.frame, image) for text in given.negative]
+    box = _box(given.box, given.frame, image) if given.box else None
+    if clicks and box is None and not any(c.positive for c in clicks):
+        raise InputError(
+            f"The prompt for {image.name} holds no positive click. Give one inside the structure."
+        )
+    found = []
+    for name in _names(given, record):
+        text = name if "text" in record.prompts else None
+        prompt = Prompt(name, tuple(clicks), box, text, protocol=PROTOCOL)
+        check_prompt(record, prompt)
+        found.append(prompt)
+    return found
+
+
+def _names(given: Given, record: Segmenter) -> Sequence[str]:
+    """What is asked for, each once."""
+    texts = tuple(dict.fromkeys(t.strip() for t in given.texts if t.strip()))
+    if texts == ("all",):
+        if not record.structures:
+            raise InputError(
+                f"Segmenter '{record.name}' has no list of structures, so --text all names none."
+            )
+        return record.structures
+    by_name = not record.prompts - {"class", "text"}
+    if not texts and by_name:
+        known = f" one of {', '.join(record.structures)}, or all" if record.structures else " what to find"
+        raise InputError(f"Segmenter '{record.name}' is asked by name. Give --text:{known}.")
+    if len(texts) > 1 and not by_name and not {"class", "text"} & record.prompts:
+        raise InputError(
+            f"Segmenter '{record.name}' marks what a click or box shows, so {len(texts)} names "
+            f"({', '.join(texts)}) need a prompt each: ask for one at a time, or in lines of a table."
+        )
+    return texts or (UNNAMED,)
+
+
+def _click(text: str, positive: bool, frame: str, image: Volume) -> Click:
+    """A point inside the image."""
+    numbers = _numbers(text, 3, "click", "x,y,z")
+    xyz = _world(numbers, frame, image)
+    _check_inside(xyz, f"click {text}", numbers, frame, image)
+    return Click(tuple(xyz.tolist()), positive)
+
+
+def _box(text: str, frame: str, image: Volume) -> Box:
+    """A box that holds voxels of the image."""
+    numbers = _numbers(text, 6, "box", "x,y,z,x,y,z (two opposite corners)")
+    corners = np.array(numbers).reshape(2, 3)
+    if frame == "voxel":
+        for corner in corners:
+            _check_inside(_world(corner, frame, image), f"box {text}", corner, frame, image)
+        return box_of(image.affine, corners.min(axis=0), corners.max(axis=0))
+    world = np.array([_world(c, frame, image) for c in corners])
+    if (np.ptp(world, axis=0) == 0).any():
+        raise InputError(
+            f"Invalid box {text} for {image.name}. Its corners must differ along all three axes."
+        )
+    box = Box(tuple(world.min(axis=0).tolist()), tuple(world.max(axis=0).tolist()))
+    try:
+        box.voxels(image.affine, image.shape)
+    except InputError:
+        raise InputError(
+            f"Invalid box {text} ({FRAMES[frame]}) for {image.name}. It holds no voxel; {_field(image)}."
+        ) from None
+    return box
+
+
+def _numbers(text: str, count: int, kind: str, form: str) -> list[float]:
+    """So many finite numbers."""
+    try:
+        numbers = [float(t) for t in text.replace(",", " ").split()]
+    except ValueError:
+        numbers = []
+    if len(numbers) != count or not all(map(math.isfinite, numbers)):
+        raise InputError(f"Invalid {kind} '{text}'. Write {form}: {count} numbers.")
+    return numbers
+
+
+def _world(numbers: Sequence[float], frame: str, image: Volume) -> np.ndarray:
+    """A point of a frame as RAS+ mm."""
+    point = np.asarray(numbers, float)
+    if frame == "voxel":
+        return geometry.to_world(image.affine, point)
+    return point * (-1, -1, 1) if frame == "lps" else point
+
+
+def _check_inside(xyz, what: str, numbers, frame: str, image: Volume) -> None:
+    """Refuse a point outside the image; say in which other frame it would lie inside."""
+    if geometry.nearest_voxel(image.affine, xyz, image.shape) is not None:
+        return
+    others = [
+        f
+        for f in FRAMES
+        if f != frame
+        and geometry.nearest_voxel(image.affine, _world(numbers, f, image), image.shape) is not None
+    ]
+    hint = f" Did you mean --coordinates {' or '.join(others)}?" if others else ""
+    raise InputError(
+        f"The {what} ({FRAMES[frame]}) lies outside {image.name}. It must lie inside; {_field(image)}.{hint}"
+    )
+
+
+def _field(image: Volume) -> str:
+    """Where an image lies, in words."""
+    corners = np.array(np.meshgrid(*[(-0.5, n - 0.5) for n in image.shape])).reshape(3, -1).T
+    world = geometry.to_world(image.affine, corners)
+    spans = [f"{a:.0f} to {b:.0f}" for a, b in zip(world.min(axis=0), world.max(axis=0), strict=True)]
+    return f"it has {' x '.join(map(str, image.shape))} voxels and spans {', '.join(spans)} mm (RAS)"
