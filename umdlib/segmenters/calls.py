@@ -239,7 +239,7 @@ def checked(record: Segmenter, segment: Segment) -> Segment:
     """`segment` with its prompt and its mask checked at every call."""
 
     def call(image: Volume, prompt: Prompt, previous: np.ndarray | None = None) -> np.ndarray:
-        _check_prompt(record, prompt)
+        check_prompt(record, prompt)
         try:
             mask = _with_less_memory(segment, image, prompt, previous)
         except (MemoryError, RuntimeError) as error:
@@ -290,8 +290,15 @@ def _free_gpu() -> None:
         torch.cuda.empty_cache()
 
 
-def _check_prompt(record: Segmenter, prompt: Prompt) -> None:
-    """Refuse a prompt that a segmenter cannot use."""
+def check_prompt(record: Segmenter, prompt: Prompt) -> None:
+    """Refuse a prompt that a segmenter cannot use.
+
+    Raises
+    ------
+    InputError
+        Nothing in the prompt is of a kind the segmenter takes; a negative click where it takes
+        only positive ones; a structure it does not know.
+    """
     kinds = _kinds_of(prompt) | {"class"}
     if not kinds & record.prompts:
         raise InputError(
