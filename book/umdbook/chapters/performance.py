@@ -57,6 +57,22 @@ def read_fuzz(path: str | Path) -> dict[str, float]:
     }
 
 
+def read_faults(path: str | Path) -> list[dict]:
+    """What `benchmarks/faults.py` wrote: one record per fault."""
+    return page.read_record(path, "record of planted faults", "faults.py")["faults"]
+
+
+def fault_table(trials: list[dict]) -> pd.DataFrame:
+    """Faults with their numbers of trials."""
+    return pd.DataFrame(trials)
+
+
+def fault_words(trials: list[dict]) -> str:
+    """Say how many trials there were and what was lost."""
+    tried, lost = (sum(t[k] for t in trials) for k in ("tried", "lost"))
+    return f"{tried:,} trials; **{lost}** results were lost or changed without a word."
+
+
 def ratio_table(report: dict, grid: str) -> pd.DataFrame:
     """Seconds and ratios to our time by system, of the good and the poor prediction of a grid."""
     rows = pd.DataFrame(report["scoring"]).query("grid == @grid")
