@@ -411,11 +411,11 @@ def row(name: str, outcomes: list[Outcome]) -> dict:
 
 def measure(trials: int, of_graph: int, seed: int) -> list[dict]:
     """The figures of every fault."""
-    few = max(trials // 4, 2)
+    few = max(trials // 4, 2) if trials else 0
     plan = {
         "kill -9 during a sweep": (killed, trials),
         "kill -9 during a graph": (graph, of_graph),
-        "a disk that fills": (full, max(trials // 2, 2)),
+        "a disk that fills": (full, max(trials // 2, 2 * bool(trials))),
         "a slow disk, and kill -9": (slow, few),
         "a folder that cannot be written": (read_only, few),
         "two runs on one folder": (two_at_once, few),

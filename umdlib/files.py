@@ -22,6 +22,9 @@ from umdlib.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
+_MARK = b"umdlib-sha256:"
+SEAL = _MARK + b"0" * 64  # what a file holds in place of its hash until `seal` writes it
+
 
 @contextmanager
 def replaced(path: str | Path) -> Iterator[Path]:
@@ -74,6 +77,30 @@ def file_hash(path: str | Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise InputError(f"Cannot read {path}: {error.strerror or error}.") from None
+
+
+def seal(path: str | Path) -> None:
+    """Write the hash of a file's bytes into it, in place of the zeros of the `SEAL` that it holds."""
+    content = Path(path).read_bytes()
+    with open(path, "r+b") as file:
+        file.seek(content.rfind(_MARK) + len(_MARK))
+        file.write(hashlib.sha256(content).hexdigest().encode())
+
+
+def is_whole(content: bytes) -> bool:
+    """Whether a file's bytes are those that `seal` has seen; one without a seal passes.
+
+    Examples
+    --------
+    >>> is_whole(b"plain"), is_whole(b"sealed " + SEAL)
+    (True, False)
+    """
+    place = content.rfind(_MARK)
+    if place < 0:
+        return True
+    start = place + len(_MARK)
+    plain = content[:start] + b"0" * 64 + content[start + 64 :]
+    return hashlib.sha256(plain).hexdigest().encode() == content[start : start + 64]
 
 
 def owner(pid: int | None = None) -> dict:

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from umdlib import evaluation, segmenters
+from umdlib import evaluation, files, segmenters
 from umdlib.__main__ import main
 from umdlib.cohort.manifest import read_cohort
 from umdlib.errors import InputError
@@ -106,17 +106,37 @@ def test_every_flipped_bit_of_a_score_table_is_seen(make_cohort, bright, tmp_pat
     evaluation.score_cohort(cohort, "bright", tmp_path, settings=ONE)
     path = store.case_folder(tmp_path, "bright", cohort.cases[0]) / "scores.parquet"
     content, whole = path.read_bytes(), scores.read_scores(path)
-    mark = content.rfind(scores._MARK)
+    mark = content.rfind(files._MARK)
     rng = np.random.default_rng(0)
     for place in rng.integers(0, len(content), 150):
         flipped = bytearray(content)
         flipped[place] ^= 1 << int(rng.integers(8))
         path.write_bytes(flipped)
-        if mark <= place < mark + len(scores._MARK):  # no value stands there
+        if mark <= place < mark + len(files._MARK):  # no value stands there
             assert scores.read_scores(path).equals(whole)
             continue
         with pytest.raises(InputError):
             scores.read_scores(path)
+
+
+def test_a_damaged_table_of_quantities_is_made_anew(make_cohort, tmp_path):
+    call = [
+        "score",
+        str(make_cohort(1)),
+        "--segmenters",
+        "threshold",
+        "--out",
+        str(tmp_path),
+        "--prompts",
+        "centre",
+    ]
+    assert main(call) == 0
+    path = next(tmp_path.glob("cases/threshold/*/quantities.parquet"))
+    content = path.read_bytes()
+    for place in np.linspace(40, len(content) - 900, 4).astype(int):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+        assert main(call) == 0
+        assert path.read_bytes() == content, place
 
 
 @pytest.mark.parametrize("device", ["gpu", "CUDA", "mps", "cpu:0", "auto", "cuda:99", "cuda:abc", "cuda:-1"])

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from umdlib.errors import InputError
-from umdlib.files import replaced
+from umdlib.files import SEAL, is_whole, replaced, seal
 from umdlib.quantities.masks import QUANTITIES
 from umdlib.scores.table import KEYS
 
@@ -57,9 +57,11 @@ def write_quantities(path: str | Path, table: pd.DataFrame, *, stamp: dict | Non
     """
     arrow = pa.Table.from_pandas(check_quantities(table, source=str(path)), preserve_index=False)
     about = json.dumps({"version": QUANTITIES_VERSION, **(stamp or {})}, sort_keys=True)
-    arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), _STAMP: about.encode()})
+    own = {_STAMP: about.encode(), b"umdlib_check": SEAL}
+    arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), **own})
     with replaced(path) as part:
         pq.write_table(arrow, part)
+        seal(part)
 
 
 def read_quantities(path: str | Path) -> pd.DataFrame:
@@ -68,13 +70,18 @@ def read_quantities(path: str | Path) -> pd.DataFrame:
     Raises
     ------
     InputError
-        A missing or foreign file, another version, and as `check_quantities`.
+        A missing, damaged or foreign file, another version, and as `check_quantities`.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"Table of quantities {path} does not exist. `umdlib quantities` makes one.")
     try:
-        arrow = pq.read_table(path)
+        content = path.read_bytes()
+        if not is_whole(content):
+            raise InputError(
+                f"Table of quantities {path} is damaged: it is not what was written. Make it anew."
+            )
+        arrow = pq.read_table(pa.BufferReader(content))
         stamp = json.loads((arrow.schema.metadata or {}).get(_STAMP, b"{}"))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(f"File {path} is no Parquet table: {error}.") from None

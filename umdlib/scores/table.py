@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import subprocess
@@ -16,7 +15,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock
 
 from umdlib.errors import InputError, unknown_name
-from umdlib.files import replaced
+from umdlib.files import SEAL, is_whole, replaced, seal
 from umdlib.version import __version__
 
 SCHEMA_VERSION = "1"
@@ -38,9 +37,6 @@ _NUMBERS = (
 )
 
 _STAMP = b"umdlib"
-
-# before the hash of a file's own bytes
-_MARK = b"umdlib-sha256:"
 
 
 def _surface_dice_column(tolerance_mm: float) -> str:
@@ -144,11 +140,11 @@ def write_scores(path: str | Path, table: pd.DataFrame, *, stamp: dict | None = 
     table = check_scores(table, source=str(path))
     arrow = pa.Table.from_pandas(table, preserve_index=False)
     stamp = {"schema": SCHEMA_VERSION, **(stamp or {})}
-    own = {_STAMP: json.dumps(stamp, sort_keys=True).encode(), b"umdlib_check": _MARK + b"0" * 64}
+    own = {_STAMP: json.dumps(stamp, sort_keys=True).encode(), b"umdlib_check": SEAL}
     arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), **own})
     with replaced(path) as part:
         pq.write_table(arrow, part)
-        _sign(part)
+        seal(part)
 
 
 def read_scores(path: str | Path, *, subjects: Iterable[str] | None = None) -> pd.DataFrame:
@@ -171,7 +167,7 @@ def read_scores(path: str | Path, *, subjects: Iterable[str] | None = None) -> p
         raise InputError(f"Score table {path} does not exist. `umdlib score` makes one.")
     try:
         content = path.read_bytes()
-        if not _is_whole(content):
+        if not is_whole(content):
             raise InputError(f"Score table {path} is damaged: it is not what was written. Make it anew.")
         arrow = pq.read_table(pa.BufferReader(content))
         stamp = json.loads((arrow.schema.metadata or {}).get(_STAMP, b"{}"))
@@ -187,25 +183,6 @@ def read_scores(path: str | Path, *, subjects: Iterable[str] | None = None) -> p
         table = table[table["subject"].isin(set(subjects))].reset_index(drop=True)
     table.attrs["stamp"] = stamp
     return table
-
-
-def _sign(path: Path) -> None:
-    """Write the hash of a file's bytes, with zeros in the hash's place, to that place."""
-    content = path.read_bytes()
-    place = content.rfind(_MARK) + len(_MARK)
-    with open(path, "r+b") as file:
-        file.seek(place)
-        file.write(hashlib.sha256(content).hexdigest().encode())
-
-
-def _is_whole(content: bytes) -> bool:
-    """Whether a file's bytes are those that `_sign` has seen; one that was never signed passes."""
-    place = content.rfind(_MARK)
-    if place < 0:
-        return True
-    start = place + len(_MARK)
-    plain = content[:start] + b"0" * 64 + content[start + 64 :]
-    return hashlib.sha256(plain).hexdigest().encode() == content[start : start + 64]
 
 
 def add_cases(path: str | Path, table: pd.DataFrame) -> None:
