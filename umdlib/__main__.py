@@ -595,6 +595,23 @@ def _rescore(a) -> None:
 
 
 @_command(
+    "reference-scores",
+    "what specialists score on their own simulator, from a finished run on it",
+    _arg("scores", metavar="SCORES", help="score table of the run, or a released one"),
+    _arg("--out", required=True, metavar="FILE", help="table to write, as umdlib/statistics has it"),
+)
+def _reference_scores(a) -> None:
+    from umdlib import statistics
+    from umdlib.files import replaced
+    from umdlib.scores.table import read_scores
+
+    table = statistics.reference_gap.own_scores(read_scores(a.scores))
+    with replaced(a.out) as part:
+        table.to_csv(part, sep="\t", index=False, lineterminator="\n")
+    _say(f"Reference scores: {a.out} ({len(table)} rows)")
+
+
+@_command(
     "quantities",
     "volume, SUV and HU of the masks that a run has kept; resumes",
     _MANIFEST,
@@ -734,6 +751,11 @@ def _train_specialist(a) -> None:
         metavar="N",
         help="updates (default: 300 for clicknet, 4000 for sam_med3d_small)",
     ),
+    _arg(
+        "--balanced",
+        action="store_true",
+        help="as many steps for each kind of image that the training sees, not for all together",
+    ),
     _arg("--seed", type=int, default=0, metavar="S", help="of weights and draws"),
     _arg("--name", help="of the network (default NETWORK_CHOICE_SEED)"),
     _arg("--without", default="", metavar="A,B", help="structures that are never prompted"),
@@ -751,20 +773,19 @@ def _train_specialist(a) -> None:
 )
 def _train_promptable(a) -> None:
     from umdlib.cohort.manifest import read_cohort
-    from umdlib.training import sessions
+    from umdlib.training import promptable, sessions
 
     sessions.use_threads(a.threads)
+    cohort = read_cohort(a.manifest)
+    settings = sessions.settings_of(
+        a.network, trained_on=a.trained_on, seed=a.seed, precision=a.precision, steps=a.steps, smoke=a.smoke
+    )
+    if a.balanced:
+        settings = promptable.with_equal_exposure(settings, cohort.sessions())
     card = sessions.train_cohort(
-        read_cohort(a.manifest),
+        cohort,
         a.out,
-        sessions.settings_of(
-            a.network,
-            trained_on=a.trained_on,
-            seed=a.seed,
-            precision=a.precision,
-            steps=a.steps,
-            smoke=a.smoke,
-        ),
+        settings,
         name=a.name or "",
         without=[n for n in a.without.split(",") if n],
         device=a.device,

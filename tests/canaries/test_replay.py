@@ -186,3 +186,20 @@ def test_a_control_that_is_missed_is_a_finding(monkeypatch):
 def test_an_adapter_compared_with_official_code_is_told_from_one_that_was_not():
     assert controls.check("sam_med3d_turbo") == ("compared with the official code", [])
     assert controls.check("seganypet_v2")[0] == "compared with the official code"
+
+
+@pytest.mark.parametrize(("home", "faults"), [(0.9, ""), (0.0, "dead_structure")])
+def test_a_structure_that_a_network_finds_at_home_is_not_wired_wrongly_elsewhere(
+    run, monkeypatch, home, faults
+):
+    def half_blind(image, prompt, previous=None):
+        return ball(image, prompt) if prompt.structure == "ball" else np.zeros(image.shape, bool)
+
+    cohort, root = run(half_blind)
+    monkeypatch.setattr(canary_run.canaries, "_CHANCE", 1.0)  # two subjects are few
+    monkeypatch.setattr(controls, "trained_here", lambda record: True)
+    monkeypatch.setattr(controls, "check", lambda name, device: ("0.900 reproduced", []))
+    monkeypatch.setattr(controls, "home_scores", lambda record, names, *_: dict.fromkeys(names, home))
+    found = canary_run.check_run(cohort, root, ["canary_of_test"], device="cpu")
+    assert found["faults"].eq(faults).all(), found["detail"].tolist()
+    assert found["detail"].str.contains("outside the domain").eq(not faults).all()

@@ -6,7 +6,9 @@ import pytest
 
 from umdbook.chapters import supervised as chapter
 from umdlib import figures, published
+from umdlib.__main__ import main
 from umdlib.errors import InputError
+from umdlib.scores.table import write_scores
 from umdlib.statistics import reference_gap as supervised
 
 
@@ -179,3 +181,20 @@ def test_sessions_without_a_reference_have_no_excess(scores):
     every = supervised.excess_gap(scores, n_resamples=99)
     assert len(every)
     assert supervised.excess_gap(scores, sessions=[], n_resamples=99).empty
+
+
+def test_a_finished_run_fills_the_scores_of_specialists_on_their_own_data(scores, tmp_path, capsys):
+    both = pd.concat(
+        [scores, pd.DataFrame(rows("nnunet_small", "petct", [0.5] * 4, [0.4] * 4, structure="lung"))]
+    )
+    write_scores(tmp_path / "scores.parquet", both, stamp={})
+    assert (
+        main(["reference-scores", str(tmp_path / "scores.parquet"), "--out", str(tmp_path / "out.tsv")]) == 0
+    )
+    table = pd.read_csv(tmp_path / "out.tsv", sep="\t")
+    assert list(table) == list(supervised._home_scores())
+    # CT: means of (0.9, 0.8, 0.7, 0.9) and 0.5; PET: of (0.8, 0.7, 0.6, 0.7) and 0.4
+    assert table["dice"].tolist() == [0.662, 0.55] and table["n_subjects"].tolist() == [4, 4]
+    write_scores(tmp_path / "none.parquet", scores[scores["segmenter"].eq("threshold")], stamp={})
+    assert main(["reference-scores", str(tmp_path / "none.parquet"), "--out", str(tmp_path / "o.tsv")]) == 2
+    assert "No specialist has a score" in capsys.readouterr().err

@@ -172,6 +172,26 @@ def test_the_three_trainings_see_the_same_places():
     assert {p.modality for p in drawn["both"]} == {"CT", "MR", "PET"}
 
 
+def test_balanced_trainings_see_every_kind_of_image_equally_often_at_the_same_places():
+    def drawn(trained_on, balanced):
+        return [
+            patches.draw_patch(two(), trained_on, np.random.default_rng([5, n]), size=16, balanced=balanced)
+            for n in range(600)
+        ]
+
+    equal, plain = drawn("both", True), drawn("both", False)
+    for wanted, found in (((200, 200, 200), equal), ((150, 150, 300), plain)):
+        counts = [sum(p.modality == m for p in found) for m in ("CT", "MR", "PET")]
+        assert counts == pytest.approx(wanted, abs=40)  # three standard deviations
+    np.testing.assert_array_equal(equal[0].targets, plain[0].targets)
+    sessions = ("petct", "petmr")
+    steps = {
+        t: promptable.with_equal_exposure(promptable.Settings(trained_on=t, steps=50), sessions).steps
+        for t in patches.TRAINED_ON
+    }
+    assert steps == {"structural": 100, "pet": 50, "both": 150}
+
+
 def test_a_patch_holds_what_it_asks_for():
     for n in range(20):
         patch = patches.draw_patch(two(), "pet", np.random.default_rng(n), size=24)

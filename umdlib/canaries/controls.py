@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from importlib import resources
 
 import numpy as np
@@ -13,8 +14,9 @@ from umdlib import segmenters
 from umdlib.canaries import checks as canaries
 from umdlib.images import geometry
 from umdlib.images import masks as depth
-from umdlib.images.volume import Volume
+from umdlib.images.volume import LabelMap, Volume
 from umdlib.labels import ORGANS
+from umdlib.labels import session as session_record
 from umdlib.metrics.masks import dice
 from umdlib.prompts.prompt import Click, Prompt
 from umdlib.segmenters.contract import Segmenter
@@ -48,14 +50,39 @@ def prompt() -> Prompt:
 
 
 @functools.cache
-def body() -> dict[str, tuple[Volume, np.ndarray]]:
-    """CT and PET of a synthetic subject that no training saw, each with the mask of its liver."""
-    pair = make_pair("control", "petct", BODY_SEED, BODY_SPACING_MM)
-    (liver,) = [s.value for s in ORGANS if s.name == "liver"]
-    return {
-        "CT": (pair.structural, pair.structural_reference.data == liver),
-        "PET": (pair.pet, pair.pet_reference.data == liver),
-    }
+def body(session: str = "petct") -> dict[str, tuple[Volume, LabelMap]]:
+    """Both images of a synthetic subject that no training saw, each with its reference, by modality."""
+    pair = make_pair("control", session, BODY_SEED, BODY_SPACING_MM)
+    structural = session_record(session).structural
+    return {structural: (pair.structural, pair.structural_reference), "PET": (pair.pet, pair.pet_reference)}
+
+
+def home_scores(
+    record: Segmenter, structures: Sequence[str], session: str, modality: str, device: str = "cpu"
+) -> dict[str, float]:
+    """Dice of a network that this project trained on structures of such a body as it was trained on.
+
+    Parameters
+    ----------
+    record
+        The network's.
+    structures
+        Of the 13 organs; each is clicked at its deepest voxel, or asked for by its name.
+    session, modality
+        Which image.
+    device
+        Where it runs.
+    """
+    image, reference = body(session)[modality]
+    condition = ((session, modality),) if record.conditions else ()
+    segment = segmenters.load(record, device, *condition)
+    found = {}
+    for organ in (s for s in ORGANS if s.name in structures):
+        mask = reference.data == organ.value
+        centre = depth.deepest_voxel(mask, image.spacing_mm)
+        click = Click(tuple(geometry.to_world(image.affine, centre).tolist()))
+        found[organ.name] = dice(segment(image, Prompt(organ.name, (click,))), mask)
+    return found
 
 
 def trained_here(record: Segmenter) -> bool:
@@ -73,12 +100,7 @@ def score(segmenter: str, device: str = "cpu") -> float:
     if not trained_here(record):
         image, mask = phantom()
         return dice(segmenters.load(record, device)(image, prompt()), mask)
-    modality = record.modalities[0]
-    image, mask = body()[modality]
-    condition = (("petct", modality),) if record.conditions else ()
-    centre = depth.deepest_voxel(mask, image.spacing_mm)
-    given = Prompt("liver", (Click(tuple(geometry.to_world(image.affine, centre).tolist())),))
-    return dice(segmenters.load(record, device, *condition)(image, given), mask)
+    return home_scores(record, ["liver"], "petct", record.modalities[0], device)["liver"]
 
 
 def known() -> dict[str, float]:

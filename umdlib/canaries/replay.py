@@ -89,10 +89,13 @@ def check_run(
                 continue
             predictions, references = zip(*read.values(), strict=True)
             found = canaries.check_masks(predictions, references, segmenter, modality)
+            outside = ""
             if device is not None:
                 record = records.get(segmenter)
                 if not control:
                     control, missed = _control(record, device)
+                if not missed:
+                    found, outside = _outside_its_domain(found, record, next(iter(read)), device)
                 found += missed + replay(root, record, next(iter(read)), protocol, device)
             rows.append(
                 {
@@ -100,7 +103,7 @@ def check_run(
                     "modality": modality,
                     "n_cases": len(read),
                     "faults": ", ".join(f.fault for f in found),
-                    "detail": " ".join(f.detail for f in found),
+                    "detail": " ".join([*(f.detail for f in found), outside]).strip(),
                     "control": control,
                 }
             )
@@ -197,6 +200,34 @@ def _first_protocol(root: str | Path, segmenter: str, cases: Sequence[Case]) -> 
         except (InputError, IndexError):
             continue
     return "centre"
+
+
+def _outside_its_domain(
+    found: list[canaries.Finding], record: Segmenter | None, case: Case, device: str
+) -> tuple[list[canaries.Finding], str]:
+    """Set aside dead structures that a network of this project finds where it was trained, with a sentence.
+
+    A class that is never found in this cohort and is found in a body of the training's own simulator
+    is wired right: the cohort lies outside what the network knows.
+    """
+    if record is None or not controls.trained_here(record):
+        return found, ""
+    kept, words = [], []
+    for finding in found:
+        names = finding.structure.split(", ")
+        if finding.fault != "dead_structure":
+            kept.append(finding)
+            continue
+        home = controls.home_scores(record, names, case.session, case.modality, device)
+        if set(home) == set(names) and min(home.values()) >= canaries.LEAST:
+            told = ", ".join(f"{n} (DSC {home[n]:.2f} there)" for n in names)
+            words.append(
+                f"Never found here, though found in a body of its training's simulator: {told}. This cohort lies "
+                "outside the domain of the network; its wiring is right."
+            )
+        else:
+            kept.append(finding)
+    return kept, " ".join(words)
 
 
 def _control(record: Segmenter | None, device: str) -> tuple[str, list[canaries.Finding]]:

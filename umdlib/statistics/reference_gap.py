@@ -111,6 +111,35 @@ def _home_scores() -> pd.DataFrame:
         return pd.read_csv(text, sep="\t")
 
 
+def own_scores(scores: pd.DataFrame) -> pd.DataFrame:
+    """Score of each specialist on unseen subjects of its own simulator, from a run on such subjects.
+
+    Parameters
+    ----------
+    scores
+        Score table; only rows that were asked for by name count.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `segmenter, session, modality, dice, n_subjects`: mean DSC over structures, then subjects, to three
+        decimals.
+
+    Raises
+    ------
+    InputError
+        No specialist has a score.
+    """
+    rows = _scored(scores[scores["prompt"].eq("class")], specialists(scores), "dice", "drop")
+    rows = rows.dropna(subset=["score"])
+    if rows.empty:
+        raise InputError("No specialist has a score in this table. Name one, e.g. nnunet_small, in the run.")
+    keys = ["segmenter", "session", "modality"]
+    means = rows.groupby([*keys, "subject"])["score"].mean().groupby(keys)
+    table = means.mean().round(3).rename("dice").reset_index()
+    return _in_order(table.assign(n_subjects=means.size().to_numpy()))
+
+
 def reference_condition(
     scores: pd.DataFrame,
     reference: str,

@@ -82,7 +82,15 @@ class Loop:
         """Draw patches, run the rounds, update; returns what is logged."""
         s = self._settings
         patches = [
-            draw_patch(bodies, s.trained_on, rng, size=s.patch, prompts=s.prompts, centred=s.centred)
+            draw_patch(
+                bodies,
+                s.trained_on,
+                rng,
+                size=s.patch,
+                prompts=s.prompts,
+                centred=s.centred,
+                balanced=s.balanced,
+            )
             for _ in range(s.batch)
         ]
         for group in self.optimiser.param_groups:

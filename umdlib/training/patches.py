@@ -70,6 +70,7 @@ def draw_patch(
     size: int = 32,
     prompts: int = 4,
     centred: bool = False,
+    balanced: bool = False,
 ) -> Patch:
     """A cube that holds part of a randomly chosen structure of a randomly chosen body.
 
@@ -88,6 +89,9 @@ def draw_patch(
         Structures at most; the chosen one is the first.
     centred
         The drawn voxel is the middle of the cube, not anywhere in it.
+    balanced
+        Where the training sees both images: PET as often as each kind of structural image, where the
+        sessions have as many bodies. By default PET gets half.
 
     Raises
     ------
@@ -108,7 +112,11 @@ def draw_patch(
     change = rng.uniform(-_GAIN, _GAIN, (2, 2, 1, 1, 1)).astype(np.float32)
     order = rng.permutation(body.present)
     seen = modalities(trained_on, body.session)
-    modality = seen[int(picked * len(seen))]
+    if balanced and len(seen) > 1:
+        kinds = len({b.session for b in bodies})  # CT and MR share what PET leaves
+        modality = seen[int(picked >= kinds / (kinds + 1))]
+    else:
+        modality = seen[int(picked * len(seen))]
     labels = cut(body.labels, start, size, 0)
     image = cut(body.images[modality].astype(np.float32), start, size, OUTSIDE)
     if flip:  # left and right: a body that lies the other way round is a body

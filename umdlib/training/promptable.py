@@ -17,7 +17,7 @@ from umdlib.errors import InputError, unknown_name
 from umdlib.files import replaced
 from umdlib.training.bodies import SPACING_MM, Body
 from umdlib.training.nnunet.plan import available_bytes
-from umdlib.training.patches import TRAINED_ON
+from umdlib.training.patches import TRAINED_ON, modalities
 from umdlib.version import __version__
 from umdlib.weights import card as cards
 
@@ -67,6 +67,8 @@ class Settings:
         Rounds whose masks enter the loss: the first, the last, and others at random; 0 for all.
     centred
         The first click is the middle of its patch, as where a cube is cut around the click.
+    balanced
+        Every kind of image that the training sees is drawn equally often, see `with_equal_exposure`.
     learning_rate, weight_decay
         Of AdamW; the rate rises over the first 5 % of the steps and falls as a cosine to 0.
     precision
@@ -86,6 +88,7 @@ class Settings:
     batch: int = 1
     graded: int = 0
     centred: bool = False
+    balanced: bool = False
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.05
     precision: str = "float32"
@@ -143,6 +146,27 @@ def settings_of(network: str, **changes) -> Settings:
     if network not in NETWORKS:
         raise unknown_name("network", network, NETWORKS)
     return replace(Settings(network=network), **(OWN.get(network, {}) | changes))
+
+
+def with_equal_exposure(settings: Settings, sessions: Sequence[str]) -> Settings:
+    """Give every kind of image that a training sees the steps that the settings have for all.
+
+    Trainings on CT and MR, on PET and on all of them then show a network each kind equally long.
+
+    Parameters
+    ----------
+    settings
+        Their `steps` become those of one kind.
+    sessions
+        Of the cohort, with as many subjects each.
+
+    Examples
+    --------
+    >>> with_equal_exposure(Settings(trained_on="both", steps=100), ["petct", "petmr"]).steps
+    300
+    """
+    kinds = {m for s in sessions for m in modalities(settings.trained_on, s)}
+    return replace(settings, steps=settings.steps * len(kinds), balanced=True)
 
 
 def train(
@@ -291,7 +315,6 @@ def rate(settings: Settings, step: int) -> float:
 
 def _check_bodies(bodies: Sequence[Body], settings: Settings, least: int) -> None:
     """Refuse too few subjects, and examinations without a structure or without the images to train on."""
-    from umdlib.training.patches import modalities
 
     subjects = {body.subject for body in bodies}
     if len(subjects) < least:

@@ -94,6 +94,8 @@ def exposure(family: str = FAMILY) -> pd.DataFrame:
         left = 0.5 if structural and "PET" in kinds else 1.0
         share = {m: left / len(structural) for m in structural}
         share |= {"PET": 1 - sum(share.values())} if "PET" in kinds else {}
+        if made.settings.get("balanced"):
+            share = dict.fromkeys(kinds, 1 / len(kinds))
         trained_on, seed = parts_of(name, family=family)
         row = {"network": ARCHITECTURES[family], "trained on": TRAINED_ON[trained_on], "seed": seed}
         rows.append(row | {"steps": steps} | {m: round(steps * share.get(m, 0)) for m in ("CT", "MR", "PET")})
@@ -113,8 +115,17 @@ def exposure_words(exposures: pd.DataFrame) -> str:
         f"The number of steps was equal, the exposure was not: a network saw a kind of image for {low:,} to {high:,} "
         "steps. The network trained on PET spent all of them on PET, the one trained on structure shared them "
         "between CT and MR. So part of every contrast between networks may be exposure, and the modality effect "
-        "(PET with more steps) may be flattered by it."
+        "(PET with more steps) may be flattered by it. The released networks are not balanced yet: "
+        "`umdlib train promptable --balanced` gives every kind of image as many steps as these networks had for all "
+        "together, "
+        f"which would take {_balanced_hours():.1f} CPU hours by the cards of these networks."
     )
+
+
+def _balanced_hours(family: str = FAMILY) -> float:
+    """CPU hours of the family's trainings were each kind of image given the steps of all together."""
+    made = [card.read(name) for name in released(family)]
+    return sum(c.cost["cpu_seconds"] * len(c.data["modalities"]) for c in made) / 3600
 
 
 def logs(seed: int = 0, family: str = FAMILY) -> dict[str, pd.DataFrame]:
