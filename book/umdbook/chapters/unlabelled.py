@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from umdbook import names
 from umdlib.evaluation import agree_run
-from umdlib.figures.style import axes, legend_below, nothing, segmenter_style
+from umdlib.figures.style import Looks, axes, legend_below, nothing, segmenter_style
 from umdlib.scores.table import read_scores
 from umdlib.statistics import label_free, pairs
 from umdlib.tables.markdown import number
@@ -112,12 +112,14 @@ def words(bounds: pd.DataFrame, validation: pd.DataFrame) -> str:
     )
 
 
-def pairs_plot(rows: pd.DataFrame, *, legend: bool = True, ax: Axes | None = None) -> Axes:
+def pairs_plot(
+    rows: pd.DataFrame, *, looks: Looks | None = None, legend: bool = True, ax: Axes | None = None
+) -> Axes:
     """Agreement of each subject and structure against its measured gap."""
     ax = axes(ax, figsize=(6, 4))
     if rows.empty:
         return nothing(ax)
-    looks = segmenter_style(rows["segmenter"])
+    looks = looks or segmenter_style(rows["segmenter"])
     for name, part in rows.groupby("segmenter", sort=False):
         ax.scatter(part["agreement"], part["gap"], s=14, alpha=0.7, label=names.title(name), **looks[name])
     ax.axhline(0, color="#444444", lw=0.9)
