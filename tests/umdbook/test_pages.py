@@ -194,10 +194,7 @@ def test_a_page_loads_little_until_a_viewer_is_opened(pages, browser):
         page.wait_for_load_state("load")
         files = [Path(unquote(urlsplit(u).path)) for u in loaded if u.startswith("file:")]
         size = sum(f.stat().st_size for f in files if f.is_file()) / 1e6
-        explorer = path.stem == "cases"  # it shows its records at once
-        if size > PAGE_MB or any(
-            not explorer and {"volumes", "vendor"} & set(f.parts) and "umd" in f.parts for f in files
-        ):
+        if size > PAGE_MB or any({"volumes", "vendor"} & set(f.parts) and "umd" in f.parts for f in files):
             heavy.append(f"{path.name}: {size:.1f} MB")
         page.close()
     context.close()

@@ -90,10 +90,13 @@ def test_the_page_is_light_and_its_records_lie_beside_it(page):
     assert len(text) < 30_000
     config = json.loads(re.search(r'application/json">(.*?)</script>', text).group(1).replace("<\\/", "</"))
     assert len(config["cases"]) == 3
-    script = (folder / "umd" / "volumes" / f"{config['scores']}.js").read_text()
+    script = (folder / "umd" / "records" / f"{config['scores']}.js").read_text()
     packed = script.split('"]="')[1].split('"')[0]
     data = json.loads(gzip.decompress(base64.b64decode(packed)))
     assert data["names"]["segmenter"] == ["region", "threshold"]
+    records = {p.stem for p in (folder / "umd" / "records").glob("*.js")}
+    assert records == {config["scores"], *config["cases"].values()}
+    assert not records & {p.stem for p in (folder / "umd" / "volumes").glob("*.js")}
 
 
 @pytest.mark.browser

@@ -162,5 +162,5 @@ def _keep(assets: Path, content: dict) -> str:
     """Write one record as a packed script; returns its name."""
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
     name, coded = web_volumes.packed(text)
-    web_volumes.write_script(assets / "volumes", name, coded)
+    web_volumes.write_script(assets / "records", name, coded)
     return name

@@ -12,6 +12,7 @@ from umdlib.statistics import reference_gap
 from umdlib.tables.markdown import interval, number
 from umdlib.tables.modality_table import metric_title, session_title, structure_title
 from umdlib.training.nnunet import release
+from umdlib.training.nnunet.recipes import RECIPES
 from umdlib.weights import card
 
 __all__ = [
@@ -111,6 +112,17 @@ def excess_layout(excess: pd.DataFrame) -> pd.DataFrame:
             "pairs": excess["n_pairs"],
         }
     )
+
+
+def recipe_numbers() -> dict[str, int | float]:
+    """Voxel edge and iterations of the small recipe beside nnU-Net's own, for the text."""
+    small, full = RECIPES["small"], RECIPES["full"]
+    iterations = {r.name: r.epochs * r.iterations for r in (small, full)}
+    return {
+        "small_mm": small.spacing_mm[0],
+        "full_iterations": iterations["full"],
+        "times_iterations": round(iterations["full"] / iterations["small"]),
+    }
 
 
 def condition_layout(conditions: pd.DataFrame) -> pd.DataFrame:

@@ -205,7 +205,11 @@
     for (const root of document.querySelectorAll(".umd-cases")) {
       if (root.umd) continue;
       root.umd = new Explorer(root);
-      root.umd.start().catch((error) => { root.umd.status.textContent = "The scores could not be loaded: " + error.message; });
+      const begin = () => root.umd.start().catch((error) => { root.umd.status.textContent = "The scores could not be loaded: " + error.message; });
+      // the scores are needed when they come into view, or where the address names a choice
+      if (location.hash.includes("=") || !self.IntersectionObserver) { begin(); continue; }
+      const watch = new IntersectionObserver((seen) => { if (seen.some((s) => s.isIntersecting)) { watch.disconnect(); begin(); } }, { rootMargin: "200px" });
+      watch.observe(root);
     }
   }
 

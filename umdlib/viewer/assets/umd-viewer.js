@@ -70,8 +70,8 @@
     return engine;
   }
 
-  async function loadVolume(root, name) {
-    if (!(self.UMD_VOLUMES || {})[name]) await loadScript(root + "volumes/" + name + ".js");
+  async function loadVolume(root, name, folder = "volumes/") {
+    if (!(self.UMD_VOLUMES || {})[name]) await loadScript(root + folder + name + ".js");
     return unpack(self.UMD_VOLUMES[name]);
   }
 
@@ -1109,7 +1109,7 @@
 
   /* For pages that make figures of their own: a packed record, and a figure's viewer set to a structure and segmenter. */
   async function loadRecord(root, name) {
-    return JSON.parse(new TextDecoder().decode(await loadVolume(root, name)));
+    return JSON.parse(new TextDecoder().decode(await loadVolume(root, name, "records/")));
   }
 
   function show(figure, { structure, segmenter, step }) {
