@@ -201,7 +201,7 @@ def ask(
     try:
         run(job)
     except WrapperFailed as error:
-        return Outcome(None, "failed", str(error))
+        return Outcome(None, "failed", str(error).replace(f"{folder}/", ""))
     if not job.mask.is_file():
         return Outcome(None, "failed", "wrote no mask")
     if file_hash(job.image) != before:

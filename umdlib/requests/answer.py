@@ -182,8 +182,10 @@ def _asked(
         shared += int(np.count_nonzero(mask & ~free))
         labels[mask & free] = value
     seconds = time.perf_counter() - started
-    word = f"{shared} voxels belong to two masks; the first one keeps them."
-    return labels, seconds, (word,) if shared else ()
+    notes = (f"{shared} voxels belong to two masks; the first one keeps them.",) if shared else ()
+    if opening.partner is not None:
+        notes += (f"Segmenter '{record.name}' sees one image: the partner's place was checked, no more.",)
+    return labels, seconds, notes
 
 
 def _measured(mask: np.ndarray, image: Volume, value: int, name: str) -> dict:

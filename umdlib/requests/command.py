@@ -43,7 +43,12 @@ ARGUMENTS = (
     ),
     _arg("--modality", default="", metavar="M", help="CT, MR or PET, where the file does not show it"),
     _arg("--session", default="", metavar="S", help="petct or petmr, for systems with weights for each"),
-    _arg("--partner", default="", metavar="IMAGE", help="the other image of the examination"),
+    _arg(
+        "--partner",
+        default="",
+        metavar="IMAGE",
+        help="the other image of the examination: its place is checked",
+    ),
     _arg("-o", "--out", default="", metavar="MASK", help="mask to write (.nii.gz); with a table, a folder"),
     _arg("--device", default="cpu", help="cpu (default) or cuda"),
     _arg("--no-picture", action="store_true", help="make no picture beside the mask"),

@@ -57,8 +57,8 @@ def open_images(
     session
         petct or petmr, for systems with weights for each; by default what the modality says.
     partner
-        The other image of the examination: a file, or a folder of DICOM. Empty for none; of a folder that
-        holds both, the other one is taken.
+        The other image of the examination: a file, or a folder of DICOM. Empty for none; of the same
+        folder, the other one is taken.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def open_images(
             f"Partner {partner} of {path} is {other.modality} beside {found.modality}. A partner is the other "
             "image of the examination: PET beside CT or MR."
         )
-    both = other.image if other is not None else found.partner
+    both = other.image if other is not None else None
     notes = found.notes
     if both is not None:
         pair = (found.image, both) if found.modality != "PET" else (both, found.image)
@@ -89,7 +89,7 @@ def open_images(
 
 
 def _read(path: str | Path, modality: str, session: str, but: str = "") -> Opening:
-    """One image; of a folder of DICOM the one that is asked for, with its partner."""
+    """One image; of a folder of DICOM the one that is asked for."""
     place = existing(path)
     if place is not None and place.is_dir():
         return _from_dicom(place, modality, session, but)
@@ -117,7 +117,7 @@ def _seen(image: Volume, path: str | Path, session: str, but: str) -> str:
 
 
 def _from_dicom(folder: Path, modality: str, session: str, but: str) -> Opening:
-    """The image of a folder of DICOM, and the other image of its examination."""
+    """The image of a folder of DICOM that is asked for."""
     from umdlib.cohort.dicom import plan_dicom
     from umdlib.cohort.names import read_names
 
@@ -136,14 +136,10 @@ def _from_dicom(folder: Path, modality: str, session: str, but: str) -> Opening:
             "--modality and --session."
         )
     (row,) = rows
-    others = [r for r in plan.rows if r.session == row.session and r.modality != row.modality]
     image = replace(row.image(), name=f"{folder} ({row.modality})")
-    partner = (
-        replace(others[0].image(), name=f"{folder} ({others[0].modality})") if len(others) == 1 else None
-    )
     notes = tuple(f"{note}." for note in plan.notes)
     _check_unit(image, row.modality, folder)
-    return Opening(image, row.modality, row.session, None, partner, notes)
+    return Opening(image, row.modality, row.session, None, notes=notes)
 
 
 def _check_unit(image: Volume, modality: str, path: str | Path) -> None:
