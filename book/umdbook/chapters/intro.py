@@ -189,6 +189,24 @@ def finding_words(printed: pd.DataFrame, measured: pd.DataFrame, session: str, *
     return "\n\n".join([printed_words, checked, measured_words(measured, session, simulated=simulated)])
 
 
+def limits_words(*, simulated: bool) -> str:
+    """What the numbers of the page do not show, in words for this cohort."""
+    first = (
+        "The cohort is simulated and its segmenters are small; later chapters explain how the subjects were made, how "
+        "certain each number is, and what it does not show. A statement about a clinical model needs that model's "
+        "weights and real subjects, and the same commands take both."
+        if simulated
+        else "The cohort is the one at hand: what is measured holds for its subjects, scanners and references, and for "
+        "the segmenters of this run. Later chapters say how certain each number is, and what it does not show. "
+        "Chapters on the simulator and on this project's networks still speak of simulated subjects, and say so."
+    )
+    return (
+        f"{first} Published numbers are shown alongside and kept separate; models that could not be run are listed "
+        "without a score. Pictures with a button open as a 3D viewer, and every page ends with the command that made "
+        "it."
+    )
+
+
 def measured_words(measured: pd.DataFrame, session: str, *, simulated: bool) -> str:
     """How many systems change, and how one architecture changes with what it was trained on."""
     if measured.empty:

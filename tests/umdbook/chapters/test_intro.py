@@ -62,6 +62,8 @@ def test_all_systems_are_counted_and_a_real_cohort_is_not_called_simulated():
     words = intro.measured_words(measured, "petct", simulated=False)
     assert "1 of 3 systems score lower and 1 higher" in words
     assert "simulated" not in words
+    assert "The cohort is simulated" not in intro.limits_words(simulated=False)
+    assert "The cohort is simulated" in intro.limits_words(simulated=True)
     assert "(simulated cohort, 5 subjects)" in intro.measured_words(measured, "petct", simulated=True)
     ax = intro.changes_figure(intro.printed_changes("petct"), measured, "petct", simulated=True)
     assert [t.get_text() for t in ax.get_yticklabels()][-3:] == ["b", "c", "a"]
