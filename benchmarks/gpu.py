@@ -2,11 +2,14 @@
 
     python benchmarks/gpu.py                       # all systems, under ten minutes
     python benchmarks/gpu.py --only vista3d --seconds 120
+    python benchmarks/gpu.py --tiny                # the whole script on a CPU in under a minute; writes nothing
 
 Each system runs in a process of its own and is stopped after `--seconds`; what it had done by then is
-kept. The first structure of an image pays for its preparation and encoding, the further ones show what
-is shared. Random weights cost what trained ones do, but for AutoZoom, which is off. Results:
-benchmarks/results/gpu.json, shown in the book's chapter on the systems; without a GPU nothing is written.
+kept. Systems that foresee their prompts encode what all structures need together before the first one; they
+are measured one at a time as well. The first structure of an image pays for its preparation and encoding, the
+further ones show what is shared. Random weights cost what trained ones do, but for AutoZoom, which is off.
+Results: benchmarks/results/gpu.json, shown in the book's chapter on the systems; without a GPU nothing is
+written.
 """
 
 from __future__ import annotations
@@ -24,17 +27,24 @@ sys.path.insert(0, str(Path(__file__).parent))
 from systems import adapter
 
 RESULTS = Path(__file__).parent / "results" / "gpu.json"
-SYSTEMS = (
-    "sam_med3d_turbo",
-    "vista3d",
-    "vista3d_point",
-    "nninteractive",
-    "medsam",
-    "sam_vit_b",
-    "litemedsam",
+TOGETHER, ALONE = "together", "one at a time"
+# segmenter, and how what it encodes is encoded where it can do either
+RUNS = (
+    ("sam_med3d_turbo", TOGETHER),
+    ("sam_med3d_turbo", ALONE),
+    ("vista3d", ""),
+    ("vista3d_point", ""),
+    ("nninteractive", ""),
+    ("medsam", TOGETHER),
+    ("medsam", ALONE),
+    ("sam_vit_b", TOGETHER),
+    ("litemedsam", TOGETHER),
+    ("litemedsam", ALONE),
 )
-SECONDS = 75
+SYSTEMS = tuple(dict.fromkeys(name for name, _ in RUNS))
+SECONDS = 55
 SHAPE, SPACING_MM = (256, 256, 200), 2.0  # half a metre each way, 400 mm along the body
+TINY_SIDE = 24
 
 
 def question(side: int | None = None):
@@ -57,24 +67,34 @@ def question(side: int | None = None):
     return image, prompts
 
 
-def measure(name: str, device: str, side: int | None = None):
-    """Print a row after every structure: seconds, encoder passes, peak memory of the GPU."""
+def measure(name: str, how: str, arguments: argparse.Namespace) -> dict:
+    """Print a row after every structure: seconds, encoder passes, peak memory of the GPU; the last one."""
     import torch
 
-    image, prompts = question(side)
-    segment, passes = adapter(name, device), []
+    from umdlib import segmenters
+
+    device, tiny = arguments.device, arguments.tiny
+    image, prompts = question(TINY_SIDE if tiny else arguments.side)
+    segment, passes = segmenters.get(name).tiny() if tiny else adapter(name, device), []
     session = getattr(segment, "_session", None)
     net = session.network if session else segment._net
     getattr(net, "image_encoder", net).register_forward_hook(lambda *given: passes.append(1))
+    asked = [by_box if name in ("medsam", "sam_vit_b", "litemedsam") else click for click, by_box in prompts]
     seconds = []
-    for by_click, by_box in prompts:
+    for prompt in asked:
         started = time.perf_counter()
-        segment(image, by_box if name in ("medsam", "sam_vit_b", "litemedsam") else by_click)
+        if how == TOGETHER and not seconds:
+            _in_batches(segment)
+            segment.foresee(image, asked)
+        elif how == ALONE and not seconds:
+            segment.relieve()
+        segment(image, prompt)
         if device != "cpu":
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - started)
         row = {
             "segmenter": name,
+            "encoded": how,
             "structures": len(seconds),
             "first structure s": round(seconds[0], 2),
             "further structure s": round(float(np.median(seconds[1:])), 2) if seconds[1:] else None,
@@ -82,6 +102,13 @@ def measure(name: str, device: str, side: int | None = None):
             "peak GPU MB": round(torch.cuda.max_memory_allocated() / 1e6) if device != "cpu" else None,
         }
         print(json.dumps(row), flush=True)
+    return row
+
+
+def _in_batches(segment) -> None:
+    """Batches on a CPU too, where a system would encode one by one."""
+    holder = getattr(segment, "_memory", segment)
+    holder._batch = max(holder._batch, 8)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -90,18 +117,27 @@ def main(argv: list[str] | None = None) -> int:
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
-    parser.add_argument("--seconds", type=int, default=SECONDS, help="of each system")
+    parser.add_argument("--seconds", type=int, default=SECONDS, help="of each measurement")
     parser.add_argument("--device", default="cuda", help="'cpu' tries the script; it writes nothing then")
     parser.add_argument("--side", type=int, help="voxels along each axis of a smaller image, to try it")
-    parser.add_argument("--here", choices=SYSTEMS, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--tiny", action="store_true", help="tiny networks and image, in this process, on a CPU"
+    )
+    parser.add_argument("--here", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
+    if arguments.tiny:
+        arguments.device = "cpu"
     if arguments.device != "cpu" and not torch.cuda.is_available():
         print("No GPU is here: torch sees none. Nothing was measured.", file=sys.stderr)
         return 1
     if arguments.here:
-        measure(arguments.here, arguments.device, arguments.side)
+        measure(*arguments.here, arguments)
         return 0
-    rows = [row for name in arguments.only if (row := _in_process(name, arguments)) is not None]
+    runs = [(name, how) for name, how in RUNS if name in arguments.only]
+    if arguments.tiny:
+        torch.set_num_threads(1)
+        return 0 if all(measure(*run, arguments)["structures"] == 13 for run in runs) else 1
+    rows = [row for run in runs if (row := _in_process(*run, arguments)) is not None]
     if arguments.device != "cpu":
         about = {"gpu": torch.cuda.get_device_name(0), "torch": torch.__version__}
         about |= {"date": time.strftime("%Y-%m-%d"), "shape": SHAPE, "spacing_mm": SPACING_MM}
@@ -109,9 +145,9 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _in_process(name: str, arguments: argparse.Namespace) -> dict | None:
+def _in_process(name: str, how: str, arguments: argparse.Namespace) -> dict | None:
     """The last row that a system printed within its time; None where it printed none."""
-    command = [sys.executable, __file__, "--here", name, "--device", arguments.device]
+    command = [sys.executable, __file__, "--here", name, how, "--device", arguments.device]
     command += ["--side", str(arguments.side)] if arguments.side else []
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=arguments.seconds, check=False)

@@ -2,7 +2,8 @@
 
     python benchmarks/parity.py CHECKOUTS                  # every system whose code is there
     python benchmarks/parity.py CHECKOUTS --only sat segvol
-    python benchmarks/parity.py CHECKOUTS --write          # into umdlib/segmenters/parity.tsv
+    python benchmarks/parity.py CHECKOUTS --write          # into umdlib/segmenters/parity.tsv, grid by grid
+    python benchmarks/parity.py CHECKOUTS --only sat --grids "1 x 1 x 5 mm"
 
 CHECKOUTS is a folder of checkouts named as in `SYSTEMS`; each is imported and run as it is, and
 nothing of it is part of this project. Needs the extras and, for some scripts, edt,
@@ -16,6 +17,7 @@ import argparse
 import importlib
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata, resources
 from pathlib import Path
@@ -113,40 +115,37 @@ SYSTEMS: dict[str, System] = {
 }
 
 
-def rows_of(name: str, checkouts: Path) -> list[dict]:
+def rows_of(name: str, checkouts: Path) -> Iterator[dict]:
     """One row per comparison of a system; prints each as it is made."""
     system = SYSTEMS[name]
     module, function = system.compare.split(":")
     compare = getattr(importlib.import_module(f"comparisons.{module}"), function)
     given = (checkouts / system.checkout,) if system.checkout else ()
-    rows = []
     for found in compare(*given):
         differing = int((found.official != found.mine).sum())
-        rows.append(
-            {
-                "system": system.title,
-                "segmenters": system.segmenters,
-                "official code": system.code,
-                "commit": commit(*given) if given else versions(system.versions[1:2]).split()[-1],
-                "versions": versions(system.versions) or pinned(name),
-                "network": found.network,
-                "grid": found.grid,
-                "prompts": found.prompts,
-                "voxels": found.official.size,
-                "foreground": int((found.official > 0).sum()),
-                "differing": differing,
-                "per_foreground": round(differing / max(int((found.official > 0).sum()), 1), 6),
-                "tolerance": found.tolerance,
-                "why": found.why,
-                "command": f"benchmarks/parity.py CHECKOUTS --only {name}",
-            }
-        )
+        row = {
+            "system": system.title,
+            "segmenters": system.segmenters,
+            "official code": system.code,
+            "commit": commit(*given) if given else versions(system.versions[1:2]).split()[-1],
+            "versions": versions(system.versions) or pinned(name),
+            "network": found.network,
+            "grid": found.grid,
+            "prompts": found.prompts,
+            "voxels": found.official.size,
+            "foreground": int((found.official > 0).sum()),
+            "differing": differing,
+            "per_foreground": round(differing / max(int((found.official > 0).sum()), 1), 6),
+            "tolerance": found.tolerance,
+            "why": found.why,
+            "command": f"benchmarks/parity.py CHECKOUTS --only {name}",
+        }
         print(
             f"{system.title:22} {found.grid:15} {found.prompts:45} differ {differing:5} of "
-            f"{found.official.size}, in mask {rows[-1]['foreground']}",
+            f"{found.official.size}, in mask {row['foreground']}",
             flush=True,
         )
-    return rows
+        yield row
 
 
 def versions(packages: tuple[str, ...]) -> str:
@@ -171,30 +170,38 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkouts", type=Path, help="folder of checkouts")
     parser.add_argument("--only", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
+    parser.add_argument("--grids", nargs="+", help="of these scenes alone, by their names in the record")
     parser.add_argument("--write", action="store_true", help="replace these systems' rows")
     arguments = parser.parse_args(argv)
     torch.set_num_threads(1)
     sys.path.insert(0, str(Path(__file__).parent))
     exceeded = False
+    common = importlib.import_module("comparisons.common")
+    common.only = tuple(arguments.grids or ())
     for name in arguments.only:
         checkout = SYSTEMS[name].checkout
         if checkout and not (arguments.checkouts / checkout).is_dir():
             print(f"{SYSTEMS[name].title}: no checkout {arguments.checkouts / checkout}; left out.")
             continue
         started = time.process_time()
-        table = pd.DataFrame(rows_of(name, arguments.checkouts))
+        rows = []
+        for row in rows_of(name, arguments.checkouts):
+            rows.append(row)
+            exceeded |= row["differing"] > row["tolerance"]
+            if arguments.write:  # a long run that is stopped keeps what it has
+                write(pd.DataFrame(rows))
         print(f"{SYSTEMS[name].title}: {time.process_time() - started:.0f} CPU seconds")
-        exceeded |= bool((table["differing"] > table["tolerance"]).any())
-        if arguments.write:  # system by system: a long run that is stopped keeps what it has
-            write(table)
+        if arguments.write and not arguments.grids:
+            write(pd.DataFrame(rows), all_grids=True)
     return int(exceeded)
 
 
-def write(table: pd.DataFrame) -> None:
-    """Put rows into the package's record, in the order of `SYSTEMS`."""
+def write(table: pd.DataFrame, *, all_grids: bool = False) -> None:
+    """Put rows into the package's record, in the order of `SYSTEMS`; they replace those of their grids."""
     path = Path(str(resources.files("umdlib") / "segmenters" / "parity.tsv"))
     kept = pd.read_csv(path, sep="\t", keep_default_na=False) if path.is_file() else table[:0]
-    kept = kept[~kept["system"].isin(table["system"])].reindex(columns=table.columns, fill_value="")
+    gone = kept["system"].isin(table["system"]) & (all_grids | kept["grid"].isin(table["grid"]))
+    kept = kept[~gone].reindex(columns=table.columns, fill_value="")
     order = {s.title: n for n, s in enumerate(SYSTEMS.values())}
     whole = pd.concat([kept, table]).sort_values("system", key=lambda s: s.map(order), kind="stable")
     whole.to_csv(path, sep="\t", index=False)

@@ -95,6 +95,17 @@ def test_the_graph_runs_again_what_a_changed_setting_concerns():
     assert re.findall(r"\{config\[\w+", (ROOT / "workflow" / "Snakefile").read_text()) == []
 
 
+def test_one_job_at_a_time_uses_a_gpu_of_this_machine():
+    """A resource without a limit limits nothing: on 32 cores every inference job began on one GPU."""
+    profile = yaml.safe_load((ROOT / "workflow" / "profiles" / "default" / "config.yaml").read_text())
+    assert profile == {"resources": "gpu=1"}
+    snakefile = (ROOT / "workflow" / "Snakefile").read_text()
+    assert re.search(r'^resource_scopes:\n    gpu="local",$', snakefile, re.M)
+    users = [r for r in snakefile.split("\nrule ")[1:] if "{DEVICE}" in r or "device=DEVICE" in r]
+    assert len(users) >= 4
+    assert all('gpu=1 if DEVICE.startswith("cuda") else 0' in r for r in users)
+
+
 def graph_of(cohort: Path, segmenters: str) -> subprocess.CompletedProcess:
     """The jobs and commands of a book of one's own, without running any."""
     pytest.importorskip("snakemake")

@@ -24,9 +24,6 @@ OBLIQUE[:3, :3] = Rotation.from_euler("zxy", (25, -25, 25), degrees=True).as_mat
 PERMUTED = np.array([[0, 0, 3.1, -40], [-2.6, 0, 0, 60], [0, -1.7, 0, 200.3], [0, 0, 0, 1.0]])
 THICK = np.array([[-1.0, 0, 0, 23.4], [0, -1.0, 0, -11.7], [0, 0, 5.0, -401.2], [0, 0, 0, 1.0]])
 TIED = np.array([[-2.0, 0, 0, 47], [0, 1.0, 0, -31], [0, 0, 4.0, -200], [0, 0, 0, 1.0]])
-AFFINES = {"flipped": FLIPPED, "oblique 25 degrees": OBLIQUE}
-VOXELS = [(20, 25, 14), (30, 12, 9), (10, 40, 20)]
-SIGNS = [True, True, False]
 
 
 @dataclass(frozen=True)
@@ -43,25 +40,46 @@ class Scene:
         """Write ``i.nii.gz``, which the official code reads, and read it as the project does."""
         return saved(folder, self.data.astype(kind), self.affine, self.unit)
 
-    def clicks(self) -> dict[str, tuple[tuple[tuple[int, int, int], bool], ...]]:
-        """Voxels and signs by description: one, three with a negative one, one in a border voxel."""
+    def clicks(self, *, lit: bool = False) -> dict[str, tuple[tuple[tuple[int, int, int], bool], ...]]:
+        """Voxels and signs by description: one, three with a negative one, one in a border voxel.
+
+        Where they must be `lit`, the positive ones are the brightest voxels within 3 of their place and the
+        border's that of a face: some systems crop to what lies above 0.
+        """
         size = np.array(self.data.shape)
         places = [tuple(int(n) for n in size * share) for share in ((0.4, 0.5, 0.5), (0.6, 0.3, 0.3))]
         negative = tuple(int(n) for n in size * (0.2, 0.8, 0.7))
         corner = (int(size[0]) - 1, int(size[1]) // 2, 0)
+        if lit:
+            places = [self._brightest(p, 3) for p in places]
+            corner = (corner[0], *np.unravel_index(self.data[-1].argmax(), self.data.shape[1:]))
+            corner = tuple(int(n) for n in corner)
         return {
             "1 click": ((places[0], True),),
             "3 clicks, one negative": ((places[0], True), (places[1], True), (negative, False)),
             "1 click in a border voxel": ((corner, True),),
         }
 
+    def _brightest(self, voxel: tuple[int, ...], reach: int) -> tuple[int, int, int]:
+        """The brightest voxel within `reach` of one, axis by axis."""
+        near = tuple(slice(max(n - reach, 0), n + reach + 1) for n in voxel)
+        part = self.data[near]
+        found = np.unravel_index(part.argmax(), part.shape)
+        return tuple(int(s.start + n) for s, n in zip(near, found, strict=True))
+
     def prompted(self, given) -> tuple[Click, ...]:
         """Voxels and signs as clicks in the world."""
         return tuple(Click(world(self.affine, v), s) for v, s in given)
 
 
-def scenes() -> Iterator[Scene]:
-    """Grids and intensities that systems have stumbled over, each of another kind."""
+only: tuple[str, ...] = ()  # names of scenes; all where there is none
+
+
+def scenes(scale: float = 1.0) -> Iterator[Scene]:
+    """Grids and intensities that systems have stumbled over, each of another kind.
+
+    `scale` makes them larger or smaller in voxels.
+    """
     made = {
         "flipped": (FLIPPED, SHAPE, "HU"),
         "oblique 25 degrees": (OBLIQUE, SHAPE, "a.u."),
@@ -70,7 +88,10 @@ def scenes() -> Iterator[Scene]:
         "1, 2, 4 mm (ties)": (TIED, SHAPE, "HU"),
         "smaller than a patch": (FLIPPED, (27, 28, 8), "a.u."),
     }
-    for name, (affine, shape, unit) in made.items():
+    for name, (affine, full, unit) in made.items():
+        if only and name not in only:
+            continue
+        shape = tuple(max(round(n * scale), 5) for n in full)
         labels, smooth = organs(shape), noise(1, 0, shape)
         data = {
             "HU": 120 * smooth + 30 + 40 * labels,

@@ -24,6 +24,7 @@ from umdlib.segmenters.external import worker as external
 HERE = Path(__file__).parent
 SPATIAL = [32, 64, 64]
 PATCH = [64, 64, 32]
+SAT_SCALE = 0.6  # a network of this size takes 8 CPU seconds for a patch
 WORDS = ("liver", "left kidney", "esophagus")
 TIED = (
     "a slice that lies exactly between two of the processed grid takes one or the other by the last "
@@ -32,41 +33,40 @@ TIED = (
 
 
 def compare_segvol(checkout: Path) -> Iterator[common.Found]:
-    """One point, three points, a box, each with and without text."""
+    """One point, three points, a box, each with and without text; several windows, on one grid one."""
     home = external.make("segvol", checkout=checkout)
-    for grid, affine in common.AFFINES.items():
+    for scale, scene in _sized():
         folder = common.scratch()
-        shape = (90, 84, 46)
-        image = common.saved(folder, _body(shape), affine)
-        nib.save(nib.Nifti1Image(_ball(shape), affine), folder / "g.nii.gz")
+        image = scene.saved(folder)
+        organ = (scene.organs == 2).astype(np.uint8)
+        nib.save(nib.Nifti1Image(organ, scene.affine), folder / "g.nii.gz")
         _official(home, "segvol_demo.py", checkout, folder, SPATIAL)
         checkpoint = {"path": str(folder / "w.pth"), "sha256": ""}
         segment = external.worker_of("segvol", {"model": checkpoint}, settings={"spatial_size": SPATIAL})
         for case in json.loads((folder / "cases.json").read_text("utf-8")):
             theirs = np.asarray(nib.load(folder / case["mask"]).dataobj) > 0
-            clicks = tuple(Click(common.world(affine, v), s > 0) for v, s in case["voxels"])
-            box = common.box_around(affine, _ball(shape) > 0) if case["box"] else None
+            clicks = tuple(Click(common.world(scene.affine, v), s > 0) for v, s in case["voxels"])
+            box = common.box_around(scene.affine, organ > 0) if case["box"] else None
             prompt = Prompt("liver", clicks, box, text=case["text"], seed=case["seed"])
-            yield common.Found(
-                grid,
-                "full size, random, windows of 32 x 64 x 64",
-                case["said"],
-                theirs,
-                segment(image, prompt),
-            )
+            network = "full size, random, windows of 32 x 64 x 64" + (f", phantom x {scale}" * (scale != 1))
+            yield common.Found(scene.name, network, case["said"], theirs, segment(image, prompt))
         segment.stop()
+        (folder / "w.pth").unlink()
+
+
+def _sized() -> Iterator[tuple[float, common.Scene]]:
+    """The first two scenes larger than a window, the others as they are."""
+    for large, small in zip(common.scenes(1.6), common.scenes(), strict=True):
+        big = small.name in ("flipped", "oblique 25 degrees")
+        yield (1.6, large) if big else (1.0, small)
 
 
 def compare_sat(checkout: Path) -> Iterator[common.Found]:
-    """Three texts together, as CT, MR and PET; the official files carry no grid of their own."""
+    """Three texts together, as CT, MR and PET by the unit; the official files carry no grid of their own."""
     home = external.make("sat_pro", checkout=checkout)
-    for grid, unit, modality in (
-        ("flipped", "HU", "ct"),
-        ("oblique 25 degrees", "SUV", "pet"),
-        ("flipped", "a.u.", "mri"),
-    ):
-        folder = common.scratch()
-        image = common.saved(folder, _body((30, 34, 20)), common.AFFINES[grid], unit)
+    for scene in common.scenes(SAT_SCALE):
+        folder, modality = common.scratch(), external.MODALITY[scene.unit]
+        image = scene.saved(folder)
         _official(home, "sat_inference.py", checkout, folder, PATCH, modality)
         given = {
             role: {"path": str(folder / file), "sha256": ""}
@@ -86,8 +86,8 @@ def compare_sat(checkout: Path) -> Iterator[common.Found]:
             )
             tied = int((below != above).sum())
             yield common.Found(
-                grid,
-                "Nano's size, random, patches of 64 x 64 x 32; random text encoder",
+                scene.name,
+                f"Nano's size, random, patches of 64 x 64 x 32; random text encoder; phantom x {SAT_SCALE}",
                 f"text '{word}' as {modality}",
                 theirs,
                 segment(image, Prompt(name)),
@@ -95,6 +95,7 @@ def compare_sat(checkout: Path) -> Iterator[common.Found]:
                 TIED if tied else "",
             )
         segment.stop()
+        (folder / "w.pth").unlink()
 
 
 def _official(home: Path, script: str, checkout: Path, folder: Path, *given) -> None:
@@ -132,20 +133,3 @@ def _home(raw: Path, grid: Path, image, nudge: float = 0) -> np.ndarray:
         )
         > 0
     )
-
-
-def _body(shape) -> np.ndarray:
-    """Smooth noise above 0 in the middle, air around it."""
-    rng = np.random.default_rng(3)
-    noise = ndimage.gaussian_filter(rng.normal(0, 1, shape), 2)
-    image = noise / noise.std() * 60 + 200
-    image[:4], image[:, -3:], image[:, :, :2] = -1000, -1000, -1000
-    return image.astype(np.float32)
-
-
-def _ball(shape) -> np.ndarray:
-    """(I, J, K) uint8: an ellipsoid off the middle."""
-    grid = np.indices(shape)
-    centre, radii = np.array(shape) * (0.4, 0.6, 0.5), np.array(shape) * (0.2, 0.25, 0.3)
-    distance = sum(((g - c) / r) ** 2 for g, c, r in zip(grid, centre, radii, strict=True))
-    return (distance <= 1).astype(np.uint8)

@@ -60,7 +60,7 @@ def _scribble(scene, image, array) -> common.Found:
     buffer, painted = np.zeros(array.shape, np.uint8), np.zeros(image.shape, np.uint8)
     session.set_image(array[None])
     session.set_target_buffer(buffer)
-    (i, j, k), reach = common.VOXELS[0], 4
+    (i, j, k), reach = (20, 25, 14), 4
     painted[i - reach : i + reach + 2, j : j + 2, k : k + 2] = 1
     session.add_scribble_interaction(painted.T, True)
     ends = [(i - reach + 1, j + 1, k + 1), (i + reach + 1, j + 1, k + 1)]

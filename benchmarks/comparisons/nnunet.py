@@ -36,14 +36,14 @@ def compare() -> Iterator[common.Found]:
         model = write_folder(plans | {"image_reader_writer": reader}, dataset, count)
         segment = trained(model, mirror=mirror).load("cpu") if count > 1 else _recorded(model)
         named = "nnunet:FOLDER" if count > 1 else "record nnunet"
-        for scene in common.scenes():
-            folder = common.scratch()
-            image = scene.saved(folder, np.int16)
+        said = f"{named}, {reader}, {count} fold{'s' * (count > 1)}" + ", mirrored" * mirror
+        scenes, folders = list(common.scenes()), [common.scratch() for _ in common.scenes()]
+        images = [s.saved(f, np.int16) for s, f in zip(scenes, folders, strict=True)]
+        predicted = _predicted(model, folders, count, mirror)
+        for scene, image, theirs in zip(scenes, images, predicted, strict=True):
             mine = np.zeros(image.shape, np.uint8)
             for name, value in LABELS.items():
                 mine[segment(image, Prompt(name))] = value
-            said = f"{named}, {reader}, {count} fold{'s' * (count > 1)}" + ", mirrored" * mirror
-            theirs = _predicted(model, folder, count, mirror)
             yield common.Found(scene.name, "tiny, random, patch of 32", said, theirs, mine)
 
 
@@ -76,11 +76,13 @@ def write_folder(plans: dict, dataset: dict, count: int) -> Path:
     return root
 
 
-def _predicted(model: Path, folder: Path, count: int, mirror: bool) -> np.ndarray:
-    """Label map (I, J, K) that ``nnUNetv2_predict_from_modelfolder`` writes."""
-    cases, out = folder / "cases", folder / "out"
+def _predicted(model: Path, folders: list[Path], count: int, mirror: bool) -> list[np.ndarray]:
+    """Label maps (I, J, K) that ``nnUNetv2_predict_from_modelfolder`` writes of each folder's image."""
+    place = common.scratch()
+    cases, out = place / "cases", place / "out"
     cases.mkdir()
-    (cases / "i_0000.nii.gz").write_bytes((folder / "i.nii.gz").read_bytes())
+    for n, folder in enumerate(folders):
+        (cases / f"{n}_0000.nii.gz").write_bytes((folder / "i.nii.gz").read_bytes())
     tool = Path(sys.executable).parent / "nnUNetv2_predict_from_modelfolder"
     command = [
         str(tool),
@@ -102,4 +104,4 @@ def _predicted(model: Path, folder: Path, count: int, mirror: bool) -> np.ndarra
     command += [] if mirror else ["--disable_tta"]
     empty = {f"nnUNet_{n}": os.devnull for n in ("raw", "preprocessed", "results")}
     subprocess.run(command, check=True, capture_output=True, env=dict(os.environ) | empty)
-    return np.asarray(nib.load(out / "i.nii.gz").dataobj).astype(np.uint8)
+    return [np.asarray(nib.load(out / f"{n}.nii.gz").dataobj).astype(np.uint8) for n in range(len(folders))]

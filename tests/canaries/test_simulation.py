@@ -65,10 +65,10 @@ def test_what_was_timed_on_a_gpu_is_shown_and_nothing_before(tmp_path):
     file = tmp_path / "gpu.json"
     assert "No system was timed on a GPU yet" in systems.gpu_markdown(file)
     row = {"segmenter": "vista3d", "structures": 13, "first structure s": 9.5, "further structure s": 0.4}
-    row |= {"encoder passes": 4, "peak GPU MB": 9000}
+    row |= {"encoder passes": 4, "peak GPU MB": 9000, "encoded": ""}
     file.write_text(json.dumps({"gpu": "A card", "torch": "2.8", "date": "2026-11-30", "rows": [row]}))
     shown = systems.gpu_markdown(file)
-    assert "| VISTA3D | 9.50 | 0.40 | 13 | 4 | 9000 |" in shown and "A card, torch 2.8" in shown
+    assert "| VISTA3D |  | 9.50 | 0.40 | 13 | 4 | 9000 |" in shown and "A card, torch 2.8" in shown
     file.write_text("{}")
     with pytest.raises(InputError, match="holds no times of systems on a GPU"):
         systems.gpu_markdown(file)

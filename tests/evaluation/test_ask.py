@@ -95,6 +95,24 @@ def test_each_crop_is_encoded_once_whatever_the_number_of_clicks():
     assert segment.encoded == 2
 
 
+def test_a_segmenter_that_can_foresee_is_told_all_first_prompts_once():
+    class Foreseeing(Encoding):
+        told = ()
+
+        def foresee(self, image, prompts_):
+            self.told += (tuple(p.structure for p in prompts_),)
+            raise ZeroDivisionError("left to the calls")
+
+    image, reference = scene()
+    given, segment = task(image, reference), Foreseeing()
+    assert not any(a.fault for row in ask(given, segment) for a in row)
+    assert segment.told == (("ball", "rod"),)
+    first = {**given.first, "ball": Prompt("ball", note=prompts.REFERENCE_EMPTY)}
+    ask(Task(**{**vars(given), "first": first}), segment)
+    ask(Task(**{**vars(given), "known": ("rod",)}), segment)
+    assert segment.told[1:] == (("rod",), ("rod",))
+
+
 def test_a_fault_ends_the_corrections_of_its_structure_alone():
     def segment(image, prompt, previous=None):
         if prompt.structure == "ball" and prompt.step == 1:

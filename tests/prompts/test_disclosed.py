@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from umdlib import __main__ as cli
 from umdlib import prompts, protocols
 from umdlib.errors import InputError
-from umdlib.images import geometry, masks
+from umdlib.images import geometry, grids, masks
 from umdlib.images.volume import LabelMap, Volume
 from umdlib.labels import Structure
 from umdlib.prompts import disclosed
@@ -61,22 +62,58 @@ def test_the_official_cube_is_around_the_references_box_on_the_grid_of_the_scrip
     assert not prompt.cube.slides
 
 
+def _grids(count: int, seed: int):
+    """Straight and oblique grids of 1, 2, 4 mm and the like, where every second place is a tie, and odd ones."""
+    rng = np.random.default_rng(seed)
+    for n in range(count):
+        even = rng.choice([0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0], 3)
+        affine = turned(rng.uniform(-30, 30, 3) * (n % 2), even if n % 5 else rng.uniform(0.6, 6, 3))
+        affine[:3, :3] = affine[:3, rng.permutation(3)] * rng.choice([-1, 1], 3)
+        affine[:3, 3] = rng.integers(-300, 300, 3) + rng.choice([0, 0.25, 0.5]) * rng.integers(-3, 4, 3)
+        yield affine, tuple(int(v) for v in rng.integers(6, 26, 3))
+
+
 def test_the_official_cube_is_torchios_own():
-    """CropOrPad with the label as its mask, on grids that share no divisor with 1.5 mm."""
+    """Resample, ToCanonical and CropOrPad with the label as its mask, on ties too."""
     tio = pytest.importorskip("torchio")
     import torch
 
-    for affine in (GRIDS["straight"], GRIDS["flipped"]):
-        reference = label_map(affine)
-        label = tio.LabelMap(
-            tensor=torch.from_numpy((reference.data == 2)[None].astype(np.uint8)), affine=affine
-        )
+    rng = np.random.default_rng(1)
+    for affine, shape in _grids(60, 0):
+        data = np.zeros(shape, np.uint8)
+        low = rng.integers(0, np.array(shape) - 3)
+        high = rng.integers(low + 2, np.array(shape))
+        data[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] = 2
+        reference = LabelMap(data, affine)
+        label = tio.LabelMap(tensor=torch.from_numpy((data == 2)[None].astype(np.uint8)), affine=affine)
         subject = tio.ToCanonical()(tio.Resample(1.5)(tio.Subject(label=label)))
+        np.testing.assert_array_equal(grids.nearest_labels(reference, 1.5) == 2, subject.label.numpy()[0] > 0)
+        if not subject.label.numpy().any():
+            continue
         cropped = tio.CropOrPad(64, mask_name="label")(subject).label
-        (box,) = masks.bounding_boxes(reference.data, [2])
+        (box,) = masks.bounding_boxes(data, [2])
         cube = disclosed.official_cube(reference, box, 2, 96)
         theirs = geometry.to_world(cropped.affine, np.full(3, 31.5))
-        np.testing.assert_allclose(cube.centre_mm, theirs, atol=1e-4)
+        np.testing.assert_allclose(cube.centre_mm, theirs, atol=1e-6)
+
+
+def test_the_boxes_of_a_reference_are_found_once_and_those_of_another_anew(monkeypatch):
+    made, nearest = [], disclosed.nearest_labels
+    monkeypatch.setattr(disclosed, "nearest_labels", lambda *given: made.append(1) or nearest(*given))
+    reference, turned_one = label_map(GRIDS["straight"]), label_map(GRIDS["oblique"])
+    first = draw("official_crop_96mm", reference)
+    assert draw("official_crop_96mm", reference).cube == first.cube
+    assert len(made) == 1
+    other = LabelMap(reference.data, turned_one.affine)
+    assert draw("official_crop_96mm", other).cube != first.cube
+    assert draw("official_crop_96mm", turned_one).cube == draw("official_crop_96mm", other).cube
+    assert len(made) == 4
+
+
+def test_the_official_cube_without_simpleitk_is_refused_in_a_sentence(monkeypatch):
+    monkeypatch.setitem(sys.modules, "SimpleITK", None)
+    with pytest.raises(InputError, match=r"umdlib\[formats\]"):
+        draw("official_crop_96mm", label_map(GRIDS["straight"]))
 
 
 def test_clicks_of_the_official_crop_lie_in_the_cube_and_all_errors_there_count():

@@ -172,12 +172,39 @@ def test_a_training_that_was_stopped_ends_where_one_that_ran_through_does(tmp_pa
     assert (tmp_path / "whole" / "sam_med3d_small_both_3.log.tsv").is_file()
 
 
-def test_one_process_of_torchrun_trains_to_the_same_weights(tmp_path, torchrun):
-    plain, _, _ = train(tmp_path / "plain")
-    with torchrun():
+def test_one_process_of_torchrun_trains_to_the_same_weights(tmp_path, monkeypatch):
+    """To the bit, in the layout of memory that DistributedDataParallel needs.
+
+    In the layout of one process the convolutions add in another order. That stays at rounding but for the
+    biases of attention's keys: softmax takes them out, so their gradient is rounding alone, which AdamW makes
+    into steps of up to the learning rate. They change nothing that the network answers.
+    """
+    usual, _, _ = train(tmp_path / "usual")
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "LAST", torch.contiguous_format)
+        plain, _, _ = train(tmp_path / "plain")
+    for key, value in {
+        "RANK": "0",
+        "WORLD_SIZE": "1",
+        "LOCAL_RANK": "0",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": "29512",
+    }.items():
+        monkeypatch.setenv(key, value)
+    try:
         parallel, _, _ = train(tmp_path / "parallel")
-    for a, b in zip(plain.state_dict().values(), parallel.state_dict().values(), strict=True):
-        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+    width, rounding = SMALL.widths[0], 1e-6
+    for name, a in plain.state_dict().items():
+        assert torch.equal(a, parallel.state_dict()[name]), name
+        apart = (a - usual.state_dict()[name]).abs()
+        if name.endswith("qkv.bias"):
+            apart[width : 2 * width] = 0
+        if not name.endswith("k_proj.bias"):
+            assert apart.max() < rounding, name
+        assert apart.max() <= SMALL.steps * SMALL.learning_rate, name
 
 
 @pytest.mark.slow

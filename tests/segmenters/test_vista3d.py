@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from umdlib.errors import InputError
 from umdlib.images.volume import Volume
-from umdlib.prompts.prompt import Prompt
+from umdlib.prompts.prompt import Click, Prompt
 
 pytest.importorskip("torch")
 pytest.importorskip("monai")
@@ -35,3 +36,17 @@ def test_all_structures_cost_the_encoder_one_pass_and_are_those_of_one_at_a_time
     other = Volume(data[::-1].copy(), image.affine, "HU", "another")
     assert (together(other, Prompt("liver")) != together(image, Prompt("liver"))).any()
     assert not alone.relieve()
+
+
+def test_a_click_in_the_border_voxel_of_an_image_is_answered():
+    """Its centre lies up to half a voxel outside the grid of 1.5 mm, where the bundle finds the nearest voxel."""
+    data = np.full((20, 18, 10), 60, np.float32)
+    image = Volume(data, np.diag([2.2137, 1.9071, 4.1033, 1.0]), "HU", "even")
+    segment = vista3d.VISTA3D_POINT.tiny()
+    spaced = np.array(segment._prepared(image).shape[1:])
+    last = image.affine @ (19, 17, 9, 1)
+    place = np.linalg.inv(np.asarray(segment._ready.affine)) @ last
+    assert (place[:3] > spaced - 1).any()  # beyond the last centre
+    assert segment(image, Prompt("x", (Click(tuple(last[:3].tolist())),))).shape == image.shape
+    with pytest.raises(InputError, match="No positive click"):
+        segment(image, Prompt("x", (Click((-9.0, 0.0, 0.0)),)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -125,6 +125,7 @@ class _Asked:
         self.keeps_masks = protocols.record(task.protocol).official
         self.last: dict[str, np.ndarray] = {}
         self.ended = ""
+        self.foreseen = False
         self.held_mb = resident_mb()
 
     def next_answer(self, structure: Structure, step: int) -> None:
@@ -172,11 +173,22 @@ class _Asked:
             return replace(answer, mask=self.nothing, fault=_ENDED.format(self.ended), ended=True)
         return answer.prompt.with_click(click)
 
+    def _foresee(self) -> None:
+        """Tell a segmenter that encodes several things together all first prompts, once."""
+        foresee = getattr(self.segment, "foresee", None)
+        if foresee is None or self.foreseen:
+            return
+        self.foreseen, known = True, self.task.known
+        prompts_ = [self.task.first[s.name] for s in self.task.structures if not known or s.name in known]
+        with suppress(Exception):  # what is wrong with an image or a prompt, its own call says
+            foresee(self.task.image, [p for p in prompts_ if p.note != prompts.REFERENCE_EMPTY])
+
     def _call(self, prompt: Prompt, previous: np.ndarray | None) -> tuple[Answer, np.ndarray | None]:
         """Call the segmenter once; a fault is an answer, not an end."""
         mask, fault = None, ""
         with peak_memory() as peak:
             started = time.perf_counter()
+            self._foresee()  # the first structure pays for it, as for what is encoded
             try:
                 mask = self.segment(self.task.image, prompt, previous)
             except CaseEnded as error:

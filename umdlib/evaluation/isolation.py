@@ -37,12 +37,15 @@ class Limits:
         Whether each segmenter runs in a process of its own, which may crash.
     retry
         Whether cases that a crash or a limit ended are asked again; otherwise their rows stay.
+    ahead
+        Whether the next image is read while one is asked; None: where a GPU works meanwhile.
     """
 
     time_s: float | None = None
     memory_mb: float | None = None
     isolate: bool = False
     retry: bool = False
+    ahead: bool | None = None
 
     def __post_init__(self) -> None:
         """Refuse a limit that is none."""

@@ -14,6 +14,7 @@ from umdlib import prompts, segmenters
 from umdlib.cohort.manifest import Case, Cohort
 from umdlib.errors import InputError
 from umdlib.evaluation import plans, quantities, store
+from umdlib.evaluation.ahead import Ahead
 from umdlib.evaluation.ask import UNTAUGHT, Answer, Task, ask, memory_taken, targets_of
 from umdlib.evaluation.isolation import Isolated, Limits, importable
 from umdlib.evaluation.plans import Drawn, Examination, Plan, Settings, parse_plans, taken_plans
@@ -102,8 +103,11 @@ def score_cohort(
     cohort_hash = cohort.hash(run.hashes)
     store.claim(run.root, cohort, cohort_hash)
     run.hashes.keep()
+    examinations = list(plans.examinations(cohort, chosen))
+    if device != "cpu" if limits.ahead is None else limits.ahead:
+        run.read_ahead(examinations, entrants)
     try:
-        for examination in plans.examinations(cohort, chosen):
+        for examination in examinations:
             shared = _Shared(examination, run)
             for case in examination.wanted:
                 for entrant in entrants:
@@ -112,6 +116,7 @@ def score_cohort(
                     shared.quantify(case, table, entrant.record.name)
                 shared.image = None
     finally:
+        run.ahead.close()
         for entrant in entrants:
             entrant.close()
     tables = [t for e in entrants for t in e.tables]
@@ -134,6 +139,16 @@ class _Run:
     def __post_init__(self) -> None:
         self.hashes = store.FileHashes(self.root / "hashes.json")
         self.quantifier = Quantifier(self.root, self.hashes)
+        self.ahead = Ahead((), lambda case: False)
+
+    def read_ahead(self, examinations: Iterable[Examination], entrants: list[_Entrant]) -> None:
+        """Read each image while the one before is asked, but for those that all segmenters have done."""
+
+        def wanted(case: Case) -> bool:
+            folders = (store.case_folder(self.root, e.record.name, case) for e in entrants)
+            return case.reference is not None and not all(f.is_dir() for f in folders)
+
+        self.ahead = Ahead([c for e in examinations for c in e.wanted], wanted)
 
     def say(self, record: Segmenter, case: Case, word: str, started: float) -> None:
         """One line of a case."""
@@ -221,7 +236,8 @@ class _Shared:
         """Image and reference of a case, on one grid; the image is kept until the next case."""
         reference = self.references()[case.modality]
         if self.image is None:
-            image, checked = case.read(reference)
+            image = self.run.ahead.take(case) or case.read_image()
+            checked = volume.onto_grid(reference, image)
             self.run.hashes.check(case.image)
             self.image = image
             self._references[case.modality] = reference = checked
@@ -283,6 +299,7 @@ def _scored_case(case: Case, entrant: _Entrant, shared: _Shared, run: _Run) -> p
     segment, base_mb = entrant.call(case, run.limits)
     if isinstance(segment, str):
         return absent("unavailable", segment)
+    run.ahead.begin(case, None if record.conditions else getattr(segment, "prepare", None))
     table = _predict(case, entrant, segment, base_mb, keys, shared, run)
     word = f"made anew: {kept.damage.removesuffix('.')}" if kept.damage else "scored"
     failed = table.loc[table["status"].eq("failed"), "reason"]

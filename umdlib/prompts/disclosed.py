@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 
 import numpy as np
 import scipy
 
 from umdlib.images import geometry, orientation
-from umdlib.images.grids import centred_start, torchio_ras
+from umdlib.images.grids import centred_start, nearest_labels, torchio_ras
 from umdlib.images.masks import Box as VoxelBox
+from umdlib.images.masks import bounding_boxes
 from umdlib.images.volume import LabelMap
 from umdlib.prompts.prompt import Box, Click, Cube, Prompt, box_of
 
@@ -35,34 +37,41 @@ def crop_prompt(
 def official_cube(reference: LabelMap, box: VoxelBox, value: int, side_mm: float) -> Cube:
     """The cube that SAM-Med3D's script cuts, as TorchIO's ``CropOrPad`` with the label as its mask.
 
-    The label is taken to a RAS grid of 1.5 mm by the nearest voxel; the cube's centre is that of the
-    box around it there, half a voxel lower where the cube's faces would cut voxels.
+    The label is taken to a RAS grid of 1.5 mm by the nearest voxel, as TorchIO does; the cube's centre is
+    that of the box around it there, half a voxel lower where the cube's faces would cut voxels.
+
+    Raises
+    ------
+    InputError
+        SimpleITK is not installed.
     """
     grid = torchio_ras(reference, _GRID_MM)
-    matrix = np.linalg.inv(reference.affine) @ grid.affine
-    own_axis = np.argmax(np.abs(matrix[:3, :3]), axis=1)  # the grid's axis along each of the image's
-    taken, kept = [], []
-    for axis, along in enumerate(own_axis):
-        index = np.arange(grid.shape[along])
-        nearest = np.floor(matrix[axis, along] * index + matrix[axis, 3] + 0.5).astype(int)
-        inside = (nearest >= box[axis].start) & (nearest < box[axis].stop)
-        taken.append(nearest[inside])
-        kept.append(index[inside])
-    mask = reference.data[np.ix_(*taken)] == value
-    low, high = np.zeros(3), np.zeros(3)
-    for axis, along in enumerate(own_axis):
-        found = kept[axis][mask.any(axis=tuple(a for a in range(3) if a != axis))]
-        if found.size:
-            low[along], high[along] = found.min(), found.max() + 1
-        else:  # thinner than a voxel of that grid: the middle of the image's own box
-            middle = [(b.start + b.stop - 1) / 2 for b in box]
-            low[along] = np.floor(
-                geometry.to_voxel(grid.affine, geometry.to_world(reference.affine, middle))[along] + 0.5
-            )
-            high[along] = low[along] + 1
+    found = _boxes(reference).get(value)
+    if found is not None:
+        low, high = (np.array([getattr(s, end) for s in found], float) for end in ("start", "stop"))
+    else:  # thinner than a voxel of that grid: the middle of the image's own box
+        middle = geometry.to_world(reference.affine, [(b.start + b.stop - 1) / 2 for b in box])
+        low = np.floor(geometry.to_voxel(grid.affine, middle) + 0.5)
+        high = low + 1
     size = round(side_mm / _GRID_MM)
     centre = centred_start(low, high, size) + (size - 1) / 2
     return Cube(side_mm, tuple(geometry.to_world(grid.affine, centre).tolist()))
+
+
+# the boxes of the last reference: its structures are asked for one after the other
+_last: dict[str, tuple] = {}
+
+
+def _boxes(reference: LabelMap) -> dict[int, VoxelBox]:
+    """Box of each value of a reference on the grid of 1.5 mm, where it has a voxel there."""
+    known = _last.get("boxes")
+    if known is None or known[0]() is not reference.data or not np.array_equal(known[1], reference.affine):
+        data = nearest_labels(reference, _GRID_MM)
+        values = range(1, int(data.max()) + 1)
+        boxes = zip(values, bounding_boxes(data, values), strict=True)
+        known = weakref.ref(reference.data), reference.affine, {v: b for v, b in boxes if b is not None}
+        _last["boxes"] = known
+    return known[2]
 
 
 def slice_points(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -236,12 +237,16 @@ def _missing_weights(record: Segmenter, condition: Condition | None = None) -> l
 
 
 def checked(record: Segmenter, segment: Segment) -> Segment:
-    """`segment` with its prompt and its mask checked at every call."""
+    """`segment` with its prompt and its mask checked at every call.
+
+    Where it can foresee, so can the checked call: prompts that it does not take are left out, and
+    where memory runs out nothing is foreseen.
+    """
 
     def call(image: Volume, prompt: Prompt, previous: np.ndarray | None = None) -> np.ndarray:
         check_prompt(record, prompt)
         try:
-            mask = _with_less_memory(segment, image, prompt, previous)
+            mask = _with_less_memory(segment, lambda: segment(image, prompt, previous))
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
@@ -258,18 +263,39 @@ def checked(record: Segmenter, segment: Segment) -> Segment:
             )
         return mask
 
+    def foresee(image: Volume, prompts: Sequence[Prompt]) -> None:
+        taken = [p for p in prompts if _takes(record, p)]
+        try:
+            _with_less_memory(segment, lambda: segment.foresee(image, taken))
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+
+    if hasattr(segment, "foresee"):
+        call.foresee = foresee
+    if hasattr(segment, "prepare"):
+        call.prepare = segment.prepare
     return call
 
 
-def _with_less_memory(segment: Segment, image: Volume, prompt: Prompt, previous) -> np.ndarray:
-    """One call; where memory runs out, another after the segmenter let go of what it can.
+def _takes(record: Segmenter, prompt: Prompt) -> bool:
+    """Whether a segmenter takes a prompt."""
+    try:
+        check_prompt(record, prompt)
+    except InputError:
+        return False
+    return True
+
+
+def _with_less_memory(segment: Segment, ask: Callable[[], np.ndarray | None]) -> np.ndarray | None:
+    """Ask once; where memory runs out, again after the segmenter let go of what it can.
 
     A segmenter may have a method ``relieve() -> bool`` that forgets what it has encoded or takes
     smaller batches, and says whether that made a difference.
     """
     while True:
         try:
-            return segment(image, prompt, previous)
+            return ask()
         except (MemoryError, RuntimeError) as error:
             relieve = getattr(segment, "relieve", None)
             if not out_of_memory(error) or relieve is None or not relieve():

@@ -18,7 +18,10 @@ class Segment(Protocol):
 
     (1) The mask is boolean, on the image's grid. (2) Same image, prompt, previous mask and device
     give the same mask. (3) It never sees the reference and touches no file but its weights.
-    An instance may keep what it encoded of the last image, by identity of ``image.data``.
+    An instance may keep what it encoded of the last image, by identity of ``image.data``. It may have
+    two further methods, which change no mask: ``foresee(image, prompts)``, told what will be asked of an
+    image so that it can encode parts of it together, and ``prepare(image)``, called from another thread
+    for the image that comes next, to do there what needs no device.
     """
 
     def __call__(self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None) -> np.ndarray:

@@ -8,7 +8,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
     submod_attrs={
         "bootstrap": ["interval_of_mean"],
         "ceilings": ["beside_ceilings"],
-        "click_curves": ["curve_table", "effort_table", "gain_is_worse"],
+        "click_curves": ["curve_table", "effort_table", "gain_is_worse", "until_satisfied"],
         "comparison": ["Settings", "TESTS", "compare"],
         "distribution_free": ["distribution_free_bounds"],
         "domain_shift": ["PARTS", "domain_changes", "domain_scores", "reference_parts"],

@@ -129,6 +129,61 @@ _CURVE = [
 ]
 
 
+def until_satisfied(
+    scores: pd.DataFrame, *, target: float, metric: str = "dice", empty: str = "drop"
+) -> pd.DataFrame:
+    """Prompts and seconds until a mask is good enough: the effort of a user who stops at a score.
+
+    The measured part of SegAnyPET's figure 4b, where two physicians prompted until they were satisfied.
+
+    Parameters
+    ----------
+    scores
+        Score table with several steps; segmenters with one step are left out.
+    target
+        Score that satisfies.
+    metric, empty
+        What is scored, and the empty rule.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `session, segmenter, prompt, modality`; `at_once, reached`: share of a subject's structures that satisfy
+        after the first prompt and after the last, mean over subjects; `prompts`: median over all structures, NaN
+        where fewer than half are ever satisfied; `seconds`: computing time of a structure until it satisfies
+        or the prompts end, median; `budget`: prompts given at most; `n_subjects`.
+    """
+    rows = _whole_cases(scores, metric, empty)
+    rows = rows.sort_values("step", kind="stable")
+    good = rows["score"] >= target if higher_is_better(metric) else rows["score"] <= target
+    rows = rows.assign(good=good, number=rows["step"] + 1)
+    tables = []
+    for key, part in rows.groupby(["session", "segmenter", "prompt", "modality"], sort=False):
+        budget = int(part["number"].max())
+        if budget == 1:
+            continue
+        cases = part.groupby(["subject", "structure"], sort=False)
+        first = part[part["good"]].groupby(["subject", "structure"])["number"].min()
+        needed = first.reindex(cases.size().index, fill_value=np.inf)
+        last = pd.MultiIndex.from_frame(part[["subject", "structure"]])
+        spent = part[part["number"].to_numpy() <= needed.reindex(last).to_numpy()]
+        shares = (
+            pd.DataFrame({"at_once": needed.eq(1), "reached": needed.lt(np.inf)}).groupby("subject").mean()
+        )
+        seconds = spent.groupby(["subject", "structure"])["seconds"].sum(min_count=1)
+        middle = float(np.quantile(needed, 0.5, method="higher"))
+        found = [
+            *shares.mean(),
+            middle if np.isfinite(middle) else np.nan,
+            seconds.median(),
+            budget,
+            len(shares),
+        ]
+        tables.append([*key, *found])
+    columns = ["at_once", "reached", "prompts", "seconds", "budget", "n_subjects"]
+    return pd.DataFrame(tables, columns=["session", "segmenter", "prompt", "modality", *columns])
+
+
 def _differences(cases: pd.DataFrame, structural: str) -> pd.DataFrame:
     """PET minus structural per subject and step, over the structures that both images have."""
     both = cases.dropna()

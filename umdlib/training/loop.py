@@ -16,7 +16,7 @@ from umdlib.training import clicks as drawing
 from umdlib.training.bodies import Body
 from umdlib.training.patches import Patch, draw_patch
 
-LAST = torch.channels_last_3d  # a tenth faster on a CPU; the values are the same
+LAST = torch.channels_last_3d  # a tenth faster on a CPU; the values are the same but for rounding
 
 
 class Rounds(nn.Module):

@@ -135,10 +135,16 @@ def voxel_numbers() -> SimpleNamespace:
     return SimpleNamespace(whole=file.shape, affine=file.affine, crop=np.asarray(crop)[0].astype(np.int64))
 
 
-def shown(numbers: SimpleNamespace, point: list) -> list[int]:
-    """Voxel of the file that a zoomed-out voxel shows (nearest, as the demo's resizing)."""
-    index = tuple(int((v + 0.5) * n / w) for v, n, w in zip(point, numbers.crop.shape, SPATIAL))  # noqa: B905
-    return [int(v) for v in np.unravel_index(numbers.crop[index] - 1, numbers.whole)]
+def shown(numbers: SimpleNamespace, point: list) -> list[float]:
+    """Where the middle of a zoomed-out voxel lies, in voxels of the file.
+
+    Not that of the nearest voxel (as the demo's resizing): one voxel can be shown by several.
+    """
+    pairs = zip(point, numbers.crop.shape, SPATIAL)  # noqa: B905
+    place = np.array([(v + 0.5) * n / w - 0.5 for v, n, w in pairs])
+    index = np.floor(place + 0.5).astype(int)
+    voxel = np.unravel_index(numbers.crop[tuple(index)] - 1, numbers.whole)
+    return [float(v + d) for v, d in zip(voxel, (place - index)[::-1])]  # noqa: B905
 
 
 if __name__ == "__main__":

@@ -52,6 +52,21 @@ def effort_layout(effort: pd.DataFrame) -> pd.DataFrame:
     return _titled(table).rename(columns={"step": "clicks"})
 
 
+def until_layout(effort: pd.DataFrame) -> pd.DataFrame:
+    """Rows of `umdlib.statistics.click_curves.until_satisfied` for a page."""
+    prompts = [
+        f"{r.prompts:.0f}" if r.prompts == r.prompts else f"more than {r.budget}" for r in effort.itertuples()
+    ]
+    table = effort.assign(
+        prompts=prompts,
+        at_once=[f"{share:.0%}" for share in effort["at_once"]],
+        reached=[f"{share:.0%}" for share in effort["reached"]],
+        seconds=[number(s, 2) for s in effort["seconds"]],
+    )
+    names = {"at_once": "after the first", "reached": "after the last", "n_subjects": "n"}
+    return _titled(table.drop(columns="budget")).rename(columns=names)
+
+
 def gain_words(bad: pd.DataFrame) -> str:
     """Clicks that made things worse, from rows of `umdlib.statistics.click_curves.curve_table`."""
     if bad.empty:

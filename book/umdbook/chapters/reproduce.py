@@ -297,6 +297,25 @@ def _seganypet_s4() -> list[Row]:
     return rows
 
 
+def _effort() -> Row:
+    """Annotation effort in lymphoma and lung cancer: points until a mask is good enough."""
+    cohorts, clicks = (LYMPH, LUNG), 4
+    commands = [
+        f"umdlib score {c.manifest} --segmenters seganypet_v2 --prompts official_crop_192mm:1:{clicks} --session petct "
+        "--modality PET --device {device} --out {out}/effort"
+        for c in cohorts
+    ]
+    commands.append("umdlib run clicks -p scores {out}/effort/scores.parquet --out {out}/pages")
+    hours = sum((1 + clicks) * c.hours(TIMES["seganypet_v2"]) for c in cohorts)
+    gap = (
+        "The minutes of two physicians, with points and drawing by hand, are not repeated. The page counts the points "
+        "and the computing time until a mask reaches a score (parameter `satisfied`), with clicks of a rule that sees "
+        f"the reference. {_LESIONS}"
+    )
+    needs = _needs("seganypet_v2", LYMPH)
+    return Row("SegAnyPET F4", "(b): annotation effort", tuple(commands), needs, hours, gap)
+
+
 def _figures() -> list[Row]:
     """Figures 2 to 5 of SegAnyPET, by the tables that hold their numbers."""
 
@@ -304,10 +323,7 @@ def _figures() -> list[Row]:
         command = f"umdlib run {chapter} -p scores {{out}}/scores.parquet --out {{out}}/pages"
         return Row(table, row, (command,), needs, 0.0, gap)
 
-    human, lesions = (
-        "A study with two physicians: nothing here replaces it.",
-        "The pictures are not made anew.",
-    )
+    lesions = "The pictures are not made anew."
     network = "Networks of uptake between organs are not part of this project yet."
     return [
         page(
@@ -315,7 +331,7 @@ def _figures() -> list[Row]:
         ),
         page("SegAnyPET F3", "(b): internal cohorts", "by_structure", "the rows of S4", "Another layout."),
         page("SegAnyPET F4", "(a): external cohorts", "by_structure", "the rows of S4", "Another layout."),
-        Row("SegAnyPET F4", "(b): annotation time", (), "two readers", None, human),
+        _effort(),
         Row("SegAnyPET F4", "(c): metabolic network", (), "masks of many patients", None, network),
         page("SegAnyPET F5", "points on organs and on lesions", "clicks", "the rows of S1 and S4", lesions),
     ]

@@ -164,6 +164,7 @@ def gpu_markdown(path: str | Path) -> str:
         shown = pd.DataFrame(
             {
                 "System": [title(n) for n in table["segmenter"]],
+                "Cubes or slices encoded": table["encoded"],
                 "First structure (s)": table["first structure s"],
                 "Further structure (s)": table["further structure s"],
                 "Structures": table["structures"],

@@ -180,6 +180,12 @@ class Memory:
             self._seen.move_to_end(z)
             yield z, self._seen[z]
 
+    def foresee(self, slices: Iterable[int]) -> None:
+        """Encode slices that will be asked for, in whole batches, as many as are kept."""
+        absent = [z for z in dict.fromkeys(slices) if z not in self._seen][: self._keep]
+        for first in range(0, len(absent), self._batch) if self._batch > 1 else ():
+            self._fill(absent[first : first + self._batch])
+
     def encoded(self, z: int) -> Any:
         """What the encoder made of slice `z`."""
         ((_, code),) = self.each([z])

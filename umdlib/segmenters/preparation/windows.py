@@ -59,7 +59,7 @@ def answered(image: Volume, grid: Grid, prompt: Prompt, size: int, answer: Answe
     InputError
         No click is positive, or one lies outside the image and all cubes.
     """
-    starts = _first_starts(image, grid, prompt, size)
+    starts = first_cubes(image, grid, prompt, size)
     parts = {start: answer(start, _inside(grid, start, size, prompt)) for start in starts}
     if prompt.cube is not None and prompt.cube.slides:
         _slide(parts, grid, prompt, size, answer)
@@ -93,7 +93,7 @@ def reach(image: Volume, prompt: Prompt, wanted: np.ndarray, *, spacing_mm: floa
     starts = (
         answered(image, grid, prompt, size, right).starts
         if slides
-        else _first_starts(image, grid, prompt, size)
+        else first_cubes(image, grid, prompt, size)
     )
     seen = np.zeros(image.shape, bool)
     for start in starts:
@@ -102,8 +102,14 @@ def reach(image: Volume, prompt: Prompt, wanted: np.ndarray, *, spacing_mm: floa
     return seen
 
 
-def _first_starts(image: Volume, grid: Grid, prompt: Prompt, size: int) -> list[IJK]:
-    """First voxels of the cubes that clicks and protocol open."""
+def first_cubes(image: Volume, grid: Grid, prompt: Prompt, size: int) -> list[IJK]:
+    """First voxels of the cubes that clicks and protocol open, before any that a mask opens.
+
+    Raises
+    ------
+    InputError
+        No click is positive, or one lies outside the image and all cubes.
+    """
     if not any(c.positive for c in prompt.clicks):
         raise InputError(f"The prompt for '{prompt.structure}' holds no positive click.")
     low = _disclosed(grid, prompt, size)

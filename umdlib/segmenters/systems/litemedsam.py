@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from umdlib.weights import reading as weights
 SIDE = 256
 SHIFT = 3  # pixels by which the official script enlarges a neighbour slice's box
 KEEP = 512  # encoded slices kept, 4 MB each: a whole body's
+BATCH = 16  # slices encoded together on a GPU
 
 FILE = Weights(
     file="asset/lite_medsam.pth",
@@ -86,10 +88,12 @@ def _scaled_box(box: slices.Box2D, size: tuple[int, int]) -> np.ndarray:
 class LiteMedSAM:
     """The network with the slices it has encoded of the last image."""
 
-    def __init__(self, net, device: str) -> None:
+    def __init__(self, net, device: str, *, batch: int | None = None) -> None:
         self._net = net.to(device).eval()
         self._device = device
-        self._memory = slices.Memory(self._encode, keep=KEEP)
+        self._memory = slices.Memory(
+            self._encode, keep=KEEP, batch=batch or (1 if device == "cpu" else BATCH)
+        )
 
     def __call__(self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None) -> np.ndarray:
         """Boolean mask (I, J, K): per slice and component, or through a disclosed 3D box."""
@@ -119,21 +123,27 @@ class LiteMedSAM:
                 part = self._decode(self._memory.encoded(z), _around(small, given))
                 yield z, part
 
+    def foresee(self, image: Volume, prompts: Sequence[Prompt]) -> None:
+        """Encode together the slices of boxes; those that a grown region has are not known yet."""
+        stack, ahead = self._memory.stack(image), set()
+        for prompt in prompts:
+            for box in prompt.boxes or ((prompt.box,) if prompt.box is not None else ()):
+                first, last, _ = slices.pixels_of(box, stack)
+                ahead |= set(range(first, last + 1))
+        self._memory.foresee(sorted(ahead))
+
     def relieve(self) -> bool:
         """Keep one encoded slice at a time; False where that is so already."""
         return self._memory.relieve()
 
     def _encode(self, pictures: list[np.ndarray]) -> list[Encoded]:
-        """Image embeddings of slices, one at a time."""
+        """Image embeddings of slices."""
         import torch
 
-        codes = []
+        tensors, inner = zip(*(_tensor_of(p) for p in pictures), strict=True)
         with torch.inference_mode():
-            for picture in pictures:
-                tensor, inner = _tensor_of(picture)
-                code = self._net.image_encoder(tensor.to(self._device))
-                codes.append(Encoded(code, picture.shape, inner))
-        return codes
+            codes = self._net.image_encoder(torch.cat(tensors).to(self._device))
+        return [Encoded(codes[n : n + 1], p.shape, inner[n]) for n, p in enumerate(pictures)]
 
     def _decode(self, encoded: Encoded, box: np.ndarray) -> np.ndarray:
         """(H, W) boolean mask of one box."""

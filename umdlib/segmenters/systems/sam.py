@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,10 +31,11 @@ class Encoded:
 class SliceSam:
     """A SAM with the slices it has encoded of the last image."""
 
-    def __init__(self, net, device: str, *, name: str, medical: bool) -> None:
+    def __init__(self, net, device: str, *, name: str, medical: bool, batch: int | None = None) -> None:
         self._net = net.to(device).eval()
         self._device, self._name, self._medical = device, name, medical
-        self._memory = slices.Memory(self._encode, keep=KEEP, batch=1 if device == "cpu" else _BATCH)
+        batch = batch or (1 if device == "cpu" else _BATCH)
+        self._memory = slices.Memory(self._encode, keep=KEEP, batch=batch)
 
     def __call__(self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None) -> np.ndarray:
         """Boolean mask (I, J, K), slice by slice."""
@@ -48,6 +49,12 @@ class SliceSam:
                 for (z, points, box), (_, code) in zip(parts, codes, strict=True)
             ),
         )
+
+    def foresee(self, image: Volume, prompts: Sequence[Prompt]) -> None:
+        """Encode together the slices that prompts name; those that a grown region has are not known yet."""
+        stack = self._memory.stack(image)
+        named = (p for p in prompts if p.box is not None or p.boxes or p.first_clicks)
+        self._memory.foresee(sorted({z for p in named for z, _, _ in _parts(image, p, stack)}))
 
     def relieve(self) -> bool:
         """Keep one encoded slice at a time; False where that is so already."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 import numpy as np
@@ -19,31 +20,31 @@ from umdlib.weights import reading as weights
 SPACING_MM = 1.5
 SIZE = 128
 KEEP = 64  # cubes and answers kept of an image, under 1 MB each
+BATCH = 16  # cubes encoded together on a GPU
 
 
 class SamMed3D:
     """The network with the cubes that it has encoded of the last image, and what it answered in them.
 
     A cube lies around the first click, or where the protocol discloses; see
-    `umdlib.segmenters.preparation.windows.answered` for the further ones.
+    `umdlib.segmenters.preparation.windows.answered` for the further ones. `batch` cubes are encoded
+    together where the prompts are foreseen; by default one on a CPU, which gains nothing by more.
     """
 
-    def __init__(self, net, device: str, *, name: str, size: int = SIZE) -> None:
+    def __init__(self, net, device: str, *, name: str, size: int = SIZE, batch: int | None = None) -> None:
         self._net = net.to(device).eval()
         self._device, self._name, self._size = device, name, size
+        self._batch = batch or (1 if device == "cpu" else BATCH)
         self._data: np.ndarray | None = None
         self._even: np.ndarray | None = None
+        self._next: tuple[np.ndarray, np.ndarray] | None = None  # data and resampled data of an image to come
         self._cubes: OrderedDict[windows.IJK, object] = OrderedDict()
         self._rounds: OrderedDict[tuple, object] = OrderedDict()
 
     def __call__(self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None) -> np.ndarray:
         """Boolean mask (I, J, K); empty outside the cubes."""
-        if self._data is not image.data:
-            self.relieve()
-            self._data = image.data
-        grid = torchio_ras(image, SPACING_MM)
-
-        asked = []
+        self._begin(image)
+        grid, asked = torchio_ras(image, SPACING_MM), []
 
         def answer(start: windows.IJK, clicks: windows.Clicks) -> np.ndarray:
             asked.append(start)
@@ -58,26 +59,68 @@ class SamMed3D:
         found = windows.answered(image, grid, prompt, self._size, answer)
         return torchio_grids.restored(found.mask, found.grid(grid), image)
 
+    def foresee(self, image: Volume, prompts: Sequence[Prompt]) -> None:
+        """Encode the first cubes of prompts together, as many as are kept."""
+        self._begin(image)
+        grid, ahead = torchio_ras(image, SPACING_MM), {}
+        for prompt in prompts if self._batch > 1 else ():
+            with suppress(InputError):  # the call for this prompt says what is wrong with it
+                ahead |= dict.fromkeys(windows.first_cubes(image, grid, prompt, self._size))
+        patches = {}
+        for start in [s for s in ahead if s not in self._cubes][:KEEP]:
+            with suppress(InputError):
+                patches[start] = self._patch(image, grid, start)
+        starts = list(patches)
+        for first in range(0, len(starts), self._batch):
+            part = starts[first : first + self._batch]
+            codes = self._encode(np.stack([patches[s] for s in part]))
+            self._cubes.update((s, codes[n : n + 1]) for n, s in enumerate(part))
+
+    def prepare(self, image: Volume) -> None:
+        """Resample the image that comes next."""
+        self._next = image.data, torchio_grids.resampled(image, torchio_ras(image, SPACING_MM))
+
     def relieve(self) -> bool:
-        """Forget the encoded cubes; False where there is none."""
-        had = bool(self._cubes)
+        """Forget the encoded cubes and encode one at a time from now on; False where that changes nothing."""
+        had_more = bool(self._cubes) or self._batch > 1
+        self._forget()
+        self._batch = 1
+        return had_more
+
+    def _begin(self, image: Volume) -> None:
+        """Forget the last image where another one comes."""
+        if self._data is not image.data:
+            self._forget()
+            self._data = image.data
+
+    def _forget(self) -> None:
+        """Let go of an image."""
         self._cubes.clear()
         self._rounds.clear()
         self._data = self._even = None
-        return had
 
     def _encoded(self, image: Volume, grid: Grid, start: windows.IJK):
         """Embedding of a cube, kept for the next click and for structures that share it."""
+        if start not in self._cubes:
+            self._cubes[start] = self._encode(self._patch(image, grid, start)[None])
+        return _kept(self._cubes, start)
+
+    def _patch(self, image: Volume, grid: Grid, start: windows.IJK) -> np.ndarray:
+        """(N, N, N) float32: a cube, standardised."""
+        if self._even is None:
+            ready = self._next
+            if ready is not None and ready[0] is image.data:
+                self._even, self._next = ready[1], None
+            else:
+                self._even = torchio_grids.resampled(image, grid)
+        return standardised(torchio_grids.cut(self._even, start, self._size), image.name)
+
+    def _encode(self, patches: np.ndarray):
+        """Embeddings of cubes (n, N, N, N)."""
         import torch
 
-        if start not in self._cubes:
-            if self._even is None:
-                self._even = torchio_grids.resampled(image, grid)
-            patch = standardised(torchio_grids.cut(self._even, start, self._size), image.name)
-            with torch.inference_mode():
-                tensor = torch.from_numpy(patch)[None, None].to(self._device)
-                self._cubes[start] = self._net.image_encoder(tensor)
-        return _kept(self._cubes, start)
+        with torch.inference_mode():
+            return self._net.image_encoder(torch.from_numpy(patches)[:, None].to(self._device))
 
     def _decoded(self, embedding, start: windows.IJK, clicks: windows.Clicks, image: str) -> np.ndarray:
         """(N, N, N) boolean mask after all clicks, each round fed the last one's logits."""

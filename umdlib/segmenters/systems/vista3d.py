@@ -139,8 +139,8 @@ class Vista3D:
         affine = np.asarray(ready.affine.cpu(), float)
         clicks = [
             (ijk, c)
-            for ijk, c in ((geometry.to_voxel(affine, c.xyz_mm), c) for c in prompt.clicks)
-            if ((ijk >= 0) & (ijk <= np.array(ready.shape[1:]) - 1)).all()
+            for ijk, c in zip(_places(affine, image, prompt), prompt.clicks, strict=True)
+            if ((np.round(ijk) >= 0) & (np.round(ijk) < ready.shape[1:])).all()  # as the bundle finds them
         ]
         if not any(c.positive for _, c in clicks):
             raise InputError(
@@ -173,6 +173,18 @@ class Vista3D:
             logits.as_tensor(), point_coords=points.cpu(), point_labels=signs.cpu()
         )
         return torch.nan_to_num(kept, nan=-1.0)[0, 0]
+
+
+def _places(affine: np.ndarray, image: Volume, prompt: Prompt) -> np.ndarray:
+    """Clicks (n, 3) in voxels of the prepared image, by the sums that the bundle does with voxels of the file.
+
+    A window begins at a whole voxel before the click: the last bit can decide which.
+    """
+    voxels = geometry.to_voxel(image.affine, np.array([c.xyz_mm for c in prompt.clicks]).reshape(-1, 3))
+    whole = np.round(voxels)
+    voxels = np.where(np.abs(voxels - whole) < 1e-6, whole, voxels)
+    points = np.vstack([voxels.T, np.ones(len(voxels))])
+    return (np.linalg.inv(affine) @ image.affine @ points)[:3].T
 
 
 def home(mask: np.ndarray, affine: np.ndarray, spaced: Grid, image: Volume) -> np.ndarray:
@@ -287,7 +299,7 @@ VISTA3D_POINT = Segmenter(
     summary="VISTA3D's interactive branch: one window around each click, no class.",
     load=_load("click"),
     prompts=frozenset({"click", "negative_click"}),
-    version="3",
+    version="4",
     settings={"spacing_mm": SPACING_MM, "side": SIDE, "overlap": _POINT_OVERLAP},
     native="in its validation a point at the centre of each window's reference; nothing is "
     "predicted beyond the windows of the points",
