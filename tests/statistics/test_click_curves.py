@@ -56,8 +56,8 @@ def test_where_most_are_never_good_enough_there_is_no_median():
 
 
 def test_a_distance_satisfies_from_below_and_a_single_prompt_is_no_effort():
-    distances = rows({k: tuple(10 * (1 - s) for s in v) for k, v in SCORES.items()}, metric="hd95_mm")
-    (found,) = until_satisfied(distances, target=2.0 + 1e-9, metric="hd95_mm").to_dict("records")
+    distances = rows({k: tuple(10 * (1 - s) for s in v) for k, v in SCORES.items()}, metric="hausdorff_95")
+    (found,) = until_satisfied(distances, target=2.0 + 1e-9, metric="hausdorff_95").to_dict("records")
     assert found["reached"] == pytest.approx(2 / 3)
     single = rows({k: v[:1] for k, v in SCORES.items()}, segmenter="b")
     assert until_satisfied(single, target=0.8).empty

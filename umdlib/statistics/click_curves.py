@@ -163,7 +163,7 @@ def until_satisfied(
         if budget == 1:
             continue
         cases = part.groupby(["subject", "structure"], sort=False)
-        first = part[part["good"]].groupby(["subject", "structure"])["number"].min()
+        first = part[part["good"]].groupby(["subject", "structure"])["number"].min().astype(float)
         needed = first.reindex(cases.size().index, fill_value=np.inf)
         last = pd.MultiIndex.from_frame(part[["subject", "structure"]])
         spent = part[part["number"].to_numpy() <= needed.reindex(last).to_numpy()]
