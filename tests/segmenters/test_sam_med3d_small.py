@@ -105,7 +105,7 @@ def test_prompts_of_different_lengths_are_answered_together_as_alone(net):
     with torch.inference_mode():
         together = net.decode(known, [three, three[:1]], none.expand(2, -1, -1, -1, -1))
         torch.testing.assert_close(together[:1], net.decode(known, [three], none), atol=1e-5, rtol=1e-5)
-        asked = net._asked([one, three])
+        asked = net._tokens([one, three])
         torch.testing.assert_close(asked[0, 2], net.no_click.weight[0])
         torch.testing.assert_close(asked[0, 4], net.no_click.weight[0])
 
@@ -172,7 +172,7 @@ def test_a_training_that_was_stopped_ends_where_one_that_ran_through_does(tmp_pa
     assert (tmp_path / "whole" / "sam_med3d_small_both_3.log.tsv").is_file()
 
 
-def test_one_process_of_torchrun_trains_to_the_same_weights(tmp_path, monkeypatch):
+def test_one_process_of_torchrun_trains_to_the_same_weights(tmp_path, monkeypatch, torchrun):
     """To the bit, in the layout of memory that DistributedDataParallel needs.
 
     In the layout of one process the convolutions add in another order. That stays at rounding but for the
@@ -183,19 +183,8 @@ def test_one_process_of_torchrun_trains_to_the_same_weights(tmp_path, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(loop, "LAST", torch.contiguous_format)
         plain, _, _ = train(tmp_path / "plain")
-    for key, value in {
-        "RANK": "0",
-        "WORLD_SIZE": "1",
-        "LOCAL_RANK": "0",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": "29512",
-    }.items():
-        monkeypatch.setenv(key, value)
-    try:
+    with torchrun():
         parallel, _, _ = train(tmp_path / "parallel")
-    finally:
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
     width, rounding = SMALL.widths[0], 1e-6
     for name, a in plain.state_dict().items():
         assert torch.equal(a, parallel.state_dict()[name]), name

@@ -164,7 +164,7 @@ def until_satisfied(
             continue
         cases = part.groupby(["subject", "structure"], sort=False)
         first = part[part["good"]].groupby(["subject", "structure"])["number"].min().astype(float)
-        needed = first.reindex(cases.size().index, fill_value=np.inf)
+        needed = first.reindex(cases.size().index).fillna(np.inf)
         last = pd.MultiIndex.from_frame(part[["subject", "structure"]])
         spent = part[part["number"].to_numpy() <= needed.reindex(last).to_numpy()]
         shares = (
