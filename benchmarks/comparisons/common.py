@@ -98,7 +98,8 @@ def scenes(scale: float = 1.0) -> Iterator[Scene]:
             "a.u.": 100 * (smooth + 0.43) + 20 * labels,  # MR after a filter: a third lies below 0
             "SUV": np.maximum(3 * smooth, 0) + labels,  # PET: half of it is exactly 0
         }[unit]
-        yield Scene(name, data.astype(np.float32), affine, unit, labels)
+        kept = affine.astype(np.float32).astype(float)  # as a NIfTI file holds it
+        yield Scene(name, data.astype(np.float32), kept, unit, labels)
 
 
 @dataclass(frozen=True)
