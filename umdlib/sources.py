@@ -336,12 +336,15 @@ def _is_face(file: Path, changed: int) -> bool:
             if node.name not in listed:
                 return False
         elif isinstance(node, ast.ImportFrom):
-            if node.module != "__future__":
+            if node.module != "__future__" and [alias.name for alias in node.names] != ["moved"]:
                 return False
         elif isinstance(node, ast.Import):
             if any(alias.name != "lazy_loader" for alias in node.names):
                 return False
-        elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
+        elif not (
+            isinstance(node, ast.Expr)
+            and (isinstance(node.value, ast.Constant) or ast.unparse(node.value) == "moved.announce()")
+        ):
             return False
     return True
 

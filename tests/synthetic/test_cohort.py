@@ -199,7 +199,7 @@ def test_a_process_that_was_ended_from_outside_is_a_sentence(tmp_path, monkeypat
 
     monkeypatch.setattr(module, "ProcessPoolExecutor", Killed)
     with pytest.raises(InputError, match="ended from outside.*fewer --jobs than 2"):
-        synthesise(tmp_path, subjects=1, seed=1, spacing_mm=COARSE, jobs=2)
+        synthesise(tmp_path, subjects=1, seed=1, settings=Settings(COARSE), jobs=2)
 
 
 def test_a_file_in_the_way_is_named(tmp_path):

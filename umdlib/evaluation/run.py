@@ -236,8 +236,11 @@ class _Shared:
         """Image and reference of a case, on one grid; the image is kept until the next case."""
         reference = self.references()[case.modality]
         if self.image is None:
-            image = self.run.ahead.take(case) or case.read_image()
-            checked = volume.onto_grid(reference, image)
+            image = self.run.ahead.take(case)
+            if image is None:
+                image, checked = case.read(reference)
+            else:
+                checked = volume.onto_grid(reference, image)
             self.run.hashes.check(case.image)
             self.image = image
             self._references[case.modality] = reference = checked
