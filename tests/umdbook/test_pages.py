@@ -99,7 +99,7 @@ def test_every_picture_says_what_it_shows(pages):
 
 def test_the_site_is_light(pages):
     sizes = {p: p.stat().st_size for p in pages.rglob("*") if p.is_file()}
-    assert sum(sizes.values()) < 60e6
+    assert sum(sizes.values()) < 70e6
     heavy = [f"{p.name} {s / 1e6:.1f} MB" for p, s in sizes.items() if p.suffix == ".html" and s > 3e6]
     assert not heavy
 
