@@ -316,6 +316,22 @@ def _effort() -> Row:
     return Row("SegAnyPET F4", "(b): annotation effort", tuple(commands), needs, hours, gap)
 
 
+def _network() -> Row:
+    """Network of organs whose uptake varies together over subjects, from masks of UMD's PET."""
+    commands = (
+        "umdlib quantities {petct} --out {out}",
+        "umdlib run consequence -p manifest {petct} -p scores {out}/scores.parquet -p quantities "
+        "{out}/quantities.parquet -p root {out} --out {out}/pages",
+    )
+    gap = (
+        "The paper prints a picture without values and does not say how an edge is drawn. The page compares the "
+        "network from masks with that from references, which the paper does not show."
+    )
+    return Row(
+        "SegAnyPET F4", "(c): metabolic network", commands, "SegAnyPET's rows of S4 on UMD PET/CT", 0.0, gap
+    )
+
+
 def _figures() -> list[Row]:
     """Figures 2 to 5 of SegAnyPET, by the tables that hold their numbers."""
 
@@ -324,7 +340,6 @@ def _figures() -> list[Row]:
         return Row(table, row, (command,), needs, 0.0, gap)
 
     lesions = "The pictures are not made anew."
-    network = "Networks of uptake between organs are not part of this project yet."
     return [
         page(
             "SegAnyPET F2", "(a), (b): boxes of S1 and S2", "supervised", "the rows of S1", "Another layout."
@@ -332,7 +347,7 @@ def _figures() -> list[Row]:
         page("SegAnyPET F3", "(b): internal cohorts", "by_structure", "the rows of S4", "Another layout."),
         page("SegAnyPET F4", "(a): external cohorts", "by_structure", "the rows of S4", "Another layout."),
         _effort(),
-        Row("SegAnyPET F4", "(c): metabolic network", (), "masks of many patients", None, network),
+        _network(),
         page("SegAnyPET F5", "points on organs and on lesions", "clicks", "the rows of S1 and S4", lesions),
     ]
 
