@@ -103,6 +103,68 @@ def is_whole(content: bytes) -> bool:
     return hashlib.sha256(plain).hexdigest().encode() == content[start : start + 64]
 
 
+def write_stamped(path: str | Path, table: pd.DataFrame, key: bytes, stamp: dict) -> None:
+    """Write a table as Parquet, atomically and sealed, with its provenance in the file's metadata.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+    table
+        Checked by the caller.
+    key
+        Of the metadata that holds the provenance.
+    stamp
+        Provenance.
+
+    Raises
+    ------
+    InputError
+        The file cannot be written.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    own = {key: json.dumps(stamp, sort_keys=True).encode(), b"umdlib_check": SEAL}
+    arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), **own})
+    with replaced(path) as part:
+        pq.write_table(arrow, part)
+        seal(part)
+
+
+def read_stamped(path: str | Path, key: bytes, *, name: str, made_by: str) -> tuple[pd.DataFrame, dict]:
+    """Read a table that `write_stamped` wrote, and its provenance; empty where the file has none.
+
+    Parameters
+    ----------
+    path, key
+        As they were written.
+    name, made_by
+        What the table is called, and the command that makes one, for messages.
+
+    Raises
+    ------
+    InputError
+        A missing, damaged or foreign file.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{name} {path} does not exist. `{made_by}` makes one.")
+    try:
+        content = path.read_bytes()
+        if not is_whole(content):
+            raise InputError(f"{name} {path} is damaged: it is not what was written. Make it anew.")
+        arrow = pq.read_table(pa.BufferReader(content))
+        stamp = json.loads((arrow.schema.metadata or {}).get(key, b"{}"))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise InputError(f"File {path} is no Parquet table: {error}.") from None
+    return arrow.to_pandas(), stamp
+
+
 def owner(pid: int | None = None) -> dict:
     """Who a process is, on whatever machine and in whatever container its files are read.
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from umdlib.errors import InputError
-from umdlib.files import SEAL, is_whole, replaced, seal
+from umdlib.files import read_stamped, write_stamped
 from umdlib.quantities.masks import QUANTITIES
 from umdlib.scores.table import KEYS
 
@@ -55,13 +52,8 @@ def write_quantities(path: str | Path, table: pd.DataFrame, *, stamp: dict | Non
     InputError
         As `check_quantities`, and where the file cannot be written.
     """
-    arrow = pa.Table.from_pandas(check_quantities(table, source=str(path)), preserve_index=False)
-    about = json.dumps({"version": QUANTITIES_VERSION, **(stamp or {})}, sort_keys=True)
-    own = {_STAMP: about.encode(), b"umdlib_check": SEAL}
-    arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), **own})
-    with replaced(path) as part:
-        pq.write_table(arrow, part)
-        seal(part)
+    table = check_quantities(table, source=str(path))
+    write_stamped(path, table, _STAMP, {"version": QUANTITIES_VERSION, **(stamp or {})})
 
 
 def read_quantities(path: str | Path) -> pd.DataFrame:
@@ -72,25 +64,13 @@ def read_quantities(path: str | Path) -> pd.DataFrame:
     InputError
         A missing, damaged or foreign file, another version, and as `check_quantities`.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"Table of quantities {path} does not exist. `umdlib quantities` makes one.")
-    try:
-        content = path.read_bytes()
-        if not is_whole(content):
-            raise InputError(
-                f"Table of quantities {path} is damaged: it is not what was written. Make it anew."
-            )
-        arrow = pq.read_table(pa.BufferReader(content))
-        stamp = json.loads((arrow.schema.metadata or {}).get(_STAMP, b"{}"))
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise InputError(f"File {path} is no Parquet table: {error}.") from None
+    found, stamp = read_stamped(path, _STAMP, name="Table of quantities", made_by="umdlib quantities")
     if stamp.get("version") != QUANTITIES_VERSION:
         raise InputError(
             f"Table of quantities {path} has version {stamp.get('version')}. "
             f"This umdlib reads version {QUANTITIES_VERSION}."
         )
-    table = check_quantities(arrow.to_pandas(), source=str(path))
+    table = check_quantities(found, source=str(path))
     table.attrs["stamp"] = stamp
     return table
 

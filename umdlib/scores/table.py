@@ -10,12 +10,10 @@ from importlib import metadata
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from filelock import FileLock
 
 from umdlib.errors import InputError, unknown_name
-from umdlib.files import SEAL, is_whole, replaced, seal
+from umdlib.files import read_stamped, write_stamped
 from umdlib.version import __version__
 
 SCHEMA_VERSION = "1"
@@ -136,15 +134,8 @@ def write_scores(path: str | Path, table: pd.DataFrame, *, stamp: dict | None = 
     InputError
         As `check_scores`, and where the file cannot be written.
     """
-    path = Path(path)
     table = check_scores(table, source=str(path))
-    arrow = pa.Table.from_pandas(table, preserve_index=False)
-    stamp = {"schema": SCHEMA_VERSION, **(stamp or {})}
-    own = {_STAMP: json.dumps(stamp, sort_keys=True).encode(), b"umdlib_check": SEAL}
-    arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), **own})
-    with replaced(path) as part:
-        pq.write_table(arrow, part)
-        seal(part)
+    write_stamped(path, table, _STAMP, {"schema": SCHEMA_VERSION, **(stamp or {})})
 
 
 def read_scores(path: str | Path, *, subjects: Iterable[str] | None = None) -> pd.DataFrame:
@@ -162,23 +153,13 @@ def read_scores(path: str | Path, *, subjects: Iterable[str] | None = None) -> p
     InputError
         A missing, damaged or foreign file, another schema version, and as `check_scores`.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"Score table {path} does not exist. `umdlib score` makes one.")
-    try:
-        content = path.read_bytes()
-        if not is_whole(content):
-            raise InputError(f"Score table {path} is damaged: it is not what was written. Make it anew.")
-        arrow = pq.read_table(pa.BufferReader(content))
-        stamp = json.loads((arrow.schema.metadata or {}).get(_STAMP, b"{}"))
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise InputError(f"File {path} is no Parquet table: {error}.") from None
+    found, stamp = read_stamped(path, _STAMP, name="Score table", made_by="umdlib score")
     if stamp.get("schema") != SCHEMA_VERSION:
         raise InputError(
             f"Score table {path} has schema version {stamp.get('schema')}. "
             f"This umdlib reads version {SCHEMA_VERSION}."
         )
-    table = check_scores(arrow.to_pandas(), source=str(path))
+    table = check_scores(found, source=str(path))
     if subjects is not None:
         table = table[table["subject"].isin(set(subjects))].reset_index(drop=True)
     table.attrs["stamp"] = stamp

@@ -188,23 +188,23 @@ def pick_viewer(
 
 def picks_words(harmless: pd.DataFrame, costly: pd.DataFrame, quantity: str, low: float, high: float) -> str:
     """Say what was found of both kinds."""
-    title, parts = QUANTITY_TITLES[quantity], []
-    if len(harmless):
-        r = harmless.iloc[0]
+    parts = []
+    for picked, of, absent in (
+        (
+            harmless,
+            f" of {QUANTITY_TITLES[quantity]}",
+            f"No prediction of this run has a DSC of at most {low:g} that is no chance.",
+        ),
+        (costly, "", f"No prediction of this run has a DSC of {high:g} or more."),
+    ):
+        if picked.empty:
+            parts.append(absent)
+            continue
+        r = picked.iloc[0]
         parts.append(
             f"A DSC of {number(r['dice'])} ({structure_title(r['structure']).lower()}, {names.title(r['segmenter'])}) "
-            f"costs {number(abs(r['change']), 1)} % of {title}."
+            f"costs {number(abs(r['change']), 1)} %{of}."
         )
-    else:
-        parts.append(f"No prediction of this run has a DSC of at most {low:g} that is no chance.")
-    if len(costly):
-        r = costly.iloc[0]
-        parts.append(
-            f"A DSC of {number(r['dice'])} ({structure_title(r['structure']).lower()}, {names.title(r['segmenter'])}) "
-            f"costs {number(abs(r['change']), 1)} %."
-        )
-    else:
-        parts.append(f"No prediction of this run has a DSC of {high:g} or more.")
     return " ".join(parts)
 
 

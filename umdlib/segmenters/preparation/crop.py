@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from umdlib.errors import InputError
 from umdlib.images import geometry
 from umdlib.images.volume import Volume
-from umdlib.prompts.prompt import Click
+from umdlib.prompts.prompt import Click, Prompt
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,40 @@ def ball(crop: Crop, click: Click, radius_mm: float) -> np.ndarray:
     if index is not None:
         inside[index] = True
     return inside
+
+
+def connected(
+    image: Volume,
+    prompt: Prompt,
+    inside: Callable[[Crop, Click], np.ndarray],
+    *,
+    reach_mm: float,
+    block_mm: float,
+) -> np.ndarray:
+    """Boolean mask (I, J, K): around each positive click the voxels `inside` that are connected to it, in one union.
+
+    Voxels nearer to a negative click than to every positive one are taken out first, which cuts a leak.
+    Empty without a positive click, or where the clicked voxel itself is not inside.
+
+    Parameters
+    ----------
+    image, prompt
+        As a segmenter is asked.
+    inside
+        Boolean mask of a crop around a click.
+    reach_mm, block_mm
+        Of the crop, see `crop_around`.
+    """
+    from scipy import ndimage
+
+    mask = np.zeros(image.shape, bool)
+    for click in (c for c in prompt.clicks if c.positive):
+        crop = crop_around(image, click.xyz_mm, reach_mm=reach_mm, block_mm=block_mm)
+        labels, _ = ndimage.label(inside(crop, click) & crop.own_side(click, prompt.clicks))
+        value = labels[crop.index(click)]
+        if value:
+            mask |= crop.restore(labels == value)
+    return mask
 
 
 def _block_means(part: np.ndarray, step: tuple[int, int, int]) -> np.ndarray:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
 from umdlib.images.volume import Volume
 from umdlib.prompts.prompt import Click, Prompt
 from umdlib.segmenters.contract import Segment, Segmenter
-from umdlib.segmenters.preparation.crop import Crop, ball, crop_around
+from umdlib.segmenters.preparation.crop import Crop, ball, connected
 
 SETTINGS: dict[str, float] = {
     "fraction": 0.41,  # of the way from background to maximum; Boellaard et al. 2015, EANM guideline 2.0
@@ -26,17 +25,12 @@ def contour(image: Volume, prompt: Prompt) -> np.ndarray:
     `reach_mm`. Voxels nearer to a negative click than to every positive one are taken out first.
     Empty without a positive click or where the clicked voxel itself lies below the threshold.
     """
-    mask = np.zeros(image.shape, bool)
-    for click in (c for c in prompt.clicks if c.positive):
-        reach = SETTINGS["reach_mm"]
-        crop = crop_around(image, click.xyz_mm, reach_mm=2 * reach, block_mm=SETTINGS["block_mm"])
-        inside = (crop.data >= threshold(crop, click)) & ball(crop, click, reach)
-        inside &= crop.own_side(click, prompt.clicks)
-        labels, _ = ndimage.label(inside)
-        value = labels[crop.index(click)]
-        if value:
-            mask |= crop.restore(labels == value)
-    return mask
+    reach = SETTINGS["reach_mm"]
+
+    def inside(crop: Crop, click: Click) -> np.ndarray:
+        return (crop.data >= threshold(crop, click)) & ball(crop, click, reach)
+
+    return connected(image, prompt, inside, reach_mm=2 * reach, block_mm=SETTINGS["block_mm"])
 
 
 def threshold(crop: Crop, click: Click) -> float:

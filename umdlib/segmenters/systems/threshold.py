@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import scipy
 
 from umdlib.images.volume import Volume
 from umdlib.prompts.prompt import Click, Prompt
 from umdlib.segmenters.contract import Segment, Segmenter
-from umdlib.segmenters.preparation.crop import Crop, ball, crop_around
+from umdlib.segmenters.preparation.crop import Crop, ball, connected
 
 SETTINGS: dict[str, float] = {
     "fraction": 0.41,  # of the local maximum; Boellaard et al. 2015, EANM guideline 2.0
@@ -42,17 +41,12 @@ def region(image: Volume, prompt: Prompt, settings: dict = SETTINGS) -> np.ndarr
     than to every positive one are taken out first, which cuts a leak. Empty without a positive
     click or where the clicked voxel itself lies outside the limits.
     """
-    mask = np.zeros(image.shape, bool)
-    for click in (c for c in prompt.clicks if c.positive):
-        crop = crop_around(image, click.xyz_mm, reach_mm=settings["reach_mm"], block_mm=settings["block_mm"])
+
+    def inside(crop: Crop, click: Click) -> np.ndarray:
         low, high = limits(crop, click, image.unit, settings)
-        inside = (crop.data >= low) & (crop.data <= high)
-        inside &= crop.own_side(click, prompt.clicks)
-        labels, _ = scipy.ndimage.label(inside)
-        value = labels[crop.index(click)]
-        if value:
-            mask |= crop.restore(labels == value)
-    return mask
+        return (crop.data >= low) & (crop.data <= high)
+
+    return connected(image, prompt, inside, reach_mm=settings["reach_mm"], block_mm=settings["block_mm"])
 
 
 def load(device: str = "cpu") -> Segment:
