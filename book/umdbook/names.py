@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-
 from umdlib.segmenters import registry
 
 
-@functools.cache
 def title(segmenter: str) -> str:
-    """Title of a system; its name where the registry does not know it."""
+    """Title of a system by the name that a score table has; that name where the registry does not know it.
+
+    Examples
+    --------
+    >>> title("threshold"), title("of_another_machine")
+    ('Threshold', 'of_another_machine')
+    """
     return registry.get(segmenter).title if segmenter in registry.names() else segmenter

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
+from umdbook.names import title
 from umdlib import labels, protocols
 from umdlib.cohort.manifest import Cohort
 from umdlib.errors import NothingToShow, unknown_name
 from umdlib.evaluation import store as runs
 from umdlib.scores.empty_rules import higher_is_better
-from umdlib.segmenters import registry
 from umdlib.tables.markdown import numbered_table
 from umdlib.tables.modality_table import metric_title
 from umdlib.viewer.cases import read_viewer
@@ -26,11 +26,6 @@ def scored_segmenters(table: pd.DataFrame, session: str) -> list[str]:
     """Segmenters that have a prediction in a session, in the table's order."""
     rows = table[table["session"].eq(session) & ~table["status"].isin(["unavailable", "failed"])]
     return list(rows["segmenter"].unique())
-
-
-def title(segmenter: str) -> str:
-    """Title of a system; its name where the registry does not know it."""
-    return registry.get(segmenter).title if segmenter in registry.names() else segmenter
 
 
 def check_segmenter(table: pd.DataFrame, segmenter: str) -> None:

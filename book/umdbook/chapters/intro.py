@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.axes import Axes
 
+from umdbook.names import title
 from umdlib import labels, published
 from umdlib.errors import InputError, unknown_name
 from umdlib.figures import forest, style
-from umdlib.segmenters import registry
 from umdlib.statistics import comparison
 from umdlib.statistics.pairs import condition, paired_differences
 from umdlib.viewer.cases import read_viewer
@@ -27,11 +27,6 @@ NOTHING = (
     "No segmenter of this run has a score on both images of a subject: there is nothing to compare yet. "
     "The page on the run lists what failed, and why."
 )
-
-
-def title(name: str) -> str:
-    """Title of a system; its name where the registry does not know it."""
-    return registry.get(name).title if name in registry.names() else name
 
 
 def is_simulated(cohort) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from umdbook.chapters.gallery import best_segmenter, check_segmenter, scored_segmenters, title
+from umdbook.chapters.gallery import best_segmenter, check_segmenter, scored_segmenters
+from umdbook.names import title
 from umdlib import labels
 from umdlib.cohort.manifest import Case, Cohort
 from umdlib.tables.markdown import numbered_table

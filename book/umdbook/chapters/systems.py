@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from umdbook.names import title
 from umdlib import segmenters
 from umdlib.cohort.manifest import read_cohort
 from umdlib.errors import InputError
@@ -17,17 +18,6 @@ from umdlib.segmenters.contract import Segmenter
 from umdlib.tables.markdown import markdown_table, numbered_table
 from umdlib.tables.modality_table import structure_title
 from umdlib.weights import reading as weights
-
-
-def title(name: str) -> str:
-    """Title of a system by the name that a score table has; that name where it is not known here.
-
-    Examples
-    --------
-    >>> title("threshold"), title("of_another_machine")
-    ('Threshold', 'of_another_machine')
-    """
-    return segmenters.get(name).title if name in segmenters.names() else name
 
 
 def state_table(device: str = "cpu") -> pd.DataFrame:
