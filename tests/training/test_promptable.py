@@ -135,12 +135,10 @@ def test_a_loss_that_is_not_finite_ends_the_training(tmp_path):
 
 @pytest.mark.slow
 def test_clicks_and_image_are_learned(tmp_path):
-    """Blocks of one intensity: a hundred steps find them from one click."""
-    settings = promptable.replace(SMALL, steps=120, learning_rate=1e-2, trained_on="structural")
+    """Blocks of one intensity: two hundred steps find them from one click."""
+    settings = promptable.replace(SMALL, steps=200, learning_rate=1e-2, trained_on="structural")
     _, log, _ = train(tmp_path, settings)
-    # sums of float32 differ between processors, and a hundred steps make much of it: 0.59 and 0.63 were seen
-    assert log["dice_first"].iloc[-20:].mean() > 0.5
-    assert log["dice_first"].iloc[-20:].mean() > log["dice_first"].iloc[:5].mean() + 0.08
+    assert log["dice_first"].iloc[-10:].mean() > 0.6
     assert log["loss"].iloc[-10:].mean() < 0.6 * log["loss"].iloc[:3].mean()
 
 
