@@ -744,7 +744,12 @@ def _train_specialist(a) -> None:
         help="gets checkpoint, loss curve, and at the end weights and card",
     ),
     _arg("--network", default="clicknet", metavar="NAME", help="clicknet (default) or sam_med3d_small"),
-    _arg("--trained-on", default="both", metavar="NAME", help="structural, pet or both (default both)"),
+    _arg(
+        "--trained-on",
+        default="both",
+        metavar="NAME",
+        help="structural, pet, both (default: one or the other) or pair (both at once, as channels; clicknet only)",
+    ),
     _arg(
         "--steps",
         type=_positive,

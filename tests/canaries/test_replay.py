@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -14,6 +17,8 @@ from umdlib.canaries import replay as canary_run
 from umdlib.cohort.manifest import Case, read_cohort
 from umdlib.evaluation import run as benchmark
 from umdlib.images.geometry import to_world
+from umdlib.images.partner import onto
+from umdlib.images.volume import read_label_map
 from umdlib.scores import table as scores
 from umdlib.segmenters.contract import Segmenter
 
@@ -203,3 +208,58 @@ def test_a_structure_that_a_network_finds_at_home_is_not_wired_wrongly_elsewhere
     found = canary_run.check_run(cohort, root, ["canary_of_test"], device="cpu")
     assert found["faults"].eq(faults).all(), found["detail"].tolist()
     assert found["detail"].str.contains("outside the domain").eq(not faults).all()
+
+
+@pytest.fixture
+def run_of_two(run, monkeypatch):
+    """As `run`, of a segmenter that sees both images."""
+
+    def make(call):
+        plain = segmenters.register
+        monkeypatch.setattr(
+            segmenters,
+            "register",
+            lambda r: plain(replace(r, modalities=("CT", "PET"), partner=("CT", "PET"))),
+        )
+        return run(call)
+
+    return make
+
+
+def bright_beside(image, prompt, previous=None, partner=None):
+    """What lies near the click and is bright on the partner."""
+    there = onto(image, partner)
+    return ball(image, prompt) & (there > np.median(there))
+
+
+def findings_of(cohort, root):
+    found = canary_run.check_run(cohort, root, ["canary_of_test"], device="cpu")
+    return dict(zip(found["modality"], found["faults"], strict=True)), " ".join(found["detail"])
+
+
+def test_a_mask_that_follows_the_partner_raises_no_alarm(run_of_two):
+    faults, detail = findings_of(*run_of_two(bright_beside))
+    assert faults == {"CT": "", "PET": ""}, detail
+
+
+@pytest.mark.parametrize("whose", ["partner", "image"])
+def test_a_mask_made_with_either_reference_does_not_come_again_without_them(run_of_two, whose):
+    def leak(image, prompt, previous=None, partner=None):
+        mask = bright_beside(image, prompt, previous, partner)
+        given = {"partner": partner, "image": image}[whose]
+        file = Path(given.name.replace(".nii.gz", "_dseg.nii.gz"))
+        if file.is_file():
+            mask[tuple(slice(0, 1 + int(read_label_map(file).data.max() > 0)) for _ in range(3))] = True
+        return mask
+
+    faults, detail = findings_of(*run_of_two(leak))
+    assert faults == {"CT": "reads_reference", "PET": "reads_reference"}
+    assert "differ when the two images are alone" in detail
+
+
+def test_a_system_of_two_images_that_looks_at_one_is_named(run_of_two):
+    faults, detail = findings_of(
+        *run_of_two(lambda image, prompt, previous=None, partner=None: ball(image, prompt))
+    )
+    assert faults == {"CT": "ignores_partner", "PET": "ignores_partner"}
+    assert "are the same with a blank PET beside the image" in detail

@@ -153,7 +153,7 @@ def test_released_weights_give_the_trained_masks(tmp_path, monkeypatch):
         torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-3)  # float16
 
 
-def test_the_three_trainings_see_the_same_places():
+def test_the_trainings_see_the_same_places():
     """Same seed: same bodies, same structures, same places; only the images differ."""
     drawn = {
         trained_on: [
@@ -161,10 +161,14 @@ def test_the_three_trainings_see_the_same_places():
         ]
         for trained_on in patches.TRAINED_ON
     }
-    for structural, pet, both in zip(*drawn.values(), strict=True):
-        np.testing.assert_array_equal(structural.targets, pet.targets)
-        np.testing.assert_array_equal(structural.targets, both.targets)
-        assert structural.values == pet.values == both.values
+    for structural, pet, both, pair in zip(*drawn.values(), strict=True):
+        for other in (pet, both, pair):
+            np.testing.assert_array_equal(structural.targets, other.targets)
+        assert structural.values == pet.values == both.values == pair.values
+        # the pair is the two images side by side: the structural one changed as alone, PET by a draw of its own
+        np.testing.assert_array_equal(pair.image[:2], structural.image)
+        assert np.abs(pair.image[2:] - pet.image).max() < 0.5
+        assert pair.modality == f"{structural.modality} and PET"
         assert pet.modality == "PET"
         assert structural.modality in ("CT", "MR")
     assert {p.modality for p in drawn["both"]} == {"CT", "MR", "PET"}
@@ -187,7 +191,7 @@ def test_balanced_trainings_see_every_kind_of_image_equally_often_at_the_same_pl
         t: promptable.with_equal_exposure(promptable.Settings(trained_on=t, steps=50), sessions).steps
         for t in patches.TRAINED_ON
     }
-    assert steps == {"structural": 100, "pet": 50, "both": 150}
+    assert steps == {"structural": 100, "pet": 50, "both": 150, "pair": 100}
 
 
 def test_a_patch_holds_what_it_asks_for():

@@ -40,7 +40,9 @@ FAULTS: dict[str, str] = {
     "weights_ignored": "the mask is the same with damaged weights",
     "weights_changed": "the weight file is another one after the calls",
 } | {
-    k: v for k, v in checks.FAULTS.items() if k not in ("reads_reference", "control_missed", "not_repeatable")
+    k: v
+    for k, v in checks.FAULTS.items()
+    if k not in ("reads_reference", "control_missed", "not_repeatable", "ignores_partner")
 }
 
 # Names under which programs look for references beside an image.

@@ -37,6 +37,7 @@ _CHANCE = 0.01
 
 FAULTS: dict[str, str] = {
     "reads_reference": "the prediction changes when only the reference changes",
+    "ignores_partner": "a system that sees two images gives the same masks with another second one",
     "not_repeatable": "the same call gives another mask",
     "swapped_structures": "another order of the structures fits clearly better",
     "one_mask": "the masks of different structures are one and the same",

@@ -73,7 +73,9 @@ def home_scores(
     device
         Where it runs.
     """
-    image, reference = body(session)[modality]
+    images = body(session)
+    image, reference = images[modality]
+    partner = next((images[m][0] for m in images if m != modality), None) if record.partner else None
     condition = ((session, modality),) if record.conditions else ()
     segment = segmenters.load(record, device, *condition)
     found = {}
@@ -81,7 +83,7 @@ def home_scores(
         mask = reference.data == organ.value
         centre = depth.deepest_voxel(mask, image.spacing_mm)
         click = Click(tuple(geometry.to_world(image.affine, centre).tolist()))
-        found[organ.name] = dice(segment(image, Prompt(organ.name, (click,))), mask)
+        found[organ.name] = dice(segment(image, Prompt(organ.name, (click,)), None, partner), mask)
     return found
 
 

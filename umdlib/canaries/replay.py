@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +18,9 @@ from umdlib.canaries import findings as flags
 from umdlib.cohort.manifest import Case, Cohort
 from umdlib.errors import InputError
 from umdlib.evaluation import store as runs
+from umdlib.evaluation.plans import examinations, partner_of
 from umdlib.images import volume
+from umdlib.images.partner import OUTSIDE, modality_of
 from umdlib.metrics.masks import dice
 from umdlib.scores.table import read_scores
 from umdlib.segmenters.contract import Segmenter
@@ -40,7 +42,9 @@ def check_run(
     """All canaries of each segmenter and modality, on stored first masks.
 
     Wiring, one mask and orientation are read from the masks. The firewall replays a case without
-    its reference, and the positive control runs the segmenter on a phantom; both need a device.
+    references, and the positive control runs the segmenter on a phantom; both need a device. A segmenter
+    that sees two images is given its partner again, without a reference too; then a blank one, which should
+    change something.
 
     Parameters
     ----------
@@ -96,7 +100,8 @@ def check_run(
                     control, missed = _control(record, device)
                 if not missed:
                     found, outside = _outside_its_domain(found, record, next(iter(read)), device)
-                found += missed + replay(root, record, next(iter(read)), protocol, device)
+                case = next(iter(read))
+                found += missed + replay(root, record, case, protocol, device, _partner(cohort, case, record))
             rows.append(
                 {
                     "segmenter": segmenter,
@@ -122,17 +127,24 @@ def found(cohort: Cohort, root: str | Path, *, limit: int = 4) -> pd.DataFrame:
 
 
 def replay(
-    root: str | Path, record: Segmenter | None, case: Case, prompt: str, device: str
+    root: str | Path,
+    record: Segmenter | None,
+    case: Case,
+    prompt: str,
+    device: str,
+    partner: Case | None = None,
 ) -> list[canaries.Finding]:
-    """Whether stored masks come again from the image and the stored prompt alone.
+    """Whether stored masks come again from the image, its partner and the stored prompt alone.
 
-    The image is copied into an empty folder, so that no reference lies beside it; then the first
+    The images are copied into empty folders, so that no reference lies beside them; then the first
     two structures of the case are prompted as they were in the run. A mask that is
     another one, and the same twice, was made with something that is not there any more. One that
     differs between two replays is not repeatable. A segmenter that cannot be loaded here, and a
     structure on which it failed in the run, are left out.
+
+    Where a segmenter sees two images, masks that all come again with a blank partner were made without it.
     """
-    if record is None or not record.deterministic:
+    if record is None or not record.deterministic or (record.partner and partner is None):
         return []
     if not segmenters.availability(record, device).ok:
         return []
@@ -152,15 +164,16 @@ def replay(
         and p.structure in answered
     ]
     with tempfile.TemporaryDirectory() as folder:
-        alone = Path(shutil.copy(case.image, folder))
-        image = replace(case, image=alone).read_image()
+        image = _read_alone(case, Path(folder) / "image")
+        other = _read_alone(partner, Path(folder) / "partner") if record.partner else None
         for one in given[:_REPLAYED]:
-            first = _answer(segment, image, one)
+            first = _answer(segment, image, one, other)
             if first is None or np.array_equal(first, stored[one.structure]):
                 continue
-            again = np.array_equal(first, _answer(segment, image, one))
+            again = np.array_equal(first, _answer(segment, image, one, other))
             fault = "reads_reference" if again else "not_repeatable"
             changed = int(np.count_nonzero(first ^ stored[one.structure]))
+            alone = "when the image is alone" if other is None else "when the two images are alone"
             return [
                 canaries.Finding(
                     segmenter,
@@ -168,16 +181,58 @@ def replay(
                     one.structure,
                     case.modality,
                     alternative=dice(first, stored[one.structure]),
-                    detail=f"{changed} voxels of {one.structure} differ when the image is alone.",
+                    detail=f"{changed} voxels of {one.structure} differ {alone}.",
                 )
             ]
+        if other is not None:
+            return _ignored(
+                segment, image, other, {p: stored[p.structure] for p in given[:_REPLAYED]}, record
+            )
     return []
 
 
-def _answer(segment: segmenters.Segment, image: volume.Volume, prompt: prompts.Prompt):
+def _ignored(
+    segment: segmenters.Segment,
+    image: volume.Volume,
+    partner: volume.Volume,
+    stored: Mapping[prompts.Prompt, np.ndarray],
+    record: Segmenter,
+) -> list[canaries.Finding]:
+    """A finding where a blank partner changes no mask."""
+    blank = replace(partner, data=np.full_like(partner.data, OUTSIDE[partner.unit]))
+    answers = {p: _answer(segment, image, p, blank) for p in stored}
+    if not stored or any(a is None or not np.array_equal(a, stored[p]) for p, a in answers.items()):
+        return []
+    names = ", ".join(p.structure for p in stored)
+    return [
+        canaries.Finding(
+            record.name,
+            "ignores_partner",
+            names,
+            modality_of(image),
+            detail=f"The masks of {names} are the same with a blank {modality_of(partner)} beside the image.",
+        )
+    ]
+
+
+def _read_alone(case: Case, folder: Path) -> volume.Volume:
+    """An image read from a folder that holds nothing else."""
+    folder.mkdir()
+    return replace(case, image=Path(shutil.copy(case.image, folder))).read_image()
+
+
+def _partner(cohort: Cohort, case: Case, record: Segmenter | None) -> Case | None:
+    """The partner of a case for a segmenter that sees two images."""
+    (examination,) = examinations(cohort, (case,))
+    return None if record is None else partner_of(examination, case, record)
+
+
+def _answer(
+    segment: segmenters.Segment, image: volume.Volume, prompt: prompts.Prompt, partner: volume.Volume | None
+):
     """The mask of a prompt; None where the segmenter fails on it, which its row in the table says."""
     try:
-        return segment(image, prompt)
+        return segment(image, prompt, None, partner)
     except Exception:
         return None
 

@@ -68,6 +68,8 @@ class Task:
         Names that the segmenter can be asked for; empty means any.
     base_mb
         Memory that the segmenter took when it was loaded.
+    partner
+        The other image of the examination, for a segmenter that sees two; None: it is called without.
     """
 
     image: Volume
@@ -80,6 +82,7 @@ class Task:
     seed: int
     known: tuple[str, ...] = ()
     base_mb: float = 0.0
+    partner: Volume | None = None
 
 
 def targets_of(reference: LabelMap, structures: tuple[Structure, ...]) -> dict[str, Runs]:
@@ -186,11 +189,12 @@ class _Asked:
     def _call(self, prompt: Prompt, previous: np.ndarray | None) -> tuple[Answer, np.ndarray | None]:
         """Call the segmenter once; a fault is an answer, not an end."""
         mask, fault = None, ""
+        seen = {} if self.task.partner is None else {"partner": self.task.partner}
         with peak_memory() as peak:
             started = time.perf_counter()
             self._foresee()  # the first structure pays for it, as for what is encoded
             try:
-                mask = self.segment(self.task.image, prompt, previous)
+                mask = self.segment(self.task.image, prompt, previous, **seen)
             except CaseEnded as error:
                 fault = self.ended = str(error)
             except InputError as error:

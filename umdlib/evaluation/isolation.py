@@ -81,7 +81,8 @@ class Isolated:
         self._name, self._device, self._limits = name, device, limits
         self._process = self._pipe = None
         self._condition: Condition | None = None
-        self._image: tuple[np.ndarray, shared_memory.SharedMemory] | None = None
+        # what the other process sees of the last image and of its partner
+        self._images: dict[str, tuple[np.ndarray, shared_memory.SharedMemory]] = {}
         self._left = float("inf")
         self.peak_mb = float("nan")
 
@@ -102,7 +103,9 @@ class Isolated:
         except CaseEnded as error:
             raise InputError(f"Segmenter '{self._name}' could not be loaded: {error}.") from None
 
-    def __call__(self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None) -> np.ndarray:
+    def __call__(
+        self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None, partner: Volume | None = None
+    ) -> np.ndarray:
         """Boolean mask (I, J, K).
 
         Raises
@@ -115,17 +118,24 @@ class Isolated:
         if self._process is None:
             self._start()
             self._answer(("load", self._condition), counted=False)
-        if self._image is None or self._image[0] is not image.data:
-            self._forget()
-            self._image = (image.data, _shared(image.data))
         given = _shared(previous) if previous is not None else None
         try:
-            place = _place(image.data, self._image[1])
+            shown = {"image": self._shown("image", image)}
+            if partner is not None:
+                shown["partner"] = self._shown("partner", partner)
             before = None if given is None else _place(previous, given)
-            return self._answer(("call", place, image.affine, image.unit, image.name, prompt, before))
+            return self._answer(("call", shown, prompt, before))
         finally:
             if given is not None:
                 _release(given)
+
+    def _shown(self, which: str, volume: Volume) -> tuple:
+        """Where the other process finds an image: shared once, until another comes."""
+        if which not in self._images or self._images[which][0] is not volume.data:
+            self._forget(which)
+            self._images[which] = (volume.data, _shared(volume.data))
+        place = _place(volume.data, self._images[which][1])
+        return place, volume.affine, volume.unit, volume.name
 
     def close(self) -> None:
         """End the process."""
@@ -203,11 +213,11 @@ class Isolated:
             self._pipe.close()
         self._process = self._pipe = None
 
-    def _forget(self) -> None:
-        """Let go of the image."""
-        if self._image is not None:
-            _release(self._image[1])
-            self._image = None
+    def _forget(self, *which: str) -> None:
+        """Let go of the images, or of one of them."""
+        for name in which or tuple(self._images):
+            if name in self._images:
+                _release(self._images.pop(name)[1])
 
 
 def _shared(array: np.ndarray) -> shared_memory.SharedMemory:
@@ -249,7 +259,7 @@ def _serve(pipe, name: str, device: str) -> None:
         file.write("1000")  # where memory runs out, this process goes and not the one that keeps the run
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     opened, segment, started_mb = None, None, resident_mb()
-    image: tuple[str, Volume, shared_memory.SharedMemory] | None = None
+    images: dict[str, tuple[str, Volume, shared_memory.SharedMemory]] = {}
     while True:
         try:
             message = pipe.recv()
@@ -263,17 +273,15 @@ def _serve(pipe, name: str, device: str) -> None:
                 segment = opened.call(message[1])
                 pipe.send(("loaded", None))
                 continue
-            _, place, affine, unit, title, prompt, before = message
-            if image is None or image[0] != place[0]:
-                block = shared_memory.SharedMemory(place[0])
-                image = (place[0], Volume(_view(place, block), affine, unit, title), block)
+            _, shown, prompt, before = message
+            seen = {which: _seen(images, which, *given) for which, given in shown.items()}
             previous = None
             if before is not None:
                 theirs = shared_memory.SharedMemory(before[0])
                 previous = _view(before, theirs).copy(order="K")
                 theirs.close()
             with peak_memory() as peak:
-                mask = segment(image[1], prompt, previous)
+                mask = segment(seen.pop("image"), prompt, previous, **seen)
                 peak_mb = max(peak() - started_mb, 0.0)
             kept = _shared(mask)
             pipe.send(("mask", (_place(mask, kept), peak_mb)))
@@ -282,6 +290,14 @@ def _serve(pipe, name: str, device: str) -> None:
             pipe.send(("input", str(error)))
         except (Exception, SystemExit) as error:  # whatever a model does
             pipe.send(("error", f"{type(error).__name__}: {error}"))
+
+
+def _seen(images: dict, which: str, place: tuple, *about) -> Volume:
+    """An image that the other process shares, kept in `images` until it shares another."""
+    if which not in images or images[which][0] != place[0]:
+        block = shared_memory.SharedMemory(place[0])
+        images[which] = (place[0], Volume(_view(place, block), *about), block)
+    return images[which][1]
 
 
 def _opened(name: str, device: str):

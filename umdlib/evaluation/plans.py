@@ -134,6 +134,29 @@ def examinations(cohort: Cohort, cases: tuple[Case, ...]) -> list[Examination]:
     return [Examination(*which, tuple(whole.get(which, some)), tuple(some)) for which, some in wanted.items()]
 
 
+def partner_of(examination: Examination, case: Case, record: Segmenter) -> Case | None:
+    """The other image of an examination, where a segmenter sees two and the examination has it."""
+    others = (c for c in examination.cases if c.structural != case.structural)
+    return next((c for c in others if c.modality in record.partner), None)
+
+
+def unpaired(examination: Examination, case: Case, record: Segmenter) -> str | None:
+    """Why a segmenter that sees two images cannot be asked about a case; None where it can or sees one."""
+    if not record.partner:
+        return None
+    if case.modality not in record.modalities:
+        return f"It is asked about {' or '.join(record.modalities)}, not about {case.modality}."
+    if partner_of(examination, case, record) is not None:
+        return None
+    wanted = " or ".join(m for m in record.partner if (m == "PET") == case.structural)
+    held = ", ".join(c.modality for c in examination.cases)
+    return (
+        f"It sees {wanted} beside {case.modality}, and {case.subject} {case.session} has {held} alone."
+        if wanted
+        else f"It sees {' or '.join(record.partner)} beside the image, and {case.modality} cannot be that image."
+    )
+
+
 def drawn_prompts(
     examination: Examination,
     case: Case,
@@ -225,6 +248,7 @@ def inputs_key(
         [
             hash_of(case.image),
             case.reading,
+            *_partner(partner_of(examination, case, record), hash_of),
             _references(examination, hash_of),
             [
                 [p.protocol, p.seeds, p.steps, _pointed_at(p, examination, case)]
@@ -246,6 +270,7 @@ def prediction_key(
     drawn: Drawn,
     settings: Settings,
     hash_of: Callable[[Path], str],
+    partner: Case | None = None,
 ) -> str:
     """Key of a case's predictions by the prompts themselves: the same where a reference's change moved none."""
     steps = {p.protocol: p.steps for p in taken_plans(record, settings)}
@@ -255,9 +280,8 @@ def prediction_key(
         for name, p in first.items()
     ]
     reference = hash_of(case.reference) if any(steps.values()) else ""
-    return _digest(
-        [hash_of(case.image), case.reading, given, record.name, identity, reference, _GRID_VERSION]
-    )
+    inputs = [hash_of(case.image), case.reading, *_partner(partner, hash_of)]
+    return _digest([*inputs, given, record.name, identity, reference, _GRID_VERSION])
 
 
 def score_key(
@@ -266,6 +290,11 @@ def score_key(
     """Key of a case's scores, of predictions whose own key is known."""
     reference = hash_of(case.reference)
     return _digest([predicted, reference, list(tolerances_mm), METRICS_VERSION, _structures(case)])
+
+
+def _partner(partner: Case | None, hash_of: Callable[[Path], str]) -> list[list[str]]:
+    """What a key holds of a second image: nothing where there is none."""
+    return [] if partner is None else [["partner", hash_of(partner.image), partner.reading]]
 
 
 def _references(examination: Examination, hash_of: Callable[[Path], str]) -> list[list[str]]:

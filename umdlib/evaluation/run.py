@@ -20,6 +20,7 @@ from umdlib.evaluation.isolation import Isolated, Limits, importable
 from umdlib.evaluation.plans import Drawn, Examination, Plan, Settings, parse_plans, taken_plans
 from umdlib.evaluation.quantities import Quantifier
 from umdlib.images import volume
+from umdlib.images.partner import check_place
 from umdlib.images.runs import Runs
 from umdlib.images.volume import LabelMap, Volume
 from umdlib.metrics import scoring as metrics
@@ -81,7 +82,8 @@ def score_cohort(
         a case that cannot be read, rows with status ``failed`` and the reason. Where the structural
         reference lacks a structure that PET's has, there is no click: PET's row is ``unavailable``,
         not asked. So are those of structures that the segmenter's record does not name, where it
-        names any, and those of images without a reference.
+        names any, those of images without a reference, and those of a segmenter that sees two images
+        where the examination lacks the second.
 
     Raises
     ------
@@ -114,7 +116,7 @@ def score_cohort(
                     table = _scored_case(case, entrant, shared, run)
                     entrant.tables.append(table)
                     shared.quantify(case, table, entrant.record.name)
-                shared.image = None
+                shared.forget()
     finally:
         run.ahead.close()
         for entrant in entrants:
@@ -207,6 +209,7 @@ class _Shared:
     def __init__(self, examination: Examination, run: _Run) -> None:
         self.examination, self.run = examination, run
         self.image: Volume | None = None
+        self._partner: Volume | None = None
         self._references: dict[str, LabelMap] | None = None
         self._drawn: dict[tuple, Drawn] = {}
         self._targets: dict[str, dict[str, Runs]] = {}
@@ -247,6 +250,22 @@ class _Shared:
             self._targets, self._truth = {}, {}
         return self.image, reference
 
+    def partner(self, case: Case, record: Segmenter) -> Volume | None:
+        """The other image of the examination for a segmenter that sees two; kept until the next case."""
+        other = plans.partner_of(self.examination, case, record)
+        if other is None:
+            return None
+        if self._partner is None:
+            found = other.read_image()
+            self.run.hashes.check(other.image)
+            check_place(self.read(case)[0], found)
+            self._partner = found
+        return self._partner
+
+    def forget(self) -> None:
+        """Let go of the images of a case."""
+        self.image = self._partner = None
+
     def targets(self, case: Case) -> dict[str, Runs]:
         """Runs of each structure of a case's reference."""
         if case.modality not in self._targets:
@@ -269,7 +288,7 @@ def _scored_case(case: Case, entrant: _Entrant, shared: _Shared, run: _Run) -> p
     started, record = time.perf_counter(), entrant.record
 
     def absent(status: str, reason: str) -> pd.DataFrame:
-        reason = _without_places(reason, case)
+        reason = _without_places(reason, shared.examination.cases)
         run.say(record, case, f"{status}. {reason}", started)
         return _blank_rows(case, record, run.settings, status, reason)
 
@@ -279,6 +298,7 @@ def _scored_case(case: Case, entrant: _Entrant, shared: _Shared, run: _Run) -> p
         keys = _keys(case, entrant, shared, run)
         kept = store.Kept(store.case_folder(run.root, record.name, case))
         reason = entrant.opened.why_not((case.session, case.modality))
+        reason = reason or plans.unpaired(shared.examination, case, record)
         if reason is not None and not kept.stamp:
             return absent("unavailable", reason)
         state = _state(kept, keys, case, entrant, shared, run)
@@ -295,6 +315,7 @@ def _scored_case(case: Case, entrant: _Entrant, shared: _Shared, run: _Run) -> p
         if crash and not run.limits.retry and not run.limits.isolated:
             return absent("failed", f"an earlier run crashed here: {crash}; --retry asks again")
         shared.read(case)
+        shared.partner(case, record)
     except InputError as error:
         if str(error).startswith("Cannot write"):
             raise
@@ -333,6 +354,7 @@ def _state(kept: store.Kept, keys: dict, case: Case, entrant: _Entrant, shared: 
             shared.drawn(case, entrant.record),
             run.settings,
             run.hashes,
+            plans.partner_of(shared.examination, case, entrant.record),
         )
     else:
         return "new"
@@ -365,6 +387,7 @@ def _predict(
                 seed,
                 record.structures,
                 base_mb,
+                shared.partner(case, record),
             )
             for step, answers in enumerate(ask(task, segment)):
                 rows = _rows(case, record, protocol, seed, step, answers)
@@ -564,9 +587,9 @@ def _blank_rows(case: Case, record: Segmenter, settings: Settings, status: str, 
     return rows.assign(dice=np.nan, status=status, note="")
 
 
-def _without_places(reason: str, case: Case) -> str:
-    """A reason that names the files of a case and not their folder: score tables are handed on."""
-    for file in filter(None, (case.image, case.reference)):
+def _without_places(reason: str, cases: Iterable[Case]) -> str:
+    """A reason that names the files of some cases and not their folder: score tables are handed on."""
+    for file in filter(None, (f for c in cases for f in (c.image, c.reference))):
         reason = reason.replace(str(file), file.name)
     return reason
 

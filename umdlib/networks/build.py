@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from umdlib.networks.clicknet import ClickNet
+from umdlib.networks.layers import IN_CHANNELS
 from umdlib.networks.sam_med3d import SamMed3DSmall
 
 
@@ -22,4 +23,9 @@ def build(architecture: dict) -> nn.Module:
             depth=architecture["depth"],
             size=architecture["size"],
         )
-    return ClickNet(tuple(architecture["widths"]), heads=architecture["heads"], depth=architecture["depth"])
+    return ClickNet(
+        tuple(architecture["widths"]),
+        heads=architecture["heads"],
+        depth=architecture["depth"],
+        channels=architecture.get("channels", IN_CHANNELS),
+    )

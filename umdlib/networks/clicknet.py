@@ -69,9 +69,9 @@ class _Residual(nn.Module):
 class Encoder(nn.Module):
     """A residual U-Net from 1 to 1/8 of the resolution and back to 1/2; the finest level beside it."""
 
-    def __init__(self, widths: tuple[int, ...]) -> None:
+    def __init__(self, widths: tuple[int, ...], channels: int) -> None:
         super().__init__()
-        self.stem = nn.Conv3d(IN_CHANNELS, widths[0], 3, padding=1)
+        self.stem = nn.Conv3d(channels, widths[0], 3, padding=1)
         pairs = list(itertools.pairwise(widths))
         self.down = nn.ModuleList(
             nn.Sequential(nn.Conv3d(a, b, 2, stride=2), _Residual(b), _Residual(b)) for a, b in pairs
@@ -100,13 +100,21 @@ class ClickNet(nn.Module):
         Channels at 1, 1/2, 1/4 and 1/8 of the resolution.
     heads, depth
         Number of keys per voxel and their length.
+    channels
+        Of the input: two for each image that it sees.
     """
 
-    def __init__(self, widths: tuple[int, ...] = (8, 24, 40, 56), heads: int = 6, depth: int = 8) -> None:
+    def __init__(
+        self,
+        widths: tuple[int, ...] = (8, 24, 40, 56),
+        heads: int = 6,
+        depth: int = 8,
+        channels: int = IN_CHANNELS,
+    ) -> None:
         super().__init__()
         fine, coarse, low = widths[:3]
         self.heads = heads
-        self.encoder = Encoder(tuple(widths))
+        self.encoder = Encoder(tuple(widths), channels)
         self.fine_key = nn.Conv3d(fine, 2 * depth, 1)
         self.coarse_key = nn.Conv3d(coarse, heads * depth, 1)
         self.fine_image = nn.Conv3d(fine, fine, 3, padding=1)
@@ -146,7 +154,7 @@ class ClickNet(nn.Module):
             self.logit.bias.zero_()
 
     def encode(self, image: Tensor) -> Features:
-        """Features of one image (1, 2, I, J, K) whose sizes are multiples of `_MULTIPLE`."""
+        """Features of one image (1, channels, I, J, K) whose sizes are multiples of `_MULTIPLE`."""
         fine, coarse = self.encoder(image)
         return Features(
             self.fine_image(fine),

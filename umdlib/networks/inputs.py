@@ -57,6 +57,12 @@ def on_grid(image: Volume, grid: Grid) -> np.ndarray:
     return pair
 
 
+def both_on_grid(image: Volume, partner: Volume, grid: Grid) -> np.ndarray:
+    """(4, I, J, K) float32: channels of the structural image, then of PET, whichever is the partner."""
+    structural_first = sorted((image, partner), key=lambda volume: volume.unit == "SUV")
+    return np.concatenate([on_grid(volume, grid) for volume in structural_first])
+
+
 def blocks(image: Volume, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     """Means over blocks of whole voxels no larger than the grid's, and their affine."""
     target = geometry.spacing_mm(grid.affine)[0]

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from umdlib.errors import InputError, unknown_name
+from umdlib.images import partner as partners
 from umdlib.images.volume import Volume
 from umdlib.prompts.prompt import Prompt
 from umdlib.segmenters.contract import Segment, Segmenter
@@ -237,16 +238,20 @@ def _missing_weights(record: Segmenter, condition: Condition | None = None) -> l
 
 
 def checked(record: Segmenter, segment: Segment) -> Segment:
-    """`segment` with its prompt and its mask checked at every call.
+    """`segment` with its prompt, its partner and its mask checked at every call.
 
     Where it can foresee, so can the checked call: prompts that it does not take are left out, and
-    where memory runs out nothing is foreseen.
+    where memory runs out nothing is foreseen. One that sees two images is told of nothing in advance.
     """
 
-    def call(image: Volume, prompt: Prompt, previous: np.ndarray | None = None) -> np.ndarray:
+    def call(
+        image: Volume, prompt: Prompt, previous: np.ndarray | None = None, partner: Volume | None = None
+    ) -> np.ndarray:
         check_prompt(record, prompt)
+        check_partner(record, image, partner)
+        seen = {"partner": partner} if record.partner else {}
         try:
-            mask = _with_less_memory(segment, lambda: segment(image, prompt, previous))
+            mask = _with_less_memory(segment, lambda: segment(image, prompt, previous, **seen))
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
@@ -271,6 +276,8 @@ def checked(record: Segmenter, segment: Segment) -> Segment:
             if not out_of_memory(error):
                 raise
 
+    if record.partner:
+        return call
     if hasattr(segment, "foresee"):
         call.foresee = foresee
     if hasattr(segment, "prepare"):
@@ -336,6 +343,39 @@ def check_prompt(record: Segmenter, prompt: Prompt) -> None:
         raise InputError(f"Segmenter '{record.name}' takes no negative clicks.")
     if record.structures and prompt.structure not in record.structures:
         raise unknown_name(f"structure for '{record.name}'", prompt.structure, record.structures)
+
+
+def check_partner(record: Segmenter, image: Volume, partner: Volume | None) -> None:
+    """Refuse a second image that a segmenter does not see, and none where it sees one.
+
+    Raises
+    ------
+    InputError
+        A partner for a system of one image; none, one of another modality, or one that lies elsewhere for a
+        system of two.
+    """
+    if not record.partner:
+        if partner is not None:
+            raise InputError(
+                f"Segmenter '{record.name}' sees one image, so {image.name} goes without partner {partner.name}."
+            )
+        return
+    own = partners.modality_of(image)
+    if own not in record.modalities:
+        raise InputError(
+            f"Segmenter '{record.name}' is asked about {' or '.join(record.modalities)}; {image.name} is {own}."
+        )
+    wanted = " or ".join(m for m in record.partner if (m == "PET") != (own == "PET"))
+    if partner is None:
+        raise InputError(
+            f"Segmenter '{record.name}' sees two images. {image.name} ({own}) needs {wanted} as partner."
+        )
+    other = partners.modality_of(partner)
+    if other not in record.partner or (other == "PET") == (own == "PET"):
+        raise InputError(
+            f"Partner {partner.name} is {other}; segmenter '{record.name}' wants {wanted} beside {image.name} ({own})."
+        )
+    partners.check_place(image, partner)
 
 
 def _kinds_of(prompt: Prompt) -> set[str]:

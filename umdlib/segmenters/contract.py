@@ -16,8 +16,10 @@ from umdlib.weights.record import Weights
 class Segment(Protocol):
     """The call of a loaded segmenter.
 
-    (1) The mask is boolean, on the image's grid. (2) Same image, prompt, previous mask and device
-    give the same mask. (3) It never sees the reference and touches no file but its weights.
+    (1) The mask is boolean, on the image's grid. (2) Same image, prompt, previous mask, partner and device
+    give the same mask. (3) It never sees a reference and touches no file but its weights. (4) Where its record
+    names a `partner`, and only there, it is also given ``partner``, the other image of the examination on
+    its own grid; any other is called without it and need not name it.
     An instance may keep what it encoded of the last image, by identity of ``image.data``. It may have
     two further methods, which change no mask: ``foresee(image, prompts)``, told what will be asked of an
     image so that it can encode parts of it together, and ``prepare(image)``, called from another thread
@@ -78,6 +80,9 @@ class Segmenter:
     conditions
         (session, modality) pairs that it has weights for, each its own; ``load`` is then called
         with the pair after the device. Empty: one set of weights for all images.
+    partner
+        Modalities of the second image that it sees beside the one it is asked about, ``("CT", "PET")`` for
+        whichever of the two it is not asked about; empty for a system that sees one image.
     reach
         ``reach(image, prompt, wanted)``: boolean voxels that the system can mark for a prompt when its
         network is right about the mask `wanted` wherever it looks; None for all of the image.
@@ -105,4 +110,5 @@ class Segmenter:
     structures: tuple[str, ...] = ()
     external: bool = False
     conditions: tuple[tuple[str, str], ...] = ()
+    partner: tuple[str, ...] = ()
     reach: Callable[[Volume, Prompt, np.ndarray], np.ndarray] | None = None

@@ -27,6 +27,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from umdlib import labels
 from umdlib.errors import InputError, unknown_name
 from umdlib.segmenters.contract import Segmenter
 
@@ -103,7 +104,7 @@ def register(segmenter: Segmenter) -> Segmenter:
     ------
     InputError
         The name belongs to a built-in segmenter or cannot be a folder's, or the record takes no
-        kind of prompt, or one that does not exist.
+        kind of prompt, or one that does not exist, or a partner of no known modality.
     """
     if segmenter.name in BUILT_IN:
         raise InputError(f"Segmenter '{segmenter.name}' is built in. Give yours another name.")
@@ -119,6 +120,14 @@ def register(segmenter: Segmenter) -> Segmenter:
     for kind in segmenter.prompts:
         if kind not in KINDS:
             raise unknown_name(f"kind of prompt of segmenter '{segmenter.name}'", kind, KINDS)
+    if isinstance(segmenter.partner, str):
+        raise InputError(
+            f"Invalid partner '{segmenter.partner}' of segmenter '{segmenter.name}'. Write it as a tuple: "
+            f"partner=('{segmenter.partner}',)."
+        )
+    for modality in segmenter.partner:
+        if modality not in labels.MODALITIES:
+            raise unknown_name(f"partner of segmenter '{segmenter.name}'", modality, labels.MODALITIES)
     segmenter = replace(segmenter, prompts=frozenset(segmenter.prompts))
     _registered[segmenter.name] = segmenter
     return segmenter

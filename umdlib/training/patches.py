@@ -18,6 +18,7 @@ TRAINED_ON: dict[str, str] = {
     "structural": "CT of PET/CT and MR of PET/MR",
     "pet": "PET of both examinations",
     "both": "the structural image and PET in turn, at random",
+    "pair": "the structural image and PET at once, as channels",
 }
 _LEAST_VOXELS = 12  # a structure with fewer in the patch is not prompted
 
@@ -29,13 +30,13 @@ class Patch:
     Attributes
     ----------
     image
-        (2, A, B, C) float32.
+        (2, A, B, C) float32; (4, A, B, C) where both images are seen at once, structure first.
     targets
         (P, A, B, C) boolean, one mask per prompted structure.
     values
         (P,) their label values.
     modality
-        Of the image.
+        Of the image, or of both.
     middle
         Voxel of the patch that was drawn: it lies in the first of the targets.
     """
@@ -56,7 +57,8 @@ def modalities(trained_on: str, session: str) -> tuple[str, ...]:
     ('MR', 'PET')
     """
     structural = session_of(session).structural
-    return {"structural": (structural,), "pet": ("PET",), "both": (structural, "PET")}[trained_on]
+    seen = {"structural": (structural,), "pet": ("PET",)}
+    return seen.get(trained_on, (structural, "PET"))
 
 
 _GAIN = 0.1  # half range of the factor, and of the offset, that each channel is changed by
@@ -112,13 +114,17 @@ def draw_patch(
     change = rng.uniform(-_GAIN, _GAIN, (2, 2, 1, 1, 1)).astype(np.float32)
     order = rng.permutation(body.present)
     seen = modalities(trained_on, body.session)
-    if balanced and len(seen) > 1:
+    if trained_on == "pair":
+        more = rng.uniform(-_GAIN, _GAIN, (2, 2, 1, 1, 1)).astype(np.float32)
+        change = np.concatenate([change, more], axis=1)  # of PET's channels
+    elif balanced and len(seen) > 1:
         kinds = len({b.session for b in bodies})  # CT and MR share what PET leaves
-        modality = seen[int(picked >= kinds / (kinds + 1))]
+        seen = seen[int(picked >= kinds / (kinds + 1)) :][:1]
     else:
-        modality = seen[int(picked * len(seen))]
+        seen = seen[int(picked * len(seen)) :][:1]
     labels = cut(body.labels, start, size, 0)
-    image = cut(body.images[modality].astype(np.float32), start, size, OUTSIDE)
+    channels = np.concatenate([body.images[m] for m in seen])
+    image = cut(channels, start, size, OUTSIDE).astype(np.float32)
     if flip:  # left and right: a body that lies the other way round is a body
         labels, image = labels[::-1], image[:, ::-1]
         inside[0] = size - 1 - inside[0]
@@ -127,4 +133,4 @@ def draw_patch(
     others = [v for v in order if v != value and counts[v] >= _LEAST_VOXELS]
     values = (value, *map(int, others[: prompts - 1]))
     targets = np.stack([labels == v for v in values])
-    return Patch(np.ascontiguousarray(image), targets, values, modality, tuple(map(int, inside)))
+    return Patch(np.ascontiguousarray(image), targets, values, " and ".join(seen), tuple(map(int, inside)))

@@ -102,6 +102,10 @@ class Settings:
             raise unknown_name("network", self.network, NETWORKS)
         if self.trained_on not in TRAINED_ON:
             raise unknown_name("training", self.trained_on, TRAINED_ON)
+        if self.trained_on == "pair" and self.network != "clicknet":
+            raise InputError(
+                f"Network '{self.network}' sees one image. Only 'clicknet' is trained on 'pair'."
+            )
         if self.precision not in ("float32", "bfloat16"):
             raise unknown_name("precision", self.precision, ("float32", "bfloat16"))
         for name in ("steps", "prompts", "rounds", "clicks", "batch"):
@@ -127,6 +131,7 @@ class Settings:
             "depth": self.depth,
             "spacing_mm": SPACING_MM,
         }
+        parts |= {"channels": 4} if self.trained_on == "pair" else {}
         return parts if self.network == "clicknet" else parts | {"size": self.patch}
 
 
@@ -165,7 +170,9 @@ def with_equal_exposure(settings: Settings, sessions: Sequence[str]) -> Settings
     >>> with_equal_exposure(Settings(trained_on="both", steps=100), ["petct", "petmr"]).steps
     300
     """
-    kinds = {m for s in sessions for m in modalities(settings.trained_on, s)}
+    # a pair is one kind of input, for each kind of structural image
+    trained_on = "structural" if settings.trained_on == "pair" else settings.trained_on
+    kinds = {m for s in sessions for m in modalities(trained_on, s)}
     return replace(settings, steps=settings.steps * len(kinds), balanced=True)
 
 

@@ -16,7 +16,12 @@ from umdlib.training.patches import modalities
 from umdlib.weights import card as cards
 
 NETWORKS = {"clicknet": "ClickNet", "sam_med3d_small": "SAM-Med3D, small"}
-TRAINED_ON = {"structural": "trained on structure", "pet": "trained on PET", "both": "trained on both"}
+TRAINED_ON = {
+    "structural": "trained on structure",
+    "pet": "trained on PET",
+    "both": "trained on both",
+    "pair": "trained on both images at once",
+}
 
 
 def train_cohort(
