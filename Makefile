@@ -15,6 +15,9 @@ STAMP    := $(VENV)/.installed
 AXE      := tools/pages/node_modules/axe-core/axe.min.js
 SHELL    := /bin/bash
 
+# Hundreds of processes import the same packages: they are compiled once, whatever the shell says.
+export PYTHONDONTWRITEBYTECODE :=
+
 # settings that were given on the command line go to the graph; the rest is the profile's
 CONFIG := $(if $(COHORT),cohort="$(COHORT)") $(if $(SEGMENTERS),segmenters="$(SEGMENTERS)") \
           $(if $(DEVICE),device="$(DEVICE)") $(if $(ORGAN_MAPS),organ_maps="$(ORGAN_MAPS)")
