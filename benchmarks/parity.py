@@ -72,6 +72,14 @@ SYSTEMS: dict[str, System] = {
         "",
         ("torch", "nnunetv2"),
     ),
+    "nnunet_pair": System(
+        "nnU-Net v2, two images",
+        "the package's command nnUNetv2_predict_from_modelfolder on two channels",
+        "nnunet:compare_two",
+        "nnunet",
+        "",
+        ("torch", "nnunetv2"),
+    ),
     "sam": System(
         "SAM",
         "the package's SamPredictor",

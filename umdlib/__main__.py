@@ -399,6 +399,7 @@ def _segmenters(a) -> None:
         _say(f"{name:18} {'ready' if available else 'unavailable':12} {record.summary}")
         _say(
             f"{'':18} {'':12} takes {', '.join(sorted(record.prompts))}"
+            + (", sees both images" if record.partner else "")
             + ("" if available else f"; {reason}")
         )
 
@@ -692,6 +693,9 @@ def _tolerances(text: str) -> tuple[float, ...]:
     _TRAINING_MANIFEST,
     _arg("--session", required=True, metavar="NAME", help="petct or petmr"),
     _arg("--modality", required=True, metavar="NAME", help="CT, MR or PET"),
+    _arg(
+        "--both", action="store_true", help="see the other image of each examination too, as a second channel"
+    ),
     _arg("--out", required=True, metavar="DIR", help="folder of this training run"),
     _arg(
         "--network", default="nnunet", metavar="NAME", help="nnunet (default), segresnet, swinunetr or stunet"
@@ -717,15 +721,21 @@ def _train_specialist(a) -> None:
 
     cohort = read_cohort(a.manifest)
     session, modality = labels.session(a.session).name, labels.modality(a.modality).name
+    if a.both and a.release:
+        raise InputError(
+            "A network of two images is asked where it was trained, as nnunet:FOLDER; give no --release."
+        )
     recipe = recipes.recipe(a.recipe, epochs=a.epochs, batch=a.batch, threads=a.threads)
     folder = nnunet_train.train(
         cohort,
-        nnunet_train.Task(session, modality, a.network, a.device, a.seed),
+        nnunet_train.Task(session, modality, a.network, a.device, a.seed, a.both),
         a.out,
         recipe=recipe,
         report=_say,
     )
     _say(f"Model: {folder}")
+    if a.both:
+        _say(f"Score it: umdlib score MANIFEST --segmenters nnunet:{folder} --out RUN")
     if a.release:
         made = release.release(a.out, cohort, a.network, folder=a.release, cores=recipe.threads)
         _say(f"Released: {made.name} ({made.parameters} parameters, {made.size / 1e6:.2f} MB)")
@@ -762,6 +772,12 @@ def _train_specialist(a) -> None:
         help="as many steps for each kind of image that the training sees, not for all together",
     ),
     _arg("--seed", type=int, default=0, metavar="S", help="of weights and draws"),
+    _arg(
+        "--start",
+        default="",
+        metavar="NAME",
+        help="network whose weights it begins with: a released one or FOLDER/NAME.json (default random)",
+    ),
     _arg("--name", help="of the network (default NETWORK_CHOICE_SEED)"),
     _arg("--without", default="", metavar="A,B", help="structures that are never prompted"),
     _arg("--precision", default="float32", help="float32 (default) or bfloat16"),
@@ -782,9 +798,8 @@ def _train_promptable(a) -> None:
 
     sessions.use_threads(a.threads)
     cohort = read_cohort(a.manifest)
-    settings = sessions.settings_of(
-        a.network, trained_on=a.trained_on, seed=a.seed, precision=a.precision, steps=a.steps, smoke=a.smoke
-    )
+    choices = {"trained_on": a.trained_on, "seed": a.seed, "precision": a.precision, "start": a.start}
+    settings = sessions.settings_of(a.network, steps=a.steps, smoke=a.smoke, **choices)
     if a.balanced:
         settings = promptable.with_equal_exposure(settings, cohort.sessions())
     card = sessions.train_cohort(

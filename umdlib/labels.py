@@ -74,6 +74,23 @@ MODALITIES: dict[str, Modality] = {
 _MODALITY_ALIASES: dict[str, str] = {"PT": "PET", "MRI": "MR"}
 
 
+_MODALITY_WORDS = (
+    {name: name for name in MODALITIES} | _MODALITY_ALIASES | {"T1": "MR", "T2": "MR", "SUV": "PET"}
+)
+
+
+def modality_in(text: str) -> str | None:
+    """Name of the modality that a channel's name speaks of; None where it speaks of none.
+
+    Examples
+    --------
+    >>> modality_in("PET (SUV)"), modality_in("t1_mri"), modality_in("noNorm")
+    ('PET', 'MR', None)
+    """
+    words = re.split(r"[^A-Za-z0-9]+", text.upper())
+    return next((_MODALITY_WORDS[w] for w in words if w in _MODALITY_WORDS), None)
+
+
 @dataclass(frozen=True)
 class Session:
     """One hybrid examination: the structural modality and PET, acquired together."""

@@ -15,7 +15,9 @@ import numpy as np
 import torch
 
 from comparisons import common
-from umdlib import segmenters
+from umdlib import labels, segmenters
+from umdlib.images.partner import onto
+from umdlib.images.volume import Volume
 from umdlib.prompts.prompt import Prompt
 from umdlib.segmenters.preparation import network, nnunet
 from umdlib.segmenters.systems.nnunet import trained
@@ -47,6 +49,44 @@ def compare() -> Iterator[common.Found]:
             yield common.Found(scene.name, "tiny, random, patch of 32", said, theirs, mine)
 
 
+def compare_two() -> Iterator[common.Found]:
+    """Two channels: files on one grid through the command, the image and its partner through the adapter."""
+    for reader, structural in (("SimpleITKIO", "CT"), ("NibabelIOWithReorient", "MR")):
+        plans, dataset = nnunet.tiny_pair_model((structural, "PET"), reader)
+        model = write_folder(plans, dataset, 2)
+        segment = segmenters.load(trained(model, mirror=False))
+        unit = labels.MODALITIES[structural].unit
+        scenes = [s for s in common.scenes() if s.unit in (unit, "SUV")]
+        images, partners, folders = [], [], [common.scratch() for _ in scenes]
+        for scene, folder in zip(scenes, folders, strict=True):
+            images.append(scene.saved(folder))
+            partners.append(_partner(scene, unit if scene.unit == "SUV" else "SUV"))
+            channels = [images[-1].data, onto(images[-1], partners[-1])]
+            for number, data in enumerate(channels[::-1] if scene.unit == "SUV" else channels):
+                nib.save(nib.Nifti1Image(data, scene.affine), folder / f"c{number}.nii.gz")
+        predicted = _predicted(model, folders, 2, False, ("c0.nii.gz", "c1.nii.gz"))
+        for scene, image, partner, theirs in zip(scenes, images, partners, predicted, strict=True):
+            mine = np.zeros(image.shape, np.uint8)
+            for name, value in LABELS.items():
+                mine[segment(image, Prompt(name), partner=partner)] = value
+            asked = "PET" if scene.unit == "SUV" else structural
+            said = f"nnunet:FOLDER, {reader}, {structural} and PET, asked about {asked}"
+            yield common.Found(scene.name, "tiny, random, patch of 32", said, theirs, mine)
+
+
+def _partner(scene: common.Scene, unit: str) -> Volume:
+    """Noise on a grid of its own that covers most of a scene."""
+    spacing = np.array([3.5, 3.5, 3.0])
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in scene.data.shape])).reshape(3, -1).T
+    world = corners @ scene.affine[:3, :3].T + scene.affine[:3, 3]
+    shape = tuple(np.maximum(np.ceil(np.ptp(world, axis=0) / spacing), 6).astype(int))
+    affine = np.diag([-spacing[0], spacing[1], spacing[2], 1.0])
+    affine[:3, 3] = (world[:, 0].max() + 4, world[:, 1].min() - 4, world[:, 2].min() + 6)
+    values = np.random.default_rng(5).normal(0, 1, shape)
+    data = np.abs(3 * values) if unit == "SUV" else 150 * values
+    return Volume(data.astype(np.float32), affine, unit, "partner")
+
+
 def _recorded(model: Path):
     """The record ``nnunet`` as a user names it, with the folder at its place among the weights."""
     place = common.scratch()
@@ -76,13 +116,16 @@ def write_folder(plans: dict, dataset: dict, count: int) -> Path:
     return root
 
 
-def _predicted(model: Path, folders: list[Path], count: int, mirror: bool) -> list[np.ndarray]:
-    """Label maps (I, J, K) that ``nnUNetv2_predict_from_modelfolder`` writes of each folder's image."""
+def _predicted(
+    model: Path, folders: list[Path], count: int, mirror: bool, files: tuple[str, ...] = ("i.nii.gz",)
+) -> list[np.ndarray]:
+    """Label maps (I, J, K) that ``nnUNetv2_predict_from_modelfolder`` writes of each folder's channels."""
     place = common.scratch()
     cases, out = place / "cases", place / "out"
     cases.mkdir()
     for n, folder in enumerate(folders):
-        (cases / f"{n}_0000.nii.gz").write_bytes((folder / "i.nii.gz").read_bytes())
+        for channel, file in enumerate(files):
+            (cases / f"{n}_{channel:04d}.nii.gz").write_bytes((folder / file).read_bytes())
     tool = Path(sys.executable).parent / "nnUNetv2_predict_from_modelfolder"
     command = [
         str(tool),

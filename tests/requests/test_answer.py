@@ -88,6 +88,45 @@ def test_five_lines_of_python_give_the_same_mask(capsys, ct, pet, tmp_path):
     assert np.array_equal(read_label_map(tmp_path / "five.nii.gz").data, near)
 
 
+def test_a_system_of_two_images_is_given_the_partner_and_asks_for_it(capsys, ct, pet, tmp_path):
+    (tmp_path / "two.py").write_text(
+        "from umdlib.images.partner import onto\n"
+        "from umdlib.segmenters import Segmenter\n\n"
+        "def hot(image, prompt, previous=None, partner=None):\n"
+        "    return (onto(image, partner) > 2) & (image.data > 0)\n\n"
+        "TWO = Segmenter('two_of_test', 'Two', 'Two.', lambda device: hot, frozenset({'click'}),\n"
+        "                modalities=('CT',), partner=('PET',))\n"
+    )
+    out = tmp_path / "two.nii.gz"
+    words = (
+        "segment",
+        ct,
+        "--system",
+        f"{tmp_path / 'two.py'}:TWO",
+        "--click",
+        "-20,0,0",
+        "--no-picture",
+        "-o",
+        out,
+    )
+    try:
+        status, said, _ = run(capsys, *words, "--partner", pet)
+        assert status == 0 and "sees one image" not in said
+        ball = drawn_labels(CT_AFFINE, CT_SHAPE) > 0
+        assert umd.dice(ball, read_label_map(out).data > 0) > 0.7
+        assert json.loads((tmp_path / "two.json").read_text())["partner"].endswith("pet.nii.gz")
+        status, _, error = run(capsys, *words, "--overwrite")
+        assert status == 2 and "ct.nii.gz (CT) needs PET as partner" in error
+        image = read_volume(pet, unit="SUV")
+        away = image.affine.copy()
+        away[2, 3] += 900
+        write_volume(pet, Volume(image.data, away, "SUV"))
+        status, _, error = run(capsys, *words, "--partner", pet, "--overwrite")
+        assert status == 2 and "do not meet" in error and "in the image's own frame" in error
+    finally:
+        umd.segmenters.registry._registered.pop("two_of_test", None)
+
+
 def test_the_same_request_is_kept_and_another_is_not_overwritten(capsys, ct, tmp_path):
     words = ("segment", ct, "--system", "threshold", "--no-picture", "-o", tmp_path / "m.nii")
     assert run(capsys, *words, "--click", "-20,0,0")[0] == 0

@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from umdlib import segmenters
 from umdlib.errors import InputError
+from umdlib.images.partner import onto
 from umdlib.images.volume import Volume
 from umdlib.prompts.prompt import Prompt
 
@@ -75,6 +76,79 @@ def test_the_record_reads_axes_as_its_plans_do(folder, reader, affine):
     np.testing.assert_array_equal(mask, expected)
     own = segmenters.load(f"nnunet:{root}")(given, Prompt("liver"))
     np.testing.assert_array_equal(mask, own)
+
+
+@pytest.mark.parametrize("order", [("CT", "PET"), ("PET (SUV)", "CT")], ids="-".join)
+@pytest.mark.parametrize("reader", ["SimpleITKIO", "NibabelIOWithReorient"])
+def test_two_images_are_channels_as_the_packages_own_predictor_reads_them(tmp_path, order, reader):
+    """Files on one grid, as nnU-Net wants them, through its own predictor, reader and preprocessing."""
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+    root = two_channel_folder(tmp_path / "model", order, reader)
+    pet = Volume(np.abs(image(LPS).data) / 50, LPS, "SUV", "pet")
+    ct = image(OBLIQUE)
+    record = segmenters.get(f"nnunet:{root}")
+    assert record.partner == record.modalities and set(record.partner) == {"CT", "PET"}
+    segment = segmenters.load(record)
+    predictor = nnUNetPredictor(use_mirroring=False, device=torch.device("cpu"), allow_tqdm=False)
+    predictor.initialize_from_trained_model_folder(str(root), None, nnunet.CHECKPOINT)
+    for asked, partner in ((pet, ct), (ct, pet)):
+        there = onto(asked, partner)
+        data = {
+            "PET" if asked.unit == "SUV" else "CT": asked.data,
+            "CT" if asked.unit == "SUV" else "PET": there,
+        }
+        files = []
+        for number, name in enumerate(order):
+            files.append(str(tmp_path / f"case_{number:04d}.nii.gz"))
+            nib.save(nib.Nifti1Image(data[name.split()[0]].astype(np.float32), asked.affine), files[-1])
+        (official,) = predictor.predict_from_files_sequential([files], None)
+        if reader in nnunet.TURNING:  # the package gives the array in RAS; its writer turns it back
+            turned = nib.as_closest_canonical(nib.load(files[0])).affine
+            there = nib.orientations.ornt_transform(
+                nib.io_orientation(turned), nib.io_orientation(asked.affine)
+            )
+            official = nib.orientations.apply_orientation(official.T, there)
+        else:
+            official = official.T
+        for name, value in (("liver", 1), ("spleen", 2)):
+            mask = segment(asked, Prompt(name), partner=partner)
+            assert 0 < mask.sum() < mask.size
+            np.testing.assert_array_equal(mask, official == value)
+    assert (
+        segment(ct, Prompt("liver"), partner=pet) != segment(ct, Prompt("liver"), partner=dimmed(pet))
+    ).any()
+
+
+def two_channel_folder(root, order, reader="SimpleITKIO"):
+    """A trained folder of two channels with random weights."""
+    plans, dataset = nnunet.tiny_pair_model(order, reader)
+    (root / "fold_0").mkdir(parents=True)
+    (root / "plans.json").write_text(json.dumps(plans), "utf-8")
+    (root / "dataset.json").write_text(json.dumps(dataset), "utf-8")
+    state = nnunet.random_state(plans, dataset)
+    torch.save(state, root / "fold_0" / nnunet.CHECKPOINT)
+    return root
+
+
+def dimmed(pet):
+    return Volume(pet.data[::-1].copy(), pet.affine, pet.unit, pet.name)
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ({"0": "CT", "1": "CT"}, "named CT and CT; one must be PET and the other CT or MR. Rename them"),
+        ({"0": "noNorm", "1": "PET"}, "named noNorm and PET"),
+        ({"0": "CT", "1": "PET", "2": "MR"}, "takes 3 channels, not 1 or 2"),
+    ],
+)
+def test_channels_that_are_not_one_image_or_a_pair_are_refused_in_words(tmp_path, names, words):
+    root = two_channel_folder(tmp_path, ("CT", "PET"))
+    about = json.loads((root / "dataset.json").read_text()) | {"channel_names": names}
+    (root / "dataset.json").write_text(json.dumps(about))
+    with pytest.raises(InputError, match=words):
+        segmenters.get(f"nnunet:{root}")
 
 
 def test_each_session_and_modality_has_a_network_of_its_own(folder):

@@ -69,6 +69,44 @@ def test_raw_labels_are_consecutive_and_turned_to_ras(make_cohort, tmp_path):
     assert set(np.unique(data)) == {0, 1, 2}
 
 
+def test_both_images_are_channels_on_one_grid_structure_first(make_cohort, tmp_path):
+    manifest = make_cohort(2)
+    cohort = read_cohort(manifest)
+    cases = [c for c in cohort.cases if c.modality == "PET"]
+    nnunet_raw.write_raw(cases, cohort.structures, tmp_path, nnunet_raw.partners_of(cohort, cases))
+    root = tmp_path / nnunet_raw.dataset_name("petct", "PET")
+    about = json.loads((root / "dataset.json").read_text())
+    assert about["channel_names"] == {"0": "CT", "1": "PET"}
+    images = [nib.load(root / "imagesTr" / f"sub-002_000{n}.nii.gz") for n in (0, 1)]
+    labels = np.asarray(nib.load(root / "labelsTr" / "sub-002.nii.gz").dataobj)
+    for image, ball, around in zip(images, (60, 5.0), (-100, 0.3), strict=True):
+        assert image.shape == labels.shape
+        data = np.asarray(image.dataobj)
+        # the two modalities' balls are one ball in the world, but for the smoothing of the interpolation
+        assert np.median(data[labels == 1]) == pytest.approx(ball, rel=0.1)
+        assert np.median(data[labels == 0]) == pytest.approx(around, rel=0.1)
+    manifest.write_text("\n".join(manifest.read_text().splitlines()[:-1]) + "\n")
+    lone = read_cohort(manifest)
+    with pytest.raises(InputError, match=r"sub-002 petct of .* has CT alone.*complete pairs"):
+        nnunet_raw.partners_of(lone, [c for c in lone.cases if c.modality == "CT"])
+
+
+@pytest.mark.slow
+def test_a_users_network_of_two_images_is_trained_asked_and_scored(make_cohort, tmp_path):
+    """nnU-Net's own planning, training and folder on CT and PET, then `nnunet:FOLDER` on both images."""
+    cohort, recipe = read_cohort(make_cohort(2)), recipes.recipe("smoke", epochs=20)
+    folder = nnunet_train.train(
+        cohort, nnunet_train.Task("petct", "CT", both=True), tmp_path / "work", recipe=recipe
+    )
+    record = segmenters.get(f"nnunet:{folder}")
+    assert record.partner == record.modalities == ("CT", "PET")
+    table = benchmark.score_cohort(cohort, f"nnunet:{folder}", tmp_path / "run")
+    assert (
+        set(table["modality"]) == {"CT", "PET"} and not table["status"].isin(["failed", "unavailable"]).any()
+    )
+    assert table.loc[table["structure"].eq("ball"), "dice"].max() > 0.1
+
+
 def test_a_plan_that_does_not_fit_says_how_much_it_needs():
     small = recipes.recipe("small")
     with pytest.raises(InputError, match=r"'small' needs about 5.0 GB on cpu; 4.0 GB are free"):

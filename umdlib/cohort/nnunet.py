@@ -12,17 +12,6 @@ from umdlib.cohort.plan import Part, Plan, Planned
 from umdlib.cohort.walk import VOLUMES, files_below
 from umdlib.errors import InputError
 
-_CHANNELS = {
-    "CT": "CT",
-    "MR": "MR",
-    "MRI": "MR",
-    "T1": "MR",
-    "T2": "MR",
-    "PET": "PET",
-    "PT": "PET",
-    "SUV": "PET",
-}
-
 
 def plan_nnunet(folder: str | Path, names: NameMap, *, case: str = r"(?P<subject>.+)") -> Plan:
     """Plan a cohort of ``imagesTr/CASE_0000.nii.gz`` and ``labelsTr/CASE.nii.gz``.
@@ -91,8 +80,7 @@ def _channels(about: dict, folder: Path, plan: Plan) -> dict[int, str]:
         raise InputError(f"channel_names of {folder}/dataset.json is not a table of number and name.")
     found = {}
     for number, name in named.items():
-        words = re.split(r"[^A-Za-z0-9]+", str(name).upper())
-        modality = next((_CHANNELS[w] for w in words if w in _CHANNELS), None)
+        modality = labels.modality_in(str(name))
         if modality is None or not str(number).isdecimal():
             plan.notes.append(f"channel {number} '{name}' is not CT, MR or PET")
         elif modality in found.values():

@@ -17,7 +17,7 @@ from umdlib.images.volume import Volume, read_label_map, write_mask
 from umdlib.prompts.prompt import Prompt, to_record
 from umdlib.requests.given import Given, prompts_of
 from umdlib.requests.opening import Opening, open_images
-from umdlib.segmenters.calls import Opened, Unavailable, out_of_memory
+from umdlib.segmenters.calls import Opened, Unavailable, check_partner, out_of_memory
 from umdlib.version import __version__
 
 # Draws what was found into a picture file: opening, label map, names by value, prompts, path.
@@ -126,6 +126,8 @@ def answer(
         raise InputError(
             f"Segmenter '{record.name}' is for {', '.join(record.modalities)}; {request.image} is {opening.modality}."
         )
+    if record.partner:
+        check_partner(record, opening.image, opening.partner)
     prompts = prompts_of(request.given, opening.image, record)
     key = _key(opening, prompts, opened)
     if (kept := _kept(request, key, overwrite)) is not None:
@@ -174,16 +176,17 @@ def _asked(
             f"Segmenter '{record.name}' ran out of memory on {opened.device} while it was loaded. Free it, or "
             "use a machine with more."
         ) from None
+    seen = {"partner": opening.partner} if record.partner else {}
     labels = np.zeros(image.shape, np.uint8 if len(prompts) < 256 else np.uint16, "F")
     started, shared = time.perf_counter(), 0
     for value, prompt in enumerate(prompts, start=1):
-        mask = segment(image, prompt)
+        mask = segment(image, prompt, **seen)
         free = labels == 0
         shared += int(np.count_nonzero(mask & ~free))
         labels[mask & free] = value
     seconds = time.perf_counter() - started
     notes = (f"{shared} voxels belong to two masks; the first one keeps them.",) if shared else ()
-    if opening.partner is not None:
+    if opening.partner is not None and not record.partner:
         notes += (f"Segmenter '{record.name}' sees one image: the partner's place was checked, no more.",)
     return labels, seconds, notes
 

@@ -47,7 +47,7 @@ ARGUMENTS = (
         "--partner",
         default="",
         metavar="IMAGE",
-        help="the other image of the examination: its place is checked",
+        help="the other image of the examination, for systems that see both; its place is checked",
     ),
     _arg("-o", "--out", default="", metavar="MASK", help="mask to write (.nii.gz); with a table, a folder"),
     _arg("--device", default="cpu", help="cpu (default) or cuda"),

@@ -13,7 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from umdlib.errors import InputError, unknown_name
+from umdlib.images import geometry
+from umdlib.images.partner import modality_of, onto
 from umdlib.images.volume import Volume
+from umdlib.labels import modality_in
 from umdlib.networks.specialists import TRAINERS
 from umdlib.prompts.prompt import Prompt
 from umdlib.segmenters.contract import Segment, Weights
@@ -41,32 +44,49 @@ class NnUNet:
         Whether images are turned to RAS first: the plans' reader says so, or the trainer.
     name
         Of the segmenter, for messages.
+    channels
+        Modalities of its input, in order, where it takes two images; empty for one.
     """
 
     def __init__(
-        self, predictor, labels: dict[str, int], *, turned: bool = False, name: str = "nnunet"
+        self,
+        predictor,
+        labels: dict[str, int],
+        *,
+        turned: bool = False,
+        name: str = "nnunet",
+        channels: tuple[str, ...] = (),
     ) -> None:
         self._predictor, self._labels, self._turned = predictor, labels, turned
+        self._channels = channels
         network.guard(predictor.network, name)
-        self._data: np.ndarray | None = None
+        self._data: tuple[np.ndarray, np.ndarray | None] | None = None
         self._map: np.ndarray | None = None
 
-    def __call__(self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None) -> np.ndarray:
+    def __call__(
+        self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None, partner: Volume | None = None
+    ) -> np.ndarray:
         """Boolean mask (I, J, K): one prediction per image serves all its structures."""
         if prompt.structure not in self._labels:
             raise unknown_name("structure of this nnU-Net", prompt.structure, self._labels)
-        if self._data is not image.data:
-            self._map = self._predicted(image)
-            self._data = image.data
+        given = (image.data, None if partner is None else partner.data)
+        if self._data is None or self._data[0] is not given[0] or self._data[1] is not given[1]:
+            self._map = self._predicted(image, partner)
+            self._data = given
         return self._map == self._labels[prompt.structure]
 
-    def _predicted(self, image: Volume) -> np.ndarray:
+    def _predicted(self, image: Volume, partner: Volume | None) -> np.ndarray:
         """Label map (I, J, K); nnU-Net's readers give arrays as SimpleITK does, (K, J, I)."""
-        if self._turned:
-            data, affine, back = oriented(image.data, image.affine, "RAS")
-            image = Volume(data, affine, image.unit, image.name)
-        array = np.ascontiguousarray(image.data.T[None], np.float32)
+        seen = [image.data]
+        if partner is not None:
+            by_modality = {modality_of(image): image.data, modality_of(partner): onto(image, partner)}
+            seen = [by_modality[modality] for modality in self._channels]
         spacing = list(image.spacing_mm[::-1])
+        if self._turned:
+            turned = [oriented(data, image.affine, "RAS") for data in seen]
+            seen, affine, back = [data for data, _, _ in turned], *turned[0][1:]
+            spacing = list(geometry.spacing_mm(affine)[::-1])
+        array = np.ascontiguousarray(np.stack([data.T for data in seen]), np.float32)
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             labels = self._predictor.predict_single_npy_array(array, {"spacing": spacing})
         labels = np.asarray(labels).T
@@ -124,12 +144,34 @@ def read_folder(root: Path) -> tuple[dict, dict]:
     Raises
     ------
     InputError
-        A file is missing or not JSON, or the network takes several channels.
+        A file is missing or not JSON, or the network takes other channels than one image, or a structural
+        one and PET.
     """
     plans, dataset = (_json(root / f"{part}.json") for part in ("plans", "dataset"))
-    if len(dataset["channel_names"]) != 1:
-        raise InputError(f"nnU-Net of {root} takes {len(dataset['channel_names'])} channels, not 1.")
+    channels_of(dataset, root)
     return plans, dataset
+
+
+def channels_of(dataset: dict, root: Path) -> tuple[str, ...]:
+    """Modalities of a network of two images, in the order of its channels; empty where it takes one.
+
+    Raises
+    ------
+    InputError
+        More than two channels; two of which not one is PET and the other CT or MR, by their names.
+    """
+    names = [name for _, name in sorted(dataset["channel_names"].items(), key=lambda item: int(item[0]))]
+    if len(names) == 1:
+        return ()
+    if len(names) > 2:
+        raise InputError(f"nnU-Net of {root} takes {len(names)} channels, not 1 or 2.")
+    found = tuple(modality_in(str(name)) for name in names)
+    if None in found or found.count("PET") != 1:
+        raise InputError(
+            f"The channels of the nnU-Net of {root} are named {names[0]} and {names[1]}; one must be PET and the "
+            "other CT or MR. Rename them in dataset.json: it is plans.json that says how they are normalised."
+        )
+    return found
 
 
 def open_folder(
@@ -141,7 +183,8 @@ def open_folder(
     turned = plans.get("image_reader_writer") in TURNING
     turned = turned or states[0].get("trainer_name") in TRAINERS.values()  # trained in RAS
     predictor = predictor_of(plans, dataset, states, device, mirror=mirror)
-    return NnUNet(predictor, labels_of(dataset), turned=turned, name=name)
+    channels = channels_of(dataset, root)
+    return NnUNet(predictor, labels_of(dataset), turned=turned, name=name, channels=channels)
 
 
 def labels_of(dataset: dict) -> dict[str, int]:
@@ -255,6 +298,23 @@ def tiny_model() -> tuple[dict, dict]:
         "labels": {"background": 0, "liver": 1, "spleen": 2},
     }
     return plans, dataset
+
+
+def tiny_pair_model(
+    channels: Sequence[str] = ("CT", "PET"), reader: str = "SimpleITKIO"
+) -> tuple[dict, dict]:
+    """Plans and data set as `tiny_model` has them, of two channels, each normalised in its own way."""
+    plans, dataset = tiny_model()
+    known = plans["foreground_intensity_properties_per_channel"]["0"]
+    plans["image_reader_writer"] = reader
+    plans["foreground_intensity_properties_per_channel"] = {"0": known, "1": known}
+    plans["configurations"]["tiny"] |= {
+        "normalization_schemes": [
+            "CTNormalization" if c == "CT" else "ZScoreNormalization" for c in channels
+        ],
+        "use_mask_for_norm": [False, False],
+    }
+    return plans, dataset | {"channel_names": {str(n): c for n, c in enumerate(channels)}}
 
 
 def random_state(plans: dict, dataset: dict) -> dict:

@@ -17,6 +17,10 @@ def trained(folder: str | Path, *, mirror: bool = True) -> Segmenter:
     does; without any, ``fold_all`` is taken. nnU-Net's own checkpoints also hold its log, so each
     is converted once with ``umdlib weights convert`` (to a ``.pth``), which runs no code.
 
+    A network of two channels, a structural image and PET by their names in ``dataset.json``, is asked
+    about either image with the other one as partner, interpolated linearly onto the image's grid. Channels
+    come in the order of the file, normalised as the plans say.
+
     Parameters
     ----------
     folder
@@ -27,10 +31,12 @@ def trained(folder: str | Path, *, mirror: bool = True) -> Segmenter:
     Raises
     ------
     InputError
-        The folder holds no plans or no checkpoint, or its network takes several channels.
+        The folder holds no plans or no checkpoint, or its network takes other channels than one image, or
+        CT or MR and PET.
     """
     root = Path(folder).expanduser().resolve()
     plans, dataset = nnunet.read_folder(root)
+    channels = nnunet.channels_of(dataset, root)
     files = tuple(
         Weights(file=str(fold / nnunet.CHECKPOINT), where="your own training", licence="yours")
         for fold in nnunet.folds(root)
@@ -57,6 +63,7 @@ def trained(folder: str | Path, *, mirror: bool = True) -> Segmenter:
         native="the same: no prompt",
         grid="the plans' spacing and patch, half overlapping windows",
         structures=tuple(nnunet.labels_of(dataset)),
+        **({"modalities": channels, "partner": channels} if channels else {}),
     )
 
 

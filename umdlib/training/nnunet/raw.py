@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -12,6 +12,7 @@ import numpy as np
 from umdlib.cohort.manifest import Case, Cohort
 from umdlib.errors import InputError
 from umdlib.images.orientation import to_ras
+from umdlib.images.partner import onto
 from umdlib.labels import Structure
 
 DATASET_ID = 1  # one data set per working folder
@@ -57,8 +58,29 @@ def training_cases(cohort: Cohort, session: str, modality: str, *, subjects: int
     return cases
 
 
+def partners_of(cohort: Cohort, cases: Sequence[Case]) -> dict[str, Case]:
+    """The other image of each case's examination, by subject.
+
+    Raises
+    ------
+    InputError
+        An examination that has one image only.
+    """
+    pairs = {case.name: other for pair in cohort.pairs() for case, other in (pair, pair[::-1])}
+    for case in cases:
+        if case.name not in pairs:
+            raise InputError(
+                f"{case.subject} {case.session} of {cohort.manifest} has {case.modality} alone. A network of two "
+                "images is trained on complete pairs."
+            )
+    return {case.subject: pairs[case.name] for case in cases}
+
+
 def write_raw(
-    cases: Sequence[Case], structures: Sequence[Structure], folder: Path | str
+    cases: Sequence[Case],
+    structures: Sequence[Structure],
+    folder: Path | str,
+    partners: Mapping[str, Case] | None = None,
 ) -> dict[str, list[str]]:
     """Write images, label maps and ``dataset.json`` below ``folder/DatasetXXX_…``.
 
@@ -73,6 +95,9 @@ def write_raw(
         What is learned.
     folder
         nnU-Net's raw folder.
+    partners
+        Subject to the other image of its examination, where the network sees both: it is interpolated onto
+        the image's grid as `umdlib.images.partner.onto` does, and channels are the structural image, then PET.
 
     Returns
     -------
@@ -94,9 +119,13 @@ def write_raw(
         renamed, found = consecutive(reference.data, structures)
         for name in found:
             present[name].append(case.subject)
-        _write_ras(
-            image.data.astype(np.float32), image.affine, root / "imagesTr" / f"{case.subject}_0000.nii.gz"
-        )
+        channels = {case.modality: image.data.astype(np.float32)}
+        if partners is not None:
+            other = partners[case.subject]
+            channels[other.modality] = onto(image, other.read_image())
+        for number, modality in enumerate(sorted(channels, key=lambda m: m == "PET")):
+            file = root / "imagesTr" / f"{case.subject}_{number:04d}.nii.gz"
+            _write_ras(channels[modality], image.affine, file)
         _write_ras(renamed, reference.affine, root / "labelsTr" / f"{case.subject}.nii.gz")
     absent = [name for name, subjects in present.items() if not subjects]
     if absent:
@@ -105,8 +134,9 @@ def write_raw(
             f"{first.modality}, session {first.session}. Leave it out of dseg.tsv, or train on "
             "subjects that have it."
         )
+    seen = {first.modality} | {p.modality for p in (partners or {}).values()}
     about = {
-        "channel_names": {"0": first.modality},
+        "channel_names": {str(n): m for n, m in enumerate(sorted(seen, key=lambda m: m == "PET"))},
         "labels": {"background": 0, **{s.name: n for n, s in enumerate(structures, start=1)}},
         "numTraining": len(cases),
         "file_ending": ".nii.gz",

@@ -39,6 +39,8 @@ class Task:
         ``cpu`` or ``cuda``.
     seed
         Of torch, NumPy and Python.
+    both
+        Whether the network also sees the other image of each examination, as a second channel.
     """
 
     session: str
@@ -46,6 +48,7 @@ class Task:
     network: str = "nnunet"
     device: str = "cpu"
     seed: int = 0
+    both: bool = False
 
 
 def train(
@@ -81,8 +84,8 @@ def train(
     Raises
     ------
     InputError
-        Too few subjects; a structure in none of them; a folder that holds another run; a plan
-        that does not fit memory; an unknown network or device.
+        Too few subjects; a structure in none of them; a lone image where both are seen; a folder that
+        holds another run; a plan that does not fit memory; an unknown network or device.
     """
     recipe = for_network(recipe, task.network)
     _check_device(task.device)
@@ -99,9 +102,12 @@ def train(
         "files": _digest([[file_hash(c.image), file_hash(c.reference)] for c in cases]),
         "structures": [s.name for s in cohort.structures],
     }
+    partners = nnunet_raw.partners_of(cohort, cases) if task.both else None
+    if partners is not None:
+        request["partners"] = _digest([file_hash(p.image) for p in partners.values()])
     _claim(work, request)
     if not (work / _RAW_DONE).is_file():
-        nnunet_raw.write_raw(cases, cohort.structures, work / "raw")
+        nnunet_raw.write_raw(cases, cohort.structures, work / "raw", partners)
         (work / _RAW_DONE).touch()
     _in_process(work, task.network, report)
     return model_folder(work, task.network)
