@@ -6,7 +6,7 @@ import importlib.util
 
 import numpy as np
 import pytest
-from test_systems import AFFINE, CENTRE, phantom, prompt_for, twin, world
+from test_systems import AFFINE, CENTRE, asked, phantom, prompt_for, twin, world
 
 from umdlib import segmenters
 from umdlib.cohort.manifest import read_cohort
@@ -124,7 +124,7 @@ def test_a_network_that_answers_nan_is_refused(name):
             value.fill_(float("nan"))
     image, _ = phantom("HU", half_mm=(12, 14, 6))
     with pytest.raises((InputError, RuntimeError), match=r"(?i)nan|inf"):
-        segmenters.checked(record, segment)(image, prompt_for(record))
+        asked(record, segment)(image, prompt_for(record))
 
 
 @pytest.mark.parametrize("shape", [(5, 4, 3), (3, 30, 1)])

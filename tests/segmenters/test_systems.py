@@ -60,7 +60,20 @@ def twin(name: str):
     if record.external or (record.tiny is None and record.weights):
         pytest.skip(f"{name} has no tiny twin")
     segment = record.tiny() if record.tiny else record.load("cpu")
-    return record, segmenters.checked(record, segment)
+    return record, asked(record, segment)
+
+
+def asked(record: Segmenter, segment):
+    """The checked call; one that sees two images is given a PET image beside whatever it is asked about."""
+    call = segmenters.checked(record, segment)
+    if not record.partner:
+        return call
+
+    def beside_pet(image, prompt, previous=None):
+        partner = Volume(np.abs(image.data[::-1]) / 50, image.affine, "SUV", "partner")
+        return call(image, prompt, previous, partner)
+
+    return beside_pet
 
 
 @pytest.mark.parametrize("name", segmenters.names())

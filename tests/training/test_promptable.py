@@ -22,6 +22,7 @@ torch = pytest.importorskip("torch")
 from umdlib.images.grids import Grid  # noqa: E402
 from umdlib.networks import build as network  # noqa: E402
 from umdlib.networks.clicknet import Features  # noqa: E402
+from umdlib.networks.inputs import OUTSIDE, both_on_grid  # noqa: E402
 from umdlib.segmenters.systems import clicknet  # noqa: E402
 from umdlib.training import loop, promptable  # noqa: E402
 
@@ -166,12 +167,40 @@ def test_the_trainings_see_the_same_places():
             np.testing.assert_array_equal(structural.targets, other.targets)
         assert structural.values == pet.values == both.values == pair.values
         # the pair is the two images side by side: the structural one changed as alone, PET by a draw of its own
-        np.testing.assert_array_equal(pair.image[:2], structural.image)
-        assert np.abs(pair.image[2:] - pet.image).max() < 0.5
+        blank = [(pair.image[c : c + 2] == OUTSIDE).all() for c in (0, 2)]
+        assert not all(blank)
+        assert blank[0] or (pair.image[:2] == structural.image).all()
+        assert blank[1] or np.abs(pair.image[2:] - pet.image).max() < 0.5
         assert pair.modality == f"{structural.modality} and PET"
         assert pet.modality == "PET"
         assert structural.modality in ("CT", "MR")
     assert {p.modality for p in drawn["both"]} == {"CT", "MR", "PET"}
+
+
+def test_every_fourth_patch_of_a_pair_shows_the_one_image_and_every_fourth_the_other():
+    drawn = [patches.draw_patch(two(), "pair", np.random.default_rng([5, n]), size=16) for n in range(400)]
+    for first in (0, 2):
+        blank = sum(bool((p.image[first : first + 2] == OUTSIDE).all()) for p in drawn)
+        assert blank == pytest.approx(100, abs=27)  # three standard deviations
+
+
+def test_a_network_of_two_images_begins_as_the_one_of_one_image_that_it_is_made_of(tmp_path):
+    single, log, cost = train(tmp_path)
+    data = {"cohort": "c", "seed": 1, "subjects": 2, "spacing_mm": 4.0, "modalities": ["CT"]}
+    promptable.release(single, log, cost, SMALL, data, name="toy", title="T", folder=tmp_path)
+    pair = promptable.replace(SMALL, trained_on="pair", start=str(tmp_path / "toy.json"), learning_rate=0.0)
+    net, _, _ = train(tmp_path / "pair", pair)
+    image = torch.rand(1, 2, 16, 16, 16) * 2 - 1
+    blank = torch.full_like(image, OUTSIDE)
+    inside = (..., slice(1, -1), slice(1, -1), slice(1, -1))
+    with torch.no_grad():
+        alone = single.encoder.stem(image)[inside]
+        for both in ((image, blank), (blank, image)):
+            torch.testing.assert_close(net.encoder.stem(torch.cat(both, 1))[inside], alone, atol=5e-3, rtol=0)
+    with pytest.raises(InputError, match="'sam_med3d_small' sees one image"):
+        promptable.settings_of("sam_med3d_small", trained_on="pair").check()
+    with pytest.raises(InputError, match="released network"):
+        train(tmp_path / "none", promptable.replace(pair, start="clicknt_both"))
 
 
 def test_balanced_trainings_see_every_kind_of_image_equally_often_at_the_same_places():
@@ -427,3 +456,52 @@ def test_a_full_disk_is_a_sentence_and_the_checkpoint_before_stays(tmp_path):
     )
     assert "InputError: Cannot write" in done.stderr.splitlines()[-1]
     assert path.read_text() == "before" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_network_of_two_images_is_asked_with_its_partner_on_the_images_grid(tmp_path):
+    net, log, cost = train(tmp_path, promptable.replace(SMALL, trained_on="pair"))
+    data = {"cohort": "c", "seed": 1, "subjects": 2, "spacing_mm": 4.0, "modalities": ["CT", "MR", "PET"]}
+    settings = promptable.replace(SMALL, trained_on="pair")
+    promptable.release(net, log, cost, settings, data, name="toy", title="T", folder=tmp_path)
+    name = f"clicknet:{tmp_path / 'toy.json'}"
+    record = segmenters.get(name)
+    assert record.partner == ("CT", "MR", "PET")
+    rng = np.random.default_rng(0)
+    ct = Volume(rng.normal(0, 100, (40, 40, 40)).astype(np.float32), np.diag([-4.0, 4, 4, 1]), "HU", "ct")
+    pet = Volume(rng.uniform(0, 5, (30, 30, 30)).astype(np.float32), np.diag([-6.0, 6, 6, 1]), "SUV", "pet")
+    prompt = Prompt("liver", (Click((-80.0, 80.0, 80.0)),))
+    with pytest.raises(InputError, match=r"ct \(CT\) needs PET as partner"):
+        segmenters.load(name)(ct, prompt)
+    mask = segmenters.load(name)(ct, prompt, partner=pet)
+    assert mask.shape == ct.shape
+    segment = record.load("cpu")
+    encoded = []
+    for partner in (pet, Volume(pet.data[::-1].copy(), pet.affine, "SUV"), None, pet):
+        grid = segment._encoded(ct, partner)
+        encoded.append(segment._known.fine.clone())
+        # structure first, whichever of the two is asked about
+        seen = both_on_grid(ct, partner, grid)
+        assert seen.shape[0] == 4 and (partner is None) == bool((seen[2:] == OUTSIDE).all())
+        if partner is not None:
+            np.testing.assert_array_equal(seen, both_on_grid(partner, ct, grid))
+    assert torch.equal(encoded[0], encoded[3])
+    assert not torch.equal(encoded[0], encoded[1]) and not torch.equal(encoded[0], encoded[2])
+
+
+def test_two_networks_each_see_their_own_image_and_their_logits_are_averaged(monkeypatch):
+    monkeypatch.setattr(clicknet, "grown", lambda *given: None)  # one window, whatever the masks
+    rng = np.random.default_rng(0)
+    ct = Volume(rng.normal(0, 100, (40, 40, 40)).astype(np.float32), np.diag([-8.0, 8, 8, 1]), "HU", "ct")
+    pet = Volume(rng.uniform(0, 5, (40, 40, 40)).astype(np.float32), np.diag([-8.0, 8, 8, 1]), "SUV", "pet")
+    both = clicknet.tiny(2)
+    given = np.array([[20, 20, 20, 1]], np.float32)
+
+    def logits(segment, image, partner=None):
+        grid = segment._encoded(image, partner)
+        return segment._decoded(given, np.zeros(grid.shape, np.float32), "noise")[0]
+
+    structure = logits(clicknet.ClickNet(both._net, "cpu", name="a"), ct)
+    function = logits(clicknet.ClickNet(both._second, "cpu", name="b"), pet)
+    assert np.abs(structure - function).max() > 0.01
+    for image, partner in ((ct, pet), (pet, ct)):
+        np.testing.assert_allclose(logits(both, image, partner), (structure + function) / 2, atol=1e-5)

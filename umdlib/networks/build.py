@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from umdlib.networks.clicknet import ClickNet
-from umdlib.networks.layers import IN_CHANNELS
+from umdlib.networks.inputs import IN_CHANNELS
 from umdlib.networks.sam_med3d import SamMed3DSmall
 
 

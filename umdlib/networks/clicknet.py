@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from umdlib.networks.layers import IN_CHANNELS, ChannelNorm
+from umdlib.networks.inputs import IN_CHANNELS
+from umdlib.networks.layers import ChannelNorm
 
 _MULTIPLE = 8  # voxels along each axis: three halvings
 NEAR = 1.5  # voxels, width of the spot that marks a click
@@ -223,6 +224,20 @@ class ClickNet(nn.Module):
             vectors.append(known.coarse[0][:, here[0], here[1], here[2]].mean(1))
         stack = torch.stack
         return stack(near), stack(far), torch.cat(like), torch.cat(alike), torch.cat(vectors)
+
+
+def beside_blank(state: dict[str, Tensor], blank: float) -> dict[str, Tensor]:
+    """Weights of a network of one image for one of two: on either image beside a blank one it answers the same.
+
+    Both images enter as the one did; what a blank image adds, the bias takes away (at the border of the
+    input, where the convolution sees zeros, nearly).
+    """
+    weight, bias = state["encoder.stem.weight"], state["encoder.stem.bias"]
+    doubled_weight = torch.cat([weight, weight], dim=1)
+    return state | {
+        "encoder.stem.weight": doubled_weight,
+        "encoder.stem.bias": bias - blank * weight.sum(dim=(1, 2, 3, 4)),
+    }
 
 
 def active(x: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from umdlib.images.grids import Grid
 from umdlib.images.volume import Volume
 
 SPACING_MM = 8.0
+IN_CHANNELS = 2  # of an image
 OUTSIDE = -1.0  # both channels where there is no image
 
 _INTENSITY = {
@@ -57,10 +58,14 @@ def on_grid(image: Volume, grid: Grid) -> np.ndarray:
     return pair
 
 
-def both_on_grid(image: Volume, partner: Volume, grid: Grid) -> np.ndarray:
-    """(4, I, J, K) float32: channels of the structural image, then of PET, whichever is the partner."""
-    structural_first = sorted((image, partner), key=lambda volume: volume.unit == "SUV")
-    return np.concatenate([on_grid(volume, grid) for volume in structural_first])
+def both_on_grid(image: Volume, partner: Volume | None, grid: Grid) -> np.ndarray:
+    """(4, I, J, K) float32: channels of the structural image, then of PET, whichever is the partner.
+
+    Without a partner its channels are blank, `OUTSIDE` everywhere.
+    """
+    seen = {v.unit == "SUV": on_grid(v, grid) for v in (image, partner) if v is not None}
+    blank = np.full((2, *grid.shape), OUTSIDE, np.float32)
+    return np.concatenate([seen.get(False, blank), seen.get(True, blank)])
 
 
 def blocks(image: Volume, grid: Grid) -> tuple[np.ndarray, np.ndarray]:

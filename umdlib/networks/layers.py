@@ -6,8 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-IN_CHANNELS = 2
-
 
 class ChannelNorm(nn.Module):
     """Mean 0, variance 1 over the channels of each voxel: the same in a patch and a whole body."""

@@ -40,7 +40,8 @@ from monai.networks.blocks import MLPBlock, PatchEmbeddingBlock, SABlock
 from monai.networks.nets.vista3d import MLP, PositionEmbeddingRandom, TwoWayTransformer
 from torch import Tensor, nn
 
-from umdlib.networks.layers import IN_CHANNELS, ChannelNorm
+from umdlib.networks.inputs import IN_CHANNELS
+from umdlib.networks.layers import ChannelNorm
 
 PATCH = 4  # voxels along the edge of what becomes one token
 DECODER_HEADS, DECODER_DEPTH = 4, 2

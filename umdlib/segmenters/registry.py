@@ -42,6 +42,7 @@ BUILT_IN: dict[str, str] = {
     "clicknet_structural": "umdlib.segmenters.systems.clicknet:CLICKNET_STRUCTURAL",
     "clicknet_pet": "umdlib.segmenters.systems.clicknet:CLICKNET_PET",
     "clicknet_both": "umdlib.segmenters.systems.clicknet:CLICKNET_BOTH",
+    "clicknet_fused": "umdlib.segmenters.systems.clicknet:CLICKNET_FUSED",
     "sam_med3d_small_structural": "umdlib.segmenters.systems.sam_med3d_small:SAM_MED3D_SMALL_STRUCTURAL",
     "sam_med3d_small_pet": "umdlib.segmenters.systems.sam_med3d_small:SAM_MED3D_SMALL_PET",
     "sam_med3d_small_both": "umdlib.segmenters.systems.sam_med3d_small:SAM_MED3D_SMALL_BOTH",

@@ -18,7 +18,7 @@ TRAINED_ON: dict[str, str] = {
     "structural": "CT of PET/CT and MR of PET/MR",
     "pet": "PET of both examinations",
     "both": "the structural image and PET in turn, at random",
-    "pair": "the structural image and PET at once, as channels",
+    "pair": "the structural image and PET at once, as channels; each of them alone in every fourth step",
 }
 _LEAST_VOXELS = 12  # a structure with fewer in the patch is not prompted
 
@@ -30,7 +30,7 @@ class Patch:
     Attributes
     ----------
     image
-        (2, A, B, C) float32; (4, A, B, C) where both images are seen at once, structure first.
+        (2, A, B, C) float32; (4, A, B, C) of a pair, structure first, `OUTSIDE` where one of them is blank.
     targets
         (P, A, B, C) boolean, one mask per prompted structure.
     values
@@ -117,6 +117,7 @@ def draw_patch(
     if trained_on == "pair":
         more = rng.uniform(-_GAIN, _GAIN, (2, 2, 1, 1, 1)).astype(np.float32)
         change = np.concatenate([change, more], axis=1)  # of PET's channels
+        blank = int(picked * 4)  # 0 structure, 1 PET, else none
     elif balanced and len(seen) > 1:
         kinds = len({b.session for b in bodies})  # CT and MR share what PET leaves
         seen = seen[int(picked >= kinds / (kinds + 1)) :][:1]
@@ -129,6 +130,8 @@ def draw_patch(
         labels, image = labels[::-1], image[:, ::-1]
         inside[0] = size - 1 - inside[0]
     image = np.clip(image * (1 + change[0]) + change[1], -1, 1)
+    if trained_on == "pair" and blank < 2:
+        image[2 * blank : 2 * blank + 2] = OUTSIDE
     counts = np.bincount(labels.ravel(), minlength=max(body.present) + 1)
     others = [v for v in order if v != value and counts[v] >= _LEAST_VOXELS]
     values = (value, *map(int, others[: prompts - 1]))

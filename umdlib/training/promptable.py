@@ -15,11 +15,13 @@ import pandas as pd
 
 from umdlib.errors import InputError, unknown_name
 from umdlib.files import replaced
+from umdlib.networks.inputs import OUTSIDE
 from umdlib.training.bodies import SPACING_MM, Body
 from umdlib.training.nnunet.plan import available_bytes
 from umdlib.training.patches import TRAINED_ON, modalities
 from umdlib.version import __version__
 from umdlib.weights import card as cards
+from umdlib.weights import reading as weights
 
 LEAST_SUBJECTS = 10
 COLUMNS = ("step", "loss", "dice_first", "dice_last", "clicks", "learning_rate", "cpu_seconds")
@@ -75,6 +77,9 @@ class Settings:
         ``float32``, or ``bfloat16`` for mixed precision.
     widths, heads, depth
         Of the network, see `umdlib.networks.clicknet` and `umdlib.networks.sam_med3d`.
+    start
+        Network whose weights it begins with: the name of a released one, or the path of a card; random
+        weights where empty. One that sees two images may begin with one that sees one.
     """
 
     network: str = "clicknet"
@@ -95,6 +100,7 @@ class Settings:
     widths: tuple[int, ...] = (8, 24, 40, 56)
     heads: int = 6
     depth: int = 8
+    start: str = ""
 
     def check(self) -> Settings:
         """These settings, or InputError with the first that is out of range."""
@@ -236,6 +242,8 @@ def train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         net = network.build(settings.architecture()).to(device, memory_format=LAST)
+    if settings.start:
+        _begin_with(net, settings)
     loop = Loop(net, settings, device)
     path, log_path = folder / f"{name}.checkpoint.pt", folder / f"{name}.log.tsv"
     done, rows, spent = resumed(path, loop, settings, bodies)
@@ -264,6 +272,18 @@ def train(
     done, rows, spent = resumed(path, loop, settings, bodies)
     cost = {**spent, "cores": torch.get_num_threads() * world, "device": device}
     return net, pd.DataFrame(rows, columns=COLUMNS), cost
+
+
+def _begin_with(net, settings: Settings) -> None:
+    """Put the weights of another network into a new one."""
+    from umdlib.networks.clicknet import beside_blank
+
+    card = Path(settings.start)
+    name, folder = (card.stem, card.parent) if card.suffix == ".json" else (settings.start, cards.FOLDER)
+    known, state = cards.read(name, folder=folder), cards.read_state(name, folder=folder)
+    if settings.trained_on == "pair" and "channels" not in known.architecture:
+        state = beside_blank(state, OUTSIDE)
+    weights.fill(net, state, name)
 
 
 def release(
@@ -411,7 +431,7 @@ def resumed(path: Path, loop, settings: Settings, bodies: Sequence[Body]):
         return 0, [], {"cpu_seconds": 0.0, "wall_seconds": 0.0}
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        then = json.loads(content["of"])
+        then = {"start": ""} | json.loads(content["of"])  # older ones began with random weights
     except Exception as error:
         raise InputError(
             f"Checkpoint {path} cannot be read ({type(error).__name__}). Remove it to start anew."

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from umdlib.images.grids import Grid, isotropic_ras
 from umdlib.images.volume import Volume
-from umdlib.networks.inputs import SPACING_MM, on_grid
+from umdlib.networks.inputs import IN_CHANNELS, SPACING_MM, both_on_grid, on_grid
 from umdlib.prompts.prompt import Prompt
 from umdlib.segmenters.contract import Segment, Segmenter, Weights
 from umdlib.segmenters.preparation import network
 from umdlib.segmenters.preparation.carded import loader, own
 from umdlib.segmenters.preparation.working_grid import prompted, restored
 from umdlib.weights import card
+from umdlib.weights import reading as weights
 
 _WINDOW = 32  # voxels: the edge of a training patch
 _GROW = 16  # voxels by which a window first grows where the mask reaches its face; it doubles
@@ -29,36 +32,45 @@ class ClickNet:
     clicks, with the previous mask in it; where the mask reaches a face of the window, the window
     grows on that side, by half of itself and then twice as much each time, until the mask ends
     inside it or the image does.
+
+    A network of two images sees the partner too. With a second network, of PET, each of the two sees its own
+    image, and their logits are averaged.
     """
 
-    def __init__(self, net, device: str, *, name: str) -> None:
-        import torch
-
-        # channels last, as it was trained: convolutions on a CPU are a third faster
-        net = network.quick(net.to(device, memory_format=torch.channels_last_3d))
-        self._net, self._device, self._name = net.eval(), device, name
-        self._data: np.ndarray | None = None
-        self._known = None
+    def __init__(self, net, device: str, *, name: str, second=None) -> None:
+        self._net, self._device, self._name = _placed(net, device), device, name
+        self._second = None if second is None else _placed(second, device)
+        self._both = second is not None or net.encoder.stem.in_channels > IN_CHANNELS
+        self._data: tuple[np.ndarray, np.ndarray | None] | None = None
+        self._known = self._known_second = None
         self._grid: Grid | None = None
 
-    def __call__(self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None) -> np.ndarray:
+    def __call__(
+        self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None, partner: Volume | None = None
+    ) -> np.ndarray:
         """Boolean mask (I, J, K); positive clicks are needed, negative ones are taken."""
-        grid = self._encoded(image)
+        grid = self._encoded(image, partner)
         given, before = prompted(prompt, previous, image, grid)
         return restored(*self._decoded(given, before, image.name), grid, image)
 
-    def _encoded(self, image: Volume) -> Grid:
-        """Encode an image unless it is the last one; the working grid, padded."""
+    def _encoded(self, image: Volume, partner: Volume | None) -> Grid:
+        """Encode an image and its partner unless they are the last ones; the working grid, padded."""
         import torch
 
-        if self._data is not image.data:
+        given = (image.data, None if partner is None else partner.data)
+        if self._data is None or self._data[0] is not given[0] or self._data[1] is not given[1]:
             grid = isotropic_ras(image, SPACING_MM)
             shape = tuple(-(-n // _ALIGN) * _ALIGN for n in grid.shape)
             self._grid = Grid(shape, grid.affine)
-            pair = torch.from_numpy(on_grid(image, self._grid))[None].to(self._device)
+            seen = both_on_grid(image, partner, self._grid) if self._both else on_grid(image, self._grid)
+            seen = torch.from_numpy(seen)[None].to(self._device)
             with torch.inference_mode():
-                self._known = self._net.encode(pair)
-            self._data = image.data
+                if self._second is None:
+                    self._known = self._net.encode(seen)
+                else:
+                    self._known = self._net.encode(seen[:, :IN_CHANNELS])
+                    self._known_second = self._second.encode(seen[:, IN_CHANNELS:])
+            self._data = given
         return self._grid
 
     def _decoded(self, given: np.ndarray, before: np.ndarray, image: str):
@@ -73,18 +85,26 @@ class ClickNet:
         while True:
             box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
             inside = given - np.array([*low, 0], np.float32)
+            clicks = [torch.from_numpy(inside).to(self._device)]
+            mask = torch.from_numpy(before[box])[None, None].to(self._device)
             with torch.inference_mode():
-                logits = self._net.decode(
-                    self._known.part(box),
-                    [torch.from_numpy(inside).to(self._device)],
-                    torch.from_numpy(before[box])[None, None].to(self._device),
-                )
+                logits = self._net.decode(self._known.part(box), clicks, mask)
+                if self._second is not None:
+                    logits = (logits + self._second.decode(self._known_second.part(box), clicks, mask)) / 2
             network.finite(logits, self._name, image)
             found = logits[0, 0].cpu().numpy()
             wider = grown(found > 0, low, high, shape, grow)
             if wider is None:
                 return found, low
             (low, high), grow = wider, 2 * grow
+
+
+def _placed(net, device: str):
+    """A network on its device, ready to answer."""
+    import torch
+
+    # channels last, as it was trained: convolutions on a CPU are a third faster
+    return network.quick(net.to(device, memory_format=torch.channels_last_3d)).eval()
 
 
 def window(points: np.ndarray, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -122,31 +142,36 @@ def grown(
     return (low, high) if more else None
 
 
-def tiny() -> Segment:
-    """A network of a few thousand random parameters."""
+def tiny(networks: int = 1) -> Segment:
+    """A network of a few thousand random parameters, or several."""
     from umdlib.networks.build import build
 
     with network.seeded(0):
-        net = build({"widths": (4, 8, 8, 8), "heads": 2, "depth": 4})
-        return ClickNet(net, "cpu", name="tiny ClickNet")
+        sizes = {"widths": (4, 8, 8, 8), "heads": 2, "depth": 4}
+        net, *second = [build(sizes) for _ in range(networks)]
+        return ClickNet(net, "cpu", name="tiny ClickNet", second=second[0] if second else None)
 
 
 TITLES = {
     "structural": "ClickNet, trained on CT and MR",
     "pet": "ClickNet, trained on PET",
     "both": "ClickNet, trained on CT, MR and PET",
+    "fused": "ClickNet, a network for each of both images",
 }
 
 
 def _record(
     name: str, title: str, modalities: Sequence[str], item: Weights, folder: Path = card.FOLDER
 ) -> Segmenter:
-    """Record of one trained network."""
+    """Record of one trained network; one of two images wants both."""
+    known = Path(item.file).stem
+    made = card.read(known, folder=folder).architecture if known in card.names(folder=folder) else {}
+    both = made.get("channels", IN_CHANNELS) > IN_CHANNELS
     return Segmenter(
         name=name,
         title=title,
         summary="A small click-conditioned 3D U-Net that this project trained on synthetic bodies.",
-        load=loader(name, ClickNet, folder),
+        load=loader(known, ClickNet, folder),
         prompts=frozenset({"click", "negative_click"}),
         version="2",
         settings={"spacing_mm": SPACING_MM, "window": _WINDOW, "grow": _GROW},
@@ -162,6 +187,7 @@ def _record(
         grid="8 mm, RAS; the encoder sees the whole image, the decoder 256 mm around the clicks and "
         "more where the mask goes on",
         tiny=tiny,
+        **({"partner": tuple(modalities)} if both else {}),
     )
 
 
@@ -192,3 +218,28 @@ def _released(trained_on: str, modalities: tuple[str, ...]) -> Segmenter:
 CLICKNET_STRUCTURAL = _released("structural", ("CT", "MR"))
 CLICKNET_PET = _released("pet", ("PET",))
 CLICKNET_BOTH = _released("both", ("CT", "MR", "PET"))
+
+
+def _load_fused(device: str = "cpu") -> Segment:
+    """The networks of structural images and of PET behind one call."""
+    from umdlib.networks.build import build
+
+    nets = []
+    for name in ("clicknet_structural", "clicknet_pet"):
+        nets.append(build(card.read(name).architecture))
+        weights.fill(nets[-1], card.read_state(name), name)
+    return ClickNet(nets[0], device, name="clicknet_fused", second=nets[1])
+
+
+CLICKNET_FUSED = replace(
+    CLICKNET_STRUCTURAL,
+    name="clicknet_fused",
+    title=TITLES["fused"],
+    summary="The networks trained on CT and MR and on PET, each on its own image; their logits are averaged.",
+    load=_load_fused,
+    weights=(*CLICKNET_STRUCTURAL.weights, *CLICKNET_PET.weights),
+    modalities=("CT", "MR", "PET"),
+    trained_on="synthetic bodies of this project: one network on CT and MR, one on PET; see their cards",
+    tiny=partial(tiny, 2),
+    partner=("CT", "MR", "PET"),
+)
