@@ -26,6 +26,7 @@ CHAPTERS = [
     "learned_gap",
     "planning",
     "supervised",
+    "second_image",
 ]
 QUICK = {"n_resamples": 99, "n_cohorts": 10}
 

@@ -49,6 +49,7 @@ def card(name: str) -> str:
     record = segmenters.get(name)
     facts = {
         "Takes": _kinds(record),
+        "Sees": f"both images, of {' and '.join(record.partner)}" if record.partner else "",
         "Computes on": record.grid,
         "Native protocol": record.native,
         "Trained on": record.trained_on,

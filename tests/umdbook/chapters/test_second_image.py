@@ -1,0 +1,42 @@
+"""The chapter on the second image: the page of a run that has the two networks, and its words."""
+
+import json
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from in_process import executed
+
+from umdbook import notebook
+from umdbook.chapters import second_image as chapter
+from umdlib.scores.simulated import score_table
+from umdlib.scores.table import write_scores
+
+mpl.use("Agg")
+NOTEBOOK = Path(__file__).parents[3] / "notebooks" / "second_image.ipynb"
+
+
+def test_the_page_shows_what_was_added_with_its_interval(tmp_path, monkeypatch):
+    options = {"n_subjects": 4, "structures": ["liver", "aorta"], "sessions": ("petct", "petmr")}
+    more = score_table(gap={"clicknet_fused": -0.05}, **options)
+    run = score_table(gap={"clicknet_structural": -0.4, "clicknet_pet": -0.1}, **options)
+    for name, table in (("scores", run), ("more", more)):
+        write_scores(tmp_path / f"{name}.parquet", table.assign(seconds=0.2, peak_mb=1.0))
+    given = {
+        "scores": str(tmp_path / "scores.parquet"),
+        "both_images": str(tmp_path / "more.parquet"),
+        "n_resamples": 99,
+    }
+    done = executed(json.loads(NOTEBOOK.read_text("utf-8")), given, monkeypatch)
+    assert notebook.text_faults(done) == []
+    shown = repr(done)
+    for words in ("PET added to CT", "MR added to PET", "over 4 subjects"):
+        assert words in shown, words
+
+
+def test_one_subject_has_a_difference_and_no_interval():
+    gap = {"clicknet_fused": 0.0, "clicknet_structural": -0.3, "clicknet_pet": -0.3}
+    added = chapter.second_image_table(score_table(n_subjects=1, structures=["liver"], gap=gap))
+    assert np.isnan(added["ci_low"]).all() and "over 1 subject;" in chapter.words(added)
+    assert chapter.words(pd.DataFrame(columns=added.columns)) == chapter.NOTHING

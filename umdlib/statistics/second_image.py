@@ -1,0 +1,99 @@
+"""What a second image adds: a system given both images of an examination, against one given the image alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from umdlib.labels import ORGANS, session
+from umdlib.scores.empty_rules import with_empty_rule
+from umdlib.statistics.bootstrap import interval_of_mean
+from umdlib.statistics.pairs import condition
+
+BOTH = "clicknet_fused"
+# The same networks, each given its own image alone, by modality of the image that is asked about.
+ALONE = {"CT": "clicknet_structural", "MR": "clicknet_structural", "PET": "clicknet_pet"}
+ALL = "all"
+COLUMNS = [
+    "session",
+    "modality",
+    "added",
+    "structure",
+    "alone",
+    "both",
+    "estimate",
+    "ci_low",
+    "ci_high",
+    "p_value",
+    "n_subjects",
+]
+
+
+def second_image_table(
+    scores: pd.DataFrame,
+    *,
+    both: str = BOTH,
+    alone: Mapping[str, str] = ALONE,
+    metric: str = "dice",
+    empty: str = "drop",
+    n_resamples: int = 10_000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Score with both images minus score with one, paired by subject, structure and click.
+
+    Parameters
+    ----------
+    scores
+        Score table; first prompts count.
+    both, alone
+        Segmenter that is given both images; modality of the image that is asked about to the segmenter that is given
+        it alone.
+    metric, empty
+        Column of the score table; what an empty mask counts.
+    n_resamples, seed
+        Of the bootstrap over subjects.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per image and structure, and one with structure ``all`` (a subject's mean over its
+        structures): `session, modality` (of the image that was asked about), `added` (modality of the second
+        image), `structure, alone, both` (means over subjects), `estimate` (their paired difference),
+        `ci_low, ci_high, p_value, n_subjects`. No rows of a modality for which the table lacks one of the two.
+    """
+    pairs = _paired(scores, both, alone, metric, empty)
+    order = {s.name: n for n, s in enumerate(ORGANS)}
+    rows = []
+    for (name, modality), part in pairs.groupby(["session", "modality"], sort=False):
+        structures = sorted(part["structure"].unique(), key=lambda s: (order.get(s, len(order)), s))
+        blocks = [(ALL, part.groupby("subject")[["alone", "both"]].mean())]
+        blocks += [
+            (s, part[part["structure"].eq(s)].set_index("subject")[["alone", "both"]]) for s in structures
+        ]
+        added = "PET" if modality != "PET" else session(name).structural
+        for structure, block in blocks:
+            values = (block["both"] - block["alone"]).to_numpy()
+            found = interval_of_mean(values, metric, n_resamples, seed)
+            about = [name, modality, added, structure, block["alone"].mean(), block["both"].mean()]
+            numbers = [found.estimate, found.low, found.high, found.p_value, found.n_subjects]
+            rows.append(dict(zip(COLUMNS, [*about, *numbers], strict=True)))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _paired(
+    scores: pd.DataFrame, both: str, alone: Mapping[str, str], metric: str, empty: str
+) -> pd.DataFrame:
+    """`session, modality, subject, structure, alone, both` where both have a score, seeds averaged."""
+    keys = ["session", "modality", "subject", "structure"]
+    single = scores["segmenter"].eq(scores["modality"].map(alone))
+    rows = scores[(scores["segmenter"].eq(both) | single) & scores["status"].ne("unavailable")]
+    if rows.empty:
+        return pd.DataFrame(columns=[*keys, "alone", "both"])
+    rows = condition(rows).reset_index(drop=True)
+    rows = rows.assign(
+        score=with_empty_rule(rows, metric, empty), side=np.where(rows["segmenter"].eq(both), "both", "alone")
+    ).dropna(subset=["score"])
+    wide = rows.pivot_table(index=keys, columns="side", values="score", sort=False)
+    return wide.reindex(columns=["alone", "both"]).dropna().reset_index()
