@@ -80,6 +80,8 @@ def test_the_page_finds_overlap_and_consequence_that_disagree(scores):
     harmless, costly = agreement.disagreements(pairs)
     assert len(harmless) == len(costly) == 1
     assert harmless["change"].item() == pytest.approx(1.0) and costly["change"].item() == pytest.approx(-30.0)
+    none, still = agreement.disagreements(pairs[pairs["dice"].gt(0.6)])
+    assert none.empty and len(still) == 1  # no row of blanks where there is no poor overlap
     told = agreement.overlap_and_change(pairs.assign(change=1 - pairs["dice"]))
     assert told["rank_correlation"].dropna().round(9).eq(-1).all()
 

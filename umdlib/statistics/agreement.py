@@ -252,10 +252,9 @@ def disagreements(
         Of the poor overlaps those that change the quantity least; of the good ones those that change it
         most. One row of a subject and structure at most in each.
     """
-    size = pairs["change"].abs()
-    poor = pairs["dice"].le(low) & pairs["dice"].ge(least)
-    poor = pairs[poor].assign(size=size).sort_values("size", kind="stable")
-    good = pairs[pairs["dice"].ge(high)].assign(size=size).sort_values("size", ascending=False, kind="stable")
+    sized = pairs.assign(size=pairs["change"].abs())
+    poor = sized[sized["dice"].le(low) & sized["dice"].ge(least)].sort_values("size", kind="stable")
+    good = sized[sized["dice"].ge(high)].sort_values("size", ascending=False, kind="stable")
     one = ["subject", "session", "structure"]
     return tuple(
         t.drop_duplicates(one).head(n).drop(columns="size").reset_index(drop=True) for t in (poor, good)

@@ -66,10 +66,8 @@ def bound_table(within: pd.DataFrame, by: Sequence[str] = ("session", "segmenter
         is on average so far from the truth), `measured_gap` and `broken` (pairs that break the bound; 0, or
         the masks are not what they are said to be) where references exist, `n_subjects`, `n_undefined`.
     """
-    known = within[within["agreement"].notna()].assign(
-        gap=within["pet"] - within["structural_on_pet"],
-        size=(within["pet"] - within["structural_on_pet"]).abs(),
-    )
+    gap = within["pet"] - within["structural_on_pet"]
+    known = within.assign(gap=gap, size=gap.abs())[within["agreement"].notna()]
     broken = known["size"] > known["jaccard_distance"] + 1e-9
     known = known.assign(broken=broken.where(known["size"].notna(), 0).astype(int))
     numbers = ["agreement", "jaccard_distance", "gap"]
