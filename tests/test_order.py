@@ -26,6 +26,7 @@ LEFT = [
     "requests",
     "training",
     "evaluation",
+    "ladder",
     "canaries",
 ]
 RIGHT = ["statistics", "tables", "figures", "published"]

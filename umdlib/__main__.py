@@ -666,6 +666,57 @@ def _agree(a) -> None:
     )
 
 
+@_command(
+    "ladder",
+    "how much of the gap is resolution, noise, contrast and alignment; resumes",
+    _MANIFEST,
+    _arg("--segmenters", required=True, metavar="a,b", help="as of `umdlib score`"),
+    _arg("--out", required=True, metavar="DIR", help="folder; gets cells.tsv, shares.tsv, estimates.tsv"),
+    _arg("--session", help="petct or petmr only"),
+    _SUBJECTS,
+    _arg("--shard", default="", metavar="K/N", help="the K-th of N parts of the pairs, K from 1"),
+    _arg("--reverse", action="store_true", help="also undo contrast and displacement on PET"),
+    _DEVICE,
+    epilog="Every combination of the four degradations is estimated from the pair and scored: 17 predictions per\n"
+    "structure (20 with --reverse). Shards of one folder share it; the last command without --shard reads all.",
+)
+def _ladder(a) -> None:
+    from umdlib import ladder
+    from umdlib.cohort.manifest import read_cohort
+    from umdlib.files import write_tsv
+    from umdlib.statistics import attribution
+
+    a.modality = None
+    cohort, out = read_cohort(a.manifest), Path(a.out)
+    cases = set(_chosen_cases(a, cohort))
+    pairs = [p for p in cohort.pairs() if cases.issuperset(p)]
+    shard = _shard(a.shard)
+    names = [n for n in dict.fromkeys(a.segmenters.split(",")) if n]
+    if not names:
+        raise InputError("No segmenter is named. `umdlib segmenters` lists them.")
+    cells, estimates = ladder.ladder_run(
+        cohort, names, out, pairs=pairs[shard[0] :: shard[1]], reverse=a.reverse, device=a.device, report=_say
+    )
+    rows = attribution.share_rows(cells)
+    part = f"_{shard[0] + 1}of{shard[1]}" if a.shard else ""
+    for name, table in (("cells", cells), ("shares", rows), ("estimates", estimates)):
+        write_tsv(out / f"{name}{part}.tsv", table)
+    shown = attribution.share_table(rows).drop(columns=["reverse"] * (not a.reverse))
+    _say(shown.round(4).to_string(index=False))
+    error = attribution.additivity_error(rows)
+    _say(
+        f"Ladder: {out / f'shares{part}.tsv'} ({len(rows)} rows); shares and residual miss the gap by {error:.1e}"
+    )
+
+
+def _shard(text: str) -> tuple[int, int]:
+    """Place and number of shards from ``K/N``; the whole for an empty text."""
+    number, slash, of = (text or "1/1").partition("/")
+    if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+        raise InputError(f"Shard '{text}' is not K/N with K from 1 to N, e.g. 2/4.")
+    return int(number) - 1, int(of)
+
+
 def _write_quantities(cohort, root: str, report: Callable[[str], None] = lambda line: None) -> None:
     """Write the score table's sister: what the masks of a run measure."""
     from umdlib import evaluation

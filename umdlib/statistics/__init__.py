@@ -4,7 +4,7 @@ import lazy_loader as lazy
 
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
-    submodules=["agreement", "factorial", "label_free", "networks", "reference_gap"],
+    submodules=["agreement", "attribution", "factorial", "label_free", "networks", "reference_gap"],
     submod_attrs={
         "bootstrap": ["interval_of_mean"],
         "ceilings": ["beside_ceilings"],

@@ -1,0 +1,111 @@
+"""What is estimated of a pair is what was planted in it, and what cannot be estimated is a reason."""
+
+from dataclasses import replace
+
+import ladder_phantom as phantom
+import numpy as np
+import pytest
+
+from umdlib.images.volume import LabelMap, Volume
+from umdlib.ladder import estimates
+from umdlib.ladder.estimates import estimate_pair
+
+SHIFT = (2.0, -3.0, 6.0)
+SHIFTS = dict.fromkeys(phantom.BALLS, SHIFT) | {"brain": (0.0, 0.0, 0.0), "spleen": (-2.0, 1.0, 4.0)}
+
+
+@pytest.fixture(scope="module")
+def planted():
+    pair = phantom.pair(fwhm=6.8, share=0.1, shifts=SHIFTS)
+    return pair, estimate_pair(*pair, phantom.STRUCTURES)
+
+
+def values(found, factor, quantity):
+    rows = found.table[found.table["factor"].eq(factor) & found.table["quantity"].eq(quantity)]
+    return rows.set_index("structure")["value"]
+
+
+def test_the_point_spread_is_found_within_10_percent(planted):
+    _, found = planted
+    assert values(found, "R", "fwhm")[""] == pytest.approx(6.8, rel=0.10)
+    assert found.table["how"].str.startswith("edges of").any()
+
+
+def test_displacements_are_found_within_2_mm(planted):
+    _, found = planted
+    for place, axis in enumerate("xyz"):
+        moved = values(found, "A", f"displacement {axis}")
+        for name, shift in SHIFTS.items():
+            assert abs(moved[name] - shift[place]) < 2.0, (name, axis)
+    assert found.made_of.displacement is not None
+
+
+def test_noise_is_found_within_15_percent(planted):
+    _, found = planted
+    assert values(found, "N", "sd over mean")[""] == pytest.approx(0.1, rel=0.15)
+    assert values(found, "N", "correlation")[""] == pytest.approx(5.0, rel=0.25)
+
+
+def test_means_are_those_before_the_point_spread(planted):
+    _, found = planted
+    means = values(found, "C", "mean")
+    for name, (_, _, _, suv) in phantom.BALLS.items():
+        assert means[name] == pytest.approx(suv, rel=0.03), name
+    assert means["soft tissue"] == pytest.approx(phantom.AROUND_SUV, rel=0.1)
+
+
+def test_every_estimate_is_a_number_or_a_reason(planted):
+    _, found = planted
+    table = found.table
+    assert (table["value"].notna() == table["reason"].eq("")).all() and not found.reasons
+
+
+def test_a_pair_that_does_not_overlap_has_reasons_only(planted):
+    (structural, (pet, labels)), _ = planted
+    far = pet.affine.copy()
+    far[:3, 3] += 5000
+    found = estimate_pair(
+        structural, (replace(pet, affine=far), replace(labels, affine=far)), phantom.STRUCTURES
+    )
+    assert found.table["value"].isna().all() and set(found.table["reason"]) == {estimates.NO_OVERLAP}
+    assert found.why_not("liver", "R").endswith(estimates.NO_OVERLAP) and not found.why_not("liver", "none")
+
+
+def test_an_mr_without_a_scale_has_reasons_only(planted):
+    ((ct, labels), pet), _ = planted
+    standardised = Volume(ct.data - ct.data.mean() - 200, ct.affine, "a.u.")
+    found = estimate_pair((standardised, labels), pet, phantom.STRUCTURES)
+    assert found.table["value"].isna().all() and "no scale" in found.table["reason"].iloc[0]
+
+
+def test_absent_and_tiny_structures_have_a_reason_and_the_others_a_number(planted):
+    (structural, (pet, labels)), _ = planted
+    data = labels.data.copy()
+    data[data == phantom.BY_NAME["spleen"].value] = 0
+    kidney = np.argwhere(data == phantom.BY_NAME["kidney_left"].value)
+    data[tuple(kidney[5:].T)] = 0
+    found = estimate_pair(structural, (pet, LabelMap(data, labels.affine)), phantom.STRUCTURES)
+    assert found.why_not("spleen", "C").endswith(estimates.ABSENT)
+    assert found.why_not("kidney_left", "A").endswith(estimates.TOO_SMALL)
+    assert not found.why_not("kidney_left", "R") and not found.why_not("liver", "R+N+C+A")
+    assert not {"spleen", "kidney_left"} & set(values(found, "A", "displacement x").dropna().index)
+
+
+def test_without_an_edge_the_headers_filter_is_taken_and_said(planted):
+    (structural, (pet, labels)), _ = planted
+    rng = np.random.default_rng(0)
+    flat = Volume((3 + rng.normal(0, 1, pet.shape)).astype(np.float32), pet.affine, "SUV")
+    none = estimate_pair(structural, (flat, labels), phantom.STRUCTURES)
+    assert none.why_not("liver", "R").endswith(estimates.NO_EDGE)
+    assert none.why_not("liver", "A").endswith(estimates.FLAT)
+    said = estimate_pair(structural, (flat, labels), phantom.STRUCTURES, filter_mm=5.0)
+    row = said.table[said.table["quantity"].eq("fwhm")].iloc[0]
+    assert row["value"] == 5.0 and row["how"] == "the header's filter" and not said.why_not("liver", "R")
+
+
+def test_without_a_uniform_region_there_is_no_noise(planted):
+    (structural, (pet, labels)), _ = planted
+    rng = np.random.default_rng(0)
+    wild = Volume((pet.data * rng.lognormal(0, 1.5, pet.shape)).astype(np.float32), pet.affine, "SUV")
+    found = estimate_pair(structural, (wild, labels), phantom.STRUCTURES)
+    assert found.why_not("liver", "N").endswith(estimates.NO_UNIFORM)

@@ -1,0 +1,91 @@
+"""The ladder of a cohort on disk: one key per cell, resumed, in shards, with states where there is no number."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from umdlib.__main__ import main
+from umdlib.cohort.manifest import read_cohort
+from umdlib.errors import InputError
+from umdlib.ladder import run
+from umdlib.ladder.cells import CELLS, PET, UNDONE
+from umdlib.ladder.run import header_filter, ladder_run
+from umdlib.statistics import attribution
+
+
+def test_the_command_climbs_resumes_and_asks_again_only_what_was_lost(make_cohort, tmp_path, capsys):
+    manifest, out = make_cohort(1), tmp_path / "out"
+    command = ["ladder", str(manifest), "--segmenters", "threshold", "--out", str(out), "--reverse"]
+    assert main(command) == 0
+    assert f"{len(CELLS) + 1 + len(UNDONE)} cells asked, 0 kept" in capsys.readouterr().out
+    cells, shares = (pd.read_csv(out / f"{n}.tsv", sep="\t") for n in ("cells", "shares"))
+    assert set(cells["cell"]) == {*CELLS, PET, *UNDONE}
+    assert (cells["score"].notna() == cells["reason"].isna()).all() and cells["score"].notna().any()
+    assert shares["share"].notna().any()
+    kept = {p.stem: json.loads(p.read_text())["key"] for p in (out / "ladder").rglob("sub-001*/*.json")}
+    assert len(kept) == len(set(kept.values())) == 20
+    (out / "ladder" / "threshold" / "sub-001_petct" / "R+N.json").write_text("{")
+    assert main(command) == 0
+    assert "1 cells asked, 19 kept" in capsys.readouterr().out
+    again = pd.read_csv(out / "cells.tsv", sep="\t")
+    pd.testing.assert_frame_equal(again.drop(columns="seconds"), cells.drop(columns="seconds"))
+
+
+def test_shards_hold_all_pairs_once_and_a_bad_one_is_refused(make_cohort, tmp_path, capsys):
+    manifest, out = make_cohort(2), tmp_path / "out"
+    command = ["ladder", str(manifest), "--segmenters", "nnunet_small", "--out", str(out)]
+    for k in (1, 2):
+        assert main([*command, "--shard", f"{k}/2"]) == 0
+    parts = [pd.read_csv(out / f"cells_{k}of2.tsv", sep="\t") for k in (1, 2)]
+    assert [p["subject"].unique().tolist() for p in parts] == [["sub-001"], ["sub-002"]]
+    assert parts[0]["reason"].eq(run._OWN_WEIGHTS).all() and parts[0]["score"].isna().all()
+    capsys.readouterr()
+    assert main([*command, "--shard", "3/2"]) == 2
+    assert "Shard '3/2'" in capsys.readouterr().err
+
+
+BROKEN = """
+from umdlib.segmenters.contract import Segmenter
+
+def load(device):
+    def segment(image, prompt, previous=None):
+        if image.unit == "SUV":
+            raise RuntimeError("no PET please")
+        return image.data > 50
+    return segment
+
+RECORD = Segmenter("no_pet", "No PET", "fails on SUV", prompts=frozenset({"click"}), load=load)
+"""
+
+
+def test_a_cell_that_fails_is_a_reason_and_gives_no_share(make_cohort, tmp_path):
+    model = tmp_path / "own.py"
+    model.write_text(BROKEN)
+    cells, estimates = ladder_run(read_cohort(make_cohort(1)), [f"{model}:RECORD"], tmp_path / "out")
+    failed = cells[cells["cell"].eq(PET)]
+    assert failed["reason"].eq("RuntimeError: no PET please").all() and failed["score"].isna().all()
+    rows = attribution.share_rows(cells)
+    assert rows["share"].isna().all() and rows["reason"].ne("").all()
+    assert set(estimates["factor"]) == set("RNCA")
+
+
+def test_a_cohort_without_pairs_is_refused(make_cohort, tmp_path):
+    cohort = read_cohort(make_cohort(1))
+    with pytest.raises(InputError, match="two images"):
+        ladder_run(cohort, ["threshold"], tmp_path, pairs=[])
+
+
+def test_the_header_of_pet_says_its_filter_or_nothing(tmp_path):
+    image = tmp_path / "sub-1_pet.nii.gz"
+    assert header_filter(image) is None
+    sidecar = tmp_path / "sub-1_pet.json"
+    for text, width in (
+        ('{"ReconFilterSize": 4}', 4.0),
+        ('{"ReconFilterSize": [5.0, 1]}', 5.0),
+        ("{}", None),
+    ):
+        sidecar.write_text(text)
+        assert header_filter(image) == width
+    sidecar.write_text('{"ReconFilterSize": "n/a"}')
+    assert header_filter(image) is None

@@ -1,0 +1,260 @@
+"""Fit of a pair: PET as regions of one mean, blurred, each structure displaced and moving along z."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import scipy
+
+from umdlib.images import geometry, orientation
+from umdlib.images.volume import LabelMap, Volume
+from umdlib.labels import Structure
+from umdlib.ladder.regions import ZERO, Regions
+from umdlib.synthetic.scanner.sampling import FWHM_PER_SD, blur
+
+_ROUNDS = 6
+_START_MM = 5.0
+_TEMPLATE_MM = 3.0  # finer structural voxels are thinned to about this
+_BAND_MM = 14.0  # how far from an edge voxels of PET are fitted
+_MOST_POINTS = 3000  # of a structure
+_MOST_STEP_MM, _MOST_SHIFT_MM = 4.0, 30.0
+_MOST_MOTION_MM = 12.0
+_FWHM_MM = (1.0, 20.0)
+_VOXEL = 12**-0.5  # SD of what voxels add to an edge, in voxels; phantoms of two spacings bear it out
+_SHARP = 1 / 3  # of the edges: uneven uptake, motion and errors of the labels only widen one
+_EDGE_ERROR = 0.25  # a width whose standard error is a larger share of it is not read
+_STATES = np.array([-(1.5**0.5), 0.0, 1.5**0.5])
+
+
+@dataclass(frozen=True)
+class Shift:
+    """Displacement (x, y, z) of a structure in mm, and its largest standard error along an axis."""
+
+    mm: tuple[float, float, float]
+    error: float
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a fit has found.
+
+    Attributes
+    ----------
+    fwhm_mm, fwhm_error, edges
+        Point spread in the plane, NaN where no edge tells it; the structures whose edges do.
+    means, mean_errors, voxels
+        Mean of each region above air, its standard error, the voxels it rests on; NaN without voxels.
+    shifts
+        Of each structure.
+    """
+
+    fwhm_mm: float
+    fwhm_error: float
+    edges: tuple[str, ...]
+    means: np.ndarray = field(repr=False)
+    mean_errors: np.ndarray = field(repr=False)
+    voxels: np.ndarray = field(repr=False)
+    shifts: dict[Structure, Shift] = field(repr=False)
+
+
+class _Template:
+    """The regions on a grid of about 3 mm, and the model's values anywhere."""
+
+    def __init__(self, regions: Regions, affine: np.ndarray) -> None:
+        step = np.maximum(np.floor(_TEMPLATE_MM / np.array(geometry.spacing_mm(affine)) + 0.01), 1).astype(
+            int
+        )
+        self.index = regions.index[tuple(slice(s // 2, None, s) for s in step)]
+        self.affine = np.array(affine, float)
+        self.affine[:3, :3] = affine[:3, :3] * step
+        self.affine[:3, 3] = geometry.to_world(affine, step // 2)
+        self.spacing = np.array(geometry.spacing_mm(self.affine))
+        self.axial = int(np.flatnonzero(orientation.axes_of(self.affine)[:, 0] == 2)[0])
+        self.own = FWHM_PER_SD * float(np.delete(self.spacing, self.axial).mean()) * _VOXEL
+        self._model: np.ndarray | None = None
+
+    def use(self, means: np.ndarray, fwhm_mm: float) -> None:
+        """Blur the regions with these means to a total width."""
+        lookup = np.concatenate([[0.0], np.nan_to_num(means)]).astype(np.float32)
+        rest = max(fwhm_mm**2 - self.own**2, 0.0) ** 0.5
+        self._model = blur(lookup[self.index], self.spacing, rest)
+
+    def at(self, xyz: np.ndarray) -> np.ndarray:
+        """The model at world points (n, 3), linearly."""
+        places = geometry.to_voxel(self.affine, xyz).T
+        return scipy.ndimage.map_coordinates(self._model, places, order=1, mode="nearest", output=np.float64)
+
+
+@dataclass
+class _Edge:
+    """Voxels of PET near the edge of one structure, and what is known of it."""
+
+    structure: Structure
+    xyz: np.ndarray
+    values: np.ndarray
+    shift: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    motion: float = 0.0  # variance along z
+    width: float = 0.0  # what the plane's variance lacks
+    errors: np.ndarray = field(default_factory=lambda: np.full(5, np.inf))
+
+    def model(self, template: _Template, offset: np.ndarray) -> np.ndarray:
+        """The model at the points, displaced and moving."""
+        at = self.xyz - self.shift + offset
+        if self.motion <= 0:
+            return template.at(at)
+        return sum(template.at(at - [0, 0, s * self.motion**0.5]) for s in _STATES) / len(_STATES)
+
+    def improve(self, template: _Template) -> None:
+        """One step of displacement, motion and width, by linear least squares."""
+        h = template.spacing
+        middle = self.model(template, np.zeros(3))
+        sides = [[self.model(template, sign * h[a] * np.eye(3)[a]) for sign in (1, -1)] for a in range(3)]
+        slopes = [(p - m) / (2 * h[a]) for a, (p, m) in enumerate(sides)]
+        bends = [(p + m - 2 * middle) / h[a] ** 2 for a, (p, m) in enumerate(sides)]
+        columns = [
+            np.ones_like(middle),
+            middle,
+            *(-s for s in slopes),
+            (bends[0] + bends[1]) / 2,
+            bends[2] / 2,
+        ]
+        x = np.column_stack(columns)
+        weight = 1 / np.sqrt(np.maximum(middle, 0.1 * max(float(middle.max()), 1e-9)))
+        x, y = x * weight[:, None], self.values * weight
+        scale = np.maximum(np.linalg.norm(x, axis=0), 1e-12)
+        inverse = np.linalg.pinv((x / scale).T @ (x / scale), rcond=1e-8)
+        found = inverse @ ((x / scale).T @ y) / scale
+        rest = y - x @ found
+        gain = found[1]
+        if not np.isfinite(found).all() or gain < 0.2:
+            self.errors = np.full(5, np.inf)
+            return
+        sd = np.sqrt((rest**2).sum() / max(len(y) - 7, 1))
+        self.errors = sd * np.sqrt(np.maximum(np.diag(inverse), 0))[2:] / scale[2:] / gain
+        step = found[2:5] / gain
+        step *= min(1.0, _MOST_STEP_MM / max(float(np.linalg.norm(step)), 1e-9))
+        self.shift = np.clip(self.shift + step, -_MOST_SHIFT_MM, _MOST_SHIFT_MM)
+        self.width = float(found[5] / gain)
+        self.motion = float(np.clip(self.motion + found[6] / gain - self.width, 0, _MOST_MOTION_MM**2))
+
+
+def fit_pair(
+    regions: Regions, affine: np.ndarray, pet: Volume, reference: LabelMap, structures: Sequence[Structure]
+) -> Fit:
+    """Fit means, point spread and displacements in turn.
+
+    Parameters
+    ----------
+    regions, affine
+        Of the structural image, on its grid.
+    pet, reference
+        PET and its reference, on one grid.
+    structures
+        Whose edges are fitted: present on both sides.
+
+    Returns
+    -------
+    Fit
+
+    Notes
+    -----
+    A displacement d and a change of variance v act on a blurred image B, to first order, as
+    B - d . grad B + v/2 laplacian B (a Gaussian solves the diffusion equation). Each round solves for both by
+    least squares on PET's voxels within 14 mm of a structure's edge, with a free offset and gain, and a free width
+    along z, where breathing widens an edge. The width in the plane is the lower third over structures, weighted by
+    precision, as everything else widens an edge too; means are corrected by the mean misfit of their
+    region (iterative geometric transfer matrix, Rousset 1998).
+    """
+    template = _Template(regions, affine)
+    edges = [e for s in structures if (e := _edge(pet, reference, s)) is not None]
+    sample = _Sample(template, pet, regions.names)
+    means = sample.first()
+    width = max(_START_MM, template.own)
+    for _ in range(_ROUNDS):
+        template.use(means, width)
+        means = sample.corrected(means, template, edges)
+        template.use(means, width)
+        for edge in edges:
+            edge.improve(template)
+        width, error, named = _common_width(width, edges)
+    return Fit(
+        width if named else float("nan"),
+        error,
+        named,
+        means,
+        sample.errors,
+        sample.counts,
+        {e.structure: Shift(tuple(map(float, e.shift)), float(e.errors[:3].max())) for e in edges},
+    )
+
+
+def _common_width(width: float, edges: Sequence[_Edge]) -> tuple[float, float, tuple[str, ...]]:
+    """Width of all edges together, its standard error, and the structures that it rests on."""
+    variance = (width / FWHM_PER_SD) ** 2
+    good = [e for e in edges if e.errors[3] < 2 * _EDGE_ERROR * variance]
+    if not good:
+        return width, float("nan"), ()
+    found = np.array([e.width for e in good])
+    weights = 1 / np.array([e.errors[3] for e in good]) ** 2
+    weights = np.minimum(weights, 4 * np.median(weights))
+    order = np.argsort(found)
+    sharp = np.searchsorted(np.cumsum(weights[order]), _SHARP * weights.sum())
+    change = float(np.clip(found[order][min(sharp, len(found) - 1)], -0.5 * variance, 1.0 * variance))
+    new = float(np.clip(FWHM_PER_SD * (variance + change) ** 0.5, *_FWHM_MM))
+    error = float(FWHM_PER_SD * weights.sum() ** -0.5 / (2 * (variance + change) ** 0.5))
+    return new, error, tuple(e.structure.name for e in good)
+
+
+def _edge(pet: Volume, reference: LabelMap, structure: Structure) -> _Edge | None:
+    """Voxels of PET within reach of a structure's edge, on either side."""
+    mask = reference.data == structure.value
+    where = scipy.ndimage.find_objects(mask.astype(np.uint8))[0]
+    margin = np.ceil(_BAND_MM / np.array(pet.spacing_mm)).astype(int)
+    box = tuple(slice(max(b.start - m, 0), b.stop + m) for b, m in zip(where, margin, strict=True))
+    mask = np.pad(mask[box], 1)
+    away = scipy.ndimage.distance_transform_edt(~mask, sampling=pet.spacing_mm)
+    deep = scipy.ndimage.distance_transform_edt(mask, sampling=pet.spacing_mm)
+    near = (np.where(mask, deep, away) <= _BAND_MM)[1:-1, 1:-1, 1:-1]
+    ijk = np.argwhere(near)
+    ijk = ijk[:: max(1, len(ijk) // _MOST_POINTS)]
+    values = pet.data[box][tuple(ijk.T)].astype(float) + ZERO[pet.unit]
+    return _Edge(structure, geometry.to_world(pet.affine, ijk + [b.start for b in box]), values)
+
+
+class _Sample:
+    """Voxels of PET of every region, by which their means are corrected."""
+
+    def __init__(self, template: _Template, pet: Volume, names: Sequence[str]) -> None:
+        self.names = names
+        numbers = geometry.resample(template.index, template.affine, pet.affine, pet.shape, order=0)
+        places = [np.flatnonzero(numbers == n + 1) for n in range(len(names))]
+        places = np.concatenate([p[:: max(1, len(p) // _MOST_POINTS)] for p in places])
+        ijk = np.unravel_index(places, pet.shape)
+        self.number = numbers[ijk]
+        self.xyz = geometry.to_world(pet.affine, np.stack(ijk, axis=-1))
+        self.values = pet.data[ijk].astype(float) + ZERO[pet.unit]
+        self.counts = np.bincount(self.number, minlength=len(names) + 1)[1:]
+        self.errors = np.full(len(names), np.nan)
+
+    def first(self) -> np.ndarray:
+        """Means as they are read, without a correction."""
+        return self._mean(self.values)
+
+    def corrected(self, means: np.ndarray, template: _Template, edges: Sequence[_Edge]) -> np.ndarray:
+        """Means that bring the model's mean of each region nearer to PET's."""
+        shifts = np.zeros((len(self.names) + 1, 3))
+        for edge in edges:
+            if edge.errors[:3].max() < 2:
+                shifts[self.names.index(edge.structure.name) + 1] = edge.shift
+        rest = self.values - template.at(self.xyz - shifts[self.number])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            self.errors = np.sqrt(self._mean(rest**2) / self.counts)
+        return np.maximum(means + self._mean(rest), 0)
+
+    def _mean(self, values: np.ndarray) -> np.ndarray:
+        """Mean of each region; NaN without voxels."""
+        sums = np.bincount(self.number, values, minlength=len(self.names) + 1)[1:]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return sums / self.counts
