@@ -280,7 +280,11 @@ def default(parameter: Parameter) -> Any:
 
 def _words(notebook: Path, values: Mapping[str, Any]) -> dict[str, str]:
     """Words for the text: the parameters, what a session implies, and what the papers printed."""
-    words = caption_words() if notebook.stem.startswith("published") else {}
+    words = (
+        caption_words()
+        if notebook.stem.startswith("published") or "$n_" in notebook.read_text("utf-8")
+        else {}
+    )
     words |= {name: str(value) for name, value in values.items()}
     with suppress(InputError):
         session = labels.session(str(values.get("session")))

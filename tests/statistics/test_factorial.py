@@ -57,9 +57,9 @@ def test_planted_effects_come_back():
         "transfer effect": -0.3,
         "reverse gap": 0.2,
         "interaction": -0.7,
-        "gap of both": -0.2,
-        "price on structure": -0.05,
-        "price on PET": -0.05,
+        "gap after joint training": -0.2,
+        "cost of joint training on structural images": -0.05,
+        "cost of joint training on PET": -0.05,
     }
     assert list(found.index) == list(wanted)
     for name, value in wanted.items():
@@ -144,7 +144,7 @@ def test_every_training_seed_has_its_own_contrasts():
     layout = chapter.seed_layout(singly)
     assert list(layout.columns)[2:] == ["Training seed 0", "Training seed 1"]
     assert layout["Contrast"].tolist() == list(design.CONTRASTS)
-    assert chapter.seed_sentence(singly).startswith("The trainings lie furthest apart in the ")
+    assert chapter.seed_sentence(singly).startswith("Between training seeds the ")
 
 
 def test_one_training_seed_has_nothing_to_compare():

@@ -25,7 +25,7 @@ _TWO_EXPERIMENTS = (
     "The two papers may have used different clicks, versions, grids or empty rules on the same "
     "images: then the numbers belong to two experiments, and both can be right."
 )
-_OTHER_TIME = "Text written at another time than the table."
+_OTHER_TIME = "Text and table were not updated together."
 # What else could be behind a finding of each check.
 INNOCENT: dict[str, str] = {
     "range": "A per cent sign lost on the way, or a metric other than the one named.",

@@ -1,7 +1,7 @@
-"""The 3 × 2 design: one network trained on structure, on PET or on both, tested on two modalities.
+"""The 3 × 2 design: one network trained on structural images, on PET or on both, tested on two modalities.
 
-UMD's gap is measured with networks that were trained on structure. With networks of one kind that
-were trained on structure only, on PET only, and on both, it splits, in every subject, into ::
+UMD's gap is measured with networks that were trained on structural images. With networks of one kind
+that were trained on structural images only, on PET only, and on both, it splits, in every subject, into ::
 
     PET | structural  -  CT | structural   =   PET | pet - CT | structural   +   PET | structural - PET | pet
     the gap                                =   modality effect               +   transfer effect
@@ -9,7 +9,7 @@ were trained on structure only, on PET only, and on both, it splits, in every su
 (tested modality | trained on). The modality effect is what remains when each image is given to the
 network that was trained on it. It holds all that is harder about PET for such a network, and whatever
 the references, which are drawn on the structural image, hold against a mask that fits PET: the two
-are not told apart. The transfer effect is the price of training on the other images.
+are not told apart. The transfer effect is the cost of training on the other images.
 """
 
 from __future__ import annotations
@@ -26,13 +26,17 @@ from umdlib.labels import session as session_record
 from umdlib.scores.empty_rules import check_scores, score_limits, with_empty_rule
 from umdlib.statistics import bootstrap
 
-TRAINED_ON: dict[str, str] = {"structural": "structure only", "pet": "PET only", "both": "structure and PET"}
+TRAINED_ON: dict[str, str] = {
+    "structural": "structural images only",
+    "pet": "PET only",
+    "both": "structural images and PET",
+}
 
 # Name -> signed cells (training, tested side), and what it says.
 CONTRASTS: dict[str, tuple[dict[tuple[str, str], int], str]] = {
     "gap": (
         {("structural", "pet"): 1, ("structural", "structural"): -1},
-        "PET minus structural, trained on structure: the gap as benchmarks measure it",
+        "PET minus structural, trained on structural images: the gap as benchmarks measure it",
     ),
     "modality effect": (
         {("pet", "pet"): 1, ("structural", "structural"): -1},
@@ -40,7 +44,7 @@ CONTRASTS: dict[str, tuple[dict[tuple[str, str], int], str]] = {
     ),
     "transfer effect": (
         {("structural", "pet"): 1, ("pet", "pet"): -1},
-        "on PET: trained on structure minus trained on PET",
+        "on PET: trained on structural images minus trained on PET",
     ),
     "reverse gap": ({("pet", "pet"): 1, ("pet", "structural"): -1}, "PET minus structural, trained on PET"),
     "interaction": (
@@ -52,15 +56,15 @@ CONTRASTS: dict[str, tuple[dict[tuple[str, str], int], str]] = {
         },
         "the gap minus the reverse gap: 0 if the training did not matter",
     ),
-    "gap of both": (
+    "gap after joint training": (
         {("both", "pet"): 1, ("both", "structural"): -1},
         "PET minus structural, trained on both",
     ),
-    "price on structure": (
+    "cost of joint training on structural images": (
         {("both", "structural"): 1, ("structural", "structural"): -1},
-        "on the structural image: trained on both minus trained on structure",
+        "on the structural image: trained on both minus trained on structural images",
     ),
-    "price on PET": (
+    "cost of joint training on PET": (
         {("both", "pet"): 1, ("pet", "pet"): -1},
         "on PET: trained on both minus trained on PET",
     ),

@@ -72,8 +72,19 @@ def _edge(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float, int, str]:
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         return nan, nan, nan, n, "an organ with one value in all subjects"
     r = float(np.clip(np.corrcoef(x, y)[0, 1], -1, 1))
+    return r, *correlation_interval(r, n), n, ""
+
+
+def correlation_interval(r: float, n: int) -> tuple[float, float]:
+    """Fisher's 95 % interval of a correlation over n subjects, at least four.
+
+    Examples
+    --------
+    >>> [round(end, 2) for end in correlation_interval(0.7, 8)]
+    [-0.01, 0.94]
+    """
     z, reach = np.arctanh(np.clip(r, -1 + 1e-12, 1 - 1e-12)), 1.959964 / np.sqrt(n - 3)
-    return r, float(np.tanh(z - reach)), float(np.tanh(z + reach)), n, ""
+    return float(np.tanh(z - reach)), float(np.tanh(z + reach))
 
 
 def network_distance(

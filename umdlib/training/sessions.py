@@ -17,7 +17,7 @@ from umdlib.weights import card as cards
 
 NETWORKS = {"clicknet": "ClickNet", "sam_med3d_small": "SAM-Med3D, small"}
 TRAINED_ON = {
-    "structural": "trained on structure",
+    "structural": "trained on structural images",
     "pet": "trained on PET",
     "both": "trained on both",
     "pair": "trained on both images at once",

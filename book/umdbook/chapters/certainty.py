@@ -194,7 +194,7 @@ def equivalence_words(rates: pd.DataFrame) -> str:
         "condition stands beside it: the chance that a failing share of subjects just large enough to matter stays "
         f"unseen in n subjects must be below 5 % too. With both, at most "
         f"{100 * errors['reported'].max():.1f} % of such "
-        f"cohorts are called the same. The price: where there is no gap at all, {when} in four of five cohorts."
+        f"cohorts are called the same. The cost: where there is no gap at all, {when} in four of five cohorts."
     )
 
 

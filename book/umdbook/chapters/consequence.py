@@ -23,6 +23,7 @@ __all__ = [
     "correlation_layout",
     "distance_layout",
     "distance_table",
+    "few_interval",
     "limits_layout",
     "limits_plot",
     "limits_words",
@@ -293,3 +294,14 @@ def nearest(table: pd.DataFrame, session: str) -> str:
     if len(known):
         return str(known.loc[known["distance"].idxmin(), "segmenter"])
     return str(rows["segmenter"].iloc[0]) if len(rows) else ""
+
+
+def few_interval(r: float, n: int) -> str:
+    """Interval of a correlation over few subjects, for the text.
+
+    Examples
+    --------
+    >>> few_interval(0.7, 8)
+    '−0.01 to 0.94'
+    """
+    return " to ".join(number(end, 2) for end in networks.correlation_interval(r, n))

@@ -1,4 +1,4 @@
-"""How was this run made? Tables of the record of a run."""
+"""How a run was produced: tables of its record."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def card(name: str) -> str:
         "Paper": record.paper,
         "Licence of the code": record.code_licence,
         "Weights": "; ".join(_weights(w) for w in record.weights) or "none needed",
-        "Repeatable to the bit": "yes" if record.deterministic else "no",
+        "Deterministic": "yes" if record.deterministic else "no",
     }
     lines = [f"- **{key}**: {value}" for key, value in facts.items() if value]
     return "\n".join([f"### {record.title}", "", record.summary, "", *lines])

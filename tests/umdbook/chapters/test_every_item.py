@@ -48,9 +48,9 @@ def test_an_item_without_a_page_has_a_reason():
 def test_pages_that_are_not_in_the_book_are_no_links():
     items = chapter.read_items().head(1)
     assert chapter.places(items, "measured", {}).tolist() == ["–"]
-    known = {"modality_gap": "Do segmenters lose on PET? $session_title"}
+    known = {"modality_gap": "Do models lose accuracy on PET? $session_title"}
     assert chapter.places(items, "measured", known).tolist() == [
-        "[Do segmenters lose on PET?](modality_gap_petct.ipynb), *The answer*"
+        "[Do models lose accuracy on PET?](modality_gap_petct.ipynb), *The answer*"
     ]
     with pytest.raises(InputError, match="Did you mean 'UMD'"):
         chapter.item_table("UDM", NOTEBOOKS)

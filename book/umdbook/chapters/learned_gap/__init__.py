@@ -25,6 +25,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "exposure",
             "exposure_words",
             "logs",
+            "millions",
             "read",
             "released",
             "seed_sentence",

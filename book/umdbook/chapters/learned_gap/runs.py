@@ -103,6 +103,11 @@ def exposure(family: str = FAMILY) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
+def millions(family: str) -> float:
+    """Parameters of a family's released networks, in millions; NaN where none is released."""
+    return max((card.read(name).parameters / 1e6 for name in released(family)), default=float("nan"))
+
+
 def exposure_words(exposures: pd.DataFrame) -> str:
     """Say whether the trainings gave every kind of image the same number of steps."""
     if exposures.empty:
@@ -113,7 +118,7 @@ def exposure_words(exposures: pd.DataFrame) -> str:
         return f"Every network saw each of its kinds of image for {low:,} steps."
     return (
         f"The number of steps was equal, the exposure was not: a network saw a kind of image for {low:,} to {high:,} "
-        "steps. The network trained on PET spent all of them on PET, the one trained on structure shared them "
+        "steps. The network trained on PET spent all of them on PET, the one trained on structural images shared them "
         "between CT and MR. So part of every contrast between networks may be exposure, and the modality effect "
         "(PET with more steps) may be flattered by it. The released networks are not balanced yet: "
         "`umdlib train promptable --balanced` gives every kind of image as many steps as these networks had for all "
@@ -199,7 +204,7 @@ def seed_sentence(contrasts: pd.DataFrame) -> str:
     session, contrast = width.idxmax()
     gap = contrasts[contrasts["contrast"].eq("gap") & contrasts["session"].eq(session)]["estimate"]
     return (
-        f"The trainings lie furthest apart in the {contrast}: by {number(width.max())}, where the gap "
+        f"Between training seeds the {contrast} varies most, by {number(width.max())}; the gap itself "
         f"is {number(gap.max(), sign=True)} to {number(gap.min(), sign=True)}."
     )
 

@@ -163,10 +163,10 @@ def answer(contrasts: pd.DataFrame, shares: pd.DataFrame) -> str:
             continue
         gap, modality, transfer = (at.loc[n] for n in ("gap", "modality effect", "transfer effect"))
         text = (
-            f"**{session_title(name)}**: the network that was trained on structure changes its {_metric(contrasts)} by "
-            f"{_change(gap)} from the structural image to PET. {_change(modality)} are left when each "
-            f"image is given to the network that was trained on it (modality effect); "
-            f"{_change(transfer)} are the price of not having been trained on PET (transfer "
+            f"**{session_title(name)}**: the network that was trained on structural images changes its "
+            f"{_metric(contrasts)} by {_change(gap)} from the structural image to PET. {_change(modality)} are left "
+            f"when each image is given to the network that was trained on it (modality effect); "
+            f"{_change(transfer)} are the cost of not having been trained on PET (transfer "
             f"effect). "
         )
         share = shares[shares["session"].eq(name)]
