@@ -15,11 +15,34 @@ from umdlib.errors import InputError, unknown_name
 
 
 def begin() -> None:
-    """Start a page: paths begin at the project's folder, figures have the book's style."""
-    from umdlib import figures
+    """Start a page: paths begin at the project's folder, figures and names are the book's."""
+    from umdbook import names
+    from umdlib import figures, tables
 
     enter_project()
     figures.use_style()
+    tables.use_titles(names.title)
+    _draw_as_svg()
+
+
+def _draw_as_svg() -> None:
+    """Show charts of this kernel as SVG and pictures as PNG."""
+    import matplotlib as mpl
+    import matplotlib.pyplot as plt
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    plt.get_fignums()  # pyplot chooses its backend at import, which sets formats of its own
+    if shell is None or "inline" not in str(mpl.get_backend(auto_select=False)):
+        return
+    from IPython.core.pylabtools import print_figure
+    from matplotlib.figure import Figure
+
+    from umdlib.figures import is_drawing, to_svg
+
+    formats = shell.display_formatter.formatters
+    formats["image/svg+xml"].for_type(Figure, lambda f: to_svg(f) if is_drawing(f) else None)
+    formats["image/png"].for_type(Figure, lambda f: None if is_drawing(f) else print_figure(f, base64=True))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import pytest
 
 from umdlib import figures
 from umdlib.errors import InputError
+from umdlib.figures import style
 from umdlib.scores.simulated import score_table
 from umdlib.statistics.click_curves import curve_table
 from umdlib.statistics.comparison import compare, paired_differences
@@ -124,12 +125,9 @@ def test_figures_leave_the_process_style_alone(inputs):
 def test_forest_shows_each_interval_and_fills_the_sure_ones(inputs):
     table = inputs["forest"]
     ax = figures.forest(table)
-    ends = np.sort(
-        np.concatenate([c.get_segments() for c in ax.collections if hasattr(c, "get_segments")])[
-            :, :, 0
-        ].ravel()
-    )
-    np.testing.assert_allclose(ends, np.sort(table[["ci_low", "ci_high"]].to_numpy().ravel()))
+    bars = [line.get_xdata() for line in ax.lines if line.get_marker() in ("", "None", None)]
+    spans = sorted(tuple(sorted(x)) for x in bars if len(x) == 2 and x[0] != x[1])
+    np.testing.assert_allclose(spans, sorted(map(tuple, table[["ci_low", "ci_high"]].to_numpy())))
 
 
 def test_paired_plot_joins_every_subject(inputs):
@@ -186,3 +184,25 @@ def test_the_first_figure_leaves_a_kernel_interactive(monkeypatch):
         assert mpl.is_interactive()
     finally:
         mpl.interactive(False)
+
+
+def test_given_intervals_stand_where_they_are_given_even_where_they_leave_out_the_estimate():
+    rows = pd.DataFrame(
+        {
+            "structure": ["liver", "liver", "aorta"],
+            "segmenter": ["a", "b", "a"],
+            "estimate": [0.5, 0.1, -0.2],
+            "ci_low": [0.0, 0.2, np.nan],
+            "ci_high": [0.4, 0.3, np.nan],
+            "sure": [True, False, False],
+        }
+    )
+    ax = style.axes(None)
+    style.given_intervals(ax, rows, style.segmenter_style("ab"), down="structure", sure="sure")
+    drawn = [tuple(sorted(line.get_xdata())) for line in ax.lines if len(line.get_xdata()) == 2]
+    assert (0.0, 0.4) in drawn and (0.2, 0.3) in drawn
+    marks = [line for line in ax.lines if line.get_marker() not in ("", "None", None)]
+    points = {x for line in marks for x in line.get_xdata() if np.isfinite(x)}
+    assert points == {0.5, 0.1, -0.2}
+    filled = {x for line in marks if line.get_markerfacecolor() != "white" for x in line.get_xdata()}
+    assert {x for x in filled if np.isfinite(x)} == {0.5}

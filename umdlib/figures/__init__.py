@@ -5,6 +5,7 @@ import lazy_loader as lazy
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
+        "links": ["add_targets", "case_address", "keep_numbers", "mark_words"],
         "overview": ["failure_quadrants", "forest", "participant_flow", "slope_chart"],
         "pairs": ["bland_altman", "distributions", "paired_plot"],
         "stability": [
@@ -16,6 +17,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "variance_bars",
         ],
         "style": ["legend_below", "line_handles", "panels", "segmenter_style", "use_style"],
+        "svg": ["chart_numbers", "is_drawing", "to_svg"],
         "training": ["loss_curves", "training_curves"],
     },
 )

@@ -8,12 +8,23 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from umdlib.figures.style import Looks, axes, legend_below, nothing, rows_down, segmenter_style
+from umdlib.figures.links import add_targets, case_address, keep_numbers, mark_words
+from umdlib.figures.style import (
+    Looks,
+    axes,
+    given_intervals,
+    legend_below,
+    nothing,
+    rows_down,
+    segmenter_style,
+    wrapped_title,
+)
 from umdlib.labels import session
 from umdlib.statistics.failures import QUADRANTS
 from umdlib.statistics.flow import STEPS
-from umdlib.tables import metric_title, structure_title
+from umdlib.tables import interval, metric_title, number, segmenter_title, structure_title
 
+_KEYS = ["session", "segmenter", "structure"]
 # Light to dark, and hatched where colour alone would have to tell.
 _QUADRANT_LOOK = {
     "both": ("#dbe9f3", ""),
@@ -61,11 +72,9 @@ def forest(
     margin = comparisons.attrs.get("margin", 0.0) if margin is None else margin
     ax.axvspan(-margin, margin, color="#dddddd", lw=0, zorder=0)
     ax.axvline(0, color="#444444", lw=0.9, zorder=1)
-    for i, segmenter in enumerate(shown):
-        part = rows[rows["segmenter"].eq(segmenter)]
-        shift = (i - (len(shown) - 1) / 2) * 0.7 / max(len(shown), 1)
-        y = np.array([structures.index(s) for s in part["structure"]]) + shift
-        _intervals(ax, part, y, looks[segmenter], part[p_value].lt(0.05).to_numpy())
+    rows = rows.assign(sure=rows[p_value].lt(0.05))
+    given_intervals(ax, rows, looks, down="structure", sure="sure")
+    _open_rows(ax, rows, shown, structures, comparisons.attrs)
     rows_down(ax, map(structure_title, structures))
     for edge in np.arange(0.5, len(structures) - 1):
         ax.axhline(edge, color="#eeeeee", lw=0.8, zorder=0)
@@ -73,7 +82,7 @@ def forest(
     metric = comparisons.attrs.get("metric", "dice")
     sides = "← lower on PET   |   higher on PET →"
     ax.set_xlabel(f"{metric_title(metric)}: PET minus {names}\n{sides}")
-    handles = [Line2D([], [], lw=1.8, ms=6, label=s, **looks[s]) for s in shown]
+    handles = [Line2D([], [], lw=1.8, ms=6, label=segmenter_title(s), **looks[s]) for s in shown]
     corrected = {"p_holm": ", corrected (Holm)", "p_bh": ", corrected (Benjamini–Hochberg)"}.get(p_value, "")
     look = {"ls": "none", "marker": "o", "ms": 6, "color": "#444444"}
     handles.append(Line2D([], [], label=f"filled: p < 0.05{corrected}", **look))
@@ -81,20 +90,23 @@ def forest(
     return ax
 
 
-def _intervals(ax: Axes, part: pd.DataFrame, y: np.ndarray, look: dict, sure: np.ndarray) -> None:
-    """Interval and marker of one segmenter on every structure; filled where `sure`."""
-    ax.hlines(y, part["ci_low"], part["ci_high"], color=look["color"], lw=1.8, zorder=2)
-    for filled in (True, False):
-        ax.scatter(
-            part["estimate"][sure == filled],
-            y[sure == filled],
-            s=34,
-            zorder=3,
-            marker=look["marker"],
-            edgecolor=look["color"],
-            linewidth=1.4,
-            facecolor=look["color"] if filled else "white",
+def _open_rows(ax: Axes, rows: pd.DataFrame, shown: list, structures: list, attrs: dict) -> None:
+    """Links of a forest's marks to the pairs behind them, and its numbers."""
+    apart = 0.7 * (len(shown) - 1) / len(shown) / max(len(shown) - 1, 1)
+    y, addresses = [], []
+    for r in rows.to_dict("records"):
+        words = f"{interval(r['estimate'], r['ci_low'], r['ci_high'])}, n = {r['n_subjects']:.0f}"
+        y.append(
+            structures.index(r["structure"]) + apart * (shown.index(r["segmenter"]) - (len(shown) - 1) / 2)
         )
+        addresses.append(case_address(mark_words(r, words), r, **_explored(attrs)))
+    add_targets(ax, rows["estimate"], y, addresses)
+    keep_numbers(ax, rows[[*_KEYS, "estimate", "ci_low", "ci_high", "n_subjects", "n_pairs"]])
+
+
+def _explored(attrs: dict) -> dict[str, str]:
+    """Metric and empty rule of a comparison, for the explorer."""
+    return {"metric": attrs.get("metric", "dice"), "empty": attrs.get("empty", "drop")}
 
 
 def slope_chart(overall: pd.DataFrame, *, looks: Looks | None = None, ax: Axes | None = None) -> Axes:
@@ -116,20 +128,28 @@ def slope_chart(overall: pd.DataFrame, *, looks: Looks | None = None, ax: Axes |
     """
     rows = overall[overall["estimate"].notna()].sort_values("mean_pet")
     looks = looks or segmenter_style(overall["segmenter"])
-    ax = axes(ax, figsize=(5.6, 4.0))
+    ax = axes(ax, figsize=(7.2, 4.2))
     if rows.empty:
         return nothing(ax)
-    for _, row in rows.iterrows():
-        ends = [row["mean_structural"], row["mean_pet"]]
-        ax.plot([0, 1], ends, lw=2, ms=8, clip_on=False, **looks[row["segmenter"]])
+    structural = session(overall["session"].iloc[0]).structural
+    addresses = []
+    for r in rows.to_dict("records"):
+        ends = [r["mean_structural"], r["mean_pet"]]
+        ax.plot([0, 1], ends, lw=2, ms=8, clip_on=False, **looks[r["segmenter"]])
+        words = f"{structural} {number(ends[0])}, PET {number(ends[1])}, n = {r['n_subjects']:.0f}"
+        addresses.append(case_address(mark_words(r, words), r, **_explored(overall.attrs)))
+    for x, side in enumerate(("mean_structural", "mean_pet")):
+        add_targets(ax, [x] * len(rows), rows[side], addresses)
     low, high = ax.get_ylim()
     heights = _apart(rows["mean_pet"].to_numpy(), (high - low) * 0.06)
-    for height, (_, row) in zip(heights, rows.iterrows(), strict=True):
-        text = f"{row['segmenter']}  {row['estimate']:+.3f}".replace("-", "−")
-        ax.annotate(text, (1, row["mean_pet"]), (1.07, height), va="center", fontsize=9.5)
-    structural = session(overall["session"].iloc[0]).structural
+    labels = [f"{segmenter_title(r.segmenter)}  {number(r.estimate, sign=True)}" for r in rows.itertuples()]
+    for height, label, end in zip(heights, labels, rows["mean_pet"], strict=True):
+        ax.annotate(label, (1, end), (1.07, height), va="center", fontsize=9.5)
     ax.set_xticks([0, 1], [structural, "PET"])
-    ax.set_xlim(-0.15, 1.9)
+    # a letter of a name has a thirteenth of an inch
+    wide = max(map(len, labels)) / 13
+    ax.set_xlim(-0.15, 1.07 + 1.2 * wide / max(ax.figure.get_figwidth() - 0.8 - wide, 1.5))
+    keep_numbers(ax, rows[["session", "segmenter", "mean_structural", "mean_pet", "estimate", "n_subjects"]])
     ax.set_ylabel(f"mean {metric_title(overall.attrs.get('metric', 'dice'))}")
     return ax
 
@@ -163,7 +183,7 @@ def failure_quadrants(comparisons: pd.DataFrame, *, ax: Axes | None = None) -> A
     ax = axes(ax, figsize=(7.2, 1.5 + 0.34 * max(len(rows), 2)))
     if rows.empty:
         return nothing(ax)
-    names = [structure_title(n) if by == "structure" else n for n in rows[by]]
+    names = [(structure_title if by == "structure" else wrapped_title)(n) for n in rows[by]]
     total = rows[list(QUADRANTS)].sum(axis=1)
     left = np.zeros(len(rows))
     for key, (colour, hatch) in _QUADRANT_LOOK.items():

@@ -8,11 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from umdlib.errors import InputError
+from umdlib.figures.links import add_targets, case_address, keep_numbers, mark_words
 from umdlib.figures.style import GREY, axes, legend_below, nothing, rows_down
 from umdlib.labels import MODALITIES, Modality, session
 from umdlib.scores.empty_rules import score_limits
 from umdlib.statistics.bootstrap import interval_of_mean
-from umdlib.tables import metric_title, structure_title
+from umdlib.tables import metric_title, number, structure_title
 
 
 def _pairs(differences: pd.DataFrame, by: list[str]) -> tuple[pd.DataFrame, Modality]:
@@ -62,6 +63,7 @@ def paired_plot(
         ax.scatter(spots, rows[side], s=15, color=modality.colour, marker=marker, zorder=3)
         ax.plot([x - 0.16, x + 0.16], [rows[side].mean()] * 2, color=modality.colour, lw=3)
     metric = differences.attrs.get("metric", "dice")
+    _open_subjects(ax, rows, differences, structural.name)
     _difference_axis(ax, rows, metric, n_resamples, seed)
     ax.set_xticks([0, 1, 2], [structural.title, "PET", f"PET − {structural.title}"])
     ax.set_xlim(-0.4, 2.5)
@@ -73,6 +75,22 @@ def paired_plot(
         ax.set_yticks(ticks)
         ax.set_ylim(low, high)
     return ax
+
+
+def _open_subjects(ax: Axes, rows: pd.DataFrame, differences: pd.DataFrame, structural: str) -> None:
+    """Links of the ends of each subject's line to the subject, and the numbers of all."""
+    shown = differences[differences["state"].eq("paired")]
+    keys = ("session", "segmenter", "structure")
+    one = {k: shown[k].iloc[0] for k in keys if shown[k].eq(shown[k].iloc[0]).all()}
+    given = {k: differences.attrs.get(k, v) for k, v in (("metric", "dice"), ("empty", "drop"))}
+    addresses = []
+    for subject, r in rows.iterrows():
+        numbers = f"{structural} {number(r['structural'])}, PET {number(r['pet'])}"
+        row = {**one, "subject": subject}
+        addresses.append(case_address(mark_words(row, numbers), row, **given))
+    for x, side in enumerate(("structural", "pet")):
+        add_targets(ax, [x] * len(rows), rows[side], addresses)
+    keep_numbers(ax, rows.reset_index().assign(**one))
 
 
 def _difference_axis(ax: Axes, rows: pd.DataFrame, metric: str, n_resamples: int, seed: int) -> None:

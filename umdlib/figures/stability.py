@@ -8,11 +8,19 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from umdlib.figures.style import Looks, axes, legend_below, line_handles, nothing, segmenter_style
+from umdlib.figures.style import (
+    Looks,
+    axes,
+    legend_below,
+    line_handles,
+    nothing,
+    segmenter_style,
+    wrapped_title,
+)
 from umdlib.labels import MODALITIES
 from umdlib.statistics.operating_characteristics import INTERVALS
 from umdlib.statistics.variance_components import SOURCES
-from umdlib.tables import metric_title
+from umdlib.tables import metric_title, segmenter_title
 
 
 def click_plot(
@@ -72,7 +80,7 @@ def click_plot(
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel({"step": "corrective clicks", "coordinates": "coordinates given"}[against])
     ax.set_ylabel(f"mean {metric_title(metric)}")
-    handles = [Line2D([], [], label=s, **looks[s]) for s in dict.fromkeys(rows["segmenter"])]
+    handles = [Line2D([], [], label=segmenter_title(s), **looks[s]) for s in dict.fromkeys(rows["segmenter"])]
     if legend:
         legend_below(ax, handles=[*handles, *line_handles()])
     return ax
@@ -112,7 +120,7 @@ def ranking_stability(ranks: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
                     va="center",
                     textcoords="offset points",
                 )
-    ax.set_yticks(range(n), rows["segmenter"])
+    ax.set_yticks(range(n), map(wrapped_title, rows["segmenter"]))
     ax.set_ylim(n - 0.4, -0.5)
     ax.set_xticks(range(1, n + 1))
     ax.set_xlim(0.5, n + 0.5)
@@ -157,7 +165,7 @@ def rule_plot(
         part = rows[rows["segmenter"].eq(segmenter)]
         x = np.array([rules.index(r) for r in part["empty"]]) + (i - (len(shown) - 1) / 2) * 0.16
         ax.vlines(x, part["ci_low"], part["ci_high"], color=looks[segmenter]["color"], lw=1.8)
-        ax.plot(x, part["estimate"], ls="none", label=segmenter, **looks[segmenter])
+        ax.plot(x, part["estimate"], ls="none", label=segmenter_title(segmenter), **looks[segmenter])
     ax.set_xticks(range(len(rules)), rules)
     ax.set_xlabel("empty rule")
     ax.set_ylabel(f"{metric_title(metric)}\nPET − structural")
@@ -215,7 +223,7 @@ def variance_bars(components: pd.DataFrame, *, legend: bool = True, ax: Axes | N
             label=SOURCES[source],
         )
         left += wide[source].to_numpy()
-    ax.set_yticks(range(len(wide)), list(wide.index))
+    ax.set_yticks(range(len(wide)), map(wrapped_title, wide.index))
     ax.set_ylim(len(wide) - 0.5, -0.5)
     ax.set_xlim(0, 1)
     ax.grid(visible=False)

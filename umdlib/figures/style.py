@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Mapping
 from importlib import resources
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+
+from umdlib.tables.titles import segmenter_title
 
 # Okabe & Ito (2008) and two of Tol's (2021), none of them a modality's; the marker tells the rest.
 SEGMENTER_COLOURS = (
@@ -86,6 +90,49 @@ def _subplots(**options: object) -> object:
     return new
 
 
+def given_intervals(ax: Axes, rows: pd.DataFrame, looks: Looks, *, down: str, sure: str = "") -> None:
+    """Draw estimates with intervals that are given, a marker per segmenter, beside each other in each row.
+
+    Parameters
+    ----------
+    ax
+        Axes; the categories of `down` become rows 0, 1, … in their order.
+    rows
+        ``segmenter``, ``estimate``, ``ci_low``, ``ci_high`` (NaN where there is none) and `down`.
+    looks
+        Colour and marker of each segmenter.
+    down
+        Column that names the row.
+    sure
+        Boolean column: a marker is filled where it is true; all are without one.
+    """
+    import seaborn as sns  # slow to import, and few pages draw intervals
+
+    shown = list(dict.fromkeys(rows["segmenter"]))
+    columns = [rows["estimate"], *(rows[c].fillna(rows["estimate"]) for c in ("ci_low", "ci_high"))]
+    values = pd.concat([rows.assign(value=column) for column in columns])
+    layout = {
+        "x": "value",
+        "y": down,
+        "order": list(dict.fromkeys(rows[down])),
+        "hue": "segmenter",
+        "hue_order": shown,
+        "palette": [looks[s]["color"] for s in shown],
+        "markers": [looks[s]["marker"] for s in shown],
+        "dodge": 0.7 * (len(shown) - 1) / len(shown) if len(shown) > 1 else False,
+        "linestyle": "none",
+        "legend": False,
+        "markersize": 6,
+        "ax": ax,
+    }
+    bars = {"errorbar": lambda v: (v.iloc[1], v.iloc[2]), "err_kws": {"linewidth": 1.8}}
+    face = {"markerfacecolor": "white"} if sure else {}
+    sns.pointplot(values, **layout, **bars, estimator=lambda v: v.iloc[0], **face)
+    if sure and rows[sure].any():
+        sns.pointplot(rows[rows[sure]].assign(value=lambda t: t["estimate"]), **layout, errorbar=None)
+    ax.set_ylabel("")
+
+
 def rows_down(ax: Axes, labels: Iterable[str]) -> None:
     """Label rows 0, 1, … of the y axis, the first on top, with a grid across them."""
     labels = list(labels)
@@ -96,11 +143,23 @@ def rows_down(ax: Axes, labels: Iterable[str]) -> None:
 
 
 def legend_below(ax: Axes, *, columns: int = 4, handles: list | None = None) -> None:
-    """A legend under the axes, where it hides nothing; none without an entry."""
+    """A legend under the axes, where it hides nothing; none without an entry.
+
+    `columns` at most; fewer where long labels would leave the figure.
+    """
     if handles is None:
         handles = ax.get_legend_handles_labels()[0]
     if handles:
-        ax.figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)))
+        # about 14 letters of the legend's size in an inch, five more for handle and space
+        longest = 5 + max(len(str(handle.get_label())) for handle in handles)
+        fitting = max(int(14 * ax.figure.get_figwidth() / longest), 1)
+        ncols = min(columns, fitting, len(handles))
+        ax.figure.legend(handles=handles, loc="outside lower center", ncols=ncols)
+
+
+def wrapped_title(segmenter: str, width: int = 24) -> str:
+    """Title of a segmenter in lines of `width` letters at most, for an axis."""
+    return textwrap.fill(segmenter_title(segmenter), width, break_long_words=False)
 
 
 def panels(rows: int, columns: int, *, width: float, height: float, used: int | None = None) -> list[Axes]:

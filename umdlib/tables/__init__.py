@@ -28,6 +28,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "session_title",
             "structure_title",
         ],
+        "titles": ["segmenter_title", "use_titles"],
         "training": ["cost_layout"],
         "verdicts": ["INTERVAL_RULE", "reachable_words", "sentences", "verdict_legend"],
     },

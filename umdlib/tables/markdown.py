@@ -10,6 +10,7 @@ import pandas as pd
 
 from umdlib.labels import MODALITIES
 from umdlib.tables.modality_table import MARKS, structure_title
+from umdlib.tables.titles import segmenter_title
 
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -75,7 +76,8 @@ def markdown_table(
     Parameters
     ----------
     table
-        Texts, whole numbers and floats; an undefined float is a dash.
+        Texts, whole numbers and floats; an undefined float is a dash. Columns named ``segmenter`` or
+        ``Segmenter`` show titles.
     formats
         Format of the floats of a column; two decimals where it is not named.
     align
@@ -95,7 +97,10 @@ def markdown_table(
         "|" + "".join("--:|" if s == "right" else ":--|" for s in sides),
     ]
     for row in table.itertuples(index=False, name=None):
-        cells = [_text(v, formats.get(c, ".2f")) for c, v in zip(table, row, strict=True)]
+        cells = [
+            segmenter_title(v) if str(c).lower() == "segmenter" else _text(v, formats.get(c, ".2f"))
+            for c, v in zip(table, row, strict=True)
+        ]
         lines.append("| " + " | ".join(inert(cell) for cell in cells) + " |")
     return "\n".join(lines)
 
@@ -303,6 +308,7 @@ def to_markdown(cells: pd.DataFrame, *, decimals: int = 3) -> str:
     """
     form = cells.attrs.get("form", "mean")
     table = grid(cells, lambda c: _markdown_cell(c, decimals=decimals, form=form))
+    table = table.rename(columns={s: segmenter_title(s) for s in cells["segmenter"].unique()})
     right = dict.fromkeys([c for c in table if c not in ("Structure", "Modality")], "right")
     return markdown_table(table, align=right)
 
@@ -321,7 +327,7 @@ def reasons(cells: pd.DataFrame) -> str:
         names = [structure_title(s) for s in dict.fromkeys(rows["structure"]) if s != "all"]
         every = len(names) == cells.loc[cells["structure"].ne("all"), "structure"].nunique()
         where = "" if every else " (" + ", ".join(names) + ")"
-        lines.append(f"- {segmenter}{where}: {note}")
+        lines.append(f"- {segmenter_title(segmenter)}{where}: {note}")
     return "\n".join(lines)
 
 

@@ -12,6 +12,7 @@ from umdlib.statistics.comparison import TESTS
 from umdlib.statistics.verdicts import VERDICTS
 from umdlib.tables.markdown import count, interval, p_text
 from umdlib.tables.modality_table import metric_title
+from umdlib.tables.titles import segmenter_title
 
 # The one rule of intervals and p-values, printed wherever both stand.
 INTERVAL_RULE = (
@@ -41,7 +42,7 @@ def sentences(overall: pd.DataFrame) -> str:
 
 def _sentence(row: pd.Series, attrs: Mapping) -> str:
     """One list item."""
-    name = f"- **{row['segmenter']}**"
+    name = f"- **{segmenter_title(row['segmenter'])}**"
     if not np.isfinite(row["estimate"]):
         return f"{name}: {row['note']}."
     metric = metric_title(attrs.get("metric", "dice"))

@@ -6,6 +6,7 @@ import pandas as pd
 
 from umdlib.tables.markdown import interval, p_text
 from umdlib.tables.modality_table import metric_title, session_title
+from umdlib.tables.titles import segmenter_title
 
 
 def hurdle_layout(model: pd.DataFrame) -> pd.DataFrame:
@@ -41,7 +42,7 @@ def modality_shares(components: pd.DataFrame) -> str:
     known = components[components["share"].notna()]
     known = known[known["source"].str.contains("modality")]
     lines = [
-        f"- {session_title(session)}, {segmenter}: {100 * part['share'].sum():.0f} % of the spread "
+        f"- {session_title(session)}, {segmenter_title(segmenter)}: {100 * part['share'].sum():.0f} % of the spread "
         f"involves the modality (n = {part['n_subjects'].iloc[0]} subjects, "
         f"{part['n_structures'].iloc[0]} structures, {part['n_prompts'].iloc[0]} prompts each; "
         f"{part['n_left_out'].iloc[0]} subjects left out as incomplete)"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
+import seaborn as sns
 
 from umdlib import published
 from umdlib.canaries.replay import checked_segmenters, example_wiring, found
@@ -41,14 +41,10 @@ def matrix_plot(matrix: pd.DataFrame, cohort: Cohort, ax=None):
     ax = ax or plt.subplots(figsize=(5.2, 4.6), layout="constrained")[1]
     names = [s.name for s in cohort.structures if s.name in matrix.index]
     short = [s.short for s in cohort.structures if s.name in matrix.index]
-    values = matrix.loc[names, names].to_numpy(float)
-    image = ax.imshow(np.nan_to_num(values), vmin=0, vmax=1, cmap="cividis")
-    ax.set_xticks(range(len(names)), short)
-    ax.set_yticks(range(len(names)), short)
+    values = matrix.loc[names, names].astype(float).fillna(0.0).set_axis(short).set_axis(short, axis=1)
+    sns.heatmap(values, vmin=0, vmax=1, cmap="cividis", square=True, cbar_kws={"label": "Mean DSC"}, ax=ax)
     ax.grid(visible=False)
-    ax.set_xlabel("Reference")
-    ax.set_ylabel("Asked for")
-    ax.figure.colorbar(image, ax=ax, label="Mean DSC")
+    ax.set(xlabel="Reference", ylabel="Asked for")
     return ax
 
 

@@ -6,6 +6,7 @@ import pandas as pd
 
 from umdlib.tables.markdown import interval, number
 from umdlib.tables.modality_table import session_title
+from umdlib.tables.titles import segmenter_title
 
 
 def gain_rows(curves: pd.DataFrame) -> pd.DataFrame:
@@ -70,9 +71,9 @@ def until_layout(effort: pd.DataFrame) -> pd.DataFrame:
 def gain_words(bad: pd.DataFrame) -> str:
     """Clicks that made things worse, from rows of `umdlib.statistics.click_curves.curve_table`."""
     if bad.empty:
-        return "No click lowers a mean score with an interval that leaves out 0."
+        return "No additional click lowered a mean score significantly."
     names = [
-        f"{r.segmenter} on {r.modality} ({session_title(r.session)}), click {r.step}"
+        f"{segmenter_title(r.segmenter)} on {r.modality} ({session_title(r.session)}), click {r.step}"
         for r in bad.itertuples()
     ]
     said = "The interval of the gain lies wholly on the worse side of 0 for: "

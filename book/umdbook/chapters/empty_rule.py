@@ -10,6 +10,7 @@ from umdlib.labels import sorted_sessions
 from umdlib.scores.empty_rules import EMPTY_RULES
 from umdlib.tables.markdown import number
 from umdlib.tables.modality_table import metric_title, session_title
+from umdlib.tables.titles import segmenter_title
 
 __all__ = ["EMPTY_RULES", "joined", "rule_verdicts", "state_counts", "state_words", "winners"]
 
@@ -83,7 +84,8 @@ def winners(ranks: pd.DataFrame) -> pd.DataFrame:
     """
     best = ranks.groupby(_SETTING)["rank"].transform("min")
     rows = ranks[ranks["rank"].eq(best)].groupby(_SETTING, sort=False)
-    table = rows["segmenter"].agg(" = ".join).rename("winner").reset_index()
+    titled = rows["segmenter"].agg(lambda names: " = ".join(map(segmenter_title, names)))
+    table = titled.rename("winner").reset_index()
     changes = rows["winner_changes"].first().to_numpy(bool)
     cases = rows["n_cases"].first()
     table["winner"] = [

@@ -8,6 +8,7 @@ import pandas as pd
 from umdlib.statistics.failures import rate_interval
 from umdlib.tables.markdown import count, interval, number, p_text
 from umdlib.tables.modality_table import metric_title, structure_title
+from umdlib.tables.titles import segmenter_title
 
 
 def failure_rows(comparisons: pd.DataFrame) -> pd.DataFrame:
@@ -40,12 +41,12 @@ def _rate(failed: int, n: int) -> str:
 def pair_words(row: pd.Series, metric: str = "dice") -> str:
     """Describe one comparison in a sentence."""
     if not np.isfinite(row["estimate"]):
-        return f"{row['segmenter']}: {row['note']}."
+        return f"{segmenter_title(row['segmenter'])}: {row['note']}."
     change = interval(row["estimate"], row["ci_low"], row["ci_high"])
     note = f" Note: {row['note']}." if row["note"] else ""
     has = np.isfinite(row["ci_low"])
     return (
-        f"{row['segmenter']}, {structure_title(row['structure']).lower()}: {change} "
+        f"{segmenter_title(row['segmenter'])}, {structure_title(row['structure']).lower()}: {change} "
         f"{metric_title(metric)} (mean difference{', 95 % interval' if has else ''}, "
         f"n = {count(row['n_pairs'], 'subject')}). Hodges–Lehmann shift {number(row['hl'], sign=True)}; rank-biserial "
         f"correlation {number(row['rank_biserial'], 2, sign=True)}, where −1 would mean that every "

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
-from umdlib.figures.style import Looks, axes, legend_below, rows_down, segmenter_style
+from umdlib import published
+from umdlib.figures.style import Looks, axes, given_intervals, legend_below, rows_down, segmenter_style
 from umdlib.scores.empty_rules import higher_is_better, is_directed
 from umdlib.statistics import reference_gap
 from umdlib.tables.markdown import interval, number
@@ -23,6 +24,7 @@ __all__ = [
     "excess_plot",
     "excess_words",
     "gap_layout",
+    "printed_loss",
     "quartile_layout",
     "reference_layout",
     "release",
@@ -48,6 +50,21 @@ def reference_layout(means: pd.DataFrame) -> pd.DataFrame:
             "UMD printed": [number(v) for v in rows["printed"]],
         }
     )
+
+
+def printed_loss() -> str:
+    """What UMD's table 3 prints as nnU-Net's loss on PET, lowest to highest of its cohorts.
+
+    Examples
+    --------
+    >>> printed_loss()
+    '0.08 to 0.09'
+    """
+    paper = published.read("umd_table3")
+    rows = paper[paper["segmenter"].eq("nnunet") & paper["session"].ne("")]
+    pet = rows["modality"].eq("PET")
+    losses = rows[~pet].set_index("session")["value"] - rows[pet].set_index("session")["value"]
+    return " to ".join(number(v, 2) for v in dict.fromkeys((losses.min(), losses.max())))
 
 
 def quartile_layout(table: pd.DataFrame, session: str) -> pd.DataFrame:
@@ -165,7 +182,7 @@ def excess_words(excess: pd.DataFrame) -> str:
     """One Markdown item per segmenter: what is left of its gap beside the reference's."""
     lines, name = [], reference_gap.title(excess.attrs.get("reference") or "the reference")
     metric = excess.attrs.get("metric", "dice")
-    below, above = "PET costs it more than the reference", "PET costs it less than the reference"
+    below, above = (f"it loses {much} on PET than the supervised baseline" for much in ("more", "less"))
     if not is_directed(metric):
         below, above = "its gap lies below the reference's", "its gap lies above the reference's"
     elif not higher_is_better(metric):
@@ -213,19 +230,13 @@ def excess_plot(excess: pd.DataFrame, *, looks: Looks | None = None, ax: Axes | 
     shown = list(dict.fromkeys(rows["segmenter"]))
     ax = axes(ax, figsize=(7.2, 1.6 + 0.42 * max(len(names), 2)))
     ax.axvline(0, color="#444444", lw=0.9)
-    for i, segmenter in enumerate(shown):
-        part = rows[rows["segmenter"].eq(segmenter)]
-        shift = (i - (len(shown) - 1) / 2) * 0.7 / len(shown) if by == "structure" else 0
-        y = np.array([names.index(n) for n in part[by]]) + shift
-        ax.hlines(y, part["ci_low"], part["ci_high"], color=looks[segmenter]["color"], lw=1.8)
-        ax.scatter(
-            part["estimate"], y, s=34, zorder=3, label=reference_gap.title(segmenter), **looks[segmenter]
-        )
+    given_intervals(ax, rows, looks, down=by)
     written = structure_title if by == "structure" else reference_gap.title
     rows_down(ax, map(written, names))
     metric = metric_title(excess.attrs.get("metric", "dice"))
     reference = reference_gap.title(excess.attrs.get("reference", "the reference"))
     ax.set_xlabel(f"{metric}: gap minus that of {reference}")
     if by == "structure":
-        legend_below(ax)
+        titles = {s: reference_gap.title(s) for s in shown}
+        legend_below(ax, handles=[Line2D([], [], lw=1.8, label=titles[s], **looks[s]) for s in shown])
     return ax
