@@ -43,6 +43,29 @@
     }
   }
 
+  // a chart whose marks are links is one stop of the tab key; the arrows go from mark to mark
+  function walkCharts() {
+    for (const chart of document.querySelectorAll("svg.umd-chart")) {
+      const marks = [...chart.querySelectorAll("a[aria-label]")];
+      const stop = (at) => marks.forEach((mark, n) => mark.setAttribute("tabindex", n === at ? "0" : "-1"));
+      marks.forEach((mark, n) => {
+        mark.dataset.umdTip = mark.getAttribute("aria-label");
+        mark.querySelector("title")?.remove(); // the browser's own tip would lie over this one
+        mark.addEventListener("pointerenter", (event) => { if (event.pointerType !== "touch") show(mark); });
+        mark.addEventListener("pointerleave", hide);
+        mark.addEventListener("focus", () => { stop(n); show(mark); });
+        mark.addEventListener("blur", hide);
+        mark.addEventListener("keydown", (event) => {
+          const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+          if (!step) return;
+          event.preventDefault();
+          marks[(n + step + marks.length) % marks.length].focus();
+        });
+      });
+      if (marks.length) stop(0);
+    }
+  }
+
   // docutils marks the bibliography as a list whose items browsers do not take for items
   function plainBibliography() {
     for (const node of document.querySelectorAll(".citation-list, .citation-list > [role]")) node.removeAttribute("role");
@@ -65,6 +88,7 @@
     plainBibliography();
     printLight();
     openFigures();
+    walkCharts();
     document.body.append(box);
     for (const link of document.querySelectorAll("a.umd-term[title], a.reference.internal[title][href*='bibliography']")) {
       link.dataset.umdTip = link.title; // the browser's own tip would lie over this one

@@ -125,7 +125,8 @@ def test_figures_leave_the_process_style_alone(inputs):
 def test_forest_shows_each_interval_and_fills_the_sure_ones(inputs):
     table = inputs["forest"]
     ax = figures.forest(table)
-    bars = [line.get_xdata() for line in ax.lines if line.get_marker() in ("", "None", None)]
+    placed = [line for line in ax.lines if line.get_transform() == ax.transData]
+    bars = [line.get_xdata() for line in placed if line.get_marker() in ("", "None", None)]
     spans = sorted(tuple(sorted(x)) for x in bars if len(x) == 2 and x[0] != x[1])
     np.testing.assert_allclose(spans, sorted(map(tuple, table[["ci_low", "ci_high"]].to_numpy())))
 

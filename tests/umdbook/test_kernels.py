@@ -28,10 +28,11 @@ def test_a_backend_and_another_kernel_of_the_shell_do_not_reach_a_page(tmp_path,
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
     monkeypatch.setenv("MPLBACKEND", "Agg")
     monkeypatch.setenv("PYTHONPATH", "/nowhere")
-    page = template(tmp_path, "import matplotlib.pyplot as plt\nplt.plot([1, 2]);", "fig_line")
+    source = "from umdbook import page\npage.begin()\nimport matplotlib.pyplot as plt\nplt.plot([1, 2]);"
+    page = template(tmp_path, source, "fig_line")
     done = notebook.execute(page, tmp_path / "done.ipynb", report=lambda _: None)
     kinds = [k for o in json.loads(done.read_text())["cells"][0]["outputs"] for k in o.get("data", {})]
-    assert "image/png" in kinds
+    assert "image/svg+xml" in kinds and "image/png" not in kinds
     assert os.environ["MPLBACKEND"] == "Agg"  # the caller's own surroundings are as they were
 
 

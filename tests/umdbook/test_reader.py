@@ -39,7 +39,18 @@ See {numref}`fig-one`.
 
 ![a chart](chart.png)
 ![a picture](picture.png)
+
+:::{figure} marks.svg
+:name: fig-marks
+:alt: Two "marks"
+
+Under the marks.
+:::
 """
+MARKS = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><metadata class="umd-csv">a,b
+1,&lt;2
+</metadata><a href="glossary.html#open=1" aria-label="kept"><title>kept</title><path d="M 0 0"/></a><a
+href="absent.html#open=1" aria-label="cut"><title>cut</title><path d="M 1 1"/></a></svg>"""
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +63,7 @@ def built(tmp_path_factory):
     )
     (source / "page.md").write_text(PAGE + "\n```{toctree}\nglossary\n```\n")
     (source / "glossary.md").write_text(GLOSSARY)
+    (source / "marks.svg").write_text(MARKS)
     for name, dark in (("chart", 40), ("picture", 60)):
         image = Image.new("RGB", (10, 10), "white")
         image.paste((90, 90, 90), (0, 0, 10, dark // 10))
@@ -60,7 +72,8 @@ def built(tmp_path_factory):
     with docutils_namespace():
         app = Sphinx(source, source, out, source / "trees", "html", warningiserror=True, status=None)
         app.build()
-    return {p.stem: p.read_text() for p in out.glob("*.html")}
+    files = [*out.glob("*.html"), *out.glob("_images/page-*")]
+    return {p.stem if p.suffix == ".html" else p.name: p.read_text() for p in files}
 
 
 def linked(page):
@@ -119,3 +132,15 @@ def test_charts_have_a_class_and_pictures_none(built):
     images = dict(re.findall(r'<img alt="a (chart|picture)"([^>]*)>', built["page"]))
     assert "umd-chart" in images["chart"]
     assert "umd-chart" not in images["picture"]
+
+
+def test_a_drawing_stands_in_the_page_with_its_links_and_its_files(built):
+    page = built["page"]
+    assert '<svg class="umd-chart" role="group" aria-label="Two &quot;marks&quot;"' in page
+    assert 'href="glossary.html#open=1" aria-label="kept"' in page
+    assert "absent.html" not in page and 'd="M 1 1"' in page  # a chapter that the book leaves out
+    assert "umd-csv" not in page
+    assert built["page-fig-marks.csv"] == "a,b\n1,<2\n"
+    assert built["page-fig-marks.svg"].startswith("<svg ")
+    for target in ("_images/page-fig-marks.svg", "_images/page-fig-marks.csv", "#fig-marks"):
+        assert f'<a href="{target}">' in page

@@ -79,4 +79,4 @@ def _file_link(app, docname: str, label: str, name: str, ending: str, text: str)
     folder.mkdir(exist_ok=True)
     (folder / file).write_text(text, "utf-8")
     up = "../" * docname.count("/")
-    return f'<a href="{up}{FOLDER}/{file}" download>{label}</a>'
+    return f'<a href="{up}{FOLDER}/{file}">{label}</a>'

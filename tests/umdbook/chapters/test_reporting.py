@@ -39,7 +39,7 @@ def test_what_no_page_answers_is_not_reported():
     assert chapter.answers(items, {}).str.startswith("not reported").all()
     claim = chapter.checklist("CLAIM 2024", pages).markdown
     assert "| 34 | Registration | not reported. |" in claim
-    assert "[How sure are we?](certainty.ipynb), *Do the tests keep their word?*" in claim
+    assert "[How sure are we?](certainty.ipynb), *Do the tests hold their level?*" in claim
 
 
 def test_a_section_without_a_page_is_refused():
