@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +29,12 @@ def begin() -> None:
 def _draw_as_svg() -> None:
     """Show charts of this kernel as SVG and pictures as PNG."""
     import matplotlib as mpl
-    import matplotlib.pyplot as plt
     from IPython import get_ipython
 
     shell = get_ipython()
-    plt.get_fignums()  # pyplot chooses its backend at import, which sets formats of its own
     if shell is None or "inline" not in str(mpl.get_backend(auto_select=False)):
         return
+    import_module("matplotlib_inline.backend_inline")  # which sets formats of its own, once
     from IPython.core.pylabtools import print_figure
     from matplotlib.figure import Figure
 
