@@ -464,8 +464,9 @@ def _certify(a) -> int:
         default="centre:1:2",
         metavar="PLAN",
         help="protocol[:seeds[:corrective clicks]], comma-separated (default centre:1:2); protocols: "
-        "centre, random, boundary, jittered_5mm, box, box_padded_5mm, box_jittered_5mm, scribble, class, text, "
-        "official_random, ritm, official_crop_192mm, sliding_192mm, points_per_slice_3, boxes_per_slice",
+        "centre, random, boundary, jittered_5mm, box, box_padded_5mm, box_jittered_5mm, scribble, "
+        "lasso_16, initial_mask_5mm, class, text, official_random, ritm, official_crop_192mm, sliding_192mm, "
+        "points_per_slice_3, boxes_per_slice",
     ),
     _TOLERANCES,
     _arg("--session", help="petct or petmr only"),

@@ -19,7 +19,7 @@ class Protocol:
         The rule in one sentence; ``{mm}`` stands for the length in its name.
     gives
         Kind of its first prompt: ``click``, ``slice_click``, ``box``, ``slice_box``, ``scribble``,
-        ``class``, ``text``.
+        ``lasso``, ``initial_mask``, ``class``, ``text``.
     drawn
         Whether it draws at random; the seed of the others is 0.
     official
@@ -61,6 +61,18 @@ PROTOCOLS: dict[str, Protocol] = {
         "A line along the middle of the structural reference, in the slice of its centre.",
         "scribble",
         drawn=False,
+    ),
+    "lasso_{n}": Protocol(
+        "A closed line of {n} corners, equally spaced on the outline of the structural reference in the slice "
+        "of its centre.",
+        "lasso",
+        drawn=False,
+    ),
+    "initial_mask_{mm}mm": Protocol(
+        "A mask to be corrected: the structural reference with its surface moved outwards by {mm} mm.",
+        "initial_mask",
+        drawn=False,
+        discloses="the whole of the structure, {mm} mm too large",
     ),
     "class": Protocol("The name of the structure alone.", "class", drawn=False),
     "text": Protocol("The name of the structure as a phrase.", "text", drawn=False),
@@ -151,6 +163,8 @@ def protocol(name: str) -> tuple[str, float]:
     if pattern != kind and not number > 0:
         what = "length" if pattern.endswith("mm") else "number"
         raise InputError(f"Invalid prompt protocol '{name}'. Its {what} must be positive.")
+    if kind == "lasso" and number < 3:
+        raise InputError(f"Invalid prompt protocol '{name}'. A lasso has 3 corners or more.")
     return kind, number
 
 
@@ -206,16 +220,18 @@ def kind_given(name: str) -> str:
 def coordinates_given(name: str, step: int) -> float:
     """How many numbers a user has given after `step` corrective clicks.
 
-    A click gives three coordinates, a box six, a scribble six (its ends), the name of a structure
-    none, a disclosed centre three. It puts a box and a click on one scale, which the number of prompts
-    does not. NaN where prompts are given per slice: the rows of a score table count those.
+    A click gives three coordinates, a box six, a scribble six (its ends), a lasso two per corner and one
+    for its slice, the name of a structure none, a disclosed centre three. It puts a box and a click on one
+    scale, which the number of prompts does not. NaN where prompts are given per slice: the rows of a score
+    table count those. NaN for a mask to start from.
 
     Examples
     --------
     >>> coordinates_given("centre", 0), coordinates_given("centre", 2), coordinates_given("box", 0)
     (3, 9, 6)
     """
-    kind, rule = protocol(name)[0], record(name)
-    if rule.own_image:
+    (kind, number), rule = protocol(name), record(name)
+    if rule.own_image or rule.gives == "initial_mask":
         return math.nan
-    return _NUMBERS[rule.gives] + 3 * (kind == "official_crop") + 3 * int(step)
+    first = 2 * int(number) + 1 if rule.gives == "lasso" else _NUMBERS[rule.gives]
+    return first + 3 * (kind == "official_crop") + 3 * int(step)

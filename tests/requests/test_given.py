@@ -5,7 +5,7 @@ import pytest
 
 from umdlib import segmenters
 from umdlib.errors import InputError
-from umdlib.images.volume import Volume
+from umdlib.images.volume import LabelMap, Volume, write_label_map
 from umdlib.prompts.prompt import Box
 from umdlib.requests.given import Given, prompts_of
 
@@ -74,3 +74,49 @@ def test_what_a_system_does_not_take_is_said():
         prompts_of(Given(("0,0,0",), texts=("liver", "spleen")), IMAGE, GROWN)
     with pytest.raises(InputError, match="Unknown coordinates 'ras'"):
         prompts_of(Given(("0,0,0",), frame="ras"), IMAGE, GROWN)
+
+
+NNINTERACTIVE = segmenters.get("nninteractive")
+
+
+def test_a_lasso_is_a_file_of_points_in_a_frame_in_one_slice(tmp_path):
+    path = tmp_path / "line.txt"
+    path.write_text("# around it\n20,20,13\n30 20 13\n\n25,32,13\n")
+    (prompt,) = prompts_of(Given(frame="voxel", lasso=str(path)), IMAGE, NNINTERACTIVE)
+    assert prompt.lasso == ((20.0, -10.0, -1.0), (0.0, -10.0, -1.0), (10.0, 14.0, -1.0))
+    path.write_text("20,20,13\n30,20,13\n25,32,16\n20,30,9\n")
+    with pytest.raises(InputError, match=r"line.txt leaves its plane by 7\.0 voxels"):
+        prompts_of(Given(frame="voxel", lasso=str(path)), IMAGE, NNINTERACTIVE)
+    path.write_text("20,20,13\n30,20,13\n")
+    with pytest.raises(InputError, match="holds 2 points"):
+        prompts_of(Given(frame="voxel", lasso=str(path)), IMAGE, NNINTERACTIVE)
+    path.write_text("20,20,13\n30,20\n25,32,13\n")
+    with pytest.raises(InputError, match=r"Invalid line 2 of lasso .*Write x,y,z"):
+        prompts_of(Given(frame="voxel", lasso=str(path)), IMAGE, NNINTERACTIVE)
+    with pytest.raises(InputError, match="cannot be read: No such file"):
+        prompts_of(Given(lasso=str(tmp_path / "none.txt")), IMAGE, NNINTERACTIVE)
+    path.write_text("20,20,13\n30,20,13\n25,92,13\n")
+    with pytest.raises(InputError, match="line 3 of lasso .*lies outside ct.nii.gz"):
+        prompts_of(Given(frame="voxel", lasso=str(path)), IMAGE, NNINTERACTIVE)
+
+
+def test_an_initial_mask_is_a_file_that_meets_the_image(tmp_path):
+    data = np.zeros((20, 20, 20), np.uint8)
+    data[5:9, 5:9, 5:9] = 3
+    path = tmp_path / "mask.nii.gz"
+    write_label_map(path, LabelMap(data, np.diag([4.0, 4.0, 4.0, 1.0])))
+    (prompt,) = prompts_of(Given(initial_mask=str(path)), IMAGE, NNINTERACTIVE)
+    np.testing.assert_array_equal(prompt.initial.voxels(), data > 0)
+    write_label_map(path, LabelMap(data, np.diag([4.0, 4.0, 4.0, 1.0]) + 900 * np.eye(4, k=3)))
+    with pytest.raises(InputError, match="mask.nii.gz lies outside ct.nii.gz"):
+        prompts_of(Given(initial_mask=str(path)), IMAGE, NNINTERACTIVE)
+    write_label_map(path, LabelMap(data * 0, np.eye(4)))
+    with pytest.raises(InputError, match="mask.nii.gz is empty"):
+        prompts_of(Given(initial_mask=str(path)), IMAGE, NNINTERACTIVE)
+
+
+def test_a_lasso_is_not_dropped_by_a_system_that_takes_none(tmp_path):
+    path = tmp_path / "line.txt"
+    path.write_text("20,20,13\n30,20,13\n25,32,13\n")
+    with pytest.raises(InputError, match=r"'region_growing' takes no lasso; it takes click, negative click"):
+        prompts_of(Given(("25,25,13",), frame="voxel", lasso=str(path)), IMAGE, GROWN)

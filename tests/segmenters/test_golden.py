@@ -11,25 +11,41 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_systems import phantom, twin, world
+from test_systems import AFFINE, phantom, twin, world
 
+from umdlib.prompts import initial_mask
 from umdlib.prompts.prompt import Box, Click, Prompt
 
 FILE = Path(__file__).parent / "golden.npz"
-NAMES = ("sam_med3d_turbo", "nninteractive", "vista3d", "sam_vit_b", "medsam", "litemedsam", "nnunet")
+NAMES = (
+    "sam_med3d_turbo",
+    "nninteractive",
+    "vista3d",
+    "sam_vit_b",
+    "medsam",
+    "litemedsam",
+    "nnunet",
+)
 CLICKS = (((17, 21, 11), True), ((14, 18, 10), True), ((27, 33, 12), False))
 
 
 def prompts(kinds) -> dict[str, Prompt]:
-    """One click and three, or a box where clicks are not what the network sees."""
-    if "box" in kinds:
-        faces = np.array([world((12.5, 15.5, 9.5)), world((22.5, 27.5, 12.5))])
-        box = Box(tuple(faces.min(0).tolist()), tuple(faces.max(0).tolist()))
-        return {"box": Prompt("liver", box=box)}
-    if "class" in kinds:
-        return {"class": Prompt("liver")}
-    given = tuple(Click(world(v), s) for v, s in CLICKS)
-    return {"1 click": Prompt("liver", given[:1]), "3 clicks": Prompt("liver", given)}
+    """One click and three, and a box, a lasso and a mask to start from where a system takes them."""
+    if kinds & {"class", "text"}:
+        return {kind: Prompt("liver", text="liver") for kind in sorted(kinds & {"class", "text"})}
+    faces = np.array([world((12.5, 15.5, 9.5)), world((22.5, 27.5, 12.5))])
+    box = Box(tuple(faces.min(0).tolist()), tuple(faces.max(0).tolist()))
+    corners = ((12, 16, 11), (24, 16, 11), (24, 27, 11), (12, 27, 11))
+    made = {
+        "box": Prompt("liver", box=box),
+        "lasso": Prompt("liver", lasso=tuple(world(v) for v in corners)),
+        "initial_mask": Prompt("liver", initial=initial_mask(phantom("HU", half_mm=(12, 14, 6))[1], AFFINE)),
+    }
+    made = {kind: prompt for kind, prompt in made.items() if kind in kinds}
+    if "click" in kinds:
+        given = tuple(Click(world(v), s) for v, s in CLICKS)
+        made |= {"1 click": Prompt("liver", given[:1]), "3 clicks": Prompt("liver", given)}
+    return made
 
 
 def masks(name: str) -> dict[str, np.ndarray]:
@@ -50,5 +66,7 @@ def test_a_tiny_network_gives_the_mask_that_was_compared(name):
 
 if __name__ == "__main__":
     made = {k: np.packbits(m) for name in NAMES for k, m in masks(name).items()}
+    with np.load(FILE) as golden:  # what was compared stays; new systems and prompts are added
+        made |= dict(golden)
     np.savez_compressed(FILE, **made)
     print({k: int(np.unpackbits(v).sum()) for k, v in made.items()})

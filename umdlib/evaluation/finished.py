@@ -100,7 +100,9 @@ def _given(records: Iterable[Mapping]) -> dict[tuple, str]:
 
 def _newest(record: Mapping, step: int) -> str:
     """``+x,y,z`` of a click inside (``-`` outside); other prompts as JSON without what is empty."""
-    first_only_clicks = not any(record.get(k) for k in ("box", "boxes", "scribble", "text", "cube"))
+    first_only_clicks = not any(
+        record.get(k) for k in ("box", "boxes", "scribble", "lasso", "initial", "text", "cube")
+    )
     if record["clicks"] and (step or (first_only_clicks and len(record["clicks"]) == 1)):
         click = record["clicks"][-1]
         return ("+" if click["positive"] else "-") + ",".join(repr(float(v)) for v in click["xyz_mm"])

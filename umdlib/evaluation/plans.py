@@ -87,6 +87,7 @@ def taken_plans(record: Segmenter, settings: Settings) -> tuple[Plan, ...]:
         if protocols.kind_given(p.protocol) in record.prompts
     )
     kinds = {"click": "centre", "box": "box", "scribble": "scribble", "class": "class", "text": "text"}
+    kinds |= {"lasso": "lasso_16", "initial_mask": "initial_mask_5mm"}
     own = [p for p in protocols.native_protocols(record.name) if protocols.kind_given(p) in record.prompts]
     own += [p for k, p in kinds.items() if k in record.prompts]
     return taken or (Plan(own[0]),)

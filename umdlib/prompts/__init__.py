@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
         "drawing": ["corrective_click", "pair_prompts"],
+        "initial": ["InitialMask", "initial_mask"],
         "prompt": [
             "Box",
             "Click",

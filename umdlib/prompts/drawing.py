@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+import scipy
 
 from umdlib import protocols
 from umdlib.errors import InputError, unknown_name
@@ -15,7 +16,8 @@ from umdlib.images import masks as depth
 from umdlib.images.runs import Runs, runs_of
 from umdlib.images.volume import LabelMap
 from umdlib.labels import Structure
-from umdlib.prompts import disclosed, scribbles
+from umdlib.prompts import disclosed, lassos, scribbles
+from umdlib.prompts.initial import initial_mask
 from umdlib.prompts.prompt import OUTSIDE_PARTNER, REFERENCE_EMPTY, Box, Click, Cube, Prompt, box_of
 from umdlib.prompts.scribbles import XYZ
 
@@ -61,7 +63,7 @@ def pair_prompts(
     -------
     dict
         Structure name to `Prompt`. A structure that is absent from the structural reference
-        has a prompt without click, box or scribble whose note is ``"reference_empty"``.
+        has a prompt without click, box, line or mask whose note is ``"reference_empty"``.
     """
     rule = protocols.record(protocol)
     first = structural or next(iter(references))
@@ -167,6 +169,12 @@ def _draw(protocol, reference, box, partners, structure, rng) -> Prompt:
         return disclosed.slice_boxes(reference, box, structure.name, structure.value)
     if kind.startswith("box"):
         return Prompt(structure.name, box=_world_box(kind, number, reference.affine, box, rng))
+    if kind == "lasso":
+        line = lassos.outline(reference, box, structure.value, int(number))
+        return Prompt(structure.name, lasso=line)
+    if kind == "initial_mask":
+        grown = _grown(reference.data == structure.value, reference.spacing_mm, number)
+        return Prompt(structure.name, initial=initial_mask(grown, reference.affine))
     inside = _inside(partners, structure.value)
     if kind == "official_crop":
         drawn = disclosed.crop_prompt(reference, box, structure.name, structure.value, number, rng)
@@ -277,6 +285,16 @@ def _world_box(kind, length, affine, box, rng) -> Box:
         moves = rng.normal(0, length, (2, 3))
         low, high = low + np.minimum(moves[0], most), high - np.minimum(moves[1], most)
     return Box(tuple(low.tolist()), tuple(high.tolist()), tight.axes)
+
+
+def _grown(mask: np.ndarray, spacing_mm, length: float) -> np.ndarray:
+    """Voxels whose centres lie within a length of a voxel of the mask."""
+    (box,) = depth.bounding_boxes(mask, [1])
+    reach = [int(length // s) + 1 for s in spacing_mm]
+    wide = tuple(slice(max(b.start - r, 0), b.stop + r) for b, r in zip(box, reach, strict=True))
+    out = mask.copy()
+    out[wide] = scipy.ndimage.distance_transform_edt(~mask[wide], spacing_mm) <= length
+    return out
 
 
 def _largest_error(missed: Runs, added: Runs, spacing_mm, rng):

@@ -1,7 +1,8 @@
-"""What a user gives a segmenter, in world coordinates: clicks, boxes, lines, words, as records."""
+"""What a user gives a segmenter, in world coordinates: clicks, boxes, lines, masks, words, as records."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
@@ -10,6 +11,8 @@ import numpy as np
 from umdlib.errors import InputError
 from umdlib.images import geometry, orientation
 from umdlib.images.volume import LabelMap, Volume
+from umdlib.prompts import initial as initial_masks
+from umdlib.prompts.initial import InitialMask
 from umdlib.prompts.scribbles import XYZ
 
 OUTSIDE_PARTNER = "outside_partner"
@@ -149,7 +152,11 @@ class Prompt:
     cube
         Where a system that sees a cube shall look; None leaves it to the system.
     first_clicks
-        Clicks of the first prompt; None for one, or none beside a box, line or text.
+        Clicks of the first prompt; None for one, or none beside a box, line, mask or text.
+    lasso
+        World points (RAS+, mm) of a closed line drawn around the structure in one slice, in order.
+    initial
+        A mask to start from, which other prompts correct; alone, the system is to refine it.
     text
         Optional text.
     protocol
@@ -173,30 +180,37 @@ class Prompt:
     scribble: tuple[XYZ, ...] = ()
     cube: Cube | None = None
     first_clicks: int | None = None
+    lasso: tuple[XYZ, ...] = ()
+    initial: InitialMask | None = None
 
     @property
     def step(self) -> int:
         """Corrective clicks so far: clicks given after the first prompt."""
         first = self.first_clicks
         if first is None:
-            first = 0 if self.box or self.boxes or self.text or self.scribble else 1
+            others = self.box, self.boxes, self.text, self.scribble, self.lasso, self.initial
+            first = 0 if any(others) else 1
         return max(len(self.clicks) - first, 0)
 
     @property
-    def coordinates(self) -> int:
-        """How many numbers the user has given.
+    def coordinates(self) -> float:
+        """How many numbers the user has given; NaN with a mask to start from, which no number counts.
 
         Three per click and for the disclosed centre of a cube, six per box and scribble (its ends),
-        five per box in a slice (four in the plane, one for the slice), none for words.
+        five per box in a slice (four in the plane, one for the slice), of a lasso two per corner and one for
+        the slice, none for words.
 
         Examples
         --------
         >>> Prompt("liver", (Click((0, 0, 0)),) * 2, cube=Cube(192.0, (0, 0, 0))).coordinates
         9
         """
+        if self.initial is not None:
+            return math.nan
         centre = self.cube is not None and self.cube.centre_mm is not None
         whole = 6 * bool(self.scribble) + 6 * (self.box is not None)
-        return 3 * (len(self.clicks) + centre) + whole + 5 * len(self.boxes)
+        lasso = 2 * len(self.lasso) + bool(self.lasso)
+        return 3 * (len(self.clicks) + centre) + whole + 5 * len(self.boxes) + lasso
 
     def with_click(self, click: Click) -> Prompt:
         """This prompt and one more click."""
@@ -221,8 +235,16 @@ def click_voxel(click: Click, volume: Volume | LabelMap) -> tuple[int, int, int]
 
 
 def to_record(prompt: Prompt) -> dict:
-    """A prompt as plain lists, numbers and strings; JSON keeps every float exactly."""
+    """A prompt as plain lists, numbers and strings; JSON keeps every float exactly.
+
+    A lasso and an initial mask stand in it only where there is one.
+    """
     record = asdict(prompt)
+    for kind in ("lasso", "initial"):
+        if not record[kind]:
+            del record[kind]
+    if prompt.lasso:
+        record["lasso"] = [list(xyz) for xyz in prompt.lasso]
     record["clicks"] = [{"xyz_mm": list(c.xyz_mm), "positive": c.positive} for c in prompt.clicks]
     record["box"] = _box_record(prompt.box) if prompt.box else None
     record["boxes"] = [_box_record(b) for b in prompt.boxes]
@@ -256,11 +278,14 @@ def from_record(record: Mapping) -> Prompt:
     clicks = [Click(tuple(c["xyz_mm"]), bool(c["positive"])) for c in record["clicks"]]
     box = _box(record["box"]) if record.get("box") else None
     boxes = tuple(_box(b) for b in record.get("boxes", ()))
-    line = tuple(tuple(xyz) for xyz in record.get("scribble", ()))
-    plain = {k: v for k, v in record.items() if k not in ("clicks", "box", "boxes", "scribble", "cube")}
-    return Prompt(
-        **plain, clicks=tuple(clicks), box=box, boxes=boxes, scribble=line, cube=_cube(record.get("cube"))
-    )
+    lines = {
+        kind: tuple(tuple(xyz) for xyz in record[kind]) for kind in ("scribble", "lasso") if kind in record
+    }
+    initial = initial_masks.from_record(record["initial"]) if record.get("initial") else None
+    apart = ("clicks", "box", "boxes", "scribble", "lasso", "initial", "cube")
+    plain = {k: v for k, v in record.items() if k not in apart}
+    cube = _cube(record.get("cube"))
+    return Prompt(**plain, **lines, clicks=tuple(clicks), box=box, boxes=boxes, initial=initial, cube=cube)
 
 
 def _cube(record: Mapping | None) -> Cube | None:

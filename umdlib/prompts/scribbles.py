@@ -37,15 +37,10 @@ def middle_line(reference: LabelMap, box: depth.Box, value: int) -> tuple[XYZ, .
     """
     from scipy.sparse import csgraph
     from skimage.graph import pixel_graph
-    from skimage.measure import label
     from skimage.morphology import skeletonize
 
-    mask = reference.data[box] == value
-    deepest = depth.deepest_voxel(mask, reference.spacing_mm)
-    axis = int(np.argmax(np.abs(reference.affine[2, :3]) / np.array(reference.spacing_mm)))
-    slab = np.take(mask, deepest[axis], axis)
-    parts = label(slab, connectivity=2)
-    skeleton = skeletonize(parts == parts[tuple(np.delete(deepest, axis))])
+    part, axis, index = middle_slice(reference, box, value)
+    skeleton = skeletonize(part)
     graph, nodes = pixel_graph(skeleton, connectivity=2)
     # twice the farthest point: exact on a tree, which a skeleton without holes is
     start = int(np.argmax(_finite(csgraph.dijkstra(graph, indices=0))))
@@ -54,8 +49,25 @@ def middle_line(reference: LabelMap, box: depth.Box, value: int) -> tuple[XYZ, .
     while path[-1] != start:
         path.append(int(before[path[-1]]))
     flat = np.column_stack(np.unravel_index(nodes[path], skeleton.shape))
-    ijk = np.insert(flat, axis, deepest[axis], axis=1) + [b.start for b in box]
+    ijk = np.insert(flat, axis, index, axis=1) + [b.start for b in box]
     return tuple(tuple(xyz) for xyz in geometry.to_world(reference.affine, ijk).tolist())
+
+
+def middle_slice(reference: LabelMap, box: depth.Box, value: int) -> tuple[np.ndarray, int, int]:
+    """The part of a structure that holds its deepest voxel, in that voxel's slice closest to axial.
+
+    Returns
+    -------
+    tuple
+        Boolean (two of the axes of `box`), the third axis, and the slice's index along it in `box`.
+    """
+    from skimage.measure import label
+
+    mask = reference.data[box] == value
+    deepest = depth.deepest_voxel(mask, reference.spacing_mm)
+    axis = int(np.argmax(np.abs(reference.affine[2, :3]) / np.array(reference.spacing_mm)))
+    parts = label(np.take(mask, deepest[axis], axis), connectivity=2)
+    return parts == parts[tuple(np.delete(deepest, axis))], axis, int(deepest[axis])
 
 
 def _finite(distance: np.ndarray) -> np.ndarray:

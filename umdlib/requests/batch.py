@@ -19,6 +19,8 @@ COLUMNS: dict[str, str] = {
     "click": "x,y,z; several with ; between them",
     "negative": "points outside the structure, as clicks",
     "box": "x,y,z,x,y,z",
+    "lasso": "file of a closed line, x,y,z a line, relative to the table",
+    "initial_mask": "file of a mask to start from, relative to the table",
     "text": "names or texts, with ; between them, or all",
     "coordinates": "world (default), lps or voxel",
     "modality": "CT, MR or PET",
@@ -72,6 +74,7 @@ def read_requests(table: str | Path, out: str | Path) -> list[Request]:
             cell["box"],
             several["text"],
             cell["coordinates"] or "world",
+            *(str(table.parent / cell[c]) if cell[c] else "" for c in ("lasso", "initial_mask")),
         )
         partner = str(table.parent / cell["partner"]) if cell["partner"] else ""
         found.append(

@@ -28,6 +28,8 @@ ARGUMENTS = (
     ),
     _arg("--negative", action="append", default=[], metavar="x,y,z", help="a point outside it; repeat"),
     _arg("--box", default="", metavar="x,y,z,x,y,z", help="two opposite corners of a box around it"),
+    _arg("--lasso", default="", metavar="FILE", help="a closed line around it in one slice: x,y,z a line"),
+    _arg("--initial-mask", default="", metavar="FILE", help="a mask to start from, refined or corrected"),
     _arg(
         "--text",
         action="append",
@@ -92,7 +94,9 @@ def run(a: argparse.Namespace, draw, say: Callable[[str], None]) -> int:
         failed = int(results["status"].eq("failed").sum())
         say(f"Results: {place} ({len(results)} rows, {failed} failed)")
         return 1 if failed else 0
-    given = Given(tuple(a.click), tuple(a.negative), a.box, tuple(a.text), a.coordinates)
+    given = Given(
+        tuple(a.click), tuple(a.negative), a.box, tuple(a.text), a.coordinates, a.lasso, a.initial_mask
+    )
     out = Path(a.out or f"{stem(a.image)}_{opened.record.name}.nii.gz")
     request = Request(a.image, out, given, a.modality, a.session, a.partner)
     _say_answer(request, opened, draw, a.overwrite, say)
@@ -118,6 +122,8 @@ def _say_answer(request, opened, draw, overwrite: bool, say: Callable[[str], Non
 
 def _refuse_prompts(a: argparse.Namespace) -> None:
     """With a table, prompts stand in it."""
-    for name in ("click", "negative", "box", "text", "modality", "session", "partner"):
+    names = "click", "negative", "box", "lasso", "initial_mask", "text", "modality", "session", "partner"
+    for name in names:
         if getattr(a, name):
-            raise InputError(f"Option --{name} goes with one image. In {a.image} it is a column.")
+            option = name.replace("_", "-")
+            raise InputError(f"Option --{option} goes with one image. In {a.image} it is a column.")

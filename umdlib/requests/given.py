@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from umdlib.errors import InputError, unknown_name
 from umdlib.images import geometry
-from umdlib.images.volume import Volume
+from umdlib.images.volume import Volume, read_label_map
+from umdlib.prompts import lassos
+from umdlib.prompts.initial import InitialMask, initial_mask
 from umdlib.prompts.prompt import Box, Click, Prompt, box_of
 from umdlib.segmenters.calls import check_prompt
 from umdlib.segmenters.contract import Segmenter
@@ -35,6 +38,11 @@ class Given:
         Points inside and outside the structure, ``x,y,z`` each.
     box
         ``x,y,z,x,y,z``, two opposite corners; empty for none. In voxels both corners are inside.
+    lasso
+        File of a closed line around the structure in one slice: a point ``x,y,z`` a line, three or more;
+        empty for none. Lines that begin with # say nothing.
+    initial_mask
+        File of a mask to start from, on any grid; its voxels other than 0. Empty for none.
     texts
         What is asked for: names or texts, each a mask; ``all`` for all that a system knows.
     frame
@@ -46,6 +54,8 @@ class Given:
     box: str = ""
     texts: tuple[str, ...] = ()
     frame: str = "world"
+    lasso: str = ""
+    initial_mask: str = ""
 
 
 def prompts_of(given: Given, image: Volume, record: Segmenter) -> list[Prompt]:
@@ -64,21 +74,29 @@ def prompts_of(given: Given, image: Volume, record: Segmenter) -> list[Prompt]:
     ------
     InputError
         Numbers that are none; a click or box outside the image, with the frame that it would lie
-        inside of; a text that the system does not know; a prompt of a kind that it does not take.
+        inside of; a line or mask file that cannot be used; a text that the system does not know; a prompt
+        of a kind that it does not take.
     """
     if given.frame not in FRAMES:
         raise unknown_name("coordinates", given.frame, FRAMES)
     clicks = [_click(text, True, given.frame, image) for text in given.clicks]
     clicks += [_click(text, False, given.frame, image) for text in given.negative]
     box = _box(given.box, given.frame, image) if given.box else None
-    if clicks and box is None and not any(c.positive for c in clicks):
+    lasso = _lasso(given.lasso, given.frame, image) if given.lasso else ()
+    initial = _initial(given.initial_mask, image) if given.initial_mask else None
+    alone = box is None and not lasso and initial is None
+    if clicks and alone and not any(c.positive for c in clicks):
         raise InputError(
             f"The prompt for {image.name} holds no positive click. Give one inside the structure."
         )
+    kinds = {"lasso": bool(lasso), "initial_mask": initial is not None}
+    for kind in [k for k, there in kinds.items() if there and k not in record.prompts]:
+        takes = ", ".join(sorted(record.prompts)).replace("_", " ")
+        raise InputError(f"Segmenter '{record.name}' takes no {kind.replace('_', ' ')}; it takes {takes}.")
     found = []
     for name in _names(given, record):
         text = name if "text" in record.prompts else None
-        prompt = Prompt(name, tuple(clicks), box, text, protocol=PROTOCOL)
+        prompt = Prompt(name, tuple(clicks), box, text, protocol=PROTOCOL, lasso=lasso, initial=initial)
         check_prompt(record, prompt)
         found.append(prompt)
     return found
@@ -134,6 +152,42 @@ def _box(text: str, frame: str, image: Volume) -> Box:
             f"Invalid box {text} ({FRAMES[frame]}) for {image.name}. It holds no voxel; {_field(image)}."
         ) from None
     return box
+
+
+def _lasso(path: str, frame: str, image: Volume) -> tuple[tuple[float, float, float], ...]:
+    """A closed line of a file, in one plane of the image."""
+    try:
+        lines = Path(path).read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise InputError(f"File {path} of the lasso cannot be read: {reason}.") from None
+    points = []
+    for number, line in enumerate(lines, start=1):
+        if line.strip() and not line.lstrip().startswith("#"):
+            what = f"line {number} of lasso {path}"
+            numbers = _numbers(line.strip(), 3, what, "x,y,z")
+            xyz = _world(numbers, frame, image)
+            _check_inside(xyz, what, numbers, frame, image)
+            points.append(tuple(xyz.tolist()))
+    if len(points) < 3:
+        raise InputError(f"Lasso {path} holds {len(points)} points. A closed line has 3 or more, one a line.")
+    if (off := lassos.off_plane(points, image.affine)) > 1:
+        raise InputError(
+            f"Lasso {path} leaves its plane by {off:.1f} voxels of {image.name}. Its points must lie in one "
+            "slice of the image, along any of its axes."
+        )
+    return tuple(points)
+
+
+def _initial(path: str, image: Volume) -> InitialMask:
+    """A mask of a file, which must share a voxel with the image."""
+    labels = read_label_map(path)
+    if not labels.data.any():
+        raise InputError(f"Initial mask {path} is empty. It must hold the structure, or a part of it.")
+    mask = initial_mask(labels.data > 0, labels.affine)
+    if not mask.on(image).any():
+        raise InputError(f"Initial mask {path} lies outside {image.name}; {_field(image)}.")
+    return mask
 
 
 def _numbers(text: str, count: int, kind: str, form: str) -> list[float]:

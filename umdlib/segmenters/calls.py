@@ -383,6 +383,8 @@ def _kinds_of(prompt: Prompt) -> set[str]:
     kinds = {"click" if c.positive else "negative_click" for c in prompt.clicks}
     kinds |= {"slice_click"} if prompt.first_clicks else set()
     kinds |= {"scribble"} if prompt.scribble else set()
+    kinds |= {"lasso"} if prompt.lasso else set()
+    kinds |= {"initial_mask"} if prompt.initial is not None else set()
     kinds |= {"box"} if prompt.box is not None else set()
     kinds |= {"slice_box"} if prompt.boxes else set()
     return kinds | ({"text"} if prompt.text else set())

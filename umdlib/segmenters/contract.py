@@ -47,7 +47,7 @@ class Segmenter:
         ``load(device) -> Segment``; imports late; raises InputError where something is missing.
     prompts
         Kinds it takes: of ``click``, ``negative_click``, ``slice_click`` (points in every slice), ``box``,
-        ``slice_box``, ``scribble``, ``text``, ``class``.
+        ``slice_box``, ``scribble``, ``lasso``, ``initial_mask``, ``text``, ``class``.
     version
         Of the adapter: part of the content key of its predictions; raised when masks may change.
     settings

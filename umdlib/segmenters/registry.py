@@ -32,7 +32,18 @@ from umdlib.errors import InputError, unknown_name
 from umdlib.segmenters.contract import Segmenter
 
 # What a record may say that it takes.
-KINDS = ("click", "negative_click", "slice_click", "box", "slice_box", "scribble", "class", "text")
+KINDS = (
+    "click",
+    "negative_click",
+    "slice_click",
+    "box",
+    "slice_box",
+    "scribble",
+    "lasso",
+    "initial_mask",
+    "class",
+    "text",
+)
 
 # name -> where its record lies; imported when asked for, so that listing imports nothing heavy
 BUILT_IN: dict[str, str] = {

@@ -1,4 +1,4 @@
-"""nnInteractive by clicks, through its own package and in the file's own voxel order."""
+"""nnInteractive by clicks, boxes, lines and masks, through its own package and in the file's own voxel order."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import os
 import numpy as np
 
 from umdlib.errors import InputError
-from umdlib.images import geometry
+from umdlib.images import geometry, orientation
 from umdlib.images.volume import Volume
-from umdlib.prompts import scribbles
-from umdlib.prompts.prompt import Click, Prompt
+from umdlib.prompts import lassos, scribbles
+from umdlib.prompts.prompt import Box, Click, Prompt
 from umdlib.segmenters.contract import Segment, Segmenter, Weights
 from umdlib.segmenters.preparation import network
 from umdlib.segmenters.preparation.nnunet import tiny_plans
@@ -48,21 +48,23 @@ class NnInteractive:
         network.guard(session.network, "nninteractive")
         self._data: np.ndarray | None = None
         self._given: tuple[Click, ...] = ()
-        self._line: tuple = ()
+        self._first: tuple | None = None
         self._buffer: np.ndarray | None = None
 
     def __call__(self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None) -> np.ndarray:
-        """Boolean mask (I, J, K) after the scribble and all clicks, each predicted in its turn.
+        """Boolean mask (I, J, K) after box, lasso, scribble and all clicks, each predicted in its turn.
 
-        Only what is new is computed where the prompt goes on from the last call's.
+        Only what is new is computed where the prompt goes on from the last call's. A mask to start from
+        comes first and is predicted on only where nothing else is given.
         """
         voxels = [_voxel(image, c) for c in prompt.clicks]
         self._show(image)
         known = len(self._given)
         try:
-            if (self._line, self._given) != (prompt.scribble, prompt.clicks[:known]):
+            first = _first(prompt)
+            if (self._first or _NOTHING, self._given) != (first, prompt.clicks[:known]):
                 self._start_over()
-                self._draw(image, prompt.scribble)
+                self._begin(image, prompt, first)
             for click, ijk in list(zip(prompt.clicks, voxels, strict=True))[len(self._given) :]:
                 with _quiet_and_seeded():
                     self._session.add_point_interaction(ijk[::-1], click.positive)
@@ -81,24 +83,67 @@ class NnInteractive:
         self._data = image.data
         self._start_over()
 
-    def _draw(self, image: Volume, line: tuple) -> None:
-        """Give the session a scribble, as thick as it prefers."""
-        if line:
-            thickness = [int(n) for n in self._session.preferred_scribble_thickness[::-1]]
-            mask = scribbles.drawn(line, image, thickness)
+    def _begin(self, image: Volume, prompt: Prompt, first: tuple) -> None:
+        """Give the session all of a prompt but its clicks, in the order of the package's readme."""
+        session = self._session
+        if prompt.initial is not None:
+            alone = not (prompt.clicks or any(first[1:-1]))
+            mask = prompt.initial.on(image).T.astype(np.uint8)
             with _quiet_and_seeded():
-                self._session.add_scribble_interaction(mask.T.astype(np.uint8), True)
-        self._line = line
+                session.add_initial_seg_interaction(np.ascontiguousarray(mask), run_prediction=alone)
+        if prompt.box is not None:
+            in_volume = bool(session.supported_interactions.get("bbox3d"))
+            voxels = _box_voxels(image, prompt.box, in_volume=in_volume)
+            with _quiet_and_seeded():
+                session.add_bbox_interaction(voxels[::-1], True)
+        if prompt.lasso:
+            with _quiet_and_seeded():
+                session.add_lasso_interaction(*_cropped(lassos.enclosed(prompt.lasso, image)))
+        if prompt.scribble:
+            thickness = [int(n) for n in session.preferred_scribble_thickness[::-1]]
+            mask = scribbles.drawn(prompt.scribble, image, thickness)
+            with _quiet_and_seeded():
+                session.add_scribble_interaction(mask.T.astype(np.uint8), True)
+        self._first = first
 
     def _start_over(self) -> None:
-        """Forget scribble and clicks."""
+        """Forget all that was given."""
         self._buffer = np.zeros(self._data.shape[::-1], np.uint8)
         self._session.set_target_buffer(self._buffer)
         self._session.reset_interactions()
         # without undo, what a failed call has queued stays
         self._session.new_interaction_centers = []
         self._session.new_interaction_zoom_out_factors = []
-        self._given, self._line = (), ()
+        self._given, self._first = (), None
+
+
+_NOTHING = (None, None, (), (), False)
+
+
+def _first(prompt: Prompt) -> tuple:
+    """What a session is given before the clicks; a mask to start from counts with or without them."""
+    given = prompt.initial, prompt.box, prompt.lasso, prompt.scribble
+    return *given, prompt.initial is not None and bool(prompt.clicks)
+
+
+def _box_voxels(image: Volume, box: Box, *, in_volume: bool) -> list[list[int]]:
+    """Half-open voxels of a box along I, J, K; of one axial slice, the middle one, unless `in_volume`."""
+    low, high = box.voxels(image.affine, image.shape)
+    voxels = [[int(a), int(b) + 1] for a, b in zip(low, high, strict=True)]
+    if in_volume or any(b - a == 1 for a, b in voxels):
+        return voxels
+    axis = int(np.flatnonzero(orientation.axes_of(image.affine)[:, 0] == 2)[0])
+    middle = (int(low[axis]) + int(high[axis])) // 2
+    voxels[axis] = [middle, middle + 1]
+    return voxels
+
+
+def _cropped(mask: np.ndarray) -> tuple[np.ndarray, bool, bool, bool, list[list[int]]]:
+    """What `add_lasso_interaction` takes: the mask's box in (K, J, I), three switches, and its place."""
+    places = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {a}))) for a in range(3)]
+    box = [[int(p[0]), int(p[-1]) + 1] for p in places]
+    part = mask[tuple(slice(*b) for b in box)].T.astype(np.uint8)
+    return np.ascontiguousarray(part), True, True, False, box[::-1]
 
 
 @contextlib.contextmanager
@@ -201,10 +246,10 @@ def _voxel(image: Volume, click: Click) -> tuple[int, int, int]:
 NNINTERACTIVE = Segmenter(
     name="nninteractive",
     title="nnInteractive",
-    summary="A residual U-Net (102 M parameters) with clicks and scribbles as input channels; looks wider by "
-    "itself where the mask meets its border.",
+    summary="A residual U-Net (102 M parameters) with clicks, boxes, lassos, scribbles and a mask to start from "
+    "as input channels; looks wider by itself where the mask meets its border.",
     load=load,
-    prompts=frozenset({"click", "negative_click", "scribble"}),
+    prompts=frozenset({"click", "negative_click", "box", "scribble", "lasso", "initial_mask"}),
     version="2",
     settings={"autozoom": True, "model": FOLDER, "seed": SEED},
     packages=("nnInteractive", "nnunetv2", "torch"),
@@ -214,7 +259,8 @@ NNINTERACTIVE = Segmenter(
     code_licence="Apache-2.0",
     trained_on="more than 120 sets (CT, MR, PET, 3D microscopy); the number of volumes and the "
     "split by modality were not found",
-    native="no click simulator in the package; the challenge script gives a box first",
+    native="no click simulator in the package; the challenge script gives a box first. Of a box in 3D the "
+    "published model takes its middle axial slice; a mask alone is refined",
     grid="192 x 192 x 192 voxels of the file's own spacing around the click, zoomed out up to "
     "four times; z-scored over the box of non-zero voxels",
     users="versions 1.x and 2.x infer differently; blocky masks before 1.1.0; torch 2.9 needs too "
