@@ -64,6 +64,14 @@ SYSTEMS: dict[str, System] = {
         "",
         ("torch", "nnInteractive", "nnunetv2"),
     ),
+    "voxtell": System(
+        "VoxTell",
+        "the package's VoxTellPredictor on a folder and files, by nnU-Net's reader and writer",
+        "voxtell:compare",
+        "voxtell",
+        "",
+        ("torch", "voxtell", "nnunetv2"),
+    ),
     "nnunet": System(
         "nnU-Net v2",
         "the package's command nnUNetv2_predict_from_modelfolder",

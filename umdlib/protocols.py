@@ -129,6 +129,7 @@ NATIVE: dict[str, tuple[str, ...]] = {
     "vista3d": ("class",),
     "vista3d_point": ("centre",),
     "sat_pro": ("text",),
+    "voxtell": ("text",),
     "sam_vit_b": _POINTS,
     "sam_vit_l": _POINTS,
     "sam_vit_h": _POINTS,

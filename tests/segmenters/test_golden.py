@@ -25,6 +25,7 @@ NAMES = (
     "medsam",
     "litemedsam",
     "nnunet",
+    "voxtell",
 )
 CLICKS = (((17, 21, 11), True), ((14, 18, 10), True), ((27, 33, 12), False))
 

@@ -64,6 +64,7 @@ BUILT_IN: dict[str, str] = {
     "vista3d": "umdlib.segmenters.systems.vista3d:VISTA3D_CLASS",
     "vista3d_point": "umdlib.segmenters.systems.vista3d:VISTA3D_POINT",
     "sat_pro": "umdlib.segmenters.external.worker:SAT",
+    "voxtell": "umdlib.segmenters.systems.voxtell:VOXTELL",
     "seganypet_v1": "umdlib.segmenters.systems.sam_med3d:SEGANYPET_V1",
     "seganypet_v2": "umdlib.segmenters.systems.sam_med3d:SEGANYPET_V2",
     "seganypet_lesion": "umdlib.segmenters.systems.sam_med3d:SEGANYPET_LESION",
