@@ -61,7 +61,7 @@ def _official(session, array: np.ndarray, given) -> np.ndarray:
 
 def _first_prompts(scene) -> Iterator[tuple[str, Prompt, list]]:
     """A description, the adapter's prompt, and the session's calls in voxels (K, J, I) of the same."""
-    organ = scene.organs == 2
+    organ = scene.organs == 1  # a larger one makes the package zoom out, for which a patch of 32 is too small
     low, high = (f(np.argwhere(organ), axis=0) for f in (np.min, np.max))
     box = common.box_around(scene.affine, organ)
     axial = int(np.argmax(np.abs(scene.affine[2, :3]) / np.linalg.norm(scene.affine[:3, :3], axis=0)))

@@ -68,7 +68,7 @@ def published(tmp_path, monkeypatch):
     monkeypatch.setenv("UMD_WEIGHTS", str(tmp_path))
     build = voxtell.build
     tiny = {"model": voxtell.tiny_model(), "sizes": voxtell.TINY_SIZES}
-    monkeypatch.setattr(voxtell, "build", lambda plans: build(plans, **tiny))
+    monkeypatch.setattr(voxtell, "build", lambda plans, **given: build(plans, **tiny | given))
     monkeypatch.setitem(voxtell.SIZES, "text_embedding_dim", voxtell.TINY_SIZES["text_embedding_dim"])
     folder = tmp_path / voxtell.FOLDER
     (folder / "fold_0").mkdir(parents=True)
