@@ -8,12 +8,15 @@ import re
 import shutil
 import types
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
 import viewer_phantom as phantom
 
+from umdlib import figures
 from umdlib.scores.simulated import score_table
+from umdlib.statistics.comparison import paired_differences
 from umdlib.viewer import explorer
 from umdlib.viewer import pair as viewers
 
@@ -138,6 +141,34 @@ def test_the_list_starts_with_the_largest_loss_and_a_row_opens_its_subject(page)
         again.goto(link)
         again.wait_for_selector(f"#case-{worst[0]}-petct[data-umd-ready]", timeout=120_000)
         assert not faults
+        chromium.close()
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None and not os.environ.get("CI"), reason="no chromium here")
+def test_a_click_on_a_point_of_a_chart_stands_in_its_case(page):
+    from playwright.sync_api import sync_playwright
+
+    results = page[0] / "results"
+    (results / "page.html").rename(results / "cases.html")
+    pairs = paired_differences(scores()).query("segmenter == 'region' and structure == 'spleen'")
+    with mpl.rc_context({"backend": "agg"}):
+        drawn = figures.to_svg(figures.paired_plot(pairs, n_resamples=200).figure)
+    (results / "chart.html").write_text(f"<!doctype html>{drawn}", "utf-8")
+    last = pairs["subject"].iloc[-1]
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--enable-unsafe-swiftshader"]
+        )
+        tab = chromium.new_page()
+        tab.goto(f"file://{results}/chart.html")
+        tab.locator(f"svg a[aria-label^='{last}, Spleen, region: CT 0.']").last.click()
+        figure = tab.locator(f"#case-{last}-petct")
+        figure.wait_for(timeout=60_000)
+        assert tab.url.startswith(f"file://{results}/cases.html#")
+        assert figure.get_by_label("Segmenter", exact=True).input_value() == "region"
+        chosen = figure.get_by_label("Structure", exact=True).locator("option:checked")
+        assert chosen.inner_text() == "Spleen"
         chromium.close()
 
 

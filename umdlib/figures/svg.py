@@ -110,6 +110,7 @@ def _name_links(root: ET.Element) -> None:
         fragment = urlsplit(address).fragment
         words = parse_qs(fragment).get("title", [""])[0]
         link.attrib.pop("target", None)
+        link.set("pointer-events", "all")  # a target has no ink
         link.set("href", re.sub(r"&?title=[^&]*", "", address))
         if words:
             link.set("aria-label", words)
