@@ -297,7 +297,9 @@ def _provenance_cell(
         run["track"] == "published" or template == "reported"
     )
     links = [f"{{download}}`{n} <../data/{n}>`" for n in data if n.startswith(prefixes)]
-    links.append(f"{{download}}`{name}.ipynb <{name}.ipynb>` (the notebook as it ran)")
+    # Sphinx keeps every page's source beside the site: a download role would copy it once more
+    source = f"../_sources/results/{name}.ipynb"
+    links.append(f'<a href="{source}" download>{name}.ipynb</a> (the notebook as it ran)')
     values = {n: notebook.default(p) for n, p in known.items()} | run["parameters"]
     text = (
         f"(made-{name})=\n## How this page was made\n\n:::{{div}} umd-provenance\n"

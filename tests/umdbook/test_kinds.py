@@ -18,7 +18,7 @@ from umdlib.scores import table as scores
 from umdlib.segmenters.contract import Segmenter
 
 ROOT = Path(__file__).parents[2]
-ON_IMAGES = ["intro", "gallery", "findings", "cases", "subject", "prompts", "subgroups", "run"]
+ON_IMAGES = ["intro", "gallery", "findings", "cases", "your_click", "subject", "prompts", "subgroups", "run"]
 HOSTILE = [
     '<img src=x onerror="window.pwned=1">',
     "<script>window.pwned=2</script>",

@@ -220,6 +220,11 @@ def test_installing_copies_the_engine_with_licence_and_provenance(tmp_path):
         "umd/vendor/niivue-0.69.0.umd.js",
         "umd/vendor/niivue-0.69.0.LICENSE.txt",
         "umd/vendor/niivue-0.69.0.json",
+        "umd/umd-answers.js",
+        "umd/vendor/onnxruntime-web-1.30.0.js",
+        "umd/vendor/onnxruntime-web-1.30.0.LICENSE.txt",
+        "umd/vendor/onnxruntime-web-1.30.0.notices.txt.gz",
+        "umd/vendor/onnxruntime-web-1.30.0.json",
     }
     before = {p: p.stat().st_mtime_ns for p in files}
     viewers.install(tmp_path / "_static", tmp_path / "umd")

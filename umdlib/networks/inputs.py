@@ -37,10 +37,14 @@ def channels(values: np.ndarray, unit: str) -> np.ndarray:
     elif unit == "SUV":
         pair = 2 * np.sqrt(np.clip(values, 0, 20) / 20) - 1, values / 2.5 - 1
     else:
-        top = np.percentile(values[values > 0], 99.5) if (values > 0).any() else 1.0
-        share = np.clip(values / top, 0, 1)
+        share = np.clip(values / bright(values), 0, 1)
         pair = 2 * share - 1, 2 * np.sqrt(share) - 1
     return np.clip(np.stack(pair), -1, 1).astype(np.float32)
+
+
+def bright(values: np.ndarray) -> float:
+    """What counts as 1 where intensities have no scale: their 99.5th percentile above 0."""
+    return np.percentile(values[values > 0], 99.5) if (values > 0).any() else 1.0
 
 
 def on_grid(image: Volume, grid: Grid) -> np.ndarray:
@@ -48,12 +52,7 @@ def on_grid(image: Volume, grid: Grid) -> np.ndarray:
 
     Voxels finer than the grid's are averaged in whole blocks first, then interpolated linearly.
     """
-    data, affine = blocks(image, grid)
-    mapping = np.linalg.inv(affine) @ grid.affine
-    inside = scipy.ndimage.affine_transform(
-        data, mapping[:3, :3], mapping[:3, 3], grid.shape, order=1, mode="nearest"
-    )
-    pair = channels(inside, image.unit)
+    pair = channels(interpolated(image, grid), image.unit)
     pair[:, ~covered(image, grid)] = OUTSIDE
     return pair
 
@@ -66,6 +65,15 @@ def both_on_grid(image: Volume, partner: Volume | None, grid: Grid) -> np.ndarra
     seen = {v.unit == "SUV": on_grid(v, grid) for v in (image, partner) if v is not None}
     blank = np.full((2, *grid.shape), OUTSIDE, np.float32)
     return np.concatenate([seen.get(False, blank), seen.get(True, blank)])
+
+
+def interpolated(image: Volume, grid: Grid) -> np.ndarray:
+    """(I, J, K) intensities of `on_grid`; the edge's value beyond the image."""
+    data, affine = blocks(image, grid)
+    mapping = np.linalg.inv(affine) @ grid.affine
+    return scipy.ndimage.affine_transform(
+        data, mapping[:3, :3], mapping[:3, 3], grid.shape, order=1, mode="nearest"
+    )
 
 
 def blocks(image: Volume, grid: Grid) -> tuple[np.ndarray, np.ndarray]:

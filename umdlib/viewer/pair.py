@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import functools
-import gzip
 import hashlib
 import html
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +18,16 @@ from umdlib import labels
 from umdlib.errors import InputError, unknown_name
 from umdlib.images import geometry
 from umdlib.labels import ORGANS, Structure
-from umdlib.viewer import overlays, panes, posters, windows
+from umdlib.viewer import browser_networks, overlays, panes, posters, vendored, windows
 from umdlib.viewer import web_volumes as webvolumes
+from umdlib.viewer.browser_networks import BrowserNetwork
 from umdlib.viewer.panes import BuiltPane, Pane, Prediction
 
 __all__ = ["Pair", "Pane", "Prediction", "install"]
 
-ASSETS = Path(__file__).parent / "assets"
+ASSETS = vendored.ASSETS
 NIIVUE = "niivue-0.69.0.umd.js"
+ANSWERS = "umd-answers.js"  # loaded by viewers with networks only
 # Joined in this order into the one script that a page loads: the second calls the first.
 _SCRIPTS = ("umd-masks.js", "umd-viewer.js")
 
@@ -66,6 +67,8 @@ class Pair:
         Segmenter name to the name shown.
     step_title
         What the slider counts.
+    networks
+        Networks that answer clicks in the page, without a server; on a site only.
     """
 
     panes: tuple[Pane, ...]
@@ -81,6 +84,7 @@ class Pair:
     spacing_mm: float = 4.0
     titles: Mapping[str, str] = field(default_factory=dict)
     step_title: str = "Corrective clicks"
+    networks: tuple[BrowserNetwork, ...] = ()
 
     def __post_init__(self):
         """Check panes, overlay, structure and segmenter."""
@@ -99,8 +103,9 @@ class Pair:
 
     @property
     def segmenters(self) -> tuple[str, ...]:
-        """Names in the order of the predictions."""
-        return tuple(dict.fromkeys(p.segmenter for pane in self.panes for p in pane.predictions))
+        """Names in the order of the predictions, then those of networks that answer in the page."""
+        shown = [p.segmenter for pane in self.panes for p in pane.predictions]
+        return tuple(dict.fromkeys([*shown, *(n.name for n in self.networks)]))
 
     def write(self, assets: str | Path, *, root: str = "../umd/") -> str:
         """Write the files that the page loads on demand, and return the figure.
@@ -134,9 +139,11 @@ class Pair:
         height
             Of the frame in pixels.
         """
+        if self.networks:  # a frame would hold megabytes that nobody may ask for
+            return replace(self, networks=()).inline(height=height)
         source = "data:image/png;base64," + base64.b64encode(self._built.poster).decode("ascii")
         volumes = json.dumps(self._built.volumes)
-        engine = base64.b64encode((ASSETS / "vendor" / f"{NIIVUE}.gz").read_bytes()).decode("ascii")
+        engine = base64.b64encode(vendored.packed(NIIVUE)).decode("ascii")
         page = (
             '<!doctype html><html lang="en"><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width">'
@@ -229,7 +236,8 @@ def install(static: str | Path, extra: str | Path) -> list[Path]:
     static
         Folder whose scripts and styles every page loads: gets ``umd-viewer.js`` and ``.css``.
     extra
-        Folder loaded on demand: gets ``vendor/`` with NiiVue, its licence and its provenance.
+        Folder loaded on demand: gets the script that asks networks, and ``vendor/`` with NiiVue,
+        onnxruntime-web, their licences and their provenance.
 
     Returns
     -------
@@ -239,17 +247,15 @@ def install(static: str | Path, extra: str | Path) -> list[Path]:
     Raises
     ------
     InputError
-        If the packed NiiVue is not the one whose hash is recorded.
+        If a packed library is not the one whose hash is recorded.
     """
-    vendor = ASSETS / "vendor"
-    record = json.loads((vendor / "niivue-0.69.0.json").read_text("utf-8"))
-    engine = gzip.decompress((vendor / f"{NIIVUE}.gz").read_bytes())
-    found = hashlib.sha256(engine).hexdigest()
-    if found != record["sha256"]:
-        raise InputError(f"SHA-256 of {NIIVUE} is {found}. Must be {record['sha256']}.")
-    files = {Path(extra) / "vendor" / NIIVUE: engine}
-    for name in ("niivue-0.69.0.LICENSE.txt", "niivue-0.69.0.json"):
-        files[Path(extra) / "vendor" / name] = (vendor / name).read_bytes()
+    vendor = Path(extra) / "vendor"
+    files = {vendor / NIIVUE: vendored.content(NIIVUE, vendored.record("niivue-0.69.0")["sha256"])}
+    files[Path(extra) / ANSWERS] = (ASSETS / ANSWERS).read_bytes()
+    files[vendor / f"{browser_networks.RUNTIME}.js"] = browser_networks.runtime_script().encode("ascii")
+    for path in sorted((ASSETS / "vendor").iterdir()):
+        if path.name.endswith((".LICENSE.txt", ".notices.txt.gz", ".json")):
+            files[vendor / path.name] = path.read_bytes()
     files[Path(static) / "umd-viewer.js"] = script().encode()
     files[Path(static) / "umd-viewer.css"] = (ASSETS / "umd-viewer.css").read_bytes()
     for path, content in files.items():
@@ -277,10 +283,11 @@ def _build(pair: Pair) -> _Built:
     volumes = {name: coded for b in built for name, coded in b.volumes.items()}
     centre = _centre(pair, built, (low + high) / 2)
     stills = [_still(pair, pane, b) for pane, b in zip(pair.panes, built, strict=True)]
+    titles = {n.name: n.title for n in pair.networks} | dict(pair.titles)
     config = {
         "title": pair._title,
         "structures": [{"name": s.name, "title": s.title, "colour": s.colour} for s in pair.structures],
-        "segmenters": [{"name": n, "title": pair.titles.get(n, n)} for n in pair.segmenters],
+        "segmenters": [{"name": n, "title": titles.get(n, n)} for n in pair.segmenters],
         "bytes": np.dtype(webvolumes.bit_type(len(pair.structures))).itemsize,
         "difference": overlays.DIFFERENCE,
         "step_title": pair.step_title,
@@ -295,6 +302,11 @@ def _build(pair: Pair) -> _Built:
         "panes": [b.config for b in built],
     }
     config["first"] = sorted({n for b in built for n in b.first})
+    if pair.networks:
+        config["networks"], files = browser_networks.described(
+            pair.networks, [p.image for p in pair.panes], config["panes"]
+        )
+        volumes |= files
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:10]
     config["name"] = pair.name or f"umd-{digest}"
     return _Built(

@@ -252,14 +252,15 @@ def _signed(value: float) -> str:
 
 
 def doors() -> str:
-    """Four links of the landing page, as MyST Markdown."""
+    """Four links of the landing page, and one to running it, as MyST Markdown."""
     return (
         ":::{div} umd-ways umd-doors\n"
         "- [**Read** what we found: five figures](findings.ipynb)\n"
         "- [**Explore** every case: filter, sort, open](cases.ipynb)\n"
         "- [**Check** what the papers printed](published_audit.ipynb)\n"
-        "- [**Run** it: your images, your model](your_own.ipynb)\n"
-        ":::"
+        "- [**Click**, and three networks answer here](your_click.ipynb)\n"
+        ":::\n\n"
+        "The same can be [run on your images and your model](your_own.ipynb)."
     )
 
 

@@ -59,9 +59,7 @@ class ClickNet:
 
         given = (image.data, None if partner is None else partner.data)
         if self._data is None or self._data[0] is not given[0] or self._data[1] is not given[1]:
-            grid = isotropic_ras(image, SPACING_MM)
-            shape = tuple(-(-n // _ALIGN) * _ALIGN for n in grid.shape)
-            self._grid = Grid(shape, grid.affine)
+            self._grid = padded_grid(image)
             seen = both_on_grid(image, partner, self._grid) if self._both else on_grid(image, self._grid)
             seen = torch.from_numpy(seen)[None].to(self._device)
             with torch.inference_mode():

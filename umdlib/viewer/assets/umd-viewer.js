@@ -125,6 +125,7 @@
       this.viewer = viewer;
       this.config = config;
       this.cache = new Map();
+      this.maskArray = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array }[viewer.config.bytes];
       this.canvas = element("canvas", {
         tabindex: "0", role: "application", "aria-roledescription": "image viewer",
         "aria-label": config.title + ". The wheel scrolls slices, with Ctrl it zooms. Arrow keys move the crosshair left, right, up and down in the body, Page Up and Page Down forward and back, plus and minus zoom.",
@@ -195,8 +196,7 @@
     async bits(root, name) {
       if (!this.cache.has(name)) {
         const buffer = await loadVolume(root, name);
-        const kind = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array }[this.viewer.config.bytes];
-        this.cache.set(name, new kind(buffer));
+        this.cache.set(name, new this.maskArray(buffer));
       }
       return this.cache.get(name);
     }
@@ -628,6 +628,7 @@
       try {
         while (open.length >= MOST_OPEN) open[0].close();
         const library = await loadEngine(this.root);
+        if (this.config.networks && !self.UMD_ANSWERS) await loadScript(this.root + "umd-answers.js");
         this.panes = this.config.panes.map((p) => new Pane(this, p));
         this.build();
         open.push(this);
@@ -658,6 +659,7 @@
       clearInterval(this.turning);
       this.turning = 0;
       this.mip = this.wrong = null;
+      this.answers?.stop();
       this.panes?.forEach((p) => p.release());
       this.panes = null;
       this.stage?.remove();
@@ -671,8 +673,9 @@
       this.live = element("div", { class: "umd-hidden", "aria-live": "polite" });
       this.legend = element("div", { class: "umd-legend" });
       this.board = element("div", { class: "umd-panes" }, ...this.panes.map((p) => p.node));
+      this.answers = this.config.networks ? new self.UMD_ANSWERS.Answers(this, { element, loadScript, loadVolume }) : null;
       this.stage = element("div", { class: "umd-stage", role: "group", "aria-label": this.config.title },
-        element("div", { class: "umd-bars" }), this.board, this.legend, this.live);
+        element("div", { class: "umd-bars" }), this.board, this.legend, this.answers?.node || null, this.live);
       this.poster.after(this.stage);
       this.figure.classList.add("umd-is-open");
     }
@@ -694,7 +697,7 @@
         several.append(element("label", {}, box, element("i", { style: "background:" + s.colour }), s.title));
       });
       several.hidden = state.structure !== -2;
-      add("Structure", select([["-1", "All structures"], ["-2", "Several …"], ...config.structures.map((s, i) => [String(i), s.title])],
+      add("Structure", this.fields.structure = select([["-1", "All structures"], ["-2", "Several …"], ...config.structures.map((s, i) => [String(i), s.title])],
         String(state.structure), (v) => {
           const structure = Number(v);
           several.hidden = structure !== -2;
@@ -705,10 +708,10 @@
           this.set({});
         }));
       const has = (kind) => kind === "none" || (kind === "reference" ? config.panes.some((p) => p.reference) : config.segmenters.length);
-      add("Overlay", select(Object.entries(OVERLAYS).filter(([k]) => has(k)), state.overlay, (v) => this.set({ overlay: v })));
+      add("Overlay", this.fields.overlay = select(Object.entries(OVERLAYS).filter(([k]) => has(k)), state.overlay, (v) => this.set({ overlay: v })));
       add("Outlines", select(Object.entries(OUTLINES).filter(([k]) => has(k)), state.outline, (v) => this.set({ outline: v })));
       const named = config.segmenters.map((s) => [s.name, s.title]);
-      if (named.length) add("Segmenter", select(named, state.segmenter, (v) => this.set({ segmenter: v })));
+      if (named.length) add("Segmenter", this.fields.segmenter = select(named, state.segmenter, (v) => this.set({ segmenter: v })));
       if (named.length > 1) add("Second segmenter (dotted)", select([["", "None"], ...named], state.second, (v) => this.set({ second: v })));
       const last = Math.max(0, ...config.panes.flatMap((p) => p.predictions.map((q) => q.step)));
       if (last) {
