@@ -13,6 +13,7 @@ import viewer_phantom as phantom
 from PIL import Image
 
 from umdlib.viewer import pair as viewers
+from umdlib.viewer.pair import Pair
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
@@ -320,3 +321,60 @@ def test_printing_shows_the_picture(site, visit):
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *args):
         pass
+
+
+def test_surfaces_are_closed_have_the_volume_of_their_mask_and_show_in_3d_alone(site, visit):
+    page = visit((site / "results" / "page.html").as_uri())
+    figure = opened(page)
+    choose(figure, "Overlay", "none")
+    choose(figure, "View", "axial")
+    axial = pixels(figure)
+    assert not [r for r in page.requested if "umd-surfaces" in r]
+    choose(figure, "Surfaces in 3D", "reference")
+    assert [r for r in page.requested if "umd-surfaces" in r]
+    assert np.abs(pixels(figure) - axial).max() < 40  # slices stay as they are
+    choose(figure, "View", "render")
+    solid = pixels(figure)
+    figure.locator("fieldset:visible input[type=range]").fill("0")
+    page.wait_for_function("Object.keys(document.getElementById('phantom').umd.state.solid).length > 0")
+    page.wait_for_timeout(500)
+    assert (np.abs(pixels(figure) - solid).max(axis=2) > 40).mean() > 0.002
+    found = page.evaluate(
+        """() => { const { panes, config } = document.getElementById('phantom').umd, pane = panes[0];
+        const k = config.structures.findIndex((s) => s.name === 'liver'), inside = (v) => (pane.reference[v] >>> k) & 1;
+        const { points: p, triangles: t } = self.UMD_SURFACES.surface(inside, pane.shape);
+        let volume = 0, count = 0;
+        const corner = (n) => [0, 1, 2].map((a) => p[3 * t[n] + a]), edges = new Set();
+        for (let n = 0; n < t.length; n += 3) {
+          const [a, b, c] = [corner(n), corner(n + 1), corner(n + 2)];
+          const cross = [0, 1, 2].map((x) => b[(x + 1) % 3] * c[(x + 2) % 3] - b[(x + 2) % 3] * c[(x + 1) % 3]);
+          volume += (a[0] * cross[0] + a[1] * cross[1] + a[2] * cross[2]) / 6;
+          for (let e = 0; e < 3; e++) edges.add(t[n + e] + ' ' + t[n + (e + 1) % 3]);
+        }
+        for (let v = 0; v < pane.size; v++) count += inside(v);
+        const open = [...edges].filter((e) => !edges.has(e.split(' ').reverse().join(' ')));
+        return { volume, count, open: open.length, meshes: pane.nv.meshes.length }; }"""
+    )
+    assert found["open"] == 0
+    assert found["meshes"] == 1
+    assert found["volume"] == pytest.approx(found["count"], rel=0.03)
+
+
+def test_a_crop_at_2_mm_stands_beside_the_body_when_it_is_asked_for(site, visit):
+    pair = Pair((phantom.fine(1.0),), phantom.STRUCTURES, name="fine", structure=phantom.STRUCTURES[0].name)
+    (site / "results" / "fine.html").write_text(HEAD + pair.write(site / "umd"), "utf-8")
+    page = visit((site / "results" / "fine.html").as_uri())
+    figure = opened(page, "fine")
+    crop = pair._built.config["details"][0]["image"]
+    assert figure.locator(".umd-pane").count() == 1 and not [r for r in page.requested if crop in r]
+    button = figure.get_by_role("button", name="Fine crop of the structure")
+    button.click()
+    page.wait_for_selector("#fine[data-umd-ready] .umd-pane:nth-child(2)", timeout=OPEN_MS)
+    assert [r for r in page.requested if crop in r]
+    assert "2 mm around the structure" in figure.locator(".umd-title").nth(1).inner_text()
+    figure.locator("canvas").nth(1).click()
+    readouts = figure.locator(".umd-readout").all_inner_texts()
+    assert readouts[0].split(" mm")[0] == readouts[1].split(" mm")[0]  # one crosshair
+    assert len(np.unique(pixels(figure, 1))) > 10
+    button.click()
+    page.wait_for_function("document.querySelectorAll('#fine[data-umd-ready] .umd-pane').length === 1")

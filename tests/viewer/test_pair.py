@@ -221,6 +221,7 @@ def test_installing_copies_the_engine_with_licence_and_provenance(tmp_path):
         "umd/vendor/niivue-0.69.0.LICENSE.txt",
         "umd/vendor/niivue-0.69.0.json",
         "umd/umd-answers.js",
+        "umd/umd-surfaces.js",
         "umd/vendor/onnxruntime-web-1.30.0.js",
         "umd/vendor/onnxruntime-web-1.30.0.LICENSE.txt",
         "umd/vendor/onnxruntime-web-1.30.0.notices.txt.gz",
@@ -321,3 +322,25 @@ def test_every_picture_has_one_window_for_pet(tmp_path):
     built = phantom.pair(structure="")._built.config
     assert built["panes"][1]["window"] == [0.0, 5.0]
     assert built["panes"][0]["suited"]["lung"] == (-1000.0, 150.0)
+
+
+def test_images_finer_than_4_mm_have_a_crop_of_2_mm_around_the_structure_shown():
+    pair = Pair((phantom.fine(1.0),), phantom.STRUCTURES, structure=phantom.STRUCTURES[0].name)
+    config = pair._built.config
+    (crop,) = config["details"]
+    assert crop["title"] == "CT, 2 mm around the structure"
+    header = gzip.decompress(base64.b64decode(pair._built.volumes[crop["image"]]))
+    shape = np.frombuffer(header[42:48], "<i2")
+    affine = np.frombuffer(header[280:328], "<f4").reshape(3, 4)
+    assert np.allclose(np.diag(affine), 2.0)
+    assert all(30 <= n <= 35 for n in shape)  # 24 mm and 20 mm on each side: 64 mm
+    bits = np.frombuffer(gzip.decompress(base64.b64decode(pair._built.volumes[crop["reference"]])), np.uint8)
+    assert bits.astype(bool).sum() * 8 == pytest.approx(4 / 3 * np.pi * 12**3, rel=0.03)
+    assert not {crop["image"], crop["reference"]} & set(config["first"])  # loaded when it is asked for
+
+
+def test_other_viewers_have_no_crop():
+    assert "details" not in Pair((phantom.fine(4.0),), phantom.STRUCTURES, structure="liver")._built.config
+    assert (
+        "details" not in Pair((phantom.fine(1.0),), phantom.STRUCTURES)._built.config
+    )  # no structure is chosen

@@ -67,3 +67,13 @@ def pair(**options):
     panes = (pane("CT"), pane("PET"))
     defaults = {"title": "Phantom", "name": "phantom", "structure": "liver", "spacing_mm": 5.0}
     return Pair(panes, STRUCTURES, **(defaults | options))
+
+
+def fine(spacing):
+    """A ball of 12 mm in a body of 80 mm, in voxels of one size."""
+    shape = (round(80 / spacing),) * 3
+    affine = np.diag([spacing, spacing, spacing, 1.0])
+    place = np.stack(np.indices(shape), -1) * spacing
+    away = np.linalg.norm(place - 40, axis=-1)
+    image = Volume(np.where(away < 38, 40.0, -1000.0).astype(np.float32), affine, "HU", "CT")
+    return Pane("CT", image, LabelMap((away < 12).astype(np.uint8) * STRUCTURES[0].value, affine))

@@ -27,7 +27,9 @@ __all__ = ["Pair", "Pane", "Prediction", "install"]
 
 ASSETS = vendored.ASSETS
 NIIVUE = "niivue-0.69.0.umd.js"
-ANSWERS = "umd-answers.js"  # loaded by viewers with networks only
+DETAIL_MM = 2.0  # spacing of a crop around a structure
+_FINE_MM, _MARGIN_MM = 3.6, 20.0  # images coarser than this have no crop; what it shows beyond the structure
+ON_DEMAND = ("umd-answers.js", "umd-surfaces.js")  # loaded when networks or surfaces are asked for
 # Joined in this order into the one script that a page loads: the second calls the first.
 _SCRIPTS = ("umd-masks.js", "umd-viewer.js")
 
@@ -151,7 +153,7 @@ class Pair:
             f"<style>{(ASSETS / 'umd-viewer.css').read_text('utf-8')}body{{margin:0}}</style>"
             f"<body>{self._figure(source, '')}"
             f'<script>self.UMD_VOLUMES={volumes};self.UMD_ENGINE="{engine}";</script>'
-            f"<script>{script()}</script></body></html>"
+            f"<script>{(ASSETS / ON_DEMAND[1]).read_text('utf-8')}\n{script()}</script></body></html>"
         )
         return (
             f'<iframe class="umd-frame" title="{html.escape(self._title)}" allowfullscreen '
@@ -236,7 +238,7 @@ def install(static: str | Path, extra: str | Path) -> list[Path]:
     static
         Folder whose scripts and styles every page loads: gets ``umd-viewer.js`` and ``.css``.
     extra
-        Folder loaded on demand: gets the script that asks networks, and ``vendor/`` with NiiVue,
+        Folder loaded on demand: gets the scripts of `ON_DEMAND`, and ``vendor/`` with NiiVue,
         onnxruntime-web, their licences and their provenance.
 
     Returns
@@ -251,7 +253,7 @@ def install(static: str | Path, extra: str | Path) -> list[Path]:
     """
     vendor = Path(extra) / "vendor"
     files = {vendor / NIIVUE: vendored.content(NIIVUE, vendored.record("niivue-0.69.0")["sha256"])}
-    files[Path(extra) / ANSWERS] = (ASSETS / ANSWERS).read_bytes()
+    files |= {Path(extra) / name: (ASSETS / name).read_bytes() for name in ON_DEMAND}
     files[vendor / f"{browser_networks.RUNTIME}.js"] = browser_networks.runtime_script().encode("ascii")
     for path in sorted((ASSETS / "vendor").iterdir()):
         if path.name.endswith((".LICENSE.txt", ".notices.txt.gz", ".json")):
@@ -280,7 +282,8 @@ def _build(pair: Pair) -> _Built:
         )
         for pane in pair.panes
     ]
-    volumes = {name: coded for b in built for name, coded in b.volumes.items()}
+    details = _details(pair, built, (segmenter, pair.step))
+    volumes = {name: coded for b in [*built, *details] for name, coded in b.volumes.items()}
     centre = _centre(pair, built, (low + high) / 2)
     stills = [_still(pair, pane, b) for pane, b in zip(pair.panes, built, strict=True)]
     titles = {n.name: n.title for n in pair.networks} | dict(pair.titles)
@@ -302,6 +305,9 @@ def _build(pair: Pair) -> _Built:
         "panes": [b.config for b in built],
     }
     config["first"] = sorted({n for b in built for n in b.first})
+    if details:
+        config["details"] = [d.config for d in details]
+        config["details_mb"] = round(sum(len(c) for d in details for c in d.volumes.values()) / 1e6, 1)
     if pair.networks:
         config["networks"], files = browser_networks.described(
             pair.networks, [p.image for p in pair.panes], config["panes"]
@@ -315,6 +321,29 @@ def _build(pair: Pair) -> _Built:
         posters.poster(stills, centre, side_mm=_side(pair, built, centre)),
         _note(pair, built),
     )
+
+
+def _details(pair: Pair, built: list[BuiltPane], first: tuple[str, int]) -> list[BuiltPane]:
+    """The surroundings of the structure shown first at `DETAIL_MM`, of images that the page's grid coarsens."""
+    details = []
+    bits = [b for b, s in enumerate(pair.structures) if pair.structure == s.name]
+    for pane, body in zip(pair.panes, built, strict=True):
+        spacing = max(DETAIL_MM, min(pane.image.spacing_mm))
+        coarser = min(geometry.spacing_mm(body.affine)) > 1.1 * spacing
+        if (
+            spacing > _FINE_MM
+            or not coarser
+            or not bits
+            or body.reference is None
+            or not (body.reference >> bits[0] & 1).any()
+        ):
+            continue
+        inside = geometry.to_world(body.affine, np.argwhere(body.reference >> bits[0] & 1))
+        around = inside.min(axis=0) - _MARGIN_MM, inside.max(axis=0) + _MARGIN_MM
+        near = replace(pane, title=f"{pane.title or pane.modality}, {spacing:.2g} mm around the structure")
+        options = {"spacing_mm": DETAIL_MM, "first": first, "structure": pair.structure}
+        details.append(panes.build_pane(near, pair.structures, around, **options))
+    return details
 
 
 def _centre(pair: Pair, built: list[BuiltPane], otherwise: np.ndarray) -> np.ndarray:

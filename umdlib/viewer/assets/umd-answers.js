@@ -18,6 +18,9 @@
       this.node = element("div", { class: "umd-answers" }, element("div", { class: "umd-buttons" }, this.load, this.acts), this.status, this.table);
     }
 
+    /* The images that the networks know: a crop beside them is for looking. */
+    get panes() { return this.viewer.panes.filter((p) => p.config.grid); }
+
     say(words) { this.status.textContent = words; }
 
     /* A message to the worker, and its answer. */
@@ -40,7 +43,7 @@
         this.listen();
         this.load.hidden = true;
         this.acts.hidden = false;
-        const jobs = items.flatMap(({ name }) => viewer.panes.map((_, pane) => ({ network: name, pane })));
+        const jobs = items.flatMap(({ name }) => this.panes.map((_, pane) => ({ network: name, pane })));
         for (const [n, job] of jobs.entries()) {
           if (!this.turn) this.say(`Click inside a structure in either image. Reading the images, once for each network: ${n + 1} of ${jobs.length} …`);
           await this.send({ action: "encode", ...job });
@@ -71,7 +74,7 @@
         else resolve?.(data.result);
       };
       await this.send({ action: "start", glue, binary: await of(RUNTIME + ".wasm"), files });
-      for (const [pane, { config }] of viewer.panes.entries()) {
+      for (const [pane, { config }] of this.panes.entries()) {
         const { shape, affine, values } = config.grid;
         await this.send({ action: "image", pane, shape, affine, unit: config.unit, half: await of(values, "volumes/") });
       }
@@ -123,7 +126,7 @@
       const title = viewer.config.structures[structure].title.toLowerCase();
       this.say(`Asking for the ${title} …`);
       try {
-        for (const { name } of items) for (const [i, one] of viewer.panes.entries()) {
+        for (const { name } of items) for (const [i, one] of this.panes.entries()) {
           if (one.voxel(mm) < 0) continue;
           const key = name + " " + i, previous = before.get(key)?.mask || null;
           const { mask, seconds } = await this.send({ action: "answer", network: name, pane: i, clicks, previous, page: { shape: one.shape, affine: one.affine } });
@@ -156,6 +159,7 @@
       }
       let own = pane.config.predictions.find((p) => p.bits === key);
       if (!own) pane.config.predictions.push((own = { segmenter: name, step: 0, bits: key, dice: config.structures.map(() => null), clicks: {} }));
+      own.turn = this.turn; // its surfaces are made anew
       own.dice[structure] = found + wanted ? (2 * both) / (found + wanted) : null;
       own.clicks[config.structures[structure].name] = clicks;
       pane.measured = null;
@@ -169,11 +173,12 @@
       if (fields.structure) fields.structure.value = String(structure);
       viewer.wrong = null;
       await viewer.set(change);
+      fields.solid?.();
     }
 
     /* DSC and mean intensity of every network in every image, beside the reference. */
     show(structure) {
-      const { element } = this.tools, { viewer } = this, { panes, config } = viewer;
+      const { element } = this.tools, { viewer, panes } = this, { config } = viewer;
       const number = (v, digits) => (v === null || v === undefined ? "–" : v.toFixed(digits).replace("-", "−"));
       const mean = (pane, inside) => measure(pane.size, inside, (v) => pane.number(v))?.mean;
       const digits = (pane) => (pane.config.unit === "SUV" ? 2 : 0);

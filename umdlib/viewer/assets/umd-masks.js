@@ -143,58 +143,5 @@
     return count ? { count, mean: sum / count, most } : null;
   }
 
-  /* The surface of a mask by surface nets: one point per cell that it cuts, two triangles per face of a voxel; smoothed
-     so that the steps of the voxels do not show and the volume stays. Points in voxels, counter-clockwise from outside. */
-  function surface(inside, shape, rounds = 6) {
-    const low = [Infinity, Infinity, Infinity], high = [-1, -1, -1];
-    for (let v = 0, k = 0; k < shape[2]; k++) for (let j = 0; j < shape[1]; j++) for (let i = 0; i < shape[0]; i++, v++) {
-      if (inside(v)) [i, j, k].forEach((x, a) => { low[a] = Math.min(low[a], x); high[a] = Math.max(high[a], x); });
-    }
-    if (high[0] < 0) return null;
-    const size = high.map((x, a) => x - low[a] + 3), step = [1, size[0], size[0] * size[1]];
-    const grid = new Uint8Array(step[2] * size[2]), of = new Int32Array(grid.length).fill(-1);
-    const each = (act) => { for (let k = 0; k < size[2] - 1; k++) for (let j = 0; j < size[1] - 1; j++) for (let i = 0; i < size[0] - 1; i++) act(i + step[1] * j + step[2] * k, [i, j, k]); };
-    each((at, [i, j, k]) => { if (i && j && k) grid[at] = inside(low[0] + i - 1 + shape[0] * (low[1] + j - 1 + shape[1] * (low[2] + k - 1))) ? 1 : 0; });
-    const corners = [0, 1, 2, 3, 4, 5, 6, 7].map((c) => [c & 1, (c >> 1) & 1, c >> 2]), points = [], triangles = [];
-    each((at, place) => {
-      const full = corners.map((c) => grid[at + c[0] + step[1] * c[1] + step[2] * c[2]]), sum = [0, 0, 0];
-      let cuts = 0;
-      for (let c = 0; c < 8; c++) for (let a = 0; a < 3; a++) {
-        if (corners[c][a] || full[c] === full[c | (1 << a)]) continue;
-        corners[c].forEach((x, b) => { sum[b] += b === a ? 0.5 : x; });
-        cuts++;
-      }
-      if (!cuts) return;
-      of[at] = points.length / 3;
-      points.push(...sum.map((x, a) => low[a] - 1 + place[a] + x / cuts));
-    });
-    each((at) => {
-      for (let a = 0; a < 3; a++) {
-        if (grid[at] === grid[at + step[a]]) continue;
-        const b = step[(a + 1) % 3], c = step[(a + 2) % 3];
-        const quad = [of[at], of[at - b], of[at - b - c], of[at - c]];
-        if (!grid[at]) quad.reverse();
-        triangles.push(quad[0], quad[1], quad[2], quad[0], quad[2], quad[3]);
-      }
-    });
-    return { points: smoothed(Float32Array.from(points), triangles, rounds), triangles: Uint32Array.from(triangles) };
-  }
-
-  function smoothed(points, triangles, rounds) {
-    let now = points;
-    for (let n = 0; n < 2 * rounds; n++) {
-      const sum = new Float32Array(now.length), count = new Uint16Array(now.length / 3), next = new Float32Array(now.length);
-      for (let t = 0; t < triangles.length; t++) {
-        const from = triangles[t], to = triangles[t % 3 === 2 ? t - 2 : t + 1];
-        for (let a = 0; a < 3; a++) sum[3 * from + a] += now[3 * to + a];
-        count[from]++;
-      }
-      const by = n % 2 ? -0.53 : 0.5; // in, then out again: the volume stays
-      for (let v = 0; v < now.length; v++) next[v] = now[v] + by * (sum[v] / count[Math.floor(v / 3)] - now[v]);
-      now = next;
-    }
-    return now;
-  }
-
-  self.UMD_MASKS = { surface, outlines, parts, world, measure, Projection };
+  self.UMD_MASKS = { outlines, parts, world, measure, Projection };
 })();

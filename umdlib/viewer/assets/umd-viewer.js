@@ -125,6 +125,7 @@
       this.viewer = viewer;
       this.config = config;
       this.cache = new Map();
+      this.meshes = new Map(); // surfaces shown
       this.maskArray = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array }[viewer.config.bytes];
       this.canvas = element("canvas", {
         tabindex: "0", role: "application", "aria-roledescription": "image viewer",
@@ -149,7 +150,7 @@
         fontColor: light ? [0.1, 0.1, 0.1, 1] : [0.9, 0.9, 0.9, 1], crosshairColor: light ? [0.75, 0, 0.35, 0.9] : [1, 0.85, 0.1, 0.9],
         crosshairWidth: 1, crosshairWidthUnit: "mm", crosshairGap: 8, show3Dcrosshair: true, dragMode: 9, dragModePrimary: 8, isColorbar: false, logLevel: "silent",
         dragAndDropEnabled: false, loadingText: "", clipPlaneHotKey: "", cycleClipPlaneHotKey: "", viewModeHotKey: "",
-        yoke3Dto2DZoom: true, fontMinPx: 14, isAntiAlias: true,
+        yoke3Dto2DZoom: true, fontMinPx: 14, isAntiAlias: true, meshThicknessOn2D: 0,
       });
       // its letter keys, its double click (which resets the window) and its wheel (which holds the page) stay off
       nv.keyDownListener = nv.keyUpListener = nv.resetBriCon = () => {};
@@ -242,7 +243,33 @@
         const shown = overlay === "reference" ? this.reference : overlay === "prediction" ? this.prediction : null;
         if (shown) this.paintLabels(shown, only, count, codes);
       }
+      await this.paintSurfaces(chosen);
       this.nv.updateGLVolume();
+    }
+
+    /* Surfaces of the masks in 3D, made here of what is loaded: reference in the structure's colour, prediction lighter. */
+    async paintSurfaces(chosen) {
+      const { surface: shown, solid } = this.viewer.state, wanted = new Map();
+      for (const kind of ["reference", "prediction"]) {
+        if (!this[kind] || (shown !== kind && shown !== "both")) continue;
+        this.viewer.config.structures.forEach((s, k) => {
+          if ((this.viewer.only() >>> k) & 1) wanted.set([kind, k, kind === "prediction" ? chosen.bits + (chosen.turn || 0) : ""].join(), { bits: this[kind], k, light: kind === "prediction", colour: s.colour });
+        });
+      }
+      for (const [key, mesh] of this.meshes) if (!wanted.has(key)) { if (mesh) this.nv.removeMesh(mesh); this.meshes.delete(key); }
+      if (wanted.size && !self.UMD_SURFACES) await loadScript(this.viewer.root + "umd-surfaces.js");
+      for (const [key, { bits, k, light, colour }] of wanted) {
+        if (!this.meshes.has(key)) {
+          const { surface, meshFile } = self.UMD_SURFACES;
+          const found = surface((v) => (bits[v] >>> k) & 1, this.shape);
+          const tint = Uint8Array.of(...rgb(colour).map((c) => (light ? (c + 255) / 2 : c)), 255);
+          const mesh = found && await this.library.NVMesh.readMesh(meshFile(found, this.affine), "surface.mz3", this.nv.gl, 1, tint, true);
+          if (mesh) this.nv.addMesh(mesh);
+          this.meshes.set(key, mesh);
+        }
+        const mesh = this.meshes.get(key);
+        if (mesh) mesh.opacity = (solid[k] ?? 0.7) * (light && shown === "both" ? 0.6 : 1);
+      }
     }
 
     paintLabels(shown, only, count, codes) {
@@ -560,6 +587,7 @@
       picture.addEventListener("error", mend, { once: true });
       this.button = figure.querySelector(".umd-open");
       this.button.addEventListener("click", () => this.open());
+      this.body = this.config.panes;
       this.reset();
       this.lut = this.colours();
     }
@@ -569,7 +597,7 @@
       this.state = {
         structure: structures.findIndex((s) => s.name === start.structure), overlay: start.overlay,
         segmenter: start.segmenter, step: start.step, opacity: 0.5, layout: "planes", outline: start.outline || "none",
-        second: "", blend: 0, sphere: 0, some: 0, tool: "crosshair", cross: true, mip: false, angle: 0,
+        surface: "none", solid: {}, second: "", blend: 0, sphere: 0, some: 0, tool: "crosshair", cross: true, mip: false, angle: 0,
         windows: this.config.panes.map((p) => [...p.window]), xyz: start.xyz, zoom: [0, 0, 0, 1], turn: [160, 10],
       };
       this.suit();
@@ -692,7 +720,7 @@
       const add = (text, control) => bar.append(labelled(text, control));
       const several = element("fieldset", { class: "umd-several" }, element("legend", {}, "Structures shown"));
       config.structures.forEach((s, k) => {
-        const box = element("input", { type: "checkbox", onchange: () => this.set({ some: (state.some ^ (1 << k)) >>> 0 }) });
+        const box = element("input", { type: "checkbox", onchange: () => { this.set({ some: (state.some ^ (1 << k)) >>> 0 }); this.fields.solid(); } });
         box.checked = Boolean((state.some >>> k) & 1);
         several.append(element("label", {}, box, element("i", { style: "background:" + s.colour }), s.title));
       });
@@ -705,11 +733,22 @@
           state.structure = structure;
           this.suit();
           this.fields.windows.forEach((refresh) => refresh());
+          this.fields.solid();
           this.set({});
         }));
       const has = (kind) => kind === "none" || (kind === "reference" ? config.panes.some((p) => p.reference) : config.segmenters.length);
       add("Overlay", this.fields.overlay = select(Object.entries(OVERLAYS).filter(([k]) => has(k)), state.overlay, (v) => this.set({ overlay: v })));
       add("Outlines", select(Object.entries(OUTLINES).filter(([k]) => has(k)), state.outline, (v) => this.set({ outline: v })));
+      const solid = element("fieldset", { class: "umd-several", hidden: state.surface === "none" }, element("legend", {}, "Opacity of surfaces"));
+      this.fields.solid = () => {
+        solid.hidden = state.surface === "none";
+        solid.replaceChildren(solid.firstChild, ...config.structures.map((s, k) => {
+          if (!((this.only() >>> k) & 1)) return "";
+          const slider = element("input", { type: "range", min: 0, max: 1, step: 0.1, value: state.solid[k] ?? 0.7, oninput: () => this.set({ solid: { ...state.solid, [k]: slider.valueAsNumber } }) });
+          return element("label", {}, element("i", { style: "background:" + s.colour }), s.title, slider);
+        }));
+      };
+      add("Surfaces in 3D", select(Object.entries(OUTLINES).filter(([k]) => has(k)), state.surface, (v) => { this.set({ surface: v }); this.fields.solid(); }));
       const named = config.segmenters.map((s) => [s.name, s.title]);
       if (named.length) add("Segmenter", this.fields.segmenter = select(named, state.segmenter, (v) => this.set({ segmenter: v })));
       if (named.length > 1) add("Second segmenter (dotted)", select([["", "None"], ...named], state.second, (v) => this.set({ second: v })));
@@ -722,7 +761,8 @@
       }
       const opacity = element("input", { type: "range", min: 0, max: 1, step: 0.05, value: state.opacity, oninput: () => this.set({ opacity: Number(opacity.value) }) });
       add("Opacity", opacity);
-      bar.append(several);
+      bar.append(several, solid);
+      this.fields.solid();
       return bar;
     }
 
@@ -779,12 +819,28 @@
       };
       return element("div", { class: "umd-buttons" },
         this.config.segmenters.length ? button("Largest error", "Go to the largest error, then to the next", () => this.nextError()) : null,
+        this.config.details ? this.detailButton(button) : null,
         this.panes.some((p) => p.config.modality === "PET") ? toggle("MIP", "mip", "MIP of PET: maximum intensity projection that turns") : null,
         toggle("Crosshair", "cross", "Crosshair on or off"),
         button("+", "Zoom in (+)", () => this.zoom(1.25)), button("−", "Zoom out (−)", () => this.zoom(0.8)),
         button("Reset", "Reset the view", () => this.restart()), button("Screenshot", "Save a screenshot", () => this.screenshot()),
         button("Link", "Copy a link to this view", () => this.link()), button("Full screen", "Full screen", () => this.fullscreen()),
         button("Close", "Close the viewer", () => { this.close(); this.button.focus(); }));
+    }
+
+    /* The surroundings of the structure at a finer spacing, in panes of their own beside the body. */
+    detailButton(button) {
+      const { config, body, state } = this, shown = config.panes !== body;
+      const node = button("Fine crop", `Fine crop of the structure (${config.details_mb.toFixed(1)} MB)`, async () => {
+        config.panes = shown ? body : [...body, ...config.details];
+        state.windows = config.panes.map((p, i) => state.windows[i] || [...state.windows[body.findIndex((b) => b.modality === p.modality)]]);
+        state.chosen = null;
+        this.close();
+        this.suit();
+        await this.open();
+      });
+      node.setAttribute("aria-pressed", String(shown));
+      return node;
     }
 
     /* The errors of all images from the largest on, one for each call. */
@@ -1046,7 +1102,7 @@
       const words = new URLSearchParams({
         viewer: config.name, structure: state.structure < 0 ? "" : config.structures[state.structure].name, overlay: state.overlay,
         segmenter: state.segmenter, step: state.step, opacity: state.opacity, layout: state.layout,
-        outline: state.outline, second: state.second, blend: state.blend, sphere: state.sphere, some: state.some, mip: Number(state.mip), angle: state.angle,
+        outline: state.outline, surface: state.surface, second: state.second, blend: state.blend, sphere: state.sphere, some: state.some, mip: Number(state.mip), angle: state.angle,
         xyz: state.xyz.map((v) => v.toFixed(1)).join("_"), zoom: state.zoom.map((v) => Number(v).toFixed(2)).join("_"),
         turn: state.turn.map((v) => Number(v).toFixed(0)).join("_"), windows: state.windows.map((w) => w.join("_")).join("__"),
       });
@@ -1064,6 +1120,7 @@
       state.some = parseInt(words.get("some"), 10) || 0;
       if (state.some) state.structure = state.structure < 0 ? -2 : state.structure;
       known("outline", Object.keys(OUTLINES));
+      known("surface", Object.keys(OUTLINES));
       known("second", config.segmenters.map((s) => s.name));
       for (const [key, low, high] of [["blend", 0, 1], ["sphere", 0, 100], ["angle", 0, 359]]) state[key] = Math.min(high, Math.max(low, Number(words.get(key)) || 0));
       state.mip = words.get("mip") === "1";
