@@ -115,7 +115,8 @@
 
     /* Asks every network in every image; a sign corrects the last answer, none asks anew. */
     async ask(pane, sign = -1) {
-      const { viewer } = this, { items } = viewer.config.networks;
+      const { viewer } = this, known = viewer.config.networks.items.map(({ name }) => name);
+      const first = known.includes(viewer.state.segmenter) ? viewer.state.segmenter : known[0], names = [first, ...known.filter((n) => n !== first)];
       const mm = viewer.state.xyz.map(Number), corrects = sign >= 0;
       if (corrects && !this.clicks) { this.say("There is no answer yet that could be corrected. Click inside a structure first."); return; }
       const structure = corrects ? this.asked : this.structure(pane, mm);
@@ -126,18 +127,20 @@
       const title = viewer.config.structures[structure].title.toLowerCase();
       this.say(`Asking for the ${title} …`);
       try {
-        for (const { name } of items) for (const [i, one] of this.panes.entries()) {
-          if (one.voxel(mm) < 0) continue;
-          const key = name + " " + i, previous = before.get(key)?.mask || null;
-          const { mask, seconds } = await this.send({ action: "answer", network: name, pane: i, clicks, previous, page: { shape: one.shape, affine: one.affine } });
-          if (turn !== this.turn || !viewer.panes) return; // a later click has taken over, or the viewer is closed
-          this.found.set(key, { mask, seconds });
-          this.record(one, name, structure, mask, clicks);
-          this.show(structure);
+        for (const [n, name] of names.entries()) {
+          for (const [i, one] of this.panes.entries()) {
+            if (one.voxel(mm) < 0) continue;
+            const key = name + " " + i, previous = before.get(key)?.mask || null;
+            const { mask, seconds } = await this.send({ action: "answer", network: name, pane: i, clicks, previous, page: { shape: one.shape, affine: one.affine } });
+            if (turn !== this.turn || !viewer.panes) return; // a later click has taken over, or the viewer is closed
+            this.found.set(key, { mask, seconds });
+            this.record(one, name, structure, mask, clicks);
+            this.show(structure);
+          }
+          if (!n) await this.draw(structure, name); // the one that is looked at is shown at once
         }
         const total = [...this.found.values()].reduce((sum, { seconds }) => sum + seconds, 0);
         this.say(`${clicks.length} click${clicks.length > 1 ? "s" : ""} for the ${title}: ${this.found.size} masks in ${total.toFixed(2)} s.`);
-        await this.draw(structure);
         viewer.figure.dataset.umdAnswered = Number(viewer.figure.dataset.umdAnswered || 0) + 1;
       } catch (error) {
         if (viewer.panes) this.say("The networks gave no answer: " + error.message);
@@ -165,10 +168,9 @@
       pane.measured = null;
     }
 
-    async draw(structure) {
-      const { viewer } = this, { state, fields } = viewer, { items } = viewer.config.networks;
-      const own = items.some(({ name }) => name === state.segmenter);
-      const change = { segmenter: own ? state.segmenter : items[0].name, overlay: state.overlay === "none" ? "none" : "difference", structure };
+    async draw(structure, segmenter) {
+      const { viewer } = this, { state, fields } = viewer;
+      const change = { segmenter, overlay: state.overlay === "none" ? "none" : "difference", structure };
       for (const key of ["segmenter", "overlay"]) if (fields[key]) fields[key].value = change[key];
       if (fields.structure) fields.structure.value = String(structure);
       viewer.wrong = null;

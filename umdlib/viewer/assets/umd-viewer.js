@@ -150,7 +150,7 @@
         fontColor: light ? [0.1, 0.1, 0.1, 1] : [0.9, 0.9, 0.9, 1], crosshairColor: light ? [0.75, 0, 0.35, 0.9] : [1, 0.85, 0.1, 0.9],
         crosshairWidth: 1, crosshairWidthUnit: "mm", crosshairGap: 8, show3Dcrosshair: true, dragMode: 9, dragModePrimary: 8, isColorbar: false, logLevel: "silent",
         dragAndDropEnabled: false, loadingText: "", clipPlaneHotKey: "", cycleClipPlaneHotKey: "", viewModeHotKey: "",
-        yoke3Dto2DZoom: true, fontMinPx: 14, isAntiAlias: true, meshThicknessOn2D: 0,
+        yoke3Dto2DZoom: true, fontMinPx: 14, isAntiAlias: true, meshThicknessOn2D: 0, meshXRay: 1, // surfaces in 3D alone, and seen through the body
       });
       // its letter keys, its double click (which resets the window) and its wheel (which holds the page) stay off
       nv.keyDownListener = nv.keyUpListener = nv.resetBriCon = () => {};
