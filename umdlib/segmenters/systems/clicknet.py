@@ -105,6 +105,12 @@ def _placed(net, device: str):
     return network.quick(net.to(device, memory_format=torch.channels_last_3d)).eval()
 
 
+def padded_grid(image: Volume) -> Grid:
+    """The working grid of an image: isotropic, and of a size that can be halved three times."""
+    grid = isotropic_ras(image, SPACING_MM)
+    return Grid(tuple(-(-n // _ALIGN) * _ALIGN for n in grid.shape), grid.affine)
+
+
 def window(points: np.ndarray, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """First and last-but-one voxel of the window around points (N, 3), aligned, in the grid.
 
