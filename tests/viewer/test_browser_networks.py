@@ -28,7 +28,7 @@ HEAD = (
     '<link rel="icon" href="data:,"><link rel="stylesheet" href="../_static/umd-viewer.css">'
     '<script src="../_static/umd-viewer.js"></script>'
 )
-NAMES = {"clicknet_structural": "Structural", "clicknet_both": "Both"}
+NAMES = {"clicknet_structural": "Structural"}
 TOLERANCE = 0.998  # DSC of the page's mask with Python's: half-precision images, another order of sums
 MASK = """([name, pane]) => { const v = document.querySelector('figure').umd;
   return Array.from(v.answers.found.get(name + ' ' + pane).mask); }"""
@@ -103,7 +103,7 @@ def browser():
 
 def opened(browser, folder, *, script=""):
     """The page with its viewer open, what it asked for, and what went wrong on it."""
-    page = browser.new_page(viewport={"width": 900, "height": 900})
+    page = browser.new_page(viewport={"width": 420, "height": 700})
     page.requested, page.faults = [], []
     page.on("request", lambda r: page.requested.append(r.url))
     page.on("pageerror", lambda e: page.faults.append(str(e)))
