@@ -323,22 +323,33 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
         pass
 
 
+def drawn(page):
+    """What the first pane's canvas holds, as (64, 64, 3), wherever it lies on the screen."""
+    content = page.evaluate(
+        """() => { const small = document.createElement('canvas'), pen = small.getContext('2d');
+        small.width = small.height = 64;
+        pen.drawImage(document.querySelector('#phantom .umd-canvas canvas'), 0, 0, 64, 64);
+        return Array.from(pen.getImageData(0, 0, 64, 64).data); }"""
+    )
+    return np.array(content).reshape(64, 64, 4)[..., :3]
+
+
 def test_surfaces_are_closed_have_the_volume_of_their_mask_and_show_in_3d_alone(site, visit):
-    page = visit((site / "results" / "page.html").as_uri())
+    page = visit((site / "results" / "page.html").as_uri(), viewport={"width": 500, "height": 400})
     figure = opened(page)
     choose(figure, "Overlay", "none")
     choose(figure, "View", "axial")
-    axial = pixels(figure)
+    axial = drawn(page)
     assert not [r for r in page.requested if "umd-surfaces" in r]
     choose(figure, "Surfaces in 3D", "reference")
     assert [r for r in page.requested if "umd-surfaces" in r]
-    assert np.abs(pixels(figure) - axial).max() < 40  # slices stay as they are
+    assert np.abs(drawn(page) - axial).max() < 10  # slices stay as they are
     choose(figure, "View", "render")
-    solid = pixels(figure)
+    solid = drawn(page)
+    shown = int(figure.get_attribute("data-umd-shown"))
     figure.locator("fieldset:visible input[type=range]").fill("0")
-    page.wait_for_function("Object.keys(document.getElementById('phantom').umd.state.solid).length > 0")
-    page.wait_for_timeout(500)
-    assert (np.abs(pixels(figure) - solid).max(axis=2) > 40).mean() > 0.002
+    page.wait_for_function(f"Number(document.getElementById('phantom').dataset.umdShown) > {shown}")
+    assert (np.abs(drawn(page) - solid).max(axis=2) > 40).mean() > 0.002
     found = page.evaluate(
         """() => { const { panes, config } = document.getElementById('phantom').umd, pane = panes[0];
         const k = config.structures.findIndex((s) => s.name === 'liver'), inside = (v) => (pane.reference[v] >>> k) & 1;
@@ -357,7 +368,7 @@ def test_surfaces_are_closed_have_the_volume_of_their_mask_and_show_in_3d_alone(
     )
     assert found["open"] == 0
     assert found["meshes"] == 1
-    assert found["volume"] == pytest.approx(found["count"], rel=0.03)
+    assert found["volume"] == pytest.approx(found["count"], rel=0.05)  # corners are cut
 
 
 def test_a_crop_at_2_mm_stands_beside_the_body_when_it_is_asked_for(site, visit):
