@@ -600,6 +600,7 @@ def _rescore(a) -> None:
     "reference-scores",
     "what specialists score on their own simulator, from a finished run on it",
     _arg("scores", metavar="SCORES", help="score table of the run, or a released one"),
+    _arg("--own", action="store_true", help="of every network, under the prompt that it was trained with"),
     _arg("--out", required=True, metavar="FILE", help="table to write, as umdlib/statistics has it"),
 )
 def _reference_scores(a) -> None:
@@ -607,7 +608,8 @@ def _reference_scores(a) -> None:
     from umdlib.files import replaced
     from umdlib.scores.table import read_scores
 
-    table = statistics.reference_gap.own_scores(read_scores(a.scores))
+    scores = read_scores(a.scores)
+    table = statistics.measured_own(scores) if a.own else statistics.reference_gap.own_scores(scores)
     with replaced(a.out) as part:
         table.to_csv(part, sep="\t", index=False, lineterminator="\n")
     _say(f"Reference scores: {a.out} ({len(table)} rows)")
@@ -623,6 +625,42 @@ def _quantities(a) -> None:
     from umdlib.cohort.manifest import read_cohort
 
     _write_quantities(read_cohort(a.manifest), a.out, _say)
+
+
+@_command(
+    "ceilings",
+    "the best scores that a cohort's references allow: another grid, a movement, a second reader",
+    _MANIFEST,
+    _arg("--out", required=True, metavar="DIR", help="folder of the run; gets ceilings.tsv"),
+    _arg("--jitter", default="1,2", metavar="MM,MM", help="of a second reader's boundary (default 1,2)"),
+    _arg(
+        "--shift", type=float, default=10.0, metavar="MM", help="stated movement along the body (default 10)"
+    ),
+    _arg(
+        "--displacements",
+        default="",
+        metavar="FILE",
+        help="measured displacements: subject, session, structure, x_mm, y_mm, z_mm, tab-separated",
+    ),
+)
+def _ceilings(a) -> None:
+    from umdlib import evaluation
+    from umdlib.cohort.manifest import read_cohort
+    from umdlib.files import write_tsv
+    from umdlib.scores.ceilings import FILE
+
+    table = evaluation.cohort_ceilings(
+        read_cohort(a.manifest),
+        jitter_mm=_millimetres(a.jitter, "Jitter"),
+        shift_mm=a.shift,
+        displacements=evaluation.read_displacements(a.displacements) if a.displacements else None,
+        report=_say,
+    )
+    out = write_tsv(Path(a.out) / FILE, table.assign(ceiling=table["ceiling"].astype(float).round(6)))
+    if table.empty:
+        _say("No pair of this cohort has two references: there is no ceiling.")
+    _say(table.groupby(["modality", "kind"], sort=False)["ceiling"].mean().round(3).to_string())
+    _say(f"Ceilings: {out} ({len(table)} rows)")
 
 
 @_command(
@@ -730,12 +768,16 @@ def _write_quantities(cohort, root: str, report: Callable[[str], None] = lambda 
 
 
 def _tolerances(text: str) -> tuple[float, ...]:
+    return _millimetres(text, "Tolerances")
+
+
+def _millimetres(text: str, name: str) -> tuple[float, ...]:
     try:
         values = tuple(float(t) for t in text.split(","))
     except ValueError:
-        raise InputError(f"Tolerances '{text}' are not numbers in mm, e.g. 1,5.") from None
+        raise InputError(f"{name} '{text}' are not numbers in mm, e.g. 1,5.") from None
     if any(not 0 < v < math.inf for v in values):
-        raise InputError(f"Tolerances '{text}' must be above 0 mm and finite.")
+        raise InputError(f"{name} '{text}' must be above 0 mm and finite.")
     return values
 
 

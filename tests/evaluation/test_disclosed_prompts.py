@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from umdlib.canaries.checks import check_ceilings
+from umdlib.canaries.replay import check_run
 from umdlib.cohort.manifest import read_cohort
 from umdlib.evaluation import run, store
 from umdlib.segmenters import registry
@@ -82,8 +84,33 @@ def test_the_ceiling_of_a_system_that_looks_at_a_part_stands_in_its_rows(make_co
     assert rod["ceiling"] == pytest.approx(2 / 3, abs=0.05)
     assert (table["ceiling"] <= 1).all()
     assert set(table.query("step == 1")["coordinates"]) == {6.0}
+    assert (table["dice"] <= table["ceiling"] + 1e-6).all()
+    assert not check_ceilings(table, name)
     again = run.rescore(cohort, tmp_path)
     np.testing.assert_array_equal(again["ceiling"], table["ceiling"])
+
+
+def test_an_adapter_that_knows_the_reference_beyond_its_part_is_named(make_cohort, registered, tmp_path):
+    """It says that it looks at the lower half and marks the whole reference."""
+    cohort = read_cohort(make_cohort(1))
+    known = {c.read_reference().data.shape: c.read_reference().data for c in cohort.cases}
+    values = {s.name: s.value for s in cohort.structures}
+
+    def cheat(image, prompt, previous=None):
+        return known[image.shape] == values[prompt.structure]
+
+    def reach(image, prompt, wanted):
+        return np.indices(image.shape)[2] * image.affine[2, 2] + image.affine[2, 3] < 0
+
+    name = registered("seer", cheat, {"click", "negative_click"}, reach=reach)
+    table = run.score_cohort(cohort, name, tmp_path, settings=run.Settings((run.Plan("centre"),)))
+    (found,) = check_ceilings(table, name, "CT")
+    assert (found.fault, found.observed) == ("above_ceiling", 1.0)
+    assert found.alternative == pytest.approx(2 / 3, abs=0.05)
+    assert set(found.structure.split(", ")) == {"ball", "rod"}
+    told = check_run(cohort, tmp_path, [name])
+    assert told["faults"].str.contains("above_ceiling").all()
+    assert told["detail"].str.contains("2 of 2 scores exceed").all()
 
 
 def test_the_official_crop_draws_all_clicks_in_the_cube(make_cohort, registered, tmp_path):

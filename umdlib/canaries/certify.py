@@ -42,7 +42,7 @@ FAULTS: dict[str, str] = {
 } | {
     k: v
     for k, v in checks.FAULTS.items()
-    if k not in ("reads_reference", "control_missed", "not_repeatable", "ignores_partner")
+    if k not in ("reads_reference", "control_missed", "not_repeatable", "ignores_partner", "above_ceiling")
 }
 
 # Names under which programs look for references beside an image.

@@ -22,6 +22,8 @@ from umdlib.images.cropped import Boxed, boxed
 CLEARLY = 0.10
 # A best alternative below this says nothing: two poor numbers.
 LEAST = 0.30
+# What the sums of a ceiling and of a score may differ by in rounding.
+_ROUNDING = 1e-6
 # Predictions of different structures this alike are one mask.
 SAME = 0.95
 # A prediction larger than this many references is a leak: poor, but not wired wrong.
@@ -47,6 +49,7 @@ FAULTS: dict[str, str] = {
     "permuted_axes": "another order of the prediction's axes fits clearly better",
     "shifted": "a shift of the prediction fits clearly better",
     "control_missed": "a known result was not reproduced",
+    "above_ceiling": "a score is higher than the part of the image that the system looks at allows",
 }
 
 
@@ -261,6 +264,49 @@ def check_control(
             value,
             expected,
             f"{what}: {value:.3f} instead of {expected:.3f} ± {tolerance:.3f}.",
+        )
+    ]
+
+
+def check_ceilings(scores: pd.DataFrame, segmenter: str, modality: str = "") -> list[Finding]:
+    """Scores above the ceiling of a system that looks at a part of the image only.
+
+    The ceiling is a bound: with a share s of the structure where the system looks, no mask of voxels there has
+    a Dice above 2 s / (1 + s). A score above it was made with something that the record does not name.
+
+    Parameters
+    ----------
+    scores
+        Score rows; those without a ceiling are left out.
+    segmenter, modality
+        Whose rows are looked at; every modality by default.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"segmenter": ["a", "a"], "modality": ["CT", "CT"], "structure": ["liver", "lung"],
+    ...                      "subject": ["s", "s"], "dice": [0.7, 0.9], "ceiling": [0.8, 0.8]})
+    >>> [f.structure for f in check_ceilings(rows, "a")]
+    ['lung']
+    """
+    if "ceiling" not in scores:
+        return []
+    rows = scores[scores["segmenter"].eq(segmenter)]
+    rows = rows[rows["modality"].eq(modality)] if modality else rows
+    above = rows[rows["dice"] > rows["ceiling"] + _ROUNDING]
+    if above.empty:
+        return []
+    worst = above.loc[(above["dice"] - above["ceiling"]).idxmax()]
+    return [
+        Finding(
+            segmenter,
+            "above_ceiling",
+            ", ".join(dict.fromkeys(above["structure"])),
+            modality,
+            float(worst["dice"]),
+            float(worst["ceiling"]),
+            f"{len(above)} of {rows['ceiling'].notna().sum()} scores exceed what its part of the image allows, most of "
+            f"all {worst['structure']} of {worst['subject']}: {worst['dice']:.3f} instead of at most "
+            f"{worst['ceiling']:.3f}.",
         )
     ]
 

@@ -93,6 +93,7 @@ def check_run(
                 continue
             predictions, references = zip(*read.values(), strict=True)
             found = canaries.check_masks(predictions, references, segmenter, modality)
+            found += canaries.check_ceilings(_scores(root, segmenter, list(read)), segmenter, modality)
             outside = ""
             if device is not None:
                 record = records.get(segmenter)
@@ -356,6 +357,14 @@ def _masks(
         ({s.name: predictions[s.name] for s in found}, {s.name: reference == s.value for s in found})
         if found
         else None
+    )
+
+
+def _scores(root: str | Path, segmenter: str, cases: Sequence[Case]) -> pd.DataFrame:
+    """Score rows of cases that a run has stored."""
+    return pd.concat(
+        [read_scores(runs.case_folder(root, segmenter, c) / "scores.parquet") for c in cases],
+        ignore_index=True,
     )
 
 

@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
     submod_attrs={
         "run": ["rescore", "score_cohort"],
         "plans": ["Plan", "Settings", "parse_plans", "taken_plans"],
+        "ceilings": ["cohort_ceilings", "read_displacements"],
         "agreement": ["agree_run", "pointed_cohort"],
         "isolation": ["Limits"],
         "quantities": ["quantify_run"],

@@ -22,7 +22,8 @@ from umdlib.figures.style import (
 from umdlib.labels import session
 from umdlib.statistics.failures import QUADRANTS
 from umdlib.statistics.flow import STEPS
-from umdlib.tables import interval, metric_title, number, segmenter_title, structure_title
+from umdlib.statistics.verdicts import FLOOR
+from umdlib.tables import gap_text, metric_title, number, segmenter_title, structure_title
 
 _KEYS = ["session", "segmenter", "structure"]
 # Light to dark, and hatched where colour alone would have to tell.
@@ -72,9 +73,17 @@ def forest(
     margin = comparisons.attrs.get("margin", 0.0) if margin is None else margin
     ax.axvspan(-margin, margin, color="#dddddd", lw=0, zorder=0)
     ax.axvline(0, color="#444444", lw=0.9, zorder=1)
-    rows = rows.assign(sure=rows[p_value].lt(0.05))
-    given_intervals(ax, rows, looks, down="structure", sure="sure")
-    _open_rows(ax, rows, shown, structures, comparisons.attrs)
+    floor = _floors(rows)
+    told = rows.assign(
+        sure=rows[p_value].lt(0.05) & ~floor,
+        **{c: rows[c].where(~floor) for c in ("estimate", "ci_low", "ci_high")},
+    )
+    if not floor.all():
+        given_intervals(ax, told, looks, down="structure", sure="sure")
+    y = np.array(_open_rows(ax, rows, shown, structures, comparisons.attrs))
+    for segmenter in shown:
+        mine = floor & rows["segmenter"].eq(segmenter).to_numpy()
+        ax.plot(rows["estimate"][mine], y[mine], ls="none", marker="x", ms=6, color=looks[segmenter]["color"])
     rows_down(ax, map(structure_title, structures))
     for edge in np.arange(0.5, len(structures) - 1):
         ax.axhline(edge, color="#eeeeee", lw=0.8, zorder=0)
@@ -86,22 +95,33 @@ def forest(
     corrected = {"p_holm": ", corrected (Holm)", "p_bh": ", corrected (Benjamini–Hochberg)"}.get(p_value, "")
     look = {"ls": "none", "marker": "o", "ms": 6, "color": "#444444"}
     handles.append(Line2D([], [], label=f"filled: p < 0.05{corrected}", **look))
+    if _floors(rows).any():
+        handles.append(Line2D([], [], label=f"{FLOOR}: both at the floor", **look | {"marker": "x"}))
     legend_below(ax, handles=handles)
     return ax
 
 
-def _open_rows(ax: Axes, rows: pd.DataFrame, shown: list, structures: list, attrs: dict) -> None:
-    """Links of a forest's marks to the pairs behind them, and its numbers."""
+def _floors(rows: pd.DataFrame) -> np.ndarray:
+    """Whether the difference of each row is one between two floors."""
+    if "at_floor" not in rows:
+        return np.zeros(len(rows), bool)
+    return rows["at_floor"].fillna(False).astype(bool).to_numpy()
+
+
+def _open_rows(ax: Axes, rows: pd.DataFrame, shown: list, structures: list, attrs: dict) -> list[float]:
+    """Links of a forest's marks to the pairs behind them, and its numbers; the place of each row."""
     apart = 0.7 * (len(shown) - 1) / len(shown) / max(len(shown) - 1, 1)
     y, addresses = [], []
     for r in rows.to_dict("records"):
-        words = f"{interval(r['estimate'], r['ci_low'], r['ci_high'])}, n = {r['n_subjects']:.0f}"
+        size = gap_text(r["estimate"], r["ci_low"], r["ci_high"], r.get("at_floor")).replace("*", "")
+        words = f"{size}, n = {r['n_subjects']:.0f}"
         y.append(
             structures.index(r["structure"]) + apart * (shown.index(r["segmenter"]) - (len(shown) - 1) / 2)
         )
         addresses.append(case_address(mark_words(r, words), r, **_explored(attrs)))
     add_targets(ax, rows["estimate"], y, addresses)
     keep_numbers(ax, rows[[*_KEYS, "estimate", "ci_low", "ci_high", "n_subjects", "n_pairs"]])
+    return y
 
 
 def _explored(attrs: dict) -> dict[str, str]:
@@ -142,7 +162,11 @@ def slope_chart(overall: pd.DataFrame, *, looks: Looks | None = None, ax: Axes |
         add_targets(ax, [x] * len(rows), rows[side], addresses)
     low, high = ax.get_ylim()
     heights = _apart(rows["mean_pet"].to_numpy(), (high - low) * 0.06)
-    labels = [f"{segmenter_title(r.segmenter)}  {number(r.estimate, sign=True)}" for r in rows.itertuples()]
+    changes = [
+        FLOOR if floor else number(r.estimate, sign=True)
+        for floor, r in zip(_floors(rows), rows.itertuples(), strict=True)
+    ]
+    labels = [f"{segmenter_title(s)}  {c}" for s, c in zip(rows["segmenter"], changes, strict=True)]
     for height, label, end in zip(heights, labels, rows["mean_pet"], strict=True):
         ax.annotate(label, (1, end), (1.07, height), va="center", fontsize=9.5)
     ax.set_xticks([0, 1], [structural, "PET"])

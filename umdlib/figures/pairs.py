@@ -190,13 +190,21 @@ def bland_altman(
     return ax
 
 
-def distributions(differences: pd.DataFrame, *, legend: bool = True, ax: Axes | None = None) -> Axes:
+def distributions(
+    differences: pd.DataFrame,
+    *,
+    ceilings: pd.DataFrame | None = None,
+    legend: bool = True,
+    ax: Axes | None = None,
+) -> Axes:
     """Score distribution of every structure on both modalities: box with every subject as a point.
 
     Parameters
     ----------
     differences
         Rows of `umdlib.statistics.comparison.paired_differences` of one session and segmenter.
+    ceilings
+        From `umdlib.tables.beside_scores`: a line at each, one style per kind.
     legend
         Whether to put one under the figure; the panels of a figure need only one.
     ax
@@ -239,11 +247,26 @@ def distributions(differences: pd.DataFrame, *, legend: bool = True, ax: Axes | 
             )
     rows_down(ax, map(structure_title, structures))
     ax.set_xlabel(metric_title(differences.attrs.get("metric", "dice")))
+    dice = differences.attrs.get("metric", "dice") == "dice"  # ceilings are of no other metric
+    styles = _ceiling_lines(ax, ceilings, structures) if ceilings is not None and dice else []
     if legend:
         pet = MODALITIES["PET"].colour
         handles = [
             Line2D([], [], ls="", marker="o", color="#444444", label="structural (upper)"),
             Line2D([], [], ls="", marker="D", color=pet, label="PET (lower)"),
+            *styles,
         ]
         legend_below(ax, handles=handles)
     return ax
+
+
+def _ceiling_lines(ax: Axes, ceilings: pd.DataFrame, structures: list[str]) -> list[Line2D]:
+    """A short line at the ceiling of each structure and modality; entries of a legend."""
+    styles = []
+    for style, (title, part) in zip(("-", ":", "--"), ceilings.groupby("title", sort=False), strict=False):
+        look = {"color": "black", "lw": 1.6, "ls": style}
+        for r in part[part["structure"].isin(structures)].itertuples():
+            y = structures.index(r.structure) + (0.19 if r.modality == "PET" else -0.19)
+            ax.vlines(r.ceiling, y - 0.17, y + 0.17, zorder=4, **look)
+        styles.append(Line2D([], [], label=str(title), **look))
+    return styles

@@ -98,7 +98,8 @@ def given_intervals(ax: Axes, rows: pd.DataFrame, looks: Looks, *, down: str, su
     ax
         Axes; the categories of `down` become rows 0, 1, … in their order.
     rows
-        ``segmenter``, ``estimate``, ``ci_low``, ``ci_high`` (NaN where there is none) and `down`.
+        ``segmenter``, ``estimate``, ``ci_low``, ``ci_high`` (NaN where there is none) and `down`; an estimate that is
+        NaN has its row and no mark.
     looks
         Colour and marker of each segmenter.
     down
@@ -110,7 +111,7 @@ def given_intervals(ax: Axes, rows: pd.DataFrame, looks: Looks, *, down: str, su
 
     shown = list(dict.fromkeys(rows["segmenter"]))
     columns = [rows["estimate"], *(rows[c].fillna(rows["estimate"]) for c in ("ci_low", "ci_high"))]
-    values = pd.concat([rows.assign(value=column) for column in columns])
+    values = pd.concat([rows.assign(value=column) for column in columns], ignore_index=True)
     layout = {
         "x": "value",
         "y": down,

@@ -11,6 +11,7 @@ from umdlib.published.names import MODELS, STRUCTURES
 from umdlib.published.outcomes import GRADES, INNOCENT
 from umdlib.published.printed import cells, read
 from umdlib.published.significance import CERTAIN, DEPENDS, NEVER, modality_ranges
+from umdlib.statistics.verdicts import FLOOR, at_floor
 from umdlib.tables.markdown import markdown_table
 
 # Marks of a difference that is certain for every correlation, and the class that shades it.
@@ -250,12 +251,14 @@ def _p(value: float) -> str:
 
 
 def ranges_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Range of p over ρ for some cells, for a reader."""
+    """Range of p over ρ for some cells, for a reader; a difference between two floors has that word."""
+    floor = at_floor(rows, sides=("structural", "pet"))
+    word = floor.map({True: f", *{FLOOR}*", False: ""})
     return pd.DataFrame(
         {
             "System": rows["segmenter"].map(MODELS),
             "Structure": rows["structure"].map(STRUCTURES),
-            "Difference": rows["difference"].map("{:+.4f}".format),
+            "Difference": rows["difference"].map("{:+.4f}".format) + word,
             "p, best ρ": rows["p_low"].map(_p),
             "p, worst ρ": rows["p_high"].map(_p),
             "ρ needed": rows["rho_needed"].map("{:.2f}".format).replace("nan", "none"),

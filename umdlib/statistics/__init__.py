@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
     submodules=["agreement", "attribution", "factorial", "label_free", "networks", "reference_gap"],
     submod_attrs={
         "bootstrap": ["interval_of_mean"],
-        "ceilings": ["beside_ceilings"],
+        "ceilings": ["beside_ceilings", "read_ceilings", "structure_ceilings", "system_ceilings"],
         "click_curves": ["curve_table", "effort_table", "gain_is_worse", "until_satisfied"],
         "comparison": ["Settings", "TESTS", "compare"],
         "distribution_free": ["distribution_free_bounds"],
@@ -26,10 +26,10 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "plan": ["plan_hash", "plan_words", "read_plan"],
         "planning": ["planning_table", "subjects_for_unseen"],
         "ranking": ["rank_segmenters", "ranking_sensitivity"],
-        "reported": ["reported_table"],
+        "reported": ["measured_own", "own_sum", "reported_table"],
         "subgroups": ["FACTORS", "subgroup_table", "subject_factors"],
         "unseen_structures": ["cost_of_withholding", "paired_scores"],
         "variance_components": ["component_table"],
-        "verdicts": ["VERDICTS"],
+        "verdicts": ["FLOOR", "VERDICTS", "at_floor", "floors"],
     },
 )

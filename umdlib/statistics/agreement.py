@@ -56,9 +56,19 @@ RETEST: dict[str, Retest] = {
         "paquet2004",
     ),
     "suv_max": Retest(
-        -28.0, 39.0, "change of a tumour's SUVmax that is called true with 95 %", "kinahan2020"
+        -25.0,
+        33.0,
+        "change of a tumour's SUV beyond which two examinations are unlikely to differ by the measurement alone, where "
+        "the protocol is kept with care (within-subject coefficient of variation about 10 %)",
+        "lodge2017",
     ),
-    "suv_peak": Retest(-30.0, 30.0, "change of a tumour's SUVpeak that PERCIST calls a response", "wahl2009"),
+    "suv_peak": Retest(
+        -30.0,
+        30.0,
+        "change of a tumour's peak SUV, there normalised to lean body mass and of 0.8 units or more, that PERCIST "
+        "calls a response or a progression: a threshold, not a measured test-retest limit",
+        "wahl2009",
+    ),
 }
 
 

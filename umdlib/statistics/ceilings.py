@@ -1,8 +1,16 @@
-"""Scores beside the best that a system could have where it looks at parts of an image only."""
+"""Scores beside ceilings: of a system that looks at parts of an image, and of the references of a cohort."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
 import pandas as pd
+
+from umdlib.errors import InputError, unknown_name
+from umdlib.files import read_tsv
+from umdlib.scores.ceilings import BOUNDS, COLUMNS, KINDS
 
 _KEYS = ["session", "segmenter", "prompt", "step", "modality"]
 
@@ -33,3 +41,89 @@ def beside_ceilings(scores: pd.DataFrame) -> pd.DataFrame:
     subjects = known.groupby([*_KEYS, "subject"], sort=False)[["dice", "ceiling"]].mean()
     grouped = subjects.groupby(_KEYS, sort=False)
     return grouped.mean().assign(n_subjects=grouped.size()).reset_index()[columns]
+
+
+def read_ceilings(path: str | Path) -> pd.DataFrame:
+    """Read a table that ``umdlib ceilings`` wrote.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `umdlib.scores.ceilings.COLUMNS`; numbers as floats, NaN where there is none.
+
+    Raises
+    ------
+    InputError
+        A file that is no such table, an unknown kind, a ceiling that is not a number from 0 to 1.
+    """
+    table = read_tsv(path, COLUMNS)[list(COLUMNS)]
+    for kind in table["kind"].unique():
+        if kind not in KINDS:
+            raise unknown_name(f"kind of ceiling in {path}", kind, KINDS)
+    for column in ("size_mm", "ceiling"):
+        found = pd.to_numeric(table[column].replace("n/a", np.nan), errors="coerce")
+        wrong = table[column][found.isna() & table[column].ne("n/a")]
+        if len(wrong):
+            raise InputError(f"Line {wrong.index[0]} of {path}: {column} is '{wrong.iloc[0]}', not a number.")
+        table[column] = found
+    outside = table[(table["ceiling"] < 0) | (table["ceiling"] > 1)]
+    if len(outside):
+        raise InputError(
+            f"Line {outside.index[0]} of {path}: a ceiling of {outside['ceiling'].iloc[0]}. Must lie in [0, 1]."
+        )
+    return table.assign(reason=table["reason"].replace("n/a", "")).reset_index(drop=True)
+
+
+def structure_ceilings(
+    table: pd.DataFrame, *, by: Sequence[str] = ("session", "modality", "structure")
+) -> pd.DataFrame:
+    """Mean ceilings over subjects, one row per group, kind and size.
+
+    Parameters
+    ----------
+    table
+        From `read_ceilings`.
+    by
+        What makes a group; structures that it leaves out are averaged within the subject first.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `by`, `kind`, `size_mm`, `ceiling`, `n_subjects`, `bound` (whether no mask can exceed it, of those that the
+        kind speaks of; the others are lines to read a score by). Kinds without a number have no row.
+
+    Examples
+    --------
+    >>> row = {"session": "petct", "modality": "PET", "structure": "liver", "kind": "grid", "size_mm": np.nan}
+    >>> table = pd.DataFrame([{**row, "subject": s, "ceiling": c} for s, c in (("1", 0.9), ("2", 0.8))])
+    >>> structure_ceilings(table)[["kind", "ceiling", "n_subjects", "bound"]].round(3).values.tolist()
+    [['grid', 0.85, 2, False]]
+    """
+    known = table[table["ceiling"].notna()]
+    keys = [*by, "kind", "size_mm"]
+    subjects = known.groupby([*keys, "subject"], sort=False, dropna=False)["ceiling"].mean()
+    grouped = subjects.groupby(keys, sort=False, dropna=False)
+    found = grouped.mean().to_frame().assign(n_subjects=grouped.size()).reset_index()
+    return found.assign(bound=found["kind"].isin(BOUNDS))
+
+
+def system_ceilings(scores: pd.DataFrame) -> pd.DataFrame:
+    """Mean ceilings of systems that look at a part of an image, per structure.
+
+    Parameters
+    ----------
+    scores
+        Score rows of one prompt and step.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `session, segmenter, modality, structure, ceiling`; empty where no system has one. It is a bound: with
+        a share s of the structure where the system looks no mask exceeds 2 s / (1 + s).
+    """
+    keys = ["session", "segmenter", "modality", "structure"]
+    if "ceiling" not in scores or scores["ceiling"].isna().all():
+        return pd.DataFrame(columns=[*keys, "ceiling"])
+    known = scores[scores["ceiling"].notna() & scores["dice"].notna()]
+    subjects = known.groupby([*keys, "subject"], sort=False)["ceiling"].mean()
+    return subjects.groupby(keys, sort=False).mean().reset_index()

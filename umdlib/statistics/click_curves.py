@@ -9,6 +9,7 @@ from umdlib.labels import session
 from umdlib.protocols import coordinates_given
 from umdlib.scores.empty_rules import check_scores, higher_is_better, with_empty_rule
 from umdlib.statistics import bootstrap
+from umdlib.statistics.verdicts import at_floor
 
 _KEYS = ["session", "segmenter", "prompt", "step", "modality"]
 
@@ -94,7 +95,8 @@ def curve_table(
         `session, segmenter, prompt, step, modality, coordinates, estimate, ci_low, ci_high`,
         `gain, gain_low, gain_high` (paired within the subject; NaN at the first step),
         `n_subjects`. Rows with modality ``difference`` hold PET minus structural, on the structures
-        of a subject that both images have: a gain there says which image the click changes more.
+        of a subject that both images have: a gain there says which image the click changes more. `at_floor`
+        there: both images are at the floor, see `umdlib.statistics.verdicts.at_floor`.
     """
     rows = _whole_cases(scores, metric, empty)
     tables = []
@@ -109,7 +111,17 @@ def curve_table(
     if not tables:
         return pd.DataFrame(columns=_CURVE)
     table = pd.concat(tables, ignore_index=True)
-    return _with_coordinates(table, scores)[_CURVE]
+    return _with_coordinates(_with_floors(table, metric), scores)[_CURVE]
+
+
+def _with_floors(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Add whether the difference between the two images of a step is one between floors."""
+    keys = [*_KEYS[:3], "step"]
+    sides = table[table["modality"].ne("difference")]
+    best = sides.groupby(keys)["estimate"].max().rename("best").reset_index()
+    rows = table.merge(best, on=keys, how="left")
+    floor = at_floor(rows, metric=metric, sides=("best",)) & rows["modality"].eq("difference")
+    return table.assign(at_floor=floor.to_numpy())
 
 
 _CURVE = [
@@ -126,6 +138,7 @@ _CURVE = [
     "gain_low",
     "gain_high",
     "n_subjects",
+    "at_floor",
 ]
 
 

@@ -8,10 +8,21 @@ import pandas as pd
 from umdlib.scores.empty_rules import with_empty_rule
 from umdlib.statistics import bootstrap
 from umdlib.statistics.factorial import parts_of
+from umdlib.statistics.verdicts import at_floor
 
 FAMILY, HOME = "clicknet", "same"
 STILL = "still"  # as at home, but PET shows the anatomy of its reference
-COLUMNS = ["domain", "trained_on", "modality", "score", "change", "ci_low", "ci_high", "n_subjects"]
+COLUMNS = [
+    "domain",
+    "trained_on",
+    "modality",
+    "score",
+    "change",
+    "ci_low",
+    "ci_high",
+    "n_subjects",
+    "at_floor",
+]
 
 
 def domain_scores(table: pd.DataFrame, *, metric: str = "dice", empty: str = "drop") -> pd.DataFrame:
@@ -58,7 +69,8 @@ def domain_changes(scores: pd.DataFrame, *, n_resamples: int = 10_000, seed: int
     -------
     pandas.DataFrame
         `COLUMNS`. The change is within subjects of one number, on the structures that a subject
-        has in both domains; NaN at home. `n_subjects` are those of the change, at home all.
+        has in both domains; NaN at home. `n_subjects` are those of the change, at home all. `at_floor`
+        says that both means are at the floor, see `umdlib.statistics.verdicts.at_floor`.
     """
     found = []
     metric = scores.attrs.get("metric", "dice")
@@ -79,11 +91,14 @@ def domain_changes(scores: pd.DataFrame, *, n_resamples: int = 10_000, seed: int
             "ci_low": np.nan,
             "ci_high": np.nan,
             "n_subjects": len(means),
+            "at_floor": False,
         }
         if domain != HOME:
-            both = (part.set_index(one)["score"] - home.set_index(one)["score"]).dropna()
-            values = both.groupby("number").mean().to_numpy()
+            sides = pd.DataFrame({"here": part.set_index(one)["score"], "home": home.set_index(one)["score"]})
+            subjects = sides.dropna().groupby("number").mean()
+            values = (subjects["here"] - subjects["home"]).to_numpy()
             row["n_subjects"] = len(values)
+            row["at_floor"] = _floored(subjects, metric)
         if domain != HOME and len(values):
             found_here = bootstrap.interval_of_mean(values, metric, n_resamples, seed)
             row |= {"change": found_here.estimate, "ci_low": found_here.low, "ci_high": found_here.high}
@@ -98,6 +113,15 @@ PARTS = {
     "reference": "of it, reference drawn on the structural image",
     "image": "left with a reference of PET's own",
 }
+# What each part is a difference of: see `reference_parts`.
+SIDES = {"gap": ["pet", "structural"], "reference": ["pet", "still"], "image": ["still", "structural"]}
+
+
+def _floored(subjects: pd.DataFrame, metric: str) -> bool:
+    """Whether all columns of one value per subject are at the floor on average."""
+    if subjects.empty:
+        return False
+    return bool(at_floor(subjects.mean().to_frame().T, metric=metric, sides=list(subjects)).item())
 
 
 def reference_parts(scores: pd.DataFrame, *, n_resamples: int = 10_000, seed: int = 0) -> pd.DataFrame:
@@ -116,12 +140,12 @@ def reference_parts(scores: pd.DataFrame, *, n_resamples: int = 10_000, seed: in
     Returns
     -------
     pandas.DataFrame
-        `trained_on, part` (of `PARTS`), `estimate, ci_low, ci_high, n_subjects`. In every subject
+        `trained_on, part` (of `PARTS`), `estimate, ci_low, ci_high, n_subjects, at_floor`. In every subject
         ``gap = reference + image``: ``gap`` is PET minus structural as scanned, ``image`` the same with PET
         that did not move, ``reference`` PET as scanned minus PET that did not move. Empty where a
         domain or an image is missing.
     """
-    columns = ["trained_on", "part", "estimate", "ci_low", "ci_high", "n_subjects"]
+    columns = ["trained_on", "part", "estimate", "ci_low", "ci_high", "n_subjects", "at_floor"]
     metric, found = scores.attrs.get("metric", "dice"), []
     for trained_on, rows in scores.groupby("trained_on", sort=False):
         at = rows.set_index(["domain", "number", "structure"])
@@ -137,7 +161,9 @@ def reference_parts(scores: pd.DataFrame, *, n_resamples: int = 10_000, seed: in
         }
         for part in PARTS:
             of_mean = bootstrap.interval_of_mean(values[part].to_numpy(), metric, n_resamples, seed)
-            found.append([trained_on, part, of_mean.estimate, of_mean.low, of_mean.high, of_mean.n_subjects])
+            floor = _floored(means[SIDES[part]], metric)
+            row = [trained_on, part, of_mean.estimate, of_mean.low, of_mean.high, of_mean.n_subjects]
+            found.append([*row, floor])
     table = pd.DataFrame(found, columns=columns)
     table.attrs["metric"] = metric
     return table

@@ -25,6 +25,7 @@ from umdlib.errors import InputError
 from umdlib.labels import session as session_record
 from umdlib.scores.empty_rules import check_scores, score_limits, with_empty_rule
 from umdlib.statistics import bootstrap
+from umdlib.statistics.verdicts import FLOOR, at_floor
 
 TRAINED_ON: dict[str, str] = {
     "structural": "structural images only",
@@ -218,7 +219,8 @@ def contrast_table(
     Returns
     -------
     pandas.DataFrame
-        `session, contrast, estimate, ci_low, ci_high, p_value, n_subjects, words`; a contrast
+        `session, contrast, estimate, ci_low, ci_high, p_value, n_subjects, words, at_floor`
+        (`umdlib.statistics.verdicts.at_floor` of the contrast's cells); a contrast
         whose cells are not there has no row. The p-value is under 0.05 exactly where the interval leaves
         out 0. Resamples are shared, so that in each of them the gap is the sum of the modality and the
         transfer effect.
@@ -226,10 +228,14 @@ def contrast_table(
     rows = []
     metric = scores.attrs.get("metric", "dice")
     for session, part in scores.groupby("session", sort=False):
-        for name, values in _contrasts(cells(part), names).items():
+        matrix = cells(part)
+        for name, values in _contrasts(matrix, names).items():
             found = bootstrap.interval_of_mean(values, metric, n_resamples, seed, kind=_kind(name))
-            rows.append([session, name, *found, CONTRASTS[name][1]])
+            sides = list(CONTRASTS[name][0])
+            floor = bool(at_floor(matrix[sides].mean().to_frame().T, metric=metric, sides=sides).item())
+            rows.append([session, name, *found, CONTRASTS[name][1], floor])
     columns = ["session", "contrast", "estimate", "ci_low", "ci_high", "p_value", "n_subjects", "words"]
+    columns.append("at_floor")
     table = pd.DataFrame(rows, columns=columns)
     table.attrs["metric"] = metric
     return table
@@ -285,6 +291,11 @@ def learned_share(scores: pd.DataFrame, *, n_resamples: int = 10_000, seed: int 
         row = {"session": session, "estimate": np.nan, "ci_low": np.nan, "ci_high": np.nan}
         if len(matrix) < 2:
             rows.append({**row, "note": "one subject: no share of the gap"})
+            continue
+        sides = list(CONTRASTS["gap"][0])
+        metric = scores.attrs.get("metric", "dice")
+        if at_floor(matrix[sides].mean().to_frame().T, metric=metric, sides=sides).item():
+            rows.append({**row, "note": f"the gap is {FLOOR}, both scores are at the floor: no share of it"})
             continue
         if abs(gap.mean()) < _SMALLEST or not (high[0] < -_SMALLEST or low[0] > _SMALLEST):
             rows.append({**row, "note": "the gap may be zero: no share of it"})
@@ -373,7 +384,7 @@ def contrasts_over_seeds(scores: pd.DataFrame, *, metric: str = "dice", empty: s
     Returns
     -------
     pandas.DataFrame
-        `session, contrast, estimate, ci_low, ci_high, freedom, n_subjects, n_seeds`; no rows where
+        `session, contrast, estimate, ci_low, ci_high, freedom, n_subjects, n_seeds, at_floor`; no rows where
         there is one seed. With two seeds that differ, the degrees of freedom are near one and the
         interval is wide: two training runs say no more.
 
@@ -388,17 +399,22 @@ def contrasts_over_seeds(scores: pd.DataFrame, *, metric: str = "dice", empty: s
     sessions = dict.fromkeys(name for rows in of_seed.values() for name in rows["session"].unique())
     found = []
     for session in sessions:
-        columns = {name: {} for name in CONTRASTS}
+        columns, means = {name: {} for name in CONTRASTS}, []
         for seed, rows in of_seed.items():
             matrix = cells(rows[rows["session"].eq(session)])
+            means.append(matrix.mean())
             for name, values in _contrasts(matrix, tuple(CONTRASTS)).items():
                 columns[name][seed] = pd.Series(values, matrix.index)
         for name, by_seed in columns.items():
             table = pd.DataFrame(by_seed).dropna()
             if table.shape[1] > 1 and len(table) > 1:
                 bounds = bootstrap.value_bounds(metric, _kind(name))
-                found.append([session, name, *_crossed(table.to_numpy(), bounds), *table.shape])
+                sides = list(CONTRASTS[name][0])
+                over_seeds = pd.concat(means, axis=1).mean(axis=1).to_frame().T
+                floor = bool(at_floor(over_seeds, metric=metric, sides=sides).item())
+                found.append([session, name, *_crossed(table.to_numpy(), bounds), *table.shape, floor])
     columns = ["session", "contrast", "estimate", "ci_low", "ci_high", "freedom", "n_subjects", "n_seeds"]
+    columns.append("at_floor")
     table = pd.DataFrame(found, columns=columns)
     table.attrs["metric"] = metric
     return table

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from umdlib.statistics.bootstrap import resample_counts
+from umdlib.statistics.verdicts import at_floor
 
 
 def jaccard_distance(dice: float | np.ndarray) -> float | np.ndarray:
@@ -19,6 +20,11 @@ def jaccard_distance(dice: float | np.ndarray) -> float | np.ndarray:
     (0.6666666666666667, 0.0)
     """
     return 1 - dice / (2 - dice)
+
+
+def _dice(distance: pd.Series) -> pd.Series:
+    """Dice coefficient of two masks whose Jaccard distance is known."""
+    return 2 * (1 - distance) / (2 - distance)
 
 
 def distance_bounds(
@@ -64,13 +70,16 @@ def bound_table(within: pd.DataFrame, by: Sequence[str] = ("session", "segmenter
         `by`, `agreement`, `largest_gap` (mean Jaccard distance: the loss from the structural mask to PET's,
         in Jaccard on PET's grid, is at most this), `least_error` (half of it: at least one of the two masks
         is on average so far from the truth), `measured_gap` and `broken` (pairs that break the bound; 0, or
-        the masks are not what they are said to be) where references exist, `n_subjects`, `n_undefined`.
+        the masks are not what they are said to be) where references exist, `n_subjects`, `n_undefined`,
+        `at_floor` (the measured gap is one between floors, `umdlib.statistics.verdicts.at_floor`).
     """
     gap = within["pet"] - within["structural_on_pet"]
-    known = within.assign(gap=gap, size=gap.abs())[within["agreement"].notna()]
+    means = {f"mean_{s}": _dice(within[s]) for s in ("structural_on_pet", "pet")}
+    known = within.assign(gap=gap, size=gap.abs(), **means)[within["agreement"].notna()]
     broken = known["size"] > known["jaccard_distance"] + 1e-9
     known = known.assign(broken=broken.where(known["size"].notna(), 0).astype(int))
-    numbers = ["agreement", "jaccard_distance", "gap"]
+    sides = ["mean_structural_on_pet", "mean_pet"]
+    numbers = ["agreement", "jaccard_distance", "gap", *sides]
     subjects = known.groupby([*by, "subject"], sort=False)[numbers].mean()
     grouped = subjects.groupby(list(by), sort=False)
     table = grouped.mean().rename(columns={"jaccard_distance": "largest_gap", "gap": "measured_gap"})
@@ -78,6 +87,8 @@ def bound_table(within: pd.DataFrame, by: Sequence[str] = ("session", "segmenter
     table["broken"] = known.groupby(list(by), sort=False)["broken"].sum()
     table["n_subjects"] = grouped.size()
     undefined = within[within["agreement"].isna()].groupby(list(by), sort=False).size()
+    table["at_floor"] = at_floor(table, sides=sides)
+    table = table.drop(columns=sides)
     table["n_undefined"] = undefined.reindex(table.index).fillna(0).astype(int)
     return table.reset_index()
 

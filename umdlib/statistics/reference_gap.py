@@ -13,6 +13,7 @@ from umdlib.labels import session as session_record
 from umdlib.scores.empty_rules import with_empty_rule
 from umdlib.statistics import bootstrap
 from umdlib.statistics.pairs import condition, paired_differences, subject_means
+from umdlib.statistics.verdicts import floors
 
 # Order of the book: the paper's reference first.
 SPECIALISTS = (
@@ -232,7 +233,8 @@ def excess_gap(
     -------
     pandas.DataFrame
         `by`, `gap`, `reference_gap`, `estimate` (the excess: their difference), `ci_low`,
-        `ci_high`, `n_subjects`, `n_pairs`; ``attrs["reference"]`` names the reference. Both gaps
+        `ci_high`, `n_subjects`, `n_pairs`, `at_floor` (one of the two gaps is between floors, see
+        `umdlib.statistics.verdicts.at_floor`); ``attrs["reference"]`` names the reference. Both gaps
         are means over the same pairs. Empty where the reference has no pair.
 
     Raises
@@ -246,17 +248,26 @@ def excess_gap(
     reference = reference or (known[0] if known else None)
     keys = ["subject", "session", "structure"]
     columns = [*by, "gap", "reference_gap", "estimate", "ci_low", "ci_high", "n_subjects", "n_pairs"]
+    columns.append("at_floor")
     if reference is None:
         return _empty(columns, reference, metric)
-    pairs = paired_differences(condition(scores), metric=metric, empty=empty)
+    chosen = condition(scores)
+    pairs = paired_differences(chosen, metric=metric, empty=empty)
     pairs = pairs[pairs["state"].eq("paired")]
     if sessions is not None:
         pairs = pairs[pairs["session"].isin(list(sessions))]
-    ours = pairs.loc[pairs["segmenter"].eq(reference), [*keys, "difference"]]
-    ours = ours.rename(columns={"difference": "reference_gap"})
+    own = pairs[pairs["segmenter"].eq(reference)]
+    ours = own[[*keys, "difference"]].rename(columns={"difference": "reference_gap"})
     others = pairs[pairs["segmenter"].ne(reference)].merge(ours, on=keys)
     if others.empty:
         return _empty(columns, reference, metric)
+    others.attrs = own.attrs = pairs.attrs
+    beside = own.merge(others[[*keys, "segmenter"]].rename(columns={"segmenter": "_other"}), on=keys)
+    beside.attrs = pairs.attrs
+    at_floor = floors(others, chosen, by)
+    at_floor |= floors(beside, chosen, ["_other" if b == "segmenter" else b for b in by]).reindex(
+        at_floor.index, fill_value=False
+    )
     others["excess"] = others["difference"] - others["reference_gap"]
     found = []
     for key, part in others.groupby(list(by), sort=False):
@@ -265,7 +276,8 @@ def excess_gap(
             values["excess"].to_numpy(), metric, n_resamples, seed, kind="contrast"
         )
         gap, theirs, excess = values.mean()
-        found.append([*key, gap, theirs, excess, of_mean.low, of_mean.high, len(values), len(part)])
+        row = [*key, gap, theirs, excess, of_mean.low, of_mean.high, len(values), len(part)]
+        found.append([*row, bool(at_floor[key if len(key) > 1 else key[0]])])
     table = pd.DataFrame(found, columns=columns)
     table.attrs = {"reference": reference, "metric": metric}
     return table
@@ -296,19 +308,23 @@ def supervised_gap(
     Returns
     -------
     pandas.DataFrame
-        `session, segmenter, estimate, ci_low, ci_high, n_subjects`, and `printed`: the difference
+        `session, segmenter, estimate, ci_low, ci_high, n_subjects`, `at_floor`
+        (`umdlib.statistics.verdicts.at_floor`), and `printed`: the difference
         of UMD's printed means, where DSC is compared. Empty where no specialist has a pair.
     """
     by = ["session", "segmenter"]
     chosen = condition(scores[scores["segmenter"].isin(specialists(scores))])
-    columns = [*by, "estimate", "ci_low", "ci_high", "n_subjects"]
+    columns = [*by, "estimate", "ci_low", "ci_high", "n_subjects", "at_floor"]
     if chosen.empty:
         return pd.DataFrame(columns=[*columns, "printed"])
-    matrix = subject_means(paired_differences(chosen, metric=metric, empty=empty), by)
+    pairs = paired_differences(chosen, metric=metric, empty=empty)
+    matrix, at_floor = subject_means(pairs, by), floors(pairs, chosen, by)
     found = []
     for key, column in matrix.items():
         of_mean = bootstrap.interval_of_mean(column.to_numpy(), metric, n_resamples, seed)
-        found.append([*key, of_mean.estimate, of_mean.low, of_mean.high, of_mean.n_subjects])
+        found.append(
+            [*key, of_mean.estimate, of_mean.low, of_mean.high, of_mean.n_subjects, bool(at_floor[key])]
+        )
     table = pd.DataFrame(found, columns=columns)
     theirs = _printed(printed).pivot(index="session", columns="modality", values="printed")
     lost = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import resources
 
 import numpy as np
 import pandas as pd
@@ -12,9 +13,9 @@ from umdlib.protocols import native_protocols
 from umdlib.statistics.pairs import condition, paired_differences, subject_means
 
 
-def _measured_means(scores: pd.DataFrame, prompt: str | None) -> pd.DataFrame:
+def _measured_means(scores: pd.DataFrame, prompt: str) -> pd.DataFrame:
     """Mean DSC over subjects (of each subject's mean over structures) per segmenter and modality."""
-    rows = _native(scores) if prompt == "native" else _common(scores)
+    rows = {"native": _native, "common": _common, "own": _own}[prompt](scores)
     if rows.empty:
         return pd.DataFrame(columns=["segmenter", "session", "modality", "mean", "n_subjects"])
     pairs = paired_differences(rows)
@@ -38,6 +39,104 @@ def _native(scores: pd.DataFrame) -> pd.DataFrame:
         own = next((p for p in native_protocols(str(name)) if p in run), None)
         parts.append(rows[rows["prompt"].eq(own)])
     return pd.concat(parts) if parts else first
+
+
+def own_protocol(segmenter: str) -> str:
+    """Protocol that a network of this project was trained with: its first click, or its class.
+
+    Examples
+    --------
+    >>> own_protocol("clicknet_pet"), own_protocol("sam_med3d_small_both"), own_protocol("nnunet_small")
+    ('random', 'random', 'class')
+    """
+    return "random" if segmenter.startswith(("clicknet", "sam_med3d_small")) else "class"
+
+
+def _own(scores: pd.DataFrame) -> pd.DataFrame:
+    """First-step rows of each network's own protocol."""
+    first = scores[scores["status"].ne("unavailable") & scores["step"].eq(0)]
+    return first[first["prompt"].eq(first["segmenter"].map(own_protocol))]
+
+
+def own_harness() -> pd.DataFrame:
+    """What this program measures of each network of this project on subjects that it was trained on.
+
+    Recorded by ``umdlib reference-scores SCORES --own`` from a run on those subjects, drawn again by the recipe of
+    the cards: `segmenter, session, modality, dice, n_subjects`.
+    """
+    file = resources.files("umdlib.statistics") / "own_subjects.tsv"
+    with file.open(encoding="utf-8") as text:
+        return pd.read_csv(text, sep="\t")
+
+
+def measured_own(scores: pd.DataFrame) -> pd.DataFrame:
+    """Mean DSC of every network under its own protocol, as `own_harness` has it, to six decimals."""
+    table = _measured_means(scores, "own").rename(columns={"mean": "dice"})
+    keys = ["segmenter", "session", "modality"]
+    return table.assign(dice=table["dice"].astype(float).round(6)).sort_values(keys, ignore_index=True)
+
+
+def own_sum(
+    cards: pd.DataFrame, scores: pd.DataFrame, *, harness: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """The telescoping sum of networks of this project, of which every number can be had.
+
+    ``reported - common = harness_gap + data_gap + prompt_gap``: the figure of the network's own training on its own
+    subjects; this program on the same subjects; this cohort with the network's own prompt; this cohort
+    with the common click.
+
+    Parameters
+    ----------
+    cards
+        `segmenter, session, modality, reported`: a row for every network and image that it was trained on.
+    scores
+        Score table of this run.
+    harness
+        As `own_harness`, which None takes.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `segmenter, session, modality`, `reported`, `harness`, `native`, `common`, `harness_gap`, `data_gap`,
+        `prompt_gap`, `total` (reported minus common), `n_own` and `n_subjects` (behind harness and run), and
+        `why_` of each gap: why it is NaN, or, of a network that takes no click, why the prompt gap is 0.
+        Networks without a row in `scores` are left out.
+    """
+    keys = ["segmenter", "session", "modality"]
+    harness = own_harness() if harness is None else harness
+    here = set(scores.loc[scores["status"].ne("unavailable"), "segmenter"])
+    table = cards[cards["segmenter"].isin(here)]
+    theirs = harness.rename(columns={"dice": "harness", "n_subjects": "n_own"})
+    own = _measured_means(scores, "own").rename(columns={"mean": "native"})
+    common = _measured_means(scores, "common").rename(columns={"mean": "common"})
+    for part in (theirs, own[[*keys, "native", "n_subjects"]], common[[*keys, "common"]]):
+        table = table.merge(part, on=keys, how="left", sort=False)
+    by_class = table["segmenter"].map(own_protocol).eq("class")
+    table["common"] = table["common"].where(~by_class, table["native"])
+    numbers = ["reported", "harness", "native", "common"]
+    table[numbers] = table[numbers].astype(float)
+    why = {
+        "harness": "not measured on the subjects of its training",
+        "native": "its own prompt was not run",
+        "common": "the common click was not run",
+    }
+    for name, (first, second) in {
+        "harness_gap": ("reported", "harness"),
+        "data_gap": ("harness", "native"),
+        "prompt_gap": ("native", "common"),
+    }.items():
+        table[name] = table[first] - table[second]
+        reason = [
+            "; ".join(why[c] for c in (first, second) if c in why and not np.isfinite(row[c]))
+            for _, row in table.iterrows()
+        ]
+        table[f"why_{name}"] = reason
+    takes_none = by_class & table["native"].notna()
+    table["why_prompt_gap"] = table["why_prompt_gap"].mask(
+        takes_none, "takes a class, no click: one prompt alone"
+    )
+    table["total"] = table["reported"] - table["common"]
+    return table
 
 
 def _common(scores: pd.DataFrame) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import pandas as pd
 from umdlib.statistics.bootstrap import interval_of_mean
 from umdlib.statistics.multiplicity import adjust
 from umdlib.statistics.pairs import condition, paired_differences, subject_means
+from umdlib.statistics.verdicts import FLOOR, at_floor
 
 FEWEST = 4  # subjects of either group; fewer have too few ways to be divided
 EXACT_UP_TO = 5000  # divisions of the subjects that are all enumerated
@@ -41,6 +42,7 @@ COLUMNS = [
     "p_value",
     "p_holm",
     "n_holm",
+    "at_floor",
     "note",
 ]
 
@@ -111,9 +113,10 @@ def subgroup_table(
     pandas.DataFrame
         `COLUMNS`: mean difference and interval in the first and second group of `FACTORS`, `estimate`
         (second minus first), `p_value` of a permutation test that both are equal, `p_holm` over the
-        factors of a segmenter, and `note`. A subject is one value, its mean over structures. Only a
-        test of the *difference* between groups speaks of a subgroup: an effect that is significant
-        in one group and not in the other need not differ.
+        factors of a segmenter, `at_floor` (the gap of a group is one between floors, see
+        `umdlib.statistics.verdicts.at_floor`; then there is no test), and `note`. A subject is one value,
+        its mean over structures. Only a test of the *difference* between groups speaks of a subgroup: an
+        effect that is significant in one group and not in the other need not differ.
 
     Notes
     -----
@@ -126,9 +129,15 @@ def subgroup_table(
     for (session, segmenter), part in pairs.groupby(["session", "segmenter"], sort=False):
         if not part["state"].eq("paired").any():
             continue
-        values = subject_means(part, ["session", "segmenter"]).iloc[:, 0]
+        by = ["session", "segmenter"]
+        values = subject_means(part, by).iloc[:, 0]
+        sides = pd.concat(
+            [subject_means(part, by, value=v).iloc[:, 0] for v in ("structural", "pet")], axis=1
+        )
+        sides.columns = ["mean_structural", "mean_pet"]
         for factor in factors:
             row = _compared(values, factors[factor], metric, n_resamples, seed)
+            row |= _floored(row, sides, factors[factor], metric)
             found.append({"session": session, "segmenter": segmenter, "factor": factor, **row})
     table = pd.DataFrame(found, columns=[c for c in COLUMNS if c not in ("p_holm", "n_holm")])
     table = adjust(table, within=("session", "segmenter"), across=("session", "factor"))[COLUMNS]
@@ -153,6 +162,19 @@ def _compared(
     row["p_value"] = division_test(*sides, n_resamples=n_resamples, seed=seed) if enough else np.nan
     row["note"] = "" if enough else f"a group of {fewest}: no test below {FEWEST}"
     return row
+
+
+def _floored(row: dict, sides: pd.DataFrame, group: pd.Series, metric: str) -> dict[str, object]:
+    """Whether a group's gap is one between floors; a test between gaps then says nothing."""
+    means = sides.groupby(group.reindex(sides.index).astype(object)).mean()
+    floor = bool(at_floor(means, metric=metric).any())
+    if not floor:
+        return {"at_floor": False}
+    return {
+        "at_floor": True,
+        "p_value": np.nan,
+        "note": row["note"] or f"{FLOOR}: a group is at the floor in both images",
+    }
 
 
 def division_test(first: np.ndarray, second: np.ndarray, *, n_resamples: int, seed: int) -> float:

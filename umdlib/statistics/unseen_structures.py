@@ -10,6 +10,7 @@ import pandas as pd
 from umdlib.labels import ORGANS
 from umdlib.scores.empty_rules import check_scores, with_empty_rule
 from umdlib.statistics import bootstrap
+from umdlib.statistics.verdicts import at_floor
 
 GROUPS = ("withheld", "trained", "withheld minus trained")
 COLUMNS = ["session", "subject", "structure", "withheld", "full", "fewer", "difference"]
@@ -82,7 +83,8 @@ def cost_of_withholding(pairs: pd.DataFrame, *, n_resamples: int = 10_000, seed:
     -------
     pandas.DataFrame
         `session, group` (of `GROUPS`), `full`, `fewer`
-        (means; NaN in the last group), `estimate, ci_low, ci_high, n_structures, n_subjects`.
+        (means; NaN in the last group), `estimate, ci_low, ci_high, n_structures, n_subjects, at_floor`
+        (both means at the floor, `umdlib.statistics.verdicts.at_floor`).
         A subject's value is its mean over the structures of the group.
     """
     found = []
@@ -126,5 +128,6 @@ def cost_of_withholding(pairs: pd.DataFrame, *, n_resamples: int = 10_000, seed:
         "n_subjects",
     ]
     table = pd.DataFrame(found, columns=columns)
+    table["at_floor"] = at_floor(table, metric=metric, sides=("full", "fewer"))
     table.attrs["metric"] = metric
     return table

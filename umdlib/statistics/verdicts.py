@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
 from umdlib.errors import unknown_name
 from umdlib.scores.empty_rules import score_limits
+from umdlib.statistics.failures import failure_table
 
 # Verdict -> what it rests on, in the words that a table prints under itself.
 VERDICTS: dict[str, str] = {
@@ -15,8 +18,10 @@ VERDICTS: dict[str, str] = {
     "differs by less than the margin": "the difference is shown, and shown to be too small to matter",
     "the same": "shown to lie within the margin; no difference is shown",
     "undecided": "neither a difference nor equivalence is shown",
-    "not identifiable": "both modalities are at the floor: their difference says nothing",
+    "not identifiable": "both sides are at the floor: their difference says nothing",
 }
+FLOOR = "not identifiable"
+FLOOR_BELOW = 0.1  # a DSC under this is a failure, see `umdlib.statistics.failures.failed`
 
 
 def decide(comparisons: pd.DataFrame, *, correction: str = "holm", alpha: float = 0.05) -> pd.Series:
@@ -47,37 +52,83 @@ def decide(comparisons: pd.DataFrame, *, correction: str = "holm", alpha: float 
             shown["differs"],
             shown["inside"],
         ],
-        [
-            "",
-            "not identifiable",
-            "differs by less than the margin",
-            "differs and matters",
-            "differs",
-            "the same",
-        ],
+        ["", FLOOR, "differs by less than the margin", "differs and matters", "differs", "the same"],
         "undecided",
     )
     return pd.Series(found, comparisons.index, dtype=object)
 
 
-def at_floor(comparisons: pd.DataFrame, *, metric: str, below: float) -> pd.Series:
-    """Whether a comparison is one of two floors: a gap between them is not identifiable.
+def at_floor(
+    table: pd.DataFrame,
+    *,
+    metric: str = "dice",
+    below: float = FLOOR_BELOW,
+    sides: Sequence[str] = ("mean_structural", "mean_pet"),
+) -> pd.Series:
+    """Whether a difference is one between floors: it is not identifiable, and no equality is shown either.
+
+    The one rule of every table and figure that shows a difference.
 
     Parameters
     ----------
-    comparisons
-        Columns `neither` and `n_pairs` of `umdlib.statistics.failures.quadrants`, and the means.
+    table
+        The means that are compared; where they are of pairs, columns `neither` and `n_pairs` of
+        `umdlib.statistics.failures.quadrants` too.
     metric
         What is compared.
     below
         A DSC under this is a failure.
+    sides
+        Columns of the means.
 
     Returns
     -------
     pandas.Series
-        True where every pair fails on both modalities or, of an overlap, both means lie under `below`.
+        True where every pair fails on both sides or, of an overlap, all means lie under `below`.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"mean_structural": [0.04, 0.04], "mean_pet": [0.02, 0.60]})
+    >>> at_floor(table).tolist(), at_floor(table, metric="assd").tolist()
+    ([True, False], [False, False])
     """
-    floor = comparisons["n_pairs"].gt(0) & comparisons["neither"].eq(comparisons["n_pairs"])
+    floor = pd.Series(False, table.index)
+    if {"neither", "n_pairs"} <= set(table.columns):
+        floor = table["n_pairs"].gt(0) & table["neither"].eq(table["n_pairs"])
     if score_limits(metric) is None:
         return floor
-    return floor | comparisons[["mean_structural", "mean_pet"]].lt(below).all(axis=1)
+    return floor | table[list(sides)].astype(float).lt(below).all(axis=1)
+
+
+def floors(
+    pairs: pd.DataFrame, scores: pd.DataFrame, by: Sequence[str], *, below: float = FLOOR_BELOW
+) -> pd.Series:
+    """`at_floor` of groups of pairs.
+
+    Parameters
+    ----------
+    pairs
+        From `umdlib.statistics.pairs.paired_differences`, or a part of it.
+    scores
+        The score rows that they were made of, of one prompt and step: they say which pairs fail.
+    by
+        Columns that make a comparison.
+    below
+        See `at_floor`.
+
+    Returns
+    -------
+    pandas.Series
+        Index `by`. A subject counts once: its means are over its structures.
+    """
+    keys = ["subject", "session", "structure", "segmenter"]
+    fails = failure_table(scores, below=below)
+    fails = fails.assign(neither=fails["structural"] & fails["pet"])[[*keys, "neither"]]
+    rows = pairs[pairs["state"].eq("paired")].merge(fails, on=keys, how="left")
+    rows["neither"] = rows["neither"].fillna(False).astype(bool)
+    by = list(by)
+    means = rows.groupby([*by, "subject"], sort=False)[["structural", "pet"]].mean()
+    table = means.groupby(by, sort=False).mean().add_prefix("mean_")
+    grouped = rows.groupby(by, sort=False)["neither"]
+    table = table.assign(neither=grouped.sum(), n_pairs=grouped.size())
+    return at_floor(table, metric=pairs.attrs.get("metric", "dice"), below=below)

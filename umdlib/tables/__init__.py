@@ -5,10 +5,12 @@ import lazy_loader as lazy
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
+        "ceilings": ["beside_scores", "ceilings_layout", "columns", "kinds_words"],
         "exports": ["export"],
         "markdown": [
             "comparison_table",
             "count",
+            "gap_text",
             "interval",
             "laid_out",
             "markdown_table",

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from umdlib.labels import MODALITIES
+from umdlib.statistics.verdicts import FLOOR
 from umdlib.tables.modality_table import MARKS, structure_title
 from umdlib.tables.titles import segmenter_title
 
@@ -66,6 +67,25 @@ def interval(estimate: float, low: float, high: float, decimals: int = 3) -> str
     ends = f"{number(low, decimals, sign=True)}, {number(high, decimals, sign=True)}"
     centre = number(estimate, decimals, sign=True)
     return f"{centre} [{ends}]" if np.isfinite(low) and np.isfinite(high) else centre
+
+
+def gap_text(estimate: float, low: float, high: float, at_floor: bool = False, decimals: int = 3) -> str:
+    """A difference with its interval, and the word of one between two floors.
+
+    Parameters
+    ----------
+    estimate, low, high, decimals
+        As of `interval`.
+    at_floor
+        From `umdlib.statistics.verdicts.at_floor`; a missing one is none.
+
+    Examples
+    --------
+    >>> gap_text(-0.01, -0.02, 0.0, True)
+    '−0.010 [−0.020, +0.000], *not identifiable*'
+    """
+    text = interval(estimate, low, high, decimals)
+    return f"{text}, *{FLOOR}*" if pd.notna(at_floor) and bool(at_floor) else text
 
 
 def markdown_table(
@@ -247,6 +267,8 @@ def _markdown_cell(cell: pd.Series, *, decimals: int = 3, form: str = "mean") ->
         text = f"[{text}]{{.{cell['mark']}}}"
     if cell["n_failed"] > 0:
         text += f" [{int(cell['n_failed'])} failed]{{.cell-note}}"
+    if cell["at_floor"] and cell["modality"] == "PET":
+        text += f" [{FLOOR}]{{.cell-note}}"
     return text
 
 
@@ -290,7 +312,12 @@ def _n_range(rows: pd.DataFrame) -> str:
     return str(n.min()) if n.min() == n.max() else f"{n.min()}–{n.max()}"
 
 
-def to_markdown(cells: pd.DataFrame, *, decimals: int = 3) -> str:
+def to_markdown(
+    cells: pd.DataFrame,
+    *,
+    decimals: int = 3,
+    beside: Mapping[str, Mapping[tuple[str, str], str]] | None = None,
+) -> str:
     """The cells of `modality_table` as a pipe table with classes on the marked cells.
 
     Parameters
@@ -299,6 +326,9 @@ def to_markdown(cells: pd.DataFrame, *, decimals: int = 3) -> str:
         From `umdlib.tables.modality_table`.
     decimals
         Digits after the point, the same in every cell.
+    beside
+        Further columns at the right: title -> (structure, modality) -> text, such as
+        `umdlib.tables.ceilings.columns`.
 
     Returns
     -------
@@ -309,6 +339,9 @@ def to_markdown(cells: pd.DataFrame, *, decimals: int = 3) -> str:
     form = cells.attrs.get("form", "mean")
     table = grid(cells, lambda c: _markdown_cell(c, decimals=decimals, form=form))
     table = table.rename(columns={s: segmenter_title(s) for s in cells["segmenter"].unique()})
+    lines = [key for key, _ in cells.groupby(["structure", "modality"], sort=False)]
+    for title, texts in (beside or {}).items():
+        table[title] = [texts.get(line, "") for line in lines]
     right = dict.fromkeys([c for c in table if c not in ("Structure", "Modality")], "right")
     return markdown_table(table, align=right)
 
@@ -370,7 +403,10 @@ def comparison_table(
         smallest = comparisons["smallest_detectable"]
         table["detectable"] = [number(v, metric_decimals) for v in smallest]
     else:
-        table["mean difference [95 %]"] = spans("estimate", "ci_low", "ci_high")
+        table["mean difference [95 %]"] = [
+            gap_text(r["estimate"], r["ci_low"], r["ci_high"], r.get("at_floor"), metric_decimals)
+            for r in rows
+        ]
         for column, title in (
             ("p_mean", "p"),
             ("p_holm", "p (Holm)"),

@@ -10,6 +10,7 @@ from umdlib.labels import ORGANS, session
 from umdlib.scores.empty_rules import EMPTY_RULES, higher_is_better, is_directed
 from umdlib.statistics.comparison import TESTS
 from umdlib.statistics.plan import plan_words
+from umdlib.statistics.verdicts import FLOOR, VERDICTS
 
 # Thresholds of the marks: UMD, captions of tables 1 and 2.
 MARKS: tuple[tuple[float, str, str], ...] = ((0.0001, "sig-4", "‡"), (0.01, "sig-2", "†"))
@@ -101,9 +102,9 @@ def modality_table(
     pandas.DataFrame
         One row per cell: `structure, modality, segmenter, value, low, high, n_subjects, n_pairs,
         n_failed, p, mark` (class name or empty), `mark_uncorrected` (the same from the uncorrected
-        p-value), `best`, `state` (empty where there is a value), `note`.
-        Marks stand at the better modality of the pair; a segmenter that fails in every pair is never
-        best. `low`, `high` are the quartiles, or
+        p-value), `at_floor`, `best`, `state` (empty where there is a value), `note`.
+        Marks stand at the better modality of the pair, and at none where both are at the floor; a segmenter
+        that fails in every pair is never best. `low`, `high` are the quartiles, or
         mean - SD and mean + SD. ``attrs["legend"]`` is the sentence under the table.
 
     Raises
@@ -148,7 +149,8 @@ def _cell(
     value, low, high = _summary(row, side, form)
     change, columns = _FORMS[form]
     favoured = "pet" if (row[change] > 0) == larger else "structural"
-    better = larger is not None and side == favoured and row[change] != 0
+    floor = bool(pd.notna(row.get("at_floor")) and row["at_floor"])
+    better = larger is not None and side == favoured and row[change] != 0 and not floor
     marks = [_mark(row[columns[name]]) if better else "" for name in (correction, "none")]
     alone = {"structural": "pet_only", "pet": "structural_only"}[side]
     modality = structural if side == "structural" else "PET"
@@ -166,6 +168,7 @@ def _cell(
         "p": row[columns[correction]],
         "mark": marks[0],
         "mark_uncorrected": marks[1],
+        "at_floor": floor,
         "state": state,
         "note": row.get("note", ""),
     }
@@ -227,6 +230,6 @@ def _legend(attrs: dict, structural: str, sizes: list[int], across: int) -> str:
         f"of all structures each structure counts the same, whoever lacks it. "
         f"† p < 0.01, ‡ p < 0.0001 at the better modality of a pair: {test}, {correction}. "
         f"Bold: best segmenter of the row. Failed: no prediction, an empty one, or DSC under "
-        f"{attrs.get('failure_below', 0.1):g}. "
+        f"{attrs.get('failure_below', 0.1):g}. {FLOOR.capitalize()}: {VERDICTS[FLOOR]}; such a pair has no mark. "
         f"Empty rule '{empty}': {EMPTY_RULES[empty]}. {plan_words(attrs)}"
     )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from umdlib.tables.markdown import interval, p_text
+from umdlib.statistics import read_ceilings, structure_ceilings
+from umdlib.tables.ceilings import NO_CEILINGS, ceilings_layout, kinds_words
+from umdlib.tables.markdown import count, interval, numbered_table, p_text
 from umdlib.tables.modality_table import metric_title, session_title
 from umdlib.tables.titles import segmenter_title
 
@@ -29,6 +31,23 @@ def hurdle_layout(model: pd.DataFrame) -> pd.DataFrame:
             "note": rows["note"].replace("", "–"),
         }
     )
+
+
+def ceilings_text(path: str) -> str:
+    """Numbered tables of the ceilings of every session, and what each kind is."""
+    if not path:
+        return NO_CEILINGS
+    ceilings, parts = structure_ceilings(read_ceilings(path)), []
+    if ceilings.empty:
+        return "No pair of this cohort has two references that could be read: there is no ceiling."
+    for name in ceilings["session"].unique():
+        n = int(ceilings.loc[ceilings["session"].eq(name), "n_subjects"].max())
+        caption = (
+            f"Mean DSC over {count(n, 'subject')} that the references of {session_title(name)} allow: no segmenter "
+            "was asked."
+        )
+        parts.append(numbered_table(ceilings_layout(ceilings, name), caption, f"tab-ceilings-{name}"))
+    return "\n\n".join([*parts, kinds_words(ceilings)])
 
 
 def modality_shares(components: pd.DataFrame) -> str:

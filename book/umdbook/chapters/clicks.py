@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from umdlib.tables.markdown import interval, number
+from umdlib.tables.markdown import gap_text, number
 from umdlib.tables.modality_table import session_title
 from umdlib.tables.titles import segmenter_title
 
@@ -20,10 +20,10 @@ def gain_rows(curves: pd.DataFrame) -> pd.DataFrame:
     later, rows = curves[curves["gain"].notna()], []
     keys = ["session", "segmenter", "prompt", "step"]
     for key, part in later.groupby(keys, sort=False):
-        found = {r.modality: interval(r.gain, r.gain_low, r.gain_high) for r in part.itertuples()}
-        pet, gap = found.pop("PET", "–"), found.pop("difference", "–")
+        found = {r.modality: gap_text(r.gain, r.gain_low, r.gain_high, r.at_floor) for r in part.itertuples()}
+        pet, difference = found.pop("PET", "–"), found.pop("difference", "–")
         structural = next(iter(found.values()), "–")
-        rows.append([*key, part["n_subjects"].min(), structural, pet, gap])
+        rows.append([*key, part["n_subjects"].min(), structural, pet, difference])
     columns = ["session", "segmenter", "prompt", "click", "n", "structural", "PET"]
     return _titled(pd.DataFrame(rows, columns=[*columns, "PET − structural"]))
 

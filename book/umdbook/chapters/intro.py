@@ -14,6 +14,8 @@ from umdlib.errors import InputError, unknown_name
 from umdlib.figures import forest, style
 from umdlib.statistics import comparison
 from umdlib.statistics.pairs import condition, paired_differences
+from umdlib.statistics.verdicts import FLOOR, at_floor
+from umdlib.tables.markdown import gap_text
 from umdlib.viewer.cases import read_viewer
 
 # Papers' table of each session's averages.
@@ -40,7 +42,9 @@ def printed_changes(session: str) -> pd.DataFrame:
     wide = rows.pivot_table(index=["segmenter", "model"], columns="modality", values="mean", sort=False)
     structural = labels.session(session).structural
     wide = wide.rename(columns={structural: "structural", "PET": "pet"}).reset_index()
-    return wide.assign(estimate=wide["pet"] - wide["structural"])
+    return wide.assign(
+        estimate=wide["pet"] - wide["structural"], at_floor=at_floor(wide, sides=("structural", "pet"))
+    )
 
 
 def measured_changes(scores: pd.DataFrame, session: str, *, metric: str = "dice") -> pd.DataFrame:
@@ -140,9 +144,15 @@ def changes_figure(printed: pd.DataFrame, measured: pd.DataFrame, session: str, 
     colour = labels.modality("PET").colour
     ax.axvline(0, color="#444444", lw=0.9, zorder=1)
     for y, row in enumerate(upper.itertuples()):
+        if row.at_floor:
+            ax.text(0, y, f" {FLOOR}: at the floor on both", va="center", fontsize=9, color="#444444")
+            continue
         ax.hlines(y, 0, row.estimate, color="#777777", lw=1.2, zorder=2)
         ax.plot(row.estimate, y, "s", color="#777777", ms=7, zorder=3)
     for y, row in enumerate(lower.itertuples(), len(upper) + 1):
+        if row.at_floor:
+            ax.text(0, y, f" {FLOOR}: at the floor on both", va="center", fontsize=9, color="#444444")
+            continue
         ax.hlines(y, row.ci_low, row.ci_high, color=colour, lw=2, zorder=2)
         ax.plot(row.estimate, y, "o", color=colour, ms=7, zorder=3)
     style.rows_down(ax, names)
@@ -164,7 +174,7 @@ def changes_figure(printed: pd.DataFrame, measured: pd.DataFrame, session: str, 
 def finding_words(printed: pd.DataFrame, measured: pd.DataFrame, session: str, *, simulated: bool) -> str:
     """What was printed and what was measured, in four short paragraphs of Markdown."""
     structural = labels.session(session).structural
-    down = printed.sort_values("estimate")
+    down = printed[~printed["at_floor"].astype(bool)].sort_values("estimate")
     low, high = down.iloc[0], down.iloc[-1]
     verdicts = published.evaluate(published.ALL_CLAIMS)["verdict"].value_counts()
     counted = ", ".join(f"{n} {word}" for word, n in verdicts.items())
@@ -209,12 +219,15 @@ def measured_words(measured: pd.DataFrame, session: str, *, simulated: bool) -> 
     structural = labels.session(session).structural
     cohort = "simulated cohort" if simulated else "the cohort at hand"
     rows = measured.set_index("segmenter")
-    lower, higher = int((rows["ci_high"] < 0).sum()), int((rows["ci_low"] > 0).sum())
+    told = rows[~rows["at_floor"].astype(bool)]
+    lower, higher = int((told["ci_high"] < 0).sum()), int((told["ci_low"] > 0).sum())
     text = (
         f"**What was measured here** ({cohort}, {int(rows['n_subjects'].max())} subjects). From {structural} to "
         f"PET, {lower} of {len(rows)} systems score lower and {higher} higher, with a 95 % interval that "
         "excludes 0."
     )
+    if len(told) < len(rows):
+        text += f" For {len(rows) - len(told)} the difference is {FLOOR}: both scores are at the floor."
     parts = [f"{_interval(rows.loc[n])} {words}" for n, words in TRAINED.items() if n in rows.index]
     if len(parts) > 1:
         text += f" One small network changes by {'; by '.join(parts)}"
@@ -237,18 +250,14 @@ def _training_matters(rows: pd.DataFrame) -> bool:
     """Whether the network trained on structural images loses and the one trained on PET does not."""
     if not {"clicknet_structural", "clicknet_pet"} <= set(rows.index):
         return False
+    if rows.loc[["clicknet_structural", "clicknet_pet"], "at_floor"].astype(bool).any():
+        return False
     return rows.loc["clicknet_structural", "ci_high"] < 0 <= rows.loc["clicknet_pet", "estimate"]
 
 
 def _interval(row: pd.Series) -> str:
     """A mean change with its interval."""
-    low, high = _signed(row["ci_low"]), _signed(row["ci_high"])
-    return f"{_signed(row['estimate'])} [{low}, {high}]"
-
-
-def _signed(value: float) -> str:
-    """A number with its sign and three decimals; a true minus."""
-    return f"{value:+.3f}".replace("-", "−")
+    return gap_text(row["estimate"], row["ci_low"], row["ci_high"], row["at_floor"])
 
 
 def doors() -> str:

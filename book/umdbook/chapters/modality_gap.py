@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from umdlib.statistics.failures import rate_interval
-from umdlib.tables.markdown import count, interval, number, p_text
+from umdlib.tables.markdown import count, gap_text, number, p_text
 from umdlib.tables.modality_table import metric_title, structure_title
 from umdlib.tables.titles import segmenter_title
 
@@ -42,7 +42,7 @@ def pair_words(row: pd.Series, metric: str = "dice") -> str:
     """Describe one comparison in a sentence."""
     if not np.isfinite(row["estimate"]):
         return f"{segmenter_title(row['segmenter'])}: {row['note']}."
-    change = interval(row["estimate"], row["ci_low"], row["ci_high"])
+    change = gap_text(row["estimate"], row["ci_low"], row["ci_high"], row["at_floor"])
     note = f" Note: {row['note']}." if row["note"] else ""
     has = np.isfinite(row["ci_low"])
     return (

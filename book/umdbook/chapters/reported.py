@@ -5,10 +5,12 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 
+from umdbook import names
 from umdlib.figures.style import axes, legend_below, rows_down
-from umdlib.labels import session
+from umdlib.labels import SESSIONS, session
 from umdlib.tables.markdown import number, numbered_table
 from umdlib.tables.modality_table import session_title
+from umdlib.weights import card
 
 REPORTED_COLUMNS: dict[str, str] = {
     "reported": "reported",
@@ -18,23 +20,90 @@ REPORTED_COLUMNS: dict[str, str] = {
 }
 
 
-def reported_layout(rows: pd.DataFrame) -> pd.DataFrame:
-    """Numbers and gaps of `umdlib.statistics.reported.reported_table`; a dash where there is none."""
-    table = rows[["title", "session", "modality"]].rename(columns={"title": "system"})
-    for column, title in REPORTED_COLUMNS.items():
-        table[title] = rows[column].map(number)
-    # The paper's mark for a number that is known as an average over modalities only.
-    average = rows["reported_text"].astype(str).str.startswith("~")
-    table["reported"] = table["reported"].where(~average, "~" + table["reported"])
-    table = _titled(table)
-    for gap in ("harness_gap", "data_gap", "prompt_gap"):
-        table[gap.replace("_", " ")] = [number(v, sign=True) for v in rows[gap]]
-    return table
-
-
 def _titled(table: pd.DataFrame) -> pd.DataFrame:
     """The table with sessions under their titles."""
     return table.assign(session=table["session"].map(session_title))
+
+
+def official_layout(rows: pd.DataFrame) -> pd.DataFrame:
+    """One line per system of `umdlib.statistics.reported.reported_table`: its numbers, and what is missing."""
+    found = []
+    for title, part in rows.groupby("title", sort=False):
+        line = {"system": title}
+        for column, name in REPORTED_COLUMNS.items():
+            known = part[part[column].notna()]
+            line[name] = _span(known[column], average=column == "reported" and _average(known))
+        why = [f"why_{c}" for c in (*REPORTED_COLUMNS, "harness") if f"why_{c}" in part]
+        reasons = dict.fromkeys(r for c in why for r in part[c] if r)
+        found.append({**line, "missing": "; ".join(reasons) or "nothing"})
+    return pd.DataFrame(found)
+
+
+def _average(known: pd.DataFrame) -> bool:
+    """Whether the reported number is known as an average over modalities only: the paper's mark."""
+    return bool(known["reported_text"].astype(str).str.startswith("~").any())
+
+
+def _span(values: pd.Series, *, average: bool = False) -> str:
+    """One number, or the range over sessions and modalities."""
+    if values.empty:
+        return "–"
+    ends = dict.fromkeys(number(v) for v in (values.min(), values.max()))
+    return ("~" if average else "") + " to ".join(ends)
+
+
+def card_figures() -> pd.DataFrame:
+    """The last figure that each network's training wrote of itself, for every image that it was trained on.
+
+    Of a specialist nnU-Net's pseudo Dice, of a network with clicks the Dice after the first click: both on patches
+    of the training subjects. The latter is one number for all modalities of the training.
+    """
+    rows = []
+    for name in card.names():
+        data, last = card.read(name).data, card.read_log(name).iloc[-1]
+        if "pseudo_dice" in last:
+            segmenter = "_".join(name.split("_")[:2])
+            rows.append((segmenter, data["session"], data["modalities"][0], last["pseudo_dice"], False))
+        elif "dice_first" in last:
+            pairs = [(s.name, m) for s in SESSIONS.values() for m in (s.structural, "PET")]
+            rows += [(name, s, m, last["dice_first"], True) for s, m in pairs if m in data["modalities"]]
+    return pd.DataFrame(rows, columns=["segmenter", "session", "modality", "reported", "average"])
+
+
+def own_layout(table: pd.DataFrame) -> pd.DataFrame:
+    """The telescoping sum of this project's networks: four numbers, three gaps, their sum."""
+    shown = pd.DataFrame(
+        {
+            "network": table["segmenter"].map(names.title),
+            "session": table["session"].map(session_title),
+            "modality": table["modality"],
+            "its training": [("~" if r.average else "") + number(r.reported) for r in table.itertuples()],
+            "same subjects, here": [number(v) for v in table["harness"]],
+            "this cohort, own prompt": [number(v) for v in table["native"]],
+            "this cohort, common prompt": [number(v) for v in table["common"]],
+        }
+    )
+    for gap in ("harness_gap", "data_gap", "prompt_gap"):
+        shown[gap.replace("_", " ")] = [number(v, sign=True) for v in table[gap]]
+    shown["sum"] = [number(v, sign=True) for v in table["total"]]
+    gaps = [f"why_{g}" for g in ("harness_gap", "data_gap", "prompt_gap")]
+    notes = ["; ".join(dict.fromkeys(filter(None, r))) for r in table[gaps].itertuples(index=False)]
+    return shown.assign(note=notes)
+
+
+def own_words(table: pd.DataFrame) -> str:
+    """Say how many sums are whole and which term is the largest in most of them."""
+    gaps = ["harness_gap", "data_gap", "prompt_gap"]
+    whole = table[table[gaps].notna().all(axis=1)]
+    if whole.empty:
+        return "No network of this run has all four numbers."
+    off = float((whole[gaps].sum(axis=1) - whole["total"]).abs().max())
+    largest = whole[gaps].abs().idxmax(axis=1).value_counts()
+    said = ", ".join(f"the {g.replace('_', ' ')} in {n}" for g, n in largest.items())
+    return (
+        f"{len(whole)} of {len(table)} sums are whole, and their three terms add up to the sum within {off:.0e}. The "
+        f"largest term is {said}."
+    )
 
 
 def missing_reasons(rows: pd.DataFrame) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from umdlib.cohort.manifest import read_cohort
 from umdlib.files import read_tsv
 from umdlib.statistics.flow import STEPS
 from umdlib.statistics.subgroups import FACTORS
-from umdlib.tables.markdown import count, interval, number, p_text
+from umdlib.tables.markdown import count, gap_text, interval, p_text
 from umdlib.tables.modality_table import session_title
 
 
@@ -49,7 +49,9 @@ def layout(groups: pd.DataFrame) -> pd.DataFrame:
             f" (n = {getattr(r, 'n_' + side)})"
             for r in groups.itertuples()
         ]
-    table["difference"] = [number(v, sign=True) for v in groups["estimate"]]
+    table["difference"] = [
+        gap_text(r.estimate, float("nan"), float("nan"), r.at_floor) for r in groups.itertuples()
+    ]
     table["p (interaction)"] = [p_text(p) for p in groups["p_value"]]
     table["p (Holm)"] = [p_text(p) for p in groups["p_holm"]]
     return table.assign(note=groups["note"])

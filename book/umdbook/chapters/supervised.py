@@ -9,8 +9,8 @@ from matplotlib.lines import Line2D
 from umdlib import published
 from umdlib.figures.style import Looks, axes, given_intervals, legend_below, rows_down, segmenter_style
 from umdlib.scores.empty_rules import higher_is_better, is_directed
-from umdlib.statistics import reference_gap
-from umdlib.tables.markdown import interval, number
+from umdlib.statistics import FLOOR, reference_gap
+from umdlib.tables.markdown import gap_text, interval, number
 from umdlib.tables.modality_table import metric_title, session_title, structure_title
 from umdlib.training.nnunet import release
 from umdlib.training.nnunet.recipes import RECIPES
@@ -67,7 +67,7 @@ def printed_loss() -> str:
     return " to ".join(number(v, 2) for v in dict.fromkeys((losses.min(), losses.max())))
 
 
-def quartile_layout(table: pd.DataFrame, session: str) -> pd.DataFrame:
+def quartile_layout(table: pd.DataFrame, session: str, *, best: pd.DataFrame | None = None) -> pd.DataFrame:
     """Median (Q1–Q3), segmenters down and structures across, as SegAnyPET prints it.
 
     Parameters
@@ -76,6 +76,8 @@ def quartile_layout(table: pd.DataFrame, session: str) -> pd.DataFrame:
         From `umdlib.statistics.reference_gap.quartiles`.
     session
         Which session.
+    best
+        From `umdlib.tables.beside_scores`: a line of means per ceiling of PET, below a DSC.
     """
     rows = table[table["session"].eq(session)]
     names = [
@@ -88,7 +90,15 @@ def quartile_layout(table: pd.DataFrame, session: str) -> pd.DataFrame:
     wide = wide.reindex(columns=structures).fillna("–")
     wide.columns = [structure_title(s) for s in structures]
     counts = rows.groupby("name", sort=False)["n_subjects"].max()
-    return wide.reset_index(names="segmenter").assign(n=counts.reindex(wide.index).to_numpy())
+    layout = wide.reset_index(names="segmenter").assign(n=counts.reindex(wide.index).to_numpy())
+    if best is None or table.attrs.get("metric") != "dice":
+        return layout
+    layout["n"] = layout["n"].astype(str)
+    for name, part in best[best["modality"].eq("PET")].groupby("title", sort=False):
+        of = dict(zip(part["structure"], part["ceiling"], strict=True))
+        line = {structure_title(s): number(of[s]) if s in of else "–" for s in structures}
+        layout.loc[len(layout)] = {"segmenter": f"*reference, {name}*", "n": "", **line}
+    return layout
 
 
 def gap_layout(gaps: pd.DataFrame) -> pd.DataFrame:
@@ -103,7 +113,9 @@ def gap_layout(gaps: pd.DataFrame) -> pd.DataFrame:
         {
             "reference": gaps["segmenter"].map(reference_gap.title),
             "session": gaps["session"].map(session_title),
-            "PET − structural [95 %]": [interval(r.estimate, r.ci_low, r.ci_high) for r in gaps.itertuples()],
+            "PET − structural [95 %]": [
+                gap_text(r.estimate, r.ci_low, r.ci_high, r.at_floor) for r in gaps.itertuples()
+            ],
             "n": gaps["n_subjects"],
             "UMD printed": [number(v, sign=True) for v in gaps["printed"]],
         }
@@ -124,7 +136,9 @@ def excess_layout(excess: pd.DataFrame) -> pd.DataFrame:
             "segmenter": excess["segmenter"].map(reference_gap.title),
             "gap": [number(v, sign=True) for v in excess["gap"]],
             "reference's gap": [number(v, sign=True) for v in excess["reference_gap"]],
-            "excess [95 %]": [interval(r.estimate, r.ci_low, r.ci_high) for r in excess.itertuples()],
+            "excess [95 %]": [
+                gap_text(r.estimate, r.ci_low, r.ci_high, r.at_floor) for r in excess.itertuples()
+            ],
             "n": excess["n_subjects"],
             "pairs": excess["n_pairs"],
         }
@@ -188,7 +202,9 @@ def excess_words(excess: pd.DataFrame) -> str:
     elif not higher_is_better(metric):
         below, above = above, below
     for r in excess.itertuples():
-        if r.ci_high < 0:
+        if r.at_floor:
+            verdict = f"{FLOOR}, one of the two gaps lies between floors"
+        elif r.ci_high < 0:
             verdict = below
         elif r.ci_low > 0:
             verdict = above
@@ -213,6 +229,8 @@ def _bounded(value: float, low: float, high: float) -> str:
 def excess_plot(excess: pd.DataFrame, *, looks: Looks | None = None, ax: Axes | None = None) -> Axes:
     """Gap of each segmenter beside the reference's, and the excess with its interval.
 
+    What is not identifiable has its line and no point.
+
     Parameters
     ----------
     excess
@@ -230,7 +248,10 @@ def excess_plot(excess: pd.DataFrame, *, looks: Looks | None = None, ax: Axes | 
     shown = list(dict.fromkeys(rows["segmenter"]))
     ax = axes(ax, figsize=(7.2, 1.6 + 0.42 * max(len(names), 2)))
     ax.axvline(0, color="#444444", lw=0.9)
-    given_intervals(ax, rows, looks, down=by)
+    floor = rows["at_floor"].astype(bool)
+    told = rows.assign(**{c: rows[c].where(~floor) for c in ("estimate", "ci_low", "ci_high")})
+    if not floor.all():
+        given_intervals(ax, told, looks, down=by)
     written = structure_title if by == "structure" else reference_gap.title
     rows_down(ax, map(written, names))
     metric = metric_title(excess.attrs.get("metric", "dice"))

@@ -11,7 +11,7 @@ from umdlib.evaluation import agree_run
 from umdlib.figures.style import Looks, axes, legend_below, nothing, segmenter_style
 from umdlib.scores.table import read_scores
 from umdlib.statistics import label_free, pairs
-from umdlib.tables.markdown import number
+from umdlib.tables.markdown import gap_text, number
 from umdlib.tables.modality_table import session_title
 
 __all__ = [
@@ -48,7 +48,9 @@ def bounds_layout(table: pd.DataFrame) -> pd.DataFrame:
             "agreement (DSC)": [number(v) for v in table["agreement"]],
             "gap at most": [number(v) for v in table["largest_gap"]],
             "one mask wrong by at least": [number(v) for v in table["least_error"]],
-            "measured gap": [number(v, sign=True) for v in table["measured_gap"]],
+            "measured gap": [
+                gap_text(r.measured_gap, np.nan, np.nan, r.at_floor) for r in table.itertuples()
+            ],
             "pairs beyond the bound": table["broken"].astype(int),
             "undefined": table["n_undefined"],
             "n": table["n_subjects"],

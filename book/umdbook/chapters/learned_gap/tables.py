@@ -11,7 +11,8 @@ from umdlib.statistics.domain_shift import PARTS, STILL
 from umdlib.statistics.factorial import TRAINED_ON
 from umdlib.statistics.reference_gap import title as specialist_title
 from umdlib.statistics.unseen_structures import GROUPS
-from umdlib.tables.markdown import interval, number, p_text
+from umdlib.statistics.verdicts import FLOOR
+from umdlib.tables.markdown import gap_text, number, p_text
 from umdlib.tables.modality_table import metric_title, session_title
 from umdlib.training.domains import DOMAINS
 
@@ -54,7 +55,7 @@ def contrast_layout(contrasts: pd.DataFrame) -> pd.DataFrame:
             "Contrast": contrasts["contrast"],
             "Means": contrasts["words"],
             f"Difference in {_metric(contrasts)}": [
-                interval(r.estimate, r.ci_low, r.ci_high) for r in contrasts.itertuples()
+                gap_text(r.estimate, r.ci_low, r.ci_high, r.at_floor) for r in contrasts.itertuples()
             ],
             "p": [p_text(p) for p in contrasts["p_value"]],
             "n": [str(n) for n in contrasts["n_subjects"]],
@@ -87,7 +88,7 @@ def both_layout(contrasts: pd.DataFrame) -> pd.DataFrame:
             "Session": [session_title(s) for s in contrasts["session"]],
             "Contrast": contrasts["contrast"],
             f"Difference in {_metric(contrasts)}": [
-                interval(r.estimate, r.ci_low, r.ci_high) for r in contrasts.itertuples()
+                gap_text(r.estimate, r.ci_low, r.ci_high, r.at_floor) for r in contrasts.itertuples()
             ],
             "degrees of freedom": [number(v, 1) for v in contrasts["freedom"]],
             "subjects": [str(n) for n in contrasts["n_subjects"]],
@@ -138,7 +139,7 @@ def _side_by_side(contrasts: pd.DataFrame, by: str) -> pd.DataFrame:
     """Contrasts with their intervals, a column for each value of `by`."""
     counts = contrasts.groupby("session")[by].nunique()
     rows = contrasts[contrasts["session"].isin(counts.index[counts.gt(1)])]
-    cells = [interval(r.estimate, r.ci_low, r.ci_high) for r in rows.itertuples()]
+    cells = [gap_text(r.estimate, r.ci_low, r.ci_high, r.at_floor) for r in rows.itertuples()]
     wide = rows.assign(cell=cells).pivot_table(
         index=["session", "contrast"], columns=by, values="cell", aggfunc="first", sort=False
     )
@@ -194,6 +195,9 @@ def specialist_words(gaps: pd.DataFrame) -> str:
     """
     if gaps.empty:
         return "This run holds no specialists, which would say what networks lose that were trained on PET for long."
+    gaps = gaps[~gaps["at_floor"].astype(bool)]
+    if gaps.empty:
+        return f"The gap of every specialist of this run is {FLOOR}: both scores are at the floor."
     lower, upper = gaps["estimate"].min(), gaps["estimate"].max()
     below = int(gaps["ci_high"].lt(0).sum())
     names = ", ".join(dict.fromkeys(specialist_title(s) for s in gaps["segmenter"]))
@@ -207,11 +211,15 @@ def specialist_words(gaps: pd.DataFrame) -> str:
 
 def _verdict(cross: pd.Series, gap: pd.Series, reverse: pd.Series) -> str:
     """What an interaction says of a gap and of the gap of the network trained on PET."""
+    if cross["at_floor"]:
+        return f"{FLOOR}, all scores are at the floor."
     if not np.isfinite(cross["ci_low"]):
         return "one subject, so no interval."
     if cross["ci_low"] <= 0 <= cross["ci_high"]:
         return "its interval holds 0."
-    opposite = (gap["ci_high"] < 0 < reverse["ci_low"]) or (reverse["ci_high"] < 0 < gap["ci_low"])
+    opposite = not (gap["at_floor"] or reverse["at_floor"]) and (
+        (gap["ci_high"] < 0 < reverse["ci_low"]) or (reverse["ci_high"] < 0 < gap["ci_low"])
+    )
     if opposite:
         return "the training decides which image is the hard one."
     return "the size of the gap depends on the training."
@@ -242,7 +250,9 @@ def domain_layout(changes: pd.DataFrame, titles: dict[str, str], words: dict[str
                 told = np.isfinite(here["change"])
                 row[f"{modality}: {_metric(changes)}"] = number(here["score"])
                 row[f"{modality}: change"] = (
-                    interval(here["change"], here["ci_low"], here["ci_high"]) if told else "–"
+                    gap_text(here["change"], here["ci_low"], here["ci_high"], here["at_floor"])
+                    if told
+                    else "–"
                 )
             row["n"] = str(int(at["n_subjects"].max()))
             rows.append(row)
@@ -264,7 +274,7 @@ def withheld_layout(costs: pd.DataFrame) -> pd.DataFrame:
             "Structures": [f"{r.n_structures} {r.group}" for r in rows.itertuples()],
             "Trained on all": [number(v) for v in rows["full"]],
             "Trained without the withheld": [number(v) for v in rows["fewer"]],
-            "Difference": [interval(r.estimate, r.ci_low, r.ci_high) for r in rows.itertuples()],
+            "Difference": [gap_text(r.estimate, r.ci_low, r.ci_high, r.at_floor) for r in rows.itertuples()],
             "n": [str(n) for n in rows["n_subjects"]],
         }
     )
@@ -311,7 +321,7 @@ def _cell(row: pd.Series) -> str:
 
 
 def _change(row: pd.Series) -> str:
-    return interval(row["estimate"], row["ci_low"], row["ci_high"])
+    return gap_text(row["estimate"], row["ci_low"], row["ci_high"], row["at_floor"])
 
 
 def domain_sentence(changes: pd.DataFrame) -> str:
@@ -325,7 +335,8 @@ def domain_sentence(changes: pd.DataFrame) -> str:
     if changes.empty:
         return NO_DOMAINS
     home = np.array([_home(r.trained_on, r.modality) for r in changes.itertuples()])
-    seen = changes[changes["change"].notna() & home & changes["domain"].ne(STILL)]
+    known = changes["change"].notna() & ~changes["at_floor"].astype(bool)
+    seen = changes[known & home & changes["domain"].ne(STILL)]
     if seen.empty:
         return "No network was tested both inside and outside its domain."
     metric = changes.attrs.get("metric", "dice")
@@ -381,7 +392,7 @@ def parts_words(parts: pd.DataFrame) -> str:
 
 def _place(row: pd.Series) -> str:
     """A change with where it was seen."""
-    value = interval(row["change"], row["ci_low"], row["ci_high"])
+    value = gap_text(row["change"], row["ci_low"], row["ci_high"], row["at_floor"])
     return (
         f"{value} ({DOMAINS[row['domain']].title.lower()}, trained on {TRAINED_ON[row['trained_on']]}, tested on "
         f"{row['modality']})"
