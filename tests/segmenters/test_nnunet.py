@@ -78,8 +78,11 @@ def test_the_record_reads_axes_as_its_plans_do(folder, reader, affine):
     np.testing.assert_array_equal(mask, own)
 
 
-@pytest.mark.parametrize("order", [("CT", "PET"), ("PET (SUV)", "CT")], ids="-".join)
-@pytest.mark.parametrize("reader", ["SimpleITKIO", "NibabelIOWithReorient"])
+@pytest.mark.parametrize(
+    ("order", "reader"),
+    [(("CT", "PET"), "SimpleITKIO"), (("PET (SUV)", "CT"), "NibabelIOWithReorient")],
+    ids=["CT first", "PET first, turned"],
+)
 def test_two_images_are_channels_as_the_packages_own_predictor_reads_them(tmp_path, order, reader):
     """Files on one grid, as nnU-Net wants them, through its own predictor, reader and preprocessing."""
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
