@@ -40,6 +40,23 @@ See {numref}`fig-one`.
 ![a chart](chart.png)
 ![a picture](picture.png)
 
+:::{table} Six rows.
+| Segmenter | DSC |
+|:--|--:|
+| a | 0.1 |
+| b | 0.2 |
+| c | 0.3 |
+| d | 0.4 |
+| e | 0.5 |
+| f | 0.6 |
+:::
+
+:::{table} One row.
+| Segmenter | DSC |
+|:--|--:|
+| a | 0.1 |
+:::
+
 :::{figure} marks.svg
 :name: fig-marks
 :alt: Two "marks"
@@ -105,7 +122,7 @@ def test_an_asked_for_term_has_its_definition_too(built):
 def test_a_viewer_is_a_numbered_figure_with_its_caption_once(built):
     page = built["page"]
     figure = page[page.index('id="fig-one"') :]
-    assert page.count("caption.") == 1
+    assert page.count("&gt; caption.") == 1
     assert "A &lt;b&gt; caption." in figure
     assert 'href="#fig-one"' in page
     assert re.search(r'<span class="caption-number">Fig. 1', figure)
@@ -144,3 +161,12 @@ def test_a_drawing_stands_in_the_page_with_its_links_and_its_files(built):
     assert built["page-fig-marks.svg"].startswith("<svg ")
     for target in ("_images/page-fig-marks.svg", "_images/page-fig-marks.csv", "#fig-marks"):
         assert f'<a href="{target}">' in page
+
+
+def test_a_long_table_is_live_and_a_short_one_is_not(built):
+    page = built["page"]
+    assert len(re.findall(r'<table class="[^"]*umd-live umd-measured[^"]*"', page)) == 1
+    assert page.index("Six rows") < page.index("One row")
+    assert page.index("umd-measured") < page.index("Six rows")
+    assert page.count("window.umdTables = ") == 1
+    assert "umdTables" not in built["glossary"]

@@ -338,6 +338,8 @@ def to_markdown(
     """
     form = cells.attrs.get("form", "mean")
     table = grid(cells, lambda c: _markdown_cell(c, decimals=decimals, form=form))
+    # a line of its own for each modality: rows can be sorted and filtered
+    table["Structure"] = table["Structure"].replace("", None).ffill()
     table = table.rename(columns={s: segmenter_title(s) for s in cells["segmenter"].unique()})
     lines = [key for key, _ in cells.groupby(["structure", "modality"], sort=False)]
     for title, texts in (beside or {}).items():

@@ -1,0 +1,32 @@
+"""Measured tables that a reader can filter, sort and take along, as the published ones are."""
+
+from __future__ import annotations
+
+from docutils import nodes
+
+from umdlib.tables.interactive import live_tables
+
+LEAST_ROWS = 6  # a shorter table is seen at a glance
+_LONG = 48  # letters of a cell that has to wrap
+
+
+def enliven(app, document: nodes.document, name: str) -> None:
+    """Handler of ``doctree-resolved``: every long numbered table of a page becomes a live one."""
+    if app.builder.format != "html" or name.rpartition("/")[2].startswith("published"):
+        return  # the published chapters say it themselves
+    found = [table for table in document.findall(nodes.table) if _is_long(table)]
+    for table in found:
+        cells = [entry.astext() for entry in table.findall(nodes.entry)]
+        wrap = ["umd-wrap"] if any(len(cell) > _LONG for cell in cells) else []
+        table["classes"] += ["umd-live", "umd-measured", *wrap]
+    if found:
+        document += nodes.raw("", str(live_tables()), format="html")
+
+
+def _is_long(table: nodes.table) -> bool:
+    """Whether a table has a caption, one line of heads and many rows."""
+    bodies = list(table.findall(nodes.tbody))
+    heads = [row for head in table.findall(nodes.thead) for row in head.findall(nodes.row)]
+    rows = sum(len(list(body.findall(nodes.row))) for body in bodies)
+    titled = any(isinstance(child, nodes.title) for child in table.children)
+    return titled and len(heads) == 1 and rows >= LEAST_ROWS and "umd-live" not in table["classes"]
