@@ -1,11 +1,12 @@
 """What is lost when a run is killed, its disk fills or its files are damaged: faults planted, tables compared.
 
-    python benchmarks/faults.py [--trials 20] [--graph 20] [--out results/faults.json]
+    python benchmarks/faults.py [--trials 20] [--graph 20] [--add] [--out results/faults.json]
 
 A small cohort is scored once without a fault. Then faults strike the same command, most at random moments, and
 it is given again until it ends. The score table (all but seconds and memory), its stamp, and every prediction and
 prompt on disk must equal the first run's to the bit, or a sentence must say what is wrong; all else counts as lost.
-The exit status is 1 where something was. Runs are forked from this process, so that the fault strikes the work and
+The exit status is 1 where something was. A fault that is not tried keeps its row in the results; `--add` adds
+up with what stands there (give another `--seed`), so that long rounds can be had in parts. Runs are forked from this process, so that the fault strikes the work and
 not the imports. Linux; a full disk is a small file system in memory where one can be mounted, else a limit of the
 size of files.
 """
@@ -437,6 +438,15 @@ def measure(trials: int, of_graph: int, seed: int) -> list[dict]:
     return rows
 
 
+def with_former(rows: list[dict], former: list[dict], *, add: bool) -> list[dict]:
+    """Rows of all faults: those tried now (with `add`, together with their former trials), former ones else."""
+    now, before = ({r["fault"]: r for r in some} for some in (rows, former))
+    if add:
+        for name in now.keys() & before.keys():
+            now[name] = now[name] | {k: v + now[name][k] for k, v in before[name].items() if k != "fault"}
+    return list((before | now).values())
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
@@ -444,10 +454,13 @@ def main() -> int:
     )
     parser.add_argument("--graph", type=int, default=20, help="kills of a graph (default 20)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--add", action="store_true", help="add to the trials that the results have")
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # nothing stays mounted
     rows = measure(given.trials, given.graph, given.seed)
+    former = json.loads(given.out.read_text("utf-8"))["faults"] if given.out.is_file() else []
+    rows = with_former(rows, former, add=given.add)
     given.out.write_text(
         json.dumps({"machine": timing.machine(), "faults": rows}, indent=1) + "\n", encoding="utf-8"
     )
