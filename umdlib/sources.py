@@ -53,12 +53,13 @@ def import_closure(
     """
     starts = [start] if isinstance(start, str | Path) else list(start)
     seen: dict[Path, None] = {}
+    passed: dict[_World, set[Path]] = {}
     for one in starts:
         world = _World(tuple(packages), Path(root) if root is not None else None)
         first = _start(one, world)
         if first.beside is not None:
             world = _World((*packages, *_names_beside(first.beside)), world.root, first.beside)
-        _follow(first, world, seen)
+        _follow(first, world, seen, passed.setdefault(world, set()))
     return sorted(seen)
 
 
@@ -165,9 +166,9 @@ def _start(start: str | Path, world: _World) -> _Module:
     return _Module(path, path.stem, beside=path.parent)
 
 
-def _follow(first: _Module, world: _World, seen: dict[Path, None]) -> None:
-    """Add a module and all that it imports to `seen`; faces are passed through."""
-    waiting, passed = [first], set()
+def _follow(first: _Module, world: _World, seen: dict[Path, None], passed: set[Path]) -> None:
+    """Add a module and all that it imports to `seen`; faces are passed through, and so is what is in `passed`."""
+    waiting = [first]
     while waiting:
         module = waiting.pop()
         if module.file in passed:
@@ -199,7 +200,7 @@ def _imported(module: _Module, world: _World) -> Iterator[str]:
     tree = _tree(module.file, _changed(module.file))
     skipped = _for_types(tree)
     is_package = module.file.name == "__init__.py"
-    for node in ast.walk(tree):
+    for node in _nodes(tree):
         if node in skipped:
             continue
         if isinstance(node, ast.Import):
@@ -276,14 +277,23 @@ def _passed_through(name: str, world: _World) -> bool:
 
 def _attributes(tree: ast.Module, bound: str) -> Iterator[tuple[str, ...]]:
     """Chains of attributes that follow a dotted name where it is used; () where it stands alone."""
-    head = bound.split(".")
-    inner = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    for node in ast.walk(tree):
-        if id(node) in inner or not isinstance(node, ast.Attribute | ast.Name):
-            continue
-        chain = _chain(node)
-        if chain and list(chain[: len(head)]) == head and isinstance(node.ctx, ast.Load):
-            yield chain[len(head) :]
+    head = tuple(bound.split("."))
+    return (chain[len(head) :] for chain in _chains(tree) if chain[: len(head)] == head)
+
+
+@functools.lru_cache(maxsize=4096)
+def _nodes(tree: ast.Module) -> tuple[ast.AST, ...]:
+    """Every node of a file."""
+    return tuple(ast.walk(tree))
+
+
+@functools.lru_cache(maxsize=4096)
+def _chains(tree: ast.Module) -> tuple[tuple[str, ...], ...]:
+    """Every name that is read in a file, with the attributes that follow it, each once."""
+    nodes = [node for node in _nodes(tree) if isinstance(node, ast.Attribute | ast.Name)]
+    inner = {id(node.value) for node in nodes if isinstance(node, ast.Attribute)}
+    read = (_chain(n) for n in nodes if id(n) not in inner and isinstance(n.ctx, ast.Load))
+    return tuple(dict.fromkeys(filter(None, read)))
 
 
 def _chain(node: ast.AST) -> tuple[str, ...]:
@@ -298,7 +308,7 @@ def _chain(node: ast.AST) -> tuple[str, ...]:
 def _for_types(tree: ast.Module) -> set[ast.AST]:
     """Nodes under ``if TYPE_CHECKING``: they never run."""
     found: set[ast.AST] = set()
-    for node in ast.walk(tree):
+    for node in _nodes(tree):
         if isinstance(node, ast.If) and _chain(node.test)[-1:] == ("TYPE_CHECKING",):
             for statement in node.body:
                 found.update(ast.walk(statement))
