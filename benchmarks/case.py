@@ -11,11 +11,11 @@ click, and each structure is cropped and measured by SciPy's distance maps.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
-import resource
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from unittest import mock
@@ -29,7 +29,8 @@ from scipy import ndimage
 
 from umdlib import evaluation, labels, prompts
 from umdlib.cohort.manifest import read_cohort, write_manifest
-from umdlib.evaluation import run
+from umdlib.evaluation import ask, quantities, run
+from umdlib.evaluation.ask import peak_memory, resident_mb
 from umdlib.images import volume
 from umdlib.metrics import scoring
 
@@ -38,6 +39,7 @@ GRIDS = {
     "PET": ((200, 200, 350), (3.0, 3.0, 3.0)),
     "CT": ((512, 512, 400), (1.0, 1.0, 1.5)),
     "mini": ((128, 128, 100), (4.0, 4.0, 6.0)),
+    "mini PET": ((50, 50, 88), (12.0, 12.0, 12.0)),
 }
 STAGES = {
     "reading": [(volume, "read_volume"), (volume, "read_label_map")],
@@ -45,6 +47,7 @@ STAGES = {
     "clicks": [(prompts, "corrective_click")],
     "scoring": [(scoring, "score_bits")],
     "writing": [(volume, "write_bits")],
+    "quantities": [(quantities, "of_case_or_reason")],
 }
 
 
@@ -59,7 +62,7 @@ def write_case(folder: Path, grid: str) -> Path:
     for k in range(shape[2]):
         image[:, :, k] = means[reference[:, :, k]] + 25 * rng.standard_normal(shape[:2], np.float32)
     affine = np.diag([*spacing, 1.0])
-    pet = grid == "PET"
+    pet = grid.endswith("PET")
     if pet:
         image = np.abs(image) / 20
     unit = "SUV" if pet else "HU"
@@ -93,11 +96,17 @@ def stopwatch(seconds: dict[str, float], counts: dict[str, int]) -> Iterator[Non
                 stack.enter_context(mock.patch.object(module, name, timed(stage, getattr(module, name))))
         real = run.ask
 
-        def ask(task, segment):
+        def timed_ask(task, segment):
             return real(task, timed("segmenter", segment))
 
-        stack.enter_context(mock.patch.object(run, "ask", ask))
+        stack.enter_context(mock.patch.object(run, "ask", timed_ask))
         yield
+
+
+@contextmanager
+def no_peak() -> Iterator[Callable[[], float]]:
+    """In place of the peak of each call, which would hide that of the case."""
+    yield lambda: float("nan")
 
 
 def usual_loop(cohort, root: Path, steps: int) -> dict[str, float]:
@@ -133,23 +142,34 @@ def scipy_scores(reference: np.ndarray, prediction: np.ndarray, spacing) -> tupl
     return dice, float(between.mean())
 
 
-def measure(grid: str, steps: int) -> dict:
+def digest_of(root: Path, table: pd.DataFrame) -> str:
+    """Digest of the scores, masks and prompts of a run: the same where none has moved by a bit."""
+    numbers = table.drop(columns=["seconds", "peak_mb"]).to_csv(index=False)
+    files = [p for p in sorted((root / "cases").rglob("*")) if p.name == "prompts.json" or p.suffix == ".gz"]
+    digest = hashlib.sha256(numbers.encode())
+    for file in files:
+        digest.update(file.read_bytes() if file.suffix == ".json" else volume.read_bits(file).tobytes("A"))
+    return digest.hexdigest()[:16]
+
+
+def measure(grid: str, steps: int, *, beside: bool = True) -> dict:
     """One record: CPU seconds by stage of a first run and of one with nothing to do, and of the usual loop."""
     settings = evaluation.Settings((evaluation.Plan("centre", (0,), steps),))
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         cohort = read_cohort(write_case(root, grid))
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        seconds, counts = {}, {}
-        with stopwatch(seconds, counts):
+        seconds, counts, before = {}, {}, resident_mb()
+        no_other = mock.patch.object(ask, "peak_memory", no_peak)
+        with stopwatch(seconds, counts), peak_memory() as memory, no_other:
             start = time.process_time()
             table = evaluation.score_cohort(cohort, "threshold", root / "run", settings=settings)
             whole = time.process_time() - start
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            peak = memory()
         start = time.process_time()
         evaluation.score_cohort(cohort, "threshold", root / "run", settings=settings)
         nothing = time.process_time() - start
-        usual = usual_loop(cohort, root / "run", steps)
+        usual = usual_loop(cohort, root / "run", steps) if beside else {"clicks": 0.0, "scoring": 0.0}
+        digest = digest_of(root / "run", table)
     apart = seconds.get("reading", 0) + seconds.get("segmenter", 0) + seconds.get("scoring", 0)
     size = int(np.prod(GRIDS[grid][0]))
     return {
@@ -161,9 +181,10 @@ def measure(grid: str, steps: int) -> dict:
         "overhead": whole - apart,
         "click": seconds.get("clicks", 0.0) / max(counts.get("clicks", 0), 1),
         "nothing_to_do": nothing,
-        "above_image_mb": max((peak - before) / 1e3 - size * (5 if grid == "PET" else 3) / 1e6, 0.0),
+        "above_image_mb": peak - before - size * 5 / 1e6,
         "usual_click": usual["clicks"] / max(steps * len(labels.ORGANS), 1),
         "usual_scoring": usual["scoring"],
+        "digest": digest,
     }
 
 
@@ -172,10 +193,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--grids", nargs="+", choices=GRIDS, default=["PET", "CT"])
     parser.add_argument("--steps", type=int, default=2, help="corrective clicks (default 2)")
+    parser.add_argument("--alone", action="store_true", help="leave the other loop out")
     parser.add_argument("--out", type=Path, help="write the record as JSON")
     given = parser.parse_args()
-    measure("mini", 1)  # compiles
-    rows = [measure(grid, given.steps) for grid in given.grids]
+    for grid in ("mini", "mini PET"):  # compiles
+        measure(grid, 1, beside=False)
+    rows = [measure(grid, given.steps, beside=not given.alone) for grid in given.grids]
     print(pd.DataFrame(rows).set_index("grid").T.to_string(float_format="{:.3g}".format))
     if given.out:
         given.out.write_text(json.dumps({"machine": timing.machine(), "cases": rows}, indent=1) + "\n")

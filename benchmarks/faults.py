@@ -6,9 +6,9 @@ A small cohort is scored once without a fault. Then faults strike the same comma
 it is given again until it ends. The score table (all but seconds and memory), its stamp, and every prediction and
 prompt on disk must equal the first run's to the bit, or a sentence must say what is wrong; all else counts as lost.
 The exit status is 1 where something was. A fault that is not tried keeps its row in the results; `--add` adds
-up with what stands there (give another `--seed`), so that long rounds can be had in parts. Runs are forked from this process, so that the fault strikes the work and
-not the imports. Linux; a full disk is a small file system in memory where one can be mounted, else a limit of the
-size of files.
+up with what stands there (give another `--seed`), so that long rounds can be had in parts. Runs are forked from
+this process, so that the fault strikes the work and not the imports. Linux; a full disk is a small file system
+in memory where one can be mounted, else a limit of the size of files.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -348,8 +348,8 @@ def _with_a_flip(content: bytes, rng: np.random.Generator) -> bytes:
     return bytes(changed)
 
 
-def graph(sweep: Sweep, trials: int, rng: np.random.Generator) -> list[Outcome]:
-    """kill -9 at random moments of a small graph, which is started again after each."""
+def graph(sweep: Sweep, trials: int, rng: np.random.Generator) -> Iterator[Outcome]:
+    """kill -9 at random moments of a small graph, which is started again after each; those that ended so far."""
     from umdbook.graph import run_name
 
     run = PROJECT / "results" / run_name("small", str(sweep.manifest))
@@ -364,9 +364,13 @@ def graph(sweep: Sweep, trials: int, rng: np.random.Generator) -> list[Outcome]:
     command += ["--cores", "1", "--configfile", "workflow/small.yaml", "--rerun-incomplete", "--quiet", "all"]
     command += ["--config", f"cohort={sweep.manifest}", "segmenters=threshold", f"prompts={PROMPTS}"]
 
+    started_here: list[subprocess.Popen] = []
+
     def start() -> subprocess.Popen:
         with open(sweep.folder / "graph.log", "w") as log:
-            return subprocess.Popen(command, cwd=PROJECT, stdout=log, stderr=log, start_new_session=True)
+            process = subprocess.Popen(command, cwd=PROJECT, stdout=log, stderr=log, start_new_session=True)
+        started_here.append(process)
+        return process
 
     def finish() -> tuple:
         if start().wait():
@@ -377,8 +381,8 @@ def graph(sweep: Sweep, trials: int, rng: np.random.Generator) -> list[Outcome]:
         shutil.rmtree(run, ignore_errors=True)
         started = time.monotonic()
         expected, seconds = finish(), time.monotonic() - started
-        outcomes, struck = [], 0
-        while len(outcomes) < trials:
+        done, struck = 0, 0
+        while done < trials:
             if not struck:
                 shutil.rmtree(run)
             process = start()
@@ -389,12 +393,14 @@ def graph(sweep: Sweep, trials: int, rng: np.random.Generator) -> list[Outcome]:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
                 struck += 1
-            if ended == 0 or struck == 3 or len(outcomes) + struck >= trials:  # three kills, then to the end
-                equal = same(finish(), expected)
-                outcomes += [Outcome(True, False, equal)] * struck
-                struck = 0
-        return outcomes
+            if ended == 0 or struck == 3 or done + struck >= trials:  # three kills, then to the end
+                yield from [Outcome(True, False, same(finish(), expected))] * struck
+                done, struck = done + struck, 0
     finally:
+        for process in started_here:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
         shutil.rmtree(run, ignore_errors=True)
 
 
@@ -410,8 +416,8 @@ def row(name: str, outcomes: list[Outcome]) -> dict:
     }
 
 
-def measure(trials: int, of_graph: int, seed: int) -> list[dict]:
-    """The figures of every fault."""
+def measure(trials: int, of_graph: int, seed: int, rows: list[dict]) -> None:
+    """Add the figures of every fault to `rows`; when this is ended before, those of the trials so far."""
     few = max(trials // 4, 2) if trials else 0
     plan = {
         "kill -9 during a sweep": (killed, trials),
@@ -424,18 +430,21 @@ def measure(trials: int, of_graph: int, seed: int) -> list[dict]:
         "one bit of a score table": (flipped, 20 * trials),
         "one bit of any file of a run": (damaged, trials),
     }
-    rows, folder = [], Path(tempfile.mkdtemp(prefix="umd-faults-"))
+    folder = Path(tempfile.mkdtemp(prefix="umd-faults-"))
     try:
         folder.chmod(0o755)  # of all users, since one run is another's
         sweep = Sweep(write_cohort(folder / "cohort"), folder)
         sweep.run_without_fault()
         for name, (plant, count) in plan.items():
-            if count:
-                rows.append(row(name, plant(sweep, count, np.random.default_rng(seed))))
-                print(rows[-1], flush=True)
+            outcomes: list[Outcome] = []
+            try:
+                outcomes.extend(plant(sweep, count, np.random.default_rng(seed)) if count else ())
+            finally:
+                if outcomes:
+                    rows.append(row(name, outcomes))
+                    print(rows[-1], flush=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return rows
 
 
 def with_former(rows: list[dict], former: list[dict], *, add: bool) -> list[dict]:
@@ -458,12 +467,13 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # nothing stays mounted
-    rows = measure(given.trials, given.graph, given.seed)
-    former = json.loads(given.out.read_text("utf-8"))["faults"] if given.out.is_file() else []
-    rows = with_former(rows, former, add=given.add)
-    given.out.write_text(
-        json.dumps({"machine": timing.machine(), "faults": rows}, indent=1) + "\n", encoding="utf-8"
-    )
+    rows: list[dict] = []
+    try:
+        measure(given.trials, given.graph, given.seed, rows)
+    finally:
+        former = json.loads(given.out.read_text("utf-8"))["faults"] if given.out.is_file() else []
+        record = {"machine": timing.machine(), "faults": with_former(rows, former, add=given.add)}
+        given.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return 1 if any(r["lost"] for r in rows) else 0
 
 
