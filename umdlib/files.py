@@ -129,7 +129,8 @@ def write_stamped(path: str | Path, table: pd.DataFrame, key: bytes, stamp: dict
     own = {key: json.dumps(stamp, sort_keys=True).encode(), b"umdlib_check": SEAL}
     arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), **own})
     with replaced(path) as part:
-        pq.write_table(arrow, part)
+        with open(part, "wb") as file:  # Arrow takes names in UTF-8 alone, which a bare locale does not give
+            pq.write_table(arrow, file)
         seal(part)
 
 

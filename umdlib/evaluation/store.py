@@ -80,7 +80,8 @@ def bit_places(folder: Path, case: Case) -> list[int]:
 def _stamp(folder: Path) -> dict:
     """Provenance of a case's scores; empty where it cannot be read."""
     try:
-        return json.loads(pq.read_schema(folder / "scores.parquet").metadata[b"umdlib"])
+        with open(folder / "scores.parquet", "rb") as file:
+            return json.loads(pq.read_schema(file).metadata[b"umdlib"])
     except (OSError, KeyError, ValueError, TypeError):
         return {}
 
