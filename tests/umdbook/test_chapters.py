@@ -7,6 +7,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from in_process import ON_SCORES as CHAPTERS
 from in_process import executed
 
 from umdbook import notebook
@@ -16,18 +17,6 @@ from umdlib.scores.table import write_scores
 mpl.use("Agg")
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
-CHAPTERS = [
-    "modality_gap",
-    "by_structure",
-    "certainty",
-    "empty_rule",
-    "clicks",
-    "reported",
-    "learned_gap",
-    "planning",
-    "supervised",
-    "second_image",
-]
 QUICK = {"n_resamples": 99, "n_cohorts": 10}
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from umdlib import prompts, segmenters
 from umdlib.cohort.manifest import Case, Cohort, read_cohort, write_manifest, write_structures
-from umdlib.errors import InputError
+from umdlib.errors import InputError, NothingToShow
 from umdlib.evaluation import store
 from umdlib.images import geometry, volume
 from umdlib.images.volume import LabelMap, Volume
@@ -85,7 +85,9 @@ def agree_run(
 
     pairs = cohort.pairs()
     if not pairs:
-        raise InputError(f"No complete pair in {cohort.manifest}. Agreement needs two images of one subject.")
+        raise NothingToShow(
+            f"No complete pair in {cohort.manifest}. Agreement needs two images of one subject."
+        )
     within, between = [], []
     for pair in pairs:
         masks = {(n, c.modality): _Masks.read(root, n, c, seed) for n in names for c in pair}
@@ -98,7 +100,8 @@ def agree_run(
         report(f"{pair[0].subject} {pair[0].session}: agreement of {len(names)} segmenters")
     table = pd.DataFrame(within, columns=[*WITHIN, *WITHIN_NUMBERS, "reason"])
     if table["reason"].eq(NOT_MADE).all():
-        raise InputError(f"No prediction of {', '.join(names)} on both images of a pair in {root}.")
+        who = ", ".join(names) or "any segmenter"
+        raise NothingToShow(f"No prediction of {who} on both images of a pair in {root}.")
     return table, pd.DataFrame(between, columns=[*BETWEEN, "agreement", "reason"])
 
 
@@ -244,7 +247,9 @@ def pointed_cohort(
         rows += [_row(c, f, out) for c, f in zip((structural, pet), files, strict=True)]
         report(f"{structural.subject} {structural.session}: pointed at by {pointer}")
     if not rows:
-        raise InputError(f"No complete pair in {cohort.manifest}. Agreement needs two images of one subject.")
+        raise NothingToShow(
+            f"No complete pair in {cohort.manifest}. Agreement needs two images of one subject."
+        )
     write_structures(out / "dseg.tsv", cohort.structures)
     return read_cohort(write_manifest(out / "manifest.tsv", rows))
 

@@ -262,7 +262,7 @@ def disagreements(
         Of the poor overlaps those that change the quantity least; of the good ones those that change it
         most. One row of a subject and structure at most in each.
     """
-    sized = pairs.assign(size=pairs["change"].abs())
+    sized = pairs.assign(size=pairs["change"].abs())  # a column given to an empty table would bring rows
     poor = sized[sized["dice"].le(low) & sized["dice"].ge(least)].sort_values("size", kind="stable")
     good = sized[sized["dice"].ge(high)].sort_values("size", ascending=False, kind="stable")
     one = ["subject", "session", "structure"]

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from umdlib import labels
 from umdlib.cohort.manifest import Case, Cohort
+from umdlib.errors import NothingToShow
 from umdlib.figures import style
 from umdlib.synthetic import plausibility
 from umdlib.synthetic.literature import source_table
@@ -41,9 +42,18 @@ Examination = tuple[Case, Case]
 
 
 def mixed_pairs(cohort: Cohort) -> list[Examination]:
-    """Examinations with both images, the sessions in turn."""
+    """Examinations with both images, the sessions in turn.
+
+    Raises
+    ------
+    NothingToShow
+        No subject has both.
+    """
     by_session = [cohort.pairs(s) for s in cohort.sessions()]
-    return [pair for pair in chain.from_iterable(zip_longest(*by_session)) if pair]
+    pairs = [pair for pair in chain.from_iterable(zip_longest(*by_session)) if pair]
+    if not pairs:
+        raise NothingToShow("No subject of this cohort has both a structural image and PET.")
+    return pairs
 
 
 def people(cohort: Cohort) -> pd.DataFrame:

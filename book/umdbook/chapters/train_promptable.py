@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from umdlib import segmenters, tables
 from umdlib.cohort.manifest import Cohort, read_cohort
+from umdlib.errors import NothingToShow
 from umdlib.figures import training_curves
 from umdlib.training.sessions import settings_of, train_cohort, use_threads
 from umdlib.weights.card import check, cost_table, read_log
@@ -16,6 +17,8 @@ __all__ = ["check", "read_log", "settings_of", "train_cohort", "training_curves"
 def training_cohort(manifest: str, folder: str, smoke: bool) -> tuple[Cohort, str]:
     """The cohort and the folder of a training; a smoke test takes four pairs, in a folder of their own."""
     cohort = read_cohort(manifest)
+    if not cohort.pairs():
+        raise NothingToShow("No subject of this cohort has both images, and the network learns from pairs.")
     if not smoke:
         return cohort, folder
     few = replace(cohort, cases=tuple(case for pair in cohort.pairs()[:4] for case in pair))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from umdlib.cohort.manifest import COLUMNS, OPTIONAL, Case, Cohort, write_structures
-from umdlib.errors import InputError
+from umdlib.errors import InputError, NothingToShow
 from umdlib.images.volume import LabelMap, write_label_map
 from umdlib.tables.markdown import numbered_table
 
@@ -58,7 +58,10 @@ def column_table() -> str:
 
 def borrowed_pairs(cohort: Cohort, subjects: int) -> list[tuple[Case, Case]]:
     """The first subjects of the first session, as if they were a reader's own."""
-    return cohort.pairs(cohort.sessions()[0])[:subjects]
+    found = cohort.pairs(cohort.sessions()[0])[:subjects]
+    if not found:
+        raise NothingToShow("No subject of this cohort has both images: there is no pair to borrow.")
+    return found
 
 
 def from_here(path: Path, folder: str) -> str:
