@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import re
@@ -33,6 +34,8 @@ BYLINES = {
 FENCE = re.compile(r"^```(?:bash|sh|shell)\n.*?^```", re.DOTALL | re.MULTILINE)
 PROGRAM = re.compile(r"^([ \t]*)(umdlib|papermill|jupyter|snakemake)(?= )", re.MULTILINE)
 TABLE = re.compile(r"^:{3,}\{table\} .+$", re.MULTILINE)
+# What a page offers at most as one file of a score table: above it compressed, or as Parquet alone.
+CSV_BYTES = 10_000_000
 PARAMETER_CELLS = {
     "parameters": "the parameters and what they mean",
     "injected-parameters": "the parameters of this run",
@@ -403,6 +406,9 @@ def stamp_of(score_file: str | Path) -> dict[str, Any]:
 def downloads(score_file: str | Path) -> dict[str, bytes]:
     """What the pages offer: the score table in two formats, and the published tables in one archive.
 
+    A score table of more than `CSV_BYTES` as CSV is compressed; where that takes more too, the Parquet
+    file stands alone.
+
     Returns
     -------
     dict
@@ -411,7 +417,12 @@ def downloads(score_file: str | Path) -> dict[str, bytes]:
     files = {}
     if Path(score_file).is_file():
         files["scores.parquet"] = Path(score_file).read_bytes()
-        files["scores.csv"] = inert_cells(scores.read_scores(score_file)).to_csv(index=False).encode()
+        text = inert_cells(scores.read_scores(score_file)).to_csv(index=False).encode()
+        packed = gzip.compress(text, mtime=0) if len(text) > CSV_BYTES else b""
+        if not packed:
+            files["scores.csv"] = text
+        elif len(packed) <= CSV_BYTES:
+            files["scores.csv.gz"] = packed
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted((Path(published.__file__).parent / "data").glob("*.tsv")):

@@ -49,7 +49,8 @@ def inert_cells(table: pd.DataFrame) -> pd.DataFrame:
     """
     table = table.rename(columns=_inert)
     for column in table.columns[[not pd.api.types.is_numeric_dtype(t) for t in table.dtypes]]:
-        table[column] = [_inert(v) for v in table[column]]
+        changed = {v: new for v in table[column].unique() if (new := _inert(v)) is not v}
+        table[column] = table[column].replace(changed) if changed else table[column]
     return table
 
 
