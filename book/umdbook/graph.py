@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import math
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -117,6 +116,37 @@ def keep_key(path: str | Path, files: Iterable[str | Path], **values: object) ->
     return str(path)
 
 
+def keep_images_key(path: str | Path, files: Iterable[str | Path], kept: str | Path) -> str:
+    """Write the hashes of a cohort's files to one key file, which stands for all of them in other keys.
+
+    A file is read once, and again where its size or time has changed.
+
+    Parameters
+    ----------
+    path
+        File to write.
+    files
+        Images, references and tables; one that cannot be read counts as absent.
+    kept
+        Where the hashes are kept, with those of the run's jobs.
+
+    Returns
+    -------
+    str
+        `path`.
+    """
+    from umdlib.evaluation.store import FileHashes
+
+    hashes, found = FileHashes(Path(kept)), {}
+    for file in map(str, files):
+        try:
+            found[file] = hashes(Path(file))
+        except InputError:
+            found[file] = "absent"
+    hashes.keep()
+    return keep_key(path, (), **found)
+
+
 def _digest(file: Path) -> str:
     try:
         found = file.stat()
@@ -178,6 +208,7 @@ def names_of(segmenters: str) -> dict[str, str]:
     return names
 
 
+@functools.cache
 def uses_gpu(segmenter: str) -> bool:
     """Whether a segmenter can use a GPU: of the built-in ones those that need a package; a user's own may.
 
@@ -313,20 +344,3 @@ def own_files(segmenter: str) -> list[str]:
     if not file.endswith(".py"):
         return []
     return [str(p) for p in import_closure(file)] if Path(file).is_file() else [file]
-
-
-def mega_voxels(image: str | Path) -> int:
-    """Millions of voxels of an image, from its header; 0 where that cannot be read.
-
-    Examples
-    --------
-    >>> mega_voxels("absent.nii.gz")
-    0
-    """
-
-    import nibabel
-
-    try:
-        return math.ceil(math.prod(nibabel.load(image).shape) / 1e6)
-    except (OSError, ValueError, nibabel.filebasedimages.ImageFileError):
-        return 0

@@ -21,6 +21,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "write_structures",
         ],
         "plan": ["carry_out"],
+        "shards": ["shard_subjects"],
         "public": ["fetch", "record", "records"],
     },
 )

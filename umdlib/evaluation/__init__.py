@@ -5,7 +5,7 @@ import lazy_loader as lazy
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
-        "run": ["rescore", "score_cohort"],
+        "run": ["failed_rows", "rescore", "score_cohort"],
         "plans": ["Plan", "Settings", "parse_plans", "taken_plans"],
         "ceilings": ["cohort_ceilings", "read_displacements"],
         "agreement": ["agree_run", "pointed_cohort"],

@@ -39,6 +39,9 @@ class Limits:
         Whether cases that a crash or a limit ended are asked again; otherwise their rows stay.
     ahead
         Whether the next image is read while one is asked; None: where a GPU works meanwhile.
+    nothing_asked
+        Reason of failed rows for the cases that the run has not kept; where it is given, no segmenter
+        is loaded or asked.
     """
 
     time_s: float | None = None
@@ -46,6 +49,7 @@ class Limits:
     isolate: bool = False
     retry: bool = False
     ahead: bool | None = None
+    nothing_asked: str = ""
 
     def __post_init__(self) -> None:
         """Refuse a limit that is none."""

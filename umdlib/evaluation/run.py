@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from umdlib import prompts, segmenters
+from umdlib import prompts, protocols, segmenters
 from umdlib.cohort.manifest import Case, Cohort
 from umdlib.errors import InputError
 from umdlib.evaluation import plans, quantities, store
@@ -30,7 +30,16 @@ from umdlib.segmenters.calls import Opened, Unavailable
 from umdlib.segmenters.ceilings import ceiling
 from umdlib.segmenters.contract import Segment, Segmenter
 
-__all__ = ["Limits", "Plan", "Settings", "parse_plans", "rescore", "score_cohort", "taken_plans"]
+__all__ = [
+    "Limits",
+    "Plan",
+    "Settings",
+    "failed_rows",
+    "parse_plans",
+    "rescore",
+    "score_cohort",
+    "taken_plans",
+]
 
 _UNASKED = "not asked: the structural reference lacks the structure"
 _UNSCORED = "not asked: the image has no reference to score against"
@@ -115,7 +124,8 @@ def score_cohort(
                 for entrant in entrants:
                     table = _scored_case(case, entrant, shared, run)
                     entrant.tables.append(table)
-                    shared.quantify(case, table, entrant.record.name)
+                    if not limits.nothing_asked:
+                        shared.quantify(case, table, entrant.record.name)
                 shared.forget()
     finally:
         run.ahead.close()
@@ -314,6 +324,8 @@ def _scored_case(case: Case, entrant: _Entrant, shared: _Shared, run: _Run) -> p
         crash = store.crash_of(kept.folder)
         if crash and not run.limits.retry and not run.limits.isolated:
             return absent("failed", f"an earlier run crashed here: {crash}; --retry asks again")
+        if run.limits.nothing_asked:
+            return absent("failed", run.limits.nothing_asked)
         shared.read(case)
         shared.partner(case, record)
     except InputError as error:
@@ -585,6 +597,33 @@ def _blank_rows(case: Case, record: Segmenter, settings: Settings, status: str, 
     answers = [Answer(Prompt(s.name), nothing, fault=reason[:500]) for s in case.structures]
     rows = _rows(case, record, plan.protocol, plan.seeds[0], 0, answers)
     return rows.assign(dice=np.nan, status=status, note="")
+
+
+def failed_rows(
+    cases: Iterable[Case], segmenter: str, reason: str, *, settings: Settings = _SETTINGS
+) -> pd.DataFrame:
+    """Failed rows of cases of a segmenter that cannot be opened.
+
+    Parameters
+    ----------
+    cases
+        At least one.
+    segmenter
+        Name of it in the rows.
+    reason
+        Of every row.
+    settings
+        The first of its plans is that of the rows.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Score rows without numbers, one per case and structure, with an empty stamp.
+    """
+    kinds = frozenset(protocols.kind_given(p.protocol) for p in settings.plans)
+    record = Segmenter(segmenter, segmenter, "", lambda device: None, kinds)
+    tables = [_blank_rows(c, record, settings, "failed", _without_places(reason, [c])) for c in cases]
+    return _stamped(_stacked(tables), {})
 
 
 def _without_places(reason: str, cases: Iterable[Case]) -> str:
