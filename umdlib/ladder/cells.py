@@ -111,7 +111,7 @@ def degraded_cells(
     tuple
         Cell and image.
     """
-    wanted = set(wanted)
+    wanted, drawn = set(wanted), {}
     for contrast in ("", "C"):
         if not any(("C" in c) == bool(contrast) for c in wanted):
             continue
@@ -126,7 +126,7 @@ def degraded_cells(
                 cells = [c for c in here if ("A" in c) == bool(alignment)]
                 moved = _sampled(spread, grid, made_of.displacement if alignment else None) if cells else None
                 for cell in sorted(cells, key=lambda c: "N" in c):
-                    yield cell, _noisy(moved, made_of, cell, name) if "N" in cell else moved
+                    yield cell, _noisy(moved, made_of, cell, drawn, name) if "N" in cell else moved
 
 
 def undone_cells(
@@ -236,7 +236,9 @@ def _places(affine: np.ndarray, grid: Grid, displacement: Displacement) -> np.nd
     return index
 
 
-def _noisy(image: Volume, made_of: Degradations, cell: str, name: str) -> Volume:
+def _noisy(
+    image: Volume, made_of: Degradations, cell: str, drawn: dict[bool, np.ndarray], name: str
+) -> Volume:
     """An image with PET's noise: its variance grows with the signal above air."""
     if made_of.noise_share <= 0 or made_of.regions is None:
         return image
@@ -244,8 +246,11 @@ def _noisy(image: Volume, made_of: Degradations, cell: str, name: str) -> Volume
     means = made_of.pet_means if "C" in cell and made_of.pet_means is not None else made_of.regions.means
     level = np.float32(means[place])
     signal = np.maximum(above_air(image), np.float32(_FLOOR) * level)
-    rng = np.random.default_rng([zlib.crc32(name.encode()), int("R" in cell and made_of.grid is not None)])
-    noise = correlated_noise(rng, image.shape, image.spacing_mm, made_of.noise_fwhm_mm)
+    on_pet = "R" in cell and made_of.grid is not None
+    if on_pet not in drawn:
+        rng = np.random.default_rng([zlib.crc32(name.encode()), int(on_pet)])
+        drawn[on_pet] = correlated_noise(rng, image.shape, image.spacing_mm, made_of.noise_fwhm_mm)
+    noise = drawn[on_pet]
     data = image.data + np.sqrt(signal * level) * np.float32(made_of.noise_share) * noise
     if image.unit == "SUV":
         np.maximum(data, 0, out=data)

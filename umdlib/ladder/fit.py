@@ -174,10 +174,9 @@ def fit_pair(
     width = max(_START_MM, template.own)
     for _ in range(_ROUNDS):
         template.use(means, width)
-        means = sample.corrected(means, template, edges)
-        template.use(means, width)
         for edge in edges:
             edge.improve(template)
+        means = sample.corrected(means, template, edges)
         width, error, named = _common_width(width, edges)
     return Fit(
         width if named else float("nan"),

@@ -20,6 +20,7 @@ from umdlib.evaluation.plans import Plan, Settings, drawing_code, taken_plans
 from umdlib.evaluation.store import FileHashes
 from umdlib.files import replaced
 from umdlib.images.volume import LabelMap, Volume
+from umdlib.labels import Structure
 from umdlib.ladder.cells import CELLS, NONE, PET, UNDONE, degraded_cells, undone_cells
 from umdlib.ladder.estimates import COLUMNS, Estimates, estimate_pair
 from umdlib.metrics.masks import dice
@@ -45,6 +46,7 @@ def ladder_run(
     root: str | Path,
     *,
     pairs: Sequence[tuple[Case, Case]] | None = None,
+    structures: Sequence[str] = (),
     reverse: bool = False,
     device: str = "cpu",
     report: Report = lambda line: None,
@@ -65,12 +67,14 @@ def ladder_run(
         Folder; each cell is a file with a key of its own, ``root/ladder/<segmenter>/<pair>/<cell>.json``.
     pairs
         Of the cohort; None for all.
+    structures
+        Names that are asked for; empty for all. The estimates use all.
     reverse
         Also PET with contrast and displacement undone: three predictions more.
     device
         As of `umdlib.segmenters.open`.
     report
-        Called with one line per pair and segmenter.
+        Called with a line per pair and segmenter, and one per pair.
 
     Returns
     -------
@@ -92,9 +96,10 @@ def ladder_run(
     hashes = FileHashes(Path(root) / "hashes.json")
     cells, estimates = [], []
     for pair in chosen:
-        rung = _Rung(pair, Path(root), hashes, cohort)
-        for one in opened:
-            cells += _asked(rung, one, wanted, report)
+        rung = _Rung(
+            pair, Path(root), hashes, [cohort.structure(n) for n in structures] or list(cohort.structures)
+        )
+        cells += _climbed(rung, opened, wanted, report)
         estimates += [(pair[0].subject, pair[0].session, *row) for row in rung.estimate_rows()]
         hashes.keep()
     for one in opened:
@@ -112,9 +117,10 @@ class _Rung:
     pair: tuple[Case, Case]
     root: Path
     hashes: FileHashes
-    cohort: Cohort
+    asked: list[Structure]
     _read: list[tuple[Volume, LabelMap]] = field(default_factory=list)
     _estimates: Estimates | None = None
+    _drawn: dict[str, dict[str, Prompt]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -163,8 +169,10 @@ class _Rung:
 
     def drawn(self, plan: Plan) -> dict[str, Prompt]:
         """Prompts of the pair, in world coordinates."""
+        if plan.protocol in self._drawn:
+            return self._drawn[plan.protocol]
         references = {c.modality: r for c, (_, r) in zip(self.pair, self.read(), strict=True)}
-        return prompts.pair_prompts(
+        self._drawn[plan.protocol] = drawn = prompts.pair_prompts(
             references,
             self.pair[0].structures,
             structural=self.pair[0].modality,
@@ -172,6 +180,7 @@ class _Rung:
             seed=plan.seeds[0],
             case=f"{self.pair[0].subject} {self.pair[0].session}",
         )
+        return drawn
 
     def images(self, cells: Sequence[str]):
         """(cell, image, reference) of some cells."""
@@ -187,33 +196,67 @@ class _Rung:
             yield cell, undone, reference
 
 
-def _asked(rung: _Rung, opened: Opened | Unavailable, wanted: Sequence[str], report: Report) -> list[list]:
-    """Rows of one pair and segmenter, kept or asked."""
-    record, started = opened.record, time.perf_counter()
-    plan = taken_plans(record, Settings((Plan("centre", (0,), 0),)))[0]
-    why_not = _why_not(rung, opened, plan)
-    if why_not:
-        report(f"{record.name} {rung.name} unavailable. {why_not}")
-        return [_row(rung, record.name, s.name, c, why_not) for c in wanted for s in rung.pair[0].structures]
-    folder = rung.root / "ladder" / record.name / rung.name
-    base = [*rung.key(), record.name, opened.identity, plan.protocol, drawing_code()]
-    keys = {c: _digest([*base, c]) for c in wanted}
-    found = {c: _kept(folder / f"{c}.json", keys[c]) for c in wanted}
-    missing = [c for c in wanted if found[c] is None]
-    seconds = 0.0
-    if missing:
-        given, call = rung.drawn(plan), opened.call(None)
-        for cell, image, reference in rung.images(missing):
-            found[cell] = [
-                _scored(rung, record, call, cell, image, reference, given[s.name])
-                for s in rung.pair[0].structures
-            ]
-            seconds += sum(row[-2] for row in found[cell] if np.isfinite(row[-2]))
-            _keep(folder / f"{cell}.json", keys[cell], found[cell])
-    total = time.perf_counter() - started
-    word = f"{len(missing)} cells asked, {len(wanted) - len(missing)} kept"
-    report(f"{record.name} {rung.name} {word} ({total:.1f} s, of which predictions {seconds:.1f} s)")
-    return [row for c in wanted for row in found[c]]
+@dataclass
+class _Climber:
+    """One segmenter on one pair: what is kept of its cells, and what is missing."""
+
+    opened: Opened | Unavailable
+    plan: Plan
+    why_not: str
+    folder: Path
+    keys: dict[str, str]
+    found: dict[str, list]
+    seconds: float = 0.0
+
+    @classmethod
+    def at(cls, rung: _Rung, opened: Opened | Unavailable, wanted: Sequence[str]) -> _Climber:
+        """Read what is kept."""
+        record = opened.record
+        plan = taken_plans(record, Settings((Plan("centre", (0,), 0),)))[0]
+        folder = rung.root / "ladder" / record.name / rung.name
+        if why_not := _why_not(rung, opened, plan):
+            rows = {c: [_row(rung, record.name, s.name, c, why_not) for s in rung.asked] for c in wanted}
+            return cls(opened, plan, why_not, folder, {}, rows)
+        asked = [s.name for s in rung.asked]
+        base = [*rung.key(), asked, record.name, opened.identity, plan.protocol, drawing_code()]
+        keys = {c: _digest([*base, c]) for c in wanted}
+        kept = {c: _kept(folder / f"{c}.json", k) for c, k in keys.items()}
+        return cls(opened, plan, "", folder, keys, {c: rows for c, rows in kept.items() if rows is not None})
+
+    def ask(self, rung: _Rung, cell: str, image: Volume, reference: LabelMap) -> None:
+        """Predict and score one cell, and keep it."""
+        call, given = self.opened.call(None), rung.drawn(self.plan)
+        rows = [
+            _scored(rung, self.opened.record, call, cell, image, reference, given[s.name]) for s in rung.asked
+        ]
+        self.seconds += sum(row[-2] for row in rows if np.isfinite(row[-2]))
+        self.found[cell] = rows
+        _keep(self.folder / f"{cell}.json", self.keys[cell], rows)
+
+
+def _climbed(
+    rung: _Rung, opened: Sequence[Opened | Unavailable], wanted: Sequence[str], report: Report
+) -> list[list]:
+    """Rows of one pair: each degraded image is made once for all segmenters."""
+    started = time.perf_counter()
+    climbers = [_Climber.at(rung, one, wanted) for one in opened]
+    missing = {id(c): [w for w in wanted if w not in c.found] for c in climbers}
+    union = [w for w in wanted if any(w in m for m in missing.values())]
+    for cell, image, reference in rung.images(union) if union else ():
+        for one in climbers:
+            if cell in missing[id(one)]:
+                one.ask(rung, cell, image, reference)
+    for one in climbers:
+        name, asked = one.opened.record.name, len(missing[id(one)])
+        word = (
+            f"unavailable. {one.why_not}"
+            if one.why_not
+            else f"{asked} cells asked, {len(wanted) - asked} kept"
+        )
+        report(f"{name} {rung.name} {word} ({one.seconds:.1f} s of predictions)")
+    if union:
+        report(f"{rung.name} took {time.perf_counter() - started:.1f} s in all")
+    return [row for one in climbers for cell in wanted for row in one.found[cell]]
 
 
 def _why_not(rung: _Rung, opened: Opened | Unavailable, plan: Plan) -> str:
