@@ -66,7 +66,8 @@ def second_image_table(
     pairs = _paired(scores, both, alone, metric, empty)
     order = {s.name: n for n, s in enumerate(ORGANS)}
     rows = []
-    for (name, modality), part in pairs.groupby(["session", "modality"], sort=False):
+    images = pairs.groupby(["session", "modality"])
+    for (name, modality), part in sorted(images, key=lambda image: (image[0][0], image[0][1] == "PET")):
         structures = sorted(part["structure"].unique(), key=lambda s: (order.get(s, len(order)), s))
         blocks = [(ALL, part.groupby("subject")[["alone", "both"]].mean())]
         blocks += [
