@@ -122,3 +122,37 @@ def test_the_checked_call_leaves_out_prompts_that_are_not_taken_and_survives_a_l
     call.foresee(image, [BOXES[0], CLICKS[1], Prompt("word", text="liver")])
     assert given == [["s1"]]
     assert not hasattr(segmenters.checked(record, lambda image, prompt, previous=None: None), "foresee")
+
+
+@pytest.mark.parametrize("name", ["sam_vit_b", "litemedsam"])
+def test_a_slice_is_encoded_once_over_all_structures_and_clicks_however_few_are_kept(name):
+    segment, encoder = sliced(name)(1)
+    roomy, _ = sliced(name)(1)
+    segment._memory._keep = 2
+    passes = []
+    encoder.register_forward_hook(lambda module, given, made: passes.append(1))
+    image, _ = phantom("HU")
+    boxes = [Prompt(f"s{z}", box=box_of(AFFINE, (8, 10, z), (20, 25, z + 3))) for z in (8, 10)]  # six slices
+    rounds = [*boxes, *(p.with_click(Click(world((17, 21, 11)))) for p in boxes), *boxes]
+    for prompt in rounds:
+        np.testing.assert_array_equal(segment(image, prompt), roomy(image, prompt))
+    assert len(passes) == 6
+    other, _ = phantom("HU", seed=1)
+    np.testing.assert_array_equal(segment(other, boxes[0]), roomy(other, boxes[0]))
+    assert len(passes) == 6 + 4
+
+
+def test_a_full_disk_costs_time_and_no_mask(monkeypatch):
+    from umdlib.segmenters.preparation import slices
+
+    monkeypatch.setattr(slices, "_FREE", 1 << 60)
+    segment, encoder = sliced("sam_vit_b")(1)
+    roomy, _ = sliced("sam_vit_b")(1)
+    segment._memory._keep = 2
+    passes = []
+    encoder.register_forward_hook(lambda module, given, made: passes.append(1))
+    image, _ = phantom("HU")
+    prompt = Prompt("s", box=box_of(AFFINE, (8, 10, 9), (20, 25, 11)))
+    for _ in range(2):
+        np.testing.assert_array_equal(segment(image, prompt), roomy(image, prompt))
+    assert len(passes) == 6

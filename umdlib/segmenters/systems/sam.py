@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,17 +14,8 @@ from umdlib.segmenters.preparation import network, slices
 from umdlib.weights import reading as files
 
 SIDE = 1024
-KEEP = 512  # encoded slices kept, 4 MB each: a whole body's
+KEEP = 512  # encoded slices kept in memory, 4 MB each: a whole body's; more lie on disk
 _BATCH = 8  # slices encoded together on a GPU
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """One slice after the encoder: (H, W) before, and its size inside the network's square."""
-
-    embedding: object
-    size: tuple[int, int]
-    inner: tuple[int, int]
 
 
 class SliceSam:
@@ -60,7 +50,7 @@ class SliceSam:
         """Keep one encoded slice at a time; False where that is so already."""
         return self._memory.relieve()
 
-    def _encode(self, pictures: list[np.ndarray]) -> list[Encoded]:
+    def _encode(self, pictures: list[np.ndarray]) -> list[slices.Encoded]:
         """Image embeddings of slices."""
         import torch
 
@@ -68,9 +58,9 @@ class SliceSam:
         tensors, inner = zip(*(make(p, self._net.image_encoder.img_size) for p in pictures), strict=True)
         with torch.inference_mode():
             codes = self._net.image_encoder(torch.cat(tensors).to(self._device))
-        return [Encoded(codes[n : n + 1], p.shape, inner[n]) for n, p in enumerate(pictures)]
+        return [slices.Encoded(codes[n : n + 1], p.shape, inner[n]) for n, p in enumerate(pictures)]
 
-    def _decode(self, encoded: Encoded, points, box, image: str) -> np.ndarray:
+    def _decode(self, encoded: slices.Encoded, points, box, image: str) -> np.ndarray:
         """(H, W) boolean mask of one slice's points or box (x0, y0, x1, y1)."""
         import torch
 
@@ -113,7 +103,7 @@ def _natural_input(picture: np.ndarray, side: int):
     return padded, (high, wide)
 
 
-def _natural_mask(logits, encoded: Encoded, side: int):
+def _natural_mask(logits, encoded: slices.Encoded, side: int):
     """SAM's way back: to the square, out of the padding, to the slice; above 0."""
     import torch
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections import OrderedDict
+from hashlib import sha256
 
 import numpy as np
 
@@ -21,6 +23,7 @@ SIDE = 128
 OVERLAP = 0.25  # the bundle builds its sliding window without its own setting, so MONAI's default
 _POINT_OVERLAP = 0.3
 MARGIN = 10
+WINDOWS = 4  # encoded windows kept between the clicks of a structure, 400 MB each in float32
 
 # ids of the bundle's label_dict.json. "lung" (20) is a super-class removed from training: its
 # five lobes stand for it, as the bundle's `subclass` does.
@@ -41,6 +44,29 @@ CLASSES: dict[str, tuple[int, ...]] = {
 }
 
 
+class _Windows:
+    """An encoder that keeps what it made of the last windows, by their values: later clicks go on from it."""
+
+    def __init__(self, encode) -> None:
+        self._encode = encode
+        self._seen: OrderedDict[tuple, tuple] = OrderedDict()
+
+    def __call__(self, window, **asked):
+        """What the encoder makes of a window."""
+        voxels = np.ascontiguousarray(window.detach().cpu().numpy())
+        key = sha256(voxels.data).digest(), str(voxels.dtype), voxels.shape, tuple(sorted(asked.items()))
+        if key not in self._seen:
+            self._seen[key] = self._encode(window, **asked)
+            while len(self._seen) > WINDOWS:
+                self._seen.popitem(last=False)
+        self._seen.move_to_end(key)
+        return self._seen[key]
+
+    def clear(self) -> None:
+        """Forget all windows."""
+        self._seen.clear()
+
+
 class Vista3D:
     """The network with the last image it has prepared, and the masks of all classes in it."""
 
@@ -51,6 +77,9 @@ class Vista3D:
         self._ready = None
         self._spaced: Grid | None = None
         self._masks: dict[str, np.ndarray] = {}  # packed bits on the prepared grid
+        self._windows = _Windows(net.image_encoder.forward)
+        if by != "class":
+            net.image_encoder.forward = self._windows
         self._lean = False  # windows put together in the machine's memory, one structure at a time
 
     def __call__(self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None) -> np.ndarray:
@@ -70,6 +99,7 @@ class Vista3D:
         """Prepare and put together in the machine's memory; False where that is so already."""
         had_more, self._lean = not self._lean, True
         self._data, self._ready = None, None
+        self._windows.clear()
         return had_more
 
     def _of_class(self, ready, structure: str) -> np.ndarray:
@@ -99,6 +129,7 @@ class Vista3D:
             self._spaced = Grid(tuple(even["image"].shape[1:]), np.array(even["image"].affine.tolist()))
             self._ready = rest(even)["image"].to(self._device)
             self._masks.clear()
+            self._windows.clear()
             self._data = image.data
         return self._ready
 
