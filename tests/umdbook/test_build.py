@@ -1,5 +1,6 @@
 """Staging the book: what a page says about how it was made, and what it offers."""
 
+import gzip
 import json
 import shlex
 
@@ -9,6 +10,8 @@ import pytest
 from umdbook import build as book
 from umdbook import notebook
 from umdlib.errors import InputError
+from umdlib.scores.simulated import score_table
+from umdlib.scores.table import write_scores
 
 STAMP = {
     "cohort": "mine",
@@ -121,3 +124,15 @@ def test_a_page_names_a_readers_files_without_their_folder(tmp_path):
 def test_a_bad_value_in_a_notebook_is_one_sentence():
     # what IPython asks an exception for, in place of a traceback
     assert InputError("No such organ.")._render_traceback_() == ["InputError: No such organ."]
+
+
+def test_a_large_score_table_is_offered_compressed_or_as_parquet_alone(tmp_path, monkeypatch):
+    write_scores(tmp_path / "scores.parquet", score_table(n_subjects=2, structures=["liver"]))
+    offered = {}
+    for limit in (10_000_000, 1_500, 100):
+        monkeypatch.setattr(book, "CSV_BYTES", limit)
+        offered[limit] = book.downloads(tmp_path / "scores.parquet")
+    assert all("scores.parquet" in files for files in offered.values())
+    plain, packed = offered[10_000_000]["scores.csv"], offered[1_500]["scores.csv.gz"]
+    assert len(packed) <= 1_500 < len(plain) and gzip.decompress(packed) == plain
+    assert not any(name.startswith("scores.csv") for name in offered[100])
