@@ -12,6 +12,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 _SVG, _LINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 _NUMBER = re.compile(r"-?\d*\.\d{3,}")
@@ -74,7 +75,8 @@ def chart_numbers(figure: Figure) -> pd.DataFrame:
         panel = ax.get_title(loc="left") or ax.get_title() or str(n)
         drawn = [(line.get_label(), line.get_xydata()) for line in ax.lines]
         drawn += [(c.get_label(), np.ma.filled(c.get_offsets(), np.nan)) for c in ax.collections]
-        drawn += [(b.get_label(), [(b.get_x() + b.get_width(), b.get_y())]) for b in ax.patches]
+        bars = [patch for patch in ax.patches if isinstance(patch, Rectangle)]
+        drawn += [(b.get_label(), [(b.get_x() + b.get_width(), b.get_y())]) for b in bars]
         for label, points in drawn:
             series = "" if str(label).startswith("_") else str(label)
             rows += [(panel, series, *map(float, point)) for point in points if len(point) == 2]
