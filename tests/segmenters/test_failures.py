@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import types
 
 import numpy as np
 import pytest
@@ -96,14 +97,18 @@ def test_a_run_goes_on_after_memory_ran_out(tmp_path, make_cohort):
     assert scored[2] == ({"CT": "ok", "PET": "ok"}, 0)
 
 
-def networks_of(value, depth=0) -> list:
-    """Torch modules that hang on an adapter."""
+def inside(value, seen=None) -> list:
+    """What hangs on an adapter, its parts and theirs; torch modules, code and arrays as they are."""
     import torch
 
-    if isinstance(value, torch.nn.Module):
+    seen = {} if seen is None else seen
+    if id(value) in seen:
+        return []
+    seen[id(value)] = value
+    if isinstance(value, torch.nn.Module | torch.Tensor | types.ModuleType | types.FunctionType | type):
         return [value]
-    inner = getattr(value, "__dict__", {}) if depth < 3 else {}
-    return [net for v in inner.values() for net in networks_of(v, depth + 1)]
+    inner = value if isinstance(value, list | tuple) else getattr(value, "__dict__", {}).values()
+    return [value, *(thing for v in inner for thing in inside(v, seen))]
 
 
 @pytest.mark.parametrize("name", TWINS)
@@ -114,12 +119,13 @@ def test_a_network_that_answers_nan_is_refused(name):
     if any(importlib.util.find_spec(p) is None for p in record.packages):
         pytest.skip("packages are not installed")
     segment = record.tiny()
-    nets = networks_of(segment)
+    things = inside(segment)
+    nets = [t for t in things if isinstance(t, torch.nn.Module)]
     assert nets
     with torch.no_grad():
         for value in (p for net in nets for p in net.parameters()):
             value.fill_(float("nan"))
-    for params in getattr(getattr(segment, "_predictor", None), "list_of_parameters", []):
+    for params in (p for t in things for p in getattr(t, "list_of_parameters", [])):
         for value in filter(torch.is_floating_point, params.values()):
             value.fill_(float("nan"))
     image, _ = phantom("HU", half_mm=(12, 14, 6))

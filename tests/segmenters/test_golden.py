@@ -17,6 +17,7 @@ from umdlib.prompts import initial_mask
 from umdlib.prompts.prompt import Box, Click, Prompt
 
 FILE = Path(__file__).parent / "golden.npz"
+FOLDERS = ("totalsegmentator", "totalsegmentator_mr", "mrsegmentator", "moose", "lion")
 NAMES = (
     "sam_med3d_turbo",
     "nninteractive",
@@ -26,6 +27,7 @@ NAMES = (
     "litemedsam",
     "nnunet",
     "voxtell",
+    *FOLDERS,
 )
 CLICKS = (((17, 21, 11), True), ((14, 18, 10), True), ((27, 33, 12), False))
 
@@ -50,9 +52,11 @@ def prompts(kinds) -> dict[str, Prompt]:
 
 
 def masks(name: str) -> dict[str, np.ndarray]:
-    """Masks of one system's twin by prompt."""
+    """Masks of one system's twin by prompt; of a model of several networks one array of all its structures."""
     record, segment = twin(name)
     image, _ = phantom("HU", half_mm=(12, 14, 6))
+    if name in FOLDERS:
+        return {f"{name}, every class": np.stack([segment(image, Prompt(s)) for s in record.structures])}
     return {f"{name}, {said}": segment(image, p) for said, p in prompts(record.prompts).items()}
 
 

@@ -185,3 +185,166 @@ def test_what_was_trained_at_full_size_loads_at_that_size(folder):
     loaded = segmenters.get("stunet").load("cpu", ("petct", "CT"))._predictor.network
     assert 14e6 < sum(p.numel() for p in loaded.parameters()) < 15e6
     assert torch.equal(next(loaded.parameters()), next(net.parameters()))
+
+
+def _named(root, *rows, columns="file value name structure"):
+    """A table of names in a folder; cells are apart by spaces."""
+    lines = [columns, *rows]
+    (root / "names.tsv").write_text("".join("\t".join(line.split()) + "\n" for line in lines), "utf-8")
+
+
+def test_a_structure_may_be_the_union_of_values(folder):
+    root = folder("mine/nnUNetTrainer__tiny__tiny")
+    given = image(LPS)
+    liver, spleen = (segmenters.load(f"nnunet:{root}")(given, Prompt(n)) for n in ("liver", "spleen"))
+    assert liver.any()
+    assert spleen.any()
+    _named(root, "1 liver abdomen", "* spleen abdomen", columns="value name structure")
+    record = segmenters.get(f"nnunet:{root}")
+    assert record.structures == ("abdomen",)
+    np.testing.assert_array_equal(segmenters.load(record)(given, Prompt("abdomen")), liver | spleen)
+
+
+def test_several_folders_are_one_model_and_each_may_serve_one_modality(folder):
+    one, two = (folder(f"several/{n}", seed=s) for n, s in (("one", 1), ("two", 2)))
+    given = image(LPS)
+    alone = {f.name: segmenters.load(f"nnunet:{f}") for f in (one, two)}
+    _named(one.parent, "one 1 liver liver", "one 2 spleen -", "two 1 liver liver", "two 2 spleen spleen")
+    model = segmenters.load(f"nnunet:{one.parent}")
+    expected = alone["one"](given, Prompt("liver")) | alone["two"](given, Prompt("liver"))
+    np.testing.assert_array_equal(model(given, Prompt("liver")), expected)
+    np.testing.assert_array_equal(model(given, Prompt("spleen")), alone["two"](given, Prompt("spleen")))
+    columns = "file value name structure modality"
+    _named(one.parent, "one 1 liver liver CT,MR", "two 1 liver liver PET", columns=columns)
+    record = segmenters.get(f"nnunet:{one.parent}")
+    assert record.conditions == nnunet.CONDITIONS
+    for condition, name in ((("petmr", "MR"), "one"), (("petmr", "PET"), "two")):
+        mask = segmenters.load(record, "cpu", condition)(given, Prompt("liver"))
+        np.testing.assert_array_equal(mask, alone[name](given, Prompt("liver")))
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        (["one 9 liver liver"], r"names.tsv describes value 9 of one, which no dataset.json"),
+        (["one * livre liver"], r"names.tsv describes the name 'livre', which no dataset.json"),
+        (["one 1 liver -"], r"names no structure"),
+        (["* 1 liver liver"], r"Column 'file' of .*names.tsv has \*: it must name the trained folder"),
+        (["one 1 kidneys kidney_left|kidney_right"], r"line 2 is two organs in one value"),
+        (["other 1 liver liver"], r"other/plans.json does not exist"),
+    ],
+)
+def test_a_table_that_does_not_fit_its_folders_is_refused(folder, rows, sentence):
+    root = folder("several/one").parent
+    with pytest.raises(InputError, match=r"holds no plans.json but 1 trained folders below it, such as one"):
+        segmenters.get(f"nnunet:{root}")
+    _named(root, *rows)
+    with pytest.raises(InputError, match=sentence):
+        segmenters.get(f"nnunet:{root}")
+
+
+def test_an_unknown_modality_in_a_table_is_refused(folder):
+    root = folder("several/one").parent
+    columns = "file value name structure modality"
+    _named(root, "one 1 liver liver CTx", columns=columns)
+    with pytest.raises(InputError, match=r"Unknown modality in .*names.tsv line 2 'CTx'"):
+        segmenters.get(f"nnunet:{root}")
+    _named(root, "one 1 liver liver CT", "one 2 spleen spleen PET", columns=columns)
+    with pytest.raises(
+        InputError, match=r"line 3 gives folder 'one' the modality 'PET', an earlier line 'CT'"
+    ):
+        segmenters.get(f"nnunet:{root}")
+
+
+def _edited(root, file, change):
+    """Change the JSON file of a trained folder in place."""
+    content = json.loads((root / file).read_text("utf-8"))
+    change(content)
+    (root / file).write_text(json.dumps(content), "utf-8")
+
+
+def test_a_folder_of_version_1_is_refused(folder):
+    root = folder("old/one")
+    (root / "plans.json").rename(root / "plans.pkl")
+    with pytest.raises(InputError, match=r"plans.pkl is a plan of nnU-Net version 1, a pickle"):
+        segmenters.get(f"nnunet:{root}")
+    (root / "plans.pkl").rename(root / "plans.json")
+    torch.save({"state_dict": {}, "epoch": 1}, root / "fold_all" / nnunet.CHECKPOINT)
+    with pytest.raises(InputError, match=r"holds no 'network_weights'.*checkpoint of version 1"):
+        segmenters.load(f"nnunet:{root}")
+
+
+def test_a_folder_without_its_data_set_is_refused(folder):
+    root = folder("bare/one")
+    _edited(root, "plans.json", lambda p: p.pop("transpose_forward"))
+    with pytest.raises(
+        InputError, match=r"plans.json lacks 'transpose_forward', which nnU-Net version 2 writes"
+    ):
+        segmenters.get(f"nnunet:{root}")
+    (root / "dataset.json").unlink()
+    with pytest.raises(InputError, match=r"dataset.json does not exist"):
+        segmenters.get(f"nnunet:{root}")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("preprocessor_name", "PreprocessorOf2030"),
+        ("resampling_fn_data", "resample_of_2030"),
+        ("normalization_schemes", ["Scheme2030"]),
+        ("architecture", {"network_class_name": "nets.Of2030", "arch_kwargs": {}, "_kw_requires_import": []}),
+    ],
+)
+def test_plans_of_a_newer_version_are_refused_with_file_value_and_version(folder, key, value):
+    root = folder("newer/one")
+    _edited(root, "plans.json", lambda p: p["configurations"]["tiny"].update({key: value}))
+    with pytest.raises(
+        InputError, match=r"plans.json asks for \w+ '\w*\.?\w*2030', which nnunetv2 [\d.]+ does"
+    ):
+        segmenters.load(f"nnunet:{root}")
+
+
+def test_plans_in_the_form_of_the_first_versions_are_read(folder, recwarn):
+    """TotalSegmentator's and MRSegmentator's published plans name their network so."""
+    old = {
+        "UNet_class_name": "PlainConvUNet",
+        "UNet_base_num_features": 4,
+        "unet_max_num_features": 8,
+        "n_conv_per_stage_encoder": [1, 1],
+        "n_conv_per_stage_decoder": [1],
+        "num_pool_per_axis": [1, 1, 1],
+        "pool_op_kernel_sizes": [[1, 1, 1], [2, 2, 2]],
+        "conv_kernel_sizes": [[3, 3, 3]] * 2,
+    }
+    plans, dataset = nnunet.tiny_model()
+    plans["configurations"]["tiny"].pop("architecture")
+    plans["configurations"]["tiny"] |= old
+    state = nnunet.random_state(plans, dataset)
+    root = folder("first/one", state=state, configurations=plans["configurations"])
+    mask = segmenters.load(f"nnunet:{root}")(image(LPS), Prompt("liver"))
+    assert mask.shape == image(LPS).shape
+    assert not [w for w in recwarn if "old nnU-Net plans" in str(w.message)]
+
+
+def test_a_cascade_an_unknown_trainer_and_other_plans_are_refused(folder):
+    root = folder("odd/one")
+    _edited(root, "plans.json", lambda p: p["configurations"]["tiny"].update(previous_stage="3d_lowres"))
+    with pytest.raises(InputError, match=r"'tiny' goes on from '3d_lowres', a cascade"):
+        segmenters.load(f"nnunet:{root}")
+    plans, dataset = nnunet.tiny_model()
+    trainer = nnunet.random_state(plans, dataset) | {"trainer_name": "nnUNetTrainerOf2030"}
+    other = nnunet.random_state(plans, dataset) | {"init_args": {"configuration": "3d_fullres"}}
+    with pytest.raises(InputError, match=r"Trainer 'nnUNetTrainerOf2030' is neither"):
+        segmenters.load(f"nnunet:{folder('odd/two', state=trainer)}")
+    with pytest.raises(InputError, match=r"configuration '3d_fullres', and .*plans.json has tiny"):
+        segmenters.load(f"nnunet:{folder('odd/three', state=other)}")
+
+
+def test_a_table_of_names_is_not_for_a_network_of_two_images(folder):
+    root = folder("pair/one")
+    _edited(root, "dataset.json", lambda d: d.update(channel_names={"0": "CT", "1": "PET"}))
+    _named(root, "1 liver liver", columns="value name structure")
+    with pytest.raises(
+        InputError, match=r"pair/one takes two images. A names.tsv is for networks of one image"
+    ):
+        segmenters.get(f"nnunet:{root}")

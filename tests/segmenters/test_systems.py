@@ -48,7 +48,8 @@ def prompt_for(record: Segmenter, centre=CENTRE, half=(6, 6, 0)) -> Prompt:
     first = 1 if "slice_click" in record.prompts else None
     boxes = (box_of(AFFINE, np.array(centre) - half, np.array(centre) + half),)
     boxes = boxes if record.prompts & {"box", "slice_box"} and not first else ()
-    return Prompt("liver", (Click(world(centre)),), text="liver", first_clicks=first, boxes=boxes)
+    name = "liver" if not record.structures or "liver" in record.structures else record.structures[0]
+    return Prompt(name, (Click(world(centre)),), text=name, first_clicks=first, boxes=boxes)
 
 
 def twin(name: str):

@@ -9,9 +9,9 @@ from importlib import resources
 from pathlib import Path
 
 from umdlib.cohort.manifest import named_structures
-from umdlib.errors import InputError
+from umdlib.errors import InputError, unknown_name
 from umdlib.files import read_tsv
-from umdlib.labels import ORGANS, Structure
+from umdlib.labels import MODALITIES, ORGANS, Structure
 
 COLUMNS: dict[str, str] = {
     "scheme": "naming of one set or program, e.g. totalsegmentator; * for all",
@@ -107,6 +107,78 @@ def read_names(extra: str | Path | None = None) -> NameMap:
         _add(Path(shipped), values, names)
     notes = _add(Path(extra), values, names) if extra is not None else []
     return NameMap(values, names, tuple(notes))
+
+
+@dataclass(frozen=True)
+class FolderNames:
+    """What the label values of trained networks mean, one folder each.
+
+    Attributes
+    ----------
+    folders
+        Names of the folders in the table's order; ``*`` where it names none.
+    modalities
+        Folder -> modalities of the images that it is for; empty for all.
+    """
+
+    folders: tuple[str, ...]
+    modalities: dict[str, tuple[str, ...]]
+    _values: dict[tuple[str, str], dict[int, tuple[str, str]]] = field(repr=False)
+    _names: dict[str, str] = field(repr=False)
+
+    def of_label(self, folder: str, value: int, name: str) -> str | None:
+        """Structure of a label by its value, else by its name; empty: left out, None: not in the table."""
+        for key in (("*", folder), ("*", "*")):
+            if value in self._values.get(key, {}):
+                return self._values[key][value][1]
+        return self._names.get(normal(name))
+
+    def unused(self, labels: dict[str, dict[str, int]]) -> list[str]:
+        """What the table names and no folder has; `labels` are folder -> label name -> value."""
+        known = {normal(n) for found in labels.values() for n in found}
+        lost = [f"the name '{n}'" for n in self._names if n not in known]
+        for (_, folder), values in self._values.items():
+            have = {v for f, found in labels.items() if folder in ("*", f) for v in found.values()}
+            lost += [f"value {v} of {folder}" for v in values if v not in have]
+        return lost
+
+
+def read_folder_names(path: str | Path) -> FolderNames:
+    """Table of names beside one or several trained networks, in the form of `COLUMNS`.
+
+    ``file`` names the folder of a network; a row whose ``value`` is ``*`` goes by the label's name. One
+    more column, ``modality``, may say which images a folder is for: CT, MR or PET, several with commas.
+
+    Raises
+    ------
+    InputError
+        As `read_names`; a modality that is not known, or two lists of them for one folder; a value that
+        holds two organs.
+    """
+    path = Path(path)
+    values: dict[tuple[str, str], dict[int, tuple[str, str]]] = {}
+    names: dict[str, str] = {}
+    modalities: dict[str, tuple[str, ...]] = {}
+    for line, row in read_tsv(path, ("value", "name", "structure")).iterrows():
+        if SIDES in row["structure"]:
+            raise InputError(
+                f"Structure '{row['structure']}' in {path} line {line} is two organs in one value. A network's "
+                "label must be one structure or a part of one."
+            )
+        if (row.get("scheme") or "*") != "*":
+            raise InputError(f"Scheme '{row['scheme']}' in {path} line {line}. Must be * or left away here.")
+        folder, cell = row.get("file") or "*", row.get("modality") or "*"
+        given = () if cell == "*" else tuple(m.strip() for m in cell.split(","))
+        for modality in given:
+            if modality not in MODALITIES:
+                raise unknown_name(f"modality in {path} line {line}", modality, MODALITIES)
+        if modalities.setdefault(folder, given) != given:
+            raise InputError(
+                f"{path} line {line} gives folder '{folder}' the modality '{cell}', an earlier line "
+                f"'{','.join(modalities[folder]) or '*'}'. Give one."
+            )
+    _add(path, values, names)
+    return FolderNames(tuple(modalities), modalities, values, names)
 
 
 def _add(path: Path, values: dict, names: dict) -> list[str]:

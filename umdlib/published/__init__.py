@@ -19,6 +19,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "read",
             "read_annotations",
             "read_facts",
+            "read_pet_only",
             "read_training",
         ],
         "outcomes": ["GRADES", "INNOCENT"],

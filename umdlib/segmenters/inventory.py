@@ -10,6 +10,7 @@ import pandas as pd
 from umdlib.errors import InputError
 from umdlib.segmenters import registry
 from umdlib.weights import reading as weights
+from umdlib.weights.archives import fetch_members
 
 
 def table() -> pd.DataFrame:
@@ -58,7 +59,8 @@ def where_text(segmenter: str) -> str:
     if not record.weights:
         return f"Segmenter '{segmenter}' needs no weights."
     return "\n".join(
-        f"{weights.path_of(w)}\n    from {w.where}\n    licence: {w.licence}" for w in record.weights
+        f"{weights.path_of(w)}\n    from {w.where}\n    licence: {w.licence}\n    hash: {w.hash_words}"
+        for w in record.weights
     )
 
 
@@ -113,10 +115,14 @@ def fetch(segmenter: str, *, say=print) -> list[Path]:
         The files cannot be fetched automatically, the network or the folder fails, or what came is
         not what was announced.
     """
-    paths = []
-    for item in registry.get(segmenter).weights:
+    paths, items = [], registry.get(segmenter).weights
+    for item in items:
         path = weights.path_of(item)
-        if path.exists():
+        if not path.exists() and item.member:
+            beside = [w for w in items if w.url == item.url and not weights.path_of(w).exists()]
+            say(f"{item.url}\n  to {path} and {len(beside) - 1} more; licence: {item.licence}")
+            fetch_members(beside)
+        elif path.exists():
             say(f"{path} is here.")
         elif not (item.repo or item.url):
             raise InputError(f"{item.file} has to be fetched by hand from {item.where} to {path}.")

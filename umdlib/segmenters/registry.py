@@ -77,6 +77,11 @@ BUILT_IN: dict[str, str] = {
     "sam_vit_h_grown": "umdlib.segmenters.systems.sam:SAM_H_GROWN",
     "medsam_grown": "umdlib.segmenters.systems.sam:MEDSAM_GROWN",
     "litemedsam_grown": "umdlib.segmenters.systems.litemedsam:LITEMEDSAM_GROWN",
+    "totalsegmentator": "umdlib.segmenters.systems.totalsegmentator:TOTALSEGMENTATOR",
+    "totalsegmentator_mr": "umdlib.segmenters.systems.totalsegmentator:TOTALSEGMENTATOR_MR",
+    "mrsegmentator": "umdlib.segmenters.systems.mrsegmentator:MRSEGMENTATOR",
+    "moose": "umdlib.segmenters.systems.moose:MOOSE",
+    "lion": "umdlib.segmenters.systems.moose:LION",
     "nnunet": "umdlib.segmenters.systems.nnunet:NNUNET",
     "stunet": "umdlib.segmenters.systems.nnunet:STUNET",
     "swinunetr": "umdlib.segmenters.systems.nnunet:SWINUNETR",
@@ -149,7 +154,8 @@ def register(segmenter: Segmenter) -> Segmenter:
 def get(name: str) -> Segmenter:
     """Record by name, or of a user's own by ``module:attribute`` or ``file.py:attribute``.
 
-    ``nnunet:FOLDER`` is a folder that nnU-Net's training wrote, ``clicknet:FOLDER/NAME.json`` and
+    ``nnunet:FOLDER`` is a folder that nnU-Net's training wrote, or one whose ``names.tsv`` makes one
+    model of several, ``clicknet:FOLDER/NAME.json`` and
     ``sam_med3d_small:FOLDER/NAME.json`` the card of a network that ``umdlib train promptable`` made,
     ``specialist:FOLDER/nnunet_small`` the cards that ``umdlib train specialist --release FOLDER``
     wrote.

@@ -27,7 +27,11 @@ class Weights:
         Owner and name on the Hugging Face Hub, the name there where that differs from `file`, and the
         branch, tag or commit.
     url
-        Direct address, where there is one.
+        Direct address, where there is one; of a zip archive where there is a `member`.
+    member
+        Its path inside that archive, where ``*`` stands for any name.
+    archive_sha256
+        Published hash of that archive; None where there is none.
     condition
         Session and modality of the images that the file is for; None where it serves all.
     """
@@ -43,4 +47,19 @@ class Weights:
     remote: str = ""
     revision: str = "main"
     url: str = ""
+    member: str = ""
+    archive_sha256: str | None = None
     condition: tuple[str, str] | None = None
+
+    @property
+    def hash_words(self) -> str:
+        """What is publicly known of its hash, in words; how it is checked where nothing is."""
+        if self.sha256:
+            return f"published sha256 {self.sha256[:12]}…"
+        if self.md5:
+            return f"published md5 {self.md5[:12]}…"
+        if self.archive_sha256:
+            return f"published sha256 of its archive {self.archive_sha256[:12]}…; itself hashed at first use"
+        if self.licence == "yours":
+            return "yours: hashed at first use"
+        return "no public hash known: hashed at first use"

@@ -24,6 +24,7 @@ __all__ = [
     "excess_plot",
     "excess_words",
     "gap_layout",
+    "pet_only_layout",
     "printed_loss",
     "quartile_layout",
     "reference_layout",
@@ -65,6 +66,34 @@ def printed_loss() -> str:
     pet = rows["modality"].eq("PET")
     losses = rows[~pet].set_index("session")["value"] - rows[pet].set_index("session")["value"]
     return " to ".join(number(v, 2) for v in dict.fromkeys((losses.min(), losses.max())))
+
+
+def pet_only_layout(printed: pd.DataFrame, studies: pd.DataFrame) -> pd.DataFrame:
+    """UMD's nnU-Net on PET, and networks of others that were trained on many PET scans.
+
+    Parameters
+    ----------
+    printed
+        ``umdlib.published.read("umd_table3")``.
+    studies
+        From `umdlib.published.read_pet_only`.
+    """
+    rows = printed[printed["segmenter"].eq("nnunet") & printed["modality"].eq("PET")]
+    rows = rows[rows["session"].isin(["petct", "petmr"])].drop_duplicates("session")
+    ours = [
+        ("UMD's nnU-Net, 10 cases", f"PET of {session_title(r.session)}", "13", number(r.value))
+        for r in rows.itertuples()
+    ]
+    others = [
+        (
+            f"[{r.study} {r.year}](https://doi.org/{r.doi})",
+            f"{r.tracer}, {r.images}",
+            str(r.structures),
+            f"{r.dice_low:g}" + (f" to {r.dice_high:g}" if r.dice_high > r.dice_low else ""),
+        )
+        for r in studies.itertuples()
+    ]
+    return pd.DataFrame([*ours, *others], columns=["network", "images", "organs", "mean DSC printed"])
 
 
 def quartile_layout(table: pd.DataFrame, session: str, *, best: pd.DataFrame | None = None) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from importlib import resources
 from pathlib import Path
 
@@ -12,9 +13,10 @@ from umdbook.names import title
 from umdlib import segmenters
 from umdlib.cohort.manifest import read_cohort
 from umdlib.errors import InputError
+from umdlib.labels import ORGANS
 from umdlib.scores.table import read_scores
 from umdlib.segmenters.ceilings import ceiling_table
-from umdlib.segmenters.contract import Segmenter
+from umdlib.segmenters.contract import Segmenter, Weights
 from umdlib.tables.markdown import markdown_table, numbered_table
 from umdlib.tables.modality_table import structure_title
 from umdlib.weights import reading as weights
@@ -57,7 +59,7 @@ def card(name: str) -> str:
         "Users report": record.users,
         "Paper": record.paper,
         "Licence of the code": record.code_licence,
-        "Weights": "; ".join(_weights(w) for w in record.weights) or "none needed",
+        "Weights": "; ".join(_weights(record)) or "none needed",
         "Deterministic": "yes" if record.deterministic else "no",
     }
     lines = [f"- **{key}**: {value}" for key, value in facts.items() if value]
@@ -67,6 +69,52 @@ def card(name: str) -> str:
 def cards() -> str:
     """All cards, in the order of the registry."""
     return "\n\n".join(card(name) for name in segmenters.names())
+
+
+def weights_table() -> pd.DataFrame:
+    """Official weights: whose, how many files, under which licence, and whether a public hash is known."""
+    rows = {}
+    for name in segmenters.names():
+        record = segmenters.get(name)
+        for item in record.weights:
+            if item.licence != "yours" and not item.package.startswith("umdlib"):
+                key = (tuple(w.file for w in record.weights), item.licence, item.hash_words)
+                owners, files = rows.setdefault(key, ([], set()))
+                owners.append(record.title)
+                files.add(item.file)
+    return pd.DataFrame(
+        [
+            {
+                "System": ", ".join(dict.fromkeys(owners)),
+                "Files": len(files),
+                "Licence": licence,
+                "Hash": words,
+            }
+            for (_, licence, words), (owners, files) in rows.items()
+        ]
+    )
+
+
+def structures_table() -> pd.DataFrame:
+    """Which of the benchmark's structures the systems answer that know a fixed list of names."""
+    rows = []
+    for name in segmenters.names():
+        record = segmenters.get(name)
+        if not record.structures or record.conditions:
+            continue
+        known = [s.name for s in ORGANS if s.name in record.structures]
+        missing = [structure_title(s.name) for s in ORGANS if s.name not in record.structures]
+        rest = [structure_title(s) for s in record.structures if s not in known]
+        rows.append(
+            {
+                "System": record.title,
+                "Trained on": ", ".join(record.modalities),
+                f"Of {len(ORGANS)} structures": len(known),
+                "Not": ", ".join(missing) if known else "all of them",
+                "Also": ", ".join(rest),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def parity() -> pd.DataFrame:
@@ -214,9 +262,21 @@ def _kinds(record: Segmenter) -> str:
     return ", ".join(sorted(record.prompts)).replace("_", " ")
 
 
-def _weights(item) -> str:
-    """A weight file in words."""
-    size = f", {item.size / 1e6:.0f} MB" if item.size else ""
-    digest = weights.known_hash(item)
-    known = f", sha256 {digest[:12]}…" if digest else ""
-    return f"`{item.file}`{size}{known} from {item.where} ({item.licence})"
+def _weights(record: Segmenter) -> list[str]:
+    """A system's weight files in words; those of one archive together."""
+    groups: dict[str, list[Weights]] = {}
+    for item in record.weights:
+        groups.setdefault(item.url if item.member else item.file, []).append(item)
+    return [_files(items) for items in groups.values()]
+
+
+def _files(items: list[Weights]) -> str:
+    """A weight file in words, or the files of one archive."""
+    first = items[0]
+    size = f", {first.size / 1e6:.0f} MB" if first.size else ""
+    here = weights.known_hash(first) if not first.sha256 and len(items) == 1 else None
+    known = first.hash_words + (f"; here {here[:12]}…" if here else "")
+    what = f"`{first.file}`"
+    if len(items) > 1:
+        what = f"{len(items)} files below `{os.path.commonpath([i.file for i in items])}`"
+    return f"{what}{size} from {first.where} ({first.licence}; {known})"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,17 +15,26 @@ from umdlib.errors import InputError, unknown_name
 from umdlib.images import geometry
 from umdlib.images.partner import modality_of, onto
 from umdlib.images.volume import Volume
-from umdlib.labels import modality_in
 from umdlib.networks.specialists import TRAINERS
 from umdlib.prompts.prompt import Prompt
 from umdlib.segmenters.contract import Segment, Weights
 from umdlib.segmenters.preparation import network
+from umdlib.segmenters.preparation.nnunet_folder import (
+    channels_of,
+    check_state,
+    configuration_of,
+    managed,
+    read_folder,
+    without_folders,
+)
 from umdlib.segmenters.preparation.slices import oriented
 from umdlib.weights import reading as weights
 
 CHECKPOINT = "checkpoint_final.pth"
 # (session, modality) pairs of the benchmark: a network of its own for each
 CONDITIONS = (("petct", "CT"), ("petct", "PET"), ("petmr", "MR"), ("petmr", "PET"))
+# trainers outside nnunetv2 that train its planned network, with other augmentation or length: MOOSE's, LION's
+_PLANNED = ("nnUNetTrainer_2000_epochs_DA5NoMirroring", "nnUNetTrainerDA5_2000epochs")
 # readers of plans that turn every image to RAS first; the others keep the axes of the file
 TURNING = ("NibabelIOWithReorient", "SimpleITKIOWithReorient")
 
@@ -71,11 +79,17 @@ class NnUNet:
             raise unknown_name("structure of this nnU-Net", prompt.structure, self._labels)
         given = (image.data, None if partner is None else partner.data)
         if self._data is None or self._data[0] is not given[0] or self._data[1] is not given[1]:
-            self._map = self._predicted(image, partner)
+            self._map = self.label_map(image, partner)
             self._data = given
         return self._map == self._labels[prompt.structure]
 
-    def _predicted(self, image: Volume, partner: Volume | None) -> np.ndarray:
+    def planned_spacing(self, *, transposed_back: bool = True) -> tuple[float, ...]:
+        """Spacing of the plans in mm, for the axes of an array (K, J, I) or in the plans' own order."""
+        given = [float(s) for s in self._predictor.configuration_manager.spacing]
+        back = self._predictor.plans_manager.transpose_backward if transposed_back else range(3)
+        return tuple(given[i] for i in back)
+
+    def label_map(self, image: Volume, partner: Volume | None = None) -> np.ndarray:
         """Label map (I, J, K); nnU-Net's readers give arrays as SimpleITK does, (K, J, I)."""
         seen = [image.data]
         if partner is not None:
@@ -94,21 +108,27 @@ class NnUNet:
 
 
 def predictor_of(
-    plans: dict, dataset: dict, states: Sequence[dict], device: str = "cpu", *, mirror: bool = True, net=None
+    plans: dict,
+    dataset: dict,
+    states: Sequence[dict],
+    device: str = "cpu",
+    *,
+    mirror: bool = True,
+    net=None,
+    step: float = 0.5,
 ):
     """The package's predictor around the weights of all folds, each strictly loaded.
 
     `states` are checkpoints as nnU-Net writes them. The network is the one that their trainer
-    builds, so that the size that was trained is the size that loads; `net` where it is known.
+    builds, so that the size that was trained is the size that loads; `net` where it is known. Windows
+    are `step` of their size apart.
     """
     import torch
 
-    _without_folders()
+    without_folders()
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
-    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-    manager = PlansManager(plans)
-    configuration = manager.get_configuration(states[0]["init_args"]["configuration"])
+    manager, configuration = managed(plans, states[0]["init_args"]["configuration"])
     trainer = states[0].get("trainer_name", "nnUNetTrainer")
     if net is None:
         heads = manager.get_label_manager(dataset).num_segmentation_heads
@@ -120,6 +140,7 @@ def predictor_of(
     axes = states[0].get("inference_allowed_mirroring_axes")
     with contextlib.redirect_stdout(io.StringIO()):  # it names a setting that is not given
         predictor = nnUNetPredictor(
+            tile_step_size=step,
             use_mirroring=mirror,
             perform_everything_on_device=device != "cpu",
             device=torch.device(device),
@@ -138,51 +159,25 @@ def predictor_of(
     return predictor
 
 
-def read_folder(root: Path) -> tuple[dict, dict]:
-    """Plans and data set of a folder that nnU-Net's training wrote.
-
-    Raises
-    ------
-    InputError
-        A file is missing or not JSON, or the network takes other channels than one image, or a structural
-        one and PET.
-    """
-    plans, dataset = (_json(root / f"{part}.json") for part in ("plans", "dataset"))
-    channels_of(dataset, root)
-    return plans, dataset
-
-
-def channels_of(dataset: dict, root: Path) -> tuple[str, ...]:
-    """Modalities of a network of two images, in the order of its channels; empty where it takes one.
-
-    Raises
-    ------
-    InputError
-        More than two channels; two of which not one is PET and the other CT or MR, by their names.
-    """
-    names = [name for _, name in sorted(dataset["channel_names"].items(), key=lambda item: int(item[0]))]
-    if len(names) == 1:
-        return ()
-    if len(names) > 2:
-        raise InputError(f"nnU-Net of {root} takes {len(names)} channels, not 1 or 2.")
-    found = tuple(modality_in(str(name)) for name in names)
-    if None in found or found.count("PET") != 1:
-        raise InputError(
-            f"The channels of the nnU-Net of {root} are named {names[0]} and {names[1]}; one must be PET and the "
-            "other CT or MR. Rename them in dataset.json: it is plans.json that says how they are normalised."
-        )
-    return found
-
-
 def open_folder(
-    root: Path, files: Sequence[Weights], name: str, device: str = "cpu", *, mirror: bool = True
-) -> Segment:
+    root: Path,
+    files: Sequence[Weights],
+    name: str,
+    device: str = "cpu",
+    *,
+    mirror: bool = True,
+    step: float = 0.5,
+) -> NnUNet:
     """The call of a trained folder: checkpoints of its folds, turned as its plans or trainer say."""
     plans, dataset = read_folder(root)
-    states = [weights.read_state(weights.as_published(item, name)) for item in files]
+    states = []
+    for item in files:
+        path = weights.as_published(item, name)
+        states.append(weights.read_state(path))
+        check_state(states[-1], path, plans, root)
     turned = plans.get("image_reader_writer") in TURNING
     turned = turned or states[0].get("trainer_name") in TRAINERS.values()  # trained in RAS
-    predictor = predictor_of(plans, dataset, states, device, mirror=mirror)
+    predictor = predictor_of(plans, dataset, states, device, mirror=mirror, step=step)
     channels = channels_of(dataset, root)
     return NnUNet(predictor, labels_of(dataset), turned=turned, name=name, channels=channels)
 
@@ -221,14 +216,6 @@ def planned_network(configuration, channels: int, heads: int):
         allow_init=True,
         deep_supervision=False,
     )
-
-
-def configuration_of(plans: dict, name: str):
-    """nnU-Net's view of one configuration of the plans."""
-    _without_folders()
-    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-
-    return PlansManager(plans).get_configuration(name)
 
 
 def tiny_plans() -> dict:
@@ -317,10 +304,10 @@ def tiny_pair_model(
     return plans, dataset | {"channel_names": {str(n): c for n, c in enumerate(channels)}}
 
 
-def random_state(plans: dict, dataset: dict) -> dict:
+def random_state(plans: dict, dataset: dict, *, seed: int = 0) -> dict:
     """What a checkpoint of the tiny plans holds, with random weights."""
     configuration = configuration_of(plans, "tiny")
-    with network.seeded(0):
+    with network.seeded(seed):
         net = planned_network(configuration, len(dataset["channel_names"]), len(dataset["labels"]))
     return {
         "network_weights": net.state_dict(),
@@ -356,6 +343,8 @@ def _trainer_class(name: str):
         spec.loader.exec_module(module)
         if hasattr(module, name):
             return getattr(module, name)
+    if name in _PLANNED:
+        return nnUNetTrainer
     inside = str(Path(nnunetv2.__path__[0]) / "training" / "nnUNetTrainer")
     found = recursive_find_python_class(inside, name, "nnunetv2.training.nnUNetTrainer")
     if found is None:
@@ -364,19 +353,3 @@ def _trainer_class(name: str):
             f"({outside or 'not set'})."
         )
     return found
-
-
-def _without_folders() -> None:
-    """Name no folder of data: unset, nnU-Net prints three warnings at import; nothing here trains."""
-    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
-        os.environ.setdefault(name, os.devnull)
-
-
-def _json(path: Path) -> dict:
-    """Content of a file of the folder."""
-    if not path.is_file():
-        raise InputError(f"File {path} does not exist. A trained nnU-Net folder holds it.")
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise InputError(f"File {path} is not JSON: {error}.") from None
