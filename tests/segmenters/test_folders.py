@@ -125,6 +125,7 @@ def test_mrsegmentator_sees_lps(codes):
     labels = in_ras(mrsegmentator.InLPS(net).label_map(image), image)
     np.testing.assert_array_equal(labels, np.indices(labels.shape)[0] >= labels.shape[0] - 7)
     np.testing.assert_array_equal(net.seen[0].data[::-1, ::-1], ramp())
+    np.testing.assert_array_equal(net.seen[0].affine, RAS)  # or a folder whose plans turn would turn it again
 
 
 def test_moose_resamples_to_the_plans_and_back():

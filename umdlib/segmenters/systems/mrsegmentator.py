@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from umdlib.images import geometry
 from umdlib.images.volume import Volume
 from umdlib.segmenters.contract import Segment, Segmenter
 from umdlib.segmenters.preparation import nnunet, published_folders
@@ -31,7 +32,10 @@ class InLPS:
     def label_map(self, image: Volume) -> np.ndarray:
         """Values (I, J, K) on the image's grid."""
         data, affine, back = oriented(image.data, image.affine, "LPS")
-        return back(self._net.label_map(Volume(data, affine, image.unit, image.name)))
+        grid = np.diag(
+            [*geometry.spacing_mm(affine), 1.0]
+        )  # whatever its plans say of axes, it is not turned again
+        return back(self._net.label_map(Volume(data, grid, image.unit, image.name)))
 
 
 def _model(net: nnunet.NnUNet) -> Folders:
