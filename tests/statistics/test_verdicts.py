@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from umdbook.chapters import clicks, intro, modality_gap, subgroups, supervised, unlabelled
+from umdbook.chapters import clicks, intro, modality_gap, second_image, subgroups, supervised, unlabelled
 from umdbook.chapters.learned_gap import tables as learned
 from umdlib import compare, figures, statistics, tables
 from umdlib.scores.simulated import Model, score_table
@@ -197,6 +197,24 @@ def test_gains_of_clicks_and_gaps_without_labels_have_the_word():
     table = label_free.bound_table(within)
     assert table["at_floor"].tolist() == [True, False]
     assert unlabelled.bounds_layout(table)["measured gap"].str.contains(FLOOR).tolist() == [True, False]
+
+
+def test_a_second_image_that_adds_nothing_to_a_floor_has_the_word():
+    row = {
+        "session": "petct",
+        "modality": "CT",
+        "added": "PET",
+        "estimate": 0.01,
+        "ci_low": 0.0,
+        "ci_high": 0.02,
+    }
+    row |= {"p_value": 0.2, "n_subjects": 4}
+    sides = [("all", 0.3, 0.31), ("liver", 0.6, 0.61), ("aorta", 0.02, 0.03)]
+    table = pd.DataFrame([row | {"structure": s, "alone": a, "both": b} for s, a, b in sides])
+    assert second_image.layout(table)["added [95 %]"].str.contains(FLOOR).tolist() == [False, False, True]
+    assert "higher in 1 of 1 structures" in second_image.words(table)
+    assert FLOOR in second_image.words(table.assign(alone=0.01, both=0.02))
+    assert second_image.words(table.iloc[:0]) == second_image.NOTHING
 
 
 @pytest.mark.parametrize("value", [None, np.nan, False])

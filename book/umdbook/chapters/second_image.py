@@ -11,7 +11,8 @@ from umdlib.figures.style import axes, legend_below, nothing, rows_down
 from umdlib.labels import MODALITIES
 from umdlib.scores import table as score_tables
 from umdlib.statistics.second_image import ALL, second_image_table
-from umdlib.tables.markdown import count, interval, number, p_text
+from umdlib.statistics.verdicts import FLOOR, at_floor
+from umdlib.tables.markdown import count, gap_text, interval, number, p_text
 from umdlib.tables.modality_table import session_title, structure_title
 
 __all__ = ["second_image_table"]
@@ -44,7 +45,8 @@ def title(row: pd.Series) -> str:
 
 
 def layout(table: pd.DataFrame) -> pd.DataFrame:
-    """With one image and with both, structures down."""
+    """With one image and with both, structures down; what both leave at the floor is not identifiable."""
+    floor = at_floor(table, sides=("alone", "both"))
     return pd.DataFrame(
         {
             "session": table["session"].map(session_title),
@@ -52,7 +54,10 @@ def layout(table: pd.DataFrame) -> pd.DataFrame:
             "structure": table["structure"].map(structure_title),
             "one image": [number(v) for v in table["alone"]],
             "both": [number(v) for v in table["both"]],
-            "added [95 %]": [interval(r.estimate, r.ci_low, r.ci_high) for r in table.itertuples()],
+            "added [95 %]": [
+                gap_text(r.estimate, r.ci_low, r.ci_high, f)
+                for r, f in zip(table.itertuples(), floor, strict=True)
+            ],
             "p": table["p_value"].map(p_text),
             "n": table["n_subjects"],
         }
@@ -61,6 +66,9 @@ def layout(table: pd.DataFrame) -> pd.DataFrame:
 
 def words(table: pd.DataFrame) -> str:
     """What the second image added, in a sentence for each image asked about."""
+    if table.empty:
+        return NOTHING
+    table = table[~at_floor(table, sides=("alone", "both"))]
     overall = table[table["structure"].eq(ALL)]
     lines = []
     for _, row in overall.iterrows():
@@ -69,6 +77,8 @@ def words(table: pd.DataFrame) -> str:
             & table["modality"].eq(row["modality"])
             & table["structure"].ne(ALL)
         ]
+        if part.empty:
+            continue
         most = part.loc[part["estimate"].idxmax()]
         better = int((part["estimate"] > 0).sum())
         shown = int((part["ci_low"] > 0).sum())
@@ -79,7 +89,7 @@ def words(table: pd.DataFrame) -> str:
             f"above 0 in {shown}), most in {structure_title(most['structure']).lower()} "
             f"({number(most['estimate'], sign=True)})."
         )
-    return "\n".join(lines) or NOTHING
+    return "\n".join(lines) or f"What the second image adds is {FLOOR}: both scores are at the floor."
 
 
 def plot(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
