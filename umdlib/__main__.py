@@ -640,7 +640,7 @@ def _quantities(a) -> None:
         "--displacements",
         default="",
         metavar="FILE",
-        help="measured displacements: subject, session, structure, x_mm, y_mm, z_mm, tab-separated",
+        help="estimates.tsv of `umdlib ladder`, or subject, session, structure, x_mm, y_mm, z_mm, tab-separated",
     ),
 )
 def _ceilings(a) -> None:

@@ -51,6 +51,23 @@ def test_the_command_takes_measured_displacements(make_cohort, tmp_path, capsys)
         ceilings.read_displacements(tmp_path / "moved.tsv")
 
 
+def test_displacements_come_from_the_estimates_of_a_ladder_too(tmp_path):
+    head = "subject\tsession\tfactor\tstructure\tquantity\tvalue\n"
+    rows = [
+        f"sub-001\tpetct\tA\tball\tdisplacement {a}\t{v}\n" for a, v in zip("xyz", (1, -2, 8.5), strict=True)
+    ]
+    rows += ["sub-001\tpetct\tA\trod\tdisplacement\tn/a\n", "sub-001\tpetct\tR\tball\tfwhm\t7\n"]
+    (tmp_path / "estimates.tsv").write_text(head + "".join(rows))
+    found = ceilings.read_displacements(tmp_path / "estimates.tsv")
+    assert found == {("sub-001", "petct", "ball"): (1.0, -2.0, 8.5)}
+    (tmp_path / "estimates.tsv").write_text(head + "".join(rows[:3] * 2))
+    with pytest.raises(InputError, match="sub-001 petct ball stands twice"):
+        ceilings.read_displacements(tmp_path / "estimates.tsv")
+    (tmp_path / "other.tsv").write_text("subject\tsession\tstructure\nsub-001\tpetct\tball\n")
+    with pytest.raises(InputError, match="Column 'x_mm' is missing"):
+        ceilings.read_displacements(tmp_path / "other.tsv")
+
+
 def test_a_pair_without_references_or_with_a_damaged_one_stops_nothing(make_cohort):
     manifest = make_cohort(2)
     (manifest.parent / "sub-001_PET_dseg.nii.gz").write_bytes(b"no image")

@@ -71,6 +71,7 @@ def test_the_recorded_harness_is_of_networks_that_have_a_card():
     known = chapter.card_figures()
     keys = ["segmenter", "session", "modality"]
     both = own_harness().merge(known, on=keys, how="left")
+    assert len(both) == 12
     assert both["reported"].notna().all()
     assert both["dice"].between(0, 1).all()
 

@@ -131,13 +131,25 @@ def _rows(read: _References, modality: str, structure: Structure, settings: _Set
 def read_displacements(path: str | Path) -> dict[tuple[str, str, str], tuple[float, float, float]]:
     """Measured displacements of PET's anatomy from the structural image's, as `cohort_ceilings` takes them.
 
+    Parameters
+    ----------
+    path
+        ``estimates.tsv`` of ``umdlib ladder``, or a table of one line per structure: `subject, session, structure,
+        x_mm, y_mm, z_mm`. A structure without numbers (n/a) has none.
+
     Raises
     ------
     InputError
         A file that is no table, lacks a column, holds other than finite numbers of mm, or a structure twice.
     """
     axes = ("x_mm", "y_mm", "z_mm")
-    table = read_tsv(path, ("subject", "session", "structure", *axes))
+    keys = ["subject", "session", "structure"]
+    table = read_tsv(path, keys)
+    if {"quantity", "value"} <= set(table.columns):
+        table = _of_estimates(table, keys, axes)
+    for column in axes:
+        if column not in table:
+            raise InputError(f"Column '{column}' is missing in {path}. It has: {', '.join(table.columns)}.")
     found = {}
     for line, row in table.iterrows():
         key = (row["subject"], row["session"], row["structure"])
@@ -152,3 +164,15 @@ def read_displacements(path: str | Path) -> dict[tuple[str, str, str], tuple[flo
             raise InputError(f"Line {line} of {path}: {' '.join(key)} stands twice.")
         found[key] = tuple(values.tolist())
     return found
+
+
+def _of_estimates(table: pd.DataFrame, keys: list[str], axes: tuple[str, ...]) -> pd.DataFrame:
+    """One line per structure from one line per axis."""
+    parts = [
+        table[table["quantity"].eq(f"displacement {axis[0]}")].set_index(keys)["value"].rename(axis)
+        for axis in axes
+    ]
+    twice = [p.index[p.index.duplicated()] for p in parts]
+    if any(len(t) for t in twice):
+        raise InputError(f"The displacement of {' '.join(next(t[0] for t in twice if len(t)))} stands twice.")
+    return pd.concat(parts, axis=1).fillna("n/a").reset_index()

@@ -62,7 +62,7 @@ def own_harness() -> pd.DataFrame:
     """What this program measures of each network of this project on subjects that it was trained on.
 
     Recorded by ``umdlib reference-scores SCORES --own`` from a run on those subjects, drawn again by the recipe of
-    the cards: `segmenter, session, modality, dice, n_subjects`.
+    the cards, on the images that it was trained on: `segmenter, session, modality, dice, n_subjects`.
     """
     file = resources.files("umdlib.statistics") / "own_subjects.tsv"
     with file.open(encoding="utf-8") as text:
