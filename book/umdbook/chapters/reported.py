@@ -98,10 +98,11 @@ def own_words(table: pd.DataFrame) -> str:
     if whole.empty:
         return "No network of this run has all four numbers."
     off = float((whole[gaps].sum(axis=1) - whole["total"]).abs().max())
+    exact = " to twelve digits" if off < 1e-12 else f", but for {off:.0e}"
     largest = whole[gaps].abs().idxmax(axis=1).value_counts()
     said = ", ".join(f"the {g.replace('_', ' ')} in {n}" for g, n in largest.items())
     return (
-        f"{len(whole)} of {len(table)} sums are whole, and their three terms add up to the sum within {off:.0e}. The "
+        f"{len(whole)} of {len(table)} sums are whole, and their three terms add up to the sum{exact}. The "
         f"largest term is {said}."
     )
 
