@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from umdlib.segmenters import registry
+from functools import cache
+
+from umdlib.files import read_tsv
+from umdlib.tables import titles
+
+
+@cache
+def _titles() -> dict[str, str]:
+    """Title of every system of the registry, from a table: a page does not depend on the adapters for it."""
+    return dict(read_tsv(titles.SEGMENTERS).itertuples(index=False))
 
 
 def title(segmenter: str) -> str:
@@ -13,4 +22,4 @@ def title(segmenter: str) -> str:
     >>> title("threshold"), title("of_another_machine")
     ('Threshold', 'of_another_machine')
     """
-    return registry.get(segmenter).title if segmenter in registry.names() else segmenter
+    return _titles().get(segmenter, segmenter)

@@ -13,11 +13,13 @@ import pytest
 
 from umdlib import segmenters
 from umdlib.errors import InputError
+from umdlib.files import read_tsv
 from umdlib.images import geometry
 from umdlib.images.volume import Volume
 from umdlib.prompts.prompt import Box, Click, Prompt, box_of
 from umdlib.segmenters.contract import Segmenter
 from umdlib.segmenters.preparation import growing, network
+from umdlib.tables import titles
 
 # anisotropic, one axis flipped, axes permuted, far from the origin
 AFFINE = np.array([[0, -3.0, 0, 90], [4.0, 0, 0, -150], [0, 0, 5.0, 400], [0, 0, 0, 1]])
@@ -359,3 +361,8 @@ def test_a_users_file_is_loaded_with_what_lies_beside_it(users, name):
 def test_a_users_file_that_cannot_be_used_is_a_sentence(users, name, message):
     with pytest.raises(InputError, match=message):
         segmenters.get(f"{users / name}.py:MINE")
+
+
+def test_pages_know_every_system_by_the_title_of_its_record():
+    table = read_tsv(titles.SEGMENTERS)
+    assert dict(table.itertuples(index=False)) == {n: segmenters.get(n).title for n in segmenters.BUILT_IN}

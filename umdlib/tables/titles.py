@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
+# Columns name, title of every system of the registry, so that a page does not depend on all adapters for them.
+SEGMENTERS = Path(__file__).with_name("segmenter_titles.tsv")
 # One for the process, as a style of Matplotlib is: right of the score table no registry is known.
 _given: dict[str, Callable[[str], str]] = {}
 
