@@ -12,6 +12,7 @@ from umdbook.names import title
 from umdlib import labels, published
 from umdlib.errors import InputError, unknown_name
 from umdlib.figures import forest, style
+from umdlib.published.claims import DEPENDS
 from umdlib.statistics import comparison
 from umdlib.statistics.pairs import condition, paired_differences
 from umdlib.statistics.verdicts import FLOOR, at_floor
@@ -177,7 +178,8 @@ def finding_words(printed: pd.DataFrame, measured: pd.DataFrame, session: str, *
     down = printed[~printed["at_floor"].astype(bool)].sort_values("estimate")
     low, high = down.iloc[0], down.iloc[-1]
     verdicts = published.evaluate(published.ALL_CLAIMS)["verdict"].value_counts()
-    counted = ", ".join(f"{n} {word}" for word, n in verdicts.items())
+    several = {DEPENDS: "depend on the reading"}
+    counted = ", ".join(f"{n} {several.get(word, word) if n > 1 else word}" for word, n in verdicts.items())
     printed_words = (
         f"**What the papers report.** On {published.n_scans('UMD-PETCT')} PET/CT examinations "
         f"{low['model']} falls from {low['structural']:.3f} on {structural} to {low['pet']:.3f} on PET (mean DSC), "

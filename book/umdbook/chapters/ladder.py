@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from umdbook import names
 from umdbook.names import title
 from umdlib import ladder
 from umdlib.cohort.manifest import Case, Cohort
@@ -75,7 +74,7 @@ def shares_layout(table: pd.DataFrame) -> pd.DataFrame:
     """One row per session and segmenter, a column per factor."""
     rows = []
     for (session, segmenter), part in table.groupby(["session", "segmenter"], sort=False):
-        row = {"session": session_title(session), "segmenter": names.title(segmenter)}
+        row = {"session": session_title(session), "segmenter": title(segmenter)}
         for r in part.itertuples():
             text = number(r.estimate, sign=True)
             row[TITLES[r.factor]] = (
@@ -98,16 +97,14 @@ def orders_layout(table: pd.DataFrame) -> pd.DataFrame:
         index=["session", "segmenter"], columns="factor", values="shown", aggfunc="first", sort=False
     )
     wide = wide.reset_index().rename_axis(columns=None)
-    return wide.assign(
-        session=wide["session"].map(session_title), segmenter=wide["segmenter"].map(names.title)
-    )
+    return wide.assign(session=wide["session"].map(session_title), segmenter=wide["segmenter"].map(title))
 
 
 def words(table: pd.DataFrame) -> str:
     """One item per session and segmenter: its gap and the factor that costs most."""
     lines = []
     for (session, segmenter), part in table.groupby(["session", "segmenter"], sort=False):
-        head = f"- {session_title(session)}, {names.title(segmenter)}: "
+        head = f"- {session_title(session)}, {title(segmenter)}: "
         gap, most = part[part["factor"].eq(attribution.GAP)], attribution.largest_share(part)
         if most is None:
             lines.append(f"{head}no number; the reasons stand in the table of what could not be said.")
@@ -194,13 +191,19 @@ def _planted(known: dict):
     yield "mean", "C", "liver", known["person"]["uptake_suv"]["liver"], "SUV"
 
 
+QUANTITIES = {"fwhm": "point spread (FWHM)", "sd over mean": "noise (SD over mean)"}
+
+
 def estimates_layout(table: pd.DataFrame) -> pd.DataFrame:
     """Estimates beside the truth."""
     return pd.DataFrame(
         {
             "subject": table["subject"],
             "session": table["session"].map(session_title),
-            "what": [f"{q} {s}".strip() for q, s in zip(table["quantity"], table["structure"], strict=True)],
+            "what": [
+                ", ".join(filter(None, (QUANTITIES.get(q, q), structure_title(s).lower())))
+                for q, s in zip(table["quantity"], table["structure"], strict=True)
+            ],
             "estimated": [number(v, 2) for v in table["estimate"]],
             "planted": [number(v, 2) for v in table["true"]],
             "unit": table["unit"],
