@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 
-from umdlib.figures.style import axes, legend_below, nothing, rows_down
+from umdlib.figures.style import axes, nothing, rows_down
 from umdlib.labels import MODALITIES
 from umdlib.scores import table as score_tables
 from umdlib.statistics.second_image import ALL, second_image_table
@@ -109,5 +109,6 @@ def plot(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ax.plot(part["estimate"], y, marker, color=colour, ms=5, label=title(part.iloc[0]))
     rows_down(ax, map(structure_title, structures))
     ax.set_xlabel("DSC with both images minus with one")
-    legend_below(ax)
+    below = -0.6 / ax.figure.get_figheight()  # each panel has its own: colours differ with the session
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, below), ncols=2)
     return ax
