@@ -25,6 +25,13 @@ def _titled(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(session=table["session"].map(session_title))
 
 
+def of_the_papers(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the systems that somebody reported a number of; what else this run asked has pages of its own."""
+    numbers = [c for c in ("reported", "printed", "harness") if c in rows]
+    known = rows[numbers].notna().any(axis=1).groupby(rows["title"]).transform("any")
+    return rows[known].reset_index(drop=True)
+
+
 def official_layout(rows: pd.DataFrame) -> pd.DataFrame:
     """One line per system of `umdlib.statistics.reported.reported_table`: its numbers, and what is missing."""
     found = []
