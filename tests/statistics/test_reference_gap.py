@@ -85,7 +85,7 @@ def test_a_table_without_specialists_gives_empty_tables_that_say_so(scores):
 
 def test_the_words_on_an_excess_follow_the_metric(scores):
     excess = supervised.excess_gap(scores, n_resamples=99)
-    assert "PET costs it more than the reference" in chapter.excess_words(excess)
+    assert "it loses more on PET than the supervised baseline" in chapter.excess_words(excess)
     excess.attrs["metric"] = "rvd"
     assert "its gap lies below the reference's" in chapter.excess_words(excess)
 
@@ -103,7 +103,7 @@ def test_printed_row_of_nnunet_stands_beside_the_measured_one(scores):
     assert means["n_subjects"].tolist() == [4, 4]
     layout = chapter.reference_layout(means)
     assert layout["UMD printed"].tolist() == ["0.686", "0.605"]
-    assert layout["reference"].tolist() == ["nnU-Net (small)"] * 2
+    assert layout["reference"].tolist() == ["nnU-Net v2, trained here"] * 2
 
 
 def test_the_specialists_own_gap(scores):
@@ -133,7 +133,7 @@ def test_quartiles_have_specialists_first_and_count_points(scores):
     last = table.iloc[-1]
     assert (last["median"], last["q1"], last["q3"]) == pytest.approx((0.55, 0.475, 0.625))
     layout = chapter.quartile_layout(table, "petct")
-    assert layout["segmenter"].tolist() == ["nnU-Net (small)", "threshold (1p)", "threshold (3p)"]
+    assert layout["segmenter"].tolist() == ["nnU-Net v2, trained here", "Threshold (1p)", "Threshold (3p)"]
     assert layout["Liver"].iloc[-1] == "0.550 (0.475–0.625)"
     halves = supervised.quartiles(scores, metric="surface_dice_1mm")
     assert halves["median"].iloc[0] == pytest.approx(0.35)
@@ -144,7 +144,7 @@ def test_figures_draw_what_they_are_given(scores):
     excess = supervised.excess_gap(scores, by=by, n_resamples=99)
     ax = chapter.excess_plot(excess)
     assert [t.get_text() for t in ax.get_yticklabels()] == ["Liver"]
-    assert "nnU-Net (small)" in ax.get_xlabel()
+    assert "nnU-Net v2, trained here" in ax.get_xlabel()
     log = pd.DataFrame({"loss": [2.0, 1.0], "cpu_s": [60.0, 60.0]})
     ax = figures.loss_curves({"a": log, "b": log}, {"a": "CT", "b": "CT"})
     np.testing.assert_allclose(ax.lines[0].get_xdata(), [1, 2])

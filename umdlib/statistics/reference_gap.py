@@ -26,21 +26,6 @@ SPECIALISTS = (
     "stunet",
     "swinunetr",
 )
-TITLES = {"nnunet": "nnU-Net", "segresnet": "SegResNet", "stunet": "STU-Net", "swinunetr": "SwinUNETR"}
-
-
-def title(segmenter: str) -> str:
-    """A specialist's name for a reader; another segmenter keeps its own.
-
-    Examples
-    --------
-    >>> title("nnunet_small"), title("threshold")
-    ('nnU-Net (small)', 'threshold')
-    """
-    network, _, size = segmenter.partition("_")
-    if segmenter not in SPECIALISTS:
-        return segmenter
-    return f"{TITLES[network]} ({size})" if size else TITLES[network]
 
 
 def specialists(scores: pd.DataFrame) -> list[str]:

@@ -11,6 +11,7 @@ from umdlib.canaries.simulation import columns, simulate, summary, verdicts
 from umdlib.cohort.manifest import Cohort, read_cohort
 from umdlib.labels import structure
 from umdlib.tables.markdown import markdown_table, numbered_table
+from umdlib.tables.titles import segmenter_title
 
 __all__ = ["columns", "found", "read_cohort", "simulate", "summary", "verdicts"]
 
@@ -72,7 +73,14 @@ def margin_table(runs: pd.DataFrame) -> str:
 
 
 def wiring_plot(cohort: Cohort, root: str, findings: pd.DataFrame, limit: int):
-    """The wiring matrix of the last checked segmenter that has one; None where there is none."""
-    names = checked_segmenters(findings)
-    matrix = example_wiring(cohort, root, names[::-1], cohort.cases[0].modality, limit=limit)
-    return None if matrix is None else matrix_plot(matrix, cohort)
+    """The wiring matrix of the segmenter with the best positive control that has one; None where there is none."""
+    control = findings["control"].astype(str).str.extract(r"^([0-9.]+)", expand=False).astype(float)
+    best = findings.assign(control=control).sort_values("control", ascending=False, kind="stable")
+    modality = cohort.cases[0].modality
+    for name in checked_segmenters(best):
+        matrix = example_wiring(cohort, root, [name], modality, limit=limit)
+        if matrix is not None:
+            ax = matrix_plot(matrix, cohort)
+            ax.set_title(f"{segmenter_title(name)}, {modality}")
+            return ax
+    return None

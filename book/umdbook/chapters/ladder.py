@@ -112,8 +112,8 @@ def words(table: pd.DataFrame) -> str:
         largest = TITLES[most["factor"]]
         verb = "is" if most["factor"] == attribution.RESIDUAL else "comes from"
         lines.append(
-            f"{head}of a gap of {number(gap['estimate'].iloc[0], sign=True)} DSC the largest part, "
-            f"{number(most['estimate'], sign=True)}, {verb} {largest}."
+            f"{head}DSC changes by {number(gap['estimate'].iloc[0], sign=True)} on PET; the largest of the parts that "
+            f"sum to it, {number(most['estimate'], sign=True)}, {verb} {largest}."
         )
     return "\n".join(lines) or "Nothing was asked."
 
@@ -137,6 +137,7 @@ def bars(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.scatter(wide[attribution.GAP], place, color="black", s=16, zorder=3, label="gap")
     ax.axvline(0, color="#444444", lw=0.9)
     rows_down(ax, map(structure_title, wide.index))
+    ax.margins(x=0.04)
     ax.set_xlabel("share of the gap (DSC)")
     return ax
 
@@ -242,7 +243,7 @@ def beside_training(table: pd.DataFrame, scores: str) -> str:
     design = factorial.design_scores(read_scores(scores))
     own = table[table["segmenter"].eq("clicknet_structural")]
     if design.empty or own.empty:
-        return "The networks of the 3 × 2 of trainings were not all asked in this run."
+        return "This ladder did not ask the network trained on CT and MR, so there is nothing to compare."
     effects = factorial.contrast_table(
         design, names=("gap", "modality effect", "transfer effect"), n_resamples=200
     )

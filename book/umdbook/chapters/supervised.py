@@ -6,10 +6,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from umdbook.names import title
 from umdlib import published
 from umdlib.figures.style import Looks, axes, given_intervals, legend_below, rows_down, segmenter_style
 from umdlib.scores.empty_rules import higher_is_better, is_directed
-from umdlib.statistics import FLOOR, reference_gap
+from umdlib.statistics import FLOOR
 from umdlib.tables.markdown import gap_text, interval, number
 from umdlib.tables.modality_table import metric_title, session_title, structure_title
 from umdlib.training.nnunet import release
@@ -43,7 +44,7 @@ def reference_layout(means: pd.DataFrame) -> pd.DataFrame:
     rows = means.assign(own=[_bounded(r.estimate, r.ci_low, r.ci_high) for r in means.itertuples()])
     return pd.DataFrame(
         {
-            "reference": rows["segmenter"].map(reference_gap.title),
+            "reference": rows["segmenter"].map(title),
             "session": rows["session"].map(session_title),
             "modality": rows["modality"],
             "mean DSC here [95 %]": rows["own"],
@@ -109,9 +110,7 @@ def quartile_layout(table: pd.DataFrame, session: str, *, best: pd.DataFrame | N
         From `umdlib.tables.beside_scores`: a line of means per ceiling of PET, below a DSC.
     """
     rows = table[table["session"].eq(session)]
-    names = [
-        reference_gap.title(r.segmenter) + (f" ({r.points}p)" if r.points else "") for r in rows.itertuples()
-    ]
+    names = [title(r.segmenter) + (f" ({r.points}p)" if r.points else "") for r in rows.itertuples()]
     cells = [f"{number(r.median)} ({number(r.q1)}–{number(r.q3)})" for r in rows.itertuples()]
     rows = rows.assign(name=names, cell=cells)
     structures = list(dict.fromkeys(rows["structure"]))
@@ -140,7 +139,7 @@ def gap_layout(gaps: pd.DataFrame) -> pd.DataFrame:
     """
     return pd.DataFrame(
         {
-            "reference": gaps["segmenter"].map(reference_gap.title),
+            "reference": gaps["segmenter"].map(title),
             "session": gaps["session"].map(session_title),
             "PET − structural [95 %]": [
                 gap_text(r.estimate, r.ci_low, r.ci_high, r.at_floor) for r in gaps.itertuples()
@@ -162,7 +161,7 @@ def excess_layout(excess: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "session": excess["session"].map(session_title),
-            "segmenter": excess["segmenter"].map(reference_gap.title),
+            "segmenter": excess["segmenter"].map(title),
             "gap": [number(v, sign=True) for v in excess["gap"]],
             "reference's gap": [number(v, sign=True) for v in excess["reference_gap"]],
             "excess [95 %]": [
@@ -196,7 +195,7 @@ def condition_layout(conditions: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "session": conditions["session"].map(session_title),
-            "reference": conditions["segmenter"].map(reference_gap.title),
+            "reference": conditions["segmenter"].map(title),
             "image": conditions["modality"],
             "mean DSC on its own data": [number(v) for v in conditions["home"]],
             "mean DSC here [95 %]": [
@@ -214,7 +213,7 @@ def condition_words(conditions: pd.DataFrame) -> str:
     if gone.empty:
         return ""
     lines = [
-        f"- **No reference for this cohort**, {session_title(r.session)}: {reference_gap.title(r.segmenter)} does not "
+        f"- **No reference for this cohort**, {session_title(r.session)}: {title(r.segmenter)} does not "
         f"count here, because {r.why}. No excess gap is computed."
         for r in gone.itertuples()
     ]
@@ -223,7 +222,7 @@ def condition_words(conditions: pd.DataFrame) -> str:
 
 def excess_words(excess: pd.DataFrame) -> str:
     """One Markdown item per segmenter: what is left of its gap beside the reference's."""
-    lines, name = [], reference_gap.title(excess.attrs.get("reference") or "the reference")
+    lines, name = [], title(excess.attrs.get("reference") or "the reference")
     metric = excess.attrs.get("metric", "dice")
     below, above = (f"it loses {much} on PET than the supervised baseline" for much in ("more", "less"))
     if not is_directed(metric):
@@ -236,11 +235,12 @@ def excess_words(excess: pd.DataFrame) -> str:
         elif r.ci_high < 0:
             verdict = below
         elif r.ci_low > 0:
-            verdict = above
+            gains = is_directed(metric) and higher_is_better(metric) and r.gap > 0
+            verdict = "its change on PET is above the supervised baseline's" if gains else above
         else:
             verdict = "cannot be told from the reference" if r.ci_low == r.ci_low else "too few"
         lines.append(
-            f"- {session_title(r.session)}, {reference_gap.title(r.segmenter)}: gap "
+            f"- {session_title(r.session)}, {title(r.segmenter)}: gap "
             f"{number(r.gap, sign=True)}, that of {name} {number(r.reference_gap, sign=True)}; "
             f"excess {interval(r.estimate, r.ci_low, r.ci_high)}, "
             f"n = {r.n_subjects}: {verdict}."
@@ -281,12 +281,12 @@ def excess_plot(excess: pd.DataFrame, *, looks: Looks | None = None, ax: Axes | 
     told = rows.assign(**{c: rows[c].where(~floor) for c in ("estimate", "ci_low", "ci_high")})
     if not floor.all():
         given_intervals(ax, told, looks, down=by)
-    written = structure_title if by == "structure" else reference_gap.title
+    written = structure_title if by == "structure" else title
     rows_down(ax, map(written, names))
     metric = metric_title(excess.attrs.get("metric", "dice"))
-    reference = reference_gap.title(excess.attrs.get("reference", "the reference"))
+    reference = title(excess.attrs.get("reference", "the reference"))
     ax.set_xlabel(f"{metric}: gap minus that of {reference}")
     if by == "structure":
-        titles = {s: reference_gap.title(s) for s in shown}
+        titles = {s: title(s) for s in shown}
         legend_below(ax, handles=[Line2D([], [], lw=1.8, label=titles[s], **looks[s]) for s in shown])
     return ax

@@ -50,7 +50,7 @@ def test_pages_that_are_not_in_the_book_are_no_links():
     assert chapter.places(items, "measured", {}).tolist() == ["–"]
     known = {"modality_gap": "Do models lose accuracy on PET? $session_title"}
     assert chapter.places(items, "measured", known).tolist() == [
-        "[Do models lose accuracy on PET?](modality_gap_petct.ipynb), *The answer*"
+        "[Do models lose accuracy on PET?](modality_gap_petct.ipynb), *Structure by structure*"
     ]
     with pytest.raises(InputError, match="Did you mean 'UMD'"):
         chapter.item_table("UDM", NOTEBOOKS)

@@ -34,9 +34,9 @@ def page(tmp_path, monkeypatch):
 
 def test_the_page_says_what_each_factor_costs_and_what_it_could_not_say(make_cohort, page):
     shown = page(make_cohort(1))
-    assert "DSC the largest part" in shown and "PET/CT" in shown and "not explained" in shown
+    assert "the largest of the parts" in shown and "PET/CT" in shown and "not explained" in shown
     assert "The truth of this cohort is not known." in shown
-    assert "were not all asked" in shown
+    assert "nothing to compare" in shown
 
 
 def test_a_cohort_without_a_pair_has_a_page_without_a_number(make_cohort, page):
@@ -56,7 +56,8 @@ def test_the_sentence_names_the_largest_part_and_its_system():
         ]
     )
     assert ladder.words(table) == (
-        "- PET/CT, Threshold: of a gap of −0.380 DSC the largest part, −0.300, is not explained."
+        "- PET/CT, Threshold: DSC changes by −0.380 on PET; the largest of the parts that sum to it, "
+        "−0.300, is not explained."
     )
     lost = table.assign(estimate=float("nan"))
     assert "no number" in ladder.words(lost)

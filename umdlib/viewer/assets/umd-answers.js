@@ -119,6 +119,8 @@
       const first = known.includes(viewer.state.segmenter) ? viewer.state.segmenter : known[0], names = [first, ...known.filter((n) => n !== first)];
       const mm = viewer.state.xyz.map(Number), corrects = sign >= 0;
       if (corrects && !this.clicks) { this.say("There is no answer yet that could be corrected. Click inside a structure first."); return; }
+      const last = this.clicks && this.clicks[this.clicks.length - 1];
+      if (!corrects && last && mm.every((v, k) => v === last[k])) return; // a click beside the image moves nothing
       const structure = corrects ? this.asked : this.structure(pane, mm);
       if (structure < 0) { this.say("No structure of the reference lies at this point. Click inside one."); return; }
       const turn = ++this.turn, clicks = corrects ? [...this.clicks, [...mm, sign]] : [[...mm, 1]];

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from umdbook.names import title
 from umdlib.labels import session
 from umdlib.scores.empty_rules import higher_is_better, is_directed
 from umdlib.statistics.domain_shift import PARTS, STILL
 from umdlib.statistics.factorial import TRAINED_ON
-from umdlib.statistics.reference_gap import title as specialist_title
 from umdlib.statistics.unseen_structures import GROUPS
 from umdlib.statistics.verdicts import FLOOR
 from umdlib.tables.markdown import gap_text, number, p_text
@@ -37,8 +37,8 @@ def design_layout(table: pd.DataFrame) -> pd.DataFrame:
         for trained_on, cells in part.groupby("trained_on", sort=False):
             at = cells.set_index("side")
             row = {"Session": session_title(name), "Trained on": TRAINED_ON[trained_on]}
-            for side, title in (("structural", "the structural image"), ("pet", "PET")):
-                row[f"Tested on {title}"] = _cell(at.loc[side]) if side in at.index else "–"
+            for side, image in (("structural", "the structural image"), ("pet", "PET")):
+                row[f"Tested on {image}"] = _cell(at.loc[side]) if side in at.index else "–"
             row["n"] = str(int(cells["n_subjects"].max()))
             row["Trainings"] = str(int(cells["n_seeds"].max()))
             row["Structural"] = structural
@@ -200,12 +200,16 @@ def specialist_words(gaps: pd.DataFrame) -> str:
         return f"The gap of every specialist of this run is {FLOOR}: both scores are at the floor."
     lower, upper = gaps["estimate"].min(), gaps["estimate"].max()
     below = int(gaps["ci_high"].lt(0).sum())
-    names = ", ".join(dict.fromkeys(specialist_title(s) for s in gaps["segmenter"]))
+    names = ", ".join(dict.fromkeys(title(s) for s in gaps["segmenter"]))
     return (
         f"The specialists of this run ({names}), each trained on the image that it is tested on, change by "
         f"{number(lower, sign=True)} to {number(upper, sign=True)} from the structural image to PET, and "
         f"{int(gaps['estimate'].lt(0).sum())} of {len(gaps)} lose ({below} with an interval below 0, each alone). "
-        "That loss is no lack of training on PET: it is in the image, or in a reference drawn on the other one."
+        + (
+            "Such a loss is no lack of training on PET: it is in the image, or in a reference drawn on the other one."
+            if below
+            else "None of these losses is certain."
+        )
     )
 
 
