@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import seaborn as sns
 
@@ -73,14 +74,15 @@ def margin_table(runs: pd.DataFrame) -> str:
 
 
 def wiring_plot(cohort: Cohort, root: str, findings: pd.DataFrame, limit: int):
-    """The wiring matrix of the segmenter with the best positive control that has one; None where there is none."""
-    control = findings["control"].astype(str).str.extract(r"^([0-9.]+)", expand=False).astype(float)
-    best = findings.assign(control=control).sort_values("control", ascending=False, kind="stable")
+    """The wiring matrix of the segmenter whose diagonal is the brightest; None where none has masks."""
     modality = cohort.cases[0].modality
-    for name in checked_segmenters(best):
-        matrix = example_wiring(cohort, root, [name], modality, limit=limit)
-        if matrix is not None:
-            ax = matrix_plot(matrix, cohort)
-            ax.set_title(f"{segmenter_title(name)}, {modality}")
-            return ax
-    return None
+    every = {
+        n: example_wiring(cohort, root, [n], modality, limit=limit) for n in checked_segmenters(findings)
+    }
+    matrices = {n: m for n, m in every.items() if m is not None}
+    if not matrices:
+        return None
+    name = max(matrices, key=lambda n: np.nanmean(np.diag(matrices[n])))
+    ax = matrix_plot(matrices[name], cohort)
+    ax.set_title(f"{segmenter_title(name)}, {modality}")
+    return ax

@@ -155,7 +155,11 @@ def test_layouts_hold_means_intervals_and_n():
     table = score_table(n_subjects=4, gap=GAPS)
     cells = design.design_table(design.design_scores(table), n_resamples=99)
     layout = chapter.design_layout(cells)
-    assert layout["Trained on"].tolist() == ["structure only", "PET only", "structure and PET"]
+    assert layout["Trained on"].tolist() == [
+        "structural images only",
+        "PET only",
+        "structural images and PET",
+    ]
     assert layout["n"].tolist() == ["4", "4", "4"]
     first = cells.iloc[0]
     assert layout.iloc[0, 2].startswith(f"{first['estimate']:.3f} [{first['ci_low']:.3f}, ")
