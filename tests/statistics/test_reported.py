@@ -40,7 +40,7 @@ def test_three_gaps_are_the_whole_gap():
     assert "no click" in whole.loc[("nnunet_small", "CT"), "why_prompt_gap"]
     words = chapter.own_words(table)
     assert words.startswith(
-        f"2 of {len(table)} sums are whole, and their three terms add up to the sum to twelve digits"
+        f"2 of {len(table)} sums are whole, and before rounding their three terms add up to the sum to twelve digits"
     )
 
 

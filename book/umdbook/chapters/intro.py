@@ -228,6 +228,8 @@ def measured_words(measured: pd.DataFrame, session: str, *, simulated: bool) -> 
         f"PET, {lower} of {len(rows)} systems score lower and {higher} higher, with a 95 % interval that "
         "excludes 0."
     )
+    if rows["n_subjects"].max() < comparison.FEWEST:
+        text += f" With fewer than {comparison.FEWEST} subjects no test is made and no verdict given."
     if len(told) < len(rows):
         text += f" For {len(rows) - len(told)} the difference is {FLOOR}: both scores are at the floor."
     parts = [f"{_interval(rows.loc[n])} {words}" for n, words in TRAINED.items() if n in rows.index]

@@ -109,8 +109,8 @@ def own_words(table: pd.DataFrame) -> str:
     largest = whole[gaps].abs().idxmax(axis=1).value_counts()
     said = ", ".join(f"the {g.replace('_', ' ')} in {n}" for g, n in largest.items())
     return (
-        f"{len(whole)} of {len(table)} sums are whole, and their three terms add up to the sum{exact}. The "
-        f"largest term is {said}."
+        f"{len(whole)} of {len(table)} sums are whole, and before rounding their three terms add up to the sum{exact}. "
+        f"The largest term is {said}."
     )
 
 
