@@ -11,6 +11,7 @@ import pytest
 from umdlib.cohort.manifest import write_manifest, write_structures
 from umdlib.images.volume import LabelMap, Volume, write_label_map, write_volume
 from umdlib.labels import Structure
+from umdlib.tables import use_titles
 
 BALL = Structure(1, "ball", "Ball", "Ba", "#e69f00")
 ROD = Structure(4, "rod", "Rod", "Ro", "#56b4e9")
@@ -36,10 +37,11 @@ def drawn_labels(affine, shape, shift=0.0):
 
 
 @pytest.fixture(autouse=True)
-def matplotlib_as_before():
-    """The style that a test sets ends with the test."""
+def style_as_before():
+    """The style that a test sets, and the titles that it gives segmenters, end with the test."""
     with mpl.rc_context():
         yield
+    use_titles(None)
 
 
 def _write_cohort(folder, subjects=2):

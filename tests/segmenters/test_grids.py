@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from scipy.spatial.transform import Rotation
 
 from umdlib.errors import InputError
@@ -134,12 +135,20 @@ def test_shrinking_averages_by_area_as_opencv_does():
 
 def test_slices_are_encoded_once_however_many_structures_ask_and_in_batches():
     counts = []
-    memory = slices.Memory(lambda pictures: counts.append(len(pictures)) or list(pictures), keep=9, batch=4)
+
+    def encode(pictures):
+        counts.append(len(pictures))
+        return [slices.Encoded(torch.tensor(p.copy()), p.shape, p.shape) for p in pictures]
+
+    memory = slices.Memory(encode, keep=9, batch=4)
     stack = memory.stack(image())
     for asked in ([3, 4, 5, 6, 7, 8], [5, 6, 9, 3]):
         for z, code in memory.each(asked):
-            np.testing.assert_array_equal(code, stack.data[z])
+            np.testing.assert_array_equal(code.embedding, stack.data[z])
     assert counts == [4, 2, 1]
     assert memory.relieve() and not memory.relieve()
     assert [z for z, _ in memory.each([3, 4])] == [3, 4]
+    assert counts[3:] == [1, 1]
+    ((_, code),) = memory.each([3])  # from disk
+    np.testing.assert_array_equal(code.embedding, stack.data[3])
     assert counts[3:] == [1, 1]

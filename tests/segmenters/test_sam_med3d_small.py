@@ -377,6 +377,7 @@ def contrasts(estimates: dict[str, tuple[float, float, float]]) -> pd.DataFrame:
             "estimate": e,
             "ci_low": a,
             "ci_high": b,
+            "at_floor": False,
         }
         for n, (e, a, b) in estimates.items()
     ]

@@ -22,7 +22,7 @@ from umdlib.segmenters.contract import Segmenter
 
 ROOT = Path(__file__).parents[2]
 ON_IMAGES = ["intro", "gallery", "findings", "cases", "your_click", "subject", "prompts", "subgroups", "run"]
-ON_IMAGES += ["canaries", "checks", "cohort", "consequence", "explore", "systems", "unlabelled"]
+ON_IMAGES += ["canaries", "checks", "cohort", "consequence", "explore", "ladder", "systems", "unlabelled"]
 # `train_promptable` and `your_own` read the pairs of a run alone: they are tried where there is none. `lesions`
 # reads which organ is done best, and makes its own subject (13 s): `chapters/test_lesions.py`. `reproduce`
 # reads no run.

@@ -295,7 +295,7 @@ def read_pet_only() -> pd.DataFrame:
 
     Examples
     --------
-    >>> read_pet_only().query("tracer == 'FDG'")["dice_low"].min()
+    >>> float(read_pet_only().query("tracer == 'FDG'")["dice_low"].min())
     0.81
     """
     frame = _data("pet_only.tsv")
