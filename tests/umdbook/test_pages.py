@@ -8,7 +8,7 @@ import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
@@ -64,6 +64,11 @@ def test_every_internal_link_leads_somewhere(pages):
             file = file / "index.html" if file.is_dir() else file
             if not file.is_file():
                 dead.append(f"{page.name} -> {target}")
+            elif (
+                file.stem == "cases" and "session=" in parts.fragment
+            ):  # the explorer's state, with names as stored
+                if " " in parse_qs(parts.fragment)["segmenter"][0]:
+                    dead.append(f"{page.name} -> {target} (a title)")
             elif parts.fragment and file.suffix == ".html":
                 anchors = parsed[file].anchors if file in parsed else Links(file.read_text()).anchors
                 if unquote(parts.fragment) not in anchors:
@@ -226,7 +231,7 @@ def test_a_page_read_in_the_dark_is_printed_light_and_whole(pages, browser):
     page.goto((pages / "results" / "modality_gap_petct.html").as_uri())
     theme = "document.documentElement.dataset.theme"
     assert page.evaluate(theme) == "dark"
-    chart = page.locator("img.umd-chart").first
+    chart = page.locator(".umd-chart").first
     assert "invert" in chart.evaluate("node => getComputedStyle(node).filter")
     page.emulate_media(media="print")
     page.wait_for_function(f"{theme} === 'light'")

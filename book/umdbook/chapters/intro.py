@@ -330,4 +330,4 @@ def structure_figure(scores: pd.DataFrame, session: str, shown: Example | None) 
 def by_structure(scores: pd.DataFrame, session: str, segmenter: str) -> pd.DataFrame:
     """The comparison of one segmenter in every structure."""
     rows = scores[scores["session"].eq(session) & scores["segmenter"].eq(segmenter)]
-    return comparison.compare(rows.assign(segmenter=title(segmenter)))
+    return comparison.compare(rows)
