@@ -8,7 +8,7 @@ import pandas as pd
 from umdlib.scores.empty_rules import with_empty_rule
 from umdlib.statistics import bootstrap
 from umdlib.statistics.factorial import parts_of
-from umdlib.statistics.verdicts import at_floor
+from umdlib.statistics.verdicts import means_at_floor
 
 FAMILY, HOME = "clicknet", "same"
 STILL = "still"  # as at home, but PET shows the anatomy of its reference
@@ -98,7 +98,7 @@ def domain_changes(scores: pd.DataFrame, *, n_resamples: int = 10_000, seed: int
             subjects = sides.dropna().groupby("number").mean()
             values = (subjects["here"] - subjects["home"]).to_numpy()
             row["n_subjects"] = len(values)
-            row["at_floor"] = _floored(subjects, metric)
+            row["at_floor"] = means_at_floor(subjects, metric)
         if domain != HOME and len(values):
             found_here = bootstrap.interval_of_mean(values, metric, n_resamples, seed)
             row |= {"change": found_here.estimate, "ci_low": found_here.low, "ci_high": found_here.high}
@@ -115,13 +115,6 @@ PARTS = {
 }
 # What each part is a difference of: see `reference_parts`.
 SIDES = {"gap": ["pet", "structural"], "reference": ["pet", "still"], "image": ["still", "structural"]}
-
-
-def _floored(subjects: pd.DataFrame, metric: str) -> bool:
-    """Whether all columns of one value per subject are at the floor on average."""
-    if subjects.empty:
-        return False
-    return bool(at_floor(subjects.mean().to_frame().T, metric=metric, sides=list(subjects)).item())
 
 
 def reference_parts(scores: pd.DataFrame, *, n_resamples: int = 10_000, seed: int = 0) -> pd.DataFrame:
@@ -161,7 +154,7 @@ def reference_parts(scores: pd.DataFrame, *, n_resamples: int = 10_000, seed: in
         }
         for part in PARTS:
             of_mean = bootstrap.interval_of_mean(values[part].to_numpy(), metric, n_resamples, seed)
-            floor = _floored(means[SIDES[part]], metric)
+            floor = means_at_floor(means[SIDES[part]], metric)
             row = [trained_on, part, of_mean.estimate, of_mean.low, of_mean.high, of_mean.n_subjects]
             found.append([*row, floor])
     table = pd.DataFrame(found, columns=columns)

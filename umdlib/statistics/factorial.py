@@ -25,7 +25,7 @@ from umdlib.errors import InputError
 from umdlib.labels import session as session_record
 from umdlib.scores.empty_rules import check_scores, score_limits, with_empty_rule
 from umdlib.statistics import bootstrap
-from umdlib.statistics.verdicts import FLOOR, at_floor
+from umdlib.statistics.verdicts import FLOOR, means_at_floor
 
 TRAINED_ON: dict[str, str] = {
     "structural": "structural images only",
@@ -231,8 +231,7 @@ def contrast_table(
         matrix = cells(part)
         for name, values in _contrasts(matrix, names).items():
             found = bootstrap.interval_of_mean(values, metric, n_resamples, seed, kind=_kind(name))
-            sides = list(CONTRASTS[name][0])
-            floor = bool(at_floor(matrix[sides].mean().to_frame().T, metric=metric, sides=sides).item())
+            floor = means_at_floor(matrix[list(CONTRASTS[name][0])], metric)
             rows.append([session, name, *found, CONTRASTS[name][1], floor])
     columns = ["session", "contrast", "estimate", "ci_low", "ci_high", "p_value", "n_subjects", "words"]
     columns.append("at_floor")
@@ -292,9 +291,7 @@ def learned_share(scores: pd.DataFrame, *, n_resamples: int = 10_000, seed: int 
         if len(matrix) < 2:
             rows.append({**row, "note": "one subject: no share of the gap"})
             continue
-        sides = list(CONTRASTS["gap"][0])
-        metric = scores.attrs.get("metric", "dice")
-        if at_floor(matrix[sides].mean().to_frame().T, metric=metric, sides=sides).item():
+        if means_at_floor(matrix[list(CONTRASTS["gap"][0])], scores.attrs.get("metric", "dice")):
             rows.append({**row, "note": f"the gap is {FLOOR}, both scores are at the floor: no share of it"})
             continue
         if abs(gap.mean()) < _SMALLEST or not (high[0] < -_SMALLEST or low[0] > _SMALLEST):
@@ -405,13 +402,12 @@ def contrasts_over_seeds(scores: pd.DataFrame, *, metric: str = "dice", empty: s
             means.append(matrix.mean())
             for name, values in _contrasts(matrix, tuple(CONTRASTS)).items():
                 columns[name][seed] = pd.Series(values, matrix.index)
+        of_seeds = pd.concat(means, axis=1).T
         for name, by_seed in columns.items():
             table = pd.DataFrame(by_seed).dropna()
             if table.shape[1] > 1 and len(table) > 1:
                 bounds = bootstrap.value_bounds(metric, _kind(name))
-                sides = list(CONTRASTS[name][0])
-                over_seeds = pd.concat(means, axis=1).mean(axis=1).to_frame().T
-                floor = bool(at_floor(over_seeds, metric=metric, sides=sides).item())
+                floor = means_at_floor(of_seeds[list(CONTRASTS[name][0])], metric)
                 found.append([session, name, *_crossed(table.to_numpy(), bounds), *table.shape, floor])
     columns = ["session", "contrast", "estimate", "ci_low", "ci_high", "freedom", "n_subjects", "n_seeds"]
     columns.append("at_floor")

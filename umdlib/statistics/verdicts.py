@@ -100,6 +100,11 @@ def at_floor(
     return floor | table[list(sides)].astype(float).lt(below).all(axis=1)
 
 
+def means_at_floor(values: pd.DataFrame, metric: str) -> bool:
+    """`at_floor` of columns of one value per subject, all of them sides of one difference."""
+    return bool(at_floor(values.mean().to_frame().T, metric=metric, sides=list(values)).item())
+
+
 def floors(
     pairs: pd.DataFrame, scores: pd.DataFrame, by: Sequence[str], *, below: float = FLOOR_BELOW
 ) -> pd.Series:
