@@ -52,7 +52,7 @@ def test_renaming_the_factors_renames_their_shares():
 def test_shares_are_the_mean_over_the_24_orders_and_lie_between_their_extremes():
     values = np.random.default_rng(3).random(16)
     parts = []
-    for order in attribution.all_orders(FACTORS):
+    for order in itertools.permutations(FACTORS):
         part, before = {}, 0
         for letter in order:
             after = before | 1 << FACTORS.index(letter)

@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
     submodules=["agreement", "attribution", "factorial", "label_free", "networks", "reference_gap"],
     submod_attrs={
         "bootstrap": ["interval_of_mean"],
-        "ceilings": ["beside_ceilings", "read_ceilings", "structure_ceilings", "system_ceilings"],
+        "ceilings": ["beside_ceilings", "read_ceilings", "structure_ceilings"],
         "click_curves": ["curve_table", "effort_table", "gain_is_worse", "until_satisfied"],
         "comparison": ["Settings", "TESTS", "compare"],
         "distribution_free": ["distribution_free_bounds"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 
@@ -213,14 +212,3 @@ def largest_share(table: pd.DataFrame) -> pd.Series | None:
     """The factor (or residual) of one system's table that lies farthest from 0; None without any."""
     known = table[table["factor"].ne(GAP) & table["estimate"].notna()]
     return known.loc[known["estimate"].abs().idxmax()] if len(known) else None
-
-
-def all_orders(factors: str) -> list[str]:
-    """Every order of some factors.
-
-    Examples
-    --------
-    >>> len(all_orders("RNCA")), all_orders("RN")
-    (24, ['RN', 'NR'])
-    """
-    return ["".join(order) for order in itertools.permutations(factors)]

@@ -105,25 +105,3 @@ def structure_ceilings(
     grouped = subjects.groupby(keys, sort=False, dropna=False)
     found = grouped.mean().to_frame().assign(n_subjects=grouped.size()).reset_index()
     return found.assign(bound=found["kind"].isin(BOUNDS))
-
-
-def system_ceilings(scores: pd.DataFrame) -> pd.DataFrame:
-    """Mean ceilings of systems that look at a part of an image, per structure.
-
-    Parameters
-    ----------
-    scores
-        Score rows of one prompt and step.
-
-    Returns
-    -------
-    pandas.DataFrame
-        `session, segmenter, modality, structure, ceiling`; empty where no system has one. It is a bound: with
-        a share s of the structure where the system looks no mask exceeds 2 s / (1 + s).
-    """
-    keys = ["session", "segmenter", "modality", "structure"]
-    if "ceiling" not in scores or scores["ceiling"].isna().all():
-        return pd.DataFrame(columns=[*keys, "ceiling"])
-    known = scores[scores["ceiling"].notna() & scores["dice"].notna()]
-    subjects = known.groupby([*keys, "subject"], sort=False)["ceiling"].mean()
-    return subjects.groupby(keys, sort=False).mean().reset_index()

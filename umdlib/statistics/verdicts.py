@@ -101,7 +101,7 @@ def at_floor(
 
 
 def means_at_floor(values: pd.DataFrame, metric: str) -> bool:
-    """`at_floor` of columns of one value per subject, all of them sides of one difference."""
+    """`at_floor` of columns of one value per subject or seed, all of them sides of one difference."""
     return bool(at_floor(values.mean().to_frame().T, metric=metric, sides=list(values)).item())
 
 
