@@ -12,7 +12,7 @@ import scipy
 from umdlib.images import geometry
 from umdlib.images.grids import Grid
 from umdlib.images.volume import Volume
-from umdlib.ladder.regions import ZERO, Regions, above_air
+from umdlib.ladder.regions import ZERO, Regions, above_air, thinned
 from umdlib.synthetic.scanner.sampling import blur, correlated_noise
 
 FACTORS: dict[str, str] = {"R": "resolution", "N": "noise", "C": "contrast", "A": "alignment"}
@@ -280,10 +280,7 @@ def spread_displacement(
         return None
     step = np.maximum(np.round(_COARSE_MM / np.array(geometry.spacing_mm(affine))), 1).astype(int)
     total, weights = None, None
-    small = labels[tuple(slice(s // 2, None, s) for s in step)]
-    scale = np.array(affine, float)
-    scale[:3, :3] = affine[:3, :3] * step
-    scale[:3, 3] = geometry.to_world(affine, step // 2)
+    small, scale = thinned(labels, affine, step)
     spacing = geometry.spacing_mm(scale)
     for value, move in moves.items():
         mask = small == value

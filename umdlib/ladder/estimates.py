@@ -118,20 +118,16 @@ def estimate_pair(
     out = _Rows(tuple(s.name for s in structures))
     regions = regions_of(image, labels, structures)
     made_of = Degradations(grid=_other_grid(image, function), unit=function.unit)
-    if not _overlap(image, function):
+    overlap = _overlap(image, function)
+    if not overlap or regions is None:
         for factor, quantity, unit in _QUANTITIES:
-            out.none(factor, "", quantity, unit, NO_OVERLAP)
+            out.none(factor, "", quantity, unit, NO_SCALE if overlap else NO_OVERLAP)
         return out.made(made_of)
-    if regions is None:
-        for factor, quantity, unit in _QUANTITIES:
-            out.none(factor, "", quantity, unit, NO_SCALE)
-        return out.made(made_of)
-    absent = [
-        s.name for s in structures if not (reference.data == s.value).any() or s.name not in regions.names
-    ]
-    small = [s.name for s in structures if 0 < int((reference.data == s.value).sum()) < _LEAST_VOXELS]
+    voxels = {s.name: np.count_nonzero(reference.data == s.value) for s in structures}
+    absent = [n for n, count in voxels.items() if not count or n not in regions.names]
+    small = [n for n, count in voxels.items() if count < _LEAST_VOXELS and n not in absent]
     present = [s for s in structures if s.name not in {*absent, *small}]
-    for name, reason in [(n, ABSENT) for n in absent] + [(n, TOO_SMALL) for n in small if n not in absent]:
+    for name, reason in [*((n, ABSENT) for n in absent), *((n, TOO_SMALL) for n in small)]:
         for factor, quantity, unit in _QUANTITIES[2:]:
             out.none(factor, name, quantity, unit, reason)
     found = fit.fit_pair(regions, image.affine, function, reference, present)
@@ -244,9 +240,4 @@ def _noise(out: _Rows, made_of, structural, pet, found: fit.Fit) -> Degradations
     )
 
 
-def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows that are of the pair and not of a structure."""
-    return table[table["structure"].eq("")].reset_index(drop=True)
-
-
-__all__ = ["COLUMNS", "Estimates", "estimate_pair", "summary"]
+__all__ = ["COLUMNS", "Estimates", "estimate_pair"]

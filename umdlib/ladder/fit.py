@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import scipy
 
-from umdlib.images import geometry, orientation
+from umdlib.images import geometry, masks, orientation
 from umdlib.images.volume import LabelMap, Volume
 from umdlib.labels import Structure
-from umdlib.ladder.regions import ZERO, Regions
+from umdlib.ladder.regions import ZERO, Regions, thinned
 from umdlib.synthetic.scanner.sampling import FWHM_PER_SD, blur
 
 _ROUNDS = 6
@@ -66,10 +66,7 @@ class _Template:
         step = np.maximum(np.floor(_TEMPLATE_MM / np.array(geometry.spacing_mm(affine)) + 0.01), 1).astype(
             int
         )
-        self.index = regions.index[tuple(slice(s // 2, None, s) for s in step)]
-        self.affine = np.array(affine, float)
-        self.affine[:3, :3] = affine[:3, :3] * step
-        self.affine[:3, 3] = geometry.to_world(affine, step // 2)
+        self.index, self.affine = thinned(regions.index, affine, step)
         self.spacing = np.array(geometry.spacing_mm(self.affine))
         self.axial = int(np.flatnonzero(orientation.axes_of(self.affine)[:, 0] == 2)[0])
         self.own = FWHM_PER_SD * float(np.delete(self.spacing, self.axial).mean()) * _VOXEL
@@ -168,7 +165,8 @@ def fit_pair(
     region (iterative geometric transfer matrix, Rousset 1998).
     """
     template = _Template(regions, affine)
-    edges = [e for s in structures if (e := _edge(pet, reference, s)) is not None]
+    boxes = masks.bounding_boxes(reference.data, [s.value for s in structures])
+    edges = [_edge(pet, reference, s, box) for s, box in zip(structures, boxes, strict=True)]
     sample = _Sample(template, pet, regions.names)
     means = sample.first()
     width = max(_START_MM, template.own)
@@ -206,13 +204,11 @@ def _common_width(width: float, edges: Sequence[_Edge]) -> tuple[float, float, t
     return new, error, tuple(e.structure.name for e in good)
 
 
-def _edge(pet: Volume, reference: LabelMap, structure: Structure) -> _Edge | None:
+def _edge(pet: Volume, reference: LabelMap, structure: Structure, where: masks.Box) -> _Edge:
     """Voxels of PET within reach of a structure's edge, on either side."""
-    mask = reference.data == structure.value
-    where = scipy.ndimage.find_objects(mask.astype(np.uint8))[0]
     margin = np.ceil(_BAND_MM / np.array(pet.spacing_mm)).astype(int)
     box = tuple(slice(max(b.start - m, 0), b.stop + m) for b, m in zip(where, margin, strict=True))
-    mask = np.pad(mask[box], 1)
+    mask = np.pad(reference.data[box] == structure.value, 1)
     away = scipy.ndimage.distance_transform_edt(~mask, sampling=pet.spacing_mm)
     deep = scipy.ndimage.distance_transform_edt(mask, sampling=pet.spacing_mm)
     near = (np.where(mask, deep, away) <= _BAND_MM)[1:-1, 1:-1, 1:-1]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from umdlib.images import geometry
 from umdlib.images.volume import LabelMap, Volume
 from umdlib.labels import Structure
 
@@ -44,6 +45,14 @@ class Regions:
 def above_air(image: Volume) -> np.ndarray:
     """Intensities (I, J, K) float32 with air at 0."""
     return image.data.astype(np.float32) + np.float32(ZERO[image.unit])
+
+
+def thinned(data: np.ndarray, affine: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Every `step`-th voxel along each axis, and the affine of those that are left."""
+    scale = np.array(affine, float)
+    scale[:3, :3] = affine[:3, :3] * step
+    scale[:3, 3] = geometry.to_world(affine, step // 2)
+    return data[tuple(slice(s // 2, None, s) for s in step)], scale
 
 
 def regions_of(image: Volume, labels: LabelMap, structures: Sequence[Structure]) -> Regions | None:
