@@ -136,6 +136,11 @@ def picture(cohort, scores: pd.DataFrame, root: str, shown: Example, *, name: st
     )
 
 
+def _floor_text(ax: Axes, y: float) -> None:
+    """The word in place of a change between two floors."""
+    ax.text(0, y, f" {FLOOR}: at the floor on both", va="center", fontsize=9, color="#444444")
+
+
 def changes_figure(printed: pd.DataFrame, measured: pd.DataFrame, session: str, *, simulated: bool) -> Axes:
     """Change of the mean DSC from the structural image to PET: the paper's systems above, the run's below."""
     upper = printed.sort_values("estimate", ascending=False)
@@ -146,13 +151,13 @@ def changes_figure(printed: pd.DataFrame, measured: pd.DataFrame, session: str, 
     ax.axvline(0, color="#444444", lw=0.9, zorder=1)
     for y, row in enumerate(upper.itertuples()):
         if row.at_floor:
-            ax.text(0, y, f" {FLOOR}: at the floor on both", va="center", fontsize=9, color="#444444")
+            _floor_text(ax, y)
             continue
         ax.hlines(y, 0, row.estimate, color="#777777", lw=1.2, zorder=2)
         ax.plot(row.estimate, y, "s", color="#777777", ms=7, zorder=3)
     for y, row in enumerate(lower.itertuples(), len(upper) + 1):
         if row.at_floor:
-            ax.text(0, y, f" {FLOOR}: at the floor on both", va="center", fontsize=9, color="#444444")
+            _floor_text(ax, y)
             continue
         ax.hlines(y, row.ci_low, row.ci_high, color=colour, lw=2, zorder=2)
         ax.plot(row.estimate, y, "o", color=colour, ms=7, zorder=3)

@@ -18,7 +18,7 @@ from umdlib.images.volume import Volume
 from umdlib.scores.table import read_scores
 from umdlib.statistics import attribution, factorial
 from umdlib.synthetic.truth import truth
-from umdlib.tables.markdown import number
+from umdlib.tables.markdown import interval, number
 from umdlib.tables.modality_table import session_title, structure_title
 from umdlib.viewer import montage
 
@@ -76,12 +76,7 @@ def shares_layout(table: pd.DataFrame) -> pd.DataFrame:
     for (session, segmenter), part in table.groupby(["session", "segmenter"], sort=False):
         row = {"session": session_title(session), "segmenter": title(segmenter)}
         for r in part.itertuples():
-            text = number(r.estimate, sign=True)
-            row[TITLES[r.factor]] = (
-                f"{text} [{number(r.low, sign=True)}, {number(r.high, sign=True)}]"
-                if r.low == r.low
-                else text
-            )
+            row[TITLES[r.factor]] = interval(r.estimate, r.low, r.high)
         rows.append({**row, "n": int(part["n_subjects"].max())})
     return pd.DataFrame(rows)
 
@@ -253,7 +248,6 @@ def beside_training(table: pd.DataFrame, scores: str) -> str:
         found = part.set_index("factor")["estimate"]
         if here.empty or not np.isfinite(found[attribution.GAP]):
             continue
-        physics = sum(found[f] for f in ladder.FACTORS)
         physics, whole, gap, price, rest = (
             number(v, sign=True)
             for v in (
