@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import time
@@ -135,8 +136,7 @@ class _Rung:
     def key(self) -> list:
         """What all cells of the pair are made from."""
         files = [[self.hashes(c.image), c.reading, self.hashes(c.reference)] for c in self.pair]
-        code = sources.code_digest(sources.import_closure(["umdlib.ladder.estimates", "umdlib.ladder.cells"]))
-        return [self.name, files, [[s.value, s.name] for s in self.pair[0].structures], code]
+        return [self.name, files, [[s.value, s.name] for s in self.pair[0].structures], _making_code()]
 
     def read(self) -> list[tuple[Volume, LabelMap]]:
         """Both images with their references."""
@@ -313,6 +313,12 @@ def header_filter(image: Path) -> float | None:
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return None
     return width if 0 < width < 50 else None
+
+
+@functools.cache
+def _making_code() -> str:
+    """Digest of the code that estimates and degrades."""
+    return sources.code_digest(sources.import_closure(["umdlib.ladder.estimates", "umdlib.ladder.cells"]))
 
 
 def _digest(value: object) -> str:

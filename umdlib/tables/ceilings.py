@@ -15,6 +15,7 @@ from umdlib.tables.modality_table import structure_title
 NO_CEILINGS = (
     "This page was made without a table of ceilings; `umdlib ceilings` makes one from the references alone."
 )
+_SHOWN = ["modality", "structure", "title", "ceiling"]
 
 
 def ceiling_title(kind: str, size_mm: float) -> str:
@@ -50,18 +51,18 @@ def lines(ceilings: pd.DataFrame, session: str) -> pd.DataFrame:
     """
     rows = ceilings[ceilings["session"].eq(session)]
     if rows.empty:
-        return pd.DataFrame(columns=["modality", "structure", "title", "ceiling"])
+        return pd.DataFrame(columns=_SHOWN)
     jitter = rows[rows["kind"].eq("second reader")]
     jitter = jitter[jitter["size_mm"].eq(jitter["size_mm"].max())]
     kind = "motion" if rows["kind"].eq("motion").any() else "shift"
     shown = titled(pd.concat([jitter, rows[rows["kind"].eq(kind)]]))
-    return shown[["modality", "structure", "title", "ceiling"]]
+    return shown[_SHOWN]
 
 
 def beside_scores(path: str, session: str) -> pd.DataFrame:
     """`lines` of a table of ceilings by its path; without rows where the path is empty."""
     if not path:
-        return pd.DataFrame(columns=["modality", "structure", "title", "ceiling"])
+        return pd.DataFrame(columns=_SHOWN)
     return lines(structure_ceilings(read_ceilings(path)), session)
 
 
