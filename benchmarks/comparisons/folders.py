@@ -24,6 +24,7 @@ from umdlib import segmenters
 from umdlib.cohort.names import read_names
 from umdlib.prompts.prompt import Prompt
 from umdlib.segmenters.preparation import network, nnunet
+from umdlib.segmenters.preparation.nnunet_folder import without_folders
 from umdlib.segmenters.systems import moose, mrsegmentator
 from umdlib.segmenters.systems import totalsegmentator as ts
 
@@ -272,8 +273,7 @@ def _in_process():
 
 def _imported(checkout: Path, name: str):
     """A module of a checkout; what it imports and is not here (progress bars, downloads) is a stand-in."""
-    for key in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
-        os.environ.setdefault(key, os.devnull)
+    without_folders()
     sys.path.insert(0, str(checkout))
     for _ in range(40):
         try:

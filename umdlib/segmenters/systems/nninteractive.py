@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from umdlib.prompts.prompt import Box, Click, Prompt
 from umdlib.segmenters.contract import Segment, Segmenter, Weights
 from umdlib.segmenters.preparation import network
 from umdlib.segmenters.preparation.nnunet import tiny_plans
+from umdlib.segmenters.preparation.nnunet_folder import without_folders
 from umdlib.weights import reading as weights
 
 FOLDER = "nnInteractive_v1.0"
@@ -220,9 +220,7 @@ def _session(device: str, *, autozoom: bool):
     """An empty session that leaves torch's threads as they are and keeps no undo."""
     import torch
 
-    # unset, nnU-Net prints three warnings at import; nothing here trains
-    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
-        os.environ.setdefault(name, os.devnull)
+    without_folders()
     from nnInteractive.inference.inference_session import nnInteractiveInferenceSession
 
     with contextlib.redirect_stdout(io.StringIO()):

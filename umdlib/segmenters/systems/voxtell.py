@@ -6,7 +6,6 @@ import contextlib
 import difflib
 import io
 import json
-import os
 import pydoc
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from umdlib.prompts.prompt import Prompt
 from umdlib.segmenters.contract import Segment, Segmenter, Weights
 from umdlib.segmenters.preparation import network
 from umdlib.segmenters.preparation.nnunet import tiny_plans
+from umdlib.segmenters.preparation.nnunet_folder import without_folders
 from umdlib.segmenters.preparation.slices import oriented
 from umdlib.weights import reading as weights
 
@@ -171,9 +171,7 @@ def predictor_of(net, plans: dict, device: str = "cpu"):
     """The package's predictor around a network; its own constructor would unpickle the checkpoint."""
     import torch
 
-    # unset, nnU-Net prints three warnings at import; nothing here trains
-    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
-        os.environ.setdefault(name, os.devnull)
+    without_folders()
     from nnunetv2.preprocessing.normalization.default_normalization_schemes import ZScoreNormalization
     from voxtell.inference.predictor import VoxTellPredictor
 
