@@ -50,13 +50,7 @@ def compare() -> Iterator[common.Found]:
 
 def _official(session, array: np.ndarray, given) -> np.ndarray:
     """Mask (I, J, K) of the package's session as its readme uses it."""
-    buffer = np.zeros(array.shape, np.uint8)
-    session.set_image(array[None])
-    session.set_target_buffer(buffer)
-    session.reset_interactions()
-    for voxel, sign in given:
-        session.add_point_interaction(voxel[::-1], sign)
-    return buffer.T > 0
+    return _stepped(session, array, [("add_point_interaction", v[::-1], sign) for v, sign in given])
 
 
 def _first_prompts(scene) -> Iterator[tuple[str, Prompt, list]]:

@@ -8,7 +8,7 @@ import io
 import numpy as np
 
 from umdlib.errors import InputError
-from umdlib.images import geometry, orientation
+from umdlib.images import geometry, masks, orientation
 from umdlib.images.volume import Volume
 from umdlib.prompts import lassos, scribbles
 from umdlib.prompts.prompt import Box, Click, Prompt
@@ -40,6 +40,9 @@ _INFO = Weights(
 )
 
 
+_NOTHING = (None, None, (), (), False)  # of `_first`: a prompt of clicks alone
+
+
 class NnInteractive:
     """A session, the image it holds and the clicks it has been given."""
 
@@ -48,7 +51,7 @@ class NnInteractive:
         network.guard(session.network, "nninteractive")
         self._data: np.ndarray | None = None
         self._given: tuple[Click, ...] = ()
-        self._first: tuple | None = None
+        self._first = _NOTHING
         self._buffer: np.ndarray | None = None
 
     def __call__(self, image: Volume, prompt: Prompt, previous: np.ndarray | None = None) -> np.ndarray:
@@ -62,7 +65,7 @@ class NnInteractive:
         known = len(self._given)
         try:
             first = _first(prompt)
-            if (self._first or _NOTHING, self._given) != (first, prompt.clicks[:known]):
+            if (self._first, self._given) != (first, prompt.clicks[:known]):
                 self._start_over()
                 self._begin(image, prompt, first)
             for click, ijk in list(zip(prompt.clicks, voxels, strict=True))[len(self._given) :]:
@@ -87,7 +90,7 @@ class NnInteractive:
         """Give the session all of a prompt but its clicks, in the order of the package's readme."""
         session = self._session
         if prompt.initial is not None:
-            alone = not (prompt.clicks or any(first[1:-1]))
+            alone = not (prompt.clicks or prompt.box or prompt.lasso or prompt.scribble)
             mask = prompt.initial.on(image).T.astype(np.uint8)
             with _quiet_and_seeded():
                 session.add_initial_seg_interaction(np.ascontiguousarray(mask), run_prediction=alone)
@@ -114,10 +117,7 @@ class NnInteractive:
         # without undo, what a failed call has queued stays
         self._session.new_interaction_centers = []
         self._session.new_interaction_zoom_out_factors = []
-        self._given, self._first = (), None
-
-
-_NOTHING = (None, None, (), (), False)
+        self._given, self._first = (), _NOTHING
 
 
 def _first(prompt: Prompt) -> tuple:
@@ -140,10 +140,9 @@ def _box_voxels(image: Volume, box: Box, *, in_volume: bool) -> list[list[int]]:
 
 def _cropped(mask: np.ndarray) -> tuple[np.ndarray, bool, bool, bool, list[list[int]]]:
     """What `add_lasso_interaction` takes: the mask's box in (K, J, I), three switches, and its place."""
-    places = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {a}))) for a in range(3)]
-    box = [[int(p[0]), int(p[-1]) + 1] for p in places]
-    part = mask[tuple(slice(*b) for b in box)].T.astype(np.uint8)
-    return np.ascontiguousarray(part), True, True, False, box[::-1]
+    (box,) = masks.bounding_boxes(mask, [1])
+    part = mask[box].T.astype(np.uint8)
+    return np.ascontiguousarray(part), True, True, False, [[s.start, s.stop] for s in box[::-1]]
 
 
 @contextlib.contextmanager
