@@ -15,6 +15,7 @@ from umdlib.errors import InputError
 from umdlib.files import replaced
 from umdlib.images.volume import LabelMap
 from umdlib.prompts.prompt import Prompt
+from umdlib.segmenters.calls import partner_modalities
 from umdlib.segmenters.contract import Segmenter
 
 # raised when a metric's value may change: scores on disk are then made anew from the predictions
@@ -137,8 +138,8 @@ def examinations(cohort: Cohort, cases: tuple[Case, ...]) -> list[Examination]:
 
 def partner_of(examination: Examination, case: Case, record: Segmenter) -> Case | None:
     """The other image of an examination, where a segmenter sees two and the examination has it."""
-    others = (c for c in examination.cases if c.structural != case.structural)
-    return next((c for c in others if c.modality in record.partner), None)
+    wanted = partner_modalities(record, case.modality)
+    return next((c for c in examination.cases if c.modality in wanted), None)
 
 
 def unpaired(examination: Examination, case: Case, record: Segmenter) -> str | None:
@@ -149,7 +150,7 @@ def unpaired(examination: Examination, case: Case, record: Segmenter) -> str | N
         return f"It is asked about {' or '.join(record.modalities)}, not about {case.modality}."
     if partner_of(examination, case, record) is not None:
         return None
-    wanted = " or ".join(m for m in record.partner if (m == "PET") == case.structural)
+    wanted = " or ".join(partner_modalities(record, case.modality))
     held = ", ".join(c.modality for c in examination.cases)
     return (
         f"It sees {wanted} beside {case.modality}, and {case.subject} {case.session} has {held} alone."

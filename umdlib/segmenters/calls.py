@@ -345,6 +345,11 @@ def check_prompt(record: Segmenter, prompt: Prompt) -> None:
         raise unknown_name(f"structure for '{record.name}'", prompt.structure, record.structures)
 
 
+def partner_modalities(record: Segmenter, modality: str) -> tuple[str, ...]:
+    """What a segmenter wants to see beside an image of a modality; nothing where it sees one image."""
+    return tuple(m for m in record.partner if (m == "PET") != (modality == "PET"))
+
+
 def check_partner(record: Segmenter, image: Volume, partner: Volume | None) -> None:
     """Refuse a second image that a segmenter does not see, and none where it sees one.
 
@@ -365,15 +370,16 @@ def check_partner(record: Segmenter, image: Volume, partner: Volume | None) -> N
         raise InputError(
             f"Segmenter '{record.name}' is asked about {' or '.join(record.modalities)}; {image.name} is {own}."
         )
-    wanted = " or ".join(m for m in record.partner if (m == "PET") != (own == "PET"))
+    wanted = partner_modalities(record, own)
     if partner is None:
         raise InputError(
-            f"Segmenter '{record.name}' sees two images. {image.name} ({own}) needs {wanted} as partner."
+            f"Segmenter '{record.name}' sees two images. {image.name} ({own}) needs {' or '.join(wanted)} as partner."
         )
     other = partners.modality_of(partner)
-    if other not in record.partner or (other == "PET") == (own == "PET"):
+    if other not in wanted:
         raise InputError(
-            f"Partner {partner.name} is {other}; segmenter '{record.name}' wants {wanted} beside {image.name} ({own})."
+            f"Partner {partner.name} is {other}; segmenter '{record.name}' wants {' or '.join(wanted)} beside "
+            f"{image.name} ({own})."
         )
     partners.check_place(image, partner)
 
