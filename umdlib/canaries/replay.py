@@ -94,14 +94,13 @@ def check_run(
             predictions, references = zip(*read.values(), strict=True)
             found = canaries.check_masks(predictions, references, segmenter, modality)
             found += canaries.check_ceilings(_scores(root, segmenter, list(read)), segmenter, modality)
-            outside = ""
+            case, outside = next(iter(read)), ""
             if device is not None:
                 record = records.get(segmenter)
                 if not control:
                     control, missed = _control(record, device)
                 if not missed:
-                    found, outside = _outside_its_domain(found, record, next(iter(read)), device)
-                case = next(iter(read))
+                    found, outside = _outside_its_domain(found, record, case, device)
                 found += missed + replay(root, record, case, protocol, device, _partner(cohort, case, record))
             rows.append(
                 {
@@ -362,15 +361,17 @@ def _masks(
 
 def _scores(root: str | Path, segmenter: str, cases: Sequence[Case]) -> pd.DataFrame:
     """Score rows of cases that a run has stored."""
-    return pd.concat(
-        [read_scores(runs.case_folder(root, segmenter, c) / "scores.parquet") for c in cases],
-        ignore_index=True,
-    )
+    return pd.concat([_rows(root, segmenter, c) for c in cases], ignore_index=True)
+
+
+def _rows(root: str | Path, segmenter: str, case: Case) -> pd.DataFrame:
+    """Score rows of one case that a run has stored."""
+    return read_scores(runs.case_folder(root, segmenter, case) / "scores.parquet")
 
 
 def _answered(root: str | Path, segmenter: str, case: Case, prompt: str) -> tuple[set[str], str]:
     """Structures of a case for which the run holds an answer, and the first reason of a failure."""
-    rows = read_scores(runs.case_folder(root, segmenter, case) / "scores.parquet")
+    rows = _rows(root, segmenter, case)
     rows = rows[rows["prompt"].eq(prompt) & rows["seed"].eq(_SEED) & rows["step"].eq(0)]
     silent = rows["status"].isin(["failed", "unavailable"])
     reasons = rows.loc[rows["status"].eq("failed"), "reason"]
