@@ -30,6 +30,10 @@ def test_the_command_climbs_resumes_and_asks_again_only_what_was_lost(make_cohor
     assert "1 cells asked, 19 kept" in capsys.readouterr().out
     again = pd.read_csv(out / "cells.tsv", sep="\t")
     pd.testing.assert_frame_equal(again.drop(columns="seconds"), cells.drop(columns="seconds"))
+    image = read_cohort(manifest).pairs()[0][1].image
+    image.with_name(image.name.replace(".nii.gz", ".json")).write_text('{"ReconFilterSize": 5.0}')
+    assert main(command) == 0  # where no edge tells the point spread, all cells depend on this filter
+    assert "20 cells asked, 0 kept" in capsys.readouterr().out
 
 
 def test_shards_hold_all_pairs_once_and_a_bad_one_is_refused(make_cohort, tmp_path, capsys):

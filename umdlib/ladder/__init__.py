@@ -8,6 +8,6 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "cells": ["CELLS", "FACTORS", "Degradations", "degraded_cells", "undone_cells"],
         "estimates": ["Estimates", "estimate_pair"],
         "regions": ["Regions", "regions_of"],
-        "run": ["CELL_COLUMNS", "ESTIMATE_COLUMNS", "ladder_run"],
+        "run": ["CELL_COLUMNS", "ESTIMATE_COLUMNS", "header_filter", "ladder_run"],
     },
 )

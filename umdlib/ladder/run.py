@@ -136,7 +136,8 @@ class _Rung:
     def key(self) -> list:
         """What all cells of the pair are made from."""
         files = [[self.hashes(c.image), c.reading, self.hashes(c.reference)] for c in self.pair]
-        return [self.name, files, [[s.value, s.name] for s in self.pair[0].structures], _making_code()]
+        named = [[s.value, s.name] for s in self.pair[0].structures]
+        return [self.name, files, named, header_filter(self.pair[1].image), _making_code()]
 
     def read(self) -> list[tuple[Volume, LabelMap]]:
         """Both images with their references."""
@@ -160,7 +161,7 @@ class _Rung:
         if not self.labelled:
             return []
         path = self.root / "ladder" / "estimates" / f"{self.name}.json"
-        key = _digest([*self.key(), header_filter(self.pair[1].image)])
+        key = _digest(self.key())
         rows = _kept(path, key)
         if rows is None:
             rows = self.estimates().table.astype(object).to_numpy().tolist()

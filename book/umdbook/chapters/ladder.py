@@ -213,7 +213,8 @@ def cell_pictures(run: Climb) -> plt.Figure:
     if structural is None or structural.reference is None or pet.reference is None:
         return nothing(axes(None, figsize=(6, 1))).figure
     pair = structural.read(), pet.read()
-    made_of = ladder.estimate_pair(*pair, structural.structures).made_of
+    width = ladder.header_filter(pet.image)
+    made_of = ladder.estimate_pair(*pair, structural.structures, filter_mm=width).made_of
     images = dict(
         ladder.degraded_cells(pair[0][0], made_of, name=f"{structural.subject}_{structural.session}")
     )
@@ -258,7 +259,7 @@ def beside_training(table: pd.DataFrame, scores: str) -> str:
         )
         lines.append(
             f"- {session_title(session)}: the four factors together take {physics} of a gap of {whole} on the subjects "
-            f"and structures asked here. On all, the gap of the 3 × 2 is {gap}, of which {price} is the price of the "
-            f"training on structure and {rest} remains for a network trained on PET."
+            f"and structures asked here. On all, the gap of the 3 × 2 is {gap}, of which {price} is the cost of "
+            f"training on structural images alone and {rest} remains for a network trained on PET."
         )
     return "\n".join(lines) or "No session has both."
