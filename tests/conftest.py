@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 from pathlib import Path
 
 import matplotlib as mpl
@@ -116,6 +117,23 @@ def torchrun(monkeypatch):
                     torch.distributed.destroy_process_group()
 
     return alone
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium, one for a file: Playwright's event loop must not meet another one."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None and os.environ.get("UMD_BROWSER") == "required":
+        pytest.fail("no Chromium, and UMD_BROWSER=required")
+    if chromium is None and not os.environ.get("CI"):  # there Playwright's own is started
+        pytest.skip("no Chromium (Debian: apt install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        options = ["--no-sandbox", "--enable-unsafe-swiftshader", "--disable-background-networking"]
+        started = playwright.chromium.launch(executable_path=chromium, args=options)
+        yield started
+        started.close()
 
 
 @pytest.fixture(scope="session")

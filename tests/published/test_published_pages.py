@@ -185,17 +185,6 @@ PAGE = """<!doctype html><html><meta charset="utf-8"><body><table class="table u
 </tbody></table>%s</body></html>"""
 
 
-@pytest.fixture(scope="module")
-def browser():
-    sync = pytest.importorskip("playwright.sync_api")
-    if not Path("/usr/bin/chromium").exists():
-        pytest.skip("no Chromium here")
-    with sync.sync_playwright() as p:
-        opened = p.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
 def organs(page):
     return page.locator("tbody tr:visible td:first-child").all_inner_texts()
 

@@ -5,14 +5,11 @@ Runs on the folder that UMD_PAGES names (a built book); without one there is not
 
 import os
 import re
-import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
-
-REQUIRED = os.environ.get("UMD_BROWSER") == "required"
 
 
 @pytest.fixture(scope="module")
@@ -107,24 +104,6 @@ def test_the_site_is_light(pages):
     assert sum(sizes.values()) < 70e6
     heavy = [f"{p.name} {s / 1e6:.1f} MB" for p, s in sizes.items() if p.suffix == ".html" and s > 3e6]
     assert not heavy
-
-
-@pytest.fixture(scope="module")
-def browser():
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if not chromium:
-        if REQUIRED:
-            pytest.fail("no Chromium, and UMD_BROWSER=required")
-        pytest.skip("no Chromium (Debian: apt install chromium)")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        started = play.chromium.launch(
-            executable_path=chromium,
-            args=["--no-sandbox", "--enable-unsafe-swiftshader", "--disable-background-networking"],
-        )
-        yield started
-        started.close()
 
 
 # a harmless error of the theme itself: a missing table of contents on pages without sections

@@ -3,7 +3,6 @@
 import functools
 import http.server
 import io
-import os
 import shutil
 import threading
 
@@ -15,18 +14,8 @@ from PIL import Image
 from umdlib.viewer import pair as viewers
 from umdlib.viewer.pair import Pair
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None and not os.environ.get("CI"), reason="no chromium here"),
-]
+pytestmark = pytest.mark.browser
 OPEN_MS = 120_000  # software rendering on a loaded machine
-HEAD = (
-    '<!doctype html><html lang="en" data-content_root="../"><meta charset="utf-8">'
-    '<meta name="viewport" content="width=device-width,initial-scale=1"><title>t</title>'
-    '<link rel="icon" href="data:,"><link rel="stylesheet" href="../_static/umd-viewer.css">'
-    '<script src="../_static/umd-viewer.js"></script>'
-)
 
 
 @pytest.fixture(scope="module")
@@ -39,25 +28,13 @@ def site(tmp_path_factory):
     for k in range(3):
         figures.append(phantom.pair(spacing_mm=12.0, name=f"more{k}").write(folder / "umd"))
     (folder / "results").mkdir()
-    (folder / "results" / "page.html").write_text(HEAD + "".join(figures), "utf-8")
+    (folder / "results" / "page.html").write_text(phantom.HEAD + "".join(figures), "utf-8")
     (folder / "inline.html").write_text(
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>t</title>'
         f'<link rel="icon" href="data:,">{first.inline()}',
         "utf-8",
     )
     return folder
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--enable-unsafe-swiftshader"]
-        )
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture
@@ -373,7 +350,7 @@ def test_surfaces_are_closed_have_the_volume_of_their_mask_and_show_in_3d_alone(
 
 def test_a_crop_at_2_mm_stands_beside_the_body_when_it_is_asked_for(site, visit):
     pair = Pair((phantom.fine(1.0),), phantom.STRUCTURES, name="fine", structure=phantom.STRUCTURES[0].name)
-    (site / "results" / "fine.html").write_text(HEAD + pair.write(site / "umd"), "utf-8")
+    (site / "results" / "fine.html").write_text(phantom.HEAD + pair.write(site / "umd"), "utf-8")
     page = visit((site / "results" / "fine.html").as_uri())
     figure = opened(page, "fine")
     crop = pair._built.config["details"][0]["image"]

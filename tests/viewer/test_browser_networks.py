@@ -5,8 +5,6 @@ import functools
 import gzip
 import hashlib
 import json
-import os
-import shutil
 
 import numpy as np
 import pytest
@@ -22,12 +20,6 @@ from umdlib.viewer import browser_networks, vendored
 from umdlib.viewer import pair as viewers
 from umdlib.viewer.pair import Pair
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-HEAD = (
-    '<!doctype html><html lang="en" data-content_root="../"><meta charset="utf-8"><title>t</title>'
-    '<link rel="icon" href="data:,"><link rel="stylesheet" href="../_static/umd-viewer.css">'
-    '<script src="../_static/umd-viewer.js"></script>'
-)
 NAMES = {"clicknet_structural": "Structural"}
 TOLERANCE = 0.998  # DSC of the page's mask with Python's: half-precision images, another order of sums
 MASK = """([name, pane]) => { const v = document.querySelector('figure').umd;
@@ -84,21 +76,9 @@ def site(tmp_path_factory):
     panes = tuple(phantom.pane(m, segmenters=(), steps=0) for m in ("CT", "PET"))
     pair = Pair(panes, phantom.STRUCTURES, title="Phantom", name="asked", spacing_mm=4.0, networks=networks())
     (folder / "results").mkdir()
-    (folder / "results" / "page.html").write_text(HEAD + pair.write(folder / "umd"), "utf-8")
+    (folder / "results" / "page.html").write_text(phantom.HEAD + pair.write(folder / "umd"), "utf-8")
     assert "&quot;networks&quot;" not in pair.inline()
     return folder, pair
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--enable-unsafe-swiftshader"]
-        )
-        yield chromium
-        chromium.close()
 
 
 def opened(browser, folder, *, script=""):
@@ -119,10 +99,7 @@ def opened(browser, folder, *, script=""):
 def on_page(pair, pane, mask):
     """A mask of the image on the grid of the page, whose voxels here are the image's own."""
     built = pair._built.config["panes"][pane]
-    packed = pair._built.volumes[built["image"]]
-    header = gzip.decompress(base64.b64decode(packed))[:352]
-    shape = np.frombuffer(header[42:48], "<i2")
-    affine = np.frombuffer(header[280:328], "<f4").reshape(3, 4)
+    shape, affine = phantom.page_grid(pair._built.volumes[built["image"]])
     first = np.linalg.inv(pair.panes[pane].image.affine) @ np.array([*affine[:, 3], 1.0])
     start = np.rint(first[:3]).astype(int)
     assert np.allclose(first[:3], start, atol=1e-3)
@@ -134,7 +111,6 @@ def dice(a, b):
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None and not os.environ.get("CI"), reason="no chromium here")
 def test_a_click_and_a_correction_give_the_masks_of_python(site, browser):
     folder, pair = site
     page = opened(browser, folder)
@@ -184,7 +160,6 @@ def compared(page, pair, clicks, before):
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None and not os.environ.get("CI"), reason="no chromium here")
 def test_without_webassembly_the_page_says_so_and_the_viewer_works(site, browser):
     page = opened(browser, site[0], script="delete self.WebAssembly")
     page.locator(".umd-answers button").first.click()

@@ -3,9 +3,7 @@
 import base64
 import gzip
 import json
-import os
 import re
-import shutil
 import types
 
 import matplotlib as mpl
@@ -19,13 +17,6 @@ from umdlib.scores.simulated import score_table
 from umdlib.statistics.comparison import paired_differences
 from umdlib.viewer import explorer
 from umdlib.viewer import pair as viewers
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-HEAD = (
-    '<!doctype html><html lang="en" data-content_root="../"><meta charset="utf-8"><title>t</title>'
-    '<link rel="icon" href="data:,"><link rel="stylesheet" href="../_static/umd-viewer.css">'
-    '<script src="../_static/umd-viewer.js"></script>'
-)
 
 
 def scores():
@@ -83,7 +74,7 @@ def page(tmp_path, monkeypatch):
     viewers.install(tmp_path / "_static", tmp_path / "umd")
     (tmp_path / "results").mkdir()
     text = made.write(tmp_path / "umd")
-    (tmp_path / "results" / "page.html").write_text(HEAD + text, "utf-8")
+    (tmp_path / "results" / "page.html").write_text(phantom.HEAD + text, "utf-8")
     assert all(set(o["segmenters"]) == {"region", "threshold"} for o in given)
     return tmp_path, text
 
@@ -103,52 +94,43 @@ def test_the_page_is_light_and_its_records_lie_beside_it(page):
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None and not os.environ.get("CI"), reason="no chromium here")
-def test_the_list_starts_with_the_largest_loss_and_a_row_opens_its_subject(page):
-    from playwright.sync_api import sync_playwright
-
+def test_the_list_starts_with_the_largest_loss_and_a_row_opens_its_subject(page, browser):
     table = scores()
     wide = table.pivot_table(index=["subject", "structure", "segmenter"], columns="modality", values="dice")
     worst = (wide["PET"] - wide["CT"])[:, :, "region"].idxmin()
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--enable-unsafe-swiftshader"]
-        )
-        tab = chromium.new_page()
-        faults = []
-        tab.on("pageerror", lambda e: faults.append(str(e)))
-        tab.goto(f"file://{page[0]}/results/page.html")
-        tab.wait_for_selector(".umd-cases tbody tr")
-        first = tab.locator(".umd-cases tbody tr").first
-        assert worst[0] in first.inner_text() and worst[1].title() in first.inner_text()
-        assert "Region growing" in first.inner_text()
-        assert tab.locator(".umd-strips .umd-pair").count() == 6
-        tab.get_by_label("List by").select_option("gain")
-        assert worst[0] not in tab.locator(".umd-cases tbody tr").first.inner_text()
-        tab.get_by_label("List by").select_option("loss")
-        tab.locator(".umd-cases tbody button").first.click()
-        tab.wait_for_selector(".umd-cases figure[data-umd-ready]", timeout=120_000)
-        figure = tab.locator(".umd-cases figure")
-        assert figure.get_by_label("Segmenter", exact=True).input_value() == "region"
-        assert (
-            figure.get_by_label("Structure", exact=True).locator("option:checked").inner_text()
-            == worst[1].title()
-        )
-        assert "Error 1 of" in figure.locator(".umd-legend").inner_text()
-        link = tab.url
-        assert f"open={worst[0]}" in link
-        again = chromium.new_page()
-        again.goto(link)
-        again.wait_for_selector(f"#case-{worst[0]}-petct[data-umd-ready]", timeout=120_000)
-        assert not faults
-        chromium.close()
+    tab = browser.new_page()
+    faults = []
+    tab.on("pageerror", lambda e: faults.append(str(e)))
+    tab.goto(f"file://{page[0]}/results/page.html")
+    tab.wait_for_selector(".umd-cases tbody tr")
+    first = tab.locator(".umd-cases tbody tr").first
+    assert worst[0] in first.inner_text() and worst[1].title() in first.inner_text()
+    assert "Region growing" in first.inner_text()
+    assert tab.locator(".umd-strips .umd-pair").count() == 6
+    tab.get_by_label("List by").select_option("gain")
+    assert worst[0] not in tab.locator(".umd-cases tbody tr").first.inner_text()
+    tab.get_by_label("List by").select_option("loss")
+    tab.locator(".umd-cases tbody button").first.click()
+    tab.wait_for_selector(".umd-cases figure[data-umd-ready]", timeout=120_000)
+    figure = tab.locator(".umd-cases figure")
+    assert figure.get_by_label("Segmenter", exact=True).input_value() == "region"
+    assert (
+        figure.get_by_label("Structure", exact=True).locator("option:checked").inner_text()
+        == worst[1].title()
+    )
+    assert "Error 1 of" in figure.locator(".umd-legend").inner_text()
+    link = tab.url
+    assert f"open={worst[0]}" in link
+    again = browser.new_page()
+    again.goto(link)
+    again.wait_for_selector(f"#case-{worst[0]}-petct[data-umd-ready]", timeout=120_000)
+    assert not faults
+    tab.close()
+    again.close()
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None and not os.environ.get("CI"), reason="no chromium here")
-def test_a_click_on_a_point_of_a_chart_stands_in_its_case(page):
-    from playwright.sync_api import sync_playwright
-
+def test_a_click_on_a_point_of_a_chart_stands_in_its_case(page, browser):
     results = page[0] / "results"
     (results / "page.html").rename(results / "cases.html")
     pairs = paired_differences(scores()).query("segmenter == 'region' and structure == 'spleen'")
@@ -156,20 +138,16 @@ def test_a_click_on_a_point_of_a_chart_stands_in_its_case(page):
         drawn = figures.to_svg(figures.paired_plot(pairs, n_resamples=200).figure)
     (results / "chart.html").write_text(f"<!doctype html>{drawn}", "utf-8")
     last = pairs["subject"].iloc[-1]
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--enable-unsafe-swiftshader"]
-        )
-        tab = chromium.new_page()
-        tab.goto(f"file://{results}/chart.html")
-        tab.locator(f"svg a[aria-label^='{last}, Spleen, region: CT 0.']").last.click()
-        figure = tab.locator(f"#case-{last}-petct")
-        figure.wait_for(timeout=60_000)
-        assert tab.url.startswith(f"file://{results}/cases.html#")
-        assert figure.get_by_label("Segmenter", exact=True).input_value() == "region"
-        chosen = figure.get_by_label("Structure", exact=True).locator("option:checked")
-        assert chosen.inner_text() == "Spleen"
-        chromium.close()
+    tab = browser.new_page()
+    tab.goto(f"file://{results}/chart.html")
+    tab.locator(f"svg a[aria-label^='{last}, Spleen, region: CT 0.']").last.click()
+    figure = tab.locator(f"#case-{last}-petct")
+    figure.wait_for(timeout=60_000)
+    assert tab.url.startswith(f"file://{results}/cases.html#")
+    assert figure.get_by_label("Segmenter", exact=True).input_value() == "region"
+    chosen = figure.get_by_label("Structure", exact=True).locator("option:checked")
+    assert chosen.inner_text() == "Spleen"
+    tab.close()
 
 
 def test_in_a_notebook_without_a_site_it_says_where_to_look(monkeypatch):

@@ -9,7 +9,6 @@ import pytest
 import viewer_phantom as phantom
 from firefox import Firefox
 from PIL import Image
-from test_browser import HEAD
 
 from umdlib.viewer import pair as viewers
 
@@ -27,7 +26,7 @@ def site(tmp_path_factory):
     viewers.install(folder / "_static", folder / "umd")
     figure = phantom.pair(spacing_mm=8.0).write(folder / "umd")
     (folder / "results").mkdir()
-    (folder / "results" / "page.html").write_text(HEAD + figure, "utf-8")
+    (folder / "results" / "page.html").write_text(phantom.HEAD + figure, "utf-8")
     return f"file://{folder}/results/page.html"
 
 

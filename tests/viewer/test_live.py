@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -19,11 +18,9 @@ from umdlib.evaluation import run as benchmark
 from umdlib.scores import table as scores
 from umdlib.viewer import pair as viewers
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None and not os.environ.get("CI"), reason="no chromium here"),
     pytest.mark.skipif(importlib.util.find_spec("jupyterlab") is None, reason="no jupyterlab"),
 ]
 SOURCE = """
@@ -93,16 +90,11 @@ def lab(tmp_path):
 
 
 @pytest.fixture
-def page():
+def page(browser):
     """A page of a headless Chromium."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--enable-unsafe-swiftshader"]
-        )
-        yield browser.new_page(viewport={"width": 1300, "height": 1000})
-        browser.close()
+    page = browser.new_page(viewport={"width": 1300, "height": 1000})
+    yield page
+    page.close()
 
 
 def run_all(page):

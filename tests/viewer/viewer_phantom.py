@@ -1,6 +1,8 @@
 """A small paired subject for the viewer's tests: ellipsoids on two grids of different spacing."""
 
+import base64
 import functools
+import gzip
 
 import numpy as np
 
@@ -22,6 +24,13 @@ STRUCTURES = tuple(s for s in ORGANS if s.name in PARTS)
 CT_AFFINE = np.array([[-4.0, 0, 0, 120], [0, 4, 0, -100], [0, 0, 6, -150], [0, 0, 0, 1]])
 PET_AFFINE = np.array([[5.0, 0, 0, -140], [0, 5, 0, -120], [0, 0, 5, -150], [0, 0, 0, 1]])
 CT_GRID, PET_GRID = (CT_AFFINE, (61, 51, 72)), (PET_AFFINE, (57, 49, 86))
+# Of a page of a site, before its figures.
+HEAD = (
+    '<!doctype html><html lang="en" data-content_root="../"><meta charset="utf-8">'
+    '<meta name="viewport" content="width=device-width,initial-scale=1"><title>t</title>'
+    '<link rel="icon" href="data:,"><link rel="stylesheet" href="../_static/umd-viewer.css">'
+    '<script src="../_static/umd-viewer.js"></script>'
+)
 
 
 def inside(grid, centre, radii, scale=1.0):
@@ -77,3 +86,9 @@ def fine(spacing):
     away = np.linalg.norm(place - 40, axis=-1)
     image = Volume(np.where(away < 38, 40.0, -1000.0).astype(np.float32), affine, "HU", "CT")
     return Pane("CT", image, LabelMap((away < 12).astype(np.uint8) * STRUCTURES[0].value, affine))
+
+
+def page_grid(packed):
+    """Shape and affine (3, 4) of an image as a page has it."""
+    header = gzip.decompress(base64.b64decode(packed))[:352]
+    return np.frombuffer(header[42:48], "<i2"), np.frombuffer(header[280:328], "<f4").reshape(3, 4)
