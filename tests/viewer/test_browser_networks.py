@@ -16,7 +16,8 @@ from umdlib.networks import inputs
 from umdlib.prompts.prompt import Click, Prompt
 from umdlib.segmenters import registry
 from umdlib.segmenters.systems.clicknet import padded_grid
-from umdlib.viewer import browser_networks, vendored
+from umdlib.sources import import_closure
+from umdlib.viewer import answers, browser_networks, vendored
 from umdlib.viewer import pair as viewers
 from umdlib.viewer.pair import Pair
 
@@ -48,19 +49,24 @@ def test_an_image_on_the_networks_grid_gives_the_networks_input(unit):
 
 
 def test_a_changed_library_is_not_put_on_a_page(monkeypatch):
-    known = vendored.record(browser_networks.RUNTIME)
+    known = vendored.record(answers.RUNTIME)
     known["files"]["onnxruntime-web-1.30.0.mjs"]["sha256"] = "0" * 64
     monkeypatch.setattr(vendored, "record", lambda name: known)
     with pytest.raises(InputError, match=r"SHA-256 of onnxruntime-web-1\.30\.0\.mjs"):
-        browser_networks.runtime_script.__wrapped__()
+        answers.runtime_script.__wrapped__()
 
 
 def test_the_script_holds_the_library_whose_hashes_are_recorded():
-    script = browser_networks.runtime_script()
-    for file, known in vendored.record(browser_networks.RUNTIME)["files"].items():
+    script = answers.runtime_script()
+    for file, known in vendored.record(answers.RUNTIME)["files"].items():
         coded = script.split(f'["{file}"]="')[1].split('"')[0]
         content = gzip.decompress(base64.b64decode(coded))
         assert (len(content), hashlib.sha256(content).hexdigest()) == (known["size"], known["sha256"])
+
+
+def test_a_viewer_without_networks_does_not_depend_on_their_adapter():
+    files = import_closure("umdlib.viewer.pair")
+    assert not [f for f in files if {"segmenters", "networks", "weights"} & set(f.parts)]
 
 
 @functools.cache

@@ -18,9 +18,9 @@ from umdlib import labels
 from umdlib.errors import InputError, unknown_name
 from umdlib.images import geometry
 from umdlib.labels import ORGANS, Structure
-from umdlib.viewer import browser_networks, overlays, panes, posters, vendored, windows
+from umdlib.viewer import answers, overlays, panes, posters, vendored, windows
 from umdlib.viewer import web_volumes as webvolumes
-from umdlib.viewer.browser_networks import BrowserNetwork
+from umdlib.viewer.answers import BrowserNetwork
 from umdlib.viewer.panes import BuiltPane, Pane, Prediction
 
 __all__ = ["Pair", "Pane", "Prediction", "install"]
@@ -254,7 +254,7 @@ def install(static: str | Path, extra: str | Path) -> list[Path]:
     vendor = Path(extra) / "vendor"
     files = {vendor / NIIVUE: vendored.content(NIIVUE, vendored.record("niivue-0.69.0")["sha256"])}
     files |= {Path(extra) / name: (ASSETS / name).read_bytes() for name in ON_DEMAND}
-    files[vendor / f"{browser_networks.RUNTIME}.js"] = browser_networks.runtime_script().encode("ascii")
+    files[vendor / f"{answers.RUNTIME}.js"] = answers.runtime_script().encode("ascii")
     for path in sorted((ASSETS / "vendor").iterdir()):
         if path.name.endswith((".LICENSE.txt", ".notices.txt.gz", ".json")):
             files[vendor / path.name] = path.read_bytes()
@@ -309,7 +309,7 @@ def _build(pair: Pair) -> _Built:
         config["details"] = [d.config for d in details]
         config["details_mb"] = round(sum(len(c) for d in details for c in d.volumes.values()) / 1e6, 1)
     if pair.networks:
-        config["networks"], files = browser_networks.described(
+        config["networks"], files = answers.described(
             pair.networks, [p.image for p in pair.panes], config["panes"]
         )
         volumes |= files
@@ -330,15 +330,11 @@ def _details(pair: Pair, built: list[BuiltPane], first: tuple[str, int]) -> list
     for pane, body in zip(pair.panes, built, strict=True):
         spacing = max(DETAIL_MM, min(pane.image.spacing_mm))
         coarser = min(geometry.spacing_mm(body.affine)) > 1.1 * spacing
-        if (
-            spacing > _FINE_MM
-            or not coarser
-            or not bits
-            or body.reference is None
-            or not (body.reference >> bits[0] & 1).any()
-        ):
+        if spacing > _FINE_MM or not coarser or not bits or body.reference is None:
             continue
         inside = geometry.to_world(body.affine, np.argwhere(body.reference >> bits[0] & 1))
+        if not len(inside):
+            continue
         around = inside.min(axis=0) - _MARGIN_MM, inside.max(axis=0) + _MARGIN_MM
         near = replace(pane, title=f"{pane.title or pane.modality}, {spacing:.2g} mm around the structure")
         options = {"spacing_mm": DETAIL_MM, "first": first, "structure": pair.structure}

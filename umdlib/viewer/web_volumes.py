@@ -278,8 +278,12 @@ def packed(content: bytes) -> tuple[str, str]:
 
 def write_script(folder: Path, name: str, coded: str) -> Path:
     """Write one packed volume as a classic script, which a page may load even from file://."""
-    script = f'(self.UMD_VOLUMES=self.UMD_VOLUMES||{{}})["{name}"]="{coded}";\n'
-    return write_once(folder / f"{name}.js", script.encode("ascii"))
+    return write_once(folder / f"{name}.js", script(name, coded).encode("ascii"))
+
+
+def script(name: str, coded: str) -> str:
+    """Line of a classic script that gives a page packed content by name."""
+    return f'(self.UMD_VOLUMES=self.UMD_VOLUMES||{{}})["{name}"]="{coded}";\n'
 
 
 def write_once(path: Path, content: bytes) -> Path:
