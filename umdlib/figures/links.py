@@ -42,6 +42,11 @@ def case_address(words: str, row: Mapping[str, object], *, metric: str = "dice",
     return f"{EXPLORER}#{urlencode({**words_of, 'title': words})}"
 
 
+def explored(attrs: Mapping) -> dict[str, str]:
+    """Metric and empty rule of a comparison, as `case_address` takes them."""
+    return {"metric": attrs.get("metric", "dice"), "empty": attrs.get("empty", "drop")}
+
+
 def mark_words(row: Mapping[str, object], numbers: str) -> str:
     """What a mark says: subject, structure and segmenter where it has them, and its numbers."""
     named = [str(row["subject"])] if row.get("subject") else []

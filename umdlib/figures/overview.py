@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from umdlib.figures.links import add_targets, case_address, keep_numbers, mark_words
+from umdlib.figures.links import add_targets, case_address, explored, keep_numbers, mark_words
 from umdlib.figures.style import (
     Looks,
     axes,
@@ -95,7 +95,7 @@ def forest(
     corrected = {"p_holm": ", corrected (Holm)", "p_bh": ", corrected (Benjamini–Hochberg)"}.get(p_value, "")
     look = {"ls": "none", "marker": "o", "ms": 6, "color": "#444444"}
     handles.append(Line2D([], [], label=f"filled: p < 0.05{corrected}", **look))
-    if _floors(rows).any():
+    if floor.any():
         handles.append(Line2D([], [], label=f"{FLOOR}: both at the floor", **look | {"marker": "x"}))
     legend_below(ax, handles=handles)
     return ax
@@ -110,7 +110,7 @@ def _floors(rows: pd.DataFrame) -> np.ndarray:
 
 def _open_rows(ax: Axes, rows: pd.DataFrame, shown: list, structures: list, attrs: dict) -> list[float]:
     """Links of a forest's marks to the pairs behind them, and its numbers; the place of each row."""
-    apart = 0.7 * (len(shown) - 1) / len(shown) / max(len(shown) - 1, 1)
+    apart = 0.7 / len(shown)  # as `given_intervals` has them
     y, addresses = [], []
     for r in rows.to_dict("records"):
         size = gap_text(r["estimate"], r["ci_low"], r["ci_high"], r.get("at_floor")).replace("*", "")
@@ -118,15 +118,10 @@ def _open_rows(ax: Axes, rows: pd.DataFrame, shown: list, structures: list, attr
         y.append(
             structures.index(r["structure"]) + apart * (shown.index(r["segmenter"]) - (len(shown) - 1) / 2)
         )
-        addresses.append(case_address(mark_words(r, words), r, **_explored(attrs)))
+        addresses.append(case_address(mark_words(r, words), r, **explored(attrs)))
     add_targets(ax, rows["estimate"], y, addresses)
     keep_numbers(ax, rows[[*_KEYS, "estimate", "ci_low", "ci_high", "n_subjects", "n_pairs"]])
     return y
-
-
-def _explored(attrs: dict) -> dict[str, str]:
-    """Metric and empty rule of a comparison, for the explorer."""
-    return {"metric": attrs.get("metric", "dice"), "empty": attrs.get("empty", "drop")}
 
 
 def slope_chart(overall: pd.DataFrame, *, looks: Looks | None = None, ax: Axes | None = None) -> Axes:
@@ -157,7 +152,7 @@ def slope_chart(overall: pd.DataFrame, *, looks: Looks | None = None, ax: Axes |
         ends = [r["mean_structural"], r["mean_pet"]]
         ax.plot([0, 1], ends, lw=2, ms=8, clip_on=False, **looks[r["segmenter"]])
         words = f"{structural} {number(ends[0])}, PET {number(ends[1])}, n = {r['n_subjects']:.0f}"
-        addresses.append(case_address(mark_words(r, words), r, **_explored(overall.attrs)))
+        addresses.append(case_address(mark_words(r, words), r, **explored(overall.attrs)))
     for x, side in enumerate(("mean_structural", "mean_pet")):
         add_targets(ax, [x] * len(rows), rows[side], addresses)
     low, high = ax.get_ylim()

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from umdlib.errors import InputError
-from umdlib.figures.links import add_targets, case_address, keep_numbers, mark_words
+from umdlib.figures.links import add_targets, case_address, explored, keep_numbers, mark_words
 from umdlib.figures.style import GREY, axes, legend_below, nothing, rows_down
 from umdlib.labels import MODALITIES, Modality, session
 from umdlib.scores.empty_rules import score_limits
@@ -82,12 +82,11 @@ def _open_subjects(ax: Axes, rows: pd.DataFrame, differences: pd.DataFrame, stru
     shown = differences[differences["state"].eq("paired")]
     keys = ("session", "segmenter", "structure")
     one = {k: shown[k].iloc[0] for k in keys if shown[k].eq(shown[k].iloc[0]).all()}
-    given = {k: differences.attrs.get(k, v) for k, v in (("metric", "dice"), ("empty", "drop"))}
     addresses = []
     for subject, r in rows.iterrows():
         numbers = f"{structural} {number(r['structural'])}, PET {number(r['pet'])}"
         row = {**one, "subject": subject}
-        addresses.append(case_address(mark_words(row, numbers), row, **given))
+        addresses.append(case_address(mark_words(row, numbers), row, **explored(differences.attrs)))
     for x, side in enumerate(("structural", "pet")):
         add_targets(ax, [x] * len(rows), rows[side], addresses)
     keep_numbers(ax, rows.reset_index().assign(**one))
