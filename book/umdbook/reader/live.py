@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from docutils import nodes
 
+from umdbook.reader.shading import is_published
 from umdlib.tables.interactive import live_tables
 
 LEAST_ROWS = 6  # a shorter table is seen at a glance
@@ -12,7 +13,7 @@ _LONG = 48  # letters of a cell that has to wrap
 
 def enliven(app, document: nodes.document, name: str) -> None:
     """Handler of ``doctree-resolved``: every long numbered table of a page becomes a live one."""
-    if app.builder.format != "html" or name.rpartition("/")[2].startswith("published"):
+    if app.builder.format != "html" or is_published(name):
         return  # the published chapters say it themselves
     found = [table for table in document.findall(nodes.table) if _is_long(table)]
     for table in found:

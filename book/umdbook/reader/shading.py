@@ -20,10 +20,15 @@ def read_flagged(app, config) -> None:
 
 def shade(app, document: nodes.document, name: str) -> None:
     """Handler of ``doctree-resolved``: shade the tables of a page; published tables stay as they are."""
-    if name.rpartition("/")[2].startswith("published"):
+    if is_published(name):
         return
     for table in list(document.findall(nodes.table)):
         shade_table(table, app.config.umd_flagged)
+
+
+def is_published(name: str) -> bool:
+    """Whether a page shows what the papers printed: its tables are made as they are to be seen."""
+    return name.rpartition("/")[2].startswith("published")
 
 
 def shade_table(table: nodes.table, flagged: Mapping[str, str]) -> None:

@@ -54,9 +54,7 @@ def contrast_layout(contrasts: pd.DataFrame) -> pd.DataFrame:
             "Session": [session_title(s) for s in contrasts["session"]],
             "Contrast": contrasts["contrast"],
             "Means": contrasts["words"],
-            f"Difference in {_metric(contrasts)}": [
-                gap_text(r.estimate, r.ci_low, r.ci_high, r.at_floor) for r in contrasts.itertuples()
-            ],
+            f"Difference in {_metric(contrasts)}": _changes(contrasts),
             "p": [p_text(p) for p in contrasts["p_value"]],
             "n": [str(n) for n in contrasts["n_subjects"]],
         }
@@ -87,9 +85,7 @@ def both_layout(contrasts: pd.DataFrame) -> pd.DataFrame:
         {
             "Session": [session_title(s) for s in contrasts["session"]],
             "Contrast": contrasts["contrast"],
-            f"Difference in {_metric(contrasts)}": [
-                gap_text(r.estimate, r.ci_low, r.ci_high, r.at_floor) for r in contrasts.itertuples()
-            ],
+            f"Difference in {_metric(contrasts)}": _changes(contrasts),
             "degrees of freedom": [number(v, 1) for v in contrasts["freedom"]],
             "subjects": [str(n) for n in contrasts["n_subjects"]],
             "trainings": [str(n) for n in contrasts["n_seeds"]],
@@ -139,8 +135,7 @@ def _side_by_side(contrasts: pd.DataFrame, by: str) -> pd.DataFrame:
     """Contrasts with their intervals, a column for each value of `by`."""
     counts = contrasts.groupby("session")[by].nunique()
     rows = contrasts[contrasts["session"].isin(counts.index[counts.gt(1)])]
-    cells = [gap_text(r.estimate, r.ci_low, r.ci_high, r.at_floor) for r in rows.itertuples()]
-    wide = rows.assign(cell=cells).pivot_table(
+    wide = rows.assign(cell=_changes(rows)).pivot_table(
         index=["session", "contrast"], columns=by, values="cell", aggfunc="first", sort=False
     )
     table = pd.DataFrame(
@@ -278,7 +273,7 @@ def withheld_layout(costs: pd.DataFrame) -> pd.DataFrame:
             "Structures": [f"{r.n_structures} {r.group}" for r in rows.itertuples()],
             "Trained on all": [number(v) for v in rows["full"]],
             "Trained without the withheld": [number(v) for v in rows["fewer"]],
-            "Difference": [gap_text(r.estimate, r.ci_low, r.ci_high, r.at_floor) for r in rows.itertuples()],
+            "Difference": _changes(rows),
             "n": [str(n) for n in rows["n_subjects"]],
         }
     )
@@ -322,6 +317,10 @@ def _cell(row: pd.Series) -> str:
     """Mean with its interval."""
     ends = f"{number(row['ci_low'])}, {number(row['ci_high'])}"
     return f"{number(row['estimate'])} [{ends}]"
+
+
+def _changes(rows: pd.DataFrame) -> list[str]:
+    return [gap_text(r.estimate, r.ci_low, r.ci_high, r.at_floor) for r in rows.itertuples()]
 
 
 def _change(row: pd.Series) -> str:
