@@ -1,5 +1,7 @@
 """The click loop: each structure with all its corrections, clicks as the masks themselves give them."""
 
+import gc
+
 import numpy as np
 import pytest
 
@@ -139,13 +141,16 @@ def test_what_is_not_known_and_what_is_absent_is_not_asked():
 
 
 def test_memory_of_the_harness_is_not_the_segmenters():
-    held = [np.ones(30_000_000, np.uint8)]  # 30 MB that the segmenter did not take
+    # Large amounts: the kernel counts a process's pages per processor and adds them up late, tens of MB on many.
+    gc.collect()  # what is freed during the call would count against it
+    held = [np.ones(300_000_000, np.uint8)]  # 300 MB that the segmenter did not take
 
     def segment(image, prompt, previous=None):
-        taken = np.ones(50_000_000, np.uint8)
+        taken = np.ones(400_000_000, np.uint8)
         return np.zeros(image.shape, bool) if taken[-1] and held else None
 
     rows = ask(task(*scene(), steps=0), segment)
     peaks = [a.peak_mb for a in rows[0]]
-    if not np.isnan(peaks).any():
-        assert all(40 < peak < 120 for peak in peaks)
+    if np.isnan(peaks).any():
+        pytest.skip("this system does not say what memory a process had at most")
+    assert all(250 < peak < 550 for peak in peaks), peaks
