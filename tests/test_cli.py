@@ -1,9 +1,11 @@
 """The command line: a newcomer's way, and one sentence for each mistake."""
 
 import io
+from pathlib import Path
 
 import pytest
 
+from umdlib import __main__ as cli
 from umdlib.__main__ import main
 from umdlib.scores.table import read_scores
 
@@ -14,22 +16,29 @@ def run(capsys, *words):
     return status, said.out, said.err
 
 
-def test_every_command_has_help(capsys):
-    for command in (
-        "synthesise",
-        "simulate",
-        "check",
-        "import",
-        "segmenters",
-        "score",
-        "run",
-        "collect",
-        "render",
-    ):
+def test_every_command_of_the_table_has_help_and_a_function_that_takes_its_arguments(capsys):
+    rows = [
+        r.split("\t") for r in Path(cli.__file__).with_name("commands.tsv").read_text("utf-8").splitlines()
+    ]
+    commands = {name for name, argument, *_ in rows[1:] if not argument}
+    assert commands - set(cli._COMMANDS) == {"train"}
+    assert set(cli._COMMANDS) <= commands
+    for command in commands:
         with pytest.raises(SystemExit) as end:
-            main([command, "--help"])
+            main([*command.split(), "--help"])
         assert end.value.code == 0
-        assert "usage: umdlib" in capsys.readouterr().out
+        assert f"usage: umdlib {command}" in capsys.readouterr().out
+
+
+def test_what_is_not_given_is_empty_and_numbers_are_numbers():
+    given = cli.parser().parse_args(
+        ["score", "m.tsv", "--segmenters", "a", "--out", "r", "--time-limit", "2"]
+    )
+    assert (given.session, given.subjects, given.prompts) == ("", "", "centre:1:2")
+    assert (given.time_limit, given.memory_limit, given.isolate) == (2.0, None, False)
+    drawn = cli.parser().parse_args(["synthesise", "out", "--factor", "a=0", "--factor", "b=1"])
+    assert (drawn.subjects, drawn.spacing, drawn.factor) == (4, 4.0, ["a=0", "b=1"])
+    assert cli.parser().parse_args(["run", "x", "-p", "n", "3"]).p == [["n", "3"]]
 
 
 def test_without_a_command_the_help_is_shown(capsys):

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import umdlib
 from umdlib.canaries import command as certify_command
@@ -50,7 +49,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of all commands, in the order of this file."""
+    """The parser of all commands, as `commands.tsv` lists them.
+
+    A row without an argument begins a command, or a group of commands whose names have two words. An argument
+    that ends with ``?``, ``*`` or ``+`` is given at most once, any number of times, at least once. Text that
+    is not given is empty, a number that is not given is None.
+    """
     top = argparse.ArgumentParser(
         prog="umdlib",
         description=umdlib.__doc__,
@@ -59,51 +63,60 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"umdlib {umdlib.__version__}")
     groups = {"": top.add_subparsers(title="commands", metavar="COMMAND")}
-    for name, command in _COMMANDS.items():
+    parsers: dict[str, argparse.ArgumentParser] = {}
+    table = Path(__file__).with_name("commands.tsv").read_text(encoding="utf-8")
+    for line in table.splitlines()[1:]:
+        name, argument, *rules, text = line.split("\t")
+        if argument:
+            _add_argument(parsers[name], argument, *rules, text)
+            continue
         group, _, last = name.rpartition(" ")
-        if group not in groups:
-            kinds = groups[""].add_parser(group, **_described(_GROUPS[group]))
-            groups[group] = kinds.add_subparsers(title="kinds", metavar="KIND", required=True)
-        p = groups[group].add_parser(last, **_described(command.text, command.epilog))
-        p.set_defaults(run=command.run)
-        for flags, rules in command.arguments:
-            p.add_argument(*flags, **rules)
+        run, epilog = _COMMANDS.get(name, (None, ""))
+        formatter = argparse.RawDescriptionHelpFormatter if epilog else argparse.HelpFormatter
+        described = text[0].upper() + text[1:] + "."
+        parsers[name] = groups[group].add_parser(
+            last, help=text, description=described, epilog=epilog, formatter_class=formatter
+        )
+        if run is None:
+            groups[name] = parsers[name].add_subparsers(title="kinds", metavar="KIND", required=True)
+        else:
+            parsers[name].set_defaults(run=run)
     return top
 
 
-class _Command(NamedTuple):
-    """A command: what it runs, one line of help, its arguments, and what stands below them."""
+def _add_argument(p, argument: str, metavar: str, kind: str, default: str, text: str) -> None:
+    """Add the argument of a row to the parser of its command."""
+    rules: dict = {"help": text, "default": default}
+    if metavar:
+        rules["metavar"] = metavar
+    if argument[-1] in "?*+":
+        argument, rules["nargs"] = argument[:-1], argument[-1]
+    if default == "required":
+        rules["required"] = True
+    if kind == "flag":
+        rules |= {"action": "store_true", "default": False}
+    elif kind == "repeat":
+        rules |= {"action": "append", "default": []}
+        if " " in metavar:
+            rules |= {"metavar": tuple(metavar.split()), "nargs": 2}
+    elif kind in _NUMBERS:
+        rules |= {"type": _NUMBERS[kind], "default": default or None}
+    elif kind:
+        rules["choices"] = kind.split("|")
+    p.add_argument(*argument.split(", "), **rules)
 
-    run: Callable[[argparse.Namespace], int | None]
-    text: str
-    arguments: tuple[tuple[tuple[str, ...], dict], ...]
-    epilog: str
+
+_COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], int | None], str]] = {}
 
 
-_COMMANDS: dict[str, _Command] = {}
-_GROUPS = {"train": "train a reference on a cohort of your own; resumes after a kill"}
-
-
-def _command(name: str, text: str, *arguments, epilog: str = ""):
-    """Make the function below a command; a name of two words is a kind of a group."""
+def _command(name: str, *, epilog: str = ""):
+    """Make the function below what a command of `commands.tsv` runs."""
 
     def registered(run):
-        _COMMANDS[name] = _Command(run, text, arguments, epilog)
+        _COMMANDS[name] = run, epilog
         return run
 
     return registered
-
-
-def _described(text: str, epilog: str = "") -> dict:
-    """Help and description of a command, with the lines of its epilog as they are."""
-    formatter = argparse.RawDescriptionHelpFormatter if epilog else argparse.HelpFormatter
-    described = text[0].upper() + text[1:] + "."
-    return {"help": text, "description": described, "epilog": epilog, "formatter_class": formatter}
-
-
-def _arg(*flags: str, **rules) -> tuple[tuple[str, ...], dict]:
-    """What `argparse.ArgumentParser.add_argument` takes."""
-    return flags, rules
 
 
 def _positive(text: str) -> int:
@@ -112,28 +125,16 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+_NUMBERS = {"int": int, "float": float, "positive": _positive}
+
+
 def _say(line: str) -> None:
     print(line, flush=True)
 
 
-_MANIFEST = _arg("manifest", metavar="MANIFEST", help="manifest.tsv of the cohort")
-_TRAINING_MANIFEST = _arg("manifest", metavar="MANIFEST", help="manifest.tsv of the training cohort")
-_FOLDER = _arg("out", metavar="OUT", help="folder to fill; OUT/manifest.tsv describes it")
-_SEED = _arg("--seed", type=int, default=0, metavar="S", help="random seed (default 0)")
-_SPACING = _arg(
-    "--spacing", type=float, default=4.0, metavar="MM", help="voxel size of PET in mm (default 4)"
-)
-_SIMULATED_SESSION = _arg("--session", default="petct", help="petct (default) or petmr")
-_FACTOR = _arg(
-    "--factor",
-    action="append",
-    default=[],
-    metavar="NAME=STRENGTH",
-    help="strength of a part of the physics, 0 to leave it out; repeat",
-)
-_SUBJECTS = _arg("--subjects", default="", metavar="a,b", help="these subjects only")
-_DEVICE = _arg("--device", default="cpu", help="cpu (default) or cuda")
-_TOLERANCES = _arg("--tolerances", default="1,5", metavar="MM,MM", help="of surface Dice (default 1,5)")
+def _listed(text: str) -> list[str]:
+    """Names between commas, each once."""
+    return [name for name in dict.fromkeys(text.split(",")) if name]
 
 
 def _simulated(a):
@@ -143,24 +144,7 @@ def _simulated(a):
     return synthetic.Settings(a.spacing, a.lesions, synthetic.factors(synthetic.read_strengths(a.factor)))
 
 
-@_command(
-    "synthesise",
-    "make a synthetic cohort with known truth",
-    _FOLDER,
-    _arg(
-        "--subjects",
-        type=_positive,
-        default=4,
-        metavar="N",
-        help="subjects per session: N PET/CT and N PET/MR (default 4)",
-    ),
-    _SEED,
-    _SPACING,
-    _arg("--lesions", type=int, default=0, metavar="N", help="lesions per subject (default 0)"),
-    _arg("--only", default="", metavar="a,b", help="these subjects only, the same as in the whole"),
-    _arg("--jobs", type=_positive, default=1, metavar="N", help="subjects at once (default 1)"),
-    _FACTOR,
-)
+@_command("synthesise")
 def _synthesise(a) -> None:
     from umdlib import synthetic
 
@@ -169,25 +153,14 @@ def _synthesise(a) -> None:
         subjects=a.subjects,
         seed=a.seed,
         settings=_simulated(a),
-        only=[s for s in a.only.split(",") if s],
+        only=_listed(a.only),
         jobs=a.jobs,
         progress=_say,
     )
     _say(f"Cohort: {manifest}")
 
 
-@_command(
-    "simulate",
-    "image the body in a label map of your own",
-    _arg("label_map", metavar="LABELMAP", help="NIfTI file, e.g. TotalSegmentator's"),
-    _FOLDER,
-    _arg("--names", metavar="TSV", help="columns index and name of its values (default: the 13 structures)"),
-    _SIMULATED_SESSION,
-    _SEED,
-    _SPACING,
-    _arg("--lesions", type=int, default=0, metavar="N", help="lesions (default 0)"),
-    _FACTOR,
-)
+@_command("simulate")
 def _simulate(a) -> None:
     from umdlib import synthetic
 
@@ -202,22 +175,11 @@ def _simulate(a) -> None:
     _say(f"Cohort: {manifest}")
 
 
-@_command(
-    "check",
-    "read every file of a cohort and list all faults, doubts and notes",
-    _MANIFEST,
-    _arg(
-        "--inside",
-        metavar="DIR",
-        help="refuse files outside this folder: for a manifest that came from elsewhere",
-    ),
-    _arg("--json", metavar="FILE", help="write cases and findings with their numbers to this file"),
-    _arg("--jobs", type=_positive, default=1, metavar="N", help="examinations at once (default 1)"),
-)
+@_command("check")
 def _check(a) -> int:
     from umdlib import cohort
 
-    found, report = cohort.check_manifest(a.manifest, inside=a.inside, jobs=a.jobs, progress=_say)
+    found, report = cohort.check_manifest(a.manifest, inside=a.inside or None, jobs=a.jobs, progress=_say)
     if found.cases:
         _say(cohort.inclusion_table(found).to_string(index=False))
     _say(f"Structures: {', '.join(s.name for s in found.structures)}")
@@ -242,38 +204,7 @@ def _counted(n: int, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
-@_command(
-    "import",
-    "make a cohort of files that exist already",
-    _arg("kind", metavar="KIND", help="how the files are laid out, see below"),
-    _arg("source", metavar="SOURCE", help="folder of the files; nothing in it is changed"),
-    _arg("dest", metavar="DEST", help="folder to fill, or the manifest.tsv to write"),
-    _arg("--dry-run", action="store_true", help="say what it would do, and write nothing"),
-    _arg("--names", metavar="TSV", help="what labels mean: columns value, name, structure [, scheme, file]"),
-    _arg("--ids", metavar="TSV", help="new ids: columns source, subject; made if absent (dicom: by default)"),
-    _arg("--copy", action="store_true", help="copy all images and references, scrubbed"),
-    _arg(
-        "--outside",
-        action="store_true",
-        help="voxels that are not a number lie outside the field of view: make them air or 0, in a copy",
-    ),
-    _arg("--image", default="", metavar="PATTERN", help="pattern: e.g. '{subject}/{modality}.nii.gz'"),
-    _arg(
-        "--reference", default="", metavar="PATTERN", help="pattern: e.g. '{subject}/{modality}_seg.nii.gz'"
-    ),
-    _arg(
-        "--modality",
-        action="append",
-        default=[],
-        metavar="NAME=CT",
-        help="pattern: which modality a name stands for; repeat",
-    ),
-    _arg("--suv", default="bw", metavar="KIND", help="dicom, bids: bw (default), lbm or bsa"),
-    _arg("--apart", action="store_true", help="dicom, ibsi: also enrol images of another day than the PET"),
-    _arg("--organs", metavar="DIR", help="autopet: AutoPET-Organ's labels, or organ maps fdg_<hash>.nii.gz"),
-    _arg("--target", default="organs", metavar="WHAT", help="deep-psma: organs (default) or lesions"),
-    epilog="kinds:\n" + "\n".join(f"  {kind:17} {text}" for kind, (_, text) in KINDS.items()),
-)
+@_command("import", epilog="kinds:\n" + "\n".join(f"  {kind:17} {text}" for kind, (_, text) in KINDS.items()))
 def _import(a) -> None:
     from umdlib.cohort.importing import ImportOptions, plan_import
     from umdlib.cohort.plan import Destination, carry_out
@@ -289,7 +220,7 @@ def _import(a) -> None:
     if a.target not in ("organs", "lesions"):
         raise unknown_name("target", a.target, ("organs", "lesions"))
     options = ImportOptions(
-        a.names, a.image, a.reference, modalities, a.suv, a.apart, a.organs, a.target, place.folder
+        a.names or None, a.image, a.reference, modalities, a.suv, a.apart, a.organs, a.target, place.folder
     )
     plan = plan_import(a.kind, a.source, options, _say)
     ids = read_ids(a.ids or (place.beside("ids") if a.kind == "dicom" else None))
@@ -305,24 +236,7 @@ def _import(a) -> None:
     _say(f"Manifest: {manifest}")
 
 
-@_command(
-    "cohorts",
-    "public sets of paired images: list, show, fetch, unpack, cite",
-    _arg(
-        "action",
-        choices=("list", "show", "fetch", "unpack", "cite"),
-        help="what to do; only fetch uses the network",
-    ),
-    _arg(
-        "name",
-        nargs="?",
-        default="",
-        metavar="NAME",
-        help="of a set, as `umdlib cohorts list` prints it; unpack: a ZIP or tar file",
-    ),
-    _arg("folder", nargs="?", default="", metavar="FOLDER", help="fetch and unpack: where it goes"),
-    _arg("--only", default="", metavar="START", help="fetch: files that begin with this, e.g. STS_001"),
-)
+@_command("cohorts")
 def _cohorts(a) -> None:
     from umdlib.cohort import archives, public
 
@@ -357,37 +271,23 @@ def _cohorts(a) -> None:
         _say(f"Next: umdlib import {found.import_as} {a.folder} DEST --dry-run")
 
 
-@_command(
-    "subset",
-    "write a manifest of a part of a cohort; the images stay where they are",
-    _MANIFEST,
-    _arg("out", metavar="OUT", help="folder of the part; OUT/manifest.tsv is written"),
-    _SUBJECTS,
-    _arg("--session", default="", metavar="SESSION", help="petct or petmr only"),
-    _arg("--structures", default="", metavar="a,b", help="these structures only"),
-)
+@_command("subset")
 def _subset(a) -> None:
     from umdlib.cohort.manifest import read_cohort
     from umdlib.cohort.subset import write_subset
 
-    named = {k: [n for n in getattr(a, k).split(",") if n] for k in ("subjects", "structures")}
+    named = {k: _listed(getattr(a, k)) for k in ("subjects", "structures")}
     _say(f"Manifest: {write_subset(read_cohort(a.manifest), a.out, session=a.session, **named)}")
 
 
-@_command(
-    "segmenters",
-    "list the systems and what each needs",
-    _arg("--make", metavar="NAME", help="make the environment of a system that runs out of process"),
-    _arg("--checkout", metavar="PATH", help="with --make: your own checkout of its code; else cloned"),
-    _arg("--python", metavar="PATH", help="with --make: the interpreter; else the one its list names"),
-)
+@_command("segmenters")
 def _segmenters(a) -> None:
     from umdlib import segmenters
 
     if a.make:
         from umdlib.segmenters.external import worker as external
 
-        home = external.make(a.make, checkout=a.checkout, python=a.python, say=_say)
+        home = external.make(a.make, checkout=a.checkout or None, python=a.python or None, say=_say)
         _say(f"Environment: {home}")
         return
     if a.checkout or a.python:
@@ -404,13 +304,7 @@ def _segmenters(a) -> None:
         )
 
 
-@_command(
-    "weights",
-    "list, find, check, fetch and convert official weights",
-    _arg("action", choices=("list", "where", "check", "fetch", "convert"), help="what to do"),
-    _arg("names", nargs="*", metavar="NAME", help="a segmenter; for convert: SOURCE TARGET"),
-    _arg("--accept", metavar="FILE", help="check: record the hash that this file has now"),
-)
+@_command("weights")
 def _weights(a) -> None:
     from umdlib.segmenters import inventory
     from umdlib.weights import convert as inert
@@ -423,7 +317,7 @@ def _weights(a) -> None:
     elif a.action == "where":
         _say(inventory.where_text(a.names[0]))
     elif a.action == "check":
-        _say(inventory.check_text(a.names[0] if a.names else None, accept=a.accept))
+        _say(inventory.check_text(a.names[0] if a.names else None, accept=a.accept or None))
     elif a.action == "fetch":
         for path in inventory.fetch(a.names[0], say=_say):
             _say(f"Weights: {path}")
@@ -431,68 +325,19 @@ def _weights(a) -> None:
         _say(inert.convert(*a.names))
 
 
-@_command(
-    "segment", "give one image and a prompt, get a mask on the image's own grid", *segment_command.ARGUMENTS
-)
+@_command("segment")
 def _segment(a) -> int:
     from umdlib.viewer import check_picture
 
     return segment_command.run(a, check_picture.draw, _say)
 
 
-@_command(
-    "certify", "check that any program that segments NIfTI files is wired right", *certify_command.ARGUMENTS
-)
+@_command("certify")
 def _certify(a) -> int:
     return certify_command.run(a, _say)
 
 
-@_command(
-    "score",
-    "predict and score a cohort; resumes where it stopped",
-    _MANIFEST,
-    _arg(
-        "--segmenters",
-        required=True,
-        metavar="a,b",
-        help="names of `umdlib segmenters`; module:attribute or file.py:attribute of your own; nnunet:FOLDER, "
-        "clicknet:FOLDER/NAME.json or sam_med3d_small:FOLDER/NAME.json that you trained",
-    ),
-    _arg("--out", required=True, metavar="DIR", help="folder of the run; DIR/scores.parquet is the table"),
-    _arg(
-        "--prompts",
-        default="centre:1:2",
-        metavar="PLAN",
-        help="protocol[:seeds[:corrective clicks]], comma-separated (default centre:1:2); protocols: "
-        "centre, random, boundary, jittered_5mm, box, box_padded_5mm, box_jittered_5mm, scribble, "
-        "lasso_16, initial_mask_5mm, class, text, official_random, ritm, official_crop_192mm, sliding_192mm, "
-        "points_per_slice_3, boxes_per_slice",
-    ),
-    _TOLERANCES,
-    _arg("--session", help="petct or petmr only"),
-    _arg("--modality", help="CT, MR or PET only"),
-    _SUBJECTS,
-    _DEVICE,
-    _arg("--isolate", action="store_true", help="each segmenter in a process of its own"),
-    _arg(
-        "--time-limit",
-        type=float,
-        metavar="S",
-        help="seconds that a segmenter may take for one image; implies --isolate (default: any)",
-    ),
-    _arg(
-        "--memory-limit",
-        type=float,
-        metavar="MB",
-        help="memory that a segmenter's process may hold; implies --isolate (default: any)",
-    ),
-    _arg("--retry", action="store_true", help="predict again where a crash or a limit ended an image before"),
-    _arg(
-        "--allow-unavailable",
-        action="store_true",
-        help="exit with status 0 although a segmenter was not available",
-    ),
-)
+@_command("score")
 def _score(a) -> int:
     from umdlib import evaluation
     from umdlib.cohort.manifest import read_cohort
@@ -502,7 +347,7 @@ def _score(a) -> int:
     cases = _chosen_cases(a, cohort)
     table = evaluation.score_cohort(
         cohort,
-        list(filter(None, a.segmenters.split(","))),
+        _listed(a.segmenters),
         a.out,
         cases=cases,
         settings=evaluation.Settings(evaluation.parse_plans(a.prompts), _tolerances(a.tolerances)),
@@ -547,20 +392,18 @@ def _chosen_cases(a, cohort) -> list:
 
     if a.session:
         labels.session(a.session)
-    wanted = labels.modality(a.modality).name if a.modality else None
-    named = [s for s in a.subjects.split(",") if s]
+    wanted = labels.modality(a.modality).name if a.modality else ""
+    named = _listed(a.subjects)
     for subject in named:
         if subject not in cohort.subjects():
             raise unknown_name("subject", subject, cohort.subjects())
     cases = [
         c
         for c in cohort.cases
-        if a.session in (None, c.session)
-        and wanted in (None, c.modality)
-        and (not named or c.subject in named)
+        if a.session in ("", c.session) and wanted in ("", c.modality) and (not named or c.subject in named)
     ]
     if not cases:
-        raise InputError(f"No case of {a.manifest} is {a.session or ''} {wanted or ''}.".replace("  ", " "))
+        raise InputError(f"No case of {a.manifest} is {a.session} {wanted}.".replace("  ", " "))
     return cases
 
 
@@ -574,13 +417,7 @@ def _absent(table) -> list[str]:
     return lines
 
 
-@_command(
-    "rescore",
-    "score the predictions that a run has kept; nothing is predicted",
-    _MANIFEST,
-    _arg("--out", required=True, metavar="DIR", help="folder of the run"),
-    _TOLERANCES,
-)
+@_command("rescore")
 def _rescore(a) -> None:
     from umdlib import evaluation
     from umdlib.cohort.manifest import read_cohort
@@ -596,13 +433,7 @@ def _rescore(a) -> None:
     _write_quantities(read_cohort(a.manifest), a.out)
 
 
-@_command(
-    "reference-scores",
-    "what specialists score on their own simulator, from a finished run on it",
-    _arg("scores", metavar="SCORES", help="score table of the run, or a released one"),
-    _arg("--own", action="store_true", help="of every network, under the prompt that it was trained with"),
-    _arg("--out", required=True, metavar="FILE", help="table to write, as umdlib/statistics has it"),
-)
+@_command("reference-scores")
 def _reference_scores(a) -> None:
     from umdlib import statistics
     from umdlib.files import replaced
@@ -615,34 +446,14 @@ def _reference_scores(a) -> None:
     _say(f"Reference scores: {a.out} ({len(table)} rows)")
 
 
-@_command(
-    "quantities",
-    "volume, SUV and HU of the masks that a run has kept; resumes",
-    _MANIFEST,
-    _arg("--out", required=True, metavar="DIR", help="folder of the run; gets quantities.parquet"),
-)
+@_command("quantities")
 def _quantities(a) -> None:
     from umdlib.cohort.manifest import read_cohort
 
     _write_quantities(read_cohort(a.manifest), a.out, _say)
 
 
-@_command(
-    "ceilings",
-    "the best scores that a cohort's references allow: another grid, a movement, a second reader",
-    _MANIFEST,
-    _arg("--out", required=True, metavar="DIR", help="folder of the run; gets ceilings.tsv"),
-    _arg("--jitter", default="1,2", metavar="MM,MM", help="of a second reader's boundary (default 1,2)"),
-    _arg(
-        "--shift", type=float, default=10.0, metavar="MM", help="stated movement along the body (default 10)"
-    ),
-    _arg(
-        "--displacements",
-        default="",
-        metavar="FILE",
-        help="estimates.tsv of `umdlib ladder`, or subject, session, structure, x_mm, y_mm, z_mm, tab-separated",
-    ),
-)
+@_command("ceilings")
 def _ceilings(a) -> None:
     from umdlib import evaluation
     from umdlib.cohort.manifest import read_cohort
@@ -663,20 +474,7 @@ def _ceilings(a) -> None:
     _say(f"Ceilings: {out} ({len(table)} rows)")
 
 
-@_command(
-    "agree",
-    "how far segmenters agree with themselves and each other on pairs that need no labels; resumes",
-    _MANIFEST,
-    _arg("--segmenters", required=True, metavar="a,b", help="as of `umdlib score`"),
-    _arg("--out", required=True, metavar="DIR", help="folder of the run; gets agreement.tsv, between.tsv"),
-    _arg(
-        "--pointer",
-        default="",
-        metavar="NAME",
-        help="segmenter that takes a class and places the clicks where the cohort has no references",
-    ),
-    _arg("--device", default="cpu", help="cpu (default) or cuda"),
-)
+@_command("agree")
 def _agree(a) -> None:
     from umdlib import evaluation
     from umdlib.cohort.manifest import read_cohort
@@ -692,7 +490,7 @@ def _agree(a) -> None:
         )
     if a.pointer:
         cohort = evaluation.pointed_cohort(cohort, a.pointer, out / "pointer", device=a.device, report=_say)
-    names = [n for n in dict.fromkeys(a.segmenters.split(",")) if n]
+    names = _listed(a.segmenters)
     settings = evaluation.Settings((evaluation.Plan("centre", (0,), 0),))
     scored = evaluation.score_cohort(cohort, names, out, settings=settings, device=a.device, report=_say)
     records = list(dict.fromkeys(scored["segmenter"]))
@@ -707,15 +505,6 @@ def _agree(a) -> None:
 
 @_command(
     "ladder",
-    "how much of the gap is resolution, noise, contrast and alignment; resumes",
-    _MANIFEST,
-    _arg("--segmenters", required=True, metavar="a,b", help="as of `umdlib score`"),
-    _arg("--out", required=True, metavar="DIR", help="folder; gets cells.tsv, shares.tsv, estimates.tsv"),
-    _arg("--session", help="petct or petmr only"),
-    _SUBJECTS,
-    _arg("--shard", default="", metavar="K/N", help="the K-th of N parts of the pairs, K from 1"),
-    _arg("--reverse", action="store_true", help="also undo contrast and displacement on PET"),
-    _DEVICE,
     epilog="Every combination of the four degradations is estimated from the pair and scored: 17 predictions per\n"
     "structure (20 with --reverse). Shards of one folder share it; the last command without --shard reads all.",
 )
@@ -725,12 +514,12 @@ def _ladder(a) -> None:
     from umdlib.files import write_tsv
     from umdlib.statistics import attribution
 
-    a.modality = None
+    a.modality = ""
     cohort, out = read_cohort(a.manifest), Path(a.out)
     cases = set(_chosen_cases(a, cohort))
     pairs = [p for p in cohort.pairs() if cases.issuperset(p)]
     shard = _shard(a.shard)
-    names = [n for n in dict.fromkeys(a.segmenters.split(",")) if n]
+    names = _listed(a.segmenters)
     if not names:
         raise InputError("No segmenter is named. `umdlib segmenters` lists them.")
     cells, estimates = ladder.ladder_run(
@@ -781,32 +570,7 @@ def _millimetres(text: str, name: str) -> tuple[float, ...]:
     return values
 
 
-@_command(
-    "train specialist",
-    "nnU-Net, or another network within it, on one session and modality",
-    _TRAINING_MANIFEST,
-    _arg("--session", required=True, metavar="NAME", help="petct or petmr"),
-    _arg("--modality", required=True, metavar="NAME", help="CT, MR or PET"),
-    _arg(
-        "--both", action="store_true", help="see the other image of each examination too, as a second channel"
-    ),
-    _arg("--out", required=True, metavar="DIR", help="folder of this training run"),
-    _arg(
-        "--network", default="nnunet", metavar="NAME", help="nnunet (default), segresnet, swinunetr or stunet"
-    ),
-    _arg(
-        "--recipe",
-        default="small",
-        metavar="NAME",
-        help="small (default: two CPU cores, minutes), full (1000 epochs, GPU) or smoke",
-    ),
-    _arg("--epochs", type=_positive, metavar="N", help="instead of the recipe's"),
-    _arg("--batch", type=_positive, metavar="N", help="instead of the recipe's"),
-    _arg("--threads", type=_positive, metavar="N", help="of torch (default 1)"),
-    _SEED,
-    _DEVICE,
-    _arg("--release", metavar="DIR", help="write weights, card and log to this folder when finished"),
-)
+@_command("train specialist")
 def _train_specialist(a) -> None:
     from umdlib import labels
     from umdlib.cohort.manifest import read_cohort
@@ -837,55 +601,7 @@ def _train_specialist(a) -> None:
         _say(f"Score it: umdlib score MANIFEST --segmenters specialist:{where} --out RUN")
 
 
-@_command(
-    "train promptable",
-    "a network that takes clicks, on all sessions of a cohort",
-    _TRAINING_MANIFEST,
-    _arg(
-        "--out",
-        required=True,
-        metavar="DIR",
-        help="gets checkpoint, loss curve, and at the end weights and card",
-    ),
-    _arg("--network", default="clicknet", metavar="NAME", help="clicknet (default) or sam_med3d_small"),
-    _arg(
-        "--trained-on",
-        default="both",
-        metavar="NAME",
-        help="structural, pet, both (default: one or the other) or pair (both at once, as channels; clicknet only)",
-    ),
-    _arg(
-        "--steps",
-        type=_positive,
-        metavar="N",
-        help="updates (default: 300 for clicknet, 4000 for sam_med3d_small)",
-    ),
-    _arg(
-        "--balanced",
-        action="store_true",
-        help="as many steps for each kind of image that the training sees, not for all together",
-    ),
-    _arg("--seed", type=int, default=0, metavar="S", help="of weights and draws"),
-    _arg(
-        "--start",
-        default="",
-        metavar="NAME",
-        help="network whose weights it begins with: a released one or FOLDER/NAME.json (default random)",
-    ),
-    _arg("--name", help="of the network (default NETWORK_CHOICE_SEED)"),
-    _arg("--without", default="", metavar="A,B", help="structures that are never prompted"),
-    _arg("--precision", default="float32", help="float32 (default) or bfloat16"),
-    _DEVICE,
-    _arg("--threads", type=_positive, metavar="N", help="CPU threads (default all)"),
-    _arg(
-        "--least",
-        type=_positive,
-        default=10,
-        metavar="N",
-        help="fewest subjects of a training run (default 10)",
-    ),
-    _arg("--smoke", action="store_true", help="a few steps of a tiny network"),
-)
+@_command("train promptable")
 def _train_promptable(a) -> None:
     from umdlib.cohort.manifest import read_cohort
     from umdlib.training import promptable, sessions
@@ -900,8 +616,8 @@ def _train_promptable(a) -> None:
         cohort,
         a.out,
         settings,
-        name=a.name or "",
-        without=[n for n in a.without.split(",") if n],
+        name=a.name,
+        without=_listed(a.without),
         device=a.device,
         least_subjects=a.least,
         say=_say,
@@ -909,27 +625,7 @@ def _train_promptable(a) -> None:
     _say(f"Network: {card.name} in {a.out}, {card.parameters:,} parameters, sha256 {card.sha256}")
 
 
-@_command(
-    "domains",
-    "make a cohort that differs from the training one",
-    _FOLDER,
-    _arg(
-        "--names",
-        default="same,still,scanner,bodies,tracer",
-        metavar="a,b",
-        help="which ways to differ (default same,still,scanner,bodies,tracer)",
-    ),
-    _arg("--subjects", type=_positive, default=2, metavar="N", help="of each (default 2)"),
-    _SEED,
-    _SIMULATED_SESSION,
-    _SPACING,
-    _arg(
-        "--maps",
-        default="",
-        metavar="DIR",
-        help="folder of organ maps fdg_*.nii.gz for the domain organ_maps",
-    ),
-)
+@_command("domains")
 def _domains(a) -> None:
     from umdlib import labels
     from umdlib.training import domains
@@ -937,7 +633,7 @@ def _domains(a) -> None:
     labels.session(a.session)
     manifest = domains.write_domains(
         a.out,
-        names=[n for n in a.names.split(",") if n],
+        names=_listed(a.names),
         subjects=a.subjects,
         seed=a.seed,
         session=a.session,
@@ -948,21 +644,7 @@ def _domains(a) -> None:
     _say(f"Cohort: {manifest}")
 
 
-@_command(
-    "run",
-    "run notebooks with parameters, checked before they start",
-    _arg(
-        "notebook",
-        nargs="*",
-        metavar="NOTEBOOK",
-        help="name in notebooks/ or a path; none lists them with their parameters",
-    ),
-    _arg(
-        "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="set a parameter; repeat"
-    ),
-    _arg("--out", metavar="DIR", default="results/notebooks", help="where the executed copies go"),
-    _arg("--name", help="file name of the executed copy (one notebook only)"),
-)
+@_command("run")
 def _run(a) -> None:
     from umdbook import notebook
 
@@ -989,12 +671,7 @@ def _run(a) -> None:
         notebook.execute(path, Path(a.out) / f"{a.name or path.stem}.ipynb", values, report=_say)
 
 
-@_command(
-    "collect",
-    "merge the parts of a score table",
-    _arg("parts", nargs="+", metavar="PART", help="Parquet files written by inference"),
-    _arg("--out", required=True, metavar="FILE", help="score table to write"),
-)
+@_command("collect")
 def _collect(a) -> None:
     from umdlib.scores import table as scores
 
@@ -1006,14 +683,7 @@ def _collect(a) -> None:
     _say(f"== scores: {a.out} ({len(table)} rows, {len(gaps)} unpaired)")
 
 
-@_command(
-    "canaries",
-    "check that the adapters of a run are wired right",
-    _MANIFEST,
-    _arg("root", metavar="RUN", help="folder of the run; gets canaries.tsv"),
-    _arg("--segmenters", default="", metavar="A,B", help="as given to the run, where some are your own"),
-    _DEVICE,
-)
+@_command("canaries")
 def _canaries(a) -> None:
     from umdlib.canaries import findings as flags
     from umdlib.canaries import replay as canary_run
@@ -1022,39 +692,12 @@ def _canaries(a) -> None:
 
     names = read_scores(Path(a.root) / "scores.parquet")["segmenter"].unique()
     found = canary_run.check_run(
-        read_cohort(a.manifest),
-        a.root,
-        names,
-        given=[s for s in a.segmenters.split(",") if s],
-        device=a.device,
-        report=_say,
+        read_cohort(a.manifest), a.root, names, given=_listed(a.segmenters), device=a.device, report=_say
     )
     _say(f"Canaries: {flags.write(a.root, found)}, {len(flags.flagged(found))} segmenters flagged")
 
 
-@_command(
-    "audit",
-    "check the numbers of a printed table, of any paper",
-    _arg("table", metavar="TABLE", help="CSV, Markdown or LaTeX file with the table"),
-    _arg("--metric", default="dice", help="metric of columns whose heading names none (default dice)"),
-    _arg(
-        "--n",
-        action="append",
-        default=[],
-        metavar="[LABEL=]N",
-        help="subjects of all cells, or of a row, column or section; repeat",
-    ),
-    _arg("--unit", default="auto", help="fraction, percent, mm, s, …; by default what the table says"),
-    _arg(
-        "--brackets",
-        default="auto",
-        choices=("auto", "median", "interval"),
-        help="what brackets hold: quartiles of a median, or an interval; by default as written",
-    ),
-    _arg("--number", type=_positive, default=1, metavar="K", help="which table of the file (1)"),
-    _arg("--complete", action="store_true", help="the paper says that every row has the same subjects"),
-    _arg("--tests", metavar="FILE", help="write every test to this CSV file"),
-)
+@_command("audit")
 def _audit(a) -> int:
     from umdlib import published
     from umdlib.files import replaced
@@ -1069,13 +712,7 @@ def _audit(a) -> int:
     return 0 if published.is_sound(found) else 1
 
 
-@_command(
-    "render",
-    "assemble a run's chapters and render the book",
-    _arg("run_folder", metavar="RUN", help="folder of the run, with notebooks/ and scores.parquet"),
-    _arg("notebooks", nargs="+", metavar="NOTEBOOK", help="executed notebooks that make the book"),
-    _arg("--out", default="_build/html", metavar="DIR", help="where the pages go"),
-)
+@_command("render")
 def _render(a) -> None:
     from umdbook import build as book
     from umdlib.viewer import pair as viewers

@@ -51,7 +51,7 @@ def chapter(template: str | Path) -> dict:
 def code_of(*starts: str) -> tuple[Path, ...]:
     """Files that modules, scripts or notebooks are computed with: code and package data, sorted.
 
-    What opens segmenters by their names depends on the adapters of all.
+    What opens segmenters by their names depends on the adapters of all; the command line on its table.
 
     Parameters
     ----------
@@ -70,6 +70,7 @@ def code_of(*starts: str) -> tuple[Path, ...]:
             import_closure([*sorted(root.glob("systems/*.py")), *sorted(root.glob("external/*.py"))])
         )
         files.update(root.glob("external/workers/*.py"))
+    files |= {file.with_name("commands.tsv") for file in files if file.match("umdlib/__main__.py")}
     return tuple(sorted(files | set(_data_beside(files))))
 
 

@@ -8,50 +8,6 @@ from collections.abc import Callable
 from umdlib.errors import InputError
 
 
-def _arg(*flags: str, **rules) -> tuple[tuple[str, ...], dict]:
-    """What `argparse.ArgumentParser.add_argument` takes."""
-    return flags, rules
-
-
-# Arguments of the command.
-ARGUMENTS = (
-    _arg(
-        "program",
-        metavar="PROGRAM",
-        help="command line with {image}, {mask} and one of {click}, {click_lps}, {click_voxel}, {box_voxel}, {text}, "
-        "{prompt}; or the name of a segmenter",
-    ),
-    _arg("--takes", default="click", metavar="KIND", help="click (default), box or text"),
-    _arg("--modality", default="CT", metavar="M", help="CT (default), MR or PET"),
-    _arg("--session", default="petct", metavar="S", help="of a segmenter with weights for each"),
-    _arg("--image", default="", metavar="FILE", help="your own image instead of the built-in one"),
-    _arg("--reference", default="", metavar="FILE", help="its label map; the program never sees it"),
-    _arg(
-        "--structures",
-        default="",
-        metavar="NAME=VALUE,…",
-        help="what is asked for, and its value in --reference",
-    ),
-    _arg(
-        "--scene",
-        default="",
-        metavar="SCENE",
-        help="built-in image: phantom (three ellipsoids; default for click and box) or body (a synthetic subject; "
-        "default for text)",
-    ),
-    _arg("--weights", default="", metavar="FILE", help="its weight file, given as {weights}"),
-    _arg("--sha256", default="", metavar="HASH", help="what the weight file's hash should be"),
-    _arg("--time-limit", type=float, default=600.0, metavar="S", help="seconds of a call (default 600)"),
-    _arg(
-        "-o",
-        "--out",
-        default="certificate.html",
-        metavar="FILE",
-        help="page to write, .html (default) or .md",
-    ),
-)
-
-
 def run(a: argparse.Namespace, say: Callable[[str], None]) -> int:
     """Certify a program and write its page; the exit status is 1 where a fault is suspected."""
     from umdlib.canaries.certificate import summary, write_certificate

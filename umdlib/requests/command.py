@@ -12,52 +12,6 @@ from umdlib.errors import InputError
 SIGNED = ("--click", "--negative", "--box")
 
 
-def _arg(*flags: str, **rules) -> tuple[tuple[str, ...], dict]:
-    """What `argparse.ArgumentParser.add_argument` takes."""
-    return flags, rules
-
-
-# Arguments of the command.
-ARGUMENTS = (
-    _arg(
-        "image", metavar="IMAGE", help="image file, folder of DICOM, or a .tsv with a line for each request"
-    ),
-    _arg("--system", required=True, metavar="S", help="name of `umdlib segmenters`, or your own"),
-    _arg(
-        "--click", action="append", default=[], metavar="x,y,z", help="a point inside the structure; repeat"
-    ),
-    _arg("--negative", action="append", default=[], metavar="x,y,z", help="a point outside it; repeat"),
-    _arg("--box", default="", metavar="x,y,z,x,y,z", help="two opposite corners of a box around it"),
-    _arg("--lasso", default="", metavar="FILE", help="a closed line around it in one slice: x,y,z a line"),
-    _arg("--initial-mask", default="", metavar="FILE", help="a mask to start from, refined or corrected"),
-    _arg(
-        "--text",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="what to find, for systems that take it; all",
-    ),
-    _arg(
-        "--coordinates",
-        default="world",
-        metavar="FRAME",
-        help="world: RAS+ mm (default); lps: DICOM's mm; voxel: indices from 0",
-    ),
-    _arg("--modality", default="", metavar="M", help="CT, MR or PET, where the file does not show it"),
-    _arg("--session", default="", metavar="S", help="petct or petmr, for systems with weights for each"),
-    _arg(
-        "--partner",
-        default="",
-        metavar="IMAGE",
-        help="the other image of the examination, for systems that see both; its place is checked",
-    ),
-    _arg("-o", "--out", default="", metavar="MASK", help="mask to write (.nii.gz); with a table, a folder"),
-    _arg("--device", default="cpu", help="cpu (default) or cuda"),
-    _arg("--no-picture", action="store_true", help="make no picture beside the mask"),
-    _arg("--overwrite", action="store_true", help="make masks anew that are there"),
-)
-
-
 def signed(argv: Sequence[str]) -> list[str]:
     """Words of a command line with a value that begins with a minus joined to its option.
 
