@@ -166,15 +166,15 @@ def read_stamped(path: str | Path, key: bytes, *, name: str, made_by: str) -> tu
     return arrow.to_pandas(), stamp
 
 
-def owner(pid: int | None = None) -> dict:
-    """Who a process is, on whatever machine and in whatever container its files are read.
+def owner() -> dict:
+    """Describe this process so that it is known on whatever machine and in whatever container its files are read.
 
     Returns
     -------
     dict
-        Host, boot, process namespace, number and start of the process; of this one by default.
+        Host, boot, process namespace, number and start of the process.
     """
-    process = psutil.Process(pid)
+    process = psutil.Process()
     boot = Path("/proc/sys/kernel/random/boot_id")
     namespace = Path("/proc/self/ns/pid")
     return {

@@ -375,9 +375,11 @@ def test_a_pet_that_lies_elsewhere_is_told_without_any_reference(clean, tmp_path
 
 
 def test_real_trios_raise_nothing(shared, tmp_path):
-    from umdlib.cohort.ibsi import import_ibsi
+    from umdlib.cohort.ibsi import plan_ibsi
+    from umdlib.cohort.plan import carry_out
 
-    _, report = cohort.check_manifest(import_ibsi(shared / "real" / "ibsi_sts", tmp_path / "manifest.tsv"))
+    manifest = carry_out(plan_ibsi(shared / "real" / "ibsi_sts"), tmp_path / "manifest.tsv")
+    _, report = cohort.check_manifest(manifest)
     assert report.findings.empty, report.findings["message"].tolist()
 
 

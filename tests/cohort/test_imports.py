@@ -13,10 +13,10 @@ from phantom import CT_GRID, PET_GRID, VALUE
 from umdlib import cohort
 from umdlib.__main__ import main
 from umdlib.cohort.bids import sidecar_factor
-from umdlib.cohort.ibsi import import_ibsi
+from umdlib.cohort.ibsi import plan_ibsi
 from umdlib.cohort.importing import KINDS, ImportOptions, plan_import
 from umdlib.cohort.names import read_names
-from umdlib.cohort.pattern import import_pattern, plan_pattern
+from umdlib.cohort.pattern import plan_pattern
 from umdlib.cohort.plan import carry_out
 from umdlib.cohort.privacy import head_in_view, header_texts, read_ids
 from umdlib.errors import InputError
@@ -42,26 +42,21 @@ def run(capsys, *words):
 
 
 def test_ibsi_of_six_patients(shared, tmp_path):
-    found = cohort.read_cohort(import_ibsi(shared / "real" / "ibsi_sts", tmp_path / "manifest.tsv"))
+    place = shared / "real" / "ibsi_sts"
+    found = cohort.read_cohort(carry_out(plan_ibsi(place), tmp_path / "manifest.tsv"))
     assert [s.name for s in found.structures] == ["tumour"]
     assert cohort.inclusion_table(found)["n_pairs"].tolist() == [6]
     assert (cohort.check_cohort(found)["fault"] == "").all()
-    apart = cohort.read_cohort(
-        import_ibsi(shared / "real" / "ibsi_sts", tmp_path / "a" / "manifest.tsv", apart=True)
-    )
+    apart = cohort.read_cohort(carry_out(plan_ibsi(place, apart=True), tmp_path / "a" / "manifest.tsv"))
     assert cohort.inclusion_table(apart)["n_pairs"].tolist() == [6, 6]
 
 
 def test_pattern_without_match_is_an_error(tmp_path):
     phantom.write_image(tmp_path / "a_CT.nii.gz", CT_GRID, "CT")
     with pytest.raises(InputError, match="has no reference"):
-        import_pattern(
-            tmp_path, tmp_path / "m.tsv", image="{subject}_{modality}.nii.gz", reference="{subject}.nii"
-        )
+        plan_pattern(tmp_path, image="{subject}_{modality}.nii.gz", reference="{subject}.nii")
     with pytest.raises(InputError, match=r"No file in .* holds 1 other files, e.g. a_CT.nii.gz"):
-        import_pattern(
-            tmp_path, tmp_path / "m.tsv", image="{subject}-{modality}.nii.gz", reference="{subject}.nii"
-        )
+        plan_pattern(tmp_path, image="{subject}-{modality}.nii.gz", reference="{subject}.nii")
 
 
 @pytest.mark.parametrize(

@@ -9,24 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from umdlib.cohort.pattern import plan_pattern
-from umdlib.cohort.plan import Plan, carry_out
+from umdlib.cohort.plan import Plan
 from umdlib.labels import Structure
 
 TUMOUR = Structure(1, "tumour", "Tumour", "Tu", "#cc79a7")
 
 # Session of an MR that was taken on another day than the PET and registered to it.
 _APART = "petmr-apart"
-
-
-def import_ibsi(folder: str | Path, manifest: str | Path, *, apart: bool = False) -> Path:
-    """Write a manifest for the folder of the set: `plan_ibsi`, carried out.
-
-    Raises
-    ------
-    InputError
-        As `pattern.plan_pattern` does.
-    """
-    return carry_out(plan_ibsi(folder, apart=apart), manifest)
 
 
 def plan_ibsi(folder: str | Path, *, apart: bool = False) -> Plan:

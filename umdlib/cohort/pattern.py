@@ -9,54 +9,12 @@ from pathlib import Path
 from umdlib import labels
 from umdlib.cohort.manifest import read_structures
 from umdlib.cohort.names import LEFT_OUT, NameMap, normal, read_names
-from umdlib.cohort.plan import Part, Plan, Planned, carry_out
+from umdlib.cohort.plan import Part, Plan, Planned
 from umdlib.cohort.walk import VOLUMES, composed, files_below
 from umdlib.errors import InputError
 from umdlib.labels import Structure
 
 _FIELDS = {"subject": r"[^/\\]+?", "session": r"[A-Za-z0-9-]+?", "structure": r"[^/\\]+?"}
-
-
-def import_pattern(
-    folder: str | Path,
-    manifest: str | Path,
-    *,
-    image: str,
-    reference: str,
-    modalities: Mapping[str, str] | None = None,
-    structures: Iterable[Structure] | None = None,
-) -> Path:
-    """Write a manifest for files named by a pattern: `plan_pattern`, carried out.
-
-    Parameters
-    ----------
-    folder
-        Where to look; files are used in place, not copied.
-    manifest
-        File to write; `dseg.tsv` is written beside it where `structures` are given.
-    image, reference, modalities, structures
-        As in `plan_pattern`.
-
-    Returns
-    -------
-    pathlib.Path
-        The manifest. Each PET is paired with each structural image of its subject: with CT as
-        session petct, with MR as session petmr.
-
-    Raises
-    ------
-    InputError
-        No such folder, no file that matches, no image with its reference.
-    """
-    plan = plan_pattern(
-        folder,
-        image=image,
-        reference=reference,
-        modalities=modalities,
-        structures=structures,
-        beside=Path(manifest).parent,
-    )
-    return carry_out(plan, manifest)
 
 
 def plan_pattern(
@@ -70,6 +28,8 @@ def plan_pattern(
     beside: Path | None = None,
 ) -> Plan:
     """Plan a cohort of files named by a pattern.
+
+    Each PET is paired with each structural image of its subject: with CT as session petct, with MR as petmr.
 
     Parameters
     ----------

@@ -35,24 +35,13 @@ _QUADRANT_LOOK = {
 }
 
 
-def forest(
-    comparisons: pd.DataFrame,
-    *,
-    margin: float | None = None,
-    p_value: str = "p_holm",
-    looks: Looks | None = None,
-    ax: Axes | None = None,
-) -> Axes:
+def forest(comparisons: pd.DataFrame, *, looks: Looks | None = None, ax: Axes | None = None) -> Axes:
     """Mean paired difference with its interval, structures down, one marker per segmenter.
 
     Parameters
     ----------
     comparisons
         From `umdlib.statistics.comparison.compare`, of one session.
-    margin
-        Equivalence margin, drawn as a band; None takes the table's own.
-    p_value
-        Column that fills a marker where it is under 0.05.
     looks
         Colour and marker of each segmenter, see `segmenter_style`; of those shown alone by default.
     ax
@@ -70,12 +59,12 @@ def forest(
     ax = axes(ax, figsize=(7.2, 1.5 + step * max(len(structures), 2)))
     if rows.empty:
         return nothing(ax)
-    margin = comparisons.attrs.get("margin", 0.0) if margin is None else margin
+    margin = comparisons.attrs.get("margin", 0.0)
     ax.axvspan(-margin, margin, color="#dddddd", lw=0, zorder=0)
     ax.axvline(0, color="#444444", lw=0.9, zorder=1)
     floor = _floors(rows)
     told = rows.assign(
-        sure=rows[p_value].lt(0.05) & ~floor,
+        sure=rows["p_holm"].lt(0.05) & ~floor,
         **{c: rows[c].where(~floor) for c in ("estimate", "ci_low", "ci_high")},
     )
     if not floor.all():
@@ -92,9 +81,8 @@ def forest(
     sides = "← lower on PET   |   higher on PET →"
     ax.set_xlabel(f"{metric_title(metric)}: PET minus {names}\n{sides}")
     handles = [Line2D([], [], lw=1.8, ms=6, label=segmenter_title(s), **looks[s]) for s in shown]
-    corrected = {"p_holm": ", corrected (Holm)", "p_bh": ", corrected (Benjamini–Hochberg)"}.get(p_value, "")
     look = {"ls": "none", "marker": "o", "ms": 6, "color": "#444444"}
-    handles.append(Line2D([], [], label=f"filled: p < 0.05{corrected}", **look))
+    handles.append(Line2D([], [], label="filled: p < 0.05, corrected (Holm)", **look))
     if floor.any():
         handles.append(Line2D([], [], label=f"{FLOOR}: both at the floor", **look | {"marker": "x"}))
     legend_below(ax, handles=handles)

@@ -114,25 +114,14 @@ def _spread(values: np.ndarray, width: float) -> np.ndarray:
     return width * np.array([-1.0, 0.35, -0.35, 1.0])[order % 4]
 
 
-def bland_altman(
-    differences: pd.DataFrame,
-    *,
-    labels: tuple[str, str] | None = None,
-    n_resamples: int = 10_000,
-    seed: int = 0,
-    ax: Axes | None = None,
-) -> Axes:
-    """Difference against mean of the two scores, with mean difference and limits of agreement.
+def bland_altman(differences: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Difference against mean of the two scores, with mean difference (band: its interval) and limits of agreement.
 
     Parameters
     ----------
     differences
         Rows of `umdlib.statistics.comparison.paired_differences` of one session; several structures are points of
         their own.
-    labels
-        Axis labels, where the values are not scores; then no interval is drawn.
-    n_resamples, seed
-        Of the interval of the mean (band), over subjects.
     ax
         Axes to draw on; None makes them.
 
@@ -150,7 +139,6 @@ def bland_altman(
     if rows.empty:
         return nothing(ax)
     metric = metric_title(differences.attrs.get("metric", "dice"))
-    x, y = labels or (f"mean {metric} of {structural.title} and PET", f"PET − {structural.title}")
     ax.scatter(
         (rows["structural"] + rows["pet"]) / 2,
         rows["difference"],
@@ -162,13 +150,9 @@ def bland_altman(
     mean, sd = rows["difference"].mean(), rows["difference"].std()
     name = differences.attrs.get("metric", "dice")
     per_subject = rows["difference"].groupby(level="subject").mean().to_numpy()
-    if len(per_subject) > 1 and labels is None:
+    if len(per_subject) > 1:
         ax.axhspan(
-            *interval_of_mean(per_subject, name, n_resamples, seed)[1:3],
-            color="#bbbbbb",
-            alpha=0.45,
-            lw=0,
-            zorder=0,
+            *interval_of_mean(per_subject, name, 10_000, 0)[1:3], color="#bbbbbb", alpha=0.45, lw=0, zorder=0
         )
     ax.axhline(0, color="#444444", lw=0.8)
     for level, name in ((mean, "mean"), (mean - 1.96 * sd, "−1.96 SD"), (mean + 1.96 * sd, "+1.96 SD")):
@@ -184,8 +168,8 @@ def bland_altman(
                 ha="right",
                 fontsize=9,
             )
-    ax.set_xlabel(x)
-    ax.set_ylabel(y)
+    ax.set_xlabel(f"mean {metric} of {structural.title} and PET")
+    ax.set_ylabel(f"PET − {structural.title}")
     return ax
 
 

@@ -233,19 +233,13 @@ def variance_bars(components: pd.DataFrame, *, legend: bool = True, ax: Axes | N
     return ax
 
 
-def error_rates(
-    rates: pd.DataFrame, *, label: str = "test", nominal: float = 0.05, ax: Axes | None = None
-) -> Axes:
-    """Simulated rates with their Monte-Carlo interval, against the nominal one.
+def error_rates(rates: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Simulated rates with their Monte-Carlo interval, against the nominal 5 %.
 
     Parameters
     ----------
     rates
         From `umdlib.statistics.operating_characteristics.type_one_error`.
-    label
-        Column that names the rows.
-    nominal
-        What each should be.
     ax
         Axes to draw on; None makes them.
 
@@ -255,7 +249,7 @@ def error_rates(
     """
     ax = axes(ax, figsize=(7.2, 1.1 + 0.4 * len(rates)))
     y = np.arange(len(rates))
-    ax.axvline(nominal, color="black", lw=1.2, ls="--")
+    ax.axvline(0.05, color="black", lw=1.2, ls="--")
     ax.hlines(
         y, rates["rate"] - 1.96 * rates["error"], rates["rate"] + 1.96 * rates["error"], color="#0072b2", lw=2
     )
@@ -270,12 +264,12 @@ def error_rates(
             textcoords="offset points",
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
         )
-    ax.set_yticks(y, rates[label])
+    ax.set_yticks(y, rates["test"])
     ax.set_ylim(len(rates) - 0.5, -0.7)
     ax.grid(visible=False, axis="y")
     ax.grid(visible=True, axis="x")
-    ax.set_xlim(0, max(1.12 * rates["rate"].max(), 2 * nominal))
-    ax.set_xlabel(f"share of cohorts without a gap that are called significant (nominal {nominal:g})")
+    ax.set_xlim(0, max(1.12 * rates["rate"].max(), 0.1))
+    ax.set_xlabel("share of cohorts without a gap that are called significant (nominal 0.05)")
     return ax
 
 

@@ -142,15 +142,15 @@ def quantify(image: Volume, masks: Mapping[str, np.ndarray]) -> pd.DataFrame:
     return table.set_axis(list(masks))
 
 
-def sphere(spacing_mm: tuple[float, float, float], ml: float = PEAK_ML) -> np.ndarray:
-    """Voxel offsets (n, 3) whose centres lie in a sphere of a volume around a voxel's centre.
+def sphere(spacing_mm: tuple[float, float, float]) -> np.ndarray:
+    """Voxel offsets (n, 3) whose centres lie in a sphere of `PEAK_ML` around a voxel's centre.
 
     Examples
     --------
     >>> [len(sphere((s, s, s))) for s in (20.0, 4.0, 2.0)]
     [1, 19, 123]
     """
-    radius = (3000 * ml / (4 * np.pi)) ** (1 / 3)
+    radius = (3000 * PEAK_ML / (4 * np.pi)) ** (1 / 3)
     half = [int(radius // s) for s in spacing_mm]
     offsets = np.stack(np.meshgrid(*[np.arange(-h, h + 1) for h in half], indexing="ij"), -1).reshape(-1, 3)
     far = ((offsets * np.array(spacing_mm)) ** 2).sum(axis=1)

@@ -241,7 +241,7 @@ def consequences(scores: pd.DataFrame, quantities: pd.DataFrame, quantity: str =
 
 
 def disagreements(
-    pairs: pd.DataFrame, *, low: float = 0.6, high: float = 0.8, least: float = 0.3, n: int = 3
+    pairs: pd.DataFrame, *, low: float = 0.6, high: float = 0.8
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Predictions whose overlap and whose consequence tell two stories.
 
@@ -250,24 +250,21 @@ def disagreements(
     pairs
         From `consequences`.
     low, high
-        A poor overlap is a DSC of at most `low`, a good one of at least `high`.
-    least
-        Of a poor overlap: below it a mask lies elsewhere, and what it reads is chance.
-    n
-        How many of each.
+        A poor overlap is a DSC of at most `low`, a good one of at least `high`. Below 0.3 a mask lies
+        elsewhere, and what it reads is chance: such predictions are left out.
 
     Returns
     -------
     harmless, costly : pandas.DataFrame
-        Of the poor overlaps those that change the quantity least; of the good ones those that change it
-        most. One row of a subject and structure at most in each.
+        Of the poor overlaps the three that change the quantity least; of the good ones the three that change
+        it most. One row of a subject and structure at most in each.
     """
     sized = pairs.assign(size=pairs["change"].abs())  # a column given to an empty table would bring rows
-    poor = sized[sized["dice"].le(low) & sized["dice"].ge(least)].sort_values("size", kind="stable")
+    poor = sized[sized["dice"].le(low) & sized["dice"].ge(0.3)].sort_values("size", kind="stable")
     good = sized[sized["dice"].ge(high)].sort_values("size", ascending=False, kind="stable")
     one = ["subject", "session", "structure"]
     return tuple(
-        t.drop_duplicates(one).head(n).drop(columns="size").reset_index(drop=True) for t in (poor, good)
+        t.drop_duplicates(one).head(3).drop(columns="size").reset_index(drop=True) for t in (poor, good)
     )
 
 

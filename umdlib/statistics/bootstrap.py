@@ -223,9 +223,9 @@ class MeanEstimate:
             tails.append(np.where((self.error > 0) & (self.n > 1), p, np.nan))
         return tails[0], tails[1]
 
-    def p_value(self, null: float = 0.0) -> np.ndarray:
-        """Two-sided p-value of the hypothesis that each mean is `null`."""
-        return np.minimum(1.0, 2 * np.minimum(*self.tails(null)))
+    def p_value(self) -> np.ndarray:
+        """Two-sided p-value of the hypothesis that each mean is zero."""
+        return np.minimum(1.0, 2 * np.minimum(*self.tails(0.0)))
 
     def _kept(self) -> np.ndarray:
         """Number of resamples of each column that have a ratio."""

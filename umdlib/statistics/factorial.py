@@ -452,7 +452,6 @@ def class_means(
     *,
     metric: str = "dice",
     empty: str = "drop",
-    prompt: str = "centre",
 ) -> pd.DataFrame:
     """Mean over subjects of each structure for some systems and numbers of clicks.
 
@@ -476,8 +475,8 @@ def class_means(
     tables = []
     for label, segmenter, step in systems:
         mine = rows[rows["segmenter"].eq(segmenter) & rows["step"].eq(step)]
-        if prompt in set(mine["prompt"]):
-            mine = mine[mine["prompt"].eq(prompt)]
+        if "centre" in set(mine["prompt"]):
+            mine = mine[mine["prompt"].eq("centre")]
         keys = ["session", "modality", "structure"]
         means = mine.groupby(keys, sort=False)["score"].mean().reset_index()
         tables.append(means.assign(label=label, segmenter=segmenter))

@@ -66,8 +66,8 @@ def mcnemar(structural_only: int, pet_only: int) -> float:
     return float(scipy.stats.binomtest(int(pet_only), discordant, 0.5).pvalue)
 
 
-def rate_interval(failed: int, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
-    """Exact interval of a failure rate, one pair per subject.
+def rate_interval(failed: int, n: int) -> tuple[float, float]:
+    """Exact 95 % interval of a failure rate, one pair per subject.
 
     Returns
     -------
@@ -87,7 +87,7 @@ def rate_interval(failed: int, n: int, *, confidence: float = 0.95) -> tuple[flo
     """
     if n == 0:
         return float("nan"), float("nan")
-    found = scipy.stats.binomtest(int(failed), int(n)).proportion_ci(confidence, method="exact")
+    found = scipy.stats.binomtest(int(failed), int(n)).proportion_ci(0.95, method="exact")
     return float(found.low), float(found.high)
 
 
@@ -126,7 +126,7 @@ def _columns(by: Sequence[str]) -> list[str]:
     return [*by, *counts, "p_mcnemar"]
 
 
-def failure_table(scores: pd.DataFrame, *, below: float = 0.1, metric: str = "dice") -> pd.DataFrame:
+def failure_table(scores: pd.DataFrame, *, below: float = 0.1) -> pd.DataFrame:
     """One row per pair: `subject, session, structure, segmenter`, `structural` and `pet` (bool).
 
     A side with several seeds fails where most of them fail. Pairs without a reference on one side
@@ -134,7 +134,7 @@ def failure_table(scores: pd.DataFrame, *, below: float = 0.1, metric: str = "di
     """
     keys = ["subject", "session", "structure", "segmenter"]
     role = scores["modality"].map(lambda m: "structural" if MODALITIES[m].structural else "pet")
-    share = failed(scores, below=below, metric=metric).astype("Float64")
+    share = failed(scores, below=below).astype("Float64")
     table = scores[keys].assign(role=role, share=share).dropna(subset="share")
     if table.empty:
         return table[keys].assign(structural=False, pet=False)

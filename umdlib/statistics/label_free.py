@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 
@@ -54,21 +52,19 @@ def distance_bounds(
     return low, np.minimum(disagreement + within, 1)
 
 
-def bound_table(within: pd.DataFrame, by: Sequence[str] = ("session", "segmenter")) -> pd.DataFrame:
+def bound_table(within: pd.DataFrame) -> pd.DataFrame:
     """Means of agreement and of what it bounds, over structures within subjects, then over subjects.
 
     Parameters
     ----------
     within
         From `umdlib.evaluation.agreement.agree_run`.
-    by
-        What makes a row.
 
     Returns
     -------
     pandas.DataFrame
-        `by`, `agreement`, `largest_gap` (mean Jaccard distance: the loss from the structural mask to PET's,
-        in Jaccard on PET's grid, is at most this), `least_error` (half of it: at least one of the two masks
+        `session, segmenter, agreement`, `largest_gap` (mean Jaccard distance: the loss from the structural mask
+        to PET's, in Jaccard on PET's grid, is at most this), `least_error` (half of it: at least one of the two masks
         is on average so far from the truth), `measured_gap` and `broken` (pairs that break the bound; 0, or
         the masks are not what they are said to be) where references exist, `n_subjects`, `n_undefined`,
         `at_floor` (the measured gap is one between floors, `umdlib.statistics.verdicts.at_floor`).
@@ -80,13 +76,14 @@ def bound_table(within: pd.DataFrame, by: Sequence[str] = ("session", "segmenter
     known = known.assign(broken=broken.where(known["size"].notna(), 0).astype(int))
     sides = ["mean_structural_on_pet", "mean_pet"]
     numbers = ["agreement", "jaccard_distance", "gap", *sides]
+    by = ["session", "segmenter"]
     subjects = known.groupby([*by, "subject"], sort=False)[numbers].mean()
-    grouped = subjects.groupby(list(by), sort=False)
+    grouped = subjects.groupby(by, sort=False)
     table = grouped.mean().rename(columns={"jaccard_distance": "largest_gap", "gap": "measured_gap"})
     table["least_error"] = table["largest_gap"] / 2
-    table["broken"] = known.groupby(list(by), sort=False)["broken"].sum()
+    table["broken"] = known.groupby(by, sort=False)["broken"].sum()
     table["n_subjects"] = grouped.size()
-    undefined = within[within["agreement"].isna()].groupby(list(by), sort=False).size()
+    undefined = within[within["agreement"].isna()].groupby(by, sort=False).size()
     table["at_floor"] = at_floor(table, sides=sides)
     table = table.drop(columns=sides)
     table["n_undefined"] = undefined.reindex(table.index).fillna(0).astype(int)

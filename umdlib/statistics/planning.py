@@ -93,14 +93,9 @@ def subjects_for_unseen(margin: float, level: float, *, alpha: float = 0.05) -> 
 
 
 def planning_table(
-    sd: float,
-    level: float,
-    *,
-    margins: tuple[float, ...] = (0.01, 0.02, 0.03, 0.05, 0.1),
-    family: int = 1,
-    power: float = 0.8,
+    sd: float, level: float, *, margins: tuple[float, ...] = (0.01, 0.02, 0.03, 0.05, 0.1), family: int = 1
 ) -> pd.DataFrame:
-    """Numbers of subjects for each margin and question.
+    """Numbers of subjects for each margin and question, at a power of 0.8.
 
     Parameters
     ----------
@@ -110,8 +105,6 @@ def planning_table(
         Differences that would just not matter.
     family
         Number of comparisons: each test is at 5 % divided by it (Bonferroni, Holm's first step).
-    power
-        Of each test.
 
     Returns
     -------
@@ -122,9 +115,9 @@ def planning_table(
     alpha = 0.05 / family
     rows = []
     for margin in margins:
-        inside = subjects_for_equivalence(sd, margin, alpha=alpha, power=power)
+        inside = subjects_for_equivalence(sd, margin, alpha=alpha)
         unseen = subjects_for_unseen(margin, level, alpha=alpha)
-        found = subjects_for_difference(sd, margin, alpha=alpha, power=power)
+        found = subjects_for_difference(sd, margin, alpha=alpha)
         rows.append([margin, found, inside, unseen, max(inside, unseen)])
     return pd.DataFrame(rows, columns=["margin", "difference", "equivalence", "unseen", "needed"])
 

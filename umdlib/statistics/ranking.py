@@ -184,10 +184,7 @@ def ranking_sensitivity(
     scores: pd.DataFrame,
     *,
     metrics: Sequence[str] = ("dice", "surface_dice_1mm", "hausdorff_95"),
-    empties: Sequence[str] = ("drop", "zero", "one", "worst"),
     commons: Sequence[bool] = (True, False),
-    prompt: str | None = None,
-    step: int | None = 0,
 ) -> pd.DataFrame:
     """Ranks under every metric, empty rule and choice of cases, each against the first of them.
 
@@ -198,10 +195,10 @@ def ranking_sensitivity(
         `tau` (Kendall's tau-b with the ranking under the first metric, first rule, first choice;
         NaN where undefined) and `winner_changes`.
     """
-    rows = condition(scores, prompt=prompt, step=step)
+    rows = condition(scores)
     tables = []
     for metric in metrics:
-        for empty in empties:
+        for empty in ("drop", "zero", "one", "worst"):
             for common in commons:
                 table = _plain_ranks(rows, metric, empty, common)
                 tables.append(table.assign(metric=metric, empty=empty, common=common))

@@ -320,39 +320,30 @@ def supervised_gap(
     return table.assign(printed=table["session"].map(lost).where(here))
 
 
-def quartiles(
-    scores: pd.DataFrame,
-    *,
-    metric: str = "dice",
-    empty: str = "drop",
-    modality: str = "PET",
-    points: Sequence[int] = (1, 3, 5),
-) -> pd.DataFrame:
-    """Median and quartiles per structure: SegAnyPET's supplementary tables 1 and 2 in form.
+def quartiles(scores: pd.DataFrame, *, metric: str = "dice", empty: str = "drop") -> pd.DataFrame:
+    """Median and quartiles per structure on PET: SegAnyPET's supplementary tables 1 and 2 in form.
 
     Parameters
     ----------
     scores
         Score table.
-    metric, empty, modality
+    metric, empty
         What is shown.
-    points
-        Clicks given to a promptable segmenter: one is the first prompt, each further one a
-        corrective click. Specialists take none.
 
     Returns
     -------
     pandas.DataFrame
-        `session, segmenter, points` (0 for specialists), `structure, median, q1, q3, n_subjects`;
+        `session, segmenter, points` (clicks given: 1, 3 or 5, of which the first is the prompt and the others
+        corrective; 0 for specialists), `structure, median, q1, q3, n_subjects`;
         specialists first. Numbers of clicks that a segmenter has no score for have no row.
     """
     ours = specialists(scores)
     rows = _scored(scores, None, metric, empty)
-    rows = rows[rows["modality"].eq(modality) & rows["score"].notna()]
+    rows = rows[rows["modality"].eq("PET") & rows["score"].notna()]
     rows = rows[rows["prompt"].isin(["centre", "class"])]
     given = np.where(rows["prompt"].eq("class"), 0, rows["step"] + 1)
     rows = rows.assign(points=given)
-    rows = rows[rows["points"].isin([0, *points])]
+    rows = rows[rows["points"].isin([0, 1, 3, 5])]
     keys = ["session", "segmenter", "points", "structure"]
     values = rows.groupby([*keys, "subject"], sort=False)["score"].mean().groupby(keys, sort=False)
     table = pd.DataFrame(
@@ -367,7 +358,7 @@ def quartiles(
     table["_place"] = table["segmenter"].map(place)
     table = table.sort_values(["session", "_place", "points"], kind="stable")
     table = table.drop(columns="_place").reset_index(drop=True)
-    table.attrs = {"metric": metric, "modality": modality}
+    table.attrs = {"metric": metric, "modality": "PET"}
     return table
 
 

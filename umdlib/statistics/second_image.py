@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import pandas as pd
 
@@ -34,8 +32,6 @@ COLUMNS = [
 def second_image_table(
     scores: pd.DataFrame,
     *,
-    both: str = BOTH,
-    alone: Mapping[str, str] = ALONE,
     metric: str = "dice",
     empty: str = "drop",
     n_resamples: int = 10_000,
@@ -46,10 +42,7 @@ def second_image_table(
     Parameters
     ----------
     scores
-        Score table; first prompts count.
-    both, alone
-        Segmenter that is given both images; modality of the image that is asked about to the segmenter that is given
-        it alone.
+        Score table; first prompts of `BOTH` and `ALONE` count.
     metric, empty
         Column of the score table; what an empty mask counts.
     n_resamples, seed
@@ -63,7 +56,7 @@ def second_image_table(
         image), `structure, alone, both` (means over subjects), `estimate` (their paired difference),
         `ci_low, ci_high, p_value, n_subjects`. No rows of a modality for which the table lacks one of the two.
     """
-    pairs = _paired(scores, both, alone, metric, empty)
+    pairs = _paired(scores, metric, empty)
     order = {s.name: n for n, s in enumerate(ORGANS)}
     rows = []
     images = pairs.groupby(["session", "modality"])
@@ -83,18 +76,16 @@ def second_image_table(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _paired(
-    scores: pd.DataFrame, both: str, alone: Mapping[str, str], metric: str, empty: str
-) -> pd.DataFrame:
+def _paired(scores: pd.DataFrame, metric: str, empty: str) -> pd.DataFrame:
     """`session, modality, subject, structure, alone, both` where both have a score, seeds averaged."""
     keys = ["session", "modality", "subject", "structure"]
-    single = scores["segmenter"].eq(scores["modality"].map(alone))
-    rows = scores[(scores["segmenter"].eq(both) | single) & scores["status"].ne("unavailable")]
+    single = scores["segmenter"].eq(scores["modality"].map(ALONE))
+    rows = scores[(scores["segmenter"].eq(BOTH) | single) & scores["status"].ne("unavailable")]
     if rows.empty:
         return pd.DataFrame(columns=[*keys, "alone", "both"])
     rows = condition(rows).reset_index(drop=True)
     rows = rows.assign(
-        score=with_empty_rule(rows, metric, empty), side=np.where(rows["segmenter"].eq(both), "both", "alone")
+        score=with_empty_rule(rows, metric, empty), side=np.where(rows["segmenter"].eq(BOTH), "both", "alone")
     ).dropna(subset=["score"])
     wide = rows.pivot_table(index=keys, columns="side", values="score", sort=False)
     return wide.reindex(columns=["alone", "both"]).dropna().reset_index()

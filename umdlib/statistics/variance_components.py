@@ -21,9 +21,7 @@ SOURCES: dict[str, str] = {
 }
 
 
-def component_table(
-    scores: pd.DataFrame, *, metric: str = "dice", empty: str = "drop", step: int = 0
-) -> pd.DataFrame:
+def component_table(scores: pd.DataFrame, *, metric: str = "dice", empty: str = "drop") -> pd.DataFrame:
     """Split the variance of each segmenter's scores over subject, structure, prompt and modality.
 
     A prompt is one (protocol, seed); the same clicks are given in both modalities, so prompts are
@@ -32,11 +30,9 @@ def component_table(
     Parameters
     ----------
     scores
-        Score table.
+        Score table; first prompts count.
     metric, empty
         What is split, and the empty rule.
-    step
-        Corrective clicks so far.
 
     Returns
     -------
@@ -55,7 +51,7 @@ def component_table(
     """
     check_scores(scores, [metric])
     scores = scores.reset_index(drop=True)
-    rows = scores[scores["status"].ne("unavailable") & scores["step"].eq(step)].copy()
+    rows = scores[scores["status"].ne("unavailable") & scores["step"].eq(0)].copy()
     rows["value"] = with_empty_rule(scores, metric, empty)[rows.index]
     tables = [
         _components(part, name).assign(session=name, segmenter=segmenter)

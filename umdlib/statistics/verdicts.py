@@ -105,9 +105,7 @@ def means_at_floor(values: pd.DataFrame, metric: str) -> bool:
     return bool(at_floor(values.mean().to_frame().T, metric=metric, sides=list(values)).item())
 
 
-def floors(
-    pairs: pd.DataFrame, scores: pd.DataFrame, by: Sequence[str], *, below: float = FLOOR_BELOW
-) -> pd.Series:
+def floors(pairs: pd.DataFrame, scores: pd.DataFrame, by: Sequence[str]) -> pd.Series:
     """`at_floor` of groups of pairs.
 
     Parameters
@@ -118,8 +116,6 @@ def floors(
         The score rows that they were made of, of one prompt and step: they say which pairs fail.
     by
         Columns that make a comparison.
-    below
-        See `at_floor`.
 
     Returns
     -------
@@ -127,7 +123,7 @@ def floors(
         Index `by`. A subject counts once: its means are over its structures.
     """
     keys = ["subject", "session", "structure", "segmenter"]
-    fails = failure_table(scores, below=below)
+    fails = failure_table(scores, below=FLOOR_BELOW)
     fails = fails.assign(neither=fails["structural"] & fails["pet"])[[*keys, "neither"]]
     rows = pairs[pairs["state"].eq("paired")].merge(fails, on=keys, how="left")
     rows["neither"] = rows["neither"].fillna(False).astype(bool)
@@ -136,4 +132,4 @@ def floors(
     table = means.groupby(by, sort=False).mean().add_prefix("mean_")
     grouped = rows.groupby(by, sort=False)["neither"]
     table = table.assign(neither=grouped.sum(), n_pairs=grouped.size())
-    return at_floor(table, metric=pairs.attrs.get("metric", "dice"), below=below)
+    return at_floor(table, metric=pairs.attrs.get("metric", "dice"))

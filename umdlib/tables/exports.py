@@ -13,7 +13,7 @@ from umdlib.tables.markdown import cell_text, grid, symbol
 _SHADES = {"sig-2": ("0.88", "E0E0E0"), "sig-4": ("0.70", "B3B3B3")}  # LaTeX grey, XLSX colour
 
 
-def export(cells: pd.DataFrame, path: str | Path, *, decimals: int = 3) -> None:
+def export(cells: pd.DataFrame, path: str | Path) -> None:
     """Write the cells of `umdlib.tables.modality_table` by the ending of `path`.
 
     Parameters
@@ -23,8 +23,6 @@ def export(cells: pd.DataFrame, path: str | Path, *, decimals: int = 3) -> None:
     path
         ``.csv``: one line per cell, full precision; ``.tex``: a booktabs table with shaded cells
         (packages booktabs and colortbl); ``.xlsx``: the laid out table and the cells, two sheets.
-    decimals
-        Digits of the laid out forms.
 
     Raises
     ------
@@ -36,7 +34,7 @@ def export(cells: pd.DataFrame, path: str | Path, *, decimals: int = 3) -> None:
     if path.suffix not in writers:
         raise unknown_name("table format", path.suffix, writers)
     path.parent.mkdir(parents=True, exist_ok=True)
-    writers[path.suffix](cells, path, decimals)
+    writers[path.suffix](cells, path)
 
 
 def inert_cells(table: pd.DataFrame) -> pd.DataFrame:
@@ -65,7 +63,7 @@ def _inert(value: object) -> object:
     return value
 
 
-def _csv(cells: pd.DataFrame, path: Path, decimals: int) -> None:
+def _csv(cells: pd.DataFrame, path: Path) -> None:
     """One line per cell."""
     inert_cells(cells).to_csv(path, index=False, lineterminator="\n")
 
@@ -96,12 +94,12 @@ def latex(text: str) -> str:
     return text
 
 
-def _latex(cells: pd.DataFrame, path: Path, decimals: int) -> None:
+def _latex(cells: pd.DataFrame, path: Path) -> None:
     """A booktabs table; the legend becomes its caption."""
     form = cells.attrs.get("form", "mean")
 
     def write(cell: pd.Series) -> str:
-        text = latex(cell_text(cell, decimals=decimals, form=form))
+        text = latex(cell_text(cell, form))
         text = rf"\textbf{{{text}}}" if cell["best"] else text
         dagger = symbol(cell).replace("†", r"$^\dagger$").replace("‡", r"$^\ddagger$")
         shade = rf"\cellcolor[gray]{{{_SHADES[cell['mark']][0]}}}" if cell["mark"] else ""
@@ -119,7 +117,7 @@ def _latex(cells: pd.DataFrame, path: Path, decimals: int) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _xlsx(cells: pd.DataFrame, path: Path, decimals: int) -> None:
+def _xlsx(cells: pd.DataFrame, path: Path) -> None:
     """A sheet as printed, with shades, and a sheet of the numbers."""
     try:
         from openpyxl import Workbook
@@ -127,7 +125,7 @@ def _xlsx(cells: pd.DataFrame, path: Path, decimals: int) -> None:
     except ImportError:
         raise InputError(f"Writing {path} needs openpyxl: pip install openpyxl.") from None
     form = cells.attrs.get("form", "mean")
-    text = grid(cells, lambda c: f"{cell_text(c, decimals=decimals, form=form)} {symbol(c)}".strip())
+    text = grid(cells, lambda c: f"{cell_text(c, form)} {symbol(c)}".strip())
     marks = grid(cells, lambda c: c["mark"]).to_numpy()
     best = grid(cells, lambda c: "best" if c["best"] else "").to_numpy()
     book = Workbook()

@@ -178,18 +178,18 @@ def numbered_table(
     return f":::{{table}} {caption}\n:name: {name}\n\n{written}\n:::"
 
 
-def with_footnotes(table: pd.DataFrame, column: str = "note") -> tuple[pd.DataFrame, str]:
+def with_footnotes(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """A table whose notes are raised numbers in its first column, and the notes below it.
 
     Parameters
     ----------
     table
-        Texts; `column` may be absent, then there are no notes.
+        Texts; without a column ``note`` there are no notes.
 
     Returns
     -------
     tuple
-        The table without `column`, and a line of Markdown with each distinct note once; empty
+        The table without that column, and a line of Markdown with each distinct note once; empty
         where there is none.
 
     Examples
@@ -198,12 +198,12 @@ def with_footnotes(table: pd.DataFrame, column: str = "note") -> tuple[pd.DataFr
     >>> shown["a"].tolist(), notes
     (['x ¹', 'y', 'z ¹'], '¹ n.')
     """
-    if column not in table:
+    if "note" not in table:
         return table, ""
-    notes = [str(v) for v in table[column]]
+    notes = [str(v) for v in table["note"]]
     kept = [n for n in dict.fromkeys(notes) if n]
     marks = {n: str(i).translate(_RAISED) for i, n in enumerate(kept, 1)}
-    shown = table.drop(columns=column)
+    shown = table.drop(columns="note")
     first = shown.columns[0]
     shown[first] = [f"{v} {marks.get(n, '')}".strip() for v, n in zip(shown[first], notes, strict=True)]
     return shown, " ".join(f"{m} {n.rstrip('.')}." for n, m in marks.items())
@@ -235,16 +235,16 @@ def laid_out(table: pd.DataFrame, layout: Callable[[pd.DataFrame], pd.DataFrame]
     return markdown_table(layout(table)) if len(table) else reason_table(none)
 
 
-def cell_text(cell: pd.Series, *, decimals: int = 3, form: str = "mean") -> str:
+def cell_text(cell: pd.Series, form: str) -> str:
     """Value and spread of one cell as plain text, or the word that says why there is none."""
     if cell["state"]:
         return str(cell["state"])
-    value = number(cell["value"], decimals)
+    value = number(cell["value"], 3)
     if not np.isfinite(cell["high"]):
         return value
     if form == "mean":
-        return f"{value} ({number(cell['high'] - cell['value'], decimals)})"
-    return f"{value} ({number(cell['low'], decimals)}–{number(cell['high'], decimals)})"
+        return f"{value} ({number(cell['high'] - cell['value'], 3)})"
+    return f"{value} ({number(cell['low'], 3)}–{number(cell['high'], 3)})"
 
 
 def symbol(cell: pd.Series) -> str:
@@ -254,9 +254,9 @@ def symbol(cell: pd.Series) -> str:
     return f"{sure} ({raw})".strip() if raw and raw != sure else sure
 
 
-def _markdown_cell(cell: pd.Series, *, decimals: int = 3, form: str = "mean") -> str:
+def _markdown_cell(cell: pd.Series, form: str) -> str:
     """One cell in MyST Markdown, with its mark, its weight, and its count of failures."""
-    text = cell_text(cell, decimals=decimals, form=form)
+    text = cell_text(cell, form)
     if cell["state"]:
         return f"[{text}]{{.cell-state}}"
     if cell["best"]:
@@ -313,10 +313,7 @@ def _n_range(rows: pd.DataFrame) -> str:
 
 
 def to_markdown(
-    cells: pd.DataFrame,
-    *,
-    decimals: int = 3,
-    beside: Mapping[str, Mapping[tuple[str, str], str]] | None = None,
+    cells: pd.DataFrame, *, beside: Mapping[str, Mapping[tuple[str, str], str]] | None = None
 ) -> str:
     """The cells of `modality_table` as a pipe table with classes on the marked cells.
 
@@ -324,8 +321,6 @@ def to_markdown(
     ----------
     cells
         From `umdlib.tables.modality_table`.
-    decimals
-        Digits after the point, the same in every cell.
     beside
         Further columns at the right: title -> (structure, modality) -> text, such as
         `umdlib.tables.ceilings.columns`.
@@ -337,7 +332,7 @@ def to_markdown(
         ``[0.569 (0.139) ‡]{.sig-4}``, the best one bold. Failures are counted in the cell.
     """
     form = cells.attrs.get("form", "mean")
-    table = grid(cells, lambda c: _markdown_cell(c, decimals=decimals, form=form))
+    table = grid(cells, lambda c: _markdown_cell(c, form))
     # a line of its own for each modality: rows can be sorted and filtered
     table["Structure"] = table["Structure"].replace("", None).ffill()
     table = table.rename(columns={s: segmenter_title(s) for s in cells["segmenter"].unique()})
@@ -366,17 +361,13 @@ def reasons(cells: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def comparison_table(
-    comparisons: pd.DataFrame, *, metric_decimals: int = 3, detail: str = "main"
-) -> pd.DataFrame:
+def comparison_table(comparisons: pd.DataFrame, *, detail: str = "main") -> pd.DataFrame:
     """Comparisons as a table of texts for the book.
 
     Parameters
     ----------
     comparisons
         From `umdlib.statistics.comparison.compare`.
-    metric_decimals
-        Digits of differences.
     detail
         ``main``: difference, interval, p-values, note; ``effects``: effect sizes and equivalence.
 
@@ -392,7 +383,7 @@ def comparison_table(
     rows = [row for _, row in comparisons.iterrows()]
 
     def spans(*names: str) -> list[str]:
-        return [interval(*(row[n] for n in names), metric_decimals) for row in rows]
+        return [interval(*(row[n] for n in names), 3) for row in rows]
 
     if detail == "effects":
         table["median"] = spans("median", "median_low", "median_high")
@@ -403,11 +394,10 @@ def comparison_table(
         table["p (within the margin)"] = [p_text(v) for v in comparisons["p_equivalence"]]
         table["verdict"] = comparisons["verdict"].to_numpy()
         smallest = comparisons["smallest_detectable"]
-        table["detectable"] = [number(v, metric_decimals) for v in smallest]
+        table["detectable"] = [number(v, 3) for v in smallest]
     else:
         table["mean difference [95 %]"] = [
-            gap_text(r["estimate"], r["ci_low"], r["ci_high"], r.get("at_floor"), metric_decimals)
-            for r in rows
+            gap_text(r["estimate"], r["ci_low"], r["ci_high"], r.get("at_floor"), 3) for r in rows
         ]
         for column, title in (
             ("p_mean", "p"),

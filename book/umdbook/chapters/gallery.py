@@ -193,16 +193,11 @@ def foci_found(reference: np.ndarray, prediction: np.ndarray, *, smallest: int =
 
 
 def foci_table(
-    cohort: Cohort,
-    table: pd.DataFrame,
-    *,
-    root: str | Path,
-    segmenter: str,
-    session: str,
-    metric: str = "dice",
-    min_ml: float = 0.5,
+    cohort: Cohort, table: pd.DataFrame, *, root: str | Path, segmenter: str, session: str
 ) -> pd.DataFrame:
     """Structures whose PET reference lies in separate parts, and how many parts one click finds.
+
+    Parts below 0.5 ml are not counted: a few voxels cut off by the grid are not a lesion.
 
     Parameters
     ----------
@@ -212,31 +207,29 @@ def foci_table(
         Score table of the run.
     root
         Folder of the run: the predictions after the first click are read from it.
-    segmenter, session, metric
-        Which predictions, and the score shown beside.
-    min_ml
-        Smaller parts are not counted: a few voxels cut off by the grid are no lesion.
+    segmenter, session
+        Which predictions.
 
     Returns
     -------
     pandas.DataFrame
         One row per subject and structure with more than one part: subject, structure, parts,
-        found, and the metric. ``attrs["counted"]`` is the number of predictions looked at.
+        found, and DSC. ``attrs["counted"]`` is the number of predictions looked at.
     """
-    rows = _first_predictions(table, segmenter, session, metric)
+    rows = _first_predictions(table, segmenter, session, "dice")
     rows = rows[rows["modality"] == "PET"]
     found = []
     for subject, scored in rows.groupby("subject", sort=False):
         case = cohort.case(str(subject), session, "PET")
         labelled = case.read_reference()
-        smallest = int(np.ceil(min_ml * 1000 / np.prod(labelled.spacing_mm)))
+        smallest = int(np.ceil(500 / np.prod(labelled.spacing_mm)))
         masks = runs.read_prediction(root, segmenter, case, prompt=first_prompt(table, segmenter))
         for row in scored.itertuples():
             wanted = labelled.data == cohort.structure(row.structure).value
             touched, parts = foci_found(wanted, masks[row.structure], smallest=smallest)
             if parts > 1:
-                found.append([subject, row.structure, parts, touched, getattr(row, metric)])
-    parts = pd.DataFrame(found, columns=["subject", "structure", "parts", "found", metric])
+                found.append([subject, row.structure, parts, touched, row.dice])
+    parts = pd.DataFrame(found, columns=["subject", "structure", "parts", "found", "dice"])
     parts.attrs["counted"] = len(rows)
     return parts
 

@@ -48,11 +48,9 @@ def printed_changes(session: str) -> pd.DataFrame:
     )
 
 
-def measured_changes(scores: pd.DataFrame, session: str, *, metric: str = "dice") -> pd.DataFrame:
+def measured_changes(scores: pd.DataFrame, session: str) -> pd.DataFrame:
     """Every system of the run that has pairs in a session: mean change and interval over subjects."""
-    rows = comparison.compare(
-        scores[scores["session"] == session], by=("session", "segmenter"), metric=metric
-    )
+    rows = comparison.compare(scores[scores["session"] == session], by=("session", "segmenter"))
     return rows[rows["estimate"].notna()].reset_index(drop=True)
 
 
@@ -303,15 +301,15 @@ def verdict_figure() -> Axes:
 VERDICT_COLOURS = ("#9ecae1", "#fdae6b", "#d9d9d9", "#bcbddc", "#c7e9c0")
 
 
-def training_figure(scores: pd.DataFrame, session: str, *, metric: str = "dice") -> Axes:
+def training_figure(scores: pd.DataFrame, session: str) -> Axes:
     """Mean score of the three trainings of one network on either image, one line per training."""
     structural = labels.session(session).structural
     ax = style.axes(None, figsize=(5.6, 3.6))
-    rows = scores[scores["session"].eq(session) & scores["step"].eq(0) & scores[metric].notna()]
+    rows = scores[scores["session"].eq(session) & scores["step"].eq(0) & scores["dice"].notna()]
     looks = zip(TRAINED.items(), ("#332288", "#666666", "#cc79a7"), ("o", "s", "D"), strict=True)
     for (name, words), colour, marker in looks:
         own = rows[rows["segmenter"].eq(name)]
-        by_subject = own.groupby(["modality", "subject"])[metric].mean()  # a subject counts once
+        by_subject = own.groupby(["modality", "subject"])["dice"].mean()  # a subject counts once
         means = [by_subject[m].mean() for m in (structural, "PET") if m in by_subject]
         if len(means) == 2:
             ax.plot([0, 1], means, marker=marker, color=colour, label=words.removeprefix("when "))

@@ -53,11 +53,11 @@ def show_claims(claims: pd.DataFrame) -> None:
     show_numbers(n_claims=len(claims))
 
 
-def closest_pairs(table: pd.DataFrame, segmenter: str, *, alpha: float, n: int = 4) -> pd.DataFrame:
-    """The organs in which a system differs least between the modalities, with both SDs."""
+def closest_pairs(table: pd.DataFrame, segmenter: str, *, alpha: float) -> pd.DataFrame:
+    """The four organs in which a system differs least between the modalities, with both SDs."""
     rows = published.modality_ranges(table, alpha=alpha).query("segmenter == @segmenter")
     rows = rows[rows["structure"] != "average"]
-    rows = rows.loc[rows["difference"].abs().sort_values().index[:n]]
+    rows = rows.loc[rows["difference"].abs().sort_values().index[:4]]
     sds = published.cells(table).query("segmenter == @segmenter")
     sds = sds.pivot(index="structure", columns="modality", values="sd")
     a, b = (rows["structure"].map(sds[m]) for m in ("CT", "PET"))

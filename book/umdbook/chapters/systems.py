@@ -220,12 +220,13 @@ def gpu_markdown(path: str | Path) -> str:
 CUBES = ("official_crop_192mm", "centre", "official_random")
 
 
-def ceilings_markdown(manifest: str | Path, *, segmenter: str = "sam_med3d_turbo", subjects: int = 4) -> str:
-    """Best DSC of a system that sees a cube, by protocol and structure, from references alone."""
+def ceilings_markdown(manifest: str | Path) -> str:
+    """Best DSC of SAM-Med3D-turbo, which sees a cube, by protocol and structure: from references of four subjects."""
     enrolled = read_cohort(manifest)
-    cases = [c for c in enrolled.cases if c.modality != "PET" and c.subject in enrolled.subjects()[:subjects]]
+    cases = [c for c in enrolled.cases if c.modality != "PET" and c.subject in enrolled.subjects()[:4]]
     references = {c.name: c.read_reference() for c in cases}
-    found = ceiling_table(references, enrolled.structures, segmenters.get(segmenter), CUBES)
+    system = segmenters.get("sam_med3d_turbo")
+    found = ceiling_table(references, enrolled.structures, system, CUBES)
     if found.empty:
         return "No structural reference of this cohort holds a structure."
     wide = found.pivot_table(index="structure", columns="prompt", values="ceiling", sort=False)[list(CUBES)]
@@ -233,7 +234,7 @@ def ceilings_markdown(manifest: str | Path, *, segmenter: str = "sam_med3d_turbo
     shown["Structure"] = shown["Structure"].map(structure_title)
     caption = (
         f"Mean over {len(cases)} structural references of this run's cohort of the DSC that "
-        f"{segmenters.get(segmenter).title} has after one click if its network is right in every voxel of its cube."
+        f"{system.title} has after one click if its network is right in every voxel of its cube."
     )
     return numbered_table(shown, caption, "tab-crop-ceilings", dict.fromkeys(CUBES, ".3f"))
 

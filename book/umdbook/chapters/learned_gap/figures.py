@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -65,17 +65,13 @@ def design_plot(
     return ax
 
 
-def effect_plot(
-    contrasts: pd.DataFrame, *, names: Sequence[str] | None = None, ax: Axes | None = None
-) -> Axes:
+def effect_plot(contrasts: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Contrasts with their intervals, one row each; session told by colour and marker.
 
     Parameters
     ----------
     contrasts
         From `umdlib.statistics.factorial.contrast_table`.
-    names
-        Which, in this order; all by default.
     ax
         Axes to draw on; None makes them.
 
@@ -83,7 +79,7 @@ def effect_plot(
     -------
     matplotlib.axes.Axes
     """
-    names = list(names or dict.fromkeys(contrasts["contrast"]))
+    names = list(dict.fromkeys(contrasts["contrast"]))
     sessions = list(dict.fromkeys(contrasts["session"]))
     ax = axes(ax, figsize=(6.4, 1.2 + 0.42 * len(names)))
     ax.axvline(0, color="#444444", lw=0.9)

@@ -80,14 +80,14 @@ def costs() -> pd.DataFrame:
     return card.cost_table([n for family in names.values() for n in family])
 
 
-def exposure(family: str = FAMILY) -> pd.DataFrame:
-    """How many training steps each released network of a family spent on each kind of image.
+def exposure() -> pd.DataFrame:
+    """How many training steps each released network of `FAMILY` spent on each kind of image.
 
     An examination is drawn, then one of the images that the training sees: CT and MR share what
     structure gets, and PET gets half where both are seen.
     """
     rows = []
-    for name in released(family):
+    for name in released(FAMILY):
         made = card.read(name)
         steps, kinds = made.settings["steps"], made.data["modalities"]
         structural = [m for m in kinds if m != "PET"]
@@ -96,8 +96,8 @@ def exposure(family: str = FAMILY) -> pd.DataFrame:
         share |= {"PET": 1 - sum(share.values())} if "PET" in kinds else {}
         if made.settings.get("balanced"):
             share = dict.fromkeys(kinds, 1 / len(kinds))
-        trained_on, seed = parts_of(name, family=family)
-        row = {"network": ARCHITECTURES[family], "trained on": TRAINED_ON[trained_on], "seed": seed}
+        trained_on, seed = parts_of(name, family=FAMILY)
+        row = {"network": ARCHITECTURES[FAMILY], "trained on": TRAINED_ON[trained_on], "seed": seed}
         rows.append(row | {"steps": steps} | {m: round(steps * share.get(m, 0)) for m in ("CT", "MR", "PET")})
     columns = ["network", "trained on", "seed", "steps", "CT", "MR", "PET"]
     return pd.DataFrame(rows, columns=columns)
@@ -127,9 +127,9 @@ def exposure_words(exposures: pd.DataFrame) -> str:
     )
 
 
-def _balanced_hours(family: str = FAMILY) -> float:
+def _balanced_hours() -> float:
     """CPU hours of the family's trainings were each kind of image given the steps of all together."""
-    made = [card.read(name) for name in released(family)]
+    made = [card.read(name) for name in released(FAMILY)]
     return sum(c.cost["cpu_seconds"] * len(c.data["modalities"]) for c in made) / 3600
 
 

@@ -160,13 +160,7 @@ def by_size(mask: np.ndarray) -> np.ndarray:
 
 
 def run_trial(
-    case: Case,
-    segmenter: str,
-    organ: Structure,
-    *,
-    organ_segmenter: str = "",
-    device: str = "cpu",
-    lesions: LabelMap | None = None,
+    case: Case, segmenter: str, organ: Structure, *, organ_segmenter: str = "", device: str = "cpu"
 ) -> Trial:
     """Click the organ once, and every lesion once with a prompt of its own.
 
@@ -182,8 +176,6 @@ def run_trial(
         Another segmenter for the organ; the same if empty.
     device
         ``"cpu"`` or ``"cuda"``.
-    lesions
-        Label map of the lesions; by default what the synthesis planted (`read_lesions`).
 
     Raises
     ------
@@ -193,7 +185,7 @@ def run_trial(
     """
     segment, organ_segment = (_clicked(n, device) for n in (segmenter, organ_segmenter or segmenter))
     image, reference = case.read()
-    lesions = read_lesions(case) if lesions is None else lesions
+    lesions = read_lesions(case)
     whole = _asked(organ_segment, image, centre_prompts(reference, [organ], case.modality))[0]
     if whole is None:
         raise InputError(f"Structure {organ.name} is absent from {case.name}.")
@@ -338,21 +330,10 @@ def _numbered(number: int) -> Structure:
     return Structure(number, f"lesion_{number}", f"Lesion {number}", str(number), LESIONS.colour)
 
 
-def best_organ(
-    table: pd.DataFrame, structures: Sequence[Structure], *, segmenter: str, metric: str = "dice"
-) -> Structure:
-    """The organ that a segmenter does best on PET after one click, by its mean score in a run.
+def best_organ(table: pd.DataFrame, structures: Sequence[Structure], *, segmenter: str) -> Structure:
+    """The organ that a segmenter does best on PET after one click, by its mean DSC in a run.
 
     The first structure where the run has no such score.
-
-    Parameters
-    ----------
-    table
-        Score table.
-    structures
-        To choose from.
-    segmenter, metric
-        Whose score, and which.
     """
     rows = table[
         (table["segmenter"] == segmenter)
@@ -360,7 +341,7 @@ def best_organ(
         & (table["step"] == 0)
         & (table["prompt"] == "centre")
     ]
-    means = rows.groupby("structure")[metric].mean().dropna()
+    means = rows.groupby("structure")["dice"].mean().dropna()
     known = [s for s in structures if s.name in means.index]
     return max(known, key=lambda s: means[s.name]) if known else structures[0]
 
