@@ -213,6 +213,41 @@ def test_a_live_table_sorts_filters_and_exports(browser, tmp_path):
     page.close()
 
 
+PAIRS = """<!doctype html><meta charset="utf-8"><table class="umd-live"><caption>C</caption>
+<thead><tr><th>Organ</th><th>Modality</th><th>A</th></tr></thead><tbody>
+<tr><td>Liver</td><td>CT</td><td>0.9</td></tr><tr><td></td><td>PET</td><td>0.3</td></tr>
+<tr><td>Brain</td><td>CT</td><td>0.4</td></tr><tr><td></td><td>PET</td><td>0.8</td></tr>
+<tr><td>Colon</td><td>CT</td><td>0.6</td></tr><tr><td></td><td>PET</td><td>0.1</td></tr></tbody></table>%s"""
+
+
+@pytest.mark.browser
+def test_a_sort_or_a_filter_keeps_the_rows_of_a_pair_together(browser, tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text(PAIRS % interactive.live_tables(), encoding="utf-8")
+    page = browser.new_page()
+    page.goto(path.as_uri())
+
+    def cells():
+        return [text.split("\t") for text in page.locator("tbody tr:visible").all_inner_texts()]
+
+    page.get_by_role("button", name="A", exact=True).click()
+    assert [row[-1] for row in cells()] == [
+        "0.9",
+        "0.3",
+        "0.6",
+        "0.1",
+        "0.4",
+        "0.8",
+    ]  # by CT, the highest first
+    page.get_by_label("Sort by").select_option(label="PET")
+    assert [row[-1] for row in cells()] == ["0.4", "0.8", "0.9", "0.3", "0.6", "0.1"]
+    page.get_by_role("button", name="Organ", exact=True).click()
+    assert [row[0].strip() for row in cells()] == ["Brain", "", "Colon", "", "Liver", ""]
+    page.get_by_role("searchbox").fill("liver")
+    assert [row[-1] for row in cells()] == ["0.9", "0.3"]
+    page.close()
+
+
 @pytest.mark.browser
 def test_the_explorer_compares_what_is_chosen(browser, tmp_path):
     path = tmp_path / "page.html"

@@ -20,7 +20,6 @@ from umdlib.synthetic.plausibility import (
     unlike,
 )
 from umdlib.synthetic.scanner.sampling import blur_to, grid_over, sample
-from umdlib.viewer.montage import canonical, plane, report
 
 
 @pytest.mark.parametrize("fwhm_mm", [5.0, 6.8, 8.0])
@@ -92,33 +91,6 @@ def test_a_cohort_without_truth_is_measured_all_the_same(tmp_path):
     assert row["liver_cov"] == pytest.approx(0.05, rel=0.15)
     assert np.isnan(row["liver_cov_planned"])
     assert np.isnan(row["fwhm_mm"])
-
-
-def test_report_of_a_flipped_grid_is_the_same_picture():
-    """Radiological: the right of the subject (+x) is on the left of a frontal picture."""
-    data = np.zeros((6, 5, 7), np.float32)
-    data[5, 2, 3] = 7.0
-    affine = np.diag([2.0, 2, 2, 1])
-    flipped = np.diag([-2.0, 2, 2, 1])
-    flipped[0, 3] = 10.0
-    one, two = (canonical(v) for v in (Volume(data, affine, "SUV"), Volume(data[::-1], flipped, "SUV")))
-    assert np.array_equal(one.data, two.data)
-    picture, extent = plane(two, "coronal", 4.0)
-    assert picture[3, 0] == 7.0
-    assert extent[:2] == (10.0, 0.0)
-
-
-def test_report_draws_six_panels_in_the_style_of_the_book():
-    import matplotlib as mpl
-    import matplotlib.pyplot as plt
-
-    from umdlib.figures.style import style_sheet
-
-    volume = Volume(np.random.default_rng(0).random((10, 8, 20)).astype(np.float32), np.eye(4), "SUV")
-    with mpl.style.context(style_sheet()):
-        figure = report(volume, volume, title="sub-001")
-    assert len(figure.subfigs[0].axes) == 6
-    plt.close(figure)
 
 
 def test_a_cohort_without_organs_has_no_ranges():

@@ -43,7 +43,7 @@ See {numref}`fig-one`.
 :::{table} Six rows.
 | Segmenter | DSC |
 |:--|--:|
-| a | 0.1 |
+| a | 0.1 [−0.1, 0.3] |
 | b | 0.2 |
 | c | 0.3 |
 | d | 0.4 |
@@ -161,6 +161,12 @@ def test_a_drawing_stands_in_the_page_with_its_links_and_its_files(built):
     assert built["page-fig-marks.svg"].startswith("<svg ")
     for target in ("_images/page-fig-marks.svg", "_images/page-fig-marks.csv", "#fig-marks"):
         assert f'<a href="{target}">' in page
+
+
+def test_no_line_of_a_table_ends_within_an_interval(built):
+    assert '0.1 <span class="umd-whole">[−0.1, 0.3]</span>' in built["page"].replace(
+        "<span>0.1 </span>", "0.1 "
+    )
 
 
 def test_a_long_table_is_live_and_a_short_one_is_not(built):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ def draw(
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    from umdlib.viewer.slices import slice_picture
+    from umdlib.viewer.slices import PLANES, Scene, slice_picture, view
 
     image = opening.image
     at = _middle(image, labels, prompts[0])
@@ -49,11 +50,10 @@ def draw(
     for value, colour in colours.items():
         shown[colour] = shown.get(colour, False) | (labels == value)
     figure = Figure(figsize=(12, 4.9), layout="constrained")
-    for ax, plane in zip(figure.subplots(1, 3), ("axial", "coronal", "sagittal"), strict=True):
-        clicks = prompts[0].clicks
-        slice_picture(image, at, plane=plane, masks=shown, clicks=clicks, width_mm=WIDTH_MM, ax=ax)
+    scene = Scene(image, shown, clicks=prompts[0].clicks)
+    for ax, plane in zip(figure.subplots(1, 3), PLANES, strict=True):
+        slice_picture(scene, view(image, at, plane, width_mm=WIDTH_MM), ax=ax, letters=9.0)
         ax.set_title(plane, fontsize=9)
-        ax.set_facecolor("white" if image.unit == "SUV" else "black")
     point = ", ".join(f"{v:.0f}" for v in at)
     figure.suptitle(f"{Path(image.name).name}, planes through {point} mm (RAS)", fontsize=9)
     marks = [
@@ -67,8 +67,9 @@ def draw(
 
 def _colours(names: dict[int, str]) -> dict[int, str]:
     """A colour for each value: the organ's own, else the next one."""
-    own = {s.name: s.colour for s in ORGANS}
-    return {v: own.get(n, COLOURS[k % len(COLOURS)]) for k, (v, n) in enumerate(names.items())}
+    own = {s.name: s.colour for s in ORGANS if s.name in names.values()}
+    left = itertools.cycle([c for c in COLOURS if c not in own.values()])
+    return {v: own.get(n) or next(left) for v, n in names.items()}
 
 
 def _middle(image: Volume, labels: np.ndarray, prompt: Prompt) -> tuple[float, float, float]:

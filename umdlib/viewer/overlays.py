@@ -6,7 +6,8 @@ import numpy as np
 
 from umdlib.labels import Structure
 
-# Blue and orange that no structure has, told apart by all kinds of colour vision; agreement in grey.
+# The error colours of every picture: blue and orange that no structure has, told apart by all kinds of colour vision;
+# agreement in grey.
 DIFFERENCE = {"agree": "#bbbbbb", "missed": "#2f6bff", "added": "#ff7a00", "both": "#b03a9e"}
 OVERLAYS = ("none", "reference", "prediction", "difference")
 OUTLINES = ("none", "reference", "prediction", "both")

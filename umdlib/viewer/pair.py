@@ -22,6 +22,7 @@ from umdlib.viewer import answers, overlays, panes, posters, vendored, windows
 from umdlib.viewer import web_volumes as webvolumes
 from umdlib.viewer.answers import BrowserNetwork
 from umdlib.viewer.panes import BuiltPane, Pane, Prediction
+from umdlib.viewer.slices import Scene
 
 __all__ = ["Pair", "Pane", "Prediction", "install"]
 
@@ -367,9 +368,10 @@ def _still(pair: Pair, pane: Pane, built: BuiltPane) -> posters.Still:
         structure=pair.structure,
         shape=built.data.shape,
     )
-    window = windows.window(pane.image.unit, built.data, pair.structure)
-    title = pane.title or pane.modality
-    return posters.Still(pane.modality, built.data, built.affine, colours, window, built.clicks, title)
+    image = replace(pane.image, data=built.data, affine=built.affine)
+    window = windows.window(image.unit, image.data, pair.structure)
+    scene = Scene(image, fill=colours, clicks=built.clicks, window=window)
+    return posters.Still(pane.modality, scene, pane.title)
 
 
 def _side(pair: Pair, built: list[BuiltPane], centre: np.ndarray) -> float:

@@ -11,8 +11,6 @@ SUITED: dict[str, dict[str, tuple[float, float]]] = {
     "lung": {"HU": (-1000.0, 150.0)},
     "brain": {"HU": (0.0, 80.0), "SUV": (0.0, 10.0)},
 }
-# Name of a matplotlib colour map: PET is inverted, dark is hot.
-COLOUR_MAPS: dict[str, str] = {"HU": "gray", "SUV": "gray_r", "a.u.": "gray"}
 
 
 def window(unit: str, data: np.ndarray, structure: str = "") -> tuple[float, float]:
@@ -40,3 +38,15 @@ def window(unit: str, data: np.ndarray, structure: str = "") -> tuple[float, flo
     seen = data[data > 0]
     # every n-th voxel tells a percentile as well
     return 0.0, float(np.percentile(seen[:: max(seen.size // 200_000, 1)], 99.5)) if seen.size else 1.0
+
+
+def grey(unit: str, values: np.ndarray, shown: tuple[float, float]) -> np.ndarray:
+    """Grey values from 0, black, to 1, white, of intensities; PET is inverted: hot is dark.
+
+    Examples
+    --------
+    >>> grey("HU", np.array([-160.0, 40.0]), (-160.0, 240.0)), grey("SUV", np.array([5.0]), (0.0, 5.0))
+    (array([0. , 0.5]), array([0.]))
+    """
+    share = np.clip((values - shown[0]) / (shown[1] - shown[0]), 0, 1)
+    return 1 - share if unit == "SUV" else share

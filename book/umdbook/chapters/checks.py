@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,8 +13,6 @@ from umdlib import labels
 from umdlib.cohort import body_checks, image_checks, pair_checks
 from umdlib.cohort.manifest import Case, Cohort
 from umdlib.errors import InputError
-from umdlib.images.orientation import canonical
-from umdlib.images.volume import LabelMap, Volume
 from umdlib.tables.markdown import count, reason_table
 from umdlib.tables.modality_table import session_title
 from umdlib.viewer import montage
@@ -154,34 +151,23 @@ def _examination(axes: Sequence[Axes], cases: Sequence[Case], faults: int) -> No
         except InputError:
             read[case.structural] = None
         else:
-            read[case.structural] = (canonical(image), None if reference is None else canonical(reference))
+            read[case.structural] = image, reference
     title = f"{cases[0].subject}, {session_title(cases[0].session)}"
     colour = "#d55e00" if faults else "black"
     axes[0].set_title(
         f"{title}\n{count(faults, 'finding')}" if faults else title, fontsize=7, color=colour, loc="left"
     )
     level = next((montage.coronal_levels(v[0])[0] for k, v in sorted(read.items()) if v is not None), 0.0)
-    outlines = [
-        (labels.MODALITIES[c.modality].colour, read[c.structural][1]) for c in cases if read[c.structural]
-    ]
+    outlines = {
+        labels.MODALITIES[c.modality].colour: read[c.structural][1]
+        for c in cases
+        if read[c.structural] and read[c.structural][1] is not None
+    }
     for structural, ax in zip((True, False), axes, strict=True):
         if structural not in read:
             ax.text(0.5, 0.5, "no image", ha="center", fontsize=7, transform=ax.transAxes)
         elif read[structural] is None:
             ax.text(0.5, 0.5, "cannot be read", ha="center", fontsize=7, transform=ax.transAxes)
         else:
-            _picture(ax, read[structural][0], level, outlines)
-
-
-def _picture(ax: Axes, image: Volume, level: float, outlines: list[tuple[str, LabelMap | None]]) -> None:
-    """One coronal slice with the outlines of references, whose grids may be others."""
-    ax.set_axis_on()
-    picture, extent = montage.plane(image, "coronal", level)
-    montage.show(ax, picture, extent, image)
-    for colour, reference in outlines:
-        if reference is not None:
-            drawn, (left, right, bottom, top) = montage.plane(reference, "coronal", level)
-            if drawn.any():
-                x, y = np.linspace(left, right, drawn.shape[1]), np.linspace(bottom, top, drawn.shape[0])
-                ax.contour(x, y, drawn > 0, levels=[0.5], colors=[colour], linewidths=0.7)
-    ax.set(xlim=extent[:2], ylim=extent[2:])
+            ax.set_axis_on()
+            montage.body_picture(read[structural][0], "coronal", level, outlines=outlines, ax=ax)

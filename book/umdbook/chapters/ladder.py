@@ -13,8 +13,6 @@ from umdbook.names import title
 from umdlib import ladder
 from umdlib.cohort.manifest import Case, Cohort
 from umdlib.figures.style import axes, nothing, rows_down
-from umdlib.images.orientation import canonical
-from umdlib.images.volume import Volume
 from umdlib.scores.table import read_scores
 from umdlib.statistics import attribution, factorial
 from umdlib.synthetic.truth import truth
@@ -219,19 +217,13 @@ def cell_pictures(run: Climb) -> plt.Figure:
         ladder.degraded_cells(pair[0][0], made_of, name=f"{structural.subject}_{structural.session}")
     )
     shown = [*((c, images[c]) for c in ladder.CELLS), ("PET", pair[1][0])]
-    level, _ = montage.coronal_levels(canonical(pair[1][0]))
+    level, _ = montage.coronal_levels(pair[1][0])
     figure, grid = plt.subplots(2, 9, figsize=(11, 6.4))
     for ax, (cell, image) in zip(grid.ravel(), shown, strict=False):
-        image = canonical(image)
-        _show(ax, image, level, "real PET" if cell == "PET" else cell)
+        montage.body_picture(image, "coronal", level, ax=ax)
+        ax.set_title("real PET" if cell == "PET" else cell, fontsize=8)
     grid.ravel()[-1].set_axis_off()
     return figure
-
-
-def _show(ax: Axes, image: Volume, level: float, title: str) -> None:
-    """One coronal slice."""
-    montage.show(ax, *montage.plane(image, "coronal", level), image)
-    ax.set_title(title, fontsize=8)
 
 
 def beside_training(table: pd.DataFrame, scores: str) -> str:

@@ -18,7 +18,7 @@ from umdlib.labels import Structure
 from umdlib.prompts.prompt import Click
 from umdlib.tables.markdown import number, numbered_table
 from umdlib.viewer.cases import first_pairs
-from umdlib.viewer.slices import slice_picture
+from umdlib.viewer.slices import Scene, slice_picture, view
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def click_figure(shown: Shown) -> list[Axes]:
     axes = style.panels(1, 2, width=4.3, height=3.8)
     for ax, (modality, (image, reference)) in zip(axes, shown.images.items(), strict=True):
         mask = {shown.structure.colour: reference.data == shown.structure.value}
-        slice_picture(image, shown.click.xyz_mm, masks=mask, clicks=[shown.click], ax=ax)
+        slice_picture(Scene(image, mask, clicks=[shown.click]), view(image, shown.click.xyz_mm), ax=ax)
         ax.set_title(f"{modality}, {shown.structure.title.lower()}")
     return axes
 

@@ -18,8 +18,10 @@ from umdlib.metrics.examples import ellipsoid, pair
 from umdlib.tables import metric_title
 from umdlib.tables.markdown import markdown_table
 from umdlib.version import __version__
+from umdlib.viewer.overlays import DIFFERENCE
 
-REFERENCE_COLOUR, PREDICTION_COLOUR = "#0072b2", "#d55e00"
+# What the reference alone holds was missed, what the prediction alone holds was added.
+REFERENCE_COLOUR, PREDICTION_COLOUR = DIFFERENCE["missed"], DIFFERENCE["added"]
 
 METRICS = {"dice": "DSC", "surface_dice": "NSD", "hausdorff_95": "HD95", "assd": "ASSD"}
 EMPTY = ("both empty", "prediction empty", "reference empty")
@@ -191,11 +193,14 @@ def mask_plot(reference, prediction, k: int, ax: plt.Axes | None = None) -> plt.
     ax = ax or plt.gca()
     colours = np.ones((*reference.shape[:2], 3))
     a, b = reference[:, :, k], prediction[:, :, k]
-    for where, colour in ((a & b, "#bbbbbb"), (a & ~b, REFERENCE_COLOUR), (b & ~a, PREDICTION_COLOUR)):
-        colours[where] = plt.matplotlib.colors.to_rgb(colour)
+    for where, key, text in (
+        (a & b, "agree", "in both"),
+        (a & ~b, "missed", "missed"),
+        (b & ~a, "added", "added"),
+    ):
+        colours[where] = plt.matplotlib.colors.to_rgb(DIFFERENCE[key])
+        ax.plot([], [], "s", color=DIFFERENCE[key], label=text)
     ax.imshow(colours.transpose(1, 0, 2), origin="lower", interpolation="nearest")
-    for colour, text in (("#bbbbbb", "in both"), (REFERENCE_COLOUR, "missed"), (PREDICTION_COLOUR, "added")):
-        ax.plot([], [], "s", color=colour, label=text)
     ax.legend(loc="upper right", frameon=False)
     ax.set(xlabel="i (voxels)", ylabel="j (voxels)")
     return ax

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from docutils import nodes
 
 from umdbook.reader.shading import is_published
@@ -9,12 +11,15 @@ from umdlib.tables.interactive import live_tables
 
 LEAST_ROWS = 6  # a shorter table is seen at a glance
 _LONG = 48  # letters of a cell that has to wrap
+_INTERVAL = re.compile(r"([\[(][^\[\]()]{0,32}\d[^\[\]()]{0,32}[\])])")
 
 
 def enliven(app, document: nodes.document, name: str) -> None:
     """Handler of ``doctree-resolved``: every long numbered table of a page becomes a live one."""
     if app.builder.format != "html" or is_published(name):
         return  # the published chapters say it themselves
+    for entry in document.findall(nodes.entry):
+        _keep_intervals_whole(entry)
     found = [table for table in document.findall(nodes.table) if _is_long(table)]
     for table in found:
         cells = [entry.astext() for entry in table.findall(nodes.entry)]
@@ -22,6 +27,21 @@ def enliven(app, document: nodes.document, name: str) -> None:
         table["classes"] += ["umd-live", "umd-measured", *wrap]
     if found:
         document += nodes.raw("", str(live_tables()), format="html")
+
+
+def _keep_intervals_whole(entry: nodes.entry) -> None:
+    """Let no line end within the brackets of an interval; cells of many words wrap as they do."""
+    for text in list(entry.findall(nodes.Text)):
+        parts = _INTERVAL.split(text.astext())
+        if len(parts) == 1 or len(text.astext()) > _LONG:
+            continue
+        text.parent.replace(
+            text,
+            [
+                nodes.inline("", part, classes=["umd-whole"]) if k % 2 else nodes.Text(part)
+                for k, part in enumerate(parts)
+            ],
+        )
 
 
 def _is_long(table: nodes.table) -> bool:

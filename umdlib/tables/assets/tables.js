@@ -21,6 +21,26 @@
     if (isNaN(y)) return -1;
     return x - y;
   }
+  /* Rows that belong together: those of one subject matter on CT, MR and PET, told from their modality column. A blank
+     cell left of it repeats the one above. Null where a table has no such rows. */
+  function pairs(table) {
+    var rows = Array.from(table.tBodies[0].rows), names = {}, found = null;
+    var at = rows.length ? Array.from(rows[0].cells).findIndex(function (c, k) {
+      return k > 0 && rows.every(function (r) { return r.cells[k] && /^(CT|MR|PET)$/.test(text(r.cells[k])); });
+    }) : -1;
+    if (at < 0) return null;
+    var above = [], groups = new Map();
+    rows.forEach(function (r) {
+      above = Array.from(r.cells).slice(0, at).map(function (c, k) { return text(c) || above[k] || ""; });
+      var key = above.join("\n"), name = text(r.cells[at]);
+      if (!groups.has(key)) groups.set(key, { rows: [], of: {}, named: above });
+      var group = groups.get(key);
+      if (group.of[name]) found = false;  /* the column does not tell the rows of a group apart */
+      group.rows.push(r); group.of[name] = r; names[name] = true;
+    });
+    if (found === false || groups.size === rows.length) return null;
+    return { groups: Array.from(groups.values()), names: Object.keys(names), at: at };
+  }
   function visible(table) { return Array.from(table.tBodies[0].rows).filter(function (r) { return !r.hidden; }); }
   function grid(table) {  /* header, then one line per modality of each visible row */
     var head = Array.from(table.tHead.rows[0].cells).map(text), out = [head];
@@ -73,13 +93,20 @@
     input.setAttribute("aria-label", "Filter the rows of this table");
     var first = Array.from(table.tBodies[0].rows).map(function (r) { return Array.from(r.cells).map(lines); })
       .flat().find(function (l) { return l.length > 1; });
-    var which = null;
-    if (first) {
+    var which = null, paired = pairs(table);
+    var sides = first ? first.map(function (l) {
+      return Array.from(l.classList).find(function (c) { return LINE.indexOf("." + c) >= 0; }).slice(4).toUpperCase();
+    }) : paired ? paired.names : [];
+    if (sides.length > 1) {
       which = el("select", {}, el("label", { textContent: "Sort by " }, bar));
-      first.forEach(function (l, i) {
-        var m = Array.from(l.classList).find(function (c) { return LINE.indexOf("." + c) >= 0; });
-        el("option", { value: i, textContent: m.slice(4).toUpperCase() }, which);
-      });
+      sides.forEach(function (side, i) { el("option", { value: i, textContent: side }, which); });
+    }
+    /* what is sorted and filtered as one: a row, or the rows of a pair */
+    var units = paired ? paired.groups : Array.from(table.tBodies[0].rows).map(function (r) { return { rows: [r], of: {}, named: [] }; });
+    function value(unit, column) {
+      if (column < unit.named.length) return unit.named[column];
+      var row = paired ? unit.of[sides[which ? +which.value : 0]] : unit.rows[0];
+      return row ? part(row.cells[column], which ? +which.value : 0) : "";
     }
     el("button", { type: "button", textContent: "CSV", title: "Download the rows shown as CSV",
       onclick: function () { save(name + ".csv", csv(grid(table))); } }, bar);
@@ -93,20 +120,21 @@
     }
     input.addEventListener("input", function () {
       var words = input.value.toLowerCase().split(/\s+/);
-      Array.from(table.tBodies[0].rows).forEach(function (r) {
-        var t = r.textContent.toLowerCase();
-        r.hidden = !words.every(function (w) { return t.indexOf(w) >= 0; });
+      units.forEach(function (unit) {
+        unit.rows.forEach(function (r) {
+          var t = (unit.named.join(" ") + " " + r.textContent).toLowerCase();
+          r.hidden = !words.every(function (w) { return t.indexOf(w) >= 0; });
+        });
       });
       say();
     });
     var heads = Array.from(table.tHead.rows[0].cells), state = { column: -1, down: false };
     function sort() {
       if (state.column < 0) return;
-      var i = which ? +which.value : 0, body = table.tBodies[0];
-      Array.from(body.rows).sort(function (p, q) {
-        var a = part(p.cells[state.column], i), b = part(q.cells[state.column], i);
-        return (state.down ? -1 : 1) * compare(a, b);
-      }).forEach(function (r) { body.appendChild(r); });
+      var body = table.tBodies[0];
+      units.slice().sort(function (p, q) {
+        return (state.down ? -1 : 1) * compare(value(p, state.column), value(q, state.column));
+      }).forEach(function (unit) { unit.rows.forEach(function (r) { body.appendChild(r); }); });
       heads.forEach(function (h, k) {
         h.setAttribute("aria-sort", k === state.column ? (state.down ? "descending" : "ascending") : "none");
       });

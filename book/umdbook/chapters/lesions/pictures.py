@@ -15,11 +15,13 @@ from umdlib.images.volume import LabelMap, Volume
 from umdlib.metrics.masks import dice
 from umdlib.prompts.prompt import Click
 from umdlib.viewer import montage
+from umdlib.viewer.overlays import DIFFERENCE
 from umdlib.viewer.pair import Pair
 from umdlib.viewer.panes import Pane, Prediction
+from umdlib.viewer.slices import Scene, projected, slice_picture
 
-# Okabe & Ito (2008), apart from each other and from the grey of PET in the three common deficiencies.
-REFERENCE, PREDICTION = "#0072b2", "#d55e00"
+# What the reference alone holds was missed, what the prediction alone holds was added.
+REFERENCE, PREDICTION = DIFFERENCE["missed"], DIFFERENCE["added"]
 
 
 def three_ways(trial: Trial) -> Figure:
@@ -65,27 +67,14 @@ def projection(
     ax
         Axes to draw on.
     """
-    upright = montage.canonical(image)
-    montage.show(ax, *montage.projection(upright, "coronal"), upright)
-    shadows = [_shadow(mask, image) for mask in (reference, prediction)]
-    picture, extent = shadows[1]
-    fill = np.zeros((*picture.shape, 4))
-    fill[..., :3] = [int(PREDICTION[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    fill[..., 3] = 0.6 * picture
-    ax.imshow(fill, origin="lower", extent=extent, interpolation="nearest", aspect="equal")
-    picture, extent = shadows[0]
-    if picture.any():
-        x, z = (
-            np.linspace(a, b, n)
-            for a, b, n in ((*extent[:2], picture.shape[1]), (*extent[2:], picture.shape[0]))
-        )
-        ax.contour(x, z, picture.astype(float), levels=[0.5], colors=[REFERENCE], linewidths=1.1)
-    for click in clicks:
-        x, z = click.xyz_mm[0], click.xyz_mm[2]
-        ax.plot(x, z, "o", ms=9, mfc="none", mec="white", mew=2.4)
-        ax.plot(x, z, "o", ms=9, mfc="none", mec="black", mew=1.1)
-        ax.plot(x, z, "+", ms=6, mec="black", mew=1.1)
-    return ax
+    flat, shadow, outline = (
+        projected(Volume(data, image.affine, image.unit, image.name), "coronal")
+        for data in (image.data, prediction.astype(np.uint8), reference.astype(np.uint8))
+    )
+    fill = np.zeros((*flat.shape, 4), np.uint8)
+    fill[shadow.data > 0] = [*(int(PREDICTION[i : i + 2], 16) for i in (1, 3, 5)), 153]
+    scene = Scene(flat, {REFERENCE: outline.data > 0}, fill, clicks=tuple(clicks))
+    return slice_picture(scene, montage.body_view(flat, "coronal", 0.0), ax=ax)
 
 
 def found_by_clicks(trial: Trial) -> Figure:
@@ -152,9 +141,3 @@ def viewer(trial: Trial, **options) -> Pair:
         "step_title": "Lesions clicked after the first",
     }
     return Pair((one, many), (organ, LESIONS), **(defaults | options))
-
-
-def _shadow(mask: np.ndarray, image: Volume) -> tuple[np.ndarray, tuple]:
-    """Projection of a mask from the front, and its extent in mm."""
-    upright = montage.canonical(Volume(mask.astype(np.uint8), image.affine, "a.u.", "mask"))
-    return montage.projection(upright, "coronal")

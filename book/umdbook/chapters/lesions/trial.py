@@ -22,7 +22,7 @@ from umdlib.prompts.prompt import Click, Prompt
 from umdlib.segmenters.contract import Segment
 from umdlib.tables.markdown import markdown_table
 
-LESIONS = Structure(2, "lesions", "Lesions", "Les", "#e69f00")
+LESIONS = Structure(2, "lesions", "Lesions", "Les", "#ff2fd0")  # no organ's colour
 
 # Columns of `summary_table` as a reader sees them.
 TITLES: dict[str, str] = {
