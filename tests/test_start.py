@@ -45,3 +45,11 @@ def test_help_of_a_command_loads_no_library(words):
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not set(out.rpartition("loaded")[2].split()) & EVERYTHING
+
+
+def test_a_clicknet_is_loaded_without_monai():
+    """MONAI takes seven CPU seconds to import; of the project's networks only SAM-Med3D's is made of its parts."""
+    pytest.importorskip("torch")
+    code = "import sys; from umdlib import segmenters; segmenters.load('clicknet_pet'); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "monai" not in loaded.split() and "torch" in loaded.split()

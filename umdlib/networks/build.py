@@ -6,7 +6,6 @@ from torch import nn
 
 from umdlib.networks.clicknet import ClickNet
 from umdlib.networks.inputs import IN_CHANNELS
-from umdlib.networks.sam_med3d import SamMed3DSmall
 
 
 def parameters(net: nn.Module) -> int:
@@ -17,6 +16,8 @@ def parameters(net: nn.Module) -> int:
 def build(architecture: dict) -> nn.Module:
     """The network of a card, with random weights: a `ClickNet` or a `SamMed3DSmall`."""
     if architecture.get("network") == "SamMed3DSmall":
+        from umdlib.networks.sam_med3d import SamMed3DSmall  # MONAI, whose import takes seconds
+
         return SamMed3DSmall(
             tuple(architecture["widths"]),
             heads=architecture["heads"],
