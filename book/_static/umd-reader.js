@@ -66,6 +66,39 @@
     }
   }
 
+  // code of the page's cells: all or none, as the reader chose on the last page
+  function switchCode() {
+    const button = document.querySelector(".umd-code-switch");
+    if (!button) return;
+    const turn = (on) => {
+      document.documentElement.classList.toggle("umd-code", on);
+      button.textContent = on ? "Hide the code" : "Show the code";
+      button.setAttribute("aria-pressed", String(on));
+      for (const fold of document.querySelectorAll(".bd-article .cell > details.hide")) fold.open = on;
+    };
+    let kept = null;
+    try { kept = sessionStorage.getItem("umd-code"); } catch { /* not from a file, in some browsers */ }
+    if (kept === "1") turn(true);
+    button.addEventListener("click", () => {
+      const on = button.getAttribute("aria-pressed") !== "true";
+      turn(on);
+      try { sessionStorage.setItem("umd-code", on ? "1" : "0"); } catch { /* kept for this page alone */ }
+    });
+  }
+
+  // what an address names may lie in a closed fold or behind a tab
+  function uncover() {
+    const named = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (!named) return;
+    let covered = false;
+    for (let node = named; node; node = node.parentElement) {
+      if (node.matches("details:not([open])")) { node.open = true; covered = true; }
+      const tab = node.matches(".sd-tab-content") && node.previousElementSibling?.previousElementSibling;
+      if (tab && !tab.checked) { tab.click(); covered = true; }
+    }
+    if (covered) named.scrollIntoView();
+  }
+
   // docutils marks the bibliography as a list whose items browsers do not take for items
   function plainBibliography() {
     for (const node of document.querySelectorAll(".citation-list, .citation-list > [role]")) node.removeAttribute("role");
@@ -74,10 +107,19 @@
   // paper is white: a page that is read in the dark is printed light
   function printLight() {
     const root = document.documentElement;
-    let before = null;
+    let before = null, folds = [];
     const change = (printing) => {
-      if (printing && before === null) { before = root.dataset.theme || "light"; root.dataset.theme = "light"; }
-      if (!printing && before !== null) { root.dataset.theme = before; before = null; }
+      if (printing && before === null) {
+        before = root.dataset.theme || "light";
+        root.dataset.theme = "light";
+        folds = [...document.querySelectorAll("details.sd-dropdown:not([open])")];
+        for (const fold of folds) fold.open = true;
+      }
+      if (!printing && before !== null) {
+        root.dataset.theme = before;
+        before = null;
+        for (const fold of folds) fold.open = false;
+      }
     };
     window.addEventListener("beforeprint", () => change(true));
     window.addEventListener("afterprint", () => change(false));
@@ -87,6 +129,9 @@
   function start() {
     plainBibliography();
     printLight();
+    switchCode();
+    uncover();
+    window.addEventListener("hashchange", uncover);
     openFigures();
     walkCharts();
     document.body.append(box);

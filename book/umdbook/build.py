@@ -34,6 +34,8 @@ BYLINES = {
 FENCE = re.compile(r"^```(?:bash|sh|shell)\n.*?^```", re.DOTALL | re.MULTILINE)
 PROGRAM = re.compile(r"^([ \t]*)(umdlib|papermill|jupyter|snakemake)(?= )", re.MULTILINE)
 TABLE = re.compile(r"^:{3,}\{table\} .+$", re.MULTILINE)
+# One quiet switch in place of a bar above every cell: without a script the bars stay.
+CODE_SWITCH = ' <button class="umd-code-switch" type="button" aria-pressed="false">Show the code</button>'
 # What a page offers at most as one file of a score table: above it compressed, or as Parquet alone.
 CSV_BYTES = 10_000_000
 PARAMETER_CELLS = {
@@ -233,15 +235,23 @@ def _byline(document: dict, stamp: Mapping[str, Any]) -> None:
     if "scores" in parameters and stamp.get("released"):
         what = _released(stamp, pictures="root" in parameters)
     elif {"scores", "manifest"} & parameters.keys() and stamp:
-        what = f"**Measured here** on cohort `{stamp.get('cohort')}`, {_subjects(stamp)}"
+        kind = "simulated " * bool(stamp.get("simulated"))
+        what = f"**Measured here** on {kind}cohort `{stamp.get('cohort')}`, {_subjects(stamp)}"
     elif run["track"] in BYLINES:
         what = BYLINES[run["track"]]
     else:
         return
     title = document["cells"][0]
     head, _, rest = "".join(title["source"]).partition("\n")
-    line = f":::{{div}} umd-byline\n{what} · [how this page was made](#made-{name})\n:::"
+    made = f"[how this page was made](#made-{name})"
+    line = f":::{{div}} umd-byline\n{what} · {made}{CODE_SWITCH if _folds_code(document) else ''}\n:::"
     title["source"] = f"{head}\n\n{line}\n{rest}"
+
+
+def _folds_code(document: Mapping) -> bool:
+    """Whether any cell of a page is one that the page's switch shows."""
+    tags = [tag for cell in document["cells"] for tag in cell["metadata"].get("tags", [])]
+    return bool({"hide-input", "hide-cell"} & set(tags))
 
 
 def _released(stamp: Mapping[str, Any], *, pictures: bool) -> str:
@@ -255,8 +265,8 @@ def _released(stamp: Mapping[str, Any], *, pictures: bool) -> str:
     )
     shown = "; pictures and viewers show these subjects" if pictures else ""
     return (
-        f"**Measured by this project**: released run `{about['name']}`, {_subjects(stamp)}. Computed again for this "
-        f"book: {again} subjects, {same}{shown}"
+        f"**Measured by this project**: released run `{about['name']}`, simulated cohort, {_subjects(stamp)}. Computed "
+        f"again for this book: {again} subjects, {same}{shown}"
     )
 
 
@@ -283,8 +293,7 @@ def _provenance_cell(
     words = []
     if measured:
         words += [
-            f"cohort `{stamp.get('cohort')}` ({str(stamp.get('cohort_hash', ''))[:12]}), {_subjects(stamp)}",
-            _segmenters(stamp),
+            f"cohort `{stamp.get('cohort')}` ({str(stamp.get('cohort_hash', ''))[:12]}), {_subjects(stamp)}"
         ]
         if about := stamp.get("released"):
             again = ", ".join(name for names in about["live"].values() for name in names)
@@ -307,12 +316,12 @@ def _provenance_cell(
     text = (
         f"(made-{name})=\n## How this page was made\n\n:::{{div}} umd-provenance\n"
         f"{'; '.join(words)}.\n\nDownload: {', '.join(links)}.\n:::\n\n"
-        "To open this notebook with these parameters, or with others, run in the project's folder\n\n"
+        "::::{dropdown} Run this page, with these parameters or others\nIn the project's folder\n\n"
         f"```bash\n{_papermill(name, template, values)}\n```\n\n"
         "or, with every name and type checked before anything runs,\n\n"
         f"```bash\n{_command(name, template, values)}\n```\n\n"
         "`.venv` is the environment that `make env` made. In one of your own leave out `.venv/bin/`; on Windows write "
-        "`.venv\\Scripts\\`.\n"
+        f"`.venv\\Scripts\\`.{_weights(stamp) if measured else ''}\n::::\n"
     )
     return {"cell_type": "markdown", "id": "provenance", "metadata": {}, "source": text}
 
@@ -326,13 +335,13 @@ def _subjects(stamp: Mapping[str, Any]) -> str:
     return " and ".join(parts) or "no subject"
 
 
-def _segmenters(stamp: Mapping[str, Any]) -> str:
-    """The segmenters with the hashes of their weights."""
+def _weights(stamp: Mapping[str, Any]) -> str:
+    """A paragraph that names the segmenters of a run with the hashes of their weights."""
     parts = []
     for name, identity in sorted(stamp.get("segmenters", {}).items()):
         hashes = [h[:12] for h in identity.get("weights", {}).values() if h]
         parts.append(f"{name} ({'weights ' + ', '.join(hashes) if hashes else 'no weights'})")
-    return "segmenters " + ", ".join(parts)
+    return f"\n\nSegmenters: {', '.join(parts)}." if parts else ""
 
 
 def _command(name: str, template: str, values: Mapping[str, Any]) -> str:
@@ -399,7 +408,7 @@ def stamp_of(score_file: str | Path) -> dict[str, Any]:
     subjects = table.groupby("session", sort=False)["subject"].nunique()
     stamp = {**table.attrs["stamp"], "subjects": {s: int(n) for s, n in subjects.items()}}
     if stamp.get("cohort") == "cohort":  # the folder of the synthetic cohort: its run names it
-        stamp["cohort"] = Path(score_file).resolve().parent.name
+        stamp |= {"cohort": Path(score_file).resolve().parent.name, "simulated": True}
     return stamp
 
 

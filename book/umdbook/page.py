@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -62,6 +62,22 @@ class Text:
 def text(markdown: str) -> Text:
     """Show Markdown as the result of a cell."""
     return Text(markdown)
+
+
+def tabs(parts: Mapping[str, str]) -> str:
+    """Lay Markdown of several parts, by title, behind tabs; a single part stands by itself.
+
+    Tabs of one title on a page turn together.
+    """
+    if len(parts) < 2:
+        return "\n\n".join(parts.values())
+    items = [f"::::{{tab-item}} {title}\n:sync: {title}\n\n{part}\n::::" for title, part in parts.items()]
+    return ":::::{tab-set}\n" + "\n\n".join(items) + "\n:::::"
+
+
+def fold(title: str, markdown: str) -> str:
+    """Lay Markdown behind a closed fold of this title."""
+    return f"::::{{dropdown}} {title}\n{markdown}\n::::"
 
 
 def show(*shown: object) -> None:

@@ -74,7 +74,7 @@ def staged(tmp_path):
 def test_a_measured_page_names_cohort_segmenters_weights_and_n(staged):
     last = staged[0]["chapter_petmr"][-1]
     assert "cohort `mine` (0123456789ab), 8 subjects in PET/CT and 1 in PET/MR" in last
-    assert "segmenters net (weights fedcba987654), plain (no weights)" in last
+    assert "Segmenters: net (weights fedcba987654), plain (no weights)" in last
     assert "<../data/scores.csv>" in last and "zip" not in last
     assert "**Measured here** on cohort `mine`" in staged[0]["chapter_petmr"][0]
 

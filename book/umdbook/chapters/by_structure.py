@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from umdbook import page
 from umdlib.statistics import read_ceilings, structure_ceilings
 from umdlib.tables.ceilings import NO_CEILINGS, ceilings_layout, kinds_words
 from umdlib.tables.markdown import count, interval, numbered_table, p_text
@@ -37,7 +38,7 @@ def ceilings_text(path: str) -> str:
     """Numbered tables of the ceilings of every session, and what each kind is."""
     if not path:
         return NO_CEILINGS
-    ceilings, parts = structure_ceilings(read_ceilings(path)), []
+    ceilings, parts = structure_ceilings(read_ceilings(path)), {}
     if ceilings.empty:
         return "No pair of this cohort has two references that could be read: there is no ceiling."
     for name in ceilings["session"].unique():
@@ -46,8 +47,9 @@ def ceilings_text(path: str) -> str:
             f"Mean DSC over {count(n, 'subject')} that the references of {session_title(name)} allow: no segmenter "
             "was asked."
         )
-        parts.append(numbered_table(ceilings_layout(ceilings, name), caption, f"tab-ceilings-{name}"))
-    return "\n\n".join([*parts, kinds_words(ceilings)])
+        written = numbered_table(ceilings_layout(ceilings, name), caption, f"tab-ceilings-{name}")
+        parts[session_title(name)] = written
+    return f"{page.tabs(parts)}\n\n{kinds_words(ceilings)}"
 
 
 def modality_shares(components: pd.DataFrame) -> str:

@@ -5,20 +5,21 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import re
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
-from umdbook import notebook
+from umdbook import notebook, page
 from umdlib import __main__ as cli
 from umdlib import labels, protocols
 from umdlib.errors import InputError, unknown_name
 from umdlib.evaluation import run as evaluation
 from umdlib.networks.specialists import TRAINERS
 from umdlib.segmenters import registry
-from umdlib.tables.markdown import markdown_table
+from umdlib.tables.markdown import count, markdown_table
 from umdlib.training.nnunet import recipes
 
 S3 = "SegAnyPET, supplementary table 3: inference time per case on an A100, taken as one structure"
@@ -335,20 +336,20 @@ def _network() -> Row:
 def _figures() -> list[Row]:
     """Figures 2 to 5 of SegAnyPET, by the tables that hold their numbers."""
 
-    def page(table: str, row: str, chapter: str, needs: str, gap: str) -> Row:
+    def shown(table: str, row: str, chapter: str, needs: str, gap: str) -> Row:
         command = f"umdlib run {chapter} -p scores {{out}}/scores.parquet --out {{out}}/pages"
         return Row(table, row, (command,), needs, 0.0, gap)
 
     lesions = "The pictures are not made anew."
     return [
-        page(
+        shown(
             "SegAnyPET F2", "(a), (b): boxes of S1 and S2", "supervised", "the rows of S1", "Another layout."
         ),
-        page("SegAnyPET F3", "(b): internal cohorts", "by_structure", "the rows of S4", "Another layout."),
-        page("SegAnyPET F4", "(a): external cohorts", "by_structure", "the rows of S4", "Another layout."),
+        shown("SegAnyPET F3", "(b): internal cohorts", "by_structure", "the rows of S4", "Another layout."),
+        shown("SegAnyPET F4", "(a): external cohorts", "by_structure", "the rows of S4", "Another layout."),
         _effort(),
         _network(),
-        page("SegAnyPET F5", "points on organs and on lesions", "clicks", "the rows of S1 and S4", lesions),
+        shown("SegAnyPET F5", "points on organs and on lesions", "clicks", "the rows of S1 and S4", lesions),
     ]
 
 
@@ -446,16 +447,40 @@ def check_all(found: list[Row]) -> int:
     return len(commands)
 
 
+_SENTENCES = re.compile(r"(?<=\.) (?=[A-Z])")
+
+
+def _notes(row: Row) -> list[str]:
+    """What is not as published in a row, by sentence."""
+    return _SENTENCES.split(row.gap)
+
+
+def numbered_notes(found: list[Row]) -> dict[str, int]:
+    """Every sentence on what is not as published, once, to its number."""
+    sentences = dict.fromkeys(note for row in found for note in _notes(row))
+    return {sentence: number for number, sentence in enumerate(sentences, 1)}
+
+
+def notes_markdown(found: list[Row]) -> str:
+    """The notes as a numbered list."""
+    return "\n".join(f"{number}. {sentence}" for sentence, number in numbered_notes(found).items())
+
+
 def markdown(found: list[Row]) -> str:
-    """All rows, by table: the command, what it needs, what it costs and what is not as published."""
-    lines = []
+    """All rows, a fold for each table: what all of them need, then each row's command, cost, needs and notes."""
+    numbers, folds = numbered_notes(found), []
     for table in dict.fromkeys(r.table for r in found):
-        lines += [f"### {table}", ""]
-        for row in (r for r in found if r.table == table):
-            lines += [f"**{row.row}** ({_hours(row.hours)})", ""]
+        own = [r for r in found if r.table == table]
+        shared = [need for need in own[0].needs.split("; ") if all(need in r.needs.split("; ") for r in own)]
+        lines = [f"All need {'; '.join(shared)}.", ""] if shared and len(own) > 1 else []
+        for row in own:
+            needs = [n for n in row.needs.split("; ") if n not in shared or len(own) == 1]
+            about = [_hours(row.hours), *needs]
+            noted = ", ".join(str(numbers[note]) for note in _notes(row))
+            lines += [f"**{row.row}**: {'; '.join(about)}. Notes {noted}.", ""]
             lines += ["```bash", *row.commands, "```", ""] if row.commands else []
-            lines += [f"- Needs: {row.needs}.", f"- Not as published: {row.gap}", ""]
-    return "\n".join(lines)
+        folds.append(page.fold(f"{table}: {count(len(own), 'row')}", "\n".join(lines)))
+    return "\n\n".join(folds)
 
 
 def _hours(hours: float | None) -> str:

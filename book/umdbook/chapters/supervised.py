@@ -11,7 +11,7 @@ from umdlib import published
 from umdlib.figures.style import Looks, axes, given_intervals, legend_below, rows_down, segmenter_style
 from umdlib.scores.empty_rules import higher_is_better, is_directed
 from umdlib.statistics import FLOOR
-from umdlib.tables.markdown import gap_text, interval, number
+from umdlib.tables.markdown import gap_text, number
 from umdlib.tables.modality_table import metric_title, session_title, structure_title
 from umdlib.training.nnunet import release
 from umdlib.training.nnunet.recipes import RECIPES
@@ -23,7 +23,6 @@ __all__ = [
     "condition_words",
     "excess_layout",
     "excess_plot",
-    "excess_words",
     "gap_layout",
     "pet_only_layout",
     "printed_loss",
@@ -169,6 +168,7 @@ def excess_layout(excess: pd.DataFrame) -> pd.DataFrame:
             ],
             "n": excess["n_subjects"],
             "pairs": excess["n_pairs"],
+            "verdict": [_excess_verdict(r, excess.attrs.get("metric", "dice")) for r in excess.itertuples()],
         }
     )
 
@@ -220,32 +220,20 @@ def condition_words(conditions: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def excess_words(excess: pd.DataFrame) -> str:
-    """One Markdown item per segmenter: what is left of its gap beside the reference's."""
-    lines, name = [], title(excess.attrs.get("reference") or "the reference")
-    metric = excess.attrs.get("metric", "dice")
-    below, above = (f"it loses {much} on PET than the supervised baseline" for much in ("more", "less"))
+def _excess_verdict(row, metric: str) -> str:
+    """What is left of a segmenter's gap beside the reference's, in words."""
+    if row.at_floor:
+        return f"{FLOOR}, one of the two gaps lies between floors"
+    if row.ci_low != row.ci_low:
+        return "too few subjects"
+    if row.ci_low <= 0 <= row.ci_high:
+        return "cannot be told from the reference"
+    below = row.ci_high < 0
     if not is_directed(metric):
-        below, above = "its gap lies below the reference's", "its gap lies above the reference's"
-    elif not higher_is_better(metric):
-        below, above = above, below
-    for r in excess.itertuples():
-        if r.at_floor:
-            verdict = f"{FLOOR}, one of the two gaps lies between floors"
-        elif r.ci_high < 0:
-            verdict = below
-        elif r.ci_low > 0:
-            gains = is_directed(metric) and higher_is_better(metric) and r.gap > 0
-            verdict = "its change on PET is above the supervised baseline's" if gains else above
-        else:
-            verdict = "cannot be told from the reference" if r.ci_low == r.ci_low else "too few"
-        lines.append(
-            f"- {session_title(r.session)}, {title(r.segmenter)}: gap "
-            f"{number(r.gap, sign=True)}, that of {name} {number(r.reference_gap, sign=True)}; "
-            f"excess {interval(r.estimate, r.ci_low, r.ci_high)}, "
-            f"n = {r.n_subjects}: {verdict}."
-        )
-    return "\n".join(lines) or "No other segmenter has pairs beside a supervised reference."
+        return f"its gap lies {'below' if below else 'above'} the reference's"
+    if not below and higher_is_better(metric) and row.gap > 0:
+        return "its change on PET is above the supervised baseline's"
+    return f"it loses {'more' if below == higher_is_better(metric) else 'less'} on PET than the supervised baseline"
 
 
 def _bounded(value: float, low: float, high: float) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from umdbook import page
 from umdbook.names import title
 from umdlib import segmenters
 from umdlib.cohort.manifest import read_cohort
@@ -39,17 +40,12 @@ def state_table(device: str = "cpu") -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def unavailable(device: str = "cpu") -> pd.DataFrame:
-    """Systems that cannot run here, and the sentence that says what would help."""
-    states = [(segmenters.get(n), segmenters.availability(n, device)) for n in segmenters.names()]
-    rows = [{"System": r.title, "What is missing": s.reason} for r, s in states if not s.ok]
-    return pd.DataFrame(rows, columns=["System", "What is missing"])
-
-
-def card(name: str) -> str:
-    """A system's card in Markdown: what it is, takes, was trained on, and what users report."""
+def card(name: str, device: str = "cpu") -> str:
+    """A system's card in Markdown, folded: what it is, takes, was trained on, what is missing, what users report."""
     record = segmenters.get(name)
+    state = segmenters.availability(record, device)
     facts = {
+        "Missing here": "" if state.ok else state.reason,
         "Takes": _kinds(record),
         "Sees": f"both images, of {' and '.join(record.partner)}" if record.partner else "",
         "Computes on": record.grid,
@@ -63,12 +59,12 @@ def card(name: str) -> str:
         "Deterministic": "yes" if record.deterministic else "no",
     }
     lines = [f"- **{key}**: {value}" for key, value in facts.items() if value]
-    return "\n".join([f"### {record.title}", "", record.summary, "", *lines])
+    return page.fold(record.title, "\n".join([record.summary, "", *lines]))
 
 
-def cards() -> str:
+def cards(device: str = "cpu") -> str:
     """All cards, in the order of the registry."""
-    return "\n\n".join(card(name) for name in segmenters.names())
+    return "\n\n".join(card(name, device) for name in segmenters.names())
 
 
 def weights_table() -> pd.DataFrame:
@@ -128,8 +124,22 @@ def parity() -> pd.DataFrame:
         return pd.read_csv(file, sep="\t", keep_default_na=False)
 
 
+def parity_summary() -> str:
+    """A row per system: comparisons with its official code, how many agree in every voxel, the most that differ."""
+    grouped = parity().groupby("system", sort=False)["differing"]
+    shown = pd.DataFrame(
+        {
+            "System": list(grouped.groups),
+            "Comparisons": grouped.size().to_numpy(),
+            "Equal in every voxel": grouped.agg(lambda n: int((n == 0).sum())).to_numpy(),
+            "Most voxels that differ": grouped.max().to_numpy(),
+        }
+    )
+    return markdown_table(shown)
+
+
 def parity_markdown() -> str:
-    """The record of parity as a table: differing voxels, and their number per voxel in the mask."""
+    """The record of parity, folded: differing voxels, their number per voxel in the mask, and the commands."""
     table = parity()
     shown = pd.DataFrame(
         {
@@ -142,10 +152,11 @@ def parity_markdown() -> str:
         }
     )
     sides = {"In the mask": "right", "Differing": "right", "Of the mask": "right"}
-    return markdown_table(shown, align=sides)
+    every = page.fold("Every comparison", markdown_table(shown, align=sides))
+    return f"{every}\n\n{page.fold('Official code, versions, networks and commands', _parity_commands())}"
 
 
-def parity_commands() -> str:
+def _parity_commands() -> str:
     """How each system was compared: official code, commit, versions, network and command."""
     table = parity()
     lines = []
