@@ -84,11 +84,11 @@ class Cohort:
     def hours(self, time: Time, modalities: tuple[str, ...] = ()) -> float:
         """Hours of a system on an A100: all structures of all images, one answer each."""
         seconds = 0.0
-        for modality, count in self.images.items():
+        for modality, images in self.images.items():
             if modalities and modality not in modalities:
                 continue
             each = time.windows(FIELDS_MM[modality]) if time.unit == "window" else self.structures
-            answers = self.masks if self.masks and time.unit == "structure" else count * each
+            answers = self.masks if self.masks and time.unit == "structure" else images * each
             seconds += answers * time.seconds
         return seconds / 3600
 
