@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 import seaborn as sns
 
 from umdlib import published
+from umdlib.canaries.checks import FAULTS
 from umdlib.canaries.replay import checked_segmenters, example_wiring, found
 from umdlib.canaries.simulation import columns, simulate, summary, verdicts
 from umdlib.cohort.manifest import Cohort, read_cohort
-from umdlib.labels import structure
+from umdlib.labels import ORGANS, structure
 from umdlib.tables.markdown import markdown_table, numbered_table
 from umdlib.tables.titles import segmenter_title
 
 __all__ = ["columns", "found", "read_cohort", "simulate", "summary", "verdicts"]
+
+
+_WORDS = {name: name.replace("_", " ") for name in FAULTS} | {
+    organ.name: " ".join(reversed(organ.title.split(", "))).lower() for organ in ORGANS
+}
+_NAMES = re.compile(rf"\b({'|'.join(_WORDS)})\b")
+
+
+def worded(text: str) -> str:
+    """A text of the checks with faults and organs in words.
+
+    Examples
+    --------
+    >>> worded("dead_structure"), worded("kidney_right → esophagus")
+    ('dead structure', 'right kidney → oesophagus')
+    """
+    return _NAMES.sub(lambda found: _WORDS[found.group()], text)
 
 
 def words(findings: pd.DataFrame) -> str:
@@ -27,8 +47,8 @@ def words(findings: pd.DataFrame) -> str:
             "Segmenter": findings["segmenter"],
             "Modality": findings["modality"],
             "Cases": findings["n_cases"],
-            "Alarm": findings["faults"].replace("", "none"),
-            "In words": findings["detail"],
+            "Alarm": findings["faults"].replace("", "none").map(worded),
+            "In words": findings["detail"].map(worded),
             "Positive control": findings["control"],
         }
     )
@@ -64,13 +84,14 @@ def columns_markdown(simulated: pd.DataFrame) -> str:
 def verdict_table(verdicts: pd.DataFrame) -> str:
     """Planted faults beside what the checks name."""
     caption = "Which fault was planted, and what the checks name."
-    return numbered_table(verdicts.rename(columns=str.capitalize), caption, "tab-verdicts")
+    shown = verdicts.assign(named=verdicts["named"].map(worded), detail=verdicts["detail"].map(worded))
+    return numbered_table(shown.rename(columns=str.capitalize), caption, "tab-verdicts")
 
 
 def margin_table(runs: pd.DataFrame) -> str:
     """How far right and miswired runs stay from the thresholds."""
     caption = "Largest distances of right runs from the thresholds, smallest of miswired ones."
-    return numbered_table(runs, caption, "tab-margins")
+    return numbered_table(runs.assign(named=runs["named"].map(worded)), caption, "tab-margins")
 
 
 def wiring_plot(cohort: Cohort, root: str, findings: pd.DataFrame, limit: int):

@@ -183,13 +183,11 @@ def finding_words(printed: pd.DataFrame, measured: pd.DataFrame, session: str, *
     verdicts = published.evaluate(published.ALL_CLAIMS)["verdict"].value_counts()
     several = {DEPENDS: "depend on the reading"}
     counted = ", ".join(f"{n} {several.get(word, word) if n > 1 else word}" for word, n in verdicts.items())
+    scans = published.n_scans("UMD-PETCT" if session == "petct" else "UMD-PETMR")
     printed_words = (
-        f"**What the papers report.** On {published.n_scans('UMD-PETCT')} PET/CT examinations "
-        f"{low['model']} falls from {low['structural']:.3f} on {structural} to {low['pet']:.3f} on PET (mean DSC), "
-        f"while {high['model']} goes from {high['structural']:.3f} to {high['pet']:.3f}. "
-        if session == "petct"
-        else f"**What the papers report.** {low['model']} falls from {low['structural']:.3f} on {structural} to "
-        f"{low['pet']:.3f} on PET (mean DSC). "
+        f"**What they printed.** Over {scans} examinations the mean overlap with the reference (DSC, 1 at best) of "
+        f"{low['model']} falls from {low['structural']:.3f} on {structural} to {low['pet']:.3f} on PET; that of "
+        f"{high['model']} goes from {high['structural']:.3f} to {high['pet']:.3f}."
     )
     checked = (
         f"**What holds.** Of {verdicts.sum()} sentences of both papers that were tested on their own tables: "
@@ -202,18 +200,16 @@ def finding_words(printed: pd.DataFrame, measured: pd.DataFrame, session: str, *
 def limits_words(*, simulated: bool) -> str:
     """What the numbers of the page do not show, in words for this cohort."""
     first = (
-        "The cohort is simulated and its segmenters are small; later chapters explain how the subjects were made, how "
-        "certain each number is, and what it does not show. A statement about a clinical model needs that model's "
-        "weights and real subjects, and the same commands take both."
+        "The cohort is simulated and its segmenters are small: what a clinical model loses takes that model's weights "
+        "and real subjects, and the same commands take both."
         if simulated
         else "The cohort is the one at hand: what is measured holds for its subjects, scanners and references, and for "
         "the segmenters of this run. Later chapters say how certain each number is, and what it does not show. "
         "Chapters on the simulator and on this project's networks still speak of simulated subjects, and say so."
     )
     return (
-        f"{first} Published numbers are shown alongside and kept separate; models that could not be run are listed "
-        "without a score. Pictures with a button open as a 3D viewer, and every page ends with the command that made "
-        "it."
+        f"{first} Published numbers are shown alongside and kept separate; models that could not be run have no "
+        "score."
     )
 
 
@@ -226,23 +222,23 @@ def measured_words(measured: pd.DataFrame, session: str, *, simulated: bool) -> 
     rows = measured.set_index("segmenter")
     told = rows[~rows["at_floor"].astype(bool)]
     lower, higher = int((told["ci_high"] < 0).sum()), int((told["ci_low"] > 0).sum())
-    text = (
-        f"**What was measured here** ({cohort}, {int(rows['n_subjects'].max())} subjects). From {structural} to "
-        f"PET, {lower} of {len(rows)} systems score lower and {higher} higher, with a 95 % interval that "
-        "excludes 0."
-    )
-    if rows["n_subjects"].max() < comparison.FEWEST:
-        text += f" With fewer than {comparison.FEWEST} subjects no test is made and no verdict given."
-    if len(told) < len(rows):
-        text += f" For {len(rows) - len(told)} the difference is {FLOOR}: both scores are at the floor."
-    parts = [f"{_interval(rows.loc[n])} {words}" for n, words in TRAINED.items() if n in rows.index]
+    text = f"**What was measured here** ({cohort}, {int(rows['n_subjects'].max())} subjects)."
+    parts = [f"{words}, by {_interval(rows.loc[n])}" for n, words in TRAINED.items() if n in rows.index]
     if len(parts) > 1:
-        text += f" One small network changes by {'; by '.join(parts)}"
+        text += f" From {structural} to PET one small network changes, {'; '.join(parts)}"
         text += (
             ": it loses on PET what it was not trained on, so the loss is not a property of PET alone "
             if _training_matters(rows)
             else " "
         ) + "([how much of the gap is learned?](learned_gap.ipynb))."
+    text += (
+        f" From {structural} to PET, {lower} of {len(rows)} systems score lower and {higher} higher, with a 95 % "
+        "interval that excludes 0."
+    )
+    if rows["n_subjects"].max() < comparison.FEWEST:
+        text += f" With fewer than {comparison.FEWEST} subjects no test is made and no verdict given."
+    if len(told) < len(rows):
+        text += f" For {len(rows) - len(told)} the difference is {FLOOR}: both scores are at the floor."
     return text
 
 

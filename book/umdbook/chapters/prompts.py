@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.axes import Axes
 
+from umdbook.names import title
 from umdlib import prompts, protocols
 from umdlib.cohort.manifest import Case, Cohort
 from umdlib.evaluation import store
@@ -116,18 +117,28 @@ def stored_table(compared: pd.DataFrame) -> str:
     return numbered_table(summary, caption, "tab-prompts-pairs", {distance: ".6f"})
 
 
+# What stands for a number in the name of a rule, where this page shows one.
+_EXAMPLES = {"official_crop": 192, "sliding": 192, "points_per_slice": 3, "lasso": 16}
+
+
 def protocol_list() -> str:
-    """The rules that can be drawn, a line each, with what they disclose."""
-    lines = []
+    """The rules that can be drawn, as a table, with what they disclose; a number in a name is an example."""
+    rows = []
     for name, rule in protocols.PROTOCOLS.items():
-        discloses = f" Discloses {rule.discloses}." if rule.discloses else ""
-        lines.append(f"- `{name}`: {rule.text}{discloses}")
-    return "\n".join(lines)
+        number = str(_EXAMPLES.get(name.partition("_{")[0], 5))
+        texts = (f"`{name}`", rule.text, rule.discloses or "–")
+        rows.append([text.replace("{mm}", number).replace("{n}", number) for text in texts])
+    table = pd.DataFrame(rows, columns=["name", "rule", "discloses besides"])
+    caption = "Rules for prompts. A number in a name is an example: any other can stand there."
+    return numbered_table(table, caption, "tab-prompts-rules")
 
 
 def native_list() -> str:
-    """The protocols of each system's own authors, a line each."""
+    """The protocols of each system's own authors, those of several systems in a line."""
+    by_rule: dict[tuple[str, ...], list[str]] = {}
+    for name, own in protocols.NATIVE.items():
+        by_rule.setdefault(own, []).append(title(name))
     none = "no rule for a click is published"
     return "\n".join(
-        f"- `{name}`: {', '.join(f'`{p}`' for p in own) or none}" for name, own in protocols.NATIVE.items()
+        f"- {', '.join(names)}: {', '.join(f'`{p}`' for p in own) or none}" for own, names in by_rule.items()
     )

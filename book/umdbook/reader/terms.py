@@ -12,7 +12,7 @@ GLOSSARY = "glossary"
 SILENT = frozenset({GLOSSARY, "bibliography"})
 
 # Everyday words that mean something else as often as not: linked only where a page asks for it.
-ORDINARY = frozenset({"box", "case", "step", "volume"})
+ORDINARY = frozenset({"box", "case", "cell", "fused", "share", "step", "volume"})
 
 # Text below these is no running text.
 CLOSED = (
