@@ -79,6 +79,24 @@ def test_a_measured_page_names_cohort_segmenters_weights_and_n(staged):
     assert "**Measured here** on cohort `mine`" in staged[0]["chapter_petmr"][0]
 
 
+def test_a_page_with_folded_code_has_one_switch_and_the_landing_page_none(staged):
+    texts = staged[0]
+    assert ["".join(texts[n]).count("umd-code-switch") for n in ("chapter_petmr", "root")] == [1, 0]
+
+
+def test_a_cohort_of_the_simulator_is_called_simulated(tmp_path):
+    folder = tmp_path / "small"
+    folder.mkdir()
+    for name, said in (("cohort", True), ("mine", False)):
+        table = score_table(n_subjects=1, structures=["liver"])
+        write_scores(folder / "scores.parquet", table, stamp={"cohort": name})
+        assert book.stamp_of(folder / "scores.parquet").get("simulated", False) is said
+    page = {"cells": [{"source": "# A", "metadata": {}}], "metadata": {"umd": {}}}
+    page["metadata"]["umd"] = {"parameters": {"scores": "s"}, "name": "a", "track": "measured"}
+    book._byline(page, {"cohort": "small", "simulated": True, "subjects": {"petct": 1}})
+    assert "on simulated cohort `small`" in page["cells"][0]["source"]
+
+
 def test_a_published_page_claims_no_cohort(staged):
     first, *_, last = staged[0]["published_x"]
     assert "**Printed in the papers**" in first

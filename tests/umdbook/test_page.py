@@ -26,3 +26,10 @@ def test_a_close_up_is_of_something_in_the_run(name, values):
     code = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
     for value in values:
         assert f'{value} = page.checked("{value} of this run", {value}, table["{value}"])' in code
+
+
+def test_two_parts_stand_behind_tabs_and_one_by_itself():
+    assert page.tabs({"PET/CT": "a"}) == "a"
+    text = page.tabs({"PET/CT": "a", "PET/MR": "b"})
+    assert text.startswith(":::::{tab-set}\n::::{tab-item} PET/CT\n:sync: PET/CT\n\na\n::::")
+    assert text.count("{tab-item}") == 2 and text.endswith("::::\n:::::")

@@ -167,8 +167,9 @@ def excess_layout(excess: pd.DataFrame) -> pd.DataFrame:
                 gap_text(r.estimate, r.ci_low, r.ci_high, r.at_floor) for r in excess.itertuples()
             ],
             "n": excess["n_subjects"],
-            "pairs": excess["n_pairs"],
-            "verdict": [_excess_verdict(r, excess.attrs.get("metric", "dice")) for r in excess.itertuples()],
+            "beside the baseline": [
+                _excess_verdict(r, excess.attrs.get("metric", "dice")) for r in excess.itertuples()
+            ],
         }
     )
 
@@ -221,19 +222,19 @@ def condition_words(conditions: pd.DataFrame) -> str:
 
 
 def _excess_verdict(row, metric: str) -> str:
-    """What is left of a segmenter's gap beside the reference's, in words."""
+    """What a segmenter does on PET beside the supervised baseline, in two or three words."""
     if row.at_floor:
-        return f"{FLOOR}, one of the two gaps lies between floors"
+        return FLOOR
     if row.ci_low != row.ci_low:
         return "too few subjects"
     if row.ci_low <= 0 <= row.ci_high:
-        return "cannot be told from the reference"
+        return "not told apart"
     below = row.ci_high < 0
     if not is_directed(metric):
-        return f"its gap lies {'below' if below else 'above'} the reference's"
+        return f"gap lies {'below' if below else 'above'}"
     if not below and higher_is_better(metric) and row.gap > 0:
-        return "its change on PET is above the supervised baseline's"
-    return f"it loses {'more' if below == higher_is_better(metric) else 'less'} on PET than the supervised baseline"
+        return "gains more"
+    return "loses more" if below == higher_is_better(metric) else "loses less"
 
 
 def _bounded(value: float, low: float, high: float) -> str:

@@ -79,8 +79,28 @@ def test_the_page_puts_the_readers_own_places_into_the_commands():
     rows = reproduce.rows(petct="mine/manifest.tsv", out="results/mine", device="cpu")
     text = reproduce.markdown(rows)
     assert "umdlib score mine/manifest.tsv --segmenters sam_med3d_turbo" in text
-    assert "{" not in text
+    assert "{" not in text.replace("::::{dropdown}", "")
     assert "--device cpu --out results/mine" in text
+
+
+def test_every_note_stands_once_and_every_row_names_its_own(rows):
+    notes = reproduce.numbered_notes(rows)
+    assert list(notes.values()) == list(range(1, len(notes) + 1))
+    text, listed = reproduce.markdown(rows), reproduce.notes_markdown(rows)
+    for row in rows:
+        numbers = [str(notes[sentence]) for sentence in reproduce._notes(row)]
+        assert f"Notes {', '.join(numbers)}." in text
+        assert " ".join(reproduce._notes(row)) == row.gap
+    assert all(listed.count(f". {sentence}") == 1 for sentence in notes)
+    assert not any(sentence in text for sentence in notes)
+
+
+def test_what_all_rows_of_a_table_need_is_said_once(rows):
+    own = [r for r in rows if r.table == "UMD 1"]
+    text = reproduce.markdown(own)
+    assert text.count("a GPU") == 1 < len(own)
+    for row in own:
+        assert f"`umdlib weights where {row.commands[0].split('--segmenters ')[1].split()[0]}`" in text
 
 
 def test_the_effort_of_the_lesions_is_five_points_of_each(rows):
