@@ -152,6 +152,14 @@ SYSTEMS: dict[str, System] = {
         "SegVol",
         (),
     ),
+    "medsam2": System(
+        "MedSAM2",
+        "bowang-lab/MedSAM2 medsam2_infer_CT_lesion_npz_recist.py infer_3d, in its own environment",
+        "external:compare_medsam2",
+        "medsam2",
+        "MedSAM2",
+        (),
+    ),
     "sat": System(
         "SAT-Pro",
         "zhaoziheng/SAT inference.py main, in its own environment",

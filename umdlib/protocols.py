@@ -134,6 +134,7 @@ NATIVE: dict[str, tuple[str, ...]] = {
     "sam_vit_l": _POINTS,
     "sam_vit_h": _POINTS,
     "medsam": ("boxes_per_slice", "points_per_slice_5"),
+    "medsam2": ("box",),
     "litemedsam": ("box",),
 }
 

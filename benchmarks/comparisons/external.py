@@ -1,4 +1,4 @@
-"""SegVol's demo and SAT's inference script in their own environments, against the adapters.
+"""SegVol's demo, SAT's and MedSAM2's inference scripts in their own environments, against the adapters.
 
 Each official run is a process of its own that starts the official ``main`` or its functions. Where
 there is no GPU, ``.cuda()`` does nothing, and SAT runs as one process without NCCL. Windows are
@@ -18,12 +18,22 @@ import numpy as np
 from scipy import ndimage
 
 from comparisons import common
+from umdlib.images import volume
 from umdlib.prompts.prompt import Click, Prompt
 from umdlib.segmenters.external import worker as external
+from umdlib.segmenters.preparation import slices
 
 HERE = Path(__file__).parent
 SPATIAL = [32, 64, 64]
 PATCH = [64, 64, 32]
+MEDSAM2_SCALE = 0.4  # the network sees 512 pixels whatever the phantom has
+MEDSAM2_SMALLER = [
+    "++model.image_encoder.trunk.embed_dim=16",
+    "++model.image_encoder.trunk.stages=[1,1,1,1]",
+    "++model.image_encoder.trunk.global_att_blocks=[2]",
+    "++model.image_encoder.neck.backbone_channel_list=[128,64,32,16]",
+    "++model.memory_attention.num_layers=1",
+]
 SAT_SCALE = 0.6  # a network of this size takes 8 CPU seconds for a patch
 WORDS = ("liver", "left kidney", "esophagus")
 TIED = (
@@ -96,6 +106,63 @@ def compare_sat(checkout: Path) -> Iterator[common.Found]:
             )
         segment.stop()
         (folder / "w.pth").unlink()
+
+
+def compare_medsam2(checkout: Path) -> Iterator[common.Found]:
+    """A box, one click and two clicks in a slice, followed up and down; pictures turned by SimpleITK."""
+    import SimpleITK as sitk
+
+    home = external.make("medsam2", checkout=checkout)
+    for scene in common.scenes(MEDSAM2_SCALE):
+        folder = common.scratch()
+        image = scene.saved(folder)
+        grey = volume.Volume(slices.grey(image), image.affine)
+        volume.write_volume(folder / "grey.nii.gz", grey)
+        turned = sitk.DICOMOrient(sitk.ReadImage(str(folder / "grey.nii.gz")), "LPS")
+        np.savez(folder / "lps.npz", imgs=sitk.GetArrayFromImage(turned).astype(np.uint8))
+        cases = _medsam2_cases(scene, image, turned)
+        given = [{k: v for k, v in case.items() if k != "prompt"} for case in cases]
+        _official(home, "medsam2_infer.py", checkout, folder, MEDSAM2_SMALLER, given)
+        checkpoint = {"path": str(folder / "w.pt"), "sha256": ""}
+        segment = external.worker_of(
+            "medsam2", {"model": checkpoint}, settings={"overrides": MEDSAM2_SMALLER}
+        )
+        for number, case in enumerate(cases):
+            theirs = sitk.GetImageFromArray(np.load(folder / f"{number}.npy").astype(np.uint8))
+            theirs.CopyInformation(turned)
+            sitk.WriteImage(theirs, str(folder / "m.nii.gz"))
+            label = volume.LabelMap(*_read(folder / "m.nii.gz"))
+            official = volume.onto_grid(label, image).data > 0
+            network = f"four thin stages, random, 512 pixels; phantom x {MEDSAM2_SCALE}"
+            yield common.Found(scene.name, network, case["said"], official, segment(image, case["prompt"]))
+        segment.stop()
+
+
+def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Voxels and affine of a file, by nibabel."""
+    file = nib.load(path)
+    return np.asarray(file.dataobj).astype(np.uint8), file.affine
+
+
+def _medsam2_cases(scene, image, turned) -> list[dict]:
+    """Descriptions, slices and pixels as SimpleITK finds them in the turned image, and the adapter's prompts."""
+    import SimpleITK as sitk
+
+    own = sitk.GetImageFromArray((scene.organs == 2).astype(np.uint8).T)
+    own.CopyInformation(sitk.ReadImage(str(image.name)))
+    z, y, x = np.where(sitk.GetArrayFromImage(sitk.DICOMOrient(own, "LPS")))
+    middle = (int(z.min()) + int(z.max())) // 2
+    box = [int(x.min()), int(y.min()), int(x.max()), int(y.max())]
+    organ = common.box_around(scene.affine, scene.organs == 2)
+    found = [{"said": "the box of an organ", "slice": middle, "box": box, "points": None}]
+    found[0]["prompt"] = Prompt("x", box=organ)
+    inside = [(int(a), int(b)) for a, b in zip(x[z == middle], y[z == middle], strict=True)]
+    for said, points in (("1 click", inside[:1]), ("2 clicks in a slice", [inside[0], inside[-1]])):
+        places = [turned.TransformIndexToPhysicalPoint((a, b, middle)) for a, b in points]
+        clicks = tuple(Click((-p[0], -p[1], p[2])) for p in places)
+        case = {"said": said, "slice": middle, "box": None, "points": points}
+        found.append(case | {"prompt": Prompt("x", clicks)})
+    return found
 
 
 def _official(home: Path, script: str, checkout: Path, folder: Path, *given) -> None:

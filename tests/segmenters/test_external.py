@@ -18,7 +18,8 @@ from umdlib.images import geometry
 from umdlib.images.volume import Volume
 from umdlib.prompts.prompt import Box, Click, Prompt, box_of
 from umdlib.segmenters.external import worker as external
-from umdlib.segmenters.external.workers import file_contract, sat_pro, segvol
+from umdlib.segmenters.external.workers import file_contract, medsam2, sat_pro, segvol
+from umdlib.segmenters.preparation import slices
 
 AFFINE = np.array([[0, -2.5, 0, 90], [3.0, 0, 0, -150], [0, 0, 4.0, 400], [0, 0, 0, 1]])
 WORKER = """
@@ -220,7 +221,7 @@ def test_a_checkout_of_ones_own_is_kept_with_its_commit(tmp_path, monkeypatch):
 
 
 def test_workers_need_nothing_of_this_package():
-    for script in (file_contract, segvol, sat_pro):
+    for script in (file_contract, segvol, sat_pro, medsam2):
         code = f"import ast, sys; print([n for n in ast.walk(ast.parse(open({script.__file__!r}).read()))"
         code += " if isinstance(n, (ast.Import, ast.ImportFrom)) and 'umdlib' in ast.unparse(n)])"
         assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
@@ -368,3 +369,44 @@ def test_a_gpu_that_the_pinned_torch_does_not_know_is_named(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda n: (8, 9))
     assert str(file_contract.only_gpu("cuda:1")) == "cuda"
     assert file_contract.only_gpu("cpu").type == "cpu"
+
+
+# --- MedSAM2's pictures ---------------------------------------------------------------------------
+
+PERMUTED = np.array([[0, 0, 3.1, -40], [-2.6, 0, 0, 60], [0, -1.7, 0, 200.3], [0, 0, 0, 1.0]])
+
+
+@pytest.mark.parametrize("unit", ["HU", "SUV"])
+@pytest.mark.parametrize("affine", [AFFINE, PERMUTED])
+def test_medsam2s_pictures_are_those_of_the_other_2d_systems_and_go_back(unit, affine):
+    rng = np.random.default_rng(0)
+    data = np.maximum(rng.normal(0, 100, (7, 9, 11)), -50 if unit == "HU" else 0).astype(np.float32)
+    stack = slices.axial(Volume(slices.grey(Volume(data, affine, unit)), affine))
+    pictures = medsam2.pictures_of(nib.Nifti1Image(data, affine), external.MODALITY[unit])
+    np.testing.assert_array_equal(pictures.data, stack.data)
+    mask = rng.random(pictures.data.shape) > 0.5
+    np.testing.assert_array_equal(pictures.back(mask), stack.back(mask))
+    for ijk in ((0, 0, 0), (6, 2, 9)):
+        x, y, z = pictures.pixel(ijk)
+        assert mask[z, y, x] == pictures.back(mask)[ijk]
+
+
+def test_medsam2_is_asked_in_one_slice():
+    image = nib.Nifti1Image(np.zeros((7, 9, 11), np.float32), np.diag([-1.0, -1.0, 1.0, 1.0]))
+    pictures = medsam2.pictures_of(image, "pet")
+    box = {"first": [1, 2, 3], "last": [4, 5, 8]}
+    assert medsam2.asked({"box": box, "clicks": []}, pictures) == (5, (1, 2, 4, 5), None)
+    clicks = [{"ijk": [1, 2, 3], "positive": True}, {"ijk": [4, 4, 3], "positive": True}]
+    z, given, (points, signs) = medsam2.asked({"box": None, "clicks": clicks}, pictures)
+    assert (z, given, points.tolist(), signs.tolist()) == (3, None, [[1, 2], [4, 4]], [1, 1])
+    clicks[1]["ijk"] = [4, 4, 9]
+    with pytest.raises(RuntimeError, match="one axial slice; these lie in several"):
+        medsam2.asked({"box": None, "clicks": clicks}, pictures)
+
+
+def test_medsam2s_frames_have_the_mean_and_spread_of_its_training():
+    pytest.importorskip("torch")
+    frames = medsam2.frames_of(np.full((2, 5, 9), 255, np.uint8), "cpu")
+    assert tuple(frames.shape) == (2, 3, 512, 512)
+    for channel, (mean, spread) in enumerate(zip(medsam2._MEAN, medsam2._SPREAD, strict=True)):
+        assert frames[:, channel].numpy() == pytest.approx((1 - mean) / spread, abs=1e-6)

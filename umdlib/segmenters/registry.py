@@ -71,6 +71,7 @@ BUILT_IN: dict[str, str] = {
     "sam_vit_b": "umdlib.segmenters.systems.sam:SAM_B",
     "sam_vit_l": "umdlib.segmenters.systems.sam:SAM_L",
     "sam_vit_h": "umdlib.segmenters.systems.sam:SAM_H",
+    "medsam2": "umdlib.segmenters.external.worker:MEDSAM2",
     "medsam": "umdlib.segmenters.systems.sam:MEDSAM",
     "sam_vit_b_grown": "umdlib.segmenters.systems.sam:SAM_B_GROWN",
     "sam_vit_l_grown": "umdlib.segmenters.systems.sam:SAM_L_GROWN",

@@ -28,7 +28,7 @@ from umdlib.weights import reading as weights
 
 MODALITY = {"HU": "ct", "SUV": "pet", "a.u.": "mri"}
 _KEYS_OF_LOG = ("commit", "matched_fraction", "seconds", "peak_bytes", "device", "versions")
-SYSTEMS = ("segvol", "sat_pro")
+SYSTEMS = ("segvol", "sat_pro", "medsam2")
 
 
 def environment(name: str) -> Path:
@@ -514,5 +514,32 @@ SAT = Segmenter(
     grid="1 x 1 x 3 mm, RAS, cropped to the positive, patches of 288 x 288 x 96",
     users="a wrong checkpoint runs and fails silently (zhaoziheng/SAT#26); its README asks for 34 GB of GPU "
     "memory; two float32 volumes per structure in memory: 18 GB for a field of 700 mm",
+    external=True,
+)
+_MEDSAM2_FILE = Weights(
+    file="medsam2/MedSAM2_latest.pt",
+    where="Hugging Face wanglab/MedSAM2",
+    licence="CC BY-SA 4.0 (its card)",
+    repo="wanglab/MedSAM2",
+    remote="MedSAM2_latest.pt",
+)
+MEDSAM2 = Segmenter(
+    name="medsam2",
+    title="MedSAM2",
+    summary="SAM 2.1 tiny trained on medical volumes: a box or clicks in one axial slice, whose mask is followed "
+    "through all others as the frames of a video.",
+    load=_loader("medsam2", {"model": _MEDSAM2_FILE}),
+    prompts=frozenset({"click", "box"}),
+    settings={"worker": "1", "side": 512},
+    weights=(_MEDSAM2_FILE,),
+    paper="arXiv:2504.03600",
+    code_licence="Apache-2.0",
+    trained_on="more than 455,000 3D image-mask pairs and 76,000 frames of video (abstract); whether PET is among "
+    "them was not found",
+    native="a box around a lesion's diameter in one slice; its mask prompts the slices above, then those below",
+    grid="axial slices, 512 x 512; greys as MedSAM's; holes of 8 pixels are filled only where the checkout's "
+    "compiled extension loads",
+    users="of a 3D box the middle axial slice is taken, and the mask is followed beyond the box's ends, as the "
+    "official script does; all clicks lie in one slice",
     external=True,
 )

@@ -46,7 +46,7 @@ def serve(answer: Callable[[dict, Path], dict]) -> None:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide a result."""
-    names = ("torch", "monai", "transformers", "numpy", "nibabel", "positional_encodings")
+    names = ("torch", "monai", "transformers", "numpy", "nibabel", "positional_encodings", "hydra-core")
     found = {"python": ".".join(map(str, sys.version_info[:3]))}
     for name in names:
         try:
