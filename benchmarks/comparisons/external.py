@@ -29,8 +29,8 @@ PATCH = [64, 64, 32]
 MEDSAM2_SCALE = 0.4  # the network sees 512 pixels whatever the phantom has
 MEDSAM2_SMALLER = [
     "++model.image_encoder.trunk.embed_dim=16",
-    "++model.image_encoder.trunk.stages=[1,1,1,1]",
-    "++model.image_encoder.trunk.global_att_blocks=[2]",
+    "++model.image_encoder.trunk.stages=[1,1,2,1]",
+    "++model.image_encoder.trunk.global_att_blocks=[3]",
     "++model.image_encoder.neck.backbone_channel_list=[128,64,32,16]",
     "++model.memory_attention.num_layers=1",
 ]
