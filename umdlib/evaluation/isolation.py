@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing import shared_memory
 
@@ -87,6 +88,7 @@ class Isolated:
         self._condition: Condition | None = None
         # what the other process sees of the last image and of its partner
         self._images: dict[str, tuple[np.ndarray, shared_memory.SharedMemory]] = {}
+        self._foresees = False
         self._left = float("inf")
         self.peak_mb = float("nan")
 
@@ -103,7 +105,7 @@ class Isolated:
         if self._process is None:
             self._start()
         try:
-            self._answer(("load", condition), counted=False)
+            self._foresees = self._answer(("load", condition), counted=False)
         except CaseEnded as error:
             raise InputError(f"Segmenter '{self._name}' could not be loaded: {error}.") from None
 
@@ -122,6 +124,8 @@ class Isolated:
         if self._process is None:
             self._start()
             self._answer(("load", self._condition), counted=False)
+        if self._left <= 0:  # what was told in advance took the whole time
+            raise CaseEnded(f"the case took over {self._limits.time_s:g} s")
         given = _shared(previous) if previous is not None else None
         try:
             shown = {"image": self._shown("image", image)}
@@ -132,6 +136,19 @@ class Isolated:
         finally:
             if given is not None:
                 _release(given)
+
+    def foresee(self, image: Volume, prompts: Sequence[Prompt]) -> None:
+        """Tell the other process what will be asked of an image; changes no mask.
+
+        Its time counts as the case's, its memory as the next call's.
+
+        Raises
+        ------
+        CaseEnded
+            The process crashed, took too long or too much memory; the next call starts another, if time is left.
+        """
+        if self._foresees and self._process is not None:
+            self._answer(("foresee", {"image": self._shown("image", image)}, list(prompts)))
 
     def _shown(self, which: str, volume: Volume) -> tuple:
         """Where the other process finds an image: shared once, until another comes."""
@@ -274,11 +291,17 @@ def _serve(pipe, name: str, device: str) -> None:
         try:
             if message[0] == "load":
                 opened = opened or _opened(name, device)
-                segment = opened.call(message[1])
-                pipe.send(("loaded", None))
+                segment, told_mb = opened.call(message[1]), 0.0
+                pipe.send(("loaded", hasattr(segment, "foresee")))
                 continue
-            _, shown, prompt, before = message
-            seen = {which: _seen(images, which, *given) for which, given in shown.items()}
+            seen = {which: _seen(images, which, *given) for which, given in message[1].items()}
+            if message[0] == "foresee":
+                with peak_memory() as peak:
+                    segment.foresee(seen["image"], message[2])
+                    told_mb = peak() - started_mb
+                pipe.send(("told", None))
+                continue
+            _, _, prompt, before = message
             previous = None
             if before is not None:
                 theirs = shared_memory.SharedMemory(before[0])
@@ -286,7 +309,7 @@ def _serve(pipe, name: str, device: str) -> None:
                 theirs.close()
             with peak_memory() as peak:
                 mask = segment(seen.pop("image"), prompt, previous, **seen)
-                peak_mb = max(peak() - started_mb, 0.0)
+                peak_mb, told_mb = max(peak() - started_mb, told_mb, 0.0), 0.0
             kept = _shared(mask)
             pipe.send(("mask", (_place(mask, kept), peak_mb)))
             kept.close()
