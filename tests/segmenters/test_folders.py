@@ -11,6 +11,7 @@ import pytest
 import scipy
 
 from umdlib import segmenters
+from umdlib.cohort.names import read_names
 from umdlib.errors import InputError
 from umdlib.images import orientation
 from umdlib.images.volume import Volume
@@ -205,7 +206,6 @@ def test_the_folder_of_another_network_under_this_name_is_refused(lion):
         segmenters.load("lion")
     dataset["labels"]["label_11"] = 11
     (lion / "dataset.json").write_text(json.dumps(dataset), "utf-8")
-    weights._forget("lion/fdg/dataset.json")
     other = Weights("mrsegmentator/fold_0/checkpoint_final.pth", "elsewhere", "CC0")
     place = weights.path_of(other)
     place.parent.mkdir(parents=True)
@@ -213,6 +213,70 @@ def test_the_folder_of_another_network_under_this_name_is_refused(lion):
     weights.verified(other, "mrsegmentator")
     with pytest.raises(InputError, match=r"are the same file as mrsegmentator/fold_0"):
         segmenters.load("lion")
+
+
+@pytest.fixture
+def parts(tmp_path, monkeypatch):
+    """TotalSegmentator's five folders as published, with random weights: folder by its number."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("nnunetv2")
+    from umdlib.segmenters.preparation import published_folders
+
+    monkeypatch.setenv("UMD_WEIGHTS", str(tmp_path))
+    names = read_names().meanings["totalsegmentator", "*"]
+    folders, before = [], 0
+    for number, (folder, count) in enumerate(ts.CT.items()):
+        plans, dataset, state = published_folders.random_model(count, seed=number)
+        plans["dataset_name"] = folder
+        dataset["labels"] = {"background": 0} | {names[before + n][0]: n for n in range(1, count + 1)}
+        state["init_args"]["dataset_json"] = dataset
+        item = next(w for w in ts.TOTALSEGMENTATOR.weights if folder in w.file)
+        root = weights.path_of(item).parents[1]
+        (root / "fold_0").mkdir(parents=True)
+        (root / "plans.json").write_text(json.dumps(plans), "utf-8")
+        (root / "dataset.json").write_text(json.dumps(dataset), "utf-8")
+        torch.save(state, root / "fold_0" / "checkpoint_final.pth")
+        folders.append(root)
+        before += count
+    return folders
+
+
+def test_two_parts_of_as_many_labels_in_exchanged_places_are_refused(parts):
+    second, fifth = parts[1], parts[4]
+
+    def exchange(name):
+        one, two = (f / name for f in (second, fifth))
+        content = one.read_bytes()
+        one.write_bytes(two.read_bytes())
+        two.write_bytes(content)
+
+    exchange("dataset.json")
+    with pytest.raises(
+        InputError, match=r"Dataset292.*dataset.json gives 'rib_left_1' the value 1, .* does not hold it"
+    ):
+        segmenters.load("totalsegmentator")
+    exchange("dataset.json")
+    exchange("fold_0/checkpoint_final.pth")
+    with pytest.raises(InputError, match=r"Dataset292.*final.pth gives 'rib_left_1' .*another part's"):
+        segmenters.load("totalsegmentator")
+    exchange("fold_0/checkpoint_final.pth")
+    (second.parents[2] / "sha256.json").unlink()  # what the refused ones left
+    dataset = json.loads((fifth / "dataset.json").read_text("utf-8"))
+    dataset["labels"]["rib_left_1"], dataset["labels"]["rib_left_2"] = 2, 1
+    (fifth / "dataset.json").write_text(json.dumps(dataset), "utf-8")
+    with pytest.raises(InputError, match=r"'rib_left_1' the value 2, and this folder .* gives it 1"):
+        segmenters.load("totalsegmentator")
+
+
+def test_five_parts_open_as_published_also_where_their_labels_are_called_otherwise(parts, tmp_path):
+    segmenters.load("totalsegmentator")
+    recorded = json.loads((tmp_path / "sha256.json").read_text("utf-8"))
+    assert len(recorded) == 15
+    dataset = json.loads((parts[1] / "dataset.json").read_text("utf-8"))
+    dataset["labels"] = {f"{name}_v2" * bool(v) or name: v for name, v in dataset["labels"].items()}
+    (parts[1] / "dataset.json").write_text(json.dumps(dataset), "utf-8")
+    (tmp_path / "sha256.json").unlink()
+    segmenters.load("totalsegmentator")
 
 
 @pytest.fixture

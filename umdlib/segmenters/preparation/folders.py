@@ -84,6 +84,28 @@ def published_unions(scheme: str, *files: str) -> Unions:
     return unions([_names().of_values(scheme, file) for file in files or ("*",)])
 
 
+def published_values(scheme: str, before: int, count: int) -> dict[str, int]:
+    """Values that one of a model's networks gives to the model's names; 0 where it does not hold one.
+
+    Parameters
+    ----------
+    scheme
+        In the project's table of names.
+    before
+        Labels of the networks before it, whose values come first in the model's.
+    count
+        Its own labels.
+
+    Examples
+    --------
+    >>> values = published_values("totalsegmentator", 24, 26)
+    >>> values["sacrum"], values["vertebrae_C1"], values["liver"]
+    (1, 26, 0)
+    """
+    named = _names().meanings[scheme, "*"]
+    return {name: v - before if 0 < v - before <= count else 0 for v, (name, _) in named.items()}
+
+
 @functools.cache
 def _names() -> NameMap:
     """The project's table of names, read once."""

@@ -6,7 +6,7 @@ import contextlib
 import importlib.util
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -167,14 +167,19 @@ def open_folder(
     *,
     mirror: bool = True,
     step: float = 0.5,
+    check: Callable[[Path, dict], None] = lambda path, state: None,
 ) -> NnUNet:
-    """The call of a trained folder: checkpoints of its folds, turned as its plans or trainer say."""
+    """The call of a trained folder: checkpoints of its folds, turned as its plans or trainer say.
+
+    `check` refuses a checkpoint by its file and content.
+    """
     plans, dataset = read_folder(root)
     states = []
     for item in files:
         path = weights.as_published(item, name)
         states.append(weights.read_state(path))
         check_state(states[-1], path, plans, root)
+        check(path, states[-1])
     turned = plans.get("image_reader_writer") in TURNING
     turned = turned or states[0].get("trainer_name") in TRAINERS.values()  # trained in RAS
     predictor = predictor_of(plans, dataset, states, device, mirror=mirror, step=step)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from umdlib.errors import InputError
@@ -60,10 +60,14 @@ def opened(
     device: str = "cpu",
     *,
     labels: int,
+    values: Mapping[str, int] | None = None,
     mirror: bool = True,
     step: float = 0.5,
 ) -> nnunet.NnUNet:
-    """The folder's network, its files verified and its number of labels held against what is published.
+    """The folder's network, its files verified and its labels held against what is published.
+
+    `values` are those that this folder gives to the model's names, 0 where another folder holds them; a label
+    that is called otherwise tells nothing.
 
     Raises
     ------
@@ -71,8 +75,8 @@ def opened(
         A file is missing or not the one of its first use; the folder is another network's.
     """
     for item in items:
-        if item.file.endswith(".json"):
-            weights.verified(item, name)
+        if (sentence := weights.missing(item, name)) is not None:
+            raise InputError(sentence)
     root = weights.path_of(items[-1]).parent
     _, dataset = nnunet.read_folder(root)
     if (found := len(nnunet.labels_of(dataset))) != labels:
@@ -80,8 +84,29 @@ def opened(
             f"File {root / 'dataset.json'} has {found} labels, and this folder of '{name}' must have {labels}: it "
             "is another network's."
         )
+    _check_values(root / "dataset.json", dataset, values or {}, name)
+    for item in items:
+        if item.file.endswith(".json"):
+            weights.verified(item, name)  # after it, so that no hash of another network's is recorded
     checkpoints = [i for i in items if Path(i.file).name == nnunet.CHECKPOINT]
-    return nnunet.open_folder(root, checkpoints, name, device, mirror=mirror, step=step)
+
+    def check(path: Path, state: dict) -> None:
+        trained = state.get("init_args", {}).get("dataset_json")
+        _check_values(path, trained if isinstance(trained, dict) else {}, values or {}, name)
+
+    return nnunet.open_folder(root, checkpoints, name, device, mirror=mirror, step=step, check=check)
+
+
+def _check_values(file: Path, dataset: dict, values: Mapping[str, int], name: str) -> None:
+    """Refuse a data set that gives a known name another value: it is another part's."""
+    for label, value in dataset.get("labels", {}).items():
+        wanted = values.get(label, value)
+        if wanted != value:
+            right = f"gives it {wanted}" if wanted else "does not hold it"
+            raise InputError(
+                f"File {file} gives '{label}' the value {value}, and this folder of '{name}' {right}: it is another "
+                "part's."
+            )
 
 
 def tiny(labels: int, *, seed: int = 0, favoured: int = 0) -> nnunet.NnUNet:

@@ -10,7 +10,7 @@ import scipy
 from umdlib.images.volume import Volume
 from umdlib.segmenters.contract import Segment, Segmenter, Weights
 from umdlib.segmenters.preparation import nnunet, published_folders
-from umdlib.segmenters.preparation.folders import Folders, published_unions
+from umdlib.segmenters.preparation.folders import Folders, published_unions, published_values
 from umdlib.segmenters.preparation.slices import oriented
 
 SPACING_MM = 1.5
@@ -131,10 +131,15 @@ def _record(name: str, scheme: str, parts: dict[str, int], trainer: str, version
     counts = tuple(parts.values())
 
     def load(device: str = "cpu") -> Segment:
-        opened = [
-            published_folders.opened(items, name, device, labels=parts[f], mirror=False, step=STEP)
-            for f, items in files.items()
-        ]
+        opened, before = [], 0
+        for folder, items in files.items():
+            values = published_values(scheme, before, parts[folder])
+            opened.append(
+                published_folders.opened(
+                    items, name, device, labels=parts[folder], values=values, mirror=False, step=STEP
+                )
+            )
+            before += parts[folder]
         return _model(opened, counts, scheme)
 
     def tiny() -> Segment:
