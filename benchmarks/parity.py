@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -184,7 +185,7 @@ def rows_of(name: str, checkouts: Path) -> Iterator[dict]:
             "segmenters": system.segmenters,
             "official code": system.code,
             "commit": commit(*given) if given else versions(system.versions[1:2]).split()[-1],
-            "versions": versions(system.versions) or pinned(name),
+            "versions": versions(system.versions) or of_environment(name),
             "network": found.network,
             "grid": found.grid,
             "prompts": found.prompts,
@@ -209,16 +210,16 @@ def versions(packages: tuple[str, ...]) -> str:
     return ", ".join(f"{p} {metadata.version(p).partition('+')[0]}" for p in packages)
 
 
-def pinned(name: str) -> str:
-    """The packages that decide, of a system's pinned list."""
+def of_environment(name: str) -> str:
+    """The packages that decide, of a system's pinned list, in the versions that its environment holds."""
     file = {"sat": "sat_pro"}.get(name, name)
     text = (resources.files("umdlib.segmenters.external") / "pinned" / f"{file}.txt").read_text("utf-8")
-    kept = [
-        line.replace("==", " ")
-        for line in text.splitlines()
-        if line.partition("==")[0] in ("torch", "monai", "transformers")
-    ]
-    return ", ".join(kept)
+    listed = {line.partition("==")[0] for line in text.splitlines()}
+    kept = [p for p in ("monai", "torch", "transformers") if p in listed]
+    python = importlib.import_module("umdlib.segmenters.external.worker").environment(file) / "venv/bin/python"
+    code = "import sys; from importlib.metadata import version; print(*map(version, sys.argv[1:]))"
+    done = subprocess.run([python, "-c", code, *kept], capture_output=True, text=True, check=True)
+    return ", ".join(f"{p} {v.partition('+')[0]}" for p, v in zip(kept, done.stdout.split(), strict=True))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -29,6 +29,7 @@ def main() -> None:
     sys.path.insert(0, str(CHECKOUT))
     from sam2.build_sam import build_sam2_video_predictor_npz
 
+    torch.set_float32_matmul_precision("high")  # as the script does at its start
     torch.manual_seed(0)
     net = build_sam2_video_predictor_npz(
         "configs/sam2.1_hiera_t512.yaml", None, device="cpu", hydra_overrides_extra=OVERRIDES

@@ -75,8 +75,10 @@ class MedSam2Worker:
 
     def _build(self, job: dict) -> None:
         """Predictor with the checkpoint's weights, unless it is the one that is there."""
+        import torch
         from sam2.build_sam import build_sam2_video_predictor_npz
 
+        torch.set_float32_matmul_precision("high")  # as the script does at its start
         wanted = job["checkpoints"]["model"]
         if self._loaded == wanted:
             return
