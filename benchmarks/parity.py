@@ -216,7 +216,8 @@ def of_environment(name: str) -> str:
     text = (resources.files("umdlib.segmenters.external") / "pinned" / f"{file}.txt").read_text("utf-8")
     listed = {line.partition("==")[0] for line in text.splitlines()}
     kept = [p for p in ("monai", "torch", "transformers") if p in listed]
-    python = importlib.import_module("umdlib.segmenters.external.worker").environment(file) / "venv/bin/python"
+    worker = importlib.import_module("umdlib.segmenters.external.worker")
+    python = worker.environment(file) / "venv" / "bin" / "python"
     code = "import sys; from importlib.metadata import version; print(*map(version, sys.argv[1:]))"
     done = subprocess.run([python, "-c", code, *kept], capture_output=True, text=True, check=True)
     return ", ".join(f"{p} {v.partition('+')[0]}" for p, v in zip(kept, done.stdout.split(), strict=True))
