@@ -7,6 +7,7 @@ import functools
 import hashlib
 import importlib.util
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,13 +52,14 @@ def import_closure(
     >>> [path.name for path in import_closure("umdlib.sources")]
     ['errors.py', 'sources.py']
     """
+    _file.cache_clear()
     starts = [start] if isinstance(start, str | Path) else list(start)
     seen: dict[Path, None] = {}
     passed: dict[_World, set[Path]] = {}
     for one in starts:
         world = _World(tuple(packages), Path(root) if root is not None else None)
         first = _start(one, world)
-        if first.beside is not None:
+        if first.beside is not None and _names_beside(first.beside):
             world = _World((*packages, *_names_beside(first.beside)), world.root, first.beside)
         _follow(first, world, seen, passed.setdefault(world, set()))
     return sorted(seen)
@@ -109,22 +111,25 @@ class _World:
 
     def file(self, name: str) -> Path | None:
         """File of a module by its dotted name; None where it is foreign or does not exist."""
-        top, *rest = name.split(".")
-        if top not in self.packages:
-            return None
-        home = self._home(top)
-        if home is None:
-            return None
-        place = home.joinpath(top, *rest)
-        for file in (place.with_name(f"{place.name}.py"), place / "__init__.py"):
-            if file.is_file():
-                return file
-        return None
+        return _file(self, name) if name.partition(".")[0] in self.packages else None
 
-    def _home(self, package: str) -> Path | None:
+    def home(self, package: str) -> Path | None:
         if self.beside is not None and package in _names_beside(self.beside):
             return self.beside
         return self.root if self.root is not None else _found(package)
+
+
+@functools.cache
+def _file(world: _World, name: str) -> Path | None:
+    """`_World.file` of a name in one of its packages, kept during one `import_closure`."""
+    home = world.home(name.partition(".")[0])
+    if home is None:
+        return None
+    place = os.path.join(home, *name.split("."))
+    for file in (f"{place}.py", os.path.join(place, "__init__.py")):
+        if os.path.isfile(file):
+            return Path(file)
+    return None
 
 
 @dataclass(frozen=True)

@@ -138,6 +138,7 @@ def render(
     command = [
         sys.executable,
         "-c",
+        "from umdbook.notebook import light_jsonschema; light_jsonschema(); "
         "from jupyter_book.cli.main import main; main()",
         "build",
         str(staged),

@@ -76,14 +76,19 @@ def code_of(*starts: str) -> tuple[Path, ...]:
 
 def _data_beside(files: Iterable[Path]) -> set[Path]:
     """Data files in the folders of modules and in their folders without modules; no released networks."""
+    return {p for folder in {file.parent for file in files} for p in _data_in(folder)}
+
+
+@functools.cache
+def _data_in(folder: Path) -> tuple[Path, ...]:
+    """`_data_beside` of the modules of one folder."""
+    if not set(PACKAGES) & set(folder.parts) or folder.name in PACKAGES:
+        return ()
     found: set[Path] = set()
-    for folder in {file.parent for file in files if {"umdlib", "umdbook"} & set(file.parts)}:
-        if folder.name in PACKAGES:
-            continue
-        for path in folder.iterdir():
-            inside = path.rglob("*") if path.is_dir() and not any(path.glob("*.py")) else [path]
-            found.update(p for p in inside if p.is_file() and p.suffix not in (".py", ".pyc"))
-    return {p for p in found if not {"__pycache__", "released"} & set(p.parts)}
+    for path in folder.iterdir():
+        inside = path.rglob("*") if path.is_dir() and not any(path.glob("*.py")) else [path]
+        found.update(p for p in inside if p.is_file() and p.suffix not in (".py", ".pyc"))
+    return tuple(p for p in found if not {"__pycache__", "released"} & set(p.parts))
 
 
 def keep_key(path: str | Path, files: Iterable[str | Path], **values: object) -> str:
@@ -161,6 +166,7 @@ def _hashed(file: Path, changed: int, size: int) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
 
 
+@functools.cache
 def _shown(file: Path) -> str:
     """A file relative to the project's folder where it lies there."""
     project = _HERE.parents[1]

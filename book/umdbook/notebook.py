@@ -6,6 +6,7 @@ import ast
 import json
 import re
 import string
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -46,6 +47,18 @@ class Parameter:
     help: str
 
 
+def light_jsonschema() -> None:
+    """Import jsonschema without its grammars of addresses: they take 2 CPU s, and no notebook is checked by them."""
+    grammars = "rfc3987_syntax"
+    if "jsonschema" in sys.modules or grammars in sys.modules:
+        return
+    sys.modules[grammars] = None  # its import fails, which jsonschema takes for "not installed"
+    try:
+        import jsonschema  # noqa: F401
+    finally:
+        del sys.modules[grammars]
+
+
 def parameters(notebook: str | Path) -> dict[str, Parameter]:
     """Parameters of a notebook, from the cell tagged ``parameters``.
 
@@ -59,6 +72,7 @@ def parameters(notebook: str | Path) -> dict[str, Parameter]:
     InputError
         A missing file, or one that is no notebook.
     """
+    light_jsonschema()
     from papermill import inspect_notebook
 
     try:
@@ -141,6 +155,7 @@ def execute(
         As `check_values`, and where a cell fails: the cell, its source line and the error. The
         half-run copy is kept beside as ``….failed.ipynb``.
     """
+    light_jsonschema()
     import nbformat
     from papermill.exceptions import PapermillExecutionError
     from papermill.execute import execute_notebook

@@ -1,6 +1,8 @@
 """Running notebooks: parameters checked first, whole copies only, no trace of this machine."""
 
 import json
+import subprocess
+import sys
 
 import nbformat
 import pytest
@@ -118,3 +120,15 @@ def test_a_list_on_the_command_line(text, value):
 
     given = Parameter("tolerances_mm", "list", "[1.0]", "")
     assert _parse("chapter", given, text) == value
+
+
+def test_a_job_builds_no_grammar_of_addresses(template):
+    """They take two seconds of each chapter's process."""
+    code = (
+        "import sys; from umdbook import notebook; notebook.parameters(sys.argv[1]); "
+        "print('jsonschema' in sys.modules, 'lark' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(template("1"))], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["True", "False"]
