@@ -5,6 +5,7 @@ Runs on the folder that UMD_PAGES names (a built book); without one there is not
 
 import os
 import re
+from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -110,6 +111,8 @@ def test_the_site_is_light(pages):
 KNOWN = ("reading 'classList'",)
 
 
+AXE = Path(__file__).parents[2] / "tools/pages/node_modules/axe-core/axe.min.js"
+
 # What a page may load before a viewer is opened, and what opening one may add (see README).
 PAGE_MB, VIEWER_MB = 5.0, 9.0
 SHIFT = 0.1  # the limit of "good" in Core Web Vitals
@@ -123,27 +126,88 @@ def test_no_page_shows_an_object_instead_of_its_content(pages):
     assert [n for n, t in texts.items() if "IPython.core" in t or " object at 0x" in t] == []
 
 
-@pytest.mark.browser
-@pytest.mark.parametrize("width", [1440, 390])
-def test_no_page_reports_an_error_moves_while_loading_or_scrolls_sideways(pages, browser, width):
-    faults = []
-    context = browser.new_context(viewport={"width": width, "height": 900})
+@dataclass
+class Visit:
+    """What one load of a page came to, before a reader touches it."""
+
+    path: Path
+    errors: list[str] = field(default_factory=list)
+    files: set[str] = field(default_factory=set)
+    too_wide: int = 0
+    shift: float = 0.0
+    barriers: list[str] = field(default_factory=list)
+
+
+# Each rule meets each width and each scheme; a page is loaded twice, and not once a question.
+@pytest.fixture(scope="module", params=[(1440, "light"), (390, "dark")], ids=["wide, light", "narrow, dark"])
+def visits(pages, browser, request):
+    """Every page as it is once loaded, wide in the light and narrow in the dark."""
+    width, scheme = request.param
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
+    )
     context.add_init_script(SHIFTS)
-    for path in chapters(pages):
-        page = context.new_page()
-        page.on("pageerror", lambda e, p=path: faults.append(f"{p.name}: {e}"))
-        page.on("console", lambda m, p=path: m.type == "error" and faults.append(f"{p.name}: {m.text}"))
-        page.goto(path.as_uri())
-        page.wait_for_load_state("load")
-        wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-        if wide > 1:
-            faults.append(f"{path.name}: {wide} px wider than the window of {width}")
-        shift = page.evaluate("self.umdShift || 0")
-        if shift > SHIFT:
-            faults.append(f"{path.name}: layout shift {shift:.2f} at {width}")
-        page.close()
+    script = AXE.read_text("utf-8") if AXE.is_file() else ""
+    found = [visited(context, path, script) for path in [*chapters(pages), pages / "search.html"]]
     context.close()
-    assert [f for f in faults if not any(k in f for k in KNOWN)] == []
+    return found
+
+
+def visited(context, path, axe):
+    """Load a page; ask axe-core's rules of it where their script is given."""
+    page, visit = context.new_page(), Visit(path)
+    page.on("pageerror", lambda e: visit.errors.append(str(e)))
+    page.on("console", lambda m: m.type == "error" and visit.errors.append(m.text))
+    page.on("request", lambda r: visit.files.add(r.url.split("?")[0].split("#")[0]))
+    page.goto(path.as_uri())
+    page.wait_for_load_state("load")
+    visit.too_wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    visit.shift = page.evaluate("self.umdShift || 0")
+    loaded = len(visit.errors)
+    if axe:
+        page.evaluate(axe)
+        result = page.evaluate("axe.run(document, { resultTypes: ['violations'], preload: false })")
+        visit.barriers = [
+            f"{v['id']} ({v['impact']}) {v['nodes'][0]['html'][:90]}"
+            for v in result["violations"]
+            if v["impact"] in ("serious", "critical")
+        ]
+    del visit.errors[loaded:]  # of the page, not of what asks it
+    page.close()
+    return visit
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_no_page_reports_an_error_moves_while_loading_or_scrolls_sideways(visits):
+    faults = []
+    for v in visits:
+        faults += [f"{v.path.name}: {e}" for e in v.errors if not any(k in e for k in KNOWN)]
+        if v.too_wide > 1:
+            faults.append(f"{v.path.name}: {v.too_wide} px wider than the window")
+        if v.shift > SHIFT:
+            faults.append(f"{v.path.name}: layout shift {v.shift:.2f}")
+    assert faults == []
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_a_page_loads_little_until_a_viewer_is_opened(visits):
+    heavy = []
+    for v in visits:
+        files = [Path(unquote(urlsplit(u).path)) for u in v.files if u.startswith("file:")]
+        size = sum(f.stat().st_size for f in files if f.is_file()) / 1e6
+        if size > PAGE_MB or any({"volumes", "vendor"} & set(f.parts) and "umd" in f.parts for f in files):
+            heavy.append(f"{v.path.name}: {size:.1f} MB")
+    assert not heavy
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_no_serious_accessibility_fault(visits):
+    if not AXE.is_file():
+        pytest.skip("no axe-core (npm ci --prefix tools/pages)")
+    assert [f"{v.path.name}: {barrier}" for v in visits for barrier in v.barriers] == []
 
 
 @pytest.mark.browser
@@ -165,24 +229,6 @@ def test_the_viewer_draws_both_images(pages, browser):
     assert len(shades) == 2
     assert min(shades) > 10, "a canvas is blank"
     assert [e for e in errors if not any(k in e for k in KNOWN)] == []
-
-
-@pytest.mark.browser
-def test_a_page_loads_little_until_a_viewer_is_opened(pages, browser):
-    heavy = []
-    context = browser.new_context(viewport={"width": 1440, "height": 900})
-    for path in chapters(pages):
-        page, loaded = context.new_page(), set()
-        page.on("request", lambda r, loaded=loaded: loaded.add(r.url.split("?")[0].split("#")[0]))
-        page.goto(path.as_uri())
-        page.wait_for_load_state("load")
-        files = [Path(unquote(urlsplit(u).path)) for u in loaded if u.startswith("file:")]
-        size = sum(f.stat().st_size for f in files if f.is_file()) / 1e6
-        if size > PAGE_MB or any({"volumes", "vendor"} & set(f.parts) and "umd" in f.parts for f in files):
-            heavy.append(f"{path.name}: {size:.1f} MB")
-        page.close()
-    context.close()
-    assert not heavy
 
 
 def test_every_viewer_says_what_it_loads_and_keeps_to_it(pages):
@@ -255,37 +301,3 @@ def test_a_viewer_opens_from_the_keyboard(pages, browser):
     page.keyboard.press("Enter")
     page.wait_for_selector(".umd-viewer[data-state=ready]", timeout=120_000)
     page.close()
-
-
-@pytest.fixture(scope="module")
-def axe():
-    """The accessibility rules of axe-core, from npm."""
-    script = Path(__file__).parents[2] / "tools/pages/node_modules/axe-core/axe.min.js"
-    if not script.is_file():
-        pytest.skip("no axe-core (npm ci --prefix tools/pages)")
-    return script.read_text("utf-8")
-
-
-@pytest.mark.slow
-@pytest.mark.browser
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1440, 390])
-def test_no_serious_accessibility_fault(pages, browser, axe, width, scheme):
-    found = []
-    context = browser.new_context(
-        viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
-    )
-    for path in [*chapters(pages), pages / "search.html"]:
-        page = context.new_page()
-        page.goto(path.as_uri())
-        page.wait_for_load_state("load")
-        page.evaluate(axe)
-        result = page.evaluate("axe.run(document, { resultTypes: ['violations'], preload: false })")
-        found += [
-            f"{path.name}: {v['id']} ({v['impact']}) {v['nodes'][0]['html'][:90]}"
-            for v in result["violations"]
-            if v["impact"] in ("serious", "critical")
-        ]
-        page.close()
-    context.close()
-    assert not found

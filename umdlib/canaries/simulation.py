@@ -38,13 +38,13 @@ SPACING_MM = 10.0
 
 def body(rng: np.random.Generator, *, spacing_mm: float = SPACING_MM) -> dict[str, np.ndarray]:
     """References of one subject: ellipsoids that vary in size (8 %) and place (4 mm)."""
-    shape = tuple(int(f / spacing_mm) for f in FIELD_MM)
-    grid = (np.indices(shape).reshape(3, -1).T + 0.5) * spacing_mm
+    axes_mm = [(np.arange(int(f / spacing_mm)) + 0.5) * spacing_mm for f in FIELD_MM]
     masks = {}
     for name, (centre, axes) in BODY.items():
         where = np.array(centre) * FIELD_MM + rng.normal(0, 4, 3)
         size = np.array(axes) * rng.lognormal(0, 0.08, 3)
-        masks[name] = ((((grid - where) / size) ** 2).sum(axis=1) <= 1).reshape(shape)
+        x, y, z = (((a - w) / s) ** 2 for a, w, s in zip(axes_mm, where, size, strict=True))
+        masks[name] = x[:, None, None] + y[:, None] + z <= 1
     return masks
 
 

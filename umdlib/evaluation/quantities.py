@@ -137,12 +137,9 @@ def quantify_run(
     hashes = store.FileHashes(root / "hashes.json")
     quantifier, tables = Quantifier(root, hashes), []
     every = read_scores(root / "scores.parquet")
+    places = every.groupby(["subject", "session", "modality"], sort=False, observed=True).indices
     for case in cohort.cases:
-        here = every[
-            every["subject"].eq(case.subject)
-            & every["session"].eq(case.session)
-            & every["modality"].eq(case.modality)
-        ]
+        here = every.iloc[places.get((case.subject, case.session, case.modality), [])]
         for name, rows in here.groupby("segmenter", sort=False):
             kept = store.Kept(store.case_folder(root, name, case))
             rows = kept.table if kept.stamp and not kept.damage else rows
