@@ -56,7 +56,8 @@ unlock: ## remove the lock of a run that is over, where that cannot be seen from
 	@rm -rf .snakemake/locks
 
 test: $(STAMP) lint $(AXE) ## all tests (WORKERS= processes, by default one a core and 8 at most)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist loadfile --durations 20
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist loadfile \
+	  --no-loadscope-reorder --durations 20
 
 # The accessibility rules of the page tests; where there is no npm those tests are skipped, and say so.
 $(AXE): tools/pages/package-lock.json

@@ -1,38 +1,46 @@
 """A whole case at full size, stage by stage, with the loop of another harness beside it.
 
-    python benchmarks/case.py [--grids PET CT] [--steps 2] [--out record.json]
+    python benchmarks/case.py [--grids PET CT] [--steps 2] [--checkout ../surface-distance]
 
 One examination is written to a temporary folder: a phantom's label map and an image made from it. It is
 scored with `threshold` and corrective clicks as `umdlib score` does, and the CPU seconds of each stage
-are taken from the calls themselves. Beside it, on the same masks, the usual loop: SciPy finds the next
-click, and each structure is cropped and measured by SciPy's distance maps.
+are taken from the calls themselves. Beside it, on the masks of the first step, what is usual: SciPy finds the
+next click; each structure is cropped and measured by SciPy's distance maps, and by surface-distance; nnU-Net's
+evaluator reads both files and counts voxels. The book's page "Performance" is made from the record.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib.util
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import date
 from pathlib import Path
 from unittest import mock
 
 import clicks
 import numpy as np
 import pandas as pd
+import peers
 import phantom
 import timing
+from checkouts import checkout_option
 from scipy import ndimage
 
-from umdlib import evaluation, labels, prompts
+from umdlib import evaluation, prompts
 from umdlib.cohort.manifest import read_cohort, write_manifest
 from umdlib.evaluation import ask, quantities, run
 from umdlib.evaluation.ask import peak_memory, resident_mb
 from umdlib.images import volume
 from umdlib.metrics import scoring
+
+RESULTS = Path(__file__).parent / "results" / "case.json"
 
 # shape (I, J, K) and spacing in mm, as hybrid scanners write them
 GRIDS = {
@@ -109,32 +117,56 @@ def no_peak() -> Iterator[Callable[[], float]]:
     yield lambda: float("nan")
 
 
-def usual_loop(cohort, root: Path, steps: int) -> dict[str, float]:
-    """CPU seconds of the usual way with the masks that the run has kept: next click, and metrics."""
+def usual_ways(cohort, root: Path) -> dict[str, float]:
+    """CPU seconds of the usual ways with the masks of the first step: a click, and scoring all structures once."""
     case = cohort.cases[0]
-    reference = case.read_reference()
-    spacing, seconds = reference.spacing_mm, {"clicks": 0.0, "scoring": 0.0}
-    for step in range(steps + 1):
-        masks = evaluation.read_prediction(root, "threshold", case, step=step)
-        for s in cohort.structures:
-            wanted = reference.data == s.value
-            start = time.process_time()
-            if step < steps:
-                clicks.scipy_click(wanted, masks[s.name], spacing)
-            middle = time.process_time()
-            scipy_scores(wanted, masks[s.name], spacing)
-            seconds["clicks"] += middle - start
-            seconds["scoring"] += time.process_time() - middle
+    reference, masks = case.read_reference(), evaluation.read_prediction(root, "threshold", case, step=0)
+    wanted = {s.name: reference.data == s.value for s in cohort.structures}
+    pairs, spacing = [(wanted[name], masks[name]) for name in wanted], reference.spacing_mm
+    ways = {
+        "SciPy, a click": lambda: [clicks.scipy_click(a, b, spacing) for a, b in pairs],
+        "SciPy": lambda: [scipy_scores(a, b, spacing) for a, b in pairs],
+    }
+    if importlib.util.find_spec("surface_distance"):
+        ways["surface-distance"] = lambda: [
+            peers.surface_distance(*cut, spacing) for a, b in pairs if (cut := both_in_box(a, b)) is not None
+        ]
+    if importlib.util.find_spec("nnunetv2"):
+        ways["nnU-Net's evaluator"] = nnunet_evaluator(case, cohort.structures, masks, root)
+    seconds = {name: timing.cpu_seconds(call) for name, call in ways.items()}
+    seconds["SciPy, a click"] /= len(pairs)
     return seconds
+
+
+def both_in_box(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Two masks in the smallest box around both; None where one is empty."""
+    if not a.any() or not b.any():
+        return None
+    box = ndimage.find_objects((a | b).astype(np.uint8))[0]
+    return a[box], b[box]
+
+
+def nnunet_evaluator(case, structures, masks: dict, root: Path) -> Callable[[], dict]:
+    """nnU-Net's evaluator on the masks, in one label map (the first structure has a voxel) as it needs them."""
+    from nnunetv2.evaluation.evaluate_predictions import compute_metrics
+    from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
+
+    reference = case.read_reference()
+    merged = np.zeros(reference.shape, np.uint8, order="F")
+    for s in reversed(structures):
+        merged[masks[s.name]] = s.value
+    file = root / "merged.nii.gz"
+    volume.write_label_map(file, volume.LabelMap(merged, reference.affine))
+    values = [s.value for s in structures]
+    return lambda: compute_metrics(str(case.reference), str(file), SimpleITKIO(), values)
 
 
 def scipy_scores(reference: np.ndarray, prediction: np.ndarray, spacing) -> tuple[float, float] | None:
     """DSC and ASSD of two masks in the usual way: cropped, eroded to surfaces, by distance maps."""
-    union = reference | prediction
-    if not reference.any() or not prediction.any():
+    cut = both_in_box(reference, prediction)
+    if cut is None:
         return None
-    box = ndimage.find_objects(union.astype(np.uint8))[0]
-    a, b = (np.pad(m[box], 1) for m in (reference, prediction))
+    a, b = (np.pad(m, 1) for m in cut)
     dice = 2 * np.count_nonzero(a & b) / (np.count_nonzero(a) + np.count_nonzero(b))
     edges = [m & ~ndimage.binary_erosion(m) for m in (a, b)]
     far = [ndimage.distance_transform_edt(~e, sampling=spacing) for e in edges]
@@ -153,7 +185,7 @@ def digest_of(root: Path, table: pd.DataFrame) -> str:
 
 
 def measure(grid: str, steps: int, *, beside: bool = True) -> dict:
-    """One record: CPU seconds by stage of a first run and of one with nothing to do, and of the usual loop."""
+    """One record: CPU seconds by stage of a first run and of one with nothing to do, and of the usual ways."""
     settings = evaluation.Settings((evaluation.Plan("centre", (0,), steps),))
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -168,7 +200,7 @@ def measure(grid: str, steps: int, *, beside: bool = True) -> dict:
         start = time.process_time()
         evaluation.score_cohort(cohort, "threshold", root / "run", settings=settings)
         nothing = time.process_time() - start
-        usual = usual_loop(cohort, root / "run", steps) if beside else {"clicks": 0.0, "scoring": 0.0}
+        usual = usual_ways(cohort, root / "run") if beside else {}
         digest = digest_of(root / "run", table)
     apart = seconds.get("reading", 0) + seconds.get("segmenter", 0) + seconds.get("scoring", 0)
     size = int(np.prod(GRIDS[grid][0]))
@@ -182,8 +214,8 @@ def measure(grid: str, steps: int, *, beside: bool = True) -> dict:
         "click": seconds.get("clicks", 0.0) / max(counts.get("clicks", 0), 1),
         "nothing_to_do": nothing,
         "above_image_mb": peak - before - size * 5 / 1e6,
-        "usual_click": usual["clicks"] / max(steps * len(labels.ORGANS), 1),
-        "usual_scoring": usual["scoring"],
+        "scoring_once": seconds.get("scoring", 0.0) / max(counts.get("scoring", 0), 1),
+        "usual": usual,
         "digest": digest,
     }
 
@@ -193,15 +225,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--grids", nargs="+", choices=GRIDS, default=["PET", "CT"])
     parser.add_argument("--steps", type=int, default=2, help="corrective clicks (default 2)")
-    parser.add_argument("--alone", action="store_true", help="leave the other loop out")
-    parser.add_argument("--out", type=Path, help="write the record as JSON")
+    parser.add_argument("--alone", action="store_true", help="leave the usual ways out")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="record (default results/case.json)")
+    checkout_option(parser)
     given = parser.parse_args()
+    sys.path[:0] = [str(c.resolve()) for c in given.checkout]
+    machine = timing.machine()
     for grid in ("mini", "mini PET"):  # compiles
         measure(grid, 1, beside=False)
     rows = [measure(grid, given.steps, beside=not given.alone) for grid in given.grids]
-    print(pd.DataFrame(rows).set_index("grid").T.to_string(float_format="{:.3g}".format))
-    if given.out:
-        given.out.write_text(json.dumps({"machine": timing.machine(), "cases": rows}, indent=1) + "\n")
+    print(pd.json_normalize(rows).set_index("grid").T.to_string(float_format="{:.3g}".format))
+    record = {"machine": machine, "date": date.today().isoformat(), "steps": given.steps, "cases": rows}
+    given.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

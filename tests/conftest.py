@@ -37,6 +37,31 @@ def drawn_labels(affine, shape, shift=0.0):
     return data
 
 
+# Files of a minute or more, which begin first: two processes then end together.
+LONG = [
+    "umdbook/test_pages.py",
+    "synthetic/test_cohort.py",
+    "umdbook/test_lab.py",
+    "umdbook/test_kinds.py",
+    "training/test_nnunet.py",
+    "benchmarks/test_faults.py",
+    "canaries/test_checks.py",
+    "statistics/test_operating_characteristics.py",
+    "workflow/test_partial_scores.py",
+    "workflow/test_slurm.py",
+]
+
+
+def pytest_collection_modifyitems(items):
+    """Long files first, examples of docstrings last; nothing moves within a file."""
+
+    def rank(item):
+        place = "/".join(item.path.parts[-2:])
+        return LONG.index(place) if place in LONG else len(LONG) + ("tests" not in item.path.parts)
+
+    items.sort(key=rank)
+
+
 @pytest.fixture(autouse=True)
 def style_as_before():
     """The style that a test sets, and the titles that it gives segmenters, end with the test."""

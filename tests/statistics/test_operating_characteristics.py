@@ -53,7 +53,7 @@ SEEN = (
     "unchanged or lower",
     "found or lost",
 )
-SIZES = (5, 6, 8, 9, 10, 12, 15, 20, 30, 50, 100, 490)
+SIZES = (5, 6, 8, 10, 12, 20, 50, 490)
 COHORTS = 4000
 MONTE_CARLO = np.sqrt(0.05 * 0.95 / COHORTS)  # 0.34 %
 

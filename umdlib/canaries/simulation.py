@@ -9,6 +9,7 @@ import pandas as pd
 import scipy
 
 from umdlib.canaries import checks as canaries
+from umdlib.images.masks import bounding_boxes
 from umdlib.labels import ORGANS
 from umdlib.metrics.masks import dice
 from umdlib.segmenters.systems.vista3d import CLASSES
@@ -280,7 +281,13 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
 
 def _moved(mask: np.ndarray, shift: np.ndarray, level: float) -> np.ndarray:
     """A mask moved by parts of voxels; never empty."""
-    moved = scipy.ndimage.shift(mask.astype(np.float32), shift, order=1) > level
+    (found,) = bounding_boxes(mask.view(np.uint8), [1])
+    if found is None:
+        return mask
+    reach = int(np.abs(shift).max()) + 2
+    box = tuple(slice(max(s.start - reach, 0), s.stop + reach) for s in found)
+    moved = np.zeros_like(mask)
+    moved[box] = scipy.ndimage.shift(mask[box].astype(np.float32), shift, order=1) > level
     return moved if moved.any() else mask
 
 

@@ -73,6 +73,49 @@ def fault_words(trials: list[dict]) -> str:
     return f"{tried:,} trials; **{lost}** results were lost or changed without a word."
 
 
+def read_case(path: str | Path) -> dict:
+    """What `benchmarks/case.py` wrote: whole cases at full size."""
+    return page.read_record(path, "record of whole cases", "case.py")
+
+
+STAGES = {
+    "reading": "reading image and reference",
+    "segmenter": "the segmenter's own calls",
+    "scoring": "scoring",
+    "overhead": "all else: prompts, clicks, writing, quantities",
+    "whole": "whole case",
+    "nothing_to_do": "the same command again, nothing left to do",
+}
+
+
+def case_table(record: dict) -> pd.DataFrame:
+    """CPU seconds of a whole case by stage, and memory, one column a grid."""
+    rows = {f"{title}, CPU s": [three_digits(c[k]) for c in record["cases"]] for k, title in STAGES.items()}
+    rows["peak above image and reference, MB"] = [f"{c['above_image_mb']:.0f}" for c in record["cases"]]
+    columns = [f"{c['grid']}, {' × '.join(map(str, c['shape']))}" for c in record["cases"]]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("stage").reset_index()
+
+
+def beside_table(record: dict) -> pd.DataFrame:
+    """The usual ways with the same masks: CPU seconds and ratios to ours, by grid."""
+    rows = []
+    for case in record["cases"]:
+        for name, seconds in case["usual"].items():
+            click = name.endswith("a click")
+            ours = case["click"] if click else case["scoring_once"]
+            rows.append(
+                {
+                    "grid": case["grid"],
+                    "task": "a corrective click" if click else "all structures scored once",
+                    "program": name.removesuffix(", a click"),
+                    "CPU s": three_digits(seconds),
+                    "ours, CPU s": three_digits(ours),
+                    "× ours": three_digits(seconds / ours),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
 def ratio_table(report: dict, grid: str) -> pd.DataFrame:
     """Seconds and ratios to our time by system, of the good and the poor prediction of a grid."""
     rows = pd.DataFrame(report["scoring"]).query("grid == @grid")
