@@ -91,7 +91,8 @@ def test_a_template_runs_in_its_own_folder(path, lab_kernel):
         if "parameters" in cell.metadata.get("tags", []):
             cell.source = cell.source.replace("results/default", "results/small")
     code = [n for n, cell in enumerate(document.cells) if cell.cell_type == "code"]
-    last = 1 if path.stem == "ladder" else 3  # what finds and reads its files; the ladder's third cell predicts
+    # what finds and reads its files; the ladder's third cell predicts
+    last = 1 if path.stem == "ladder" else 3
     document.cells = document.cells[: code[min(last, len(code) - 1)] + 1]
     document.cells.insert(0, nbformat.v4.new_code_cell(AS_NEW.format(folder=str(path.parent))))
     # nbclient answers a widget on the socket that it waits on, misses the reply there, and sees it when its time is up
