@@ -506,13 +506,12 @@ def _agree(a) -> None:
 @_command(
     "ladder",
     epilog="Every combination of the four degradations is estimated from the pair and scored: 17 predictions per\n"
-    "structure (20 with --reverse). Shards of one folder share it; the last command without --shard reads all.",
+    "structure (16 cells and the real PET; 20 with --reverse). Shards write tables of their own into one folder;\n"
+    "`umdlib ladder-tables DIR` puts them together.",
 )
 def _ladder(a) -> None:
     from umdlib import ladder
     from umdlib.cohort.manifest import read_cohort
-    from umdlib.files import write_tsv
-    from umdlib.statistics import attribution
 
     a.modality = ""
     cohort, out = read_cohort(a.manifest), Path(a.out)
@@ -525,11 +524,26 @@ def _ladder(a) -> None:
     cells, estimates = ladder.ladder_run(
         cohort, names, out, pairs=pairs[shard[0] :: shard[1]], reverse=a.reverse, device=a.device, report=_say
     )
+    _write_ladder(out, cells, estimates, f"_{shard[0] + 1}of{shard[1]}" if a.shard else "", reverse=a.reverse)
+
+
+@_command("ladder-tables")
+def _ladder_tables(a) -> None:
+    from umdlib import ladder
+
+    cells, estimates = ladder.gathered(a.out)
+    _write_ladder(Path(a.out), cells, estimates, "", reverse=bool(cells["cell"].str.startswith("PET-").any()))
+
+
+def _write_ladder(out: Path, cells, estimates, part: str, *, reverse: bool) -> None:
+    """Write cells, shares and estimates, and say the mean shares."""
+    from umdlib.files import write_tsv
+    from umdlib.statistics import attribution
+
     rows = attribution.share_rows(cells)
-    part = f"_{shard[0] + 1}of{shard[1]}" if a.shard else ""
     for name, table in (("cells", cells), ("shares", rows), ("estimates", estimates)):
         write_tsv(out / f"{name}{part}.tsv", table)
-    shown = attribution.share_table(rows).drop(columns=["reverse"] * (not a.reverse))
+    shown = attribution.share_table(rows).drop(columns=["reverse"] * (not reverse))
     _say(shown.round(4).to_string(index=False))
     error = attribution.additivity_error(rows)
     _say(

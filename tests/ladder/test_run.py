@@ -44,6 +44,14 @@ def test_shards_hold_all_pairs_once_and_a_bad_one_is_refused(make_cohort, tmp_pa
     parts = [pd.read_csv(out / f"cells_{k}of2.tsv", sep="\t") for k in (1, 2)]
     assert [p["subject"].unique().tolist() for p in parts] == [["sub-001"], ["sub-002"]]
     assert parts[0]["reason"].eq(run._OWN_WEIGHTS).all() and parts[0]["score"].isna().all()
+    assert main(["ladder-tables", str(out)]) == 0
+    whole = (out / "cells.tsv").read_text()
+    assert main(command) == 0
+    assert (out / "cells.tsv").read_text() == whole and (out / "estimates.tsv").is_file()
+    (out / "cells_1of2.tsv").unlink()
+    capsys.readouterr()
+    assert main(["ladder-tables", str(out)]) == 2
+    assert "Shard 1/2 is missing" in capsys.readouterr().err
     capsys.readouterr()
     assert main([*command, "--shard", "3/2"]) == 2
     assert "Shard '3/2'" in capsys.readouterr().err

@@ -62,6 +62,21 @@ def test_a_term_that_cannot_be_had_says_why():
     assert layout.loc[layout["data gap"].eq("–"), "note"].ne("").all()
 
 
+def test_a_prompt_that_a_page_asks_of_few_subjects_makes_the_sum_whole_on_those():
+    whole = run()
+    random = whole["prompt"].eq("random")
+    few = whole["subject"].isin(whole["subject"].unique()[:1])
+    given = {"harness": harness(), "asked": whole[random & few]}
+    table = statistics.own_sum(chapter.card_figures(), whole[~random], **given)
+    row = table.set_index(["segmenter", "session", "modality"]).loc[("clicknet_pet", "petct", "PET")]
+    assert row["few"] and row["n_subjects"] == 1
+    clicked = whole[~random & few & whole["segmenter"].eq("clicknet_pet") & whole["modality"].eq("PET")]
+    assert row["common"] == pytest.approx(clicked["dice"].mean()) != whole["dice"].mean()
+    assert row["prompt_gap"] == pytest.approx(-0.02) and row[GAPS].sum() == pytest.approx(row["total"])
+    assert "same 1 of its subjects" in chapter.own_layout(table)["note"].str.cat()
+    assert not table.loc[table["segmenter"].eq("nnunet_small"), "few"].any()
+
+
 def test_the_card_figures_are_what_the_trainings_wrote_last():
     figures = chapter.card_figures().set_index(["segmenter", "session", "modality"])
     assert figures.loc[("nnunet_small", "petct", "CT"), "reported"] == pytest.approx(0.802613)

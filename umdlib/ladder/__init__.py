@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "cells": ["CELLS", "FACTORS", "Degradations", "degraded_cells", "undone_cells"],
         "estimates": ["Estimates", "estimate_pair"],
         "regions": ["Regions", "regions_of"],
+        "shards": ["gathered"],
         "run": ["CELL_COLUMNS", "ESTIMATE_COLUMNS", "header_filter", "ladder_run"],
     },
 )

@@ -12,6 +12,7 @@ import scipy
 from umdlib.images import geometry
 from umdlib.images.grids import Grid
 from umdlib.images.volume import Volume
+from umdlib.ladder.point_spread import widened
 from umdlib.ladder.regions import ZERO, Regions, above_air, thinned
 from umdlib.synthetic.scanner.sampling import blur, correlated_noise
 
@@ -120,7 +121,9 @@ def degraded_cells(
             here = [c for c in wanted if ("C" in c) == bool(contrast) and ("R" in c) == bool(resolution)]
             if not here:
                 continue
-            spread = _blurred(source, made_of.fwhm_mm) if resolution else source
+            spread = source
+            if resolution:
+                spread = _blurred(source, made_of.fwhm_mm, sampled=made_of.grid is not None)
             grid = made_of.grid if resolution else None
             for alignment in ("", "A"):
                 cells = [c for c in here if ("A" in c) == bool(alignment)]
@@ -160,7 +163,8 @@ def undone_cells(
         if "C" in undone and made_of.regions is not None and made_of.pet_means is not None:
             maps = []
             for means, unit in ((made_of.pet_means, pet.unit), (made_of.regions.means, structural.unit)):
-                spread = _blurred(_piecewise(made_of.regions, means, structural, unit), made_of.fwhm_mm)
+                spread = _piecewise(made_of.regions, means, structural, unit)
+                spread = _blurred(spread, made_of.fwhm_mm, sampled=True)
                 maps.append(_sampled(spread, Grid(pet.shape, pet.affine), None if "A" in undone else known))
             source = _exchanged(source, *maps)
         yield cell, source
@@ -202,11 +206,11 @@ def _exchanged(image: Volume, old: Volume, new: Volume) -> Volume:
     return Volume(texture - np.float32(ZERO[new.unit]), image.affine, new.unit, image.name)
 
 
-def _blurred(image: Volume, fwhm_mm: float) -> Volume:
-    """An image with a wider point spread; the same where the width is 0."""
+def _blurred(image: Volume, fwhm_mm: float, *, sampled: bool) -> Volume:
+    """An image with a wider point spread, less what sampling will add; the same where the width is 0."""
     if fwhm_mm <= 0:
         return image
-    data = blur(image.data.astype(np.float32), image.spacing_mm, fwhm_mm)
+    data = widened(image.data.astype(np.float32), image.spacing_mm, fwhm_mm, sampled=sampled)
     return replace(image, data=data)
 
 

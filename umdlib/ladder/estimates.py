@@ -106,8 +106,9 @@ def estimate_pair(
     Returns
     -------
     Estimates
-        Point spread (FWHM in the plane), noise (standard deviation over mean in a uniform region), means of the
-        regions, and displacement of each structure; each a number, or a reason.
+        Point spread (FWHM in the plane of the image as sampled: what a line across an edge shows), noise (standard
+        deviation over mean in a uniform region), means of the regions, and displacement of each structure; each
+        a number, or a reason.
 
     Notes
     -----
@@ -130,6 +131,7 @@ def estimate_pair(
     for name, reason in [*((n, ABSENT) for n in absent), *((n, TOO_SMALL) for n in small)]:
         for factor, quantity, unit in _QUANTITIES[2:]:
             out.none(factor, name, quantity, unit, reason)
+    regions = replace(regions, means=fit.sharp_means(regions, image, _own_width(image)))
     found = fit.fit_pair(regions, image.affine, function, reference, present)
     made_of = _resolution(out, made_of, found, image, function, filter_mm)
     made_of = _contrast(out, made_of, found, regions, image, function)
@@ -159,9 +161,14 @@ def _overlap(image: Volume, pet: Volume) -> bool:
     return bool((np.maximum(ends[0][0], ends[1][0]) < np.minimum(ends[0][1], ends[1][1])).all())
 
 
+def _own_width(image: Volume) -> float:
+    """FWHM (mm) of a structural image: a scanner's is about its voxel in the plane."""
+    return float(np.sqrt(np.prod(sorted(image.spacing_mm)[:2])))
+
+
 def _resolution(out: _Rows, made_of, found: fit.Fit, image: Volume, pet: Volume, filter_mm) -> Degradations:
     """The point spread that the structural image lacks."""
-    own = float(np.sqrt(np.prod(sorted(image.spacing_mm)[:2])))  # a scanner's is about its voxel
+    own = _own_width(image)
     if np.isfinite(found.fwhm_mm):
         width, error, how = found.fwhm_mm, found.fwhm_error, f"edges of {', '.join(found.edges)}"
     elif filter_mm:

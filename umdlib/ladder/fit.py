@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import scipy
 
-from umdlib.images import geometry, masks, orientation
+from umdlib.images import geometry, masks
 from umdlib.images.volume import LabelMap, Volume
 from umdlib.labels import Structure
+from umdlib.ladder.point_spread import widened
 from umdlib.ladder.regions import ZERO, Regions, thinned
-from umdlib.synthetic.scanner.sampling import FWHM_PER_SD, blur
+from umdlib.synthetic.scanner.sampling import FWHM_PER_SD
 
-_ROUNDS = 6
+_ROUNDS, _LOCAL_ROUNDS = 5, 3  # with whole edges; then with their parts
+_OWN_ROUNDS = 4  # for the means of the structural image
 _START_MM = 5.0
 _TEMPLATE_MM = 3.0  # finer structural voxels are thinned to about this
 _BAND_MM = 14.0  # how far from an edge voxels of PET are fitted
-_MOST_POINTS = 3000  # of a structure
+_MOST_POINTS = 2000  # of a structure
 _MOST_STEP_MM, _MOST_SHIFT_MM = 4.0, 30.0
 _MOST_MOTION_MM = 12.0
 _FWHM_MM = (1.0, 20.0)
-_VOXEL = 12**-0.5  # SD of what voxels add to an edge, in voxels; phantoms of two spacings bear it out
-_SHARP = 1 / 3  # of the edges: uneven uptake, motion and errors of the labels only widen one
+_LEAST_POINTS = 80  # of a part of an edge
+_SHARP = 0.3  # of the parts of edges: uneven uptake and motion only widen one
+_THICK_MM = 10.0  # depth below which a structure's width and contrast are not told apart
+_LABELS = 1 / 24  # variance (voxels) by which voxelised labels put an edge off its place, half averaged out
 _EDGE_ERROR = 0.25  # a width whose standard error is a larger share of it is not read
 _STATES = np.array([-(1.5**0.5), 0.0, 1.5**0.5])
 
@@ -68,15 +72,13 @@ class _Template:
         )
         self.index, self.affine = thinned(regions.index, affine, step)
         self.spacing = np.array(geometry.spacing_mm(self.affine))
-        self.axial = int(np.flatnonzero(orientation.axes_of(self.affine)[:, 0] == 2)[0])
-        self.own = FWHM_PER_SD * float(np.delete(self.spacing, self.axial).mean()) * _VOXEL
         self._model: np.ndarray | None = None
 
-    def use(self, means: np.ndarray, fwhm_mm: float) -> None:
-        """Blur the regions with these means to a total width."""
+    def use(self, means: np.ndarray, fwhm_mm: float, *, sampled: bool = True) -> None:
+        """Blur the regions with these means to a total width, of what `at` will read between voxels."""
         lookup = np.concatenate([[0.0], np.nan_to_num(means)]).astype(np.float32)
-        rest = max(fwhm_mm**2 - self.own**2, 0.0) ** 0.5
-        self._model = blur(lookup[self.index], self.spacing, rest)
+        own = FWHM_PER_SD * float(self.spacing.mean()) * _LABELS**0.5
+        self._model = widened(lookup[self.index], self.spacing, np.hypot(fwhm_mm, own), sampled=sampled)
 
     def at(self, xyz: np.ndarray) -> np.ndarray:
         """The model at world points (n, 3), linearly."""
@@ -91,10 +93,21 @@ class _Edge:
     structure: Structure
     xyz: np.ndarray
     values: np.ndarray
+    depth_mm: float
     shift: np.ndarray = field(default_factory=lambda: np.zeros(3))
     motion: float = 0.0  # variance along z
     width: float = 0.0  # what the plane's variance lacks
     errors: np.ndarray = field(default_factory=lambda: np.full(5, np.inf))
+
+    def parts(self) -> list[_Edge]:
+        """The edge in octants around its middle, each with a displacement of its own from here on."""
+        octant = (self.xyz > self.xyz.mean(axis=0)) @ [1, 2, 4]
+        chosen = [np.flatnonzero(octant == n) for n in range(8)]
+        return [
+            replace(self, xyz=self.xyz[c], values=self.values[c], shift=self.shift.copy())
+            for c in chosen
+            if len(c) >= _LEAST_POINTS
+        ]
 
     def model(self, template: _Template, offset: np.ndarray) -> np.ndarray:
         """The model at the points, displaced and moving."""
@@ -137,6 +150,30 @@ class _Edge:
         self.motion = float(np.clip(self.motion + found[6] / gain - self.width, 0, _MOST_MOTION_MM**2))
 
 
+def sharp_means(regions: Regions, image: Volume, fwhm_mm: float) -> np.ndarray:
+    """Mean of each region of an image, freed of what its own point spread carries over borders.
+
+    Parameters
+    ----------
+    regions, image
+        On one grid.
+    fwhm_mm
+        Of the image.
+
+    Returns
+    -------
+    numpy.ndarray
+        Above air, as `Regions.means`.
+    """
+    template = _Template(regions, image.affine)
+    sample = _Sample(template, image, regions.names)
+    means = sample.first()
+    for _ in range(_OWN_ROUNDS):
+        template.use(means, fwhm_mm, sampled=False)
+        means = sample.corrected(means, template, ())
+    return np.where(np.isfinite(means), means, regions.means)
+
+
 def fit_pair(
     regions: Regions, affine: np.ndarray, pet: Volume, reference: LabelMap, structures: Sequence[Structure]
 ) -> Fit:
@@ -160,22 +197,32 @@ def fit_pair(
     A displacement d and a change of variance v act on a blurred image B, to first order, as
     B - d . grad B + v/2 laplacian B (a Gaussian solves the diffusion equation). Each round solves for both by
     least squares on PET's voxels within 14 mm of a structure's edge, with a free offset and gain, and a free width
-    along z, where breathing widens an edge. The width in the plane is the lower third over structures, weighted by
-    precision, as everything else widens an edge too; means are corrected by the mean misfit of their
-    region (iterative geometric transfer matrix, Rousset 1998).
+    along z, where breathing widens an edge. Means are corrected by the mean misfit of their region (iterative
+    geometric transfer matrix, Rousset 1998).
+
+    The width is that of the image as it is sampled, PET's voxels included: a line across an edge, read at many
+    places between voxels. The model's own share is known: values at voxels' centres have no width, linear
+    interpolation adds a variance of h^2/6, and labels of voxels of edge h put an edge off its place (h^2/12, half
+    of which the blur averages out), which the fit would otherwise read as a wider PET.
+
+    What moves or takes up unevenly only widens an edge. So the width in the plane is read in octants of each
+    structure more than 10 mm deep, each with a displacement of its own, and the one that 30 % of them, weighted
+    by precision, do not exceed is taken.
     """
     template = _Template(regions, affine)
     boxes = masks.bounding_boxes(reference.data, [s.value for s in structures])
     edges = [_edge(pet, reference, s, box) for s, box in zip(structures, boxes, strict=True)]
     sample = _Sample(template, pet, regions.names)
     means = sample.first()
-    width = max(_START_MM, template.own)
-    for _ in range(_ROUNDS):
+    width, parts = _START_MM, []
+    for n in range(_ROUNDS + _LOCAL_ROUNDS):
         template.use(means, width)
-        for edge in edges:
+        for edge in parts or edges:
             edge.improve(template)
         means = sample.corrected(means, template, edges)
-        width, error, named = _common_width(width, edges)
+        width, error, named = _common_width(width, parts or edges)
+        if n == _ROUNDS - 1:
+            parts = _readable_parts(edges, template, width)
     return Fit(
         width if named else float("nan"),
         error,
@@ -187,10 +234,27 @@ def fit_pair(
     )
 
 
+def _readable_parts(edges: Sequence[_Edge], template: _Template, width: float) -> list[_Edge]:
+    """Parts of thick structures, or of all, if a width can be read in one; none otherwise."""
+    thick = [e for e in edges if e.depth_mm > _THICK_MM]
+    for chosen in (thick, edges):
+        parts = [p for e in chosen for p in e.parts()]
+        for part in parts:
+            part.improve(template)
+        if _precise(parts, width):
+            return parts
+    return []
+
+
+def _precise(edges: Sequence[_Edge], width: float) -> list[_Edge]:
+    """Edges whose width has a small enough error."""
+    return [e for e in edges if e.errors[3] < 2 * _EDGE_ERROR * (width / FWHM_PER_SD) ** 2]
+
+
 def _common_width(width: float, edges: Sequence[_Edge]) -> tuple[float, float, tuple[str, ...]]:
     """Width of all edges together, its standard error, and the structures that it rests on."""
     variance = (width / FWHM_PER_SD) ** 2
-    good = [e for e in edges if e.errors[3] < 2 * _EDGE_ERROR * variance]
+    good = _precise(edges, width)
     if not good:
         return width, float("nan"), ()
     found = np.array([e.width for e in good])
@@ -201,7 +265,7 @@ def _common_width(width: float, edges: Sequence[_Edge]) -> tuple[float, float, t
     change = float(np.clip(found[order][min(sharp, len(found) - 1)], -0.5 * variance, 1.0 * variance))
     new = float(np.clip(FWHM_PER_SD * (variance + change) ** 0.5, *_FWHM_MM))
     error = float(FWHM_PER_SD * weights.sum() ** -0.5 / (2 * (variance + change) ** 0.5))
-    return new, error, tuple(e.structure.name for e in good)
+    return new, error, tuple(dict.fromkeys(e.structure.name for e in good))
 
 
 def _edge(pet: Volume, reference: LabelMap, structure: Structure, where: masks.Box) -> _Edge:
@@ -215,7 +279,8 @@ def _edge(pet: Volume, reference: LabelMap, structure: Structure, where: masks.B
     ijk = np.argwhere(near)
     ijk = ijk[:: max(1, len(ijk) // _MOST_POINTS)]
     values = pet.data[box][tuple(ijk.T)].astype(float) + ZERO[pet.unit]
-    return _Edge(structure, geometry.to_world(pet.affine, ijk + [b.start for b in box]), values)
+    places = geometry.to_world(pet.affine, ijk + [b.start for b in box])
+    return _Edge(structure, places, values, float(deep.max()))
 
 
 class _Sample:
@@ -229,24 +294,35 @@ class _Sample:
         ijk = np.unravel_index(places, pet.shape)
         self.number = numbers[ijk]
         self.xyz = geometry.to_world(pet.affine, np.stack(ijk, axis=-1))
-        self.values = pet.data[ijk].astype(float) + ZERO[pet.unit]
+        self.pet = pet
         self.counts = np.bincount(self.number, minlength=len(names) + 1)[1:]
         self.errors = np.full(len(names), np.nan)
 
     def first(self) -> np.ndarray:
         """Means as they are read, without a correction."""
-        return self._mean(self.values)
+        return self._mean(self._near(self.xyz)[1])
 
     def corrected(self, means: np.ndarray, template: _Template, edges: Sequence[_Edge]) -> np.ndarray:
-        """Means that bring the model's mean of each region nearer to PET's."""
+        """Means that bring the model's mean of each region nearer to PET's, where PET shows the region."""
+        known = [e for e in edges if e.errors[:3].max() < 2]
         shifts = np.zeros((len(self.names) + 1, 3))
-        for edge in edges:
-            if edge.errors[:3].max() < 2:
-                shifts[self.names.index(edge.structure.name) + 1] = edge.shift
-        rest = self.values - template.at(self.xyz - shifts[self.number])
+        if known:  # what lies between structures moves as most of them do
+            shifts[:] = np.median([e.shift for e in known], axis=0)
+        for edge in known:
+            shifts[self.names.index(edge.structure.name) + 1] = edge.shift
+        places, values = self._near(self.xyz + shifts[self.number])
+        rest = values - template.at(places - shifts[self.number])
         with np.errstate(invalid="ignore", divide="ignore"):
             self.errors = np.sqrt(self._mean(rest**2) / self.counts)
         return np.maximum(means + self._mean(rest), 0)
+
+    def _near(self, xyz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """World places (n, 3) of PET's voxels nearest to points, and their values above air."""
+        ijk = np.rint(geometry.to_voxel(self.pet.affine, xyz)).astype(int)
+        ijk = np.clip(ijk, 0, np.array(self.pet.shape) - 1)
+        return geometry.to_world(self.pet.affine, ijk), self.pet.data[tuple(ijk.T)] + float(
+            ZERO[self.pet.unit]
+        )
 
     def _mean(self, values: np.ndarray) -> np.ndarray:
         """Mean of each region; NaN without voxels."""

@@ -39,6 +39,7 @@ _NO_CLICK = "not asked: the structural reference lacks the structure"
 _UNTAUGHT = "not asked: the segmenter does not know the structure"
 
 Report = Callable[[str], None]
+Show = Callable[[str, Volume, LabelMap, dict[str, np.ndarray]], None]
 
 
 def ladder_run(
@@ -51,6 +52,7 @@ def ladder_run(
     reverse: bool = False,
     device: str = "cpu",
     report: Report = lambda line: None,
+    show: Show | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Score every cell of every pair with one segmenter or several; what is done already is read.
 
@@ -76,6 +78,9 @@ def ladder_run(
         As of `umdlib.segmenters.open`.
     report
         Called with a line per pair and segmenter, and one per pair.
+    show
+        Called with each cell of the first pair: its name, image, reference, and the first segmenter's masks by
+        structure. That segmenter is asked for them anew.
 
     Returns
     -------
@@ -100,7 +105,7 @@ def ladder_run(
         rung = _Rung(
             pair, Path(root), hashes, [cohort.structure(n) for n in structures] or list(cohort.structures)
         )
-        cells += _climbed(rung, opened, wanted, report)
+        cells += _climbed(rung, opened, wanted, report, show if pair is chosen[0] else None)
         estimates += [(pair[0].subject, pair[0].session, *row) for row in rung.estimate_rows()]
         hashes.keep()
     for one in opened:
@@ -224,29 +229,42 @@ class _Climber:
         kept = {c: _kept(folder / f"{c}.json", k) for c, k in keys.items()}
         return cls(opened, plan, "", folder, keys, {c: rows for c, rows in kept.items() if rows is not None})
 
-    def ask(self, rung: _Rung, cell: str, image: Volume, reference: LabelMap) -> None:
-        """Predict and score one cell, and keep it."""
+    def ask(self, rung: _Rung, cell: str, image: Volume, reference: LabelMap) -> dict[str, np.ndarray]:
+        """Predict and score one cell, keep the scores, and return the masks by structure."""
         call, given = self.opened.call(None), rung.drawn(self.plan)
-        rows = [
-            _scored(rung, self.opened.record, call, cell, image, reference, given[s.name]) for s in rung.asked
-        ]
+        rows, masks = [], {}
+        for s in rung.asked:
+            row, mask = _scored(rung, self.opened.record, call, cell, image, reference, given[s.name])
+            rows.append(row)
+            if mask is not None:
+                masks[s.name] = mask
         self.seconds += sum(row[-2] for row in rows if np.isfinite(row[-2]))
         self.found[cell] = rows
         _keep(self.folder / f"{cell}.json", self.keys[cell], rows)
+        return masks
 
 
 def _climbed(
-    rung: _Rung, opened: Sequence[Opened | Unavailable], wanted: Sequence[str], report: Report
+    rung: _Rung,
+    opened: Sequence[Opened | Unavailable],
+    wanted: Sequence[str],
+    report: Report,
+    show: Show | None,
 ) -> list[list]:
-    """Rows of one pair: each degraded image is made once for all segmenters."""
+    """Rows of one pair: each degraded image is made once for all segmenters and structures."""
     started = time.perf_counter()
     climbers = [_Climber.at(rung, one, wanted) for one in opened]
+    if show is not None and rung.labelled and not climbers[0].why_not:
+        climbers[0].found = {}
     missing = {id(c): [w for w in wanted if w not in c.found] for c in climbers}
     union = [w for w in wanted if any(w in m for m in missing.values())]
     for cell, image, reference in rung.images(union) if union else ():
         for one in climbers:
-            if cell in missing[id(one)]:
-                one.ask(rung, cell, image, reference)
+            if cell not in missing[id(one)]:
+                continue
+            masks = one.ask(rung, cell, image, reference)
+            if show is not None and one is climbers[0]:
+                show(cell, image, reference, masks)
     for one in climbers:
         name, asked = one.opened.record.name, len(missing[id(one)])
         word = (
@@ -271,8 +289,10 @@ def _why_not(rung: _Rung, opened: Opened | Unavailable, plan: Plan) -> str:
     return opened.why_not(None) or ""
 
 
-def _scored(rung, record, call, cell: str, image: Volume, reference: LabelMap, prompt: Prompt) -> list:
-    """Row of one structure and cell."""
+def _scored(
+    rung, record, call, cell: str, image: Volume, reference: LabelMap, prompt: Prompt
+) -> tuple[list, np.ndarray | None]:
+    """Row of one structure and cell, and its mask; None where there is none."""
     name = prompt.structure
     reason = rung.estimates().why_not(name, cell if cell != PET else NONE)
     if not reason and record.structures and name not in record.structures:
@@ -280,19 +300,19 @@ def _scored(rung, record, call, cell: str, image: Volume, reference: LabelMap, p
     if not reason and prompt.note == prompts.REFERENCE_EMPTY:
         reason = _NO_CLICK
     if reason:
-        return _row(rung, record.name, name, cell, reason)
+        return _row(rung, record.name, name, cell, reason), None
     started = time.perf_counter()
     try:
         mask = call(image, prompt, None)
     except InputError as error:
-        return _row(rung, record.name, name, cell, str(error))
+        return _row(rung, record.name, name, cell, str(error)), None
     except Exception as error:  # whatever a model does, the other cells go on
-        return _row(rung, record.name, name, cell, f"{type(error).__name__}: {error}"[:500])
+        return _row(rung, record.name, name, cell, f"{type(error).__name__}: {error}"[:500]), None
     seconds = time.perf_counter() - started
     value = next(s.value for s in rung.pair[0].structures if s.name == name)
     score = dice(reference.data == value, mask)
     reason = "" if np.isfinite(score) else "reference and mask are empty"
-    return _row(rung, record.name, name, cell, reason, score, seconds)
+    return _row(rung, record.name, name, cell, reason, score, seconds), mask
 
 
 def _row(rung: _Rung, segmenter: str, structure: str, cell: str, reason: str, *numbers: float) -> list:

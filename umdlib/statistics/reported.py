@@ -77,7 +77,11 @@ def measured_own(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def own_sum(
-    cards: pd.DataFrame, scores: pd.DataFrame, *, harness: pd.DataFrame | None = None
+    cards: pd.DataFrame,
+    scores: pd.DataFrame,
+    *,
+    harness: pd.DataFrame | None = None,
+    asked: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """The telescoping sum of networks of this project, of which every number can be had.
 
@@ -93,12 +97,16 @@ def own_sum(
         Score table of this run.
     harness
         As `own_harness`, which None takes.
+    asked
+        Score rows of some of this run's subjects with the networks' own prompts, for networks that the run did
+        not ask with them. Both prompts are then those of these subjects.
 
     Returns
     -------
     pandas.DataFrame
         `segmenter, session, modality`, `reported`, `harness`, `native`, `common`, `harness_gap`, `data_gap`,
-        `prompt_gap`, `total` (reported minus common), `n_own` and `n_subjects` (behind harness and run), and
+        `prompt_gap`, `total` (reported minus common), `n_own` and `n_subjects` (behind harness and run), `few`
+        (whether both prompts are those of `asked`'s subjects), and
         `why_` of each gap: why it is NaN, or, of a network that takes no click, why the prompt gap is 0.
         Networks without a row in `scores` are left out.
     """
@@ -107,8 +115,15 @@ def own_sum(
     here = set(scores.loc[scores["status"].ne("unavailable"), "segmenter"])
     table = cards[cards["segmenter"].isin(here)]
     theirs = harness.rename(columns={"dice": "harness", "n_subjects": "n_own"})
-    own = _measured_means(scores, "own").rename(columns={"mean": "native"})
-    common = _measured_means(scores, "common").rename(columns={"mean": "common"})
+    own, common = (_measured_means(scores, prompt) for prompt in ("own", "common"))
+    few = set() if asked is None else set(asked["segmenter"]) - set(own["segmenter"])
+    if few:
+        asked = asked[asked["segmenter"].isin(few)]
+        same = scores.merge(asked[["subject", "session", "segmenter"]].drop_duplicates())
+        own = pd.concat([own, _measured_means(asked, "own")])
+        common = pd.concat([common[~common["segmenter"].isin(few)], _measured_means(same, "common")])
+    own, common = own.rename(columns={"mean": "native"}), common.rename(columns={"mean": "common"})
+    table = table.assign(few=table["segmenter"].isin(few))
     for part in (theirs, own[[*keys, "native", "n_subjects"]], common[[*keys, "common"]]):
         table = table.merge(part, on=keys, how="left", sort=False)
     by_class = table["segmenter"].map(own_protocol).eq("class")

@@ -215,11 +215,11 @@ def reason_table(sentence: str) -> str:
     Examples
     --------
     >>> print(reason_table("No specialist was scored."))
-    | |
+    | note |
     |:--|
     | No specialist was scored. |
     """
-    return markdown_table(pd.DataFrame({"": [sentence]})).replace("|  |", "| |", 1)
+    return markdown_table(pd.DataFrame({"note": [sentence]}))
 
 
 def laid_out(table: pd.DataFrame, layout: Callable[[pd.DataFrame], pd.DataFrame], none: str) -> str:
@@ -228,7 +228,7 @@ def laid_out(table: pd.DataFrame, layout: Callable[[pd.DataFrame], pd.DataFrame]
     Examples
     --------
     >>> print(laid_out(pd.DataFrame({"n": []}), lambda t: t, "No pairs."))
-    | |
+    | note |
     |:--|
     | No pairs. |
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -60,7 +59,7 @@ class CaseExplorer:
         """
         assets = Path(assets)
         config = {
-            "scores": _keep(assets, score_columns(self.table)),
+            "scores": web_volumes.write_record(assets, score_columns(self.table)),
             "cases": {},
             "titles": {
                 "segmenter": {n: self.titles.get(n, n) for n in self.table["segmenter"].unique()},
@@ -75,7 +74,7 @@ class CaseExplorer:
         }
         for pair in self.cohort.pairs():
             name = f"{pair[0].subject} {pair[0].session}"
-            config["cases"][name] = _keep(assets, self._record(pair, assets, root))
+            config["cases"][name] = web_volumes.write_record(assets, self._record(pair, assets, root))
         data = embed_json(config)
         script = (ASSETS / "case-explorer.js").read_text("utf-8")
         return (
@@ -156,11 +155,3 @@ def score_columns(table: pd.DataFrame) -> dict:
             if len(changed):
                 filled.setdefault(metric, {})[rule] = {int(k): round(1e4 * v) for k, v in changed.items()}
     return {"names": names, "codes": codes, "values": values, "filled": filled}
-
-
-def _keep(assets: Path, content: dict) -> str:
-    """Write one record as a packed script; returns its name."""
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
-    name, coded = web_volumes.packed(text)
-    web_volumes.write_script(assets / "records", name, coded)
-    return name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -279,6 +280,13 @@ def packed(content: bytes) -> tuple[str, str]:
 def write_script(folder: Path, name: str, coded: str) -> Path:
     """Write one packed volume as a classic script, which a page may load even from file://."""
     return write_once(folder / f"{name}.js", script(name, coded).encode("ascii"))
+
+
+def write_record(assets: Path, content: dict) -> str:
+    """Write one record as a packed script below ``records/``; return its name."""
+    name, coded = packed(json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode())
+    write_script(assets / "records", name, coded)
+    return name
 
 
 def script(name: str, coded: str) -> str:

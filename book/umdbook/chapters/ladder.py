@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,12 +15,18 @@ from umdbook.names import title
 from umdlib import ladder
 from umdlib.cohort.manifest import Case, Cohort
 from umdlib.figures.style import axes, nothing, rows_down
+from umdlib.images import geometry
+from umdlib.images.orientation import canonical
+from umdlib.images.volume import LabelMap, Volume
 from umdlib.scores.table import read_scores
 from umdlib.statistics import attribution, factorial
 from umdlib.synthetic.truth import truth
-from umdlib.tables.markdown import interval, number
+from umdlib.tables.markdown import interval, markdown_table, number, reason_table
 from umdlib.tables.modality_table import session_title, structure_title
 from umdlib.viewer import montage
+from umdlib.viewer.choice import Choice
+from umdlib.viewer.pair import Pair
+from umdlib.viewer.panes import Pane, Prediction
 
 __all__ = [
     "Climb",
@@ -27,10 +35,14 @@ __all__ = [
     "beside_training",
     "beside_truth",
     "cell_pictures",
+    "cell_viewers",
     "climb",
     "estimates_layout",
     "orders_layout",
+    "reverse_layout",
     "shares_layout",
+    "single_factors",
+    "single_factors_words",
     "states_layout",
     "title",
     "unestimated",
@@ -39,22 +51,52 @@ __all__ = [
 
 TITLES = {**ladder.FACTORS, attribution.RESIDUAL: "not explained", attribution.GAP: "gap"}
 COLOURS = dict(zip("RNCA", ("#0072b2", "#e69f00", "#009e73", "#cc79a7"), strict=True)) | {
-    "residual": "#999999"
+    attribution.RESIDUAL: "#999999",
+    attribution.GAP: "#222222",
 }
+_BAR = 0.14  # of a row
+
+
+_COHORT_TITLES = {
+    "R, twice": "resolution, twice PET's point spread",
+    "N": "noise",
+    "C, even uptake": "contrast, one uptake in each region",
+    "A, shift": "a shift of the whole body",
+    "C": "contrast as simulated, uneven within organs",
+    "A": "breathing, misregistration and a filling bladder",
+}
+_CELL_TITLES = {"none": "untouched", "PET": "real PET"}
+_ORDER = (*ladder.CELLS, "PET")
+_MARGIN_MM = 30.0  # what a viewer of a cell shows beyond the structure
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One cell of the first pair: a coronal slice, and the surroundings of one structure with the mask."""
+
+    cell: str
+    slice: Volume
+    image: Volume
+    reference: LabelMap
+    mask: LabelMap | None
 
 
 @dataclass(frozen=True)
 class Climb:
-    """What a page has computed: the pairs, their cells, shares and estimates."""
+    """What a page has computed: the pairs, their cells, shares and estimates, and pictures of the first."""
 
     pairs: list[tuple[Case, Case]]
     cells: pd.DataFrame
     shares: pd.DataFrame
     estimates: pd.DataFrame
+    shown: tuple[Shown, ...] = ()
+    structure: str = ""  # that is shown
 
 
-def climb(cohort: Cohort, segmenters: str, folder: str, *, subjects: int, structures: str) -> Climb:
-    """Run the ladder on the first pairs of each session; what the folder holds is read."""
+def climb(
+    cohort: Cohort, segmenters: str, folder: str, *, subjects: int, structures: str, reverse: bool = False
+) -> Climb:
+    """Run the ladder on the first pairs of each session; scores that the folder holds are read."""
     pairs = [p for s in cohort.sessions() for p in cohort.pairs(s)[:subjects]]
     known = [s.name for s in cohort.structures]
     asked = [n for n in structures.split(",") if n in known]
@@ -64,8 +106,58 @@ def climb(cohort: Cohort, segmenters: str, folder: str, *, subjects: int, struct
             pd.DataFrame(columns=list(c)) for c in (ladder.CELL_COLUMNS, ladder.ESTIMATE_COLUMNS)
         )
         return Climb([], cells, attribution.share_rows(cells), estimates)
-    cells, estimates = ladder.ladder_run(cohort, chosen, folder, pairs=pairs, structures=asked)
-    return Climb(pairs, cells, attribution.share_rows(cells), estimates)
+    collected = _Collected(pairs[0][0], asked)
+    cells, estimates = ladder.ladder_run(
+        cohort, chosen, folder, pairs=pairs, structures=asked, reverse=reverse, show=collected.add
+    )
+    shown = sorted(collected.shown, key=lambda s: (*_ORDER, s.cell).index(s.cell))
+    return Climb(pairs, cells, attribution.share_rows(cells), estimates, tuple(shown), collected.structure)
+
+
+class _Collected:
+    """What is kept of each cell's image: too little to fill the memory."""
+
+    def __init__(self, case: Case, asked: list[str]) -> None:
+        self.shown: list[Shown] = []
+        self.structure, self.value = "", 0
+        reference = case.read_reference() if case.reference is not None else None
+        for s in case.structures if reference is not None else ():
+            inside = np.argwhere(reference.data == s.value) if s.name in asked or not asked else ()
+            if len(inside):
+                world = geometry.to_world(reference.affine, inside)
+                self.structure, self.value = s.name, s.value
+                self.low, self.high = world.min(axis=0) - _MARGIN_MM, world.max(axis=0) + _MARGIN_MM
+                self.level = float(world[:, 1].mean())
+                return
+
+    def add(self, cell: str, image: Volume, reference: LabelMap, masks: dict[str, np.ndarray]) -> None:
+        """Cut what is shown from one cell."""
+        if not self.structure:
+            return
+        everywhere = np.array([np.inf, 0.0, np.inf])
+        slab = _cut(image, [0, self.level, 0] - everywhere, [0, self.level, 0] + everywhere)
+        drawn = [reference.data == self.value, masks.get(self.structure)]
+        drawn = [
+            None
+            if d is None
+            else _cut(LabelMap(d * np.uint8(self.value), reference.affine), self.low, self.high)
+            for d in drawn
+        ]
+        self.shown.append(Shown(cell, slab, _cut(image, self.low, self.high), *drawn))
+
+
+def _cut(volume, low: np.ndarray, high: np.ndarray):
+    """Voxels of a volume or label map between two corners (mm); at least the nearest ones."""
+    volume, box = canonical(volume), []
+    for n, (a, b) in enumerate(zip(low, high, strict=True)):
+        axis = volume.affine[n, 3] + volume.affine[n, n] * np.arange(volume.shape[n])
+        inside = np.flatnonzero((axis >= a) & (axis <= b))
+        if not len(inside):
+            inside = [np.abs(axis - (a + b) / 2).argmin()]
+        box.append(slice(int(inside[0]), int(inside[-1]) + 1))
+    affine = np.array(volume.affine, float)
+    affine[:3, 3] = geometry.to_world(affine, [b.start for b in box])
+    return replace(volume, data=volume.data[tuple(box)].copy(), affine=affine)
 
 
 def shares_layout(table: pd.DataFrame) -> pd.DataFrame:
@@ -93,6 +185,20 @@ def orders_layout(table: pd.DataFrame) -> pd.DataFrame:
     return wide.assign(session=wide["session"].map(session_title), segmenter=wide["segmenter"].map(title))
 
 
+def reverse_layout(table: pd.DataFrame) -> pd.DataFrame:
+    """Shares of contrast and alignment put into the structural image, and taken out of PET."""
+    rows = table[table["reverse"].notna()]
+    return pd.DataFrame(
+        {
+            "session": rows["session"].map(session_title),
+            "segmenter": rows["segmenter"].map(title),
+            "factor": rows["factor"].map(TITLES),
+            "put into the structural image": [number(v, sign=True) for v in rows["estimate"]],
+            "taken out of PET": [number(v, sign=True) for v in rows["reverse"]],
+        }
+    )
+
+
 def words(table: pd.DataFrame) -> str:
     """One item per session and segmenter: its gap and the factor that costs most."""
     lines = []
@@ -111,25 +217,22 @@ def words(table: pd.DataFrame) -> str:
     return "\n".join(lines) or "Nothing was asked."
 
 
-def bars(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Stacked shares of each structure of one session and segmenter; costs to the left, gains to the right."""
-    known = rows[rows["share"].notna()]
+def bars(rows: pd.DataFrame, *, n_resamples: int = 2000, seed: int = 0, ax: Axes | None = None) -> Axes:
+    """Mean shares of each structure of one session and segmenter, with intervals; costs to the left."""
+    table = attribution.share_table(rows, ("structure",), n_resamples=n_resamples, seed=seed)
+    table = table[table["estimate"].notna()]
     ax = axes(ax, figsize=(6, 3))
-    if known.empty:
+    if table.empty:
         return nothing(ax)
-    wide = known.pivot_table(index="structure", columns="factor", values="share", sort=False)
-    place = np.arange(len(wide))
-    ends = {1: np.zeros(len(wide)), -1: np.zeros(len(wide))}
-    for factor, colour in COLOURS.items():
-        values = wide[factor].to_numpy()
-        for sign in (1, -1):
-            part = np.where(np.sign(values) == sign, values, 0.0)
-            label = TITLES[factor] if sign == 1 else None
-            ax.barh(place, part, left=ends[sign], color=colour, height=0.6, label=label)
-            ends[sign] = ends[sign] + part
-    ax.scatter(wide[attribution.GAP], place, color="black", s=16, zorder=3, label="gap")
+    structures = list(dict.fromkeys(table["structure"]))
+    for n, (factor, colour) in enumerate(COLOURS.items()):
+        part = table[table["factor"].eq(factor)]
+        y = np.array([structures.index(s) for s in part["structure"]]) + (n - 2.5) * _BAR
+        ends = np.abs(part[["low", "high"]].to_numpy().T - part["estimate"].to_numpy())
+        shown = {"xerr": np.nan_to_num(ends), "error_kw": {"elinewidth": 1.0, "ecolor": "#222222"}}
+        ax.barh(y, part["estimate"], color=colour, height=_BAR, label=TITLES[factor], **shown)
     ax.axvline(0, color="#444444", lw=0.9)
-    rows_down(ax, map(structure_title, wide.index))
+    rows_down(ax, map(structure_title, structures))
     ax.margins(x=0.04)
     ax.set_xlabel("share of the gap (DSC)")
     return ax
@@ -207,23 +310,97 @@ def estimates_layout(table: pd.DataFrame) -> pd.DataFrame:
 
 def cell_pictures(run: Climb) -> plt.Figure:
     """Coronal slices of the sixteen cells of the first pair, and its real PET."""
-    structural, pet = run.pairs[0] if run.pairs else (None, None)
-    if structural is None or structural.reference is None or pet.reference is None:
+    if not run.shown:
         return nothing(axes(None, figsize=(6, 1))).figure
-    pair = structural.read(), pet.read()
-    width = ladder.header_filter(pet.image)
-    made_of = ladder.estimate_pair(*pair, structural.structures, filter_mm=width).made_of
-    images = dict(
-        ladder.degraded_cells(pair[0][0], made_of, name=f"{structural.subject}_{structural.session}")
-    )
-    shown = [*((c, images[c]) for c in ladder.CELLS), ("PET", pair[1][0])]
-    level, _ = montage.coronal_levels(pair[1][0])
     figure, grid = plt.subplots(2, 9, figsize=(11, 6.4))
-    for ax, (cell, image) in zip(grid.ravel(), shown, strict=False):
-        montage.body_picture(image, "coronal", level, ax=ax)
-        ax.set_title("real PET" if cell == "PET" else cell, fontsize=8)
+    for ax, shown in zip(grid.ravel(), [s for s in run.shown if s.cell in _ORDER], strict=False):
+        montage.body_picture(shown.slice, "coronal", shown.slice.affine[1, 3], ax=ax)
+        ax.set_title(_CELL_TITLES.get(shown.cell, shown.cell), fontsize=8)
     grid.ravel()[-1].set_axis_off()
     return figure
+
+
+def cell_viewers(run: Climb) -> Choice | None:
+    """The cells of the first pair as viewers to choose from, each beside its real PET; None where there is none."""
+    pet = next((s for s in run.shown if s.cell == "PET"), None)
+    if pet is None:
+        return None
+    case, segmenter = run.pairs[0][0], run.cells["segmenter"].iloc[0]
+    keys = {
+        "subject": case.subject,
+        "session": case.session,
+        "structure": run.structure,
+        "segmenter": segmenter,
+    }
+    own = run.cells[(run.cells[list(keys)] == pd.Series(keys)).all(axis=1)].set_index("cell")["score"]
+    structure = next(s for s in case.structures if s.name == run.structure)
+    viewers = {}
+    for shown in run.shown:
+        panes = [
+            _pane(one, case.modality, segmenter, run.structure, own[one.cell])
+            for one in (shown, *([pet] if shown is not pet else []))
+        ]
+        viewers[_cell_title(shown.cell, case.modality)] = Pair(
+            tuple(panes),
+            (structure,),
+            title=f"{case.subject}, {_cell_title(shown.cell, case.modality)}",
+            caption=f"{title(segmenter)}, {structure.title.lower()}: DSC {number(own[shown.cell])} in this cell, "
+            f"{number(own['PET'])} on the real PET.",
+            name=f"cell-{shown.cell.replace('+', '')}",
+            structure=run.structure,
+            segmenter=segmenter if panes[0].predictions else "",
+            outline="both",
+            overlay="none",
+            titles={segmenter: title(segmenter)},
+        )
+    return Choice(viewers, "Image", "ladder-cell")
+
+
+def _cell_title(cell: str, modality: str) -> str:
+    """What a cell is, in words."""
+    names = [TITLES[f] for f in cell.removeprefix("PET-").split("+") if f in ladder.FACTORS]
+    if cell.startswith("PET-"):
+        return f"PET with its {' and '.join(names)} undone"
+    return _CELL_TITLES.get(cell, "") or f"{modality} with PET's {', '.join(names)}"
+
+
+def _pane(shown: Shown, modality: str, segmenter: str, structure: str, score: float) -> Pane:
+    """One image of a cell with its reference and mask."""
+    asked = ()
+    if shown.mask is not None:
+        scores = {structure: float(score)} if np.isfinite(score) else {}
+        asked = (Prediction(segmenter, {structure: shown.mask.data > 0}, dice=scores),)
+    kind = "PET" if shown.image.unit == "SUV" else modality  # whose window it has
+    return Pane(kind, shown.image, shown.reference, asked, title=_cell_title(shown.cell, modality))
+
+
+def single_factors(path: str) -> str:
+    """Shares in synthetic cohorts whose PET differs by one factor, from the file that a benchmark wrote."""
+    try:
+        found = json.loads(Path(path).read_text("utf-8"))
+    except OSError:
+        return reason_table("The benchmark's file is not part of this installation.")
+    rows = []
+    for r in found["rows"]:
+        row = {"PET differs by": _COHORT_TITLES[r["cohort"]], "gap": interval(*r["gap"])}
+        row |= {t: interval(*r[f]) for f, t in TITLES.items() if f != attribution.GAP}
+        rows.append({**row, "own part of the gap": f"{100 * r['part']:.1f} %", "n": r["n"]})
+    return markdown_table(pd.DataFrame(rows))
+
+
+def single_factors_words(path: str) -> str:
+    """When and how the table of single factors was made, and what it says."""
+    try:
+        found = json.loads(Path(path).read_text("utf-8"))
+    except OSError:
+        return ""
+    alone = [r for r in found["rows"] if r["alone"]]
+    right = [r for r in alone if r["part"] >= 0.95 and r["others_cover_0"]]
+    return (
+        f"In {len(right)} of {len(alone)} cohorts of one factor it has at least 95 % of the gap and the intervals of "
+        f"the other three cover 0. Made with `{found['command']}` on {found['date']}, PET voxels of "
+        f"{found['spacing_mm']:g} mm, segmenter Threshold."
+    )
 
 
 def beside_training(table: pd.DataFrame, scores: str) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
 from umdbook import names
+from umdlib import evaluation
+from umdlib.cohort.manifest import read_cohort
 from umdlib.figures.style import axes, legend_below, rows_down
 from umdlib.labels import SESSIONS, session
+from umdlib.statistics.reported import own_protocol
 from umdlib.tables.markdown import number, numbered_table
 from umdlib.tables.modality_table import session_title
 from umdlib.weights import card
@@ -77,6 +81,25 @@ def card_figures() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["segmenter", "session", "modality", "reported", "average"])
 
 
+def asked_own_prompt(
+    manifest: str, scores: pd.DataFrame, folder: str, *, subjects: int
+) -> pd.DataFrame | None:
+    """Scores of the first pairs of each session with the random voxel that networks were trained with.
+
+    Only networks that the run has not asked with it; None where there is none.
+    """
+    random = scores[scores["prompt"].eq("random")]
+    networks = {n for n in card_figures()["segmenter"] if own_protocol(n) == "random"}
+    here = set(scores.loc[scores["status"].ne("unavailable"), "segmenter"])
+    networks = sorted(networks & here - set(random["segmenter"]))
+    if subjects < 1 or not networks:
+        return None
+    cohort = read_cohort(manifest)
+    cases = [c for s in cohort.sessions() for pair in cohort.pairs(s)[:subjects] for c in pair]
+    settings = evaluation.Settings((evaluation.Plan("random", (0,), 0),))
+    return evaluation.score_cohort(cohort, networks, folder, cases=cases, settings=settings)
+
+
 def own_layout(table: pd.DataFrame) -> pd.DataFrame:
     """The telescoping sum of this project's networks: four numbers, three gaps, their sum."""
     shown = pd.DataFrame(
@@ -93,8 +116,14 @@ def own_layout(table: pd.DataFrame) -> pd.DataFrame:
     for gap in ("harness_gap", "data_gap", "prompt_gap"):
         shown[gap.replace("_", " ")] = [number(v, sign=True) for v in table[gap]]
     shown["sum"] = [number(v, sign=True) for v in table["total"]]
-    gaps = [f"why_{g}" for g in ("harness_gap", "data_gap", "prompt_gap")]
-    notes = ["; ".join(dict.fromkeys(filter(None, r))) for r in table[gaps].itertuples(index=False)]
+    notes = []
+    for _, row in table.iterrows():
+        why = [row[f"why_{g}"] for g in ("harness_gap", "data_gap", "prompt_gap")]
+        if row["few"] and np.isfinite(row["native"]):
+            why.append(
+                f"both prompts on the same {row['n_subjects']:.0f} of its subjects, asked by this page"
+            )
+        notes.append("; ".join(dict.fromkeys(filter(None, why))))
     return shown.assign(note=notes)
 
 

@@ -1,0 +1,50 @@
+"""A list of viewers: the first is on the page, the others are files beside it until they are chosen."""
+
+import re
+
+import pytest
+import viewer_phantom as phantom
+
+from umdlib.viewer import pair as viewers
+from umdlib.viewer.choice import Choice
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    made = {
+        title: phantom.pair(spacing_mm=16.0, name=f"cell-{n}", title=title)
+        for n, title in enumerate(("untouched", "R & N", "all four"))
+    }
+    text = Choice(made, "Image").write(folder / "umd")
+    viewers.install(folder / "_static", folder / "umd")
+    (folder / "results").mkdir()
+    (folder / "results" / "page.html").write_text(phantom.HEAD + text, "utf-8")
+    return folder, text
+
+
+def test_the_page_has_the_first_viewer_and_a_record_of_each(page):
+    folder, text = page
+    assert text.count("<figure") == 1 and 'id="cell-0"' in text and "R &amp; N" in text
+    named = re.findall(r'<option value="(\w+)">', text)
+    assert len(set(named)) == 3 and {p.stem for p in (folder / "umd" / "records").iterdir()} == set(named)
+
+
+@pytest.mark.browser
+def test_what_is_chosen_takes_the_place_of_the_first_and_is_open_if_that_was(page, browser):
+    tab, faults = browser.new_page(), []
+    tab.on("pageerror", lambda e: faults.append(str(e)))
+    tab.goto(f"file://{page[0]}/results/page.html")
+    tab.get_by_label("Image").select_option("R & N")
+    tab.wait_for_selector("#cell-1")
+    assert tab.locator("figure").count() == 1
+    # as an open viewer is, without the seconds that WebGL takes here
+    asked = """() => { const viewer = document.querySelector("figure").umd;
+        viewer.panes = []; viewer.state.xyz = [1, 2, 3];
+        Object.getPrototypeOf(viewer).open = function () { this.figure.dataset.asked = this.state.xyz.join(); }; }"""
+    assert tab.locator("figure[data-asked]").count() == 0
+    tab.evaluate(asked)
+    tab.get_by_label("Image").select_option("all four")
+    tab.wait_for_selector('#cell-2[data-asked="1,2,3"]')
+    assert tab.locator("figure").count() == 1 and not faults
+    tab.close()
