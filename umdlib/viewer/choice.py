@@ -14,7 +14,7 @@ from umdlib.viewer.pair import ASSETS, Pair
 
 @dataclass(frozen=True)
 class Choice:
-    """A list of viewers, the first of which is shown; the others are loaded when they are chosen.
+    """A list of viewers, the first of which is shown; the others are loaded and opened when they are chosen.
 
     Attributes
     ----------
@@ -40,7 +40,10 @@ class Choice:
         root
             Address of `assets` as seen from the page.
         """
-        figures = {title: viewer.write(assets, root=root) for title, viewer in self.viewers.items()}
+        shown = next(iter(self.viewers.values())).write(assets, root=root)
+        figures = {
+            title: viewer.write(assets, root=root, poster=False) for title, viewer in self.viewers.items()
+        }
         records = {t: web_volumes.write_record(Path(assets), {"figure": f}) for t, f in figures.items()}
         options = "".join(
             f'<option value="{record}">{html.escape(title)}</option>' for title, record in records.items()
@@ -50,7 +53,7 @@ class Choice:
             f'<div class="umd-choice" data-umd-root="{html.escape(root)}"><div class="umd-field">'
             f'<label for="{self.name}">{html.escape(self.label)}</label>'
             f'<select id="{self.name}" autocomplete="off">{options}</select></div>'
-            f'<div class="umd-chosen">{next(iter(figures.values()))}</div></div><script>{script}</script>'
+            f'<div class="umd-chosen">{shown}</div></div><script>{script}</script>'
         )
 
     def _repr_html_(self) -> str:

@@ -110,7 +110,7 @@ class Pair:
         shown = [p.segmenter for pane in self.panes for p in pane.predictions]
         return tuple(dict.fromkeys([*shown, *(n.name for n in self.networks)]))
 
-    def write(self, assets: str | Path, *, root: str = "../umd/") -> str:
+    def write(self, assets: str | Path, *, root: str = "../umd/", poster: bool = True) -> str:
         """Write the files that the page loads on demand, and return the figure.
 
         Parameters
@@ -120,6 +120,8 @@ class Pair:
             ``posters/<hash>.png``, named by content, so that a second run writes nothing.
         root
             Address of `assets` as seen from the page.
+        poster
+            Whether the figure has a picture before it is opened.
 
         Returns
         -------
@@ -129,10 +131,12 @@ class Pair:
         assets = Path(assets)
         for name, coded in self._built.volumes.items():
             webvolumes.write_script(assets / "volumes", name, coded)
+        if not poster:
+            return self._figure("", root)
         picture = self._built.poster
-        poster = f"{hashlib.sha256(picture).hexdigest()[:16]}.png"
-        webvolumes.write_once(assets / "posters" / poster, picture)
-        return self._figure(f"{root}posters/{poster}", root)
+        name = f"{hashlib.sha256(picture).hexdigest()[:16]}.png"
+        webvolumes.write_once(assets / "posters" / name, picture)
+        return self._figure(f"{root}posters/{name}", root)
 
     def inline(self, *, height: int = 820) -> str:
         """The same viewer as one frame that holds all it needs, for JupyterLab.
@@ -200,16 +204,17 @@ class Pair:
         return labels.structure(name, self.structures).title
 
     def _figure(self, poster: str, root: str) -> str:
-        """The figure: poster, button, caption, and what the script needs to know."""
-        built = self._built
-        width, height = _png_size(built.poster)
+        """The figure: poster (none for an empty address), button, caption, and what the script needs to know."""
+        built, picture = self._built, ""
+        if poster:
+            width, height = _png_size(built.poster)
+            picture = f'<img src="{poster}" alt="{html.escape(self.alt)}" width="{width}" height="{height}">'
         size = f"{self.download_mb + 2.3:.1f} MB"
         config = json.dumps(built.config, separators=(",", ":")).replace("<", "\\u003c")
         caption = html.escape(" ".join(t for t in (self.caption, built.note) if t))
         return (
             f'<figure class="umd-viewer" id="{built.config["name"]}" data-umd-root="{root}">'
-            f'<div class="umd-poster"><img src="{poster}" alt="{html.escape(self.alt)}" '
-            f'width="{width}" height="{height}">'
+            f'<div class="umd-poster">{picture}'
             f'<button type="button" class="umd-open">Open the 3D viewer ({size})</button></div>'
             f"<figcaption>{caption}</figcaption>"
             f'<script type="application/json">{config}</script></figure>'
@@ -218,12 +223,19 @@ class Pair:
 
 @dataclass(frozen=True)
 class _Built:
-    """What a pair comes to: the script's configuration, packed volumes, poster and note."""
+    """What a pair comes to: the script's configuration, packed volumes, what the poster shows, and note."""
 
     config: dict
     volumes: dict[str, str]
-    poster: bytes
+    stills: list[posters.Still]
+    centre: np.ndarray
+    side_mm: float
     note: str
+
+    @functools.cached_property
+    def poster(self) -> bytes:
+        """PNG."""
+        return posters.poster(self.stills, self.centre, side_mm=self.side_mm)
 
 
 def script() -> str:
@@ -316,12 +328,7 @@ def _build(pair: Pair) -> _Built:
         volumes |= files
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:10]
     config["name"] = pair.name or f"umd-{digest}"
-    return _Built(
-        config,
-        volumes,
-        posters.poster(stills, centre, side_mm=_side(pair, built, centre)),
-        _note(pair, built),
-    )
+    return _Built(config, volumes, stills, centre, _side(pair, built, centre), _note(pair, built))
 
 
 def _details(pair: Pair, built: list[BuiltPane], first: tuple[str, int]) -> list[BuiltPane]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -86,13 +88,13 @@ def asked_own_prompt(
 ) -> pd.DataFrame | None:
     """Scores of the first pairs of each session with the random voxel that networks were trained with.
 
-    Only networks that the run has not asked with it; None where there is none.
+    Only networks that the run has not asked with it; None where there is none, or no image.
     """
     random = scores[scores["prompt"].eq("random")]
     networks = {n for n in card_figures()["segmenter"] if own_protocol(n) == "random"}
     here = set(scores.loc[scores["status"].ne("unavailable"), "segmenter"])
     networks = sorted(networks & here - set(random["segmenter"]))
-    if subjects < 1 or not networks:
+    if subjects < 1 or not networks or not Path(manifest).is_file():
         return None
     cohort = read_cohort(manifest)
     cases = [c for s in cohort.sessions() for pair in cohort.pairs(s)[:subjects] for c in pair]

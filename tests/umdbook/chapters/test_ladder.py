@@ -8,7 +8,9 @@ import pytest
 from in_process import executed
 
 from umdbook.chapters import ladder
+from umdlib.cohort.manifest import read_cohort
 from umdlib.files import read_tsv
+from umdlib.metrics.masks import dice
 from umdlib.scores.simulated import score_table
 from umdlib.scores.table import write_scores
 
@@ -61,3 +63,42 @@ def test_the_sentence_names_the_largest_part_and_its_system():
     )
     lost = table.assign(estimate=float("nan"))
     assert "no number" in ladder.words(lost)
+
+
+def test_the_cells_of_one_subject_are_viewers_to_choose_from(make_cohort, tmp_path):
+    given = {"subjects": 1, "structures": "liver", "reverse": True}
+    run = ladder.climb(read_cohort(make_cohort(1)), "threshold", str(tmp_path / "ladder"), **given)
+    again = ladder.climb(
+        read_cohort(tmp_path / "cohort" / "manifest.tsv"), "threshold", str(tmp_path / "ladder"), **given
+    )
+    assert [s.cell for s in again.shown] == [s.cell for s in run.shown] and len(run.shown) == 20
+    shares = ladder.attribution.share_table(run.shares, n_resamples=20)
+    assert list(ladder.reverse_layout(shares)["factor"]) == ["contrast", "alignment"]
+    choice = ladder.cell_viewers(run)
+    page = choice.write(tmp_path / "umd")
+    assert page.count("<option") == 20 and page.count("<figure") == 1 and "CT with PET&#x27;s noise" in page
+    sizes = [p.stat().st_size for p in (tmp_path / "umd" / "volumes").iterdir()]
+    assert len(sizes) > 20 and max(sizes) < 60_000
+    untouched, pet = choice.viewers["untouched"].panes
+    (found,) = untouched.predictions
+    score = run.cells.set_index("cell").loc["none", "score"]
+    assert found.dice == {"liver": score} and pet.title == "real PET"
+    assert dice(untouched.reference.data > 0, found.masks["liver"]) == pytest.approx(score, abs=0.02)
+
+
+def test_a_table_of_single_factors_says_when_it_was_made(tmp_path):
+    file = tmp_path / "single.json"
+    number = [-0.1, -0.2, 0.05]
+    row = {"cohort": "N", "factor": "N", "alone": True, "n": 5, "part": 0.981, "others_cover_0": True}
+    row |= dict.fromkeys(["R", "N", "C", "A", "residual", "gap"], number)
+    kept = {
+        "rows": [row, row | {"part": 0.9}],
+        "spacing_mm": 6.0,
+        "date": "2026-11-30",
+        "command": "python x.py",
+    }
+    file.write_text(json.dumps(kept))
+    assert "98.1 %" in ladder.single_factors(str(file))
+    words = ladder.single_factors_words(str(file))
+    assert words.startswith("In 1 of 2 cohorts") and "`python x.py` on 2026-11-30" in words
+    assert "not part of this installation" in ladder.single_factors(str(tmp_path / "none.json"))

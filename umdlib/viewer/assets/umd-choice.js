@@ -1,4 +1,4 @@
-/* A list of viewers: the one that is chosen takes the place of the one before, at the same point, open if that was. */
+/* A list of viewers: the one that is chosen takes the place of the one before, open, at the point where that was. */
 (function () {
   "use strict";
 
@@ -14,8 +14,7 @@
     holder.innerHTML = figure;
     const next = holder.querySelector("figure");
     const viewer = self.UMD_VIEWER.show(next, JSON.parse(next.querySelector("script").textContent).start);
-    if (!at) return;
-    for (const key of ["xyz", "overlay", "outline", "layout", "opacity", "zoom"]) viewer.state[key] = at[key];
+    for (const key of at ? ["xyz", "overlay", "outline", "layout", "opacity", "zoom"] : []) viewer.state[key] = at[key];
     await viewer.open();
     list.focus({ preventScroll: true });
   }

@@ -583,8 +583,8 @@
         const right = this.root + "posters/" + picture.getAttribute("src").split("/").pop();
         if (picture.getAttribute("src") !== right && !picture.src.startsWith("data:")) picture.src = right;
       };
-      if (picture.complete && !picture.naturalWidth) mend();
-      picture.addEventListener("error", mend, { once: true });
+      if (picture?.complete && !picture.naturalWidth) mend();
+      picture?.addEventListener("error", mend, { once: true });
       this.button = figure.querySelector(".umd-open");
       this.button.addEventListener("click", () => this.open());
       this.body = this.config.panes;
