@@ -47,11 +47,12 @@ class Displacement:
     def at(self, grid: Grid) -> np.ndarray:
         """(3, I, J, K) at the voxels of another grid."""
         mapping = np.linalg.inv(self.grid.affine) @ grid.affine
+        turn, start = mapping[:3, :3], mapping[:3, 3]
+        if np.array_equal(turn, np.diag(np.diag(turn))):
+            turn = np.diag(turn)  # SciPy is faster along axes
         return np.stack(
             [
-                scipy.ndimage.affine_transform(
-                    part, mapping[:3, :3], mapping[:3, 3], grid.shape, order=1, mode="nearest"
-                )
+                scipy.ndimage.affine_transform(part, turn, start, grid.shape, order=1, mode="nearest")
                 for part in self.field
             ]
         )
@@ -112,7 +113,7 @@ def degraded_cells(
     tuple
         Cell and image.
     """
-    wanted, drawn = set(wanted), {}
+    wanted, drawn, places = set(wanted), {}, {}
     for contrast in ("", "C"):
         if not any(("C" in c) == bool(contrast) for c in wanted):
             continue
@@ -127,7 +128,14 @@ def degraded_cells(
             grid = made_of.grid if resolution else None
             for alignment in ("", "A"):
                 cells = [c for c in here if ("A" in c) == bool(alignment)]
-                moved = _sampled(spread, grid, made_of.displacement if alignment else None) if cells else None
+                moved = None
+                if cells and alignment and made_of.displacement is not None:
+                    if resolution not in places:  # the same with and without contrast
+                        there = grid or Grid(image.shape, image.affine)
+                        places[resolution] = there, _places(image.affine, there, made_of.displacement)
+                    moved = _moved(spread, *places[resolution])
+                elif cells:
+                    moved = _sampled(spread, grid)
                 for cell in sorted(cells, key=lambda c: "N" in c):
                     yield cell, _noisy(moved, made_of, cell, drawn, name) if "N" in cell else moved
 
@@ -154,18 +162,21 @@ def undone_cells(
     tuple
         Cell and image.
     """
-    known, back = made_of.displacement, None
+    grid, structural_maps = Grid(pet.shape, pet.affine), []
+    if made_of.regions is not None and made_of.pet_means is not None:
+        for means, unit in ((made_of.pet_means, pet.unit), (made_of.regions.means, structural.unit)):
+            spread = _piecewise(made_of.regions, means, structural, unit)
+            structural_maps.append(_blurred(spread, made_of.fwhm_mm, sampled=True))
+    known, back, there = made_of.displacement, None, None
     if known is not None:
-        back = Displacement(known.grid, -known.field)
+        back = _places(pet.affine, grid, Displacement(known.grid, -known.field))
+        there = _places(structural.affine, grid, known)
     for cell in wanted:
         undone = cell.removeprefix(f"{PET}-")
-        source = _sampled(pet, None, back) if "A" in undone else pet
-        if "C" in undone and made_of.regions is not None and made_of.pet_means is not None:
-            maps = []
-            for means, unit in ((made_of.pet_means, pet.unit), (made_of.regions.means, structural.unit)):
-                spread = _piecewise(made_of.regions, means, structural, unit)
-                spread = _blurred(spread, made_of.fwhm_mm, sampled=True)
-                maps.append(_sampled(spread, Grid(pet.shape, pet.affine), None if "A" in undone else known))
+        source = pet if "A" not in undone or back is None else _moved(pet, grid, back)
+        if "C" in undone and structural_maps:
+            still = "A" in undone or there is None
+            maps = [_sampled(m, grid) if still else _moved(m, grid, there) for m in structural_maps]
             source = _exchanged(source, *maps)
         yield cell, source
 
@@ -214,16 +225,18 @@ def _blurred(image: Volume, fwhm_mm: float, *, sampled: bool) -> Volume:
     return replace(image, data=data)
 
 
-def _sampled(image: Volume, grid: Grid | None, displacement: Displacement | None) -> Volume:
-    """An image at the voxels of a grid (None: its own) after its content is displaced, linearly."""
-    if grid is None and displacement is None:
+def _sampled(image: Volume, grid: Grid | None) -> Volume:
+    """An image at the voxels of a grid (None: its own), linearly."""
+    if grid is None:
         return image
-    grid = grid or Grid(image.shape, image.affine)
-    fill, data = -ZERO[image.unit], image.data.astype(np.float32, copy=False)
-    if displacement is None:
-        sampled = geometry.resample(data, image.affine, grid.affine, grid.shape, order=1, fill=fill)
-        return Volume(sampled, grid.affine, image.unit, image.name)
-    places = _places(image.affine, grid, displacement)
+    data, fill = image.data.astype(np.float32, copy=False), -ZERO[image.unit]
+    sampled = geometry.resample(data, image.affine, grid.affine, grid.shape, order=1, fill=fill)
+    return Volume(sampled, grid.affine, image.unit, image.name)
+
+
+def _moved(image: Volume, grid: Grid, places: np.ndarray) -> Volume:
+    """An image read linearly at the places (3, I, J, K) of the voxels of a grid."""
+    data, fill = image.data.astype(np.float32, copy=False), -ZERO[image.unit]
     moved = scipy.ndimage.map_coordinates(data, places, order=1, cval=fill, output=np.float32)
     return Volume(moved, grid.affine, image.unit, image.name)
 

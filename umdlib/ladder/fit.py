@@ -72,6 +72,7 @@ class _Template:
         )
         self.index, self.affine = thinned(regions.index, affine, step)
         self.spacing = np.array(geometry.spacing_mm(self.affine))
+        self._to_voxel = np.linalg.inv(self.affine)
         self._model: np.ndarray | None = None
 
     def use(self, means: np.ndarray, fwhm_mm: float, *, sampled: bool = True) -> None:
@@ -82,7 +83,7 @@ class _Template:
 
     def at(self, xyz: np.ndarray) -> np.ndarray:
         """The model at world points (n, 3), linearly."""
-        places = geometry.to_voxel(self.affine, xyz).T
+        places = self._to_voxel[:3, :3] @ xyz.T + self._to_voxel[:3, 3:]
         return scipy.ndimage.map_coordinates(self._model, places, order=1, mode="nearest", output=np.float64)
 
 
