@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,8 +38,22 @@ _NO_REFERENCE = "an image of the pair has no reference to score against"
 _NO_CLICK = "not asked: the structural reference lacks the structure"
 _UNTAUGHT = "not asked: the segmenter does not know the structure"
 
-Report = Callable[[str], None]
-Show = Callable[[str, Volume, LabelMap, dict[str, np.ndarray]], None]
+
+@dataclass(frozen=True)
+class Watch:
+    """What a run calls meanwhile.
+
+    Attributes
+    ----------
+    report
+        Called with a line per pair and segmenter, and one per pair.
+    show
+        Called with each cell of the first pair: its name, image, reference, and the first segmenter's masks by
+        structure. That segmenter is asked for them anew.
+    """
+
+    report: Callable[[str], None] = lambda line: None
+    show: Callable[[str, Volume, LabelMap, dict[str, np.ndarray]], None] | None = None
 
 
 def ladder_run(
@@ -51,8 +65,7 @@ def ladder_run(
     structures: Sequence[str] = (),
     reverse: bool = False,
     device: str = "cpu",
-    report: Report = lambda line: None,
-    show: Show | None = None,
+    watch: Watch | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Score every cell of every pair with one segmenter or several; what is done already is read.
 
@@ -76,11 +89,8 @@ def ladder_run(
         Also PET with contrast and displacement undone: three predictions more.
     device
         As of `umdlib.segmenters.open`.
-    report
-        Called with a line per pair and segmenter, and one per pair.
-    show
-        Called with each cell of the first pair: its name, image, reference, and the first segmenter's masks by
-        structure. That segmenter is asked for them anew.
+    watch
+        What is called meanwhile.
 
     Returns
     -------
@@ -97,6 +107,7 @@ def ladder_run(
     chosen = cohort.pairs() if pairs is None else list(pairs)
     if not chosen:
         raise InputError(f"No complete pair in {cohort.manifest}. A ladder needs two images of one subject.")
+    watch = watch or Watch()
     wanted = (*CELLS, PET, *(UNDONE if reverse else ()))
     opened = [segmenters.open(n, device) for n in dict.fromkeys(names)]
     hashes = FileHashes(Path(root) / "hashes.json")
@@ -105,7 +116,7 @@ def ladder_run(
         rung = _Rung(
             pair, Path(root), hashes, [cohort.structure(n) for n in structures] or list(cohort.structures)
         )
-        cells += _climbed(rung, opened, wanted, report, show if pair is chosen[0] else None)
+        cells += _climbed(rung, opened, wanted, watch if pair is chosen[0] else replace(watch, show=None))
         estimates += [(pair[0].subject, pair[0].session, *row) for row in rung.estimate_rows()]
         hashes.keep()
     for one in opened:
@@ -245,16 +256,12 @@ class _Climber:
 
 
 def _climbed(
-    rung: _Rung,
-    opened: Sequence[Opened | Unavailable],
-    wanted: Sequence[str],
-    report: Report,
-    show: Show | None,
+    rung: _Rung, opened: Sequence[Opened | Unavailable], wanted: Sequence[str], watch: Watch
 ) -> list[list]:
     """Rows of one pair: each degraded image is made once for all segmenters and structures."""
     started = time.perf_counter()
     climbers = [_Climber.at(rung, one, wanted) for one in opened]
-    if show is not None and rung.labelled and not climbers[0].why_not:
+    if watch.show is not None and rung.labelled and not climbers[0].why_not:
         climbers[0].found = {}
     missing = {id(c): [w for w in wanted if w not in c.found] for c in climbers}
     union = [w for w in wanted if any(w in m for m in missing.values())]
@@ -263,8 +270,8 @@ def _climbed(
             if cell not in missing[id(one)]:
                 continue
             masks = one.ask(rung, cell, image, reference)
-            if show is not None and one is climbers[0]:
-                show(cell, image, reference, masks)
+            if watch.show is not None and one is climbers[0]:
+                watch.show(cell, image, reference, masks)
     for one in climbers:
         name, asked = one.opened.record.name, len(missing[id(one)])
         word = (
@@ -272,11 +279,11 @@ def _climbed(
             if one.why_not
             else f"{asked} cells asked, {len(wanted) - asked} kept"
         )
-        report(f"{name} {rung.name} {word} ({one.seconds:.1f} s of predictions)")
+        watch.report(f"{name} {rung.name} {word} ({one.seconds:.1f} s of predictions)")
     if union:
         whole = time.perf_counter() - started
         rest = whole - sum(one.seconds for one in climbers)
-        report(f"{rung.name} took {whole:.1f} s, {rest:.1f} s of them for estimates, images and scores")
+        watch.report(f"{rung.name} took {whole:.1f} s, {rest:.1f} s of them for estimates, images and scores")
     return [row for one in climbers for cell in wanted for row in one.found[cell]]
 
 

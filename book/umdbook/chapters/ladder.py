@@ -108,7 +108,13 @@ def climb(
         return Climb([], cells, attribution.share_rows(cells), estimates)
     collected = _Collected(pairs[0][0], asked)
     cells, estimates = ladder.ladder_run(
-        cohort, chosen, folder, pairs=pairs, structures=asked, reverse=reverse, show=collected.add
+        cohort,
+        chosen,
+        folder,
+        pairs=pairs,
+        structures=asked,
+        reverse=reverse,
+        watch=ladder.Watch(show=collected.add),
     )
     shown = sorted(collected.shown, key=lambda s: (*_ORDER, s.cell).index(s.cell))
     return Climb(pairs, cells, attribution.share_rows(cells), estimates, tuple(shown), collected.structure)
