@@ -66,7 +66,7 @@ def test_the_sentence_names_the_largest_part_and_its_system():
 
 
 def test_the_cells_of_one_subject_are_viewers_to_choose_from(make_cohort, tmp_path):
-    given = {"subjects": 1, "structures": "liver", "reverse": True}
+    given = {"subjects": 1, "structures": "ball", "reverse": True}
     run = ladder.climb(read_cohort(make_cohort(1)), "threshold", str(tmp_path / "ladder"), **given)
     again = ladder.climb(
         read_cohort(tmp_path / "cohort" / "manifest.tsv"), "threshold", str(tmp_path / "ladder"), **given
@@ -82,8 +82,8 @@ def test_the_cells_of_one_subject_are_viewers_to_choose_from(make_cohort, tmp_pa
     untouched, pet = choice.viewers["untouched"].panes
     (found,) = untouched.predictions
     score = run.cells.set_index("cell").loc["none", "score"]
-    assert found.dice == {"liver": score} and pet.title == "real PET"
-    assert dice(untouched.reference.data > 0, found.masks["liver"]) == pytest.approx(score, abs=0.02)
+    assert found.dice == {"ball": score} and pet.title == "real PET"
+    assert dice(untouched.reference.data > 0, found.masks["ball"]) == pytest.approx(score, abs=0.02)
 
 
 def test_a_table_of_single_factors_says_when_it_was_made(tmp_path):
