@@ -145,6 +145,19 @@ def test_an_inline_script_is_kept_once():
     assert heads.once([first, file, Script("const A = 1"), other, "plain"]) == [first, file, other, "plain"]
 
 
+def test_script_files_wait_for_the_page_and_inline_scripts_and_what_they_need_do_not(built):
+    tags = re.findall(r"<script([^>]*)>", built["page"].partition("</head>")[0])
+    files = {tag.split('src="')[1].split('"')[0].split("?")[0]: tag for tag in tags if "src=" in tag}
+    late = {name for name, tag in files.items() if "defer" in tag}
+    assert "_static/doctools.js" in late
+    assert set(files) - late == {"_static/documentation_options.js"}
+
+    class Inline:
+        filename, attributes = None, {"body": "let a"}
+
+    assert heads.deferred(inline := Inline()) is inline and heads.deferred("plain") == "plain"
+
+
 def test_charts_have_a_class_and_pictures_none(built):
     images = dict(re.findall(r'<img alt="a (chart|picture)"([^>]*)>', built["page"]))
     assert "umd-chart" in images["chart"]

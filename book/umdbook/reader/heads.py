@@ -1,4 +1,4 @@
-"""The head of each page: a description for search engines, and no script twice."""
+"""The head of each page: a description for search engines, no script twice, none that the text waits for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LONGEST = 160  # characters that search engines show
 def complete(app, page: str, template: str, context: dict, doctree: nodes.document | None) -> None:
     """Handler of Sphinx's ``html-page-context``."""
     if "script_files" in context:
-        context["script_files"] = once(context["script_files"])
+        context["script_files"] = [deferred(script) for script in once(context["script_files"])]
     if doctree is not None and (words := description(doctree)):
         tag = f'<meta name="description" content="{html.escape(words)}"/>'
         context["metatags"] = f"{context.get('metatags', '')}\n{tag}"
@@ -28,6 +28,19 @@ def once(scripts: list) -> list:
         seen.add(body)
         kept.append(script)
     return kept
+
+
+# Inline scripts of the theme set values in it.
+AT_ONCE = "documentation_options.js"
+
+
+def deferred(script):
+    """A script file that runs, in its turn, when the page is read; inline ones and what they need stay as they are."""
+    attributes = getattr(script, "attributes", {})
+    name = str(getattr(script, "filename", "") or "")
+    if not name or name.endswith(AT_ONCE) or {"body", "async", "defer"} & attributes.keys():
+        return script
+    return type(script)(script.filename, priority=script.priority, **attributes, defer="defer")
 
 
 def description(doctree: nodes.Element) -> str:
