@@ -3,19 +3,27 @@
 import hashlib
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
 import pytest
 from scipy import ndimage
 
+from umdlib import segmenters
 from umdlib.__main__ import main
 from umdlib.canaries import scenes
 from umdlib.canaries.certificate import html, markdown, write_certificate
 from umdlib.canaries.certify import certify
-from umdlib.canaries.wrapper import Command, WrapperFailed
+from umdlib.canaries.wrapper import Command, WrapperFailed, segmenter
 from umdlib.errors import InputError
+from umdlib.images import partner as images
+from umdlib.images.volume import LabelMap, read_volume, write_label_map, write_volume
+from umdlib.segmenters.contract import Segmenter
+from umdlib.segmenters.preparation.folders import Folders, published_unions
+from umdlib.segmenters.systems import moose, mrsegmentator, totalsegmentator
 
 CLICKED, NAMED = scenes.phantom("click"), scenes.phantom("text")
 HU = {name: value for name, (_, _, value) in scenes.OBJECTS.items()}
@@ -132,6 +140,113 @@ def test_a_program_that_is_wired_right_raises_no_alarm(run, scene):
     assert found.calls == 11
 
 
+PAIRED = scenes.phantom("text", paired=True)
+
+
+def by_both(suv_of=lambda job, ct, pet: images.onto(ct, pet)):
+    """A program that finds a body by its HU and its uptake, which it brings onto the grid of the image."""
+
+    def run(job):
+        ct, pet = read_volume(job.image, unit="HU"), read_volume(job.partner, unit="SUV")
+        name = json.loads(job.prompt.read_text())["structure"]
+        suv = ndimage.gaussian_filter(suv_of(job, ct, pet), 1)
+        save(job, near(ct.data, HU[name]) & (suv > scenes.UPTAKE[name] / 2), ct.affine)
+
+    return run
+
+
+def without_affine(job, ct, pet):
+    """Uptake at the places of a partner whose axes run as the first one's did."""
+    return images.onto(ct, replace(pet, affine=scenes.PET_AFFINE))
+
+
+def test_a_program_of_two_images_that_is_wired_right_raises_no_alarm():
+    found = certify(by_both(), PAIRED, "right")
+    assert found.faults == () and all(v.state == "pass" for v in found.verdicts)
+    assert len(found.verdicts) == 10 and "with its PET" in found.source
+
+
+def test_faults_with_the_second_image_are_named():
+    assert certify(by_name(), PAIRED, "one image").faults == ("ignores_partner",)
+    assert "partner_misplaced" in certify(by_both(without_affine), PAIRED, "no affine").faults
+
+    def rewriting(job, ct, pet):
+        job.partner.write_bytes(job.partner.read_bytes() + b" ")
+        return images.onto(ct, pet)
+
+    assert certify(by_both(rewriting), PAIRED, "rewriting").faults == ("touches_image",)
+
+
+def test_a_partner_is_asked_for_and_refused_in_words(tmp_path, capsys):
+    for line, options, sentence in (
+        (
+            "a {image} {partner} {click} {mask}",
+            ["--image", "i.nii", "--reference", "r.nii"],
+            "partner is missing",
+        ),
+        ("a {image} {click} {mask}", ["--partner", "p.nii"], "Option --partner is not used"),
+    ):
+        assert main(["certify", line, *options]) == 2
+        assert sentence in capsys.readouterr().err
+
+
+def test_own_files_of_both_images_are_certified_from_the_command_line(tmp_path, capsys):
+    write_volume(tmp_path / "ct.nii.gz", PAIRED.image)
+    write_volume(tmp_path / "pet.nii.gz", PAIRED.partner)
+    labels = sum(n * m.astype(np.uint8) for n, m in enumerate(PAIRED.references.values(), 1))
+    write_label_map(tmp_path / "seg.nii.gz", LabelMap(labels.astype(np.uint8), PAIRED.image.affine))
+    script = tmp_path / "both.py"
+    script.write_text(BOTH)
+    names = ",".join(f"{name}={n}" for n, name in enumerate(PAIRED.references, 1))
+    files = ["--image", "ct.nii.gz", "--reference", "seg.nii.gz", "--partner", "pet.nii.gz"]
+    files = [f if f.startswith("--") else str(tmp_path / f) for f in files]
+    line = f"{sys.executable} {script} {{image}} {{partner}} {{click_voxel}} {{mask}}"
+    page = tmp_path / "page.md"
+    assert main(["certify", line, *files, "--structures", names, "-o", str(page)]) == 1
+    assert "1 faults are suspected: ignores_partner" in capsys.readouterr().out  # it opens the file, no more
+    assert "the second image is seen | fail: ignores_partner" in page.read_text()
+
+
+def knowing(scheme, *file):
+    """In the place of a class system's network: its values for the phantom's bodies, by their HU."""
+    values = {n: parts[0][0] for n, parts in published_unions(scheme, *file).items() if n in HU}
+
+    class Network:
+        def label_map(self, image):
+            data = ndimage.uniform_filter(np.asarray(image.data, float), 3)
+            found = [ndimage.binary_opening(abs(data - HU[n]) < 20) * v for n, v in values.items()]
+            return np.max(found, axis=0).astype(np.uint8)
+
+        def planned_spacing(self, *, transposed_back=True):
+            return (4.0, 3.0, 3.0)
+
+    return Network()
+
+
+def of_class(name):
+    """A class system with its steps around the network as they are, a knowing network in them."""
+    if name == "totalsegmentator":
+        parts = [knowing(name), *[SimpleNamespace(label_map=lambda i: np.zeros(i.shape, np.uint8))] * 4]
+        return totalsegmentator._model(parts, tuple(totalsegmentator.CT.values()), name, spacing_mm=3.0)
+    if name == "mrsegmentator":
+        return Folders([mrsegmentator.InLPS(knowing(name))], published_unions(name))
+    part = moose.Resliced(knowing(name, "clin_ct_organs"), turned=True)
+    return Folders([part], published_unions(name, "clin_ct_organs"))
+
+
+@pytest.mark.parametrize("name", ["totalsegmentator", "mrsegmentator", "moose"])
+def test_the_steps_of_class_systems_raise_no_alarm(name):
+    if name == "moose":
+        pytest.importorskip("SimpleITK")
+    model = of_class(name)
+    segmenters.register(Segmenter("classes", name, "By HU.", lambda device: model, frozenset({"class"})))
+    try:
+        found = certify(segmenter("classes", ("petct", "CT")), NAMED, name)
+    finally:
+        segmenters.registry._registered.pop("classes")
+    assert found.faults == () and all(v.state == "pass" for v in found.verdicts)
+
+
 def weighed(used):
     """A program that has its tolerance from a weight file, if it reads it."""
 
@@ -189,6 +304,10 @@ struct.pack_into("<2h", raw, 70, 2, 8)
 near = bytes(abs(v - value) < 30 for v in data)
 gzip.open(sys.argv[3], "wb", 1).write(bytes(raw[:352]) + near)
 """
+
+
+BOTH = SCRIPT.replace("sys.argv[3]", "sys.argv[4]").replace("sys.argv[2]", "sys.argv[3]")
+BOTH = BOTH.replace("raw = ", "open(sys.argv[2], 'rb').read(9)\nraw = ")
 
 
 def test_a_script_is_certified_from_the_command_line(tmp_path, capsys):

@@ -14,7 +14,8 @@ from umdlib.canaries.scenes import Scene
 from umdlib.canaries.wrapper import Outcome, Run, ask
 from umdlib.files import file_hash
 from umdlib.images import orientation
-from umdlib.images.volume import LabelMap, write_label_map
+from umdlib.images.partner import OUTSIDE
+from umdlib.images.volume import LabelMap, Volume, write_label_map
 from umdlib.metrics.masks import dice
 from umdlib.prompts.prompt import Prompt
 
@@ -33,6 +34,7 @@ FAULTS: dict[str, str] = {
     "storage_order": "the same image stored in another order of axes gives another mask",
     "not_in_mm": "an image and its prompt moved together give another mask",
     "not_repeatable": "the same call gives another mask",
+    "partner_misplaced": "the same second image stored in another order of axes gives another mask",
     "answers_outside": "it marks a structure that the image does not hold",
     "reads_beside": "the mask changes with a reference that lies beside the image",
     "stale": "another image under the same name gives the mask of the first",
@@ -42,7 +44,7 @@ FAULTS: dict[str, str] = {
 } | {
     k: v
     for k, v in checks.FAULTS.items()
-    if k not in ("reads_reference", "control_missed", "not_repeatable", "ignores_partner", "above_ceiling")
+    if k not in ("reads_reference", "control_missed", "not_repeatable", "above_ceiling")
 }
 
 # Names under which programs look for references beside an image.
@@ -116,7 +118,7 @@ def certify(
     sha256: str = "",
     say: Callable[[str], None] = lambda line: None,
 ) -> Certificate:
-    """Ask a program some ten questions whose answers are known to depend, or not to depend, on something.
+    """Ask a program ten to fifteen questions whose answers are known to depend, or not to depend, on something.
 
     Parameters
     ----------
@@ -141,7 +143,7 @@ def certify(
     """
     asked = _Asked(run, scene, Path(weights) if weights else None)
     verdicts = []
-    for canary in CANARIES:
+    for canary in CANARIES + (PARTNERED if scene.partner is not None else ()):
         verdict = canary(asked)
         verdicts.append(verdict)
         say(f"{verdict.state:10} {verdict.check}{': ' if verdict.detail else ''}{verdict.detail}")
@@ -165,7 +167,7 @@ class _Asked:
         """One question."""
         self.calls += 1
         more.setdefault("weights", self.weights)
-        return ask(self.run, scene.image, prompt, scene.modality, **more)
+        return ask(self.run, scene.image, prompt, scene.modality, partner=scene.partner, **more)
 
     def example(self) -> tuple[str, np.ndarray] | None:
         """The structure that it found best, with its mask; None where it found none."""
@@ -229,38 +231,50 @@ def _storage(asked: _Asked) -> Verdict:
     if (example := asked.example()) is None:
         return _nothing(check, how)
     name, first = example
-    image = asked.scene.image
-    turn = np.array([[1, -1], [2, 1], [0, 1]])
-    turned = replace(
-        image,
-        data=np.asfortranarray(orientation.turned(image.data, turn)),
-        affine=orientation.turned_affine(image.affine, image.shape, turn),
-    )
-    given = asked.ask(replace(asked.scene, image=turned), asked.scene.prompt(name))
+    given = asked.ask(replace(asked.scene, image=_turned(asked.scene.image)), asked.scene.prompt(name))
     if given.mask is None:
         return _judged(check, ("storage_order",), f"{name}: {given.detail}", how)
-    value = dice(first, orientation.turned(given.mask, orientation.turned_back(turn)))
+    value = dice(first, orientation.turned(given.mask, orientation.turned_back(_TURN)))
     faults = () if value >= ALIKE else ("storage_order",)
     return _judged(check, faults, f"{name}: Dice {value:.3f}", how)
 
 
+_TURN = np.array([[1, -1], [2, 1], [0, 1]])
+
+
+def _turned(image: Volume) -> Volume:
+    """The same image stored with its axes in another order."""
+    return replace(
+        image,
+        data=np.asfortranarray(orientation.turned(image.data, _TURN)),
+        affine=orientation.turned_affine(image.affine, image.shape, _TURN),
+    )
+
+
 def _shift(asked: _Asked) -> Verdict:
-    """Image and prompt moved together in the world."""
+    """All that is given moved together in the world."""
+    what = "Image, partner and prompt" if asked.scene.partner is not None else "Image and prompt"
     how = (
-        f"Image and prompt are moved by {', '.join(f'{v:g}' for v in SHIFT_MM)} mm; voxels and their order stay: at "
+        f"{what} are moved by {', '.join(f'{v:g}' for v in SHIFT_MM)} mm; voxels and their order stay: at "
         f"least {ALIKE:g} Dice with the first."
     )
     check = "place of the prompt in the world"
     if (example := asked.example()) is None:
         return _nothing(check, how)
     name, first = example
-    affine = asked.scene.image.affine.copy()
-    affine[:3, 3] += SHIFT_MM
-    moved = replace(asked.scene, image=replace(asked.scene.image, affine=affine))
+    move = np.eye(4)
+    move[:3, 3] = SHIFT_MM
+    moved = _placed(asked.scene, image=move, partner=move)
     given = asked.ask(moved, moved.prompt(name))
     value = dice(first, given.mask) if given.mask is not None else 0.0
     detail = f"{name}: " + (given.detail or f"Dice {value:.3f}")
     return _judged(check, () if value >= ALIKE else ("not_in_mm",), detail, how)
+
+
+def _placed(scene: Scene, **moves: np.ndarray) -> Scene:
+    """The scene with its images moved in the world, each by a matrix (4, 4)."""
+    images = {which: getattr(scene, which) for which in moves if getattr(scene, which) is not None}
+    return replace(scene, **{w: replace(v, affine=moves[w] @ v.affine) for w, v in images.items()})
 
 
 def _repeat(asked: _Asked) -> Verdict:
@@ -336,8 +350,11 @@ def _stale(asked: _Asked) -> Verdict:
         return _nothing(check, how)
     name, _ = example
     scene = asked.scene
+    flip = np.diag([-1.0, 1, 1, 1])
+    flip[0, 3] = scene.image.shape[0] - 1
+    mirror = scene.image.affine @ flip @ np.linalg.inv(scene.image.affine)
     other = replace(
-        scene,
+        _placed(scene, partner=mirror),
         image=replace(scene.image, data=np.asfortranarray(scene.image.data[::-1])),
         references={n: m[::-1] for n, m in scene.references.items()},
     )
@@ -351,7 +368,46 @@ def _stale(asked: _Asked) -> Verdict:
     return _judged(check, ("stale",) if changed else (), f"{name}: {changed} voxels differ", how)
 
 
+def _partner_order(asked: _Asked) -> Verdict:
+    """The second image with its axes in another order."""
+    how = (
+        "The second image is stored with its axes turned (no voxel changes its place in the world): at least "
+        f"{ALIKE:g} Dice with the first."
+    )
+    check = "order of the axes in the file of the second image"
+    if (example := asked.example()) is None:
+        return _nothing(check, how)
+    name, first = example
+    turned = replace(asked.scene, partner=_turned(asked.scene.partner))
+    given = asked.ask(turned, asked.scene.prompt(name))
+    value = dice(first, given.mask) if given.mask is not None else 0.0
+    detail = f"{name}: " + (given.detail or f"Dice {value:.3f}")
+    return _judged(check, () if value >= ALIKE else ("partner_misplaced",), detail, how)
+
+
+def _partner_used(asked: _Asked) -> Verdict:
+    """A blank image in the second one's place."""
+    how = (
+        "The second image is replaced by one without content (air, or no uptake): the mask of at least one structure "
+        "must change."
+    )
+    check = "the second image is seen"
+    marked = {n: o.mask for n, o in asked.first.items() if o.mask is not None and o.mask.any()}
+    if not marked:
+        return _nothing(check, how)
+    partner = asked.scene.partner
+    data = np.full_like(partner.data, OUTSIDE[partner.unit])
+    data.flat[0] += 0.001  # a file of nothing but 0 is refused by readers
+    blank = replace(partner, data=data)
+    for name, first in marked.items():
+        given = asked.ask(replace(asked.scene, partner=blank), asked.scene.prompt(name))
+        if given.mask is None or not np.array_equal(given.mask, first):
+            return _judged(check, (), f"{name}: {given.detail or _same(first, given.mask)}", how)
+    return _judged(check, ("ignores_partner",), f"the same masks of {', '.join(marked)}", how)
+
+
 CANARIES = (_contract, _known_answers, _storage, _shift, _repeat, _outside, _firewall, _stale)
+PARTNERED = (_partner_order, _partner_used)  # asked of a program that sees two images
 
 
 def _weights(asked: _Asked, expected: str) -> Verdict | None:

@@ -15,7 +15,7 @@ def run(a: argparse.Namespace, say: Callable[[str], None]) -> int:
 
     if not a.out.lower().endswith((".md", ".html", ".htm")):
         raise InputError(f"Invalid name of a certificate {a.out}. Must end in .md or .html.")
-    scene = _scene(a)
+    scene = _scene(a, _sees_two(a))
     asked = _program(a, scene)
     found = certify(asked, scene, a.program, weights=a.weights or None, sha256=a.sha256, say=say)
     say(summary(found))
@@ -46,19 +46,38 @@ def _program(a: argparse.Namespace, scene):
     return command
 
 
-def _scene(a: argparse.Namespace):
-    """The image that the program is asked about."""
+def _sees_two(a: argparse.Namespace) -> bool:
+    """Whether the program is given the other image of the examination too."""
+    if "{" in a.program:
+        return "{partner}" in a.program
+    from umdlib import segmenters
+
+    return bool(segmenters.get(a.program).partner)
+
+
+def _scene(a: argparse.Namespace, paired: bool):
+    """The image that the program is asked about, and its partner."""
+    from umdlib import labels
     from umdlib.canaries import scenes
 
     if bool(a.image) != bool(a.reference):
         raise InputError("Options --image and --reference go together.")
+    if bool(a.partner) != (paired and bool(a.image)):
+        raise InputError(
+            f"Option --partner is missing: '{a.program}' sees two images."
+            if paired and a.image
+            else f"Option --partner is not used: '{a.program}' sees one image, or is asked about a built-in one. A "
+            "command that sees two holds {partner}."
+        )
     if not a.image:
         name = a.scene or ("body" if a.takes == "text" else "phantom")
         if name not in ("phantom", "body"):
             raise InputError(f"Unknown scene '{name}'. Known: phantom, body.")
         if name == "phantom" and a.modality != "CT":
             name = "body"  # the phantom is in HU
-        return scenes.phantom(a.takes) if name == "phantom" else scenes.body(a.takes, a.modality)
+        if name == "phantom":
+            return scenes.phantom(a.takes, paired=paired)
+        return scenes.body(a.takes, a.modality, paired=paired)
     structures = {}
     for item in filter(None, a.structures.split(",")):
         name, equals, value = item.partition("=")
@@ -67,4 +86,6 @@ def _scene(a: argparse.Namespace):
         structures[name] = int(value)
     if not structures:
         raise InputError("Option --reference needs --structures, e.g. --structures liver=5,spleen=1.")
-    return scenes.own(a.takes, a.image, a.reference, a.modality, structures)
+    other = "PET" if labels.modality(a.modality).structural else labels.session(a.session).structural
+    partner = (a.partner, other) if paired else None
+    return scenes.own(a.takes, a.image, a.reference, a.modality, structures, partner)

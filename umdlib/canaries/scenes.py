@@ -14,6 +14,7 @@ from umdlib.canaries import controls
 from umdlib.errors import InputError
 from umdlib.images import geometry
 from umdlib.images.masks import bounding_boxes, deepest_voxel
+from umdlib.images.partner import check_place
 from umdlib.images.volume import Volume, onto_grid, read_label_map, read_volume
 from umdlib.labels import ORGANS
 from umdlib.prompts.prompt import Click, Prompt, box_of
@@ -25,6 +26,10 @@ KINDS = ("click", "box", "text")
 AFFINE = np.array([[0, -2.5, 0, 95.0], [2.5, 0, 0, -40.0], [0, 0, 4.0, 310.0], [0, 0, 0, 1.0]])
 SHAPE = (44, 44, 30)
 FAT, NOISE = -90.0, 8.0
+# The phantom's PET lies on another grid, larger by a rim, with axes in another order again.
+PET_AFFINE = np.array([[0, 0, 4.0, -20.0], [0, 4.0, 0, -50.0], [-4.0, 0, 0, 432.0], [0, 0, 0, 1.0]])
+PET_SHAPE = (32, 32, 32)
+UPTAKE = {"liver": 3.0, "spleen": 5.0, "urinary_bladder": 12.0}
 # name -> centre (share of the grid), half axes in mm, HU: each unlike the others and off the middle
 OBJECTS: dict[str, tuple[tuple[float, float, float], tuple[float, float, float], float]] = {
     "liver": ((0.27, 0.30, 0.62), (22, 26, 24), 60.0),
@@ -47,6 +52,8 @@ class Scene:
         What the program is given: ``click`` (at the deepest voxel), ``box`` (around), ``text`` (the name).
     source
         What it is, in words.
+    partner
+        The other image of the examination, for a program that sees two.
     """
 
     image: Volume
@@ -54,6 +61,7 @@ class Scene:
     references: Mapping[str, np.ndarray]
     kind: str
     source: str
+    partner: Volume | None = None
 
     def prompt(self, name: str) -> Prompt:
         """The prompt for a structure."""
@@ -94,35 +102,63 @@ class Scene:
         return replace(self, image=image, references={n: m[cut] for n, m in self.references.items()})
 
 
-def phantom(kind: str) -> Scene:
-    """Three bodies of 10, 60 and 130 HU in fat, with noise."""
+def phantom(kind: str, *, paired: bool = False) -> Scene:
+    """Three bodies of 10, 60 and 130 HU in fat, with noise; `paired` with PET on a grid of its own."""
     rng = np.random.default_rng(7)
-    index = np.moveaxis(np.indices(SHAPE), 0, -1)
-    data, references = np.full(SHAPE, FAT), {}
-    for name, (centre, half, value) in OBJECTS.items():
-        offset = (index - np.array(centre) * SHAPE) * geometry.spacing_mm(AFFINE) / half
-        references[name] = (offset**2).sum(axis=-1) <= 1
-        data[references[name]] = value
+    references = _bodies(np.moveaxis(np.indices(SHAPE), 0, -1))
+    data = np.full(SHAPE, FAT)
+    for name, mask in references.items():
+        data[mask] = OBJECTS[name][2]
     data = ndimage.gaussian_filter(data, 0.5) + rng.normal(0, NOISE, SHAPE)
     image = Volume(np.asfortranarray(data, dtype=np.float32), AFFINE, "HU", "phantom")
-    return Scene(image, "CT", references, _kind(kind), "a phantom of three ellipsoids in fat (CT)")
+    source, partner = "a phantom of three ellipsoids in fat (CT)", None
+    if paired:
+        source, partner = source.replace("(CT)", "(CT, with its PET)"), _phantom_pet(rng)
+    return Scene(image, "CT", references, _kind(kind), source, partner)
 
 
-def body(kind: str, modality: str) -> Scene:
-    """A synthetic subject, CT, MR or PET, with its 13 organs."""
+def _phantom_pet(rng: np.random.Generator) -> Volume:
+    """The phantom's PET: the bodies at `UPTAKE` in 0.5 SUV, with noise."""
+    index = np.moveaxis(np.indices(PET_SHAPE), 0, -1).reshape(-1, 3)
+    places = geometry.to_voxel(AFFINE, geometry.to_world(PET_AFFINE, index)).reshape(*PET_SHAPE, 3)
+    data = np.full(PET_SHAPE, 0.5)
+    for name, mask in _bodies(places).items():
+        data[mask] = UPTAKE[name]
+    data = np.maximum(ndimage.gaussian_filter(data, 0.5) + rng.normal(0, 0.1, PET_SHAPE), 0)
+    return Volume(np.asfortranarray(data, dtype=np.float32), PET_AFFINE, "SUV", "phantom_pet")
+
+
+def _bodies(index: np.ndarray) -> dict[str, np.ndarray]:
+    """Masks of the phantom's bodies at indices (..., 3) of its CT's grid."""
+    found = {}
+    for name, (centre, half, _) in OBJECTS.items():
+        offset = (index - np.array(centre) * SHAPE) * geometry.spacing_mm(AFFINE) / half
+        found[name] = (offset**2).sum(axis=-1) <= 1
+    return found
+
+
+def body(kind: str, modality: str, *, paired: bool = False) -> Scene:
+    """A synthetic subject, CT, MR or PET, with its 13 organs; `paired` with the other image."""
     record = labels.modality(modality)
     session = "petmr" if record.name == "MR" else "petct"
     pair = make_pair("certify", session, controls.BODY_SEED, controls.BODY_SPACING_MM)
-    image, reference = (
-        (pair.structural, pair.structural_reference) if record.structural else (pair.pet, pair.pet_reference)
-    )
+    image, reference, other = pair.pet, pair.pet_reference, pair.structural
+    if record.structural:
+        image, reference, other = pair.structural, pair.structural_reference, pair.pet
     found = {s.name: reference.data == s.value for s in ORGANS}
     kept = {n: m for n, m in found.items() if m.any()}
-    return Scene(image, record.name, kept, _kind(kind), f"a synthetic subject ({record.name})")
+    words = f"{record.name}, with its {'PET' if record.structural else 'CT'}" if paired else record.name
+    partner = other if paired else None
+    return Scene(image, record.name, kept, _kind(kind), f"a synthetic subject ({words})", partner)
 
 
 def own(
-    kind: str, image: str | Path, reference: str | Path, modality: str, structures: Mapping[str, int]
+    kind: str,
+    image: str | Path,
+    reference: str | Path,
+    modality: str,
+    structures: Mapping[str, int],
+    partner: tuple[str | Path, str] | None = None,
 ) -> Scene:
     """A user's image and label map.
 
@@ -136,6 +172,8 @@ def own(
         CT, MR or PET.
     structures
         Name -> value in the reference; the names are what a program is asked for by text.
+    partner
+        The other image of the examination and its modality, for a program that sees two.
 
     Raises
     ------
@@ -149,9 +187,12 @@ def own(
     for name, mask in found.items():
         if not mask.any():
             raise InputError(f"Reference {reference} holds no voxel of value {structures[name]} ('{name}').")
-    return Scene(
-        read, labels.modality(modality).name, found, _kind(kind), f"{Path(image).name} with its reference"
-    )
+    name, words, beside = labels.modality(modality).name, f"{Path(image).name} with its reference", None
+    if partner is not None:
+        beside = read_volume(partner[0], unit=labels.modality(partner[1]).unit)
+        check_place(read, beside)
+        words += f" and {Path(partner[0]).name}"
+    return Scene(read, name, found, _kind(kind), words, beside)
 
 
 def _kind(kind: str) -> str:

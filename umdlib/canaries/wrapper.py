@@ -30,6 +30,7 @@ from umdlib.prompts.prompt import Click, Prompt, box_of
 # What a command may hold in braces.
 PLACES: dict[str, str] = {
     "image": "the image, NIfTI",
+    "partner": "the other image of the examination, NIfTI, on a grid of its own",
     "mask": "where the mask is to be written, NIfTI",
     "prompt": "a JSON file: structure, clicks and box in mm (RAS, LPS) and in voxels",
     "text": "name of the structure",
@@ -59,6 +60,8 @@ class Job:
         Files in it; `mask` is to be written.
     values
         What stands for each name of `PLACES`.
+    partner
+        File of the other image, where the program is given one.
     """
 
     folder: Path
@@ -66,6 +69,7 @@ class Job:
     mask: Path
     prompt: Path
     values: dict[str, str]
+    partner: Path | None = None
 
 
 Run = Callable[[Job], None]
@@ -142,17 +146,21 @@ def segmenter(name: str, condition: tuple[str, str], device: str = "cpu") -> Run
     """
     record = segmenters.get(name)
     segment = segmenters.load(record, device, condition)
-    unit = labels.modality(condition[1]).unit
+    modality = labels.modality(condition[1])
+    other = "PET" if modality.structural else labels.session(condition[0]).structural
 
     def run(job: Job) -> None:
-        image = read_volume(job.image, unit=unit)
+        image, seen = read_volume(job.image, unit=modality.unit), {}
+        if job.partner is not None:
+            seen["partner"] = read_volume(job.partner, unit=labels.modality(other).unit)
         about = json.loads(job.prompt.read_text("utf-8"))
         clicks = tuple(Click(tuple(c["ras_mm"]), c["positive"]) for c in about["clicks"])
         box = about["box"] and box_of(image.affine, about["box"]["first"], about["box"]["last"])
         name = about["structure"]
         prompt = Prompt(name, clicks, box, name if "text" in record.prompts else None)
         try:
-            write_mask(job.mask, segment(image, prompt), image, like=job.image)
+            mask = segment(image, prompt, None, **seen)
+            write_mask(job.mask, mask, image, like=job.image)
         except InputError as error:
             raise WrapperFailed(str(error)) from None
 
@@ -168,6 +176,7 @@ def ask(
     folder: Path | None = None,
     weights: Path | None = None,
     beside: Callable[[Path], None] | None = None,
+    partner: Volume | None = None,
 ) -> Outcome:
     """Ask a program one question in a folder of its own.
 
@@ -183,6 +192,8 @@ def ask(
         File for ``{weights}``.
     beside
         Puts further files beside the image.
+    partner
+        The other image of the examination, for a program that sees two.
 
     Returns
     -------
@@ -192,20 +203,23 @@ def ask(
     """
     if folder is None:
         with tempfile.TemporaryDirectory(prefix="certify-") as made:
-            return ask(run, image, prompt, modality, folder=Path(made), weights=weights, beside=beside)
-    job = _job(folder, image, prompt, modality, weights)
+            more = {"weights": weights, "beside": beside, "partner": partner}
+            return ask(run, image, prompt, modality, folder=Path(made), **more)
+    job = _job(folder, image, prompt, modality, weights, partner)
     job.mask.unlink(missing_ok=True)
     if beside is not None:
         beside(folder)
-    before = file_hash(job.image)
+    images = [f for f in (job.image, job.partner) if f is not None]
+    before = [file_hash(f) for f in images]
     try:
         run(job)
     except WrapperFailed as error:
         return Outcome(None, "failed", str(error).replace(f"{folder}/", ""))
     if not job.mask.is_file():
         return Outcome(None, "failed", "wrote no mask")
-    if file_hash(job.image) != before:
-        return Outcome(None, "touches_image", "the image file is another one after the call")
+    for file, digest in zip(images, before, strict=True):
+        if file_hash(file) != digest:
+            return Outcome(None, "touches_image", f"the file {file.name} is another one after the call")
     try:
         found = read_label_map(job.mask)
     except InputError as error:
@@ -216,7 +230,9 @@ def ask(
     return Outcome(found.data > 0)
 
 
-def _job(folder: Path, image: Volume, prompt: Prompt, modality: str, weights: Path | None) -> Job:
+def _job(
+    folder: Path, image: Volume, prompt: Prompt, modality: str, weights: Path | None, partner: Volume | None
+) -> Job:
     """Write the files of a question."""
     files = {
         "image": folder / "image.nii.gz",
@@ -224,6 +240,9 @@ def _job(folder: Path, image: Volume, prompt: Prompt, modality: str, weights: Pa
         "prompt": folder / "prompt.json",
     }
     write_volume(files["image"], image)
+    beside = None if partner is None else folder / "partner.nii.gz"
+    if beside is not None:
+        write_volume(beside, partner)
     clicks = [_click(image, c.xyz_mm, c.positive) for c in prompt.clicks]
     box = None
     if prompt.box is not None:
@@ -240,8 +259,9 @@ def _job(folder: Path, image: Volume, prompt: Prompt, modality: str, weights: Pa
         "click_voxel": _joined(first["voxel"]),
         "box_voxel": _joined([*box["first"], *box["last"]]) if box else "",
         "weights": str(weights or ""),
+        "partner": str(beside or ""),
     }
-    return Job(folder, files["image"], files["mask"], files["prompt"], values)
+    return Job(folder, files["image"], files["mask"], files["prompt"], values, beside)
 
 
 def _click(image: Volume, xyz_mm, positive: bool) -> dict:

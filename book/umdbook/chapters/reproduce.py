@@ -64,6 +64,10 @@ TIMES: dict[str, Time] = {
     "vista3d": Time(0.2, "window", ASSUMED, (192, 192, 192), (144, 144, 144)),
     "sat_pro": Time(0.7, "window", ASSUMED, (288, 288, 288), (144, 144, 144)),
 }
+# SegVol's preparation of a CT of 512 x 512 x 354 voxels
+PREPARATION = Time(
+    19.3, "image", "measured on one CPU core: 6.45 s for 512 × 512 × 118 voxels, three times that"
+)
 # hours of one training of 1000 epochs on an A100
 TRAINING_SOURCE = "nnU-Net, documentation/resenc_presets.md: hours of one training on an A100"
 TRAINING = {"nnunet": 9, "stunet": 15, "swinunetr": 15, "segresnet": None}
@@ -507,9 +511,40 @@ def cost_markdown(found: list[Row]) -> str:
     return markdown_table(shown, align={"Rows": "right", "Without a command": "right"})
 
 
+def sharing() -> pd.DataFrame:
+    """Hours of UMD's tables 1 and 2 by system: each structure asked by itself, and as it is asked here.
+
+    The same windows, answers and seconds on both sides. Only what a system did for each structure anew, and now
+    does once an image, differs: VISTA3D's encoding of all windows, SegVol's preparation of a CT.
+    """
+    found = []
+    for name in _FOUNDATION:
+        hours = sum(c.hours(TIMES[name]) for c in (PETCT, PETMR))
+        alone = hours * PETCT.structures if name == "vista3d" else hours
+        if name == "segvol":
+            once = PETCT.images["CT"] * PREPARATION.seconds / 3600
+            hours, alone = hours + once, alone + once * PETCT.structures
+        found.append((registry.get(name).title, alone, hours, _SHARED.get(name, "")))
+    columns = ["System", "Hours, each structure by itself", "Hours, as asked here", "Done once an image"]
+    table = pd.DataFrame(found, columns=columns)
+    return pd.concat([table, pd.DataFrame([["all five", *table[columns[1:3]].sum(), ""]], columns=columns)])
+
+
+_SHARED = {"vista3d": "each window is encoded for all structures", "segvol": "a CT is read and resized"}
+
+
+def sharing_markdown() -> str:
+    """The two estimates of a whole run of UMD."""
+    table = sharing()
+    for column in table.columns[1:3]:
+        table[column] = [_hours(h) for h in table[column]]
+    return markdown_table(table)
+
+
 def parts_markdown() -> str:
     """The parts that the hours are computed from, each with its source."""
-    rows_ = [{"System": n, "Seconds": t.seconds, "Per": t.unit, "Source": t.source} for n, t in TIMES.items()]
+    times = TIMES | {"segvol, preparation of a CT": PREPARATION}
+    rows_ = [{"System": n, "Seconds": t.seconds, "Per": t.unit, "Source": t.source} for n, t in times.items()]
     rows_ += [
         {"System": f"training of {n}", "Seconds": 3600.0 * h, "Per": "training", "Source": TRAINING_SOURCE}
         for n, h in TRAINING.items()

@@ -108,3 +108,18 @@ def test_the_effort_of_the_lesions_is_five_points_of_each(rows):
     (effort,) = (r for r in rows if r.row == "(b): annotation effort")
     assert effort.hours == pytest.approx(5 * (414 + 8314) * 1.8 / 3600)
     assert sum("official_crop_192mm:1:4" in c for c in effort.commands) == 2
+
+
+def test_the_two_estimates_of_a_run_of_umd_are_those_of_arithmetic_by_hand():
+    """VISTA3D: 4 x 4 x 7 (CT), 4 x 3 x 7 (MR) and 5 x 5 x 7 (PET) windows; SegVol prepares 490 CT."""
+    table = reproduce.sharing().set_index("System")
+    windows = 490 * (112 + 175) + 464 * (84 + 175)
+    alone, now = table.columns[:2]
+    assert table.loc["VISTA3D", now] == pytest.approx(windows * 0.2 / 3600)
+    assert table.loc["VISTA3D", alone] == pytest.approx(13 * windows * 0.2 / 3600)
+    answers = 2 * (490 + 464) * 13 * 2.0
+    assert table.loc["SegVol", now] == pytest.approx((answers + 490 * 19.3) / 3600)
+    assert table.loc["SegVol", alone] == pytest.approx((answers + 13 * 490 * 19.3) / 3600)
+    assert table.loc["SAT-Pro", alone] == table.loc["SAT-Pro", now]
+    assert table.loc["all five", now] == pytest.approx(table[now].iloc[:5].sum())
+    assert reproduce.sharing_markdown().count("\n") >= 7
