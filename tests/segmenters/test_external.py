@@ -410,3 +410,62 @@ def test_medsam2s_frames_have_the_mean_and_spread_of_its_training():
     assert tuple(frames.shape) == (2, 3, 512, 512)
     for channel, (mean, spread) in enumerate(zip(medsam2._MEAN, medsam2._SPREAD, strict=True)):
         assert frames[:, channel].numpy() == pytest.approx((1 - mean) / spread, abs=1e-6)
+
+
+class Followed:
+    """In the official predictor's place: the prompted slice's mask, one row shorter with each slice away."""
+
+    def __init__(self):
+        import torch
+
+        self.device, self.shown, self.prompts = torch.device("cpu"), [], []
+
+    def init_state(self, frames, height, width):
+        self.shown.append(tuple(frames.shape))
+        return {"size": (len(frames), height, width)}
+
+    def add_new_points_or_box(self, state, frame_idx, obj_id, **given):
+        self.prompts.append((frame_idx, given))
+        x0, y0, x1, y1 = given["box"]
+        return self._logits(state, slice(y0, y1 + 1), slice(x0, x1 + 1))
+
+    def add_new_mask(self, state, frame_idx, obj_id, mask):
+        state["rows"], state["columns"] = (np.flatnonzero(mask.any(axis=a)) for a in (1, 0))
+        return self._logits(state, state["rows"], slice(state["columns"][0], state["columns"][-1] + 1))
+
+    def propagate_in_video(self, state, start_frame_idx, reverse):
+        for n in range(start_frame_idx, -1, -1) if reverse else range(start_frame_idx, state["size"][0]):
+            rows, columns = state["rows"][: -abs(n - start_frame_idx) or None], state["columns"]
+            yield n, *self._logits(state, rows, slice(columns[0], columns[-1] + 1))[1:]
+
+    def reset_state(self, state):
+        state.clear()
+
+    def _logits(self, state, rows, columns):
+        import torch
+
+        found = torch.full((1, 1, *state["size"][1:]), -1.0)
+        found[0, 0, rows, columns] = 1.0
+        return 0, [1], found
+
+
+def test_medsam2_follows_the_slices_mask_both_ways_and_prepares_an_image_once(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    file = tmp_path / "image.nii.gz"
+    nib.save(nib.Nifti1Image(np.ones((7, 9, 5), np.float32), np.diag([-1.0, -1.0, 1.0, 1.0])), file)
+    made, frames_of = [], medsam2.frames_of
+    monkeypatch.setattr(medsam2, "frames_of", lambda *a: made.append(1) or frames_of(*a))
+    worker = medsam2.MedSam2Worker(tmp_path)
+    worker._net = Followed()
+    monkeypatch.setattr(worker, "_build", lambda job: None)
+    job = {"image": str(file), "device": "cuda", "modality": "ct", "clicks": []}
+    job |= {"structures": [{"value": 1}], "box": {"first": [1, 2, 1], "last": [4, 6, 3]}}
+    expected = np.zeros((7, 9, 5), bool)
+    for n in range(5):
+        expected[1:5, 2 : 7 - abs(n - 2), n] = True
+    for _ in range(2):
+        log = worker(job, tmp_path)
+        np.testing.assert_array_equal(nib.load(tmp_path / "1.nii.gz").get_fdata() > 0, expected)
+    assert len(made) == 1 and log["raw_grid"]["slice"] == 2
+    assert worker._net.prompts[0][0] == 2 and worker._net.prompts[0][1]["box"].tolist() == [1, 2, 4, 6]
+    assert worker._net.shown == [(5, 3, 512, 512)] * 4  # once for each direction
