@@ -355,11 +355,11 @@ def test_a_crop_at_2_mm_stands_beside_the_body_when_it_is_asked_for(site, visit)
     figure = opened(page, "fine")
     crop = pair._built.config["details"][0]["image"]
     assert figure.locator(".umd-pane").count() == 1 and not [r for r in page.requested if crop in r]
-    button = figure.get_by_role("button", name="Fine crop of the structure")
+    button = figure.get_by_role("button", name="Fine crop: liver")
     button.click()
     page.wait_for_selector("#fine[data-umd-ready] .umd-pane:nth-child(2)", timeout=OPEN_MS)
     assert [r for r in page.requested if crop in r]
-    assert "2 mm around the structure" in figure.locator(".umd-title").nth(1).inner_text()
+    assert "2 mm around the liver" in figure.locator(".umd-title").nth(1).inner_text()
     figure.locator("canvas").nth(1).click()
     readouts = figure.locator(".umd-readout").all_inner_texts()
     assert readouts[0].split(" mm")[0] == readouts[1].split(" mm")[0]  # one crosshair

@@ -22,7 +22,8 @@ from umdlib.viewer import pair as viewers
 def scores():
     table = score_table(n_subjects=3, structures=["liver", "spleen"], gap={"region": -0.1, "threshold": 0.1})
     table["assd"] = 10 * (1 - table["dice"])
-    return table
+    boxed = table.assign(prompt="box", dice=table["dice"] / 2)
+    return pd.concat([table, boxed], ignore_index=True)
 
 
 def test_the_columns_hold_every_score_and_key():
@@ -76,6 +77,7 @@ def page(tmp_path, monkeypatch):
     text = made.write(tmp_path / "umd")
     (tmp_path / "results" / "page.html").write_text(phantom.HEAD + text, "utf-8")
     assert all(set(o["segmenters"]) == {"region", "threshold"} for o in given)
+    assert {o["structure"] for o in given} <= {"liver", "spleen"}
     return tmp_path, text
 
 
@@ -133,7 +135,8 @@ def test_the_list_starts_with_the_largest_loss_and_a_row_opens_its_subject(page,
 def test_a_click_on_a_point_of_a_chart_stands_in_its_case(page, browser):
     results = page[0] / "results"
     (results / "page.html").rename(results / "cases.html")
-    pairs = paired_differences(scores()).query("segmenter == 'region' and structure == 'spleen'")
+    wanted = "segmenter == 'region' and structure == 'spleen' and prompt == 'box'"
+    pairs = paired_differences(scores()).query(wanted)
     with mpl.rc_context({"backend": "agg"}):
         drawn = figures.to_svg(figures.paired_plot(pairs, n_resamples=200).figure)
     (results / "chart.html").write_text(f"<!doctype html>{drawn}", "utf-8")
@@ -147,6 +150,11 @@ def test_a_click_on_a_point_of_a_chart_stands_in_its_case(page, browser):
     assert figure.get_by_label("Segmenter", exact=True).input_value() == "region"
     chosen = figure.get_by_label("Structure", exact=True).locator("option:checked")
     assert chosen.inner_text() == "Spleen"
+    # the list is of the chart's prompt, and the page says that the viewer holds another's mask
+    assert tab.get_by_label("Prompt", exact=True).input_value() == "box, 0, 0"
+    shown = f"{pairs['pet'].iloc[-1]:.3f}"
+    assert shown in tab.locator(".umd-cases tr.umd-shown").inner_text()
+    assert "after the prompt centre, seed 0; the row is of box" in tab.locator(".umd-case").inner_text()
     tab.close()
 
 

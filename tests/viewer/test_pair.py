@@ -299,7 +299,8 @@ def test_images_finer_than_4_mm_have_a_crop_of_2_mm_around_the_structure_shown()
     pair = Pair((phantom.fine(1.0),), phantom.STRUCTURES, structure=phantom.STRUCTURES[0].name)
     config = pair._built.config
     (crop,) = config["details"]
-    assert crop["title"] == "CT, 2 mm around the structure"
+    assert crop["title"] == f"CT, 2 mm around the {config['details_of']}"
+    assert config["details_of"] == phantom.STRUCTURES[0].title.lower()
     shape, affine = phantom.page_grid(pair._built.volumes[crop["image"]])
     assert np.allclose(np.diag(affine), 2.0)
     assert all(30 <= n <= 35 for n in shape)  # 24 mm and 20 mm on each side: 64 mm

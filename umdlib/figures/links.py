@@ -16,7 +16,9 @@ EXPLORER = "cases.html"
 _SIZE = 130.0  # of a target in points², so that a finger meets it
 
 
-def case_address(words: str, row: Mapping[str, object], *, metric: str = "dice", empty: str = "drop") -> str:
+def case_address(
+    words: str, row: Mapping[str, object], *, metric: str = "dice", empty: str = "drop", prompt: str = ""
+) -> str:
     """Address in the case explorer of what one mark of a chart shows.
 
     Parameters
@@ -26,25 +28,28 @@ def case_address(words: str, row: Mapping[str, object], *, metric: str = "dice",
     row
         ``session``, and any of ``segmenter``, ``structure``, ``subject``. With all four the subject is
         opened in the viewer; else the explorer lists the pairs of that choice, the largest loss first.
-    metric, empty
-        Of the explorer's list.
+    metric, empty, prompt
+        Of the explorer's list; the prompt with its number of corrective clicks, as in ``"centre, 0"``.
 
     Examples
     --------
-    >>> case_address("Liver: −0.1", {"session": "petct", "segmenter": "a", "structure": "liver"})
-    'cases.html#session=petct&segmenter=a&structure=liver&metric=dice&rule=drop&title=Liver%3A+%E2%88%920.1'
+    >>> case_address("Liver: −0.1", {"session": "petct", "structure": "liver"}, prompt="centre, 0")
+    'cases.html#session=petct&structure=liver&metric=dice&rule=drop&prompt=centre%2C+0&title=Liver%3A+%E2%88%920.1'
     """
     given = {k: str(row[k]) for k in ("session", "segmenter", "structure", "subject") if row.get(k)}
     subject = given.pop("subject", "")
-    words_of = {**given, "metric": metric, "rule": empty}
+    words_of = {**given, "metric": metric, "rule": empty} | ({"prompt": prompt} if prompt else {})
     if subject and len(given) == 3:
         words_of["open"] = "|".join((subject, given["session"], given["structure"], given["segmenter"]))
     return f"{EXPLORER}#{urlencode({**words_of, 'title': words})}"
 
 
-def explored(attrs: Mapping) -> dict[str, str]:
-    """Metric and empty rule of a comparison, as `case_address` takes them."""
-    return {"metric": attrs.get("metric", "dice"), "empty": attrs.get("empty", "drop")}
+def explored(attrs: Mapping, row: Mapping[str, object]) -> dict[str, str]:
+    """Metric, empty rule and prompt of a comparison's row, as `case_address` takes them."""
+    prompt, step = (row.get(k, attrs.get(k)) for k in ("prompt", "step"))
+    shown = {"metric": attrs.get("metric", "dice"), "empty": attrs.get("empty", "drop")}
+    # a segmenter without a centre click has one protocol, which the explorer finds
+    return shown if step is None else {**shown, "prompt": f"{prompt or 'centre'}, {step}"}
 
 
 def mark_words(row: Mapping[str, object], numbers: str) -> str:

@@ -106,7 +106,7 @@ def _open_rows(ax: Axes, rows: pd.DataFrame, shown: list, structures: list, attr
         y.append(
             structures.index(r["structure"]) + apart * (shown.index(r["segmenter"]) - (len(shown) - 1) / 2)
         )
-        addresses.append(case_address(mark_words(r, words), r, **explored(attrs)))
+        addresses.append(case_address(mark_words(r, words), r, **explored(attrs, r)))
     add_targets(ax, rows["estimate"], y, addresses)
     keep_numbers(ax, rows[[*_KEYS, "estimate", "ci_low", "ci_high", "n_subjects", "n_pairs"]])
     return y
@@ -140,7 +140,7 @@ def slope_chart(overall: pd.DataFrame, *, looks: Looks | None = None, ax: Axes |
         ends = [r["mean_structural"], r["mean_pet"]]
         ax.plot([0, 1], ends, lw=2, ms=8, clip_on=False, **looks[r["segmenter"]])
         words = f"{structural} {number(ends[0])}, PET {number(ends[1])}, n = {r['n_subjects']:.0f}"
-        addresses.append(case_address(mark_words(r, words), r, **explored(overall.attrs)))
+        addresses.append(case_address(mark_words(r, words), r, **explored(overall.attrs, r)))
     for x, side in enumerate(("mean_structural", "mean_pet")):
         add_targets(ax, [x] * len(rows), rows[side], addresses)
     low, high = ax.get_ylim()

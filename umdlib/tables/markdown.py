@@ -8,11 +8,17 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pandas as pd
 
-from umdlib.labels import MODALITIES
+from umdlib.labels import MODALITIES, ORGANS
 from umdlib.statistics.verdicts import FLOOR
 from umdlib.tables.modality_table import MARKS, structure_title
 from umdlib.tables.titles import segmenter_title
 
+_ORGANS = {s.name: s.title for s in ORGANS}
+# Columns whose names are shown as titles; what is not a name stays as it is.
+_TITLES: dict[str, Callable[[str], str]] = {
+    "segmenter": segmenter_title,
+    "structure": lambda name: _ORGANS.get(name, name),
+}
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -97,7 +103,7 @@ def markdown_table(
     ----------
     table
         Texts, whole numbers and floats; an undefined float is a dash. Columns named ``segmenter`` or
-        ``Segmenter`` show titles.
+        ``structure``, in either case, show titles.
     formats
         Format of the floats of a column; two decimals where it is not named.
     align
@@ -118,7 +124,7 @@ def markdown_table(
     ]
     for row in table.itertuples(index=False, name=None):
         cells = [
-            segmenter_title(v) if str(c).lower() == "segmenter" else _text(v, formats.get(c, ".2f"))
+            _TITLES.get(str(c).lower(), str)(v) if isinstance(v, str) else _text(v, formats.get(c, ".2f"))
             for c, v in zip(table, row, strict=True)
         ]
         lines.append("| " + " | ".join(inert(cell) for cell in cells) + " |")
@@ -151,6 +157,18 @@ def _text(value: object, form: str) -> str:
     if not isinstance(value, float | np.floating):
         return str(value)
     return format(float(value), form).replace("-", "−") if np.isfinite(value) else "–"
+
+
+def with_titles(text: str) -> str:
+    """A sentence whose names of organs are their titles.
+
+    Examples
+    --------
+    >>> with_titles("kidney_right for kidney_left, esophagus once")
+    'kidney, right for kidney, left, oesophagus once'
+    """
+    names = "|".join(map(re.escape, _ORGANS))
+    return re.sub(rf"\b({names})\b", lambda found: _ORGANS[found[1]].lower(), text)
 
 
 def numbered_table(

@@ -174,7 +174,7 @@ def pane(
     shown = []
     for name in segmenters if segmenters is not None else rows["segmenter"].unique():
         own = rows[rows["segmenter"] == name]
-        taken = prompt if (own["prompt"] == prompt).any() else next(iter(own["prompt"]), None)
+        taken = shown_prompt(own, prompt)
         given = runs.read_prompts(root, name, case) if taken else []
         for step, part in own[own["prompt"] == taken].groupby("step"):
             shown.append(
@@ -187,6 +187,11 @@ def pane(
                 )
             )
     return Pane(case.modality, image, reference, tuple(shown))
+
+
+def shown_prompt(rows: pd.DataFrame, prompt: str = "centre") -> str | None:
+    """Prompt protocol whose predictions a viewer holds of one segmenter's rows: the one asked for, else its first."""
+    return prompt if (rows["prompt"] == prompt).any() else next(iter(rows["prompt"]), None)
 
 
 def _clicks(given: list[Prompt], protocol: str, seed: int, step: int) -> dict:

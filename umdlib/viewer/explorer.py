@@ -16,7 +16,7 @@ from umdlib.cohort.manifest import Cohort
 from umdlib.scores.empty_rules import EMPTY_RULES, higher_is_better, with_empty_rule
 from umdlib.tables.interactive import embed_json
 from umdlib.viewer import web_volumes
-from umdlib.viewer.cases import read_viewer
+from umdlib.viewer.cases import read_viewer, shown_prompt
 from umdlib.viewer.pair import ASSETS
 
 _KEYS = ("subject", "session", "modality", "structure", "segmenter", "prompt", "step", "seed", "status")
@@ -71,6 +71,7 @@ class CaseExplorer:
             "metrics": _metric_titles(self.table),
             "lower_is_better": [m for m in _metric_titles(self.table) if not higher_is_better(m)],
             "rules": dict(EMPTY_RULES),
+            "shown": {n: shown_prompt(rows) for n, rows in self.table.groupby("segmenter", sort=False)},
         }
         for pair in self.cohort.pairs():
             name = f"{pair[0].subject} {pair[0].session}"
@@ -96,6 +97,7 @@ class CaseExplorer:
             titles=self.titles,
             overlay="difference",
             outline="both",
+            structure=largest_loss(rows, pair[0].subject, pair[0].modality),
             spacing_mm=self.spacing_mm,
             name=f"case-{pair[0].subject}-{pair[0].session}",
         )
@@ -109,6 +111,28 @@ class CaseExplorer:
             "<p>The case explorer is a page of the book (<code>make book</code>). In JupyterLab, "
             "<code>explore.ipynb</code> opens any subject of the run.</p>"
         )
+
+
+def largest_loss(rows: pd.DataFrame, subject: str, structural: str) -> str:
+    """Structure of which a segmenter loses most DSC on PET in one subject; ``""`` where none has both scores.
+
+    A viewer of the explorer starts with it, and holds its fine crop where the images are finer than the page's grid.
+
+    Examples
+    --------
+    >>> from umdlib.scores.simulated import score_table
+    >>> table = score_table(n_subjects=1, structures=["liver", "colon"])
+    >>> table.loc[table.structure.eq("colon") & table.modality.eq("PET"), "dice"] = 0.0
+    >>> largest_loss(table, "sub-001", "CT"), largest_loss(table, "sub-009", "CT")
+    ('colon', '')
+    """
+    own = rows[rows["subject"].eq(subject) & rows["step"].eq(0)]
+    keys = ["structure", "segmenter", "prompt", "seed"]
+    wide = own.pivot_table(index=keys, columns="modality", values="dice", sort=False)
+    if not {structural, "PET"} <= set(wide):
+        return ""
+    loss = (wide[structural] - wide["PET"]).dropna()
+    return loss.idxmax()[0] if len(loss) else ""
 
 
 def _metric_titles(table: pd.DataFrame) -> dict[str, str]:

@@ -31,7 +31,7 @@ def body_picture(
     image: Volume, plane: str, at_mm: float, *, outlines: Mapping[str, LabelMap] | None = None, ax: Axes
 ) -> Axes:
     """One whole plane of an image with the outlines of references, whose grids may be others."""
-    return slice_picture(Scene(image, outlines or {}), body_view(image, plane, at_mm), ax=ax, letters=6.0)
+    return slice_picture(Scene(image, outlines or {}), body_view(image, plane, at_mm), ax=ax, letters=5.0)
 
 
 def reports(subjects: Iterable[tuple[Volume, Volume, str]]) -> Figure:

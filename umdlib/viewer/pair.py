@@ -320,6 +320,7 @@ def _build(pair: Pair) -> _Built:
     config["first"] = sorted({n for b in built for n in b.first})
     if details:
         config["details"] = [d.config for d in details]
+        config["details_of"] = pair._structure_title(pair.structure).lower()
         config["details_mb"] = round(sum(len(c) for d in details for c in d.volumes.values()) / 1e6, 1)
     if pair.networks:
         config["networks"], files = answers.described(
@@ -344,7 +345,8 @@ def _details(pair: Pair, built: list[BuiltPane], first: tuple[str, int]) -> list
         if not len(inside):
             continue
         around = inside.min(axis=0) - _MARGIN_MM, inside.max(axis=0) + _MARGIN_MM
-        near = replace(pane, title=f"{pane.title or pane.modality}, {spacing:.2g} mm around the structure")
+        name = pair._structure_title(pair.structure).lower()
+        near = replace(pane, title=f"{pane.title or pane.modality}, {spacing:.2g} mm around the {name}")
         options = {"spacing_mm": DETAIL_MM, "first": first, "structure": pair.structure}
         details.append(panes.build_pane(near, pair.structures, around, **options))
     return details

@@ -18,6 +18,7 @@ from umdlib.synthetic import plausibility
 from umdlib.synthetic.literature import source_table
 from umdlib.synthetic.plausibility import physics_table, range_table
 from umdlib.tables.markdown import markdown_table, reason_table
+from umdlib.tables.modality_table import structure_title
 from umdlib.viewer import montage
 from umdlib.viewer.cases import read_viewer
 from umdlib.viewer.pair import Pair
@@ -66,7 +67,7 @@ def people(cohort: Cohort) -> pd.DataFrame:
 def reports(pairs: Sequence[Examination]) -> Figure:
     """A row of whole-body pictures for each examination."""
     return montage.reports(
-        (structural.read_image(), pet.read_image(), f"{pet.subject}, {pet.session}")
+        (structural.read_image(), pet.read_image(), f"{pet.subject}, {labels.session(pet.session).title}")
         for structural, pet in pairs
     )
 
@@ -117,7 +118,7 @@ def range_figure(organs: pd.DataFrame, quantity: str, *, ax: Axes | None = None)
         ax=ax,
         zorder=3,
     )
-    style.rows_down(ax, [s.replace("_", " ") for s in table["structure"]])
+    style.rows_down(ax, map(structure_title, table["structure"]))
     ax.set(xlabel=_QUANTITIES[quantity], ylabel="")
     if quantity != "CT":
         ax.set_xscale("log")
@@ -139,6 +140,11 @@ def inside_words(ranges: pd.DataFrame) -> str:
 
 def physics_markdown(physics: pd.DataFrame) -> str:
     """Noise, sharpness and displacement, measured and planned, as a table."""
+    physics = (
+        physics.assign(session=[labels.session(s).title for s in physics["session"]])
+        if len(physics)
+        else physics
+    )
     formats = dict.fromkeys(_PHYSICS.values(), ".1f") | {"noise": ".3f", "noise, planned": ".3f"}
     return markdown_table(physics.dropna(axis=1, how="all").rename(columns=_PHYSICS), formats)
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from umdbook import names
 from umdlib.cohort.manifest import Cohort
 from umdlib.errors import unknown_name
-from umdlib.figures.style import Looks, axes, legend_below, nothing, rows_down, segmenter_style
+from umdlib.figures.style import Looks, axes, legend_below, nothing, panels, rows_down, segmenter_style
 from umdlib.quantities import read_quantities
 from umdlib.statistics import agreement, networks
 from umdlib.tables.markdown import count, number
@@ -28,8 +28,7 @@ __all__ = [
     "limits_plot",
     "limits_words",
     "nearest",
-    "network_panels",
-    "network_plot",
+    "network_figure",
     "pick_viewer",
     "picks_layout",
     "picks_words",
@@ -254,15 +253,26 @@ def distance_layout(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def network_plot(edges: pd.DataFrame, *, ax: Axes | None = None, title: str = "") -> Axes:
+def network_figure(quantities: pd.DataFrame, session: str, segmenter: str) -> list[Axes]:
+    """Network of the references beside that of one system's masks; a sentence where the subjects are too few."""
+    sides = (("reference", "references"), ("prediction", names.title(segmenter)))
+    uptakes = {t: networks.organ_uptake(quantities, session, segmenter, side=side) for side, t in sides}
+    found = {title: networks.network(uptake) for title, uptake in uptakes.items()}
+    if not all(edges["correlation"].notna().any() for edges in found.values()):
+        n = min(len(uptake.dropna(how="all")) for uptake in uptakes.values())
+        words = f"{count(n, 'subject')} with uptake: too few for a network, whose edges need {networks.LEAST_SUBJECTS}"
+        return [nothing(axes(None, figsize=(7.2, 0.5)), words)]
+    drawn = panels(1, 2, width=4.6, height=4.4)
+    for ax, (title, edges) in zip(drawn, found.items(), strict=True):
+        _network_plot(edges, ax, title)
+    return drawn
+
+
+def _network_plot(edges: pd.DataFrame, ax: Axes, title: str) -> None:
     """Correlations of organs as a matrix; a dot where the 95 % interval leaves out 0."""
     known = edges[edges["correlation"].notna()]
-    if known.empty:
-        why = edges["why"].iloc[0] if len(edges) else "no uptake was measured"
-        return nothing(axes(ax, figsize=(4, 4)), f"no network: {why}")
     organs = list(dict.fromkeys([*edges["first"], *edges["second"]]))
     matrix = np.full((len(organs), len(organs)), np.nan)
-    ax = axes(ax, figsize=(5, 5))
     for r in known.itertuples():
         a, b = organs.index(r.first), organs.index(r.second)
         matrix[a, b] = matrix[b, a] = r.correlation
@@ -275,16 +285,6 @@ def network_plot(edges: pd.DataFrame, *, ax: Axes | None = None, title: str = ""
     ax.grid(visible=False)
     ax.set_title(title)
     ax.figure.colorbar(image, ax=ax, shrink=0.7, label="correlation")
-    return ax
-
-
-def network_panels(quantities: pd.DataFrame, session: str, segmenter: str) -> list[tuple[str, pd.DataFrame]]:
-    """Title and edges of the reference's network and of one system's."""
-    found = []
-    for side, title in (("reference", "references"), ("prediction", names.title(segmenter))):
-        uptake = networks.organ_uptake(quantities, session, segmenter, side=side)
-        found.append((title, networks.network(uptake)))
-    return found
 
 
 def nearest(table: pd.DataFrame, session: str) -> str:

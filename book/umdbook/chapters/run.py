@@ -7,6 +7,7 @@ import pandas as pd
 from umdbook.build import job_table
 from umdlib.scores.table import missing_pairs, read_scores
 from umdlib.tables.markdown import numbered_table
+from umdlib.tables.modality_table import session_title
 
 __all__ = [
     "cost_table",
@@ -25,7 +26,7 @@ def fact_table(table: pd.DataFrame) -> str:
     stamp, subjects = table.attrs["stamp"], table.groupby("session")["subject"].nunique()
     facts = {
         "cohort": f"{stamp['cohort']} ({stamp['cohort_hash'][:12]})",
-        "subjects": ", ".join(f"{n} in {s}" for s, n in subjects.items()),
+        "subjects": ", ".join(f"{n} in {session_title(s)}" for s, n in subjects.items()),
         "rows of the score table": f"{len(table)}",
         "surface Dice at": " and ".join(f"{t:g} mm" for t in stamp["tolerances_mm"]),
         "device": stamp["device"],
@@ -44,6 +45,7 @@ def prompt_table(table: pd.DataFrame) -> str:
         ["segmenter", "session", "prompt"], sort=False
     )
     given = prompted.agg(draws=("seed", "nunique"), clicks=("step", "max")).reset_index()
+    given["session"] = given["session"].map(session_title)
     given.columns = ["segmenter", "session", "prompt", "draws", "corrective clicks"]
     return numbered_table(given, "Prompts given, by segmenter.", "tab-run-prompts")
 
@@ -67,6 +69,7 @@ def segmenter_table(table: pd.DataFrame) -> str:
 def state_table(table: pd.DataFrame) -> str:
     """Predictions by state."""
     states = table.groupby(["segmenter", "modality", "status"]).size().unstack(fill_value=0)
+    states = states.rename(columns=lambda state: state.replace("_", " "))
     return numbered_table(states.reset_index(), "Predictions by state.", "tab-run-states")
 
 

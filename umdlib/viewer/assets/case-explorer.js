@@ -44,7 +44,7 @@
       if (this.words.has("segmenter") && this.words.get("segmenter") === ALL) this.pick.segmenter = ALL;
       this.draw();
       const open = (this.words.get("open") || "").split("|");
-      if (open.length === 4) this.open({ subject: open[0], session: open[1], structure: open[2], segmenter: open[3] });
+      if (open.length === 4) this.open({ subject: open[0], session: open[1], structure: open[2], segmenter: open[3], asked: this.pick.prompt, step: +this.pick.prompt.split(", ")[1] });
       // a link that the viewer itself has made holds its whole state
       const linked = Object.keys(this.config.cases).find((k) => "case-" + k.replace(" ", "-") === this.words.get("viewer"));
       if (linked) this.open({ subject: linked.split(" ")[0], session: linked.split(" ")[1], structure: this.words.get("structure"), segmenter: this.words.get("segmenter") }, this.words);
@@ -70,10 +70,17 @@
         if (!found.has(name)) found.set(name, { asked: key, subject: names.subject[codes.subject[r]], session: pick.session, structure: names.structure[codes.structure[r]], segmenter: names.segmenter[codes.segmenter[r]], step: asked[1] });
         found.get(name)[names.modality[codes.modality[r]] === "PET" ? "pet" : "structural"] = value === null || value === undefined ? null : value / 1e4;
       }
-      if (!this.prompts.has(pick.prompt)) pick.prompt = [...this.prompts.keys()].find((k) => k.startsWith("centre, 0")) || [...this.prompts.keys()][0] || "";
+      // a chart names the prompt and the step of its mark; a segmenter that takes no such prompt has its own
+      if (!this.prompts.has(pick.prompt)) pick.prompt = (pick.prompt && [...this.prompts.keys()].find((k) => k.startsWith(pick.prompt + ", "))) || [...this.prompts.keys()].find((k) => k.startsWith("centre, 0")) || [...this.prompts.keys()][0] || "";
       const rows = [...found.values()];
       // where all segmenters are shown, each with its own first prompt
       return pick.segmenter === ALL ? rows.filter((p) => p.asked === pick.prompt || (!rows.some((q) => q.segmenter === p.segmenter && q.asked === pick.prompt) && p.step === 0)) : rows.filter((p) => p.asked === pick.prompt);
+    }
+
+    /* Names in the order of the cohort's structures, of the run's segmenters, of its sessions. */
+    ordered(kind) {
+      const order = Object.keys(this.config.titles[kind] || {}), at = (n) => (order.indexOf(n) + 1 || order.length + 1);
+      return [...this.data.names[kind]].sort((a, b) => at(a) - at(b));
     }
 
     title(kind, name) { return this.config.titles[kind]?.[name] || name; }
@@ -96,14 +103,14 @@
     }
 
     controls() {
-      const { names } = this.data, { pick, config } = this;
+      const { pick, config } = this;
       const choose = (label, key, options) => {
         const list = element("select", { id: "umd-cases-" + key, onchange: () => { pick[key] = list.value; pick.page = 0; this.draw(); this.form.querySelector("#umd-cases-" + key).focus(); } },
           ...options.map(([value, text]) => element("option", { value }, text)));
         list.value = pick[key];
         return element("div", { class: "umd-field" }, element("label", { for: list.id }, label), list);
       };
-      const titled = (kind, all) => [...(all ? [[ALL, all]] : []), ...names[kind].map((n) => [n, this.title(kind, n)])];
+      const titled = (kind, all) => [...(all ? [[ALL, all]] : []), ...this.ordered(kind).map((n) => [n, this.title(kind, n)])];
       this.form.replaceChildren(
         choose("Session", "session", titled("session")),
         choose("Segmenter", "segmenter", titled("segmenter", "All segmenters")),
@@ -118,7 +125,7 @@
     /* One strip per structure, or per segmenter where one structure is chosen: a line joins a subject's two scores. */
     strips(pairs, structural, lower) {
       const by = this.pick.structure !== ALL || this.pick.segmenter === ALL ? "segmenter" : "structure";
-      const groups = this.data.names[by].filter((n) => pairs.some((p) => p[by] === n));
+      const groups = this.ordered(by).filter((n) => pairs.some((p) => p[by] === n));
       const most = lower ? Math.max(1, ...pairs.flatMap((p) => [p.structural, p.pet])) : 1;
       const left = 190, width = 760, row = 44, height = groups.length * row + 40;
       const x = (v) => left + (v / most) * (width - left - 20);
@@ -190,7 +197,9 @@
       list.value = pair.subject;
       const holder = element("div", {});
       holder.innerHTML = figure;
-      this.stage.replaceChildren(element("div", { class: "umd-field" }, element("label", { for: list.id }, "Subject in the viewer"), list), holder);
+      const held = this.config.shown[pair.segmenter], [prompt, , seed] = (pair.asked || "").split(", ");
+      const other = pair.asked && (prompt !== held || seed !== "0") ? element("p", { class: "umd-status" }, `The viewer holds the prediction after the prompt ${held}, seed 0; the row is of ${prompt}, seed ${seed}.`) : null;
+      this.stage.replaceChildren(...[element("div", { class: "umd-field" }, element("label", { for: list.id }, "Subject in the viewer"), list), other, holder].filter(Boolean));
       const viewer = self.UMD_VIEWER.show(holder.querySelector("figure"), { structure: pair.structure, segmenter: pair.segmenter, step: pair.step || 0 });
       this.stage.scrollIntoView({ block: "start" });
       this.draw();

@@ -831,7 +831,7 @@
     /* The surroundings of the structure at a finer spacing, in panes of their own beside the body. */
     detailButton(button) {
       const { config, body, state } = this, shown = config.panes !== body;
-      const node = button("Fine crop", `Fine crop of the structure (${config.details_mb.toFixed(1)} MB)`, async () => {
+      const node = button("Fine crop: " + config.details_of, `Fine crop: ${config.details_of} (${config.details_mb.toFixed(1)} MB)`, async () => {
         config.panes = shown ? body : [...body, ...config.details];
         state.windows = config.panes.map((p, i) => state.windows[i] || [...state.windows[body.findIndex((b) => b.modality === p.modality)]]);
         state.chosen = null;

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from umdbook import names
 from umdbook.chapters.lesions import trial as lesionwise
 from umdbook.chapters.lesions.trial import LESIONS, Trial
 from umdlib.images.volume import LabelMap, Volume
@@ -139,5 +140,6 @@ def viewer(trial: Trial, **options) -> Pair:
         "step": steps - 1,
         "title": f"{trial.case.subject}: one click and one click per lesion",
         "step_title": "Lesions clicked after the first",
+        "titles": {trial.segmenter: names.title(trial.segmenter)},
     }
     return Pair((one, many), (organ, LESIONS), **(defaults | options))
