@@ -203,23 +203,43 @@ def distributions(
     ax = axes(ax, figsize=(7.2, 1.1 + 0.5 * max(len(structures), 1)))
     if rows.empty:
         return nothing(ax)
-    import seaborn as sns  # slow to import, and few pages draw boxes
-
-    sides = {"structural": structural.colour, "pet": MODALITIES["PET"].colour}
-    shown = rows.reset_index().melt(["structure", "subject"], list(sides), "side", "score")
-    layout = {"x": "score", "y": "structure", "hue": "side", "order": structures, "palette": sides}
-    line, face = {"color": "black", "lw": 1.6}, {"alpha": 0.3}
-    box = {"width": 0.76, "gap": 0.2, "saturation": 1, "showfliers": False, "linewidth": 0.8}
-    sns.boxplot(shown, **layout, **box, medianprops=line, boxprops=face, legend=False, ax=ax)
-    sns.stripplot(shown, **layout, dodge=True, jitter=False, size=3, legend=False, ax=ax)
+    sides = ((-0.19, "structural", structural, "o"), (0.19, "pet", MODALITIES["PET"], "D"))
+    for shift, side, modality, marker in sides:
+        groups = [rows.loc[s, side].to_numpy() for s in structures]
+        places = np.arange(len(groups)) + shift
+        ax.boxplot(
+            groups,
+            positions=places,
+            orientation="horizontal",
+            widths=0.3,
+            sym="",
+            manage_ticks=False,
+            patch_artist=True,
+            medianprops={"color": "black", "lw": 1.6},
+            boxprops={"facecolor": modality.colour, "alpha": 0.3, "lw": 0.8},
+        )
+        for place, values in zip(places, groups, strict=True):
+            ax.scatter(
+                values,
+                place + _spread(values, 0.08),
+                s=8,
+                color=modality.colour,
+                marker=marker,
+                lw=0,
+                zorder=3,
+            )
     rows_down(ax, map(structure_title, structures))
-    ax.set(xlabel=metric_title(differences.attrs.get("metric", "dice")), ylabel="")
+    ax.set_xlabel(metric_title(differences.attrs.get("metric", "dice")))
     dice = differences.attrs.get("metric", "dice") == "dice"  # ceilings are of no other metric
     styles = _ceiling_lines(ax, ceilings, structures) if ceilings is not None and dice else []
     if legend:
-        named = zip(sides.values(), ("structural (upper)", "PET (lower)"), strict=True)
-        handles = [Line2D([], [], ls="", marker="o", color=colour, label=label) for colour, label in named]
-        legend_below(ax, handles=[*handles, *styles])
+        pet = MODALITIES["PET"].colour
+        handles = [
+            Line2D([], [], ls="", marker="o", color="#444444", label="structural (upper)"),
+            Line2D([], [], ls="", marker="D", color=pet, label="PET (lower)"),
+            *styles,
+        ]
+        legend_below(ax, handles=handles)
     return ax
 
 

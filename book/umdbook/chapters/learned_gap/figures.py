@@ -121,30 +121,24 @@ def class_boxes(
     labels = list(dict.fromkeys(classes["label"]))
     structural = MODALITIES[session(classes["session"].iloc[0]).structural]
     ax = axes(ax, figsize=(7.2, 1.2 + 0.5 * len(labels)))
-    import seaborn as sns  # slow to import, and few figures draw boxes
-
-    colours = {m.name: m.colour for m in (structural, MODALITIES["PET"])}
-    sns.boxplot(
-        classes,
-        x="score",
-        y="label",
-        hue="modality",
-        order=labels,
-        hue_order=list(colours),
-        palette=colours,
-        width=0.7,
-        gap=0.15,
-        saturation=1,
-        linewidth=0.8,
-        fliersize=4,
-        medianprops={"color": "black", "lw": 1.6},
-        boxprops={"alpha": 0.35},
-        legend=False,
-        ax=ax,
-    )
+    sides = ((-0.18, structural), (0.18, MODALITIES["PET"]))
+    for shift, modality in sides:
+        rows = classes[classes["modality"].eq(modality.name)]
+        groups = [rows.loc[rows["label"].eq(label), "score"].dropna() for label in labels]
+        ax.boxplot(
+            groups,
+            positions=np.arange(len(labels)) + shift,
+            orientation="horizontal",
+            widths=0.3,
+            manage_ticks=False,
+            patch_artist=True,
+            medianprops={"color": "black", "lw": 1.6},
+            flierprops={"marker": "o", "ms": 4, "mfc": modality.colour, "mec": "none"},
+            boxprops={"facecolor": modality.colour, "alpha": 0.35, "lw": 0.8},
+        )
     rows_down(ax, labels)
     ax.set_xlim(score_limits(metric))
-    ax.set(xlabel=f"{metric_title(metric)}, mean over subjects of each structure", ylabel="")
+    ax.set_xlabel(f"{metric_title(metric)}, mean over subjects of each structure")
     if legend:
         handles = [
             Line2D([], [], lw=7, alpha=0.45, color=m.colour, label=m.title) for m in MODALITIES.values()
