@@ -159,18 +159,6 @@ def _text(value: object, form: str) -> str:
     return format(float(value), form).replace("-", "−") if np.isfinite(value) else "–"
 
 
-def with_titles(text: str) -> str:
-    """A sentence whose names of organs are their titles.
-
-    Examples
-    --------
-    >>> with_titles("kidney_right for kidney_left, esophagus once")
-    'kidney, right for kidney, left, oesophagus once'
-    """
-    names = "|".join(map(re.escape, _ORGANS))
-    return re.sub(rf"\b({names})\b", lambda found: _ORGANS[found[1]].lower(), text)
-
-
 def numbered_table(
     table: pd.DataFrame | str, caption: str, name: str, formats: Mapping[str, str] | None = None
 ) -> str:
