@@ -73,7 +73,7 @@ def test_a_prompt_that_a_page_asks_of_few_subjects_makes_the_sum_whole_on_those(
     clicked = whole[~random & few & whole["segmenter"].eq("clicknet_pet") & whole["modality"].eq("PET")]
     assert row["common"] == pytest.approx(clicked["dice"].mean()) != whole["dice"].mean()
     assert row["prompt_gap"] == pytest.approx(-0.02) and row[GAPS].sum() == pytest.approx(row["total"])
-    assert "same 1 of its subjects" in chapter.own_layout(table)["note"].str.cat()
+    assert "both prompts on one subject" in chapter.own_layout(table)["note"].str.cat()
     assert not table.loc[table["segmenter"].eq("nnunet_small"), "few"].any()
 
 

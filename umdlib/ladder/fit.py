@@ -20,12 +20,12 @@ _OWN_ROUNDS = 4  # for the means of the structural image
 _START_MM = 5.0
 _TEMPLATE_MM = 3.0  # finer structural voxels are thinned to about this
 _BAND_MM = 14.0  # how far from an edge voxels of PET are fitted
-_MOST_POINTS = 2000  # of a structure
+_MOST_POINTS = 3000  # of a structure
 _MOST_STEP_MM, _MOST_SHIFT_MM = 4.0, 30.0
 _MOST_MOTION_MM = 12.0
 _FWHM_MM = (1.0, 20.0)
 _LEAST_POINTS = 80  # of a part of an edge
-_SHARP = 0.3  # of the parts of edges: uneven uptake and motion only widen one
+_SHARP = (0.2, 0.4)  # from the sharpest of the parts of edges: uneven uptake and motion only widen one
 _THICK_MM = 10.0  # depth below which a structure's width and contrast are not told apart
 _LABELS = 1 / 24  # variance (voxels) by which voxelised labels put an edge off its place, half averaged out
 _EDGE_ERROR = 0.25  # a width whose standard error is a larger share of it is not read
@@ -207,8 +207,8 @@ def fit_pair(
     of which the blur averages out), which the fit would otherwise read as a wider PET.
 
     What moves or takes up unevenly only widens an edge. So the width in the plane is read in octants of each
-    structure more than 10 mm deep, each with a displacement of its own, and the one that 30 % of them, weighted
-    by precision, do not exceed is taken.
+    structure more than 10 mm deep, each with a displacement of its own, and the mean of those between the
+    sharpest 20 and 40 %, by precision, is taken.
     """
     template = _Template(regions, affine)
     boxes = masks.bounding_boxes(reference.data, [s.value for s in structures])
@@ -262,8 +262,10 @@ def _common_width(width: float, edges: Sequence[_Edge]) -> tuple[float, float, t
     weights = 1 / np.array([e.errors[3] for e in good]) ** 2
     weights = np.minimum(weights, 4 * np.median(weights))
     order = np.argsort(found)
-    sharp = np.searchsorted(np.cumsum(weights[order]), _SHARP * weights.sum())
-    change = float(np.clip(found[order][min(sharp, len(found) - 1)], -0.5 * variance, 1.0 * variance))
+    ends = np.cumsum(weights[order]) / weights.sum()
+    held = np.minimum(ends, _SHARP[1]) - np.maximum(ends - weights[order] / weights.sum(), _SHARP[0])
+    change = np.average(found[order], weights=np.maximum(held, 0))
+    change = float(np.clip(change, -0.5 * variance, 1.0 * variance))
     new = float(np.clip(FWHM_PER_SD * (variance + change) ** 0.5, *_FWHM_MM))
     error = float(FWHM_PER_SD * weights.sum() ** -0.5 / (2 * (variance + change) ** 0.5))
     return new, error, tuple(dict.fromkeys(e.structure.name for e in good))

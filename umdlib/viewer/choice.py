@@ -56,6 +56,10 @@ class Choice:
             f'<div class="umd-chosen">{shown}</div></div><script>{script}</script>'
         )
 
+    def __repr__(self) -> str:
+        """Titles of the list."""
+        return f"{self.label}: {', '.join(self.viewers)}"
+
     def _repr_html_(self) -> str:
         assets = os.environ.get("UMD_STATIC")
         return self.write(assets) if assets else next(iter(self.viewers.values())).inline()

@@ -127,14 +127,14 @@ class _Collected:
         self.shown: list[Shown] = []
         self.structure, self.value = "", 0
         reference = case.read_reference() if case.reference is not None else None
+        least = np.inf
         for s in case.structures if reference is not None else ():
             inside = np.argwhere(reference.data == s.value) if s.name in asked or not asked else ()
-            if len(inside):
-                world = geometry.to_world(reference.affine, inside)
+            if 0 < len(inside) < least:  # the smallest: its surroundings are a small file
+                least, world = len(inside), geometry.to_world(reference.affine, inside)
                 self.structure, self.value = s.name, s.value
                 self.low, self.high = world.min(axis=0) - _MARGIN_MM, world.max(axis=0) + _MARGIN_MM
                 self.level = float(world[:, 1].mean())
-                return
 
     def add(self, cell: str, image: Volume, reference: LabelMap, masks: dict[str, np.ndarray]) -> None:
         """Cut what is shown from one cell."""
@@ -318,7 +318,7 @@ def cell_pictures(run: Climb) -> plt.Figure:
     """Coronal slices of the sixteen cells of the first pair, and its real PET."""
     if not run.shown:
         return nothing(axes(None, figsize=(6, 1))).figure
-    figure, grid = plt.subplots(2, 9, figsize=(11, 6.4))
+    figure, grid = plt.subplots(2, 9, figsize=(11, 5.4))
     for ax, shown in zip(grid.ravel(), [s for s in run.shown if s.cell in _ORDER], strict=False):
         montage.body_picture(shown.slice, "coronal", shown.slice.affine[1, 3], ax=ax)
         ax.set_title(_CELL_TITLES.get(shown.cell, shown.cell), fontsize=8)
