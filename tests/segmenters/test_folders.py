@@ -327,7 +327,7 @@ def test_an_archive_of_another_hash_or_content_is_refused(archive):
         ("sat_pro", "no public hash known: hashed at first use"),
         ("seganypet_v2", "no public hash known: hashed at first use"),
         ("medsam", "no public hash known: hashed at first use"),
-        ("nninteractive", "no public hash known: hashed at first use"),
+        ("medsam2", "published sha256 c92743b99f00…"),
         ("totalsegmentator", "no public hash known: hashed at first use"),
         ("mrsegmentator", "published sha256 of its archive dd26c1b51190…; itself hashed at first use"),
         ("sam_vit_b", "published sha256 ec2df6273261…"),

@@ -519,9 +519,12 @@ SAT = Segmenter(
 _MEDSAM2_FILE = Weights(
     file="medsam2/MedSAM2_latest.pt",
     where="Hugging Face wanglab/MedSAM2",
-    licence="CC BY-SA 4.0 (its card)",
+    licence="CC BY-SA 4.0, and for research and education only (its card)",
+    size=156_040_129,
+    sha256="c92743b99f00d078bf32a3afcc38aaa9faf1c1692dffe3eaa7a90938c1991060",
     repo="wanglab/MedSAM2",
     remote="MedSAM2_latest.pt",
+    revision="e4a6f35edd7e091619cbc0750f462f1574e23955",
 )
 MEDSAM2 = Segmenter(
     name="medsam2",

@@ -20,25 +20,31 @@ from umdlib.weights import reading as weights
 
 FOLDER = "nnInteractive_v1.0"
 SEED = 0  # of every interaction
-CHECKPOINT = Weights(
-    file=f"{FOLDER}/fold_0/checkpoint_final.pth",
-    where="Hugging Face MIC-DKFZ/nnInteractive, the whole folder nnInteractive_v1.0",
-    licence="CC-BY-NC-SA-4.0",
-    repo="MIC-DKFZ/nnInteractive",
-)
-PLANS = Weights(
-    file=f"{FOLDER}/plans.json", where=CHECKPOINT.where, licence=CHECKPOINT.licence, repo=CHECKPOINT.repo
-)
-_DATASET = Weights(
-    file=f"{FOLDER}/dataset.json", where=CHECKPOINT.where, licence=CHECKPOINT.licence, repo=CHECKPOINT.repo
-)
-_INFO = Weights(
-    file=f"{FOLDER}/inference_session_class.json",
-    where=CHECKPOINT.where,
-    licence=CHECKPOINT.licence,
-    repo=CHECKPOINT.repo,
-)
 
+
+def _file(name: str, size: int, sha256: str) -> Weights:
+    """One of the published folder's files."""
+    return Weights(
+        file=f"{FOLDER}/{name}",
+        where="Hugging Face MIC-DKFZ/nnInteractive, the whole folder nnInteractive_v1.0",
+        licence="CC-BY-NC-SA-4.0",
+        size=size,
+        sha256=sha256,
+        repo="MIC-DKFZ/nnInteractive",
+        revision="3f308d751c00644e4fde6f09c600264b393b21b5",
+    )
+
+
+CHECKPOINT = _file(
+    "fold_0/checkpoint_final.pth",
+    411_387_150,
+    "b3ac4421f85457bbd1aa0d87f5e67bcb7bc8e2ce6b824b6ac45077cc5d630ea9",
+)
+PLANS = _file("plans.json", 6287, "64a30a430438302a692a3edadd345a207b3428bea2e5cdc125298757da21f4d4")
+_DATASET = _file("dataset.json", 245, "e090394ac539b2823b2135173658190245c462cb042d3442487e4829f08252c4")
+_INFO = _file(
+    "inference_session_class.json", 121, "8f43587a9d139fcf7af8776219e9432dab079f985cb0d7da72a4c851b39a4f09"
+)
 
 _NOTHING = (None, None, (), (), False)  # of `_first`: a prompt of clicks alone
 
