@@ -99,7 +99,7 @@ def test_a_start_that_is_neither_file_nor_module_is_named(tmp_path):
     with pytest.raises(InputError, match=r"'umdlib\.nothing' is neither"):
         import_closure("umdlib.nothing")
     (tmp_path / "broken.py").write_text("def")
-    with pytest.raises(InputError, match="is no Python"):
+    with pytest.raises(InputError, match="is not Python"):
         import_closure(tmp_path / "broken.py")
 
 

@@ -22,7 +22,7 @@ from umdlib.requests import command as segment_command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status. Bad input ends with one sentence and status 2."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a letter that the terminal lacks is no reason to stop
+        if hasattr(stream, "reconfigure"):  # a letter that the terminal lacks must not stop a command
             stream.reconfigure(errors="backslashreplace")
     commands = parser()
     arguments = commands.parse_args(segment_command.signed(sys.argv[1:] if argv is None else argv))
@@ -594,7 +594,7 @@ def _train_specialist(a) -> None:
     session, modality = labels.session(a.session).name, labels.modality(a.modality).name
     if a.both and a.release:
         raise InputError(
-            "A network of two images is asked where it was trained, as nnunet:FOLDER; give no --release."
+            "A network of two images cannot be released; run it from its folder, as nnunet:FOLDER, without --release."
         )
     recipe = recipes.recipe(a.recipe, epochs=a.epochs, batch=a.batch, threads=a.threads)
     folder = nnunet_train.train(

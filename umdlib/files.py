@@ -162,7 +162,7 @@ def read_stamped(path: str | Path, key: bytes, *, name: str, made_by: str) -> tu
         arrow = pq.read_table(pa.BufferReader(content))
         stamp = json.loads((arrow.schema.metadata or {}).get(key, b"{}"))
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise InputError(f"File {path} is no Parquet table: {error}.") from None
+        raise InputError(f"File {path} is not a Parquet table: {error}.") from None
     return arrow.to_pandas(), stamp
 
 

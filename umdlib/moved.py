@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 class _Moved:
-    """Finder that is asked when no other has found a module of this package."""
+    """Finder of last resort for modules of this package."""
 
     @staticmethod
     def find_spec(name: str, path=None, target=None) -> None:

@@ -28,7 +28,7 @@ class Protocol:
     own_image
         Whether each image gets a prompt from its own reference, since it names the image's slices.
     discloses
-        What it tells of the reference beside the clicks, boxes or lines themselves.
+        What it discloses of the reference beside the clicks, boxes or lines themselves.
     """
 
     text: str

@@ -45,7 +45,7 @@ def import_closure(
     Raises
     ------
     InputError
-        A start that does not exist; a file that is no Python.
+        A start that does not exist; a file that is not Python.
 
     Examples
     --------
@@ -374,11 +374,11 @@ def _tree(file: Path, changed: int) -> ast.Module:
     try:
         return ast.parse(_text(file), str(file))
     except (SyntaxError, ValueError) as error:
-        raise InputError(f"File {file} is no Python: {error}.") from None
+        raise InputError(f"File {file} is not Python: {error}.") from None
 
 
 def _text(file: Path) -> str:
-    """Source of a file; of a notebook its code cells, without lines that are no Python."""
+    """Source of a file; of a notebook its code cells, without lines that are not Python."""
     if file.suffix != ".ipynb":
         return file.read_text(encoding="utf-8")
     cells = json.loads(file.read_text(encoding="utf-8"))["cells"]

@@ -256,7 +256,7 @@ def _folds_code(document: Mapping) -> bool:
 
 
 def _released(stamp: Mapping[str, Any], *, pictures: bool) -> str:
-    """Whose scores a page reads that stands on a released run, and what of them was computed again."""
+    """Whose scores a page reads where it uses a released run, and which of them were computed again."""
     about = stamp["released"]
     again = " and ".join(f"{len(names)} in {labels.session(s).title}" for s, names in about["live"].items())
     same = (

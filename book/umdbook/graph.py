@@ -17,7 +17,7 @@ from umdlib.version import __version__
 
 TRACKS = ("measured", "published", "simulated")
 PACKAGES = ("umdlib", "umdbook")
-# The three trainings of a network, and what further networks are asked with.
+# The three training runs of a network, and the prompt of further networks.
 TRAININGS = ("structural", "pet", "both")
 FURTHER_PROMPTS = "centre:1:0"
 _HERE = Path(__file__).parent
@@ -123,7 +123,7 @@ def keep_key(path: str | Path, files: Iterable[str | Path], **values: object) ->
 
 
 def keep_images_key(path: str | Path, files: Iterable[str | Path], kept: str | Path) -> str:
-    """Write the hashes of a cohort's files to one key file, which stands for all of them in other keys.
+    """Write the hashes of a cohort's files to one key file, which represents all of them in other keys.
 
     A file is read once, and again where its size or time has changed.
 
@@ -246,7 +246,7 @@ def prompts_of(profile: Mapping, segmenter: str, session: str) -> str:
 
 
 def further_networks(profile: Mapping) -> dict[str, str]:
-    """Further trainings that a profile asks beside its segmenters: name of the segmenter -> its card.
+    """Further training runs that a profile scores beside its segmenters: name of the segmenter -> its card.
 
     Those of another seed (`training_seed`) with one that withheld structures, and those of another
     architecture (`architecture`).
@@ -270,7 +270,7 @@ def further_networks(profile: Mapping) -> dict[str, str]:
 
 
 def batches(profile: Mapping, sessions: Iterable[str]) -> list[tuple[str, list[str], str]]:
-    """Segmenters that are asked with one plan in a session: (plan, names, session), the run's and further ones.
+    """Segmenters that share one plan in a session: (plan, names, session), the run's and further ones.
 
     Examples
     --------
@@ -287,7 +287,7 @@ def batches(profile: Mapping, sessions: Iterable[str]) -> list[tuple[str, list[s
 
 
 def standing(profile: Mapping, own: str = "") -> tuple[release.Release | None, dict[str, list[str]]]:
-    """Card of the released run that a profile stands on, and the subjects to compute again, by session.
+    """Card of the released run that a profile uses, and the subjects to compute again, by session.
 
     The profile's `released` is a name in this package, or ``FOLDER/NAME``. None and no subject where it
     names no release, there is none of that name, the cohort is a user's own, or settings differ (see
@@ -324,7 +324,7 @@ def standing_words(profile: Mapping, own: str = "") -> str:
 
 
 def _misfit(card: release.Release, profile: Mapping) -> str:
-    """Why a profile cannot stand on a release; empty where it can."""
+    """Why a profile cannot use a release; empty where it can."""
     names = names_of(str(profile["segmenters"])).values()
     plans = {f"{n}/{s}": prompts_of(profile, n, s) for n in names for s in card.subjects}
     return release.misfit(card, {**profile, "prompts": plans})

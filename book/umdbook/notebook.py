@@ -70,7 +70,7 @@ def parameters(notebook: str | Path) -> dict[str, Parameter]:
     Raises
     ------
     InputError
-        A missing file, or one that is no notebook.
+        A missing file, or one that is not a notebook.
     """
     light_jsonschema()
     from papermill import inspect_notebook
@@ -255,7 +255,7 @@ def _checked(notebook: str | Path) -> Path:
         if "cells" not in json.loads(notebook.read_text(encoding="utf-8")):
             raise ValueError("it has no cells")
     except ValueError as error:
-        raise InputError(f"File {notebook} is no notebook: {error}.") from None
+        raise InputError(f"File {notebook} is not a notebook: {error}.") from None
     return notebook
 
 
@@ -286,7 +286,7 @@ def _parse(stem: str, parameter: Parameter, text: str) -> Any:
 
 
 def default(parameter: Parameter) -> Any:
-    """Default of a parameter as a value; its source text where that is no literal."""
+    """Default of a parameter as a value; its source text where it is not a literal."""
     try:
         return ast.literal_eval(parameter.default)
     except (ValueError, SyntaxError):

@@ -541,7 +541,7 @@ def test_ids_are_mapped_through_a_table_that_stays_outside(tmp_path, capsys):
     inside = [p for p in (tmp_path / "dest").rglob("*") if "Doe" in p.name]
     assert not inside and "Doe" not in found.table["image"].str.cat()
     (tmp_path / "who.tsv").write_text("source\tsubject\nDoe_Jane\tx\nRoe_Rick\tx\n")
-    with pytest.raises(InputError, match="'x' stands twice"):
+    with pytest.raises(InputError, match="'x' occurs twice"):
         read_ids(tmp_path / "who.tsv")
 
 

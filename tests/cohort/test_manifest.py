@@ -49,7 +49,7 @@ def test_hash_is_of_content_not_of_place(make_cohort, tmp_path):
         ("petct\tCT", "petctt\tCT", "Did you mean 'petct'?"),
         ("petct\tCT", "petmr\tCT", "This session holds MR and PET"),
         ("SUV", "Bq/ml", "Must be SUV: convert the activity first."),
-        ("sub-002\tpetct\tCT", "sub-001\tpetct\tCT", "stands twice in"),
+        ("sub-002\tpetct\tCT", "sub-001\tpetct\tCT", "occurs twice in"),
         ("\tHU", "", "has 5 fields. The header has 6."),
         ("sub-001\t", "\t", "Empty subject in"),
     ],

@@ -92,7 +92,7 @@ def test_pairs_without_references_are_asked_by_a_pointers_clicks(make_cohort, tm
     assert "--pointer" in capsys.readouterr().err
     command = ["agree", str(manifest), "--segmenters", "threshold", "--out", str(out)]
     assert main([*command, "--pointer", "threshold"]) == 2
-    assert "asked by class" in capsys.readouterr().err
+    assert "takes a class" in capsys.readouterr().err
     assert main([*command, "--pointer", f"{model}:RECORD"]) == 0
     found = pd.read_csv(out / "agreement.tsv", sep="\t")
     assert found["agreement"].notna().any() and found["pet"].isna().all()

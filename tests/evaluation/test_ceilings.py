@@ -61,7 +61,7 @@ def test_displacements_come_from_the_estimates_of_a_ladder_too(tmp_path):
     found = ceilings.read_displacements(tmp_path / "estimates.tsv")
     assert found == {("sub-001", "petct", "ball"): (1.0, -2.0, 8.5)}
     (tmp_path / "estimates.tsv").write_text(head + "".join(rows[:3] * 2))
-    with pytest.raises(InputError, match="sub-001 petct ball stands twice"):
+    with pytest.raises(InputError, match="sub-001 petct ball occurs twice"):
         ceilings.read_displacements(tmp_path / "estimates.tsv")
     (tmp_path / "other.tsv").write_text("subject\tsession\tstructure\nsub-001\tpetct\tball\n")
     with pytest.raises(InputError, match="Column 'x_mm' is missing"):

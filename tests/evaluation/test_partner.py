@@ -163,7 +163,7 @@ def volume(unit, affine=None):
         ("HU", None, r"sees two images. HU.nii \(CT\) needs PET as partner"),
         ("HU", "HU", r"Partner HU.nii is CT; segmenter 'both_of_test' wants PET beside HU.nii \(CT\)"),
         ("SUV", "a.u.", r"Partner a.u..nii is MR; segmenter 'both_of_test' wants CT beside SUV.nii \(PET\)"),
-        ("a.u.", "SUV", "is asked about CT or PET; a.u..nii is MR"),
+        ("a.u.", "SUV", "takes CT or PET; a.u..nii is MR"),
     ],
 )
 def test_a_wrong_second_image_is_refused_in_words(both, image, partner, words):

@@ -82,7 +82,10 @@ def test_figure_draws_on_the_axes_it_is_given(inputs, name):
 
 @pytest.mark.parametrize("name", ALL)
 def test_figure_of_two_subjects_and_a_lesion(little, name):
-    getattr(figures, name)(little[name]).figure.canvas.draw()
+    ax = getattr(figures, name)(little[name])
+    ax.figure.canvas.draw()
+    assert ax.has_data()
+    assert not any("nothing was scored" in t.get_text() for t in ax.texts)
 
 
 @pytest.mark.parametrize(

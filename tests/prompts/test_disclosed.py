@@ -16,6 +16,7 @@ from umdlib.images import geometry, grids, masks
 from umdlib.images.volume import LabelMap, Volume
 from umdlib.labels import Structure
 from umdlib.prompts import disclosed
+from umdlib.segmenters import registry
 from umdlib.segmenters.preparation import slices
 
 ORGAN = Structure(2, "organ", "Organ", "Or", "#000000")
@@ -217,10 +218,10 @@ def test_names_of_the_papers_protocols():
             protocols.protocol(name)
 
 
-def test_native_protocols_exist():
-    for names in protocols.NATIVE.values():
-        for name in names:
-            protocols.protocol(name)
+@pytest.mark.parametrize("system", protocols.NATIVE)
+def test_a_native_protocol_gives_what_its_system_takes(system):
+    given = {protocols.kind_given(name) for name in protocols.NATIVE[system]}
+    assert given <= registry.get(system).prompts
 
 
 def test_parts_are_those_of_scipy_with_corners():

@@ -96,7 +96,9 @@ def test_a_selection_that_was_not_published_is_refused(by, condition, chosen, ki
 
 def test_scripts_are_small_and_ask_the_network_for_nothing():
     folder = Path(interactive.__file__).parent
-    for path in [*folder.glob("*.js"), *folder.glob("*.css")]:
+    files = [*folder.rglob("*.js"), *folder.rglob("*.css")]
+    assert files
+    for path in files:
         text = path.read_text(encoding="utf-8")
         assert len(text.encode()) < 20_000
         assert "http" not in text.replace("http://www.w3.org/2000/svg", "")

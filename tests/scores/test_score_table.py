@@ -41,7 +41,7 @@ def test_round_trip_keeps_rows_and_stamp(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"subject": "sub-001"}, "stands twice"),
+        ({"subject": "sub-001"}, "occurs twice"),
         ({"dice": 1.2}, r"Must lie in \[0, 1\]"),
         ({"dice": -1.0}, r"Must lie in \[0, 1\]"),
         ({"surface_dice_1mm": -1.0}, r"Must lie in \[0, 1\]"),
@@ -87,7 +87,7 @@ def test_combined_stamp_names_all_segmenters(tmp_path):
 
 def test_foreign_file_and_other_schema_are_refused(tmp_path):
     (tmp_path / "text").write_text("no table")
-    with pytest.raises(InputError, match="is no Parquet table"):
+    with pytest.raises(InputError, match="is not a Parquet table"):
         scores.read_scores(tmp_path / "text")
     table().to_parquet(tmp_path / "plain")
     with pytest.raises(InputError, match="has schema version None"):

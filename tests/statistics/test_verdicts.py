@@ -63,9 +63,8 @@ def test_comparisons_sentences_tables_and_figures_have_the_word():
     assert FLOOR.capitalize() in cells.attrs["legend"]
     assert FLOOR in modality_gap.pair_words(single[single["at_floor"]].iloc[0])
     ax = figures.forest(single)
-    assert any(FLOOR in t.get_text() for t in ax.figure.legends[0].get_texts() if ax.figure.legends) or any(
-        FLOOR in t.get_text() for t in ax.get_legend().get_texts()
-    )
+    legends = filter(None, [*ax.figure.legends, ax.get_legend()])
+    assert any(FLOOR in t.get_text() for legend in legends for t in legend.get_texts())
     ax = figures.slope_chart(overall)
     assert sum(FLOOR in t.get_text() for t in ax.texts) == 1
     plt.close("all")

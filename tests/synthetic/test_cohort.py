@@ -326,7 +326,9 @@ REAL_NAMES = {
 
 @pytest.mark.slow
 def test_real_organ_maps_become_bodies(shared):
-    for path in sorted((shared / "real" / "organ_maps").glob("fdg_*.nii.gz"))[:3]:
+    maps = sorted((shared / "real" / "organ_maps").glob("fdg_*.nii.gz"))[:3]
+    assert maps
+    for path in maps:
         shot = simulate(read_label_map(path), names=REAL_NAMES, seed=1, settings=Settings(COARSE))
         uptake = shot.anatomy.person.uptake_suv
         liver = ndimage.binary_erosion(shot.pet_reference.data == 1, iterations=2)

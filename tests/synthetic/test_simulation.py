@@ -407,11 +407,12 @@ def test_lesions_are_hot_where_they_were_planted(anatomy):
         factors=factors({"noise": 0}),
         lesions=lesions,
     )
-    for lesion in lesions:
+    wide = [lesion for lesion in lesions if lesion.diameter_mm > 12]  # narrower ones are blurred away
+    assert wide
+    for lesion in wide:
         ijk = np.rint((np.array(lesion.centre_mm) - shot.pet.affine[:3, 3]) / shot.pet.spacing_mm)
         value = shot.pet.data[tuple(ijk.astype(int))]
-        if lesion.diameter_mm > 12:
-            assert value > 0.3 * lesion.suv
+        assert value > 0.3 * lesion.suv
 
 
 @pytest.mark.parametrize(

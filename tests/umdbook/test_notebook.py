@@ -110,7 +110,7 @@ def test_two_runs_differ_in_their_seconds_only(template, tmp_path):
 def test_no_notebook_is_a_clear_error(tmp_path):
     (tmp_path / "x.ipynb").write_text("[]")
     for path in (tmp_path / "absent.ipynb", tmp_path / "x.ipynb"):
-        with pytest.raises(InputError, match=r"does not exist|is no notebook"):
+        with pytest.raises(InputError, match=r"does not exist|is not a notebook"):
             notebook.parameters(path)
 
 

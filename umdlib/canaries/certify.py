@@ -118,7 +118,7 @@ def certify(
     sha256: str = "",
     say: Callable[[str], None] = lambda line: None,
 ) -> Certificate:
-    """Ask a program ten to fifteen questions whose answers are known to depend, or not to depend, on something.
+    """Run a program ten to fifteen times in ways that are known to change, or not to change, its mask.
 
     Parameters
     ----------

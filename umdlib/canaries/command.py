@@ -1,4 +1,4 @@
-"""`umdlib certify`: its words, and what it does with them."""
+"""`umdlib certify`: run a program on known images and write its certificate."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def run(a: argparse.Namespace, say: Callable[[str], None]) -> int:
 
 
 def _program(a: argparse.Namespace, scene):
-    """The program that is asked: a command line, or a segmenter of this package behind files."""
+    """The program to certify: a command line, or a segmenter of this package behind files."""
     from umdlib.canaries.wrapper import Command, segmenter
 
     if "{" not in a.program:
@@ -56,7 +56,7 @@ def _sees_two(a: argparse.Namespace) -> bool:
 
 
 def _scene(a: argparse.Namespace, paired: bool):
-    """The image that the program is asked about, and its partner."""
+    """The image that the program is given, and its partner."""
     from umdlib import labels
     from umdlib.canaries import scenes
 

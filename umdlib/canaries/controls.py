@@ -28,7 +28,7 @@ AFFINE = np.array([[0.35, -2.46, 0, 80], [1.96, 0.44, 0, -120], [0, 0, -4.0, 333
 SHAPE = (48, 44, 28)
 CENTRE, RADIUS_MM = (22, 20, 13), 26.0
 
-# The subject that networks are asked about which were trained on such bodies.
+# The subject on which networks that were trained on such bodies are tested.
 BODY_SEED, BODY_SPACING_MM = 8, 6.0
 
 
@@ -88,7 +88,7 @@ def home_scores(
 
 
 def trained_here(record: Segmenter) -> bool:
-    """Whether a network was trained on synthetic bodies: a ball tells nothing of it."""
+    """Whether a network was trained on synthetic bodies: a ball is no test of it."""
     return any(w.package == "umdlib.weights" for w in record.weights)
 
 

@@ -52,7 +52,7 @@ def body(rng: np.random.Generator, *, spacing_mm: float = SPACING_MM) -> dict[st
 def _answers(references: Masks, ids_of: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
     """A perfect class-prompted system's masks where each structure is asked for by some ids.
 
-    The ids are VISTA3D's; an id that stands for no structure of the body gives an empty mask.
+    The ids are VISTA3D's; an id of no structure in the body gives an empty mask.
     """
     by_id = {i: references[name] for name, ids in CLASSES.items() for i in ids}
     empty = np.zeros_like(next(iter(references.values())))
@@ -87,7 +87,7 @@ def flipped(references: Masks) -> dict[str, np.ndarray]:
 
 
 def _nothing_loaded(references: Masks) -> dict[str, np.ndarray]:
-    """The checkpoint's names did not match and the network answers with nothing."""
+    """The checkpoint's names did not match and the network's masks are empty."""
     return {n: np.zeros_like(m) for n, m in references.items()}
 
 

@@ -1,4 +1,4 @@
-"""Any program that takes a NIfTI image and a prompt and writes a NIfTI mask, asked file by file."""
+"""Any program that takes a NIfTI image and a prompt and writes a NIfTI mask, run once per question."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Job:
     image, mask, prompt
         Files in it; `mask` is to be written.
     values
-        What stands for each name of `PLACES`.
+        Value of each name of `PLACES`.
     partner
         File of the other image, where the program is given one.
     """

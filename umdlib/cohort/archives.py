@@ -17,7 +17,7 @@ from typing import BinaryIO
 from umdlib.cohort.walk import ARCHIVES
 from umdlib.errors import InputError
 
-# More than this ratio of inflated to stored bytes is no archive of images, once it is more than this.
+# More than this ratio of inflated to stored bytes is not an archive of images, once it is more than this.
 _BOMB_RATIO, _BOMB_BYTES = 200, 1 << 30
 _MOST_MEMBERS = 2_000_000
 

@@ -130,7 +130,7 @@ def _names_place(folder: Path, maps: list[tuple]) -> Path:
 
 
 def _chosen(images: list[tuple], plan: Plan) -> dict[tuple[str, str, str], tuple[Path, dict]]:
-    """(subject, session, modality) -> file and sidecar; of several the first by what it is, the others told."""
+    """(subject, session, modality) -> file and sidecar; of several the first by its kind; the others are listed."""
     order = {suffix: n for n, suffix in enumerate(_MR)}
     chosen: dict[tuple[str, str, str], tuple[Path, dict]] = {}
     ranked = sorted(
@@ -185,7 +185,7 @@ def sidecar_factor(
         ``TracerRadionuclide`` or ``RadionuclideHalfLife``, ``InjectionStart`` and ``ImageDecayCorrectionTime`` in
         seconds after ``TimeZero``, ``ImageDecayCorrected``, ``AttenuationCorrection``.
     person
-        Row of participants.tsv: ``weight_kg`` (the sidecar's ``BodyWeight`` or ``PatientWeight`` stands in for it),
+        Row of participants.tsv: ``weight_kg`` (the sidecar's ``BodyWeight`` or ``PatientWeight`` replaces it),
         ``height_cm`` and ``sex``.
     suv
         One of `suv.KINDS`.
@@ -283,7 +283,7 @@ def _decay_s(sidecar: Mapping) -> float:
 
 
 def _dynamic(sidecar: Mapping) -> bool:
-    """Whether a sidecar tells of several frames."""
+    """Whether a sidecar describes several frames."""
     frames = sidecar.get("FrameTimesStart")
     return isinstance(frames, list) and len(frames) > 1
 

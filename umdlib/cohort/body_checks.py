@@ -71,7 +71,7 @@ def rim_by_core(structural: Facts, overlay: Overlay) -> float:
     up = int(np.argmax(np.abs(overlay.grid[2, :3])))
     whole = scipy.ndimage.binary_opening(body & inside)
     filled = np.stack([scipy.ndimage.binary_fill_holes(s) for s in np.moveaxis(whole, up, 0)])
-    # the ends of the field are no skin: distances are those within a transverse plane
+    # the ends of the field are not skin: distances are those within a transverse plane
     plane = [s for n, s in enumerate(spacing) if n != up]
     depth = np.stack([scipy.ndimage.distance_transform_edt(np.pad(s, 1), plane)[1:-1, 1:-1] for s in filled])
     depth, soft = np.moveaxis(depth, 0, up), soft & inside

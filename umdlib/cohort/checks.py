@@ -159,7 +159,7 @@ def _report(
 
 
 def _examine_all(groups: list[list[Case]], jobs: int) -> Iterator[_Examined]:
-    """Each examination in order, in as many processes as asked."""
+    """Each examination in order, in `jobs` processes."""
     if jobs < 2 or len(groups) < 2:
         yield from map(_examine, groups)
         return

@@ -177,7 +177,7 @@ def _usable_pets(plan: Plan, pets: list[Series], options: DicomOptions) -> list[
 
 
 def _choose(plan: Plan, found: list[Series], pet: Series | None) -> Series:
-    """The series that stands for a modality; the others are left out with what decided."""
+    """The series that is used for a modality; the others are left out with the reason."""
     ranks = {id(s): _rank(s, pet) for s in found}
     order = sorted(found, key=lambda s: [r for _, r in ranks[id(s)]], reverse=True)
     best = order[0]

@@ -155,7 +155,7 @@ def read_facts(case: Case) -> Facts:
 
 
 def facts_of(case: Case, image: Volume, reference: LabelMap | None = None) -> Facts:
-    """What the checks need of a case that is read already."""
+    """Facts of a case in memory that the checks use."""
     step = _steps(image.shape)
     part = tuple(slice(None, None, s) for s in step)
     grid = image.affine @ np.diag([*step, 1.0])

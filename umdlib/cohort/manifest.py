@@ -54,7 +54,7 @@ _RANGES = {
 _SEX = {"f": "F", "female": "F", "m": "M", "male": "M", "o": "O", "other": "O"}
 _MISSING = {"", "n/a", "na", "nan", "none"}
 
-# what may stand in file names, pages and tables of any kind without being taken for anything else
+# safe in file names, pages and tables of any kind
 _SUBJECT = re.compile(r"[^\W_][\w.+-]{0,63}")
 
 _SHOWN_FAULTS = 20
@@ -282,7 +282,7 @@ def read_sound_rows(
                 case = replace(case, outside=float(row["outside"]))
             if case.name in lines_of:
                 raise InputError(
-                    f"Case {case.name} stands twice in {manifest}: lines {lines_of[case.name]} and {line}."
+                    f"Case {case.name} occurs twice in {manifest}: lines {lines_of[case.name]} and {line}."
                 )
             other = spelt.setdefault(case.subject.casefold(), case.subject)
             if other != case.subject:

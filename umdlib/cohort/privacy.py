@@ -113,7 +113,7 @@ def read_ids(path: str | Path | None) -> Ids:
     for column in ("source", "subject"):
         if table[column].duplicated().any():
             twice = table.loc[table[column].duplicated(), column].iloc[0]
-            raise InputError(f"'{twice}' stands twice in column {column} of {path}.")
+            raise InputError(f"'{twice}' occurs twice in column {column} of {path}.")
     return Ids(dict(zip(table["source"], table["subject"], strict=True)), path)
 
 

@@ -508,7 +508,7 @@ def _add(plan: Plan, row: Planned) -> None:
 
 
 def _paired(plan: Plan, folder: Path, name: str) -> Plan:
-    """The plan with its rows in order; subjects without a partner are told."""
+    """The plan with its rows in order; subjects without a partner are listed."""
     if not plan.rows:
         raise InputError(
             f"No image in {folder} is laid out as {name} is. `umdlib cohorts show` describes the layout."

@@ -60,7 +60,7 @@ class Series:
 
     @property
     def first(self) -> Header:
-        """The header that stands for the series."""
+        """The header that represents the series."""
         return self.headers[0]
 
     @property
@@ -135,7 +135,7 @@ def quiet_pydicom():
 
 
 def _header(path: Path, dataset) -> Header:
-    """The record of one file; every value is read here, so that what is damaged is told here."""
+    """The record of one file; every value is read here, so that damage is reported here."""
 
     def text(keyword: str) -> str:
         value = dataset.get(keyword)

@@ -1,4 +1,4 @@
-"""A user's folder, walked: links followed, leftovers of systems skipped, closed folders told."""
+"""Walk of a user's folder: links are followed, leftovers of systems skipped, closed folders reported."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from umdlib.errors import InputError
 
-# What a volume's file may be called; of two files the header stands for both. Archives are told, not entered.
+# What a volume's file may be called; of two files the header stands for both. Archives are listed, not opened.
 VOLUMES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".mgz", ".mgh", ".hdr.gz", ".hdr")
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
 

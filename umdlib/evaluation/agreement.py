@@ -228,9 +228,7 @@ def pointed_cohort(
     """
     out, opened = Path(out), segmenters.open(pointer, device)
     if "class" not in opened.record.prompts:
-        raise InputError(
-            f"Segmenter '{pointer}' needs prompts. A pointer is asked by class, e.g. nnunet_small."
-        )
+        raise InputError(f"Segmenter '{pointer}' needs prompts. A pointer takes a class, e.g. nnunet_small.")
     rows = []
     for structural, pet in cohort.pairs():
         condition = (structural.session, structural.modality)

@@ -27,7 +27,7 @@ class Ahead:
         self._pool = ThreadPoolExecutor(1, "ahead")
 
     def begin(self, case: Case, prepare: Callable[[Volume], None] | None) -> None:
-        """A case is about to be asked: read the one that follows, and give it to `prepare`."""
+        """Before a case is predicted: read the one that follows, and give it to `prepare`."""
         following = self._following(case)
         if following is None:
             return

@@ -1,4 +1,4 @@
-"""Asking: all prompts and corrections of one image, and what each call gave."""
+"""All prompts and corrections of one image, and what each call gave."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ENDED = "not asked: {}"
 
 
 class CaseEnded(Exception):
-    """A segmenter crashed, hung or took too much: the other structures of its image are not asked."""
+    """A segmenter crashed, hung or took too much: the other structures of its image are not predicted."""
 
 
 class ForeignError(Exception):
@@ -48,7 +48,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Task:
-    """What a segmenter is asked about one image with one protocol and seed.
+    """Structures and prompts of one image with one protocol and seed.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class Task:
     protocol, seed
         How the prompts are drawn.
     known
-        Names that the segmenter can be asked for; empty means any.
+        Names that the segmenter knows; empty means any.
     base_mb
         Memory that the segmenter took when it was loaded.
     partner
@@ -117,7 +117,7 @@ def ask(task: Task, segment: Segment) -> list[list[Answer]]:
 
 
 class _Asked:
-    """The answers so far, and the last mask of each structure that is still asked."""
+    """The masks so far, and the last mask of each structure that is still prompted."""
 
     def __init__(self, task: Task, segment: Segment) -> None:
         self.task, self.segment = task, segment
@@ -132,7 +132,7 @@ class _Asked:
         self.held_mb = resident_mb()
 
     def next_answer(self, structure: Structure, step: int) -> None:
-        """Ask for the next step of a structure, or repeat its last answer where nothing is left to ask."""
+        """Predict the next step of a structure, or repeat its last mask where nothing is left to correct."""
         before = self.answers[structure.name]
         prompt = self._first(structure) if step == 0 else self._corrected(structure)
         if isinstance(prompt, Answer):
@@ -147,7 +147,7 @@ class _Asked:
             self.last[structure.name] = mask
 
     def _first(self, structure: Structure) -> Prompt | Answer:
-        """The first prompt, or what stands in its place."""
+        """The first prompt, or its replacement."""
         prompt = self.task.first[structure.name]
         if self.task.known and structure.name not in self.task.known:
             return Answer(prompt, self.nothing, fault=UNTAUGHT)
@@ -187,7 +187,7 @@ class _Asked:
             foresee(self.task.image, [p for p in prompts_ if p.note != prompts.REFERENCE_EMPTY])
 
     def _call(self, prompt: Prompt, previous: np.ndarray | None) -> tuple[Answer, np.ndarray | None]:
-        """Call the segmenter once; a fault is an answer, not an end."""
+        """Call the segmenter once; an error becomes a status."""
         mask, fault = None, ""
         seen = {} if self.task.partner is None else {"partner": self.task.partner}
         with peak_memory() as peak:

@@ -140,7 +140,7 @@ def read_displacements(path: str | Path) -> dict[tuple[str, str, str], tuple[flo
     Raises
     ------
     InputError
-        A file that is no table, lacks a column, holds other than finite numbers of mm, or a structure twice.
+        A file that is not a table, lacks a column, holds anything but finite numbers of mm, or names a structure twice.
     """
     axes = ("x_mm", "y_mm", "z_mm")
     keys = ["subject", "session", "structure"]
@@ -161,7 +161,7 @@ def read_displacements(path: str | Path) -> dict[tuple[str, str, str], tuple[flo
                 f"Line {line} of {path}: {', '.join(row[list(axes)])} are not three numbers of mm."
             )
         if key in found:
-            raise InputError(f"Line {line} of {path}: {' '.join(key)} stands twice.")
+            raise InputError(f"Line {line} of {path}: {' '.join(key)} occurs twice.")
         found[key] = tuple(values.tolist())
     return found
 

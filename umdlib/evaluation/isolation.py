@@ -37,9 +37,9 @@ class Limits:
     isolate
         Whether each segmenter runs in a process of its own, which may crash.
     retry
-        Whether cases that a crash or a limit ended are asked again; otherwise their rows stay.
+        Whether cases that a crash or a limit ended are predicted again; otherwise their rows stay.
     ahead
-        Whether the next image is read while one is asked; None: where a GPU works meanwhile.
+        Whether the next image is read while one is predicted; None: where a GPU works meanwhile.
     nothing_asked
         Reason of failed rows for the cases that the run has not kept; where it is given, no segmenter
         is loaded or asked.

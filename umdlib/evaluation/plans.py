@@ -143,7 +143,7 @@ def partner_of(examination: Examination, case: Case, record: Segmenter) -> Case 
 
 
 def unpaired(examination: Examination, case: Case, record: Segmenter) -> str | None:
-    """Why a segmenter that sees two images cannot be asked about a case; None where it can or sees one."""
+    """Why a segmenter that sees two images cannot segment a case; None where it can or sees one."""
     if not record.partner:
         return None
     if case.modality not in record.modalities:

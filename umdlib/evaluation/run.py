@@ -154,7 +154,7 @@ class _Run:
         self.ahead = Ahead((), lambda case: False)
 
     def read_ahead(self, examinations: Iterable[Examination], entrants: list[_Entrant]) -> None:
-        """Read each image while the one before is asked, but for those that all segmenters have done."""
+        """Read each image while the one before is predicted, but for those that all segmenters have done."""
 
         def wanted(case: Case) -> bool:
             folders = (store.case_folder(self.root, e.record.name, case) for e in entrants)
@@ -591,7 +591,7 @@ def _rescore(kept: store.Kept, case: Case, settings: Settings, keys: dict, refer
 
 
 def _blank_rows(case: Case, record: Segmenter, settings: Settings, status: str, reason: str) -> pd.DataFrame:
-    """Rows without numbers, for a case that could not be asked."""
+    """Rows without numbers, for a case that could not be predicted."""
     plan = taken_plans(record, settings)[0]
     nothing = Runs(*(np.zeros(0, np.int32) for _ in range(3)), (0, 0, 0), False)
     answers = [Answer(Prompt(s.name), nothing, fault=reason[:500]) for s in case.structures]

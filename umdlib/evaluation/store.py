@@ -192,7 +192,7 @@ def add_to_part(
 def write_parts(root: Path, table: pd.DataFrame) -> None:
     """Replace the rows of a table in the parts of a run's score table.
 
-    What a part has of other cases stays: images that its segmenter was not asked about.
+    What a part has of other cases stays: images that its segmenter was not run on.
     """
     for name, rows in table.groupby("segmenter", sort=False):
         part = root / "parts" / f"{name}.parquet"
@@ -459,7 +459,7 @@ class FileHashes:
 
 
 def _check(content: object) -> str:
-    """Digest of what stands in a file beside it."""
+    """Digest that a file beside it holds."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -26,7 +26,7 @@ from umdlib.statistics.verdicts import FLOOR
 from umdlib.tables import gap_text, metric_title, number, segmenter_title, structure_title
 
 _KEYS = ["session", "segmenter", "structure"]
-# Light to dark, and hatched where colour alone would have to tell.
+# Light to dark, and hatched where colour would be the only difference.
 _QUADRANT_LOOK = {
     "both": ("#dbe9f3", ""),
     "structural_only": ("#0072b2", "///"),

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 
 from umdlib.tables.titles import segmenter_title
 
-# Okabe & Ito (2008) and two of Tol's (2021), none of them a modality's; the marker tells the rest.
+# Okabe & Ito (2008) and two of Tol's (2021), none of them a modality's; markers show the rest.
 SEGMENTER_COLOURS = (
     "#000000",
     "#cc79a7",

@@ -28,7 +28,7 @@ def is_drawing(figure: Figure) -> bool:
 
 
 def to_svg(figure: Figure) -> str:
-    """A figure as SVG that can stand in a page.
+    """A figure as SVG to put into a page.
 
     Parameters
     ----------

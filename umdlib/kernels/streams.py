@@ -1,4 +1,4 @@
-"""Copying past the processor's cache: what is written once and read later needs no place there."""
+"""Non-temporal copies, for data that will not be read again soon."""
 
 from __future__ import annotations
 

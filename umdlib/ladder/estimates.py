@@ -101,7 +101,7 @@ def estimate_pair(
     structures
         Of the cohort.
     filter_mm
-        Width (FWHM) of the reconstruction filter by PET's header, taken where no edge tells the point spread.
+        Width (FWHM) of the reconstruction filter by PET's header, used where no edge shows the point spread.
 
     Returns
     -------

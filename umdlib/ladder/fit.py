@@ -47,7 +47,7 @@ class Fit:
     Attributes
     ----------
     fwhm_mm, fwhm_error, edges
-        Point spread in the plane, NaN where no edge tells it; the structures whose edges do.
+        Point spread in the plane, NaN where no edge shows it; the structures whose edges do.
     means, mean_errors, voxels
         Mean of each region above air, its standard error, the voxels it rests on; NaN without voxels.
     shifts

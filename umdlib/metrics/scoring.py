@@ -112,7 +112,7 @@ def score_bits(
     Parameters
     ----------
     reference, prediction
-        (I, J, K) unsigned integers; bit b of a voxel tells whether it belongs to structure b.
+        (I, J, K) unsigned integers; bit b of a voxel is set where it belongs to structure b.
     spacing_mm, tolerances_mm
         As in `score`.
     bits

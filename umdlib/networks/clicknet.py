@@ -25,7 +25,7 @@ REACH = 10.0  # voxels, decay of the map of distances to the clicks
 
 @dataclass(frozen=True)
 class Features:
-    """What the encoder knows of one image, for any number of prompts.
+    """Features of one image, for any number of prompts.
 
     Attributes
     ----------
@@ -227,7 +227,7 @@ class ClickNet(nn.Module):
 
 
 def beside_blank(state: dict[str, Tensor], blank: float) -> dict[str, Tensor]:
-    """Weights of a network of one image for one of two: on either image beside a blank one it answers the same.
+    """Weights of a network of one image for one of two: on either image beside a blank one it gives the same mask.
 
     Both images enter as the one did; what a blank image adds, the bias takes away (at the border of the
     input, where the convolution sees zeros, nearly).

@@ -1,4 +1,4 @@
-"""What the papers' own protocols tell of a reference: a cube around it, its parts in every slice."""
+"""What the papers' own protocols disclose of a reference: a cube around it, its parts in every slice."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def official_cube(reference: LabelMap, box: VoxelBox, value: int, side_mm: float
     return Cube(side_mm, tuple(geometry.to_world(grid.affine, centre).tolist()))
 
 
-# the boxes of the last reference: its structures are asked for one after the other
+# the boxes of the last reference: its structures are prompted one after the other
 _last: dict[str, tuple] = {}
 
 

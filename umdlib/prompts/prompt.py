@@ -139,7 +139,7 @@ class Prompt:
     Attributes
     ----------
     structure
-        Name of the structure (what a class- or text-prompted system is asked for).
+        Name of the structure, which a class- or text-prompted system is given.
     clicks
         In the order given; the last is the newest.
     box

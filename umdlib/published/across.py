@@ -92,7 +92,7 @@ def which_is_the_copy(moments: pd.DataFrame, quartiles: pd.DataFrame, n: Mapping
     """Settle which of two equal cells of quartiles is the copy, from the means that another table prints.
 
     A cell whose own mean and SD, printed elsewhere, fit its quartiles is taken for the original; how
-    much that says is told by how many other cells of its column would not fit.
+    much that means depends on how many other cells of its column would not fit.
     """
     means = sized(moments, n)
     means = means[means["structure"] != "average"].to_dict("records")

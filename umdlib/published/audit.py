@@ -41,7 +41,7 @@ def audit_table(
     Raises
     ------
     InputError
-        If a needed column or a cell is missing, or an SD stands without a mean.
+        If a needed column or a cell is missing, or an SD has no mean.
 
     Examples
     --------

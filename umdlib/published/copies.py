@@ -50,7 +50,7 @@ def copied_cells(wide: pd.DataFrame) -> pd.DataFrame:
 
 
 def _informative(c: Cell) -> bool:
-    """Whether a cell has a spread, and digits enough to be told from others."""
+    """Whether a cell has a spread, and digits enough to differ from others by chance."""
     floor = _LEAST * c["high"] if np.isfinite(c["high"]) else -np.inf
     spread = any(not np.isnan(c[s]) for s in _SPREADS) and c["sd"] != 0 and c["q3"] != c["q1"]
     return spread and c["centre"] >= floor and not counts_of(c)

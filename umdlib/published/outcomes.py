@@ -71,7 +71,7 @@ INNOCENT: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Place:
-    """Where a finding that is not about one cell stands."""
+    """Place of a finding that is not about one cell."""
 
     table: str
     where: str
@@ -84,7 +84,7 @@ def outcomes(rows: Iterable[Mapping[str, object]]) -> pd.DataFrame:
 
 
 def place(cell: Cell) -> str:
-    """Say where a cell stands."""
+    """Say where a cell is."""
     parts = [cell["row"], cell["modality"], cell["column"]]
     if cell["section"]:
         parts.insert(0, cell["cohort"])

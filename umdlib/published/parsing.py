@@ -1,4 +1,4 @@
-"""The strings that stand in the cells of a printed table, and the numbers in them."""
+"""The strings in the cells of a printed table, and the numbers in them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Cell:
         printed. Statistics are ``mean, sd``, or ``median, q1, q3``, or ``median, iqr`` (the width),
         or ``mean, lower, upper`` (an interval), or ``value``.
     per_cent
-        Whether a per cent sign stands in the cell.
+        Whether the cell has a per cent sign.
     """
 
     raw: str

@@ -37,7 +37,7 @@ def check_quantities(table: pd.DataFrame, *, source: str = "the table of quantit
     twice = table[table.duplicated(list(KEYS))]
     if len(twice):
         name = " ".join(str(twice.iloc[0][k]) for k in KEYS)
-        raise InputError(f"{name} stands twice in {source}.")
+        raise InputError(f"{name} occurs twice in {source}.")
     for side in SIDES:
         if (table[f"{side}_ml"] < 0).any():
             raise InputError(f"{side}_ml in {source} is negative. A volume is 0 ml or more.")

@@ -1,4 +1,4 @@
-"""One request answered: the system asked, the mask written on the image's own grid, its record beside it."""
+"""One request: the system is run, the mask written on the image's own grid, its record beside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many requests from a table: asked in its order, resumed where they stopped, one result row a structure."""
+"""Many requests from a table: run in its order, resumed where they stopped, one result row a structure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`umdlib segment`: its words, and what it does with them."""
+"""`umdlib segment`: answer one request or a table of them."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _say_answer(request, opened, draw, overwrite: bool, say: Callable[[str], Non
 
 
 def _refuse_prompts(a: argparse.Namespace) -> None:
-    """With a table, prompts stand in it."""
+    """Refuse prompts beside a table, which holds its own."""
     names = "click", "negative", "box", "lasso", "initial_mask", "text", "modality", "session", "partner"
     for name in names:
         if getattr(a, name):

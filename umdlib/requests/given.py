@@ -114,7 +114,7 @@ def _names(given: Given, record: Segmenter) -> Sequence[str]:
     by_name = not record.prompts - {"class", "text"}
     if not texts and by_name:
         known = f" one of {', '.join(record.structures)}, or all" if record.structures else " what to find"
-        raise InputError(f"Segmenter '{record.name}' is asked by name. Give --text:{known}.")
+        raise InputError(f"Segmenter '{record.name}' takes names. Give --text:{known}.")
     if len(texts) > 1 and not by_name and not {"class", "text"} & record.prompts:
         raise InputError(
             f"Segmenter '{record.name}' marks what a click or box shows, so {len(texts)} names "

@@ -222,7 +222,7 @@ def live_subjects(card: Release, number: int, version: str) -> dict[str, list[st
 
 
 def misfit(card: Release, settings: Mapping[str, object]) -> str:
-    """Say why a run with these settings cannot stand on a release; ``""`` where it can.
+    """Say why a run with these settings cannot use a release; ``""`` where it can.
 
     Parameters
     ----------

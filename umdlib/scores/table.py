@@ -93,7 +93,7 @@ def check_scores(table: pd.DataFrame, *, source: str = "the score table") -> pd.
         raise InputError(f"{_name(invented.iloc[0])} in {source} failed and yet has a Dice.")
     double = table[table.duplicated(list(KEYS))]
     if len(double):
-        raise InputError(f"{_name(double.iloc[0])} stands twice in {source}.")
+        raise InputError(f"{_name(double.iloc[0])} occurs twice in {source}.")
     order = [*KEYS, *metrics, *[c for c in _NUMBERS if c in table], "status", "reason"]
     order += [c for c in table if c not in order]
     return table[order].sort_values(list(KEYS), ignore_index=True)

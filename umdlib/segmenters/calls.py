@@ -1,4 +1,4 @@
-"""Calls of segmenters: opened once, loaded when first asked, checked at every use."""
+"""Calls of segmenters: opened once, loaded at the first call, checked at every call."""
 
 from __future__ import annotations
 
@@ -368,7 +368,7 @@ def check_partner(record: Segmenter, image: Volume, partner: Volume | None) -> N
     own = partners.modality_of(image)
     if own not in record.modalities:
         raise InputError(
-            f"Segmenter '{record.name}' is asked about {' or '.join(record.modalities)}; {image.name} is {own}."
+            f"Segmenter '{record.name}' takes {' or '.join(record.modalities)}; {image.name} is {own}."
         )
     wanted = partner_modalities(record, own)
     if partner is None:

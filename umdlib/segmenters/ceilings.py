@@ -33,7 +33,7 @@ def ceiling(record: Segmenter, image: Volume, prompt: Prompt, wanted: np.ndarray
     Returns
     -------
     float
-        NaN where the record does not say where it looks, nothing was asked, or nothing is wanted.
+        NaN where the record does not say where it looks, no prompt was given, or the reference is empty.
     """
     total = np.count_nonzero(wanted)
     if record.reach is None or prompt.note == REFERENCE_EMPTY or not total:

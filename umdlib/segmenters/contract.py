@@ -74,15 +74,15 @@ class Segmenter:
         ``tiny() -> Segment``: the same adapter around a small network with random weights, for
         tests on any machine; None where the segmenter itself is small.
     structures
-        Names it can be asked for where it takes classes or texts; empty means any.
+        Names that it knows where it takes classes or texts; empty means any.
     external
         Whether it runs out of process, in an environment of its own.
     conditions
         (session, modality) pairs that it has weights for, each its own; ``load`` is then called
         with the pair after the device. Empty: one set of weights for all images.
     partner
-        Modalities of the second image that it sees beside the one it is asked about, ``("CT", "PET")`` for
-        whichever of the two it is not asked about; empty for a system that sees one image.
+        Modalities of the second image that it sees beside the one it segments, ``("CT", "PET")`` for
+        whichever of the two it does not segment; empty for a system that sees one image.
     reach
         ``reach(image, prompt, wanted)``: boolean voxels that the system can mark for a prompt when its
         network is right about the mask `wanted` wherever it looks; None for all of the image.

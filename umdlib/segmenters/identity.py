@@ -38,7 +38,7 @@ def _code(segmenter: Segmenter) -> str:
         try:
             file = Path(inspect.getsourcefile(thing) or "")
             if file.is_file():
-                # the code of this package is that of the moment when the process first asks
+                # the code of this package as it was when the process first needed its digest
                 changed = 0 if file.is_relative_to(_PACKAGE) else file.stat().st_mtime_ns
                 parts.add(_digest(file, changed))
             else:  # a cell of a notebook has no file, but its text

@@ -243,7 +243,7 @@ def consequences(scores: pd.DataFrame, quantities: pd.DataFrame, quantity: str =
 def disagreements(
     pairs: pd.DataFrame, *, low: float = 0.6, high: float = 0.8
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Predictions whose overlap and whose consequence tell two stories.
+    """Predictions whose overlap and whose consequence disagree.
 
     Parameters
     ----------
@@ -269,7 +269,7 @@ def disagreements(
 
 
 def overlap_and_change(pairs: pd.DataFrame) -> pd.DataFrame:
-    """How far DSC tells the size of a change, per session and segmenter.
+    """How far DSC predicts the size of a change, per session and segmenter.
 
     Returns
     -------

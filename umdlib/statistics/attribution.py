@@ -124,7 +124,7 @@ def share_rows(cells: pd.DataFrame, factors: str = "RNCA") -> pd.DataFrame:
         `KEYS`, `factor`, `share`, `order_low`, `order_high`, `reverse`, `reason`. Factors are the letters,
         `residual` (real PET minus all degradations) and `gap` (real PET minus structural): the letters
         and the residual sum to the gap. `reverse` is the share when the factor is undone on PET, NaN where
-        that was not asked. Where a cell has no score all are NaN, with its reason.
+        that was not run. Where a cell has no score all are NaN, with its reason.
     """
     rows = []
     names = [*subsets(factors), PET]

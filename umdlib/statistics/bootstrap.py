@@ -322,7 +322,7 @@ def _studentised_means(centred: np.ndarray, counts: np.ndarray) -> np.ndarray:
     means = (counts @ filled) / drawn
     squares = (counts @ filled**2) / drawn
     variance = squares - means**2
-    # Round-off of a resample without spread is no spread.
+    # Round-off in a resample without spread is not spread.
     variance = np.where(variance > 1e-12 * squares, variance, 0.0)
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = means / np.sqrt(variance / (drawn - 1))

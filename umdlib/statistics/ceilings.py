@@ -54,7 +54,7 @@ def read_ceilings(path: str | Path) -> pd.DataFrame:
     Raises
     ------
     InputError
-        A file that is no such table, an unknown kind, a ceiling that is not a number from 0 to 1.
+        A file that is not a table of ceilings, an unknown kind, a ceiling that is not a number from 0 to 1.
     """
     table = read_tsv(path, COLUMNS)[list(COLUMNS)]
     for kind in table["kind"].unique():

@@ -54,7 +54,7 @@ def network(uptake: pd.DataFrame) -> pd.DataFrame:
     -------
     pandas.DataFrame
         `first, second, correlation, low, high` (95 %, Fisher's z), `n_subjects` and `why`: a pair with
-        fewer than `LEAST_SUBJECTS` subjects that have both organs, or without spread, is no edge and NaN.
+        fewer than `LEAST_SUBJECTS` subjects that have both organs, or without spread, is not an edge and is NaN.
     """
     logs = np.log(uptake.where(uptake > 0))
     rows = []

@@ -153,7 +153,7 @@ def _side(rows: pd.DataFrame, role: str) -> pd.DataFrame:
 
 
 def _with_unavailable(seeds: pd.DataFrame, gone: pd.DataFrame) -> pd.DataFrame:
-    """A side without a row says so where its segmenter could not be asked about that modality."""
+    """A side without a row says so where its segmenter could not be run on that modality."""
     pet = gone["modality"].eq("PET")
     for side, rows in (("structural", gone[~pet]), ("pet", gone[pet])):
         asked = set(zip(rows["session"], rows["segmenter"], strict=True))

@@ -11,7 +11,7 @@ from umdlib.statistics.bootstrap import interval_of_mean
 from umdlib.statistics.pairs import condition
 
 BOTH = "clicknet_fused"
-# The same networks, each given its own image alone, by modality of the image that is asked about.
+# The same networks, each given its own image alone, by modality of that image.
 ALONE = {"CT": "clicknet_structural", "MR": "clicknet_structural", "PET": "clicknet_pet"}
 ALL = "all"
 COLUMNS = [
@@ -52,7 +52,7 @@ def second_image_table(
     -------
     pandas.DataFrame
         One row per image and structure, and one with structure ``all`` (a subject's mean over its
-        structures): `session, modality` (of the image that was asked about), `added` (modality of the second
+        structures): `session, modality` (of the segmented image), `added` (modality of the second
         image), `structure, alone, both` (means over subjects), `estimate` (their paired difference),
         `ci_low, ci_high, p_value, n_subjects`. No rows of a modality for which the table lacks one of the two.
     """

@@ -59,7 +59,7 @@ def _numbers(values: pd.Series) -> pd.Series:
 
 
 def subject_factors(manifest: pd.DataFrame, lesions: Mapping[str, int] | None = None) -> pd.DataFrame:
-    """Group of every subject under every factor that a manifest tells.
+    """Group of every subject under every factor that a manifest gives.
 
     Parameters
     ----------

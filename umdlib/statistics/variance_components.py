@@ -41,7 +41,7 @@ def component_table(scores: pd.DataFrame, *, metric: str = "dice", empty: str = 
         sum of squares; the shares of a segmenter sum to 1), `component` (variance in squared units
         of the metric; method of moments, negative estimates are kept), `n_subjects, n_structures,
         n_prompts, n_left_out` (subjects without a complete set of scores), `note`. Without a second
-        prompt its part cannot be told from the interactions and is NaN.
+        prompt its part cannot be separated from the interactions and is NaN.
 
     Notes
     -----

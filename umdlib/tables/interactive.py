@@ -40,7 +40,7 @@ def live_tables() -> _Html:
 
 
 def embed_json(data: Mapping) -> str:
-    """JSON that can stand inside a script element.
+    """JSON that is safe inside a script element.
 
     Examples
     --------

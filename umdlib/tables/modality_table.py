@@ -188,7 +188,7 @@ def _summary(row: pd.Series, side: str, form: str) -> tuple[float, float, float]
 
 
 def _state(note: str, side: str) -> str:
-    """The word that stands in a cell without a value: of the structural image or of PET."""
+    """The word in a cell without a value: of the structural image or of PET."""
     if note.startswith("unavailable"):
         return "unavailable"
     title = "PET" if side == "pet" else "structural"  # as `umdlib.statistics.pairs` says it

@@ -142,7 +142,7 @@ def without_air(data: np.ndarray, affine: np.ndarray, unit: str) -> np.ndarray:
     data
         (I, J, K) intensities.
     affine
-        (4, 4), voxel to world (RAS+, mm); tells which axis runs along the body.
+        (4, 4), voxel to world (RAS+, mm); gives the axis that runs along the body.
     unit
         ``"SUV"`` is left as it is: uptake may reach the skin.
     """

@@ -36,7 +36,7 @@ def window(unit: str, data: np.ndarray, structure: str = "") -> tuple[float, flo
     if unit in suited or unit in _WINDOWS:
         return suited.get(unit) or _WINDOWS[unit]
     seen = data[data > 0]
-    # every n-th voxel tells a percentile as well
+    # every n-th voxel gives a percentile as well
     return 0.0, float(np.percentile(seen[:: max(seen.size // 200_000, 1)], 99.5)) if seen.size else 1.0
 
 

@@ -136,7 +136,7 @@ def read(name: str, *, folder: str | Path = FOLDER) -> Card:
     try:
         content = json.loads(path.read_text("utf-8"))
     except ValueError as error:
-        raise InputError(f"Card {path} is no JSON: {error}.") from None
+        raise InputError(f"Card {path} is not JSON: {error}.") from None
     known = {f.name for f in fields(Card)}
     if not isinstance(content, dict) or set(content) - known:
         raise InputError(f"Card {path} holds something else than {', '.join(sorted(known))}.")

@@ -47,7 +47,7 @@ def places(items: pd.DataFrame, form: str, known: dict[str, str]) -> pd.Series:
 
 
 def item_table(paper: str, notebooks: str | Path) -> Markdown:
-    """Tables and figures of one paper, where each stands as printed and as measured.
+    """Tables and figures of one paper, and where each is shown as printed and as measured.
 
     Raises
     ------

@@ -63,9 +63,9 @@ def looking(chosen, table: pd.DataFrame, **options):
 
 
 def asking(chosen, cohort: Cohort, *, structure: str = "", device: str = "cpu"):
-    """Widget that asks a segmenter with one click in both images of the chosen examination.
+    """Widget that runs a segmenter with one click in both images of the chosen examination.
 
-    Every registered segmenter that takes a click can be asked; one whose weights are absent says what
+    Every registered segmenter that takes a click is listed; one whose weights are absent says what
     it needs.
     """
     import ipywidgets as widgets
@@ -92,7 +92,7 @@ def asking(chosen, cohort: Cohort, *, structure: str = "", device: str = "cpu"):
 def ask(
     pair: Sequence[Case], segmenter: str, structure: str, xyz_mm: Sequence[float] = (), *, device: str = "cpu"
 ) -> tuple[Pair, pd.DataFrame]:
-    """Ask a segmenter in both images with one click, and show and measure what it answers.
+    """Run a segmenter in both images with one click, and show and measure its masks.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def ask(
     panes, rows = [], []
     for case in pair:
         if (reason := opened.why_not((case.session, case.modality))) is not None:
-            raise InputError(f"Segmenter '{segmenter}' cannot be asked in {case.name}: {reason}")
+            raise InputError(f"Segmenter '{segmenter}' cannot be run on {case.name}: {reason}")
         image, reference = case.read()
         if geometry.nearest_voxel(image.affine, np.array(click.xyz_mm), image.shape) is None:
             raise InputError(f"Click {click.xyz_mm} mm lies outside of {case.name}.")

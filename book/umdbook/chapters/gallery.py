@@ -143,7 +143,7 @@ def readable(table: pd.DataFrame, cohort: Cohort, session: str) -> pd.DataFrame:
 def best_segmenter(table: pd.DataFrame, *, session: str, metric: str = "dice") -> str:
     """The segmenter with the best mean score on the structural images of a session.
 
-    Those that are asked with a click come first, whatever the others score: a subject's two images
+    Those that take a click come first, whatever the others score: a subject's two images
     share their clicks, and a specialist is another network in each.
 
     Raises

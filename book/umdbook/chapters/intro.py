@@ -298,7 +298,7 @@ VERDICT_COLOURS = ("#9ecae1", "#fdae6b", "#d9d9d9", "#bcbddc", "#c7e9c0")
 
 
 def training_figure(scores: pd.DataFrame, session: str) -> Axes:
-    """Mean score of the three trainings of one network on either image, one line per training."""
+    """Mean score of a network after each of its three training runs on either image, one line per run."""
     structural = labels.session(session).structural
     ax = style.axes(None, figsize=(5.6, 3.6))
     rows = scores[scores["session"].eq(session) & scores["step"].eq(0) & scores["dice"].notna()]

@@ -410,7 +410,7 @@ def single_factors_words(path: str) -> str:
 
 
 def beside_training(table: pd.DataFrame, scores: str) -> str:
-    """Compare the ladder of the network trained on structure with the 3 × 2 of trainings, in one sentence a session."""
+    """Compare the ladder of the network trained on structure with the 3 × 2 design, in one sentence a session."""
     design = factorial.design_scores(read_scores(scores))
     own = table[table["segmenter"].eq("clicknet_structural")]
     if design.empty or own.empty:

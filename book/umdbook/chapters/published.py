@@ -172,7 +172,7 @@ def image_numbers() -> dict[str, object]:
 
 
 def specialists() -> dict[str, int | float]:
-    """In how many organs SegAnyPET is above the best task-specific system, and how NSD stands to DSC."""
+    """In how many organs SegAnyPET is above the best task-specific system, and how NSD compares with DSC."""
     out = {}
     s1, s2 = (published.cells(published.read(name)) for name in ("seganypet_s1", "seganypet_s2"))
     medians = s1.pivot(index="structure", columns=["segmenter", "prompt"], values="median")
@@ -236,7 +236,7 @@ def reference_changes() -> dict[str, float]:
 
 
 def facts_table(group: str) -> pd.DataFrame:
-    """Facts of the three sources side by side, with where each stands."""
+    """Facts of the three sources side by side, each with its place."""
     table = acquisition.side_by_side(group)
     shown = pd.DataFrame({"Fact": table["what"] + table["unit"].map(lambda u: f" ({u})" if u else "")})
     for source in acquisition.SETS:

@@ -32,7 +32,7 @@ def _titled(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def of_the_papers(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the systems that somebody reported a number of; what else this run asked has pages of its own."""
+    """Rows of the systems that somebody reported a number of; what else this run scored has pages of its own."""
     rows = rows.assign(title=rows["title"].map(names.title))
     numbers = [c for c in ("reported", "printed", "harness") if c in rows]
     known = rows[numbers].notna().any(axis=1).groupby(rows["title"]).transform("any")

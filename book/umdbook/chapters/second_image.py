@@ -65,7 +65,7 @@ def layout(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def words(table: pd.DataFrame) -> str:
-    """What the second image added, in a sentence for each image asked about."""
+    """What the second image added, in a sentence for each segmented image."""
     if table.empty:
         return NOTHING
     table = table[~at_floor(table, sides=("alone", "both"))]
@@ -93,7 +93,7 @@ def words(table: pd.DataFrame) -> str:
 
 
 def plot(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Difference between both images and one, structures down, one colour for each image asked about."""
+    """Difference between both images and one, structures down, one colour for each segmented image."""
     structures = list(dict.fromkeys(table["structure"]))
     ax = axes(ax, figsize=(6.0, 1.4 + 0.34 * max(len(structures), 2)))
     if table.empty:

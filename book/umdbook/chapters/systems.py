@@ -176,7 +176,7 @@ def cost_markdown(path: str | Path) -> str:
     Raises
     ------
     InputError
-        The file is no such result.
+        The file is not such a result.
     """
     path = Path(path)
     if not path.is_file():
@@ -203,7 +203,7 @@ def gpu_markdown(path: str | Path) -> str:
     Raises
     ------
     InputError
-        The file is no such result.
+        The file is not such a result.
     """
     path = Path(path)
     if not path.is_file():

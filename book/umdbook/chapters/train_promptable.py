@@ -26,7 +26,7 @@ def training_cohort(manifest: str, folder: str, smoke: bool) -> tuple[Cohort, st
 
 
 def cost_markdown(names: list[str], folder: str) -> str:
-    """What trainings cost, as a table."""
+    """What training runs cost, as a table."""
     return tables.markdown_table(tables.cost_layout(cost_table(names, folder=folder)))
 
 

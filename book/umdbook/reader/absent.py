@@ -1,4 +1,4 @@
-"""Links to chapters that a smaller book leaves out: their words stay, and say so."""
+"""Links to chapters that a smaller book leaves out: their text stays, with a note."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Charts of the pages: drawings stand in the page itself, pictures are told from charts for the dark."""
+"""Charts of the pages: SVG charts are put into the page itself, and marked for the dark theme."""
 
 from __future__ import annotations
 

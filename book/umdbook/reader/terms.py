@@ -14,7 +14,7 @@ SILENT = frozenset({GLOSSARY, "bibliography"})
 # Everyday words that mean something else as often as not: linked only where a page asks for it.
 ORDINARY = frozenset({"box", "case", "cell", "fused", "share", "step", "volume"})
 
-# Text below these is no running text.
+# Text below these nodes is not running text.
 CLOSED = (
     nodes.reference,
     nodes.literal,

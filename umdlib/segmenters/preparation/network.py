@@ -63,7 +63,7 @@ def _quick_convolution():
     import torch
 
     class QuickConv3d(torch.nn.Conv3d):
-        """A 3D convolution that asks oneDNN itself."""
+        """A 3D convolution that calls oneDNN directly."""
 
         def _conv_forward(self, x, weight, bias):
             given = (self.padding, self.stride, self.dilation, self.groups)

@@ -225,7 +225,7 @@ class Memory:
         self._trim()
 
     def _trim(self) -> None:
-        """Put the oldest codes beyond `keep` on disk; where it has no room they are forgotten."""
+        """Move the oldest codes beyond `keep` to disk; where the disk is full they are dropped."""
         while len(self._seen) > self._keep:
             z, code = self._seen.popitem(last=False)
             if z in self._disk:

@@ -46,7 +46,7 @@ class Resliced:
         self._net, self._turned, self._pieces_to = net, turned, pieces_to
         self._told = net.planned_spacing(
             transposed_back=turned
-        )  # what the network is told, for axes (K, J, I)
+        )  # what the network is given, for axes (K, J, I)
         self._spacing = self._told[::-1] if turned else self._told  # of the grid, for axes (I, J, K)
 
     def label_map(self, image: Volume) -> np.ndarray:
@@ -203,7 +203,7 @@ def _load_moose(device: str = "cpu") -> Segment:
 
 
 def _load_lion(device: str = "cpu") -> Segment:
-    """The network of FDG; its tumour label alone is asked for."""
+    """The network of FDG; only its tumour label is used."""
     net = published_folders.opened(_LION_FILES, "lion", device, labels=TUMOUR)
     return _lion(Resliced(net, turned=False, pieces_to=None))
 

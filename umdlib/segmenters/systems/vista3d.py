@@ -96,14 +96,14 @@ class Vista3D:
         return home(mask, np.asarray(ready.affine.cpu(), float), self._spaced, image)
 
     def relieve(self) -> bool:
-        """Prepare and put together in the machine's memory; False where that is so already."""
+        """Move preparation and assembly to the machine's memory; False where they are there already."""
         had_more, self._lean = not self._lean, True
         self._data, self._ready = None, None
         self._windows.clear()
         return had_more
 
     def _of_class(self, ready, structure: str) -> np.ndarray:
-        """Boolean mask (X, Y, Z) of a structure; all are predicted together when the first is asked."""
+        """Boolean mask (X, Y, Z) of a structure; all are predicted together at the first call."""
         shape = tuple(ready.shape[1:])
         if structure not in self._masks:
             wanted = (structure,) if self._lean else tuple(CLASSES)

@@ -114,7 +114,7 @@ def _text(prompt: Prompt) -> str:
 
 
 def _unknown(text: str, bank: Mapping[str, np.ndarray]) -> str:
-    """Why a text cannot be asked for, with the nearest that can."""
+    """Why a text is unknown, with the nearest known one."""
     close = difflib.get_close_matches(text, bank, n=_NEAREST, cutoff=0.4)
     within = [t for t in bank if text in t and t not in close]
     named = ", ".join(f"'{t}'" for t in [*close, *within][:_NEAREST])

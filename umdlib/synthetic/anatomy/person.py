@@ -13,7 +13,7 @@ REFERENCE_HEIGHT_MM = 1750.0
 
 @dataclass(frozen=True)
 class Person:
-    """What is true of one synthetic person.
+    """Traits of one synthetic person.
 
     Attributes
     ----------

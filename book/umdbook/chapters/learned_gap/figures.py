@@ -66,7 +66,7 @@ def design_plot(
 
 
 def effect_plot(contrasts: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Contrasts with their intervals, one row each; session told by colour and marker.
+    """Contrasts with their intervals, one row each; colour and marker show the session.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from umdlib.training.sessions import NETWORKS
 from umdlib.weights import card
 
 FAMILY = "clicknet"
-# Networks of which there are three trainings each: name -> name shown to a reader.
+# Networks with three training runs each: name -> name shown to a reader.
 ARCHITECTURES = NETWORKS
 # The same training as that of FULL, with structures withheld (its card says which).
 FULL, FEWER = "clicknet_pet", "clicknet_pet_visible"
@@ -109,7 +109,7 @@ def millions(family: str) -> float:
 
 
 def exposure_words(exposures: pd.DataFrame) -> str:
-    """Say whether the trainings gave every kind of image the same number of steps."""
+    """Say whether the training runs gave every kind of image the same number of steps."""
     if exposures.empty:
         return ""
     seen = exposures[["CT", "MR", "PET"]].where(exposures[["CT", "MR", "PET"]] > 0)
@@ -128,7 +128,7 @@ def exposure_words(exposures: pd.DataFrame) -> str:
 
 
 def _balanced_hours() -> float:
-    """CPU hours of the family's trainings were each kind of image given the steps of all together."""
+    """CPU hours of the family's training runs if each kind of image were given the steps of all together."""
     made = [card.read(name) for name in released(FAMILY)]
     return sum(c.cost["cpu_seconds"] * len(c.data["modalities"]) for c in made) / 3600
 
@@ -148,7 +148,7 @@ def read(path: str | Path) -> pd.DataFrame:
 
 
 def with_further(table: pd.DataFrame, further: pd.DataFrame, family: str = FAMILY) -> pd.DataFrame:
-    """A family's rows of a run's table and of a table of further trainings, on the same subjects.
+    """A family's rows of a run's table and of a table of further training runs, on the same subjects.
 
     A training that both tables hold is taken from the run's.
     """
@@ -184,12 +184,12 @@ def beside(table: pd.DataFrame, further: pd.DataFrame) -> pd.DataFrame:
 
 
 def withheld_structures() -> list[str]:
-    """Structures that the training of `FEWER` never asked for; none where it is not released."""
+    """Structures that were never prompted in the training of `FEWER`; none where it is not released."""
     return list(card.read(FEWER).data["withheld"]) if FEWER in card.names() else []
 
 
 def seed_sentence(contrasts: pd.DataFrame) -> str:
-    """How far the trainings of several seeds lie apart, beside the largest of the effects.
+    """How far training runs of several seeds differ, beside the largest of the effects.
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ ABSENT = (
 
 
 def design_layout(table: pd.DataFrame) -> pd.DataFrame:
-    """The 3 × 2 table of every session: rows are trainings, columns what they were tested on."""
+    """The 3 × 2 table of every session: rows are training runs, columns what they were tested on."""
     rows = []
     for name, part in table.groupby("session", sort=False):
         structural = session(name).structural

@@ -44,7 +44,7 @@ LESION_TITLES: dict[str, str] = {
     "leak_ml": "healthy tissue added (ml)",
     "others": "other lesions in its answer",
 }
-# A click tells where a lesion is: only an answer that agrees with it this well has delineated it.
+# A click shows where a lesion is: only an answer that agrees with it this well has delineated it.
 DELINEATED = 0.5
 
 
@@ -71,7 +71,7 @@ class Trial:
     masks
         What each click alone gives, (I, J, K) boolean each.
     segmenter, organ_segmenter
-        Names of the one that was asked for the lesions, and of the one for the organ.
+        Names of the segmenter of the lesions, and of the one of the organ.
     """
 
     case: Case
@@ -152,7 +152,7 @@ def by_size(mask: np.ndarray) -> np.ndarray:
     """
     numbers, sizes = depth.components(mask)
     if len(sizes) > 65536:
-        raise InputError(f"{len(sizes) - 1} components are no lesions. At most 65535 are numbered.")
+        raise InputError(f"{len(sizes) - 1} components are too many. At most 65535 are numbered.")
     order = np.argsort(-sizes[1:], kind="stable") + 1
     rank = np.zeros(len(sizes), np.uint16)
     rank[order] = np.arange(1, len(sizes))
