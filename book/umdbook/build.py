@@ -88,24 +88,35 @@ def stage(
     wanted |= {Path("data") / name: content for name, content in (data or {}).items()}
     wanted[Path(shading.FILE)] = json.dumps(dict(flagged or {}), indent=1, ensure_ascii=False).encode()
     toc = yaml.safe_load(wanted[Path("_toc.yml")])
+    root = toc["root"].rpartition("/")[2]
     for path in map(Path, executed):
-        document = json.loads(path.read_text(encoding="utf-8"))
-        template = _template(path, template_folder)
-        file = Path(template_folder) / f"{template}.ipynb"
-        known = notebook.parameters(file) if file.is_file() else {}
-        track = graph.chapter(file)["track"] if file.is_file() else "measured"
-        document["metadata"]["umd"] |= {"name": path.stem, "template": template, "track": track}
-        landing = path.stem == toc["root"].rpartition("/")[2]
-        _fold_parameters(document, remove=landing)
-        if not landing:
-            _byline(document, stamp)
-        _mark_tables(document, stamp)
-        document["cells"].append(_provenance_cell(document, stamp, known, data or {}))
-        _with_paths(document)
-        text = json.dumps(document, indent=1, ensure_ascii=False, sort_keys=True)
-        text = _without_places(text, document["metadata"]["umd"]["parameters"])
-        wanted[Path("results") / path.name] = (text + "\n").encode()
+        page = _page(path, template_folder, stamp, data or {}, landing=path.stem == root)
+        wanted[Path("results") / path.name] = page.encode()
     wanted[Path("_toc.yml")] = yaml.safe_dump(_pruned(toc, wanted), sort_keys=False).encode()
+    _lay(wanted, staged)
+    return staged / "_toc.yml"
+
+
+def _page(path: Path, templates: str, stamp: Mapping, data: Mapping[str, bytes], *, landing: bool) -> str:
+    """An executed notebook as the book takes it: parameters folded, tables marked, provenance at its end."""
+    document = json.loads(path.read_text(encoding="utf-8"))
+    template = _template(path, templates)
+    file = Path(templates) / f"{template}.ipynb"
+    known = notebook.parameters(file) if file.is_file() else {}
+    track = graph.chapter(file)["track"] if file.is_file() else "measured"
+    document["metadata"]["umd"] |= {"name": path.stem, "template": template, "track": track}
+    _fold_parameters(document, remove=landing)
+    if not landing:
+        _byline(document, stamp)
+    _mark_tables(document, stamp)
+    document["cells"].append(_provenance_cell(document, stamp, known, data))
+    _with_paths(document)
+    text = json.dumps(document, indent=1, ensure_ascii=False, sort_keys=True)
+    return _without_places(text, document["metadata"]["umd"]["parameters"]) + "\n"
+
+
+def _lay(wanted: Mapping[Path, bytes], staged: Path) -> None:
+    """Fill a folder: what is not wanted goes, what is the same is not touched."""
     for path in sorted(staged.rglob("*"), reverse=True):
         inner = path.relative_to(staged)
         if path.is_file() and inner not in wanted and inner.parts[0] not in ("_extra", "_static"):
@@ -115,7 +126,6 @@ def stage(
         if not target.is_file() or target.read_bytes() != content:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
-    return staged / "_toc.yml"
 
 
 def render(

@@ -416,14 +416,21 @@ def text_faults(document) -> list[str]:
     for text in map(_joined, texts):
         named = [n for pair in _GLUED.findall(text) for n in pair if n]
         faults += [f"no cell keeps '{name}'" for name in dict.fromkeys(named) if name not in kept]
-        for title, body in _TABLE.findall(text):
-            glued = _GLUED.search(body)
-            data = kept.get(glued[1] or glued[2], {}) if glued else {"text/markdown": body}
-            content = next((_joined(v) for kind, v in data.items() if kind.endswith("text/markdown")), "")
-            lines = [n for line in content.splitlines() if (n := line.strip()) and not n.startswith(":")]
-            if len(lines) < 2 or not all(line.startswith("|") for line in lines):
-                faults.append(f"no table where it says '{title.strip()[:60]}'")
+        faults += [
+            f"no table where it says '{title.strip()[:60]}'"
+            for title, body in _TABLE.findall(text)
+            if not _is_table(body, kept)
+        ]
     return faults
+
+
+def _is_table(body: str, kept: dict[str, dict]) -> bool:
+    """Whether a numbered table holds one table and nothing else: of its own, or the value that it names."""
+    glued = _GLUED.search(body)
+    data = kept.get(glued[1] or glued[2], {}) if glued else {"text/markdown": body}
+    content = next((_joined(v) for kind, v in data.items() if kind.endswith("text/markdown")), "")
+    lines = [n for line in content.splitlines() if (n := line.strip()) and not n.startswith(":")]
+    return len(lines) >= 2 and all(line.startswith("|") for line in lines)
 
 
 def _joined(text: str | list[str]) -> str:

@@ -61,7 +61,7 @@ def test_a_system_that_knows_names_gives_a_prompt_for_each_and_names_the_nearest
     assert len(prompts_of(Given(texts=("all",)), IMAGE, small)) == len(small.structures)
     with pytest.raises(InputError, match="'livre'.*Did you mean 'liver'"):
         prompts_of(Given(texts=("livre",)), IMAGE, small)
-    with pytest.raises(InputError, match=r"asked by name. Give --text: one of aorta, .*or all"):
+    with pytest.raises(InputError, match=r"takes names. Give --text: one of aorta, .*or all"):
         prompts_of(Given(), IMAGE, small)
 
 

@@ -166,29 +166,31 @@ def replay(
     with tempfile.TemporaryDirectory() as folder:
         image = _read_alone(case, Path(folder) / "image")
         other = _read_alone(partner, Path(folder) / "partner") if record.partner else None
-        for one in given[:_REPLAYED]:
-            first = _answer(segment, image, one, other)
-            if first is None or np.array_equal(first, stored[one.structure]):
-                continue
-            again = np.array_equal(first, _answer(segment, image, one, other))
-            fault = "reads_reference" if again else "not_repeatable"
-            changed = int(np.count_nonzero(first ^ stored[one.structure]))
-            alone = "when the image is alone" if other is None else "when the two images are alone"
-            return [
-                canaries.Finding(
-                    segmenter,
-                    fault,
-                    one.structure,
-                    case.modality,
-                    alternative=dice(first, stored[one.structure]),
-                    detail=f"{changed} voxels of {one.structure} differ {alone}.",
-                )
-            ]
-        if other is not None:
-            return _ignored(
-                segment, image, other, {p: stored[p.structure] for p in given[:_REPLAYED]}, record
-            )
-    return []
+        masks = {p: stored[p.structure] for p in given[:_REPLAYED]}
+        for one, mask in masks.items():
+            if found := _changed(segment, image, other, one, mask):
+                fault, alternative, detail = found
+                about = (segmenter, fault, one.structure, case.modality)
+                return [canaries.Finding(*about, alternative=alternative, detail=detail)]
+        return [] if other is None else _ignored(segment, image, other, masks, record)
+
+
+def _changed(
+    segment: segmenters.Segment,
+    image: volume.Volume,
+    other: volume.Volume | None,
+    prompt: prompts.Prompt,
+    stored: np.ndarray,
+) -> tuple[str, float, str] | None:
+    """Fault, Dice with the stored mask and detail where a prompt now gives another mask; else None."""
+    first = _answer(segment, image, prompt, other)
+    if first is None or np.array_equal(first, stored):
+        return None
+    again = np.array_equal(first, _answer(segment, image, prompt, other))
+    changed = int(np.count_nonzero(first ^ stored))
+    alone = "when the image is alone" if other is None else "when the two images are alone"
+    detail = f"{changed} voxels of {prompt.structure} differ {alone}."
+    return "reads_reference" if again else "not_repeatable", dice(first, stored), detail
 
 
 def _ignored(

@@ -58,9 +58,6 @@ def plan_bids(folder: str | Path, names: NameMap, *, suv: str = "bw") -> Plan:
         plan.notes.append("no dseg.tsv names the label values: the 13 organs are assumed, which is a guess")
     people = _people(folder)
     chosen = _chosen(images, plan)
-    held: dict[tuple[str, str], set[str]] = {}
-    for key in chosen:
-        held.setdefault(key[:2], set()).add(key[2])
     for (subject, session, modality), (file, sidecar) in chosen.items():
         person = people.get(subject, {})
         columns = {k: v for k, v in person.items() if k in ("age", "sex", "weight_kg", "height_cm")}
@@ -73,14 +70,20 @@ def plan_bids(folder: str | Path, names: NameMap, *, suv: str = "bw") -> Plan:
                 plan.leave_out(file, str(error))
                 continue
         parts = tuple(Part(f, meaning) for f in _maps_of(maps, subject, session, modality))
-        kinds = {s.structural: s.name for s in labels.SESSIONS.values()}
-        partners = [modality] if modality in kinds else [m for m in kinds if m in held[subject, session]]
-        for partner in partners or ["CT"]:
-            name = session_name(kinds[partner], session)
+        for examination in _sessions_of(subject, session, modality, chosen):
+            name = session_name(examination, session)
             plan.rows.append(Planned(f"sub-{subject}", name, modality, file, parts, columns, scale))
     plan.structures = set(meaning.values()) if maps else ()
     plan.rows.sort(key=lambda r: (r.subject, r.session, r.modality == "PET"))
     return plan
+
+
+def _sessions_of(subject: str, session: str, modality: str, chosen) -> list[str]:
+    """Kinds of examination of an image: a PET has one with each structural image of its session, or petct."""
+    kinds = {s.structural: s.name for s in labels.SESSIONS.values()}
+    if modality in kinds:
+        return [kinds[modality]]
+    return [name for m, name in kinds.items() if (subject, session, m) in chosen] or [kinds["CT"]]
 
 
 def _files(folder: Path, plan: Plan) -> tuple[list[tuple], list[tuple]]:

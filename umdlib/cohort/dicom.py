@@ -137,18 +137,7 @@ def _examinations(plan: Plan, series: list[Series], options: DicomOptions) -> li
         pet = _choose(plan, [p for p in pets if abs(_hours(p, day)) < _TOGETHER_H], None)
         partners = 0
         for modality, found in structural.items():
-            together = [s for s in found if abs(_hours(s, pet)) < _TOGETHER_H]
-            for s in found:
-                if s not in together and not options.apart:
-                    hours = _hours(s, pet)
-                    gap = f"{abs(hours) / 24:.1f} days {'before' if hours < 0 else 'after'}"
-                    plan.leave_out(
-                        f"{s.title} of {s.first.patient}",
-                        f"taken {gap} the PET in its frame of reference: not one examination; --apart enrols it "
-                        "as one of its own",
-                    )
-            candidates = together or (found if options.apart else [])
-            if candidates:
+            if candidates := _partners(plan, found, pet, options):
                 exams.append({modality: _choose(plan, candidates, pet), "PET": pet})
                 partners += 1
         if partners == 0:
@@ -156,6 +145,23 @@ def _examinations(plan: Plan, series: list[Series], options: DicomOptions) -> li
         if partners > 1:
             plan.notes.append(f"PET of {pet.first.patient} is enrolled with its CT and with its MR")
     return exams
+
+
+def _partners(plan: Plan, found: list[Series], pet: Series, options: DicomOptions) -> list[Series]:
+    """Series of the same examination as a PET; with ``--apart`` those of another day where there is none."""
+    together = [s for s in found if abs(_hours(s, pet)) < _TOGETHER_H]
+    if options.apart:
+        return together or found
+    for s in found:
+        if s not in together:
+            hours = _hours(s, pet)
+            gap = f"{abs(hours) / 24:.1f} days {'before' if hours < 0 else 'after'}"
+            plan.leave_out(
+                f"{s.title} of {s.first.patient}",
+                f"taken {gap} the PET in its frame of reference: not one examination; --apart enrols it "
+                "as one of its own",
+            )
+    return together
 
 
 def _usable_pets(plan: Plan, pets: list[Series], options: DicomOptions) -> list[Series]:

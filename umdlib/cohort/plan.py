@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -218,14 +218,8 @@ def carry_out(
         plan.notes += [f"{row.name}: {note}" for note in notes]
         heads |= {subject} if head else set()
         say(f"{number} of {len(plan.rows)} {row.name}")
-    if heads and not plan.defaced:
-        shown = ", ".join(sorted(heads)[:5]) + (" …" if len(heads) > 5 else "")
-        plan.notes.append(f"{privacy.FACE_WARNING} ({shown})")
-    if not plan.defaced and any(row["modality"] == "MR" for row in rows):
-        plan.notes.append(
-            "no MR was looked at for a head in view: the book publishes volumes and slices of the subjects; see to it "
-            "that faces are removed"
-        )
+    if not plan.defaced:
+        plan.notes += _faces(heads, any(row["modality"] == "MR" for row in rows))
     if ids.path is not None and not copy and any(not callable(r.image) for r in plan.rows):
         plan.notes.append(
             "images that need no change are used where they lie: the manifest names them by the names of the source, "
@@ -238,6 +232,18 @@ def carry_out(
     if structures:
         write_structures(place.folder / "dseg.tsv", structures)
     return write_manifest(place.manifest, rows)
+
+
+def _faces(heads: set[str], mr: bool) -> Iterator[str]:
+    """Warnings about faces: subjects whose head a CT shows, and MR, which is not examined."""
+    if heads:
+        shown = ", ".join(sorted(heads)[:5]) + (" …" if len(heads) > 5 else "")
+        yield f"{privacy.FACE_WARNING} ({shown})"
+    if mr:
+        yield (
+            "no MR was looked at for a head in view: the book publishes volumes and slices of the subjects; see to it "
+            "that faces are removed"
+        )
 
 
 def _make(

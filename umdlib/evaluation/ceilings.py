@@ -174,5 +174,5 @@ def _of_estimates(table: pd.DataFrame, keys: list[str], axes: tuple[str, ...]) -
     ]
     twice = [p.index[p.index.duplicated()] for p in parts]
     if any(len(t) for t in twice):
-        raise InputError(f"The displacement of {' '.join(next(t[0] for t in twice if len(t)))} stands twice.")
+        raise InputError(f"The displacement of {' '.join(next(t[0] for t in twice if len(t)))} occurs twice.")
     return pd.concat(parts, axis=1).fillna("n/a").reset_index()

@@ -142,10 +142,5 @@ def _checked(reference, prediction) -> tuple[np.ndarray, np.ndarray]:
     for name, mask in zip(("reference", "prediction"), pair, strict=True):
         if mask.dtype != bool:
             raise InputError(f"The {name} holds {mask.dtype}. A mask is boolean, e.g. labels == 3.")
-        if mask.ndim != 3:
-            raise InputError(f"The {name} has shape {mask.shape}. Three axes are needed.")
-    if pair[0].shape != pair[1].shape:
-        raise InputError(
-            f"The prediction has shape {pair[1].shape}, its reference {pair[0].shape}. Both must be on one grid."
-        )
+    scoring.checked_pair(*pair)
     return pair

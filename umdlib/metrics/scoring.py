@@ -123,7 +123,7 @@ def score_bits(
     pandas.DataFrame
         ``bit, status`` and `metric_columns`.
     """
-    reference, prediction = _checked_pair(reference, prediction)
+    reference, prediction = checked_pair(reference, prediction)
     spacing_mm = geometry.checked_spacing(spacing_mm)
     tolerances_mm = _checked_tolerances(tolerances_mm)
     reference, prediction = _as_bits(reference), _as_bits(prediction)
@@ -158,7 +158,7 @@ def joint_counts(reference: np.ndarray, prediction: np.ndarray, values: Sequence
     >>> joint_counts(reference, np.array([[[1, 1, 2, 2]]], np.uint8), [1, 2]).tolist()
     [[0, 1, 0], [0, 1, 1], [0, 0, 1]]
     """
-    reference, prediction = _checked_pair(reference, prediction)
+    reference, prediction = checked_pair(reference, prediction)
     values = _checked_values(values, 1, 65535, "label value")
     index = np.zeros(65536, np.int64)
     index[values] = np.arange(1, len(values) + 1)
@@ -170,7 +170,7 @@ def _score_labels(
     reference, prediction, spacing_mm, values, tolerances_mm, *, only_within=False
 ) -> pd.DataFrame:
     """Table of two label maps; `only_within` leaves out what needs distances beyond a tolerance."""
-    reference, prediction = _checked_pair(reference, prediction)
+    reference, prediction = checked_pair(reference, prediction)
     spacing_mm = geometry.checked_spacing(spacing_mm)
     tolerances_mm = _checked_tolerances(tolerances_mm)
     values = _checked_values(values, 1, 65535, "label value")
@@ -298,7 +298,7 @@ def bits_dtype(count: int) -> np.dtype:
     return next(np.dtype(f"u{size}") for size in (1, 2, 4, 8) if count <= 8 * size)
 
 
-def _checked_pair(reference, prediction) -> tuple[np.ndarray, np.ndarray]:
+def checked_pair(reference, prediction) -> tuple[np.ndarray, np.ndarray]:
     """Both as integer arrays of one 3D shape."""
     pair = np.asarray(reference), np.asarray(prediction)
     for name, array in zip(("reference", "prediction"), pair, strict=True):

@@ -62,27 +62,22 @@ def read_requests(table: str | Path, out: str | Path) -> list[Request]:
         name = cell["mask"] or f"{stem(cell['image'])}_{line}.nii.gz"
         if seen.setdefault(name, line) != line:
             raise InputError(f"Lines {seen[name]} and {line} of {table} name one mask, {name}.")
-        place = out / name
-        if not place.resolve().is_relative_to(out.resolve()):
+        if not (out / name).resolve().is_relative_to(out.resolve()):
             raise InputError(f"Mask {name} in line {line} of {table} lies outside the folder {out}.")
-        several = {
-            c: tuple(t for t in re.split(r"\s*;\s*", cell[c]) if t) for c in ("click", "negative", "text")
-        }
-        given = Given(
-            several["click"],
-            several["negative"],
-            cell["box"],
-            several["text"],
-            cell["coordinates"] or "world",
-            *(str(table.parent / cell[c]) if cell[c] else "" for c in ("lasso", "initial_mask")),
-        )
-        partner = str(table.parent / cell["partner"]) if cell["partner"] else ""
-        found.append(
-            Request(
-                str(table.parent / cell["image"]), place, given, cell["modality"], cell["session"], partner
-            )
-        )
+        found.append(_request(cell, table.parent, out / name))
     return found
+
+
+def _request(cell: dict[str, str], beside: Path, mask: Path) -> Request:
+    """The request of a line; its files lie `beside` the table."""
+    image, partner, lasso, initial = (
+        str(beside / cell[c]) if cell[c] else "" for c in ("image", "partner", "lasso", "initial_mask")
+    )
+    clicks, negative, texts = (
+        tuple(t for t in re.split(r"\s*;\s*", cell[c]) if t) for c in ("click", "negative", "text")
+    )
+    given = Given(clicks, negative, cell["box"], texts, cell["coordinates"] or "world", lasso, initial)
+    return Request(image, mask, given, cell["modality"], cell["session"], partner)
 
 
 def answer_all(

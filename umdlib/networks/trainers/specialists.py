@@ -159,7 +159,9 @@ def _write_line(path: Path, values: list) -> None:
 
 
 class _Flat(NnUNetTrainer):
-    """A trainer whose network has one output."""
+    """A trainer of a network of `umdlib.networks.specialists`, which has one output."""
+
+    network_name = ""
 
     def __init__(self, plans, configuration, fold, dataset_json, device=CUDA):
         super().__init__(plans, configuration, fold, dataset_json, device)
@@ -168,12 +170,9 @@ class _Flat(NnUNetTrainer):
     def set_deep_supervision_enabled(self, enabled):
         """Nothing: there is none."""
 
-
-class SegResNetTrainer(_Flat):
-    """MONAI's SegResNet: 18.8 M parameters at full size."""
-
-    @staticmethod
+    @classmethod
     def build_network_architecture(
+        cls,
         plans_manager,
         configuration_manager,
         num_input_channels,
@@ -181,43 +180,28 @@ class SegResNetTrainer(_Flat):
         enable_deep_supervision=True,
     ):
         """The network of the configuration."""
-        from umdlib.networks.specialists import segresnet
+        from umdlib.networks import specialists
 
-        return segresnet(num_input_channels, num_output_channels, small=_small(configuration_manager))
+        build = getattr(specialists, cls.network_name)
+        return build(num_input_channels, num_output_channels, small=_small(configuration_manager))
+
+
+class SegResNetTrainer(_Flat):
+    """MONAI's SegResNet: 18.8 M parameters at full size."""
+
+    network_name = "segresnet"
 
 
 class SwinUNETRTrainer(_Flat):
     """MONAI's SwinUNETR: 62.2 M parameters at full size; patches from 64 voxels."""
 
-    @staticmethod
-    def build_network_architecture(
-        plans_manager,
-        configuration_manager,
-        num_input_channels,
-        num_output_channels,
-        enable_deep_supervision=True,
-    ):
-        """The network of the configuration."""
-        from umdlib.networks.specialists import swinunetr
-
-        return swinunetr(num_input_channels, num_output_channels, small=_small(configuration_manager))
+    network_name = "swinunetr"
 
 
 class STUNetTrainer(_Flat):
     """MedIM's STU-Net-S: 14.6 M parameters at full size."""
 
-    @staticmethod
-    def build_network_architecture(
-        plans_manager,
-        configuration_manager,
-        num_input_channels,
-        num_output_channels,
-        enable_deep_supervision=True,
-    ):
-        """The network of the configuration."""
-        from umdlib.networks.specialists import stunet
-
-        return stunet(num_input_channels, num_output_channels, small=_small(configuration_manager))
+    network_name = "stunet"
 
 
 def _small(configuration_manager) -> bool:
