@@ -17,10 +17,7 @@ from umdlib.tables.verdicts import reachable_words, verdict_legend
 def interval_rows(overall: pd.DataFrame) -> pd.DataFrame:
     """Three intervals of each mean difference: studentised, BCa, Student's.
 
-    Parameters
-    ----------
-    overall
-        From `umdlib.statistics.comparison.compare`, rows without an estimate are left out.
+    `overall`: from `umdlib.statistics.comparison.compare`, rows without an estimate are left out.
     """
     rows = overall[overall["estimate"].notna()]
     table = pd.DataFrame(

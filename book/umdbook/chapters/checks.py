@@ -62,14 +62,8 @@ def checks_table() -> pd.DataFrame:
 def findings_table(findings: pd.DataFrame, cohort: Cohort, most: int = 40) -> pd.DataFrame | str:
     """Findings with their numbers, faults first; a sentence where there is none.
 
-    Parameters
-    ----------
-    findings
-        Of `umdlib.cohort.checks.Report`.
-    cohort
-        Paths in messages are given from its folder on.
-    most
-        Rows shown.
+    `findings`: of `umdlib.cohort.checks.Report`. `cohort`: paths in messages are given from its folder on.
+    `most`: rows shown.
     """
     if findings.empty:
         return reason_table("No fault, no doubt, no note.")
@@ -114,12 +108,8 @@ def examinations(cohort: Cohort, findings: pd.DataFrame, shown: int) -> list[lis
 def pictures(chosen: Sequence[Sequence[Case]], findings: pd.DataFrame) -> Figure:
     """A coronal slice of both images of each examination, with the outlines of both references.
 
-    Parameters
-    ----------
-    chosen
-        Cases of each examination; what cannot be read is said in its place.
-    findings
-        Of `umdlib.cohort.checks.Report`; the number of faults and doubts stands in the title.
+    `chosen`: cases of each examination; what cannot be read is said in its place. `findings`: of
+    `umdlib.cohort.checks.Report`; the number of faults and doubts stands in the title.
     """
     import matplotlib.pyplot as plt
 

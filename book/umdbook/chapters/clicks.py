@@ -12,10 +12,7 @@ from umdlib.tables.titles import segmenter_title
 def gain_rows(curves: pd.DataFrame) -> pd.DataFrame:
     """Gain of every corrective click on either modality, and their difference.
 
-    Parameters
-    ----------
-    curves
-        From `umdlib.statistics.click_curves.curve_table`.
+    `curves`: from `umdlib.statistics.click_curves.curve_table`.
     """
     later, rows = curves[curves["gain"].notna()], []
     keys = ["session", "segmenter", "prompt", "step"]

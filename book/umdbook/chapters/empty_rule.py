@@ -44,11 +44,8 @@ def _titled(table: pd.DataFrame) -> pd.DataFrame:
 def rule_verdicts(summaries: pd.DataFrame) -> pd.DataFrame:
     """How far the empty rule moves each mean difference, and whether its verdict changes.
 
-    Parameters
-    ----------
-    summaries
-        Rows of `umdlib.statistics.comparison.compare` by session and segmenter, for several rules and metrics,
-        with columns `empty` and `metric`.
+    `summaries`: rows of `umdlib.statistics.comparison.compare` by session and segmenter, for several rules
+    and metrics, with columns `empty` and `metric`.
     """
     keys = ["session", "segmenter", "metric"]
     some = summaries["estimate"].notna().groupby([summaries[k] for k in keys]).transform("any")
@@ -77,10 +74,7 @@ def winners(ranks: pd.DataFrame) -> pd.DataFrame:
 
     A winner is bold where it is not that of the first setting; the number of cases follows.
 
-    Parameters
-    ----------
-    ranks
-        From `umdlib.statistics.ranking.ranking_sensitivity`.
+    `ranks`: from `umdlib.statistics.ranking.ranking_sensitivity`.
     """
     best = ranks.groupby(_SETTING)["rank"].transform("min")
     rows = ranks[ranks["rank"].eq(best)].groupby(_SETTING, sort=False)

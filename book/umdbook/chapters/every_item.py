@@ -27,15 +27,8 @@ def read_items() -> pd.DataFrame:
 def places(items: pd.DataFrame, form: str, known: dict[str, str]) -> pd.Series:
     """Where the book shows each item in one form, as a Markdown link with its section.
 
-    Parameters
-    ----------
-    items
-        As `read_items` returns them.
-    form
-        ``published`` or ``measured``.
-    known
-        Titles of the pages by name. A page that was made from a template (``modality_gap_petct``) has the
-        title of the template.
+    `items`: as `read_items` returns them. `form`: ``published`` or ``measured``. `known`: titles of the pages
+    by name. A page that was made from a template (``modality_gap_petct``) has the title of the template.
     """
     out = []
     for page, section in zip(items[form], items[f"{form}_section"], strict=True):
@@ -49,10 +42,7 @@ def places(items: pd.DataFrame, form: str, known: dict[str, str]) -> pd.Series:
 def item_table(paper: str, notebooks: str | Path) -> Markdown:
     """Tables and figures of one paper, and where each is shown as printed and as measured.
 
-    Raises
-    ------
-    InputError
-        If there is no such paper.
+    InputError: if there is no such paper.
     """
     if paper not in PAPERS:
         raise unknown_name("paper", paper, PAPERS)

@@ -23,10 +23,7 @@ from umdlib.viewer.panes import Pane, Prediction
 def pairs_by_name(cohort: Cohort, subject: str = "") -> dict[str, tuple[Case, Case]]:
     """Examinations with both images by ``sub-001 petct``, those of `subject` first.
 
-    Raises
-    ------
-    InputError
-        If the cohort has no such subject with a pair; the nearest is named.
+    InputError: if the cohort has no such subject with a pair; the nearest is named.
     """
     pairs = {f"{pair[0].subject} {pair[0].session}": pair for pair in cohort.pairs()}
     subjects = {name.split()[0] for name in pairs}
@@ -94,29 +91,12 @@ def ask(
 ) -> tuple[Pair, pd.DataFrame]:
     """Run a segmenter in both images with one click, and show and measure its masks.
 
-    Parameters
-    ----------
-    pair
-        Cases of one examination.
-    segmenter
-        Name, or ``file.py:attribute`` of your own.
-    structure
-        Name.
-    xyz_mm
-        The click (RAS+, mm), as the viewer's readout has it; empty: the voxel of the reference on
-        the structural image that lies nearest to its middle.
-
-    Returns
-    -------
-    Pair
-        Viewer of both images with the masks.
-    pandas.DataFrame
-        One row per image: DSC, volume (ml), mean and largest intensity in the mask.
-
-    Raises
-    ------
-    InputError
-        An unknown structure, a segmenter that cannot run here, a click outside of an image.
+    `pair`: cases of one examination. `segmenter`: name, or ``file.py:attribute`` of your own. `structure`:
+    name. `xyz_mm`: the click (RAS+, mm), as the viewer's readout has it; empty: the voxel of the reference on
+    the structural image that lies nearest to its middle.
+    Returns: Viewer of both images with the masks. One row per image: DSC, volume (ml), mean and largest
+    intensity in the mask.
+    InputError: an unknown structure, a segmenter that cannot run here, a click outside of an image.
     """
     labels.structure(structure, pair[0].structures)
     opened = calls.open(segmenter, device)

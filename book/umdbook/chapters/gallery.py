@@ -38,11 +38,8 @@ def check_segmenter(table: pd.DataFrame, segmenter: str) -> None:
 def chosen(table: pd.DataFrame, segmenter: str, *, session: str, metric: str = "dice") -> str:
     """The segmenter asked for, or the best of the session where none is.
 
-    Raises
-    ------
-    InputError
-        If the run has no prediction of it in this session, with the nearest name; or if the metric is
-        not a column of the table.
+    InputError: if the run has no prediction of it in this session, with the nearest name; or if the metric is
+    not a column of the table.
     """
     if metric not in table:
         raise unknown_name("metric of this run", metric, [c for c in table if table[c].dtype == float])
@@ -78,10 +75,7 @@ def success_and_failure(
     structure with the widest range between subjects, its best and its worst subject; ties go to
     the first in the table's order. On the structural image where no modality is named.
 
-    Returns
-    -------
-    pandas.DataFrame
-        Two score rows, best first; empty where there is no scored prediction.
+    Returns: Two score rows, best first; empty where there is no scored prediction.
 
     Examples
     --------
@@ -107,11 +101,8 @@ def largest_losses(
 ) -> pd.DataFrame:
     """The pairs that lose most from the structural image to PET, picked by score.
 
-    Returns
-    -------
-    pandas.DataFrame
-        `n` rows at most: subject, structure, structural, pet, difference (PET minus structural),
-        the largest loss first.
+    Returns: `n` rows at most: subject, structure, structural, pet, difference (PET minus structural), the
+    largest loss first.
 
     Examples
     --------
@@ -146,10 +137,7 @@ def best_segmenter(table: pd.DataFrame, *, session: str, metric: str = "dice") -
     Those that take a click come first, whatever the others score: a subject's two images
     share their clicks, and a specialist is another network in each.
 
-    Raises
-    ------
-    InputError
-        If the table holds no score of that session.
+    InputError: if the table holds no score of that session.
     """
     rows = table[table["session"].eq(session) & table["step"].eq(0)]
     rows = rows[rows["modality"] == labels.session(session).structural]
@@ -170,12 +158,8 @@ def first_prompt(table: pd.DataFrame, segmenter: str) -> str:
 def foci_found(reference: np.ndarray, prediction: np.ndarray, *, smallest: int = 1) -> tuple[int, int]:
     """How many separate parts of a reference a prediction touches, and how many there are.
 
-    Parameters
-    ----------
-    reference, prediction
-        (I, J, K) boolean. Parts are connected through faces, edges and corners.
-    smallest
-        Voxels that a part must have to be counted.
+    `reference, prediction`: (I, J, K) boolean. Parts are connected through faces, edges and corners.
+    `smallest`: voxels that a part must have to be counted.
 
     Examples
     --------
@@ -199,22 +183,10 @@ def foci_table(
 
     Parts below 0.5 ml are not counted: a few voxels cut off by the grid are not a lesion.
 
-    Parameters
-    ----------
-    cohort
-        Cases and references.
-    table
-        Score table of the run.
-    root
-        Folder of the run: the predictions after the first click are read from it.
-    segmenter, session
-        Which predictions.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row per subject and structure with more than one part: subject, structure, parts,
-        found, and DSC. ``attrs["counted"]`` is the number of predictions looked at.
+    `root`: folder of the run: the predictions after the first click are read from it. `segmenter, session`:
+    which predictions.
+    Returns: One row per subject and structure with more than one part: subject, structure, parts, found, and
+    DSC. ``attrs["counted"]`` is the number of predictions looked at.
     """
     rows = _first_predictions(table, segmenter, session, "dice")
     rows = rows[rows["modality"] == "PET"]

@@ -79,15 +79,8 @@ def example(
     for, else the first of `STRUCTURES`, else the first of the cohort. Subject: the one with the median
     change among those, the lower of two.
 
-    Returns
-    -------
-    Example or None
-        None where no pair has a score.
-
-    Raises
-    ------
-    InputError
-        A segmenter or structure that is not in the run, with the nearest name.
+    Returns: None where no pair has a score.
+    InputError: A segmenter or structure that is not in the run, with the nearest name.
     """
     names = list(scores["segmenter"].unique())
     if segmenter and segmenter not in names:

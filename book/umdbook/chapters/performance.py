@@ -18,10 +18,7 @@ LIMIT = "reading both volumes once"
 def read_timings(path: str | Path) -> dict:
     """The file that `benchmarks/scoring.py` writes.
 
-    Raises
-    ------
-    InputError
-        If it does not exist or holds no scoring times.
+    InputError: if it does not exist or holds no scoring times.
     """
     report = page.read_record(path, "benchmark run", "scoring.py")
     if not report.get("scoring"):
@@ -34,17 +31,10 @@ def read_timings(path: str | Path) -> dict:
 def read_fuzz(path: str | Path) -> dict[str, float]:
     """The file that `benchmarks/fuzz.py` writes, as one number per name.
 
-    Returns
-    -------
-    dict
-        ``fuzz_volumes``, ``fuzz_pairs`` and the largest difference ``fuzz_<metric>`` of the search;
-        ``ties_pairs``, the numbers of pairs that differ ``ties_<metric>`` and the largest difference
-        ``ties_hausdorff_mm`` of HD and HD95 in the search at ties.
-
-    Raises
-    ------
-    InputError
-        If it does not exist.
+    Returns: ``fuzz_volumes``, ``fuzz_pairs`` and the largest difference ``fuzz_<metric>`` of the search;
+    ``ties_pairs``, the numbers of pairs that differ ``ties_<metric>`` and the largest difference
+    ``ties_hausdorff_mm`` of HD and HD95 in the search at ties.
+    InputError: if it does not exist.
     """
     report = page.read_record(path, "search for differences", "fuzz.py")
     search, ties = report["search"], report["ties"]

@@ -52,12 +52,7 @@ def needed(values: dict[str, float], margins: tuple[float, ...] = MARGINS) -> pd
 def layout(needed: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Numbers of subjects for each margin.
 
-    Parameters
-    ----------
-    needed
-        From `umdlib.statistics.planning.planning_table`.
-    metric
-        What the margin is of.
+    `needed`: from `umdlib.statistics.planning.planning_table`. `metric`: what the margin is of.
     """
     table = pd.DataFrame({f"margin ({metric_title(metric)})": [number(m, 2) for m in needed["margin"]]})
     for column, (title, _, _) in _QUESTIONS.items():

@@ -86,10 +86,7 @@ def voxel_table(shown: Shown) -> str:
 def stored_clicks(cohort: Cohort, table: pd.DataFrame, *, root: str, session: str) -> pd.DataFrame:
     """First clicks of every case of a session, read back and compared between its two images.
 
-    Returns
-    -------
-    pandas.DataFrame
-        As `umdlib.evaluation.store.compare_prompts`, with the segmenter; empty without a click.
+    Returns: As `umdlib.evaluation.store.compare_prompts`, with the segmenter; empty without a click.
     """
     table = table[table["session"].eq(session)]
     first = table.groupby("segmenter")["prompt"].first()

@@ -188,17 +188,8 @@ def ceilings_words(limits: pd.DataFrame) -> str:
 def reported_beside_measured(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Reported, printed-on-UMD and measured mean DSC of every segmenter and modality, as dots.
 
-    Parameters
-    ----------
-    table
-        From `umdlib.statistics.reported.reported_table`.
-    ax
-        Axes to draw on; None makes them.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        Rows without any number are left out.
+    `table`: from `umdlib.statistics.reported.reported_table`.
+    Returns: Rows without any number are left out.
     """
     columns = {
         "reported": ("reported elsewhere", "#999933", "s"),

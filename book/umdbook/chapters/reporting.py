@@ -46,10 +46,7 @@ def titles(folder: str | Path) -> dict[str, str]:
 def answers(items: pd.DataFrame, known: dict[str, str]) -> pd.Series:
     """Where the book answers each item, as a Markdown link; pages that are not in `known` answer nothing.
 
-    Raises
-    ------
-    InputError
-        If an item names a section and no page.
+    InputError: if an item names a section and no page.
     """
     lost = items[(items["page"] == "") & (items["section"] != "")]
     if len(lost):

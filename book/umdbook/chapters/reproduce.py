@@ -398,10 +398,7 @@ def check(command: str, folder: str | Path = "notebooks") -> None:
     Segmenters, protocols (each of a kind that the segmenter takes), sessions, modalities, recipes, networks,
     notebooks and their parameters. Files need not be there.
 
-    Raises
-    ------
-    InputError
-        The command, and what is wrong in it.
+    InputError: the command, and what is wrong in it.
     """
     words = shlex.split(command)
     said = io.StringIO()

@@ -67,10 +67,7 @@ def definitions(
 ) -> pd.DataFrame:
     """The same two masks under other definitions of surface Dice, HD95 and ASSD.
 
-    Returns
-    -------
-    pandas.DataFrame
-        ``metric, definition, used by, value``; the first of each metric is this project's.
+    Returns: ``metric, definition, used by, value``; the first of each metric is this project's.
     """
     own = metrics.score(
         reference.astype(np.uint8),
@@ -150,15 +147,8 @@ def moved_kidney(voxel_mm: float, shift_mm: float) -> tuple[np.ndarray, np.ndarr
 def grid_ceilings(fine_mm: tuple, coarse_mm: tuple, tolerances_mm=(1.0, 5.0)) -> pd.DataFrame:
     """Best scores of a mask that has been on a coarser grid: resampled to it and back, nearest.
 
-    Parameters
-    ----------
-    fine_mm, coarse_mm
-        Spacing of the structural and of the PET grid.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``structure`` and the columns of `metrics.score`.
+    `fine_mm, coarse_mm`: spacing of the structural and of the PET grid.
+    Returns: ``structure`` and the columns of `metrics.score`.
     """
     tables = []
     for name, half in SHAPES.items():
@@ -248,16 +238,9 @@ def tolerance_plot(curve: pd.DataFrame, voxel_mm: float, ax: plt.Axes | None = N
 def read_programs(path: str | Path) -> dict:
     """The file that `benchmarks/definitions.py` writes.
 
-    Returns
-    -------
-    dict
-        ``spacing_mm``, ``tolerance_mm`` and ``programs``: by name a ``version`` and, for each pair of
-        masks, the answer by metric: a number, "nan", "inf", "error", or None for no such metric.
-
-    Raises
-    ------
-    InputError
-        If it does not exist.
+    Returns: ``spacing_mm``, ``tolerance_mm`` and ``programs``: by name a ``version`` and, for each pair of
+    masks, the answer by metric: a number, "nan", "inf", "error", or None for no such metric.
+    InputError: if it does not exist.
     """
     return page.read_record(path, "record of answers", "definitions.py")
 

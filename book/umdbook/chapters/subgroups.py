@@ -20,10 +20,7 @@ def read_people(manifest: str, people: str = "") -> pd.DataFrame:
 def flow_layout(flow: pd.DataFrame) -> pd.DataFrame:
     """Numbers of subjects at every step.
 
-    Parameters
-    ----------
-    flow
-        From `umdlib.statistics.flow.flow_table`.
+    `flow`: from `umdlib.statistics.flow.flow_table`.
     """
     table = pd.DataFrame({"session": flow["session"].map(session_title), "segmenter": flow["segmenter"]})
     for step, title in STEPS.items():
@@ -36,10 +33,7 @@ def flow_layout(flow: pd.DataFrame) -> pd.DataFrame:
 def layout(groups: pd.DataFrame) -> pd.DataFrame:
     """Paired difference in both groups of a factor and the test between them.
 
-    Parameters
-    ----------
-    groups
-        From `umdlib.statistics.subgroups.subgroup_table`.
+    `groups`: from `umdlib.statistics.subgroups.subgroup_table`.
     """
     names = {factor: titles for factor, (titles, _) in FACTORS.items()}
     table = pd.DataFrame({"session": groups["session"].map(session_title), "segmenter": groups["segmenter"]})

@@ -35,10 +35,7 @@ __all__ = [
 def reference_layout(means: pd.DataFrame) -> pd.DataFrame:
     """Mean DSC of the specialists beside what UMD printed for its nnU-Net.
 
-    Parameters
-    ----------
-    means
-        From `umdlib.statistics.reference_gap.reference_means`.
+    `means`: from `umdlib.statistics.reference_gap.reference_means`.
     """
     rows = means.assign(own=[_bounded(r.estimate, r.ci_low, r.ci_high) for r in means.itertuples()])
     return pd.DataFrame(
@@ -71,12 +68,7 @@ def printed_loss() -> str:
 def pet_only_layout(printed: pd.DataFrame, studies: pd.DataFrame) -> pd.DataFrame:
     """UMD's nnU-Net on PET, and networks of others that were trained on many PET scans.
 
-    Parameters
-    ----------
-    printed
-        ``umdlib.published.read("umd_table3")``.
-    studies
-        From `umdlib.published.read_pet_only`.
+    `printed`: ``umdlib.published.read("umd_table3")``. `studies`: from `umdlib.published.read_pet_only`.
     """
     rows = printed[printed["segmenter"].eq("nnunet") & printed["modality"].eq("PET")]
     rows = rows[rows["session"].isin(["petct", "petmr"])].drop_duplicates("session")
@@ -99,14 +91,8 @@ def pet_only_layout(printed: pd.DataFrame, studies: pd.DataFrame) -> pd.DataFram
 def quartile_layout(table: pd.DataFrame, session: str, *, best: pd.DataFrame | None = None) -> pd.DataFrame:
     """Median (Q1–Q3), segmenters down and structures across, as SegAnyPET prints it.
 
-    Parameters
-    ----------
-    table
-        From `umdlib.statistics.reference_gap.quartiles`.
-    session
-        Which session.
-    best
-        From `umdlib.tables.beside_scores`: a line of means per ceiling of PET, below a DSC.
+    `table`: from `umdlib.statistics.reference_gap.quartiles`. `session`: which session. `best`: from
+    `umdlib.tables.beside_scores`: a line of means per ceiling of PET, below a DSC.
     """
     rows = table[table["session"].eq(session)]
     names = [title(r.segmenter) + (f" ({r.points}p)" if r.points else "") for r in rows.itertuples()]
@@ -131,10 +117,7 @@ def quartile_layout(table: pd.DataFrame, session: str, *, best: pd.DataFrame | N
 def gap_layout(gaps: pd.DataFrame) -> pd.DataFrame:
     """What each specialist loses on PET.
 
-    Parameters
-    ----------
-    gaps
-        From `umdlib.statistics.reference_gap.supervised_gap`.
+    `gaps`: from `umdlib.statistics.reference_gap.supervised_gap`.
     """
     return pd.DataFrame(
         {
@@ -152,10 +135,7 @@ def gap_layout(gaps: pd.DataFrame) -> pd.DataFrame:
 def excess_layout(excess: pd.DataFrame) -> pd.DataFrame:
     """Gap, the reference's gap on the same pairs, and the excess with its interval.
 
-    Parameters
-    ----------
-    excess
-        From `umdlib.statistics.reference_gap.excess_gap`.
+    `excess`: from `umdlib.statistics.reference_gap.excess_gap`.
     """
     return pd.DataFrame(
         {
@@ -188,10 +168,7 @@ def recipe_numbers() -> dict[str, int | float]:
 def condition_layout(conditions: pd.DataFrame) -> pd.DataFrame:
     """Whether the reference is one for this cohort, by session.
 
-    Parameters
-    ----------
-    conditions
-        From `umdlib.statistics.reference_gap.reference_condition`.
+    `conditions`: from `umdlib.statistics.reference_gap.reference_condition`.
     """
     return pd.DataFrame(
         {
@@ -249,15 +226,9 @@ def excess_plot(excess: pd.DataFrame, *, looks: Looks | None = None, ax: Axes | 
 
     What is not identifiable has its line and no point.
 
-    Parameters
-    ----------
-    excess
-        From `umdlib.statistics.reference_gap.excess_gap` of one session: by segmenter, or by segmenter and
-        structure (then structures go down).
-    looks
-        Colour and marker of each segmenter, see `segmenter_style`; of those shown alone by default.
-    ax
-        Axes to draw on; None makes them.
+    `excess`: from `umdlib.statistics.reference_gap.excess_gap` of one session: by segmenter, or by segmenter
+    and structure (then structures go down). `looks`: colour and marker of each segmenter, see
+    `segmenter_style`; of those shown alone by default.
     """
     rows = excess[excess["estimate"].notna()]
     by = "structure" if "structure" in rows else "segmenter"

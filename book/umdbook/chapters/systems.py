@@ -173,10 +173,7 @@ def _parity_commands() -> str:
 def cost_markdown(path: str | Path) -> str:
     """CPU seconds and memory of full-size systems, from what ``benchmarks/systems.py`` wrote.
 
-    Raises
-    ------
-    InputError
-        The file is not such a result.
+    InputError: the file is not such a result.
     """
     path = Path(path)
     if not path.is_file():
@@ -200,10 +197,7 @@ def cost_markdown(path: str | Path) -> str:
 def gpu_markdown(path: str | Path) -> str:
     """Seconds and memory on a GPU, from what ``benchmarks/gpu.py`` wrote.
 
-    Raises
-    ------
-    InputError
-        The file is not such a result.
+    InputError: the file is not such a result.
     """
     path = Path(path)
     if not path.is_file():

@@ -15,10 +15,7 @@ STRUCTURES = ("liver", "kidney_left", "spleen")  # shown first, the first that a
 def examination(cohort: Cohort, subject: str = "") -> tuple[Case, Case]:
     """The images to click in: the subject's first examination, or the first of the cohort.
 
-    Raises
-    ------
-    InputError
-        A subject without a pair; no pair at all.
+    InputError: A subject without a pair; no pair at all.
     """
     return first_pairs(cohort, subject)[0]
 
@@ -26,10 +23,7 @@ def examination(cohort: Cohort, subject: str = "") -> tuple[Case, Case]:
 def viewer(cohort: Cohort, pair: tuple[Case, Case], structure: str = "") -> Pair:
     """Both images with the reference, and this project's three networks to ask.
 
-    Raises
-    ------
-    InputError
-        A structure that the cohort does not have, with the nearest name.
+    InputError: A structure that the cohort does not have, with the nearest name.
     """
     names = [s.name for s in cohort.structures]
     first = next((s for s in STRUCTURES if s in names), names[0])

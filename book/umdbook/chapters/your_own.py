@@ -26,10 +26,7 @@ _OWN_NAMES = {"urinary_bladder": "bladder", "esophagus": "oesophagus", "kidney_l
 def empty_folder(folder: str) -> None:
     """Make the folder that the page writes to; what an earlier run of the page left in it is removed.
 
-    Raises
-    ------
-    InputError
-        If it holds files that this page did not write.
+    InputError: if it holds files that this page did not write.
     """
     mark = Path(folder, "made_by_this_page")
     if mark.exists():
@@ -78,10 +75,7 @@ def row_table(rows: Sequence[Mapping]) -> str:
 def make_archive(folder: str, cohort: Cohort, pairs: Sequence[tuple[Case, Case]]) -> list[Path]:
     """A folder as a segmentation program leaves it: images, and one mask per structure.
 
-    Returns
-    -------
-    list of pathlib.Path
-        The files, relative to `folder`.
+    Returns: The files, relative to `folder`.
     """
     for pair in pairs:
         place = Path(folder) / pair[0].subject

@@ -27,22 +27,8 @@ def design_plot(
 ) -> Axes:
     """Score on either image after each training: lines that cross are an interaction.
 
-    Parameters
-    ----------
-    table
-        From `umdlib.statistics.factorial.design_table`, of one session.
-    seeds
-        From `umdlib.statistics.factorial.by_training_seed`, of that session: small marks, one per seed.
-    metric
-        Its name.
-    legend
-        Whether to put one under the figure.
-    ax
-        Axes to draw on; None makes them.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
+    `table`: from `umdlib.statistics.factorial.design_table`, of one session. `seeds`: from
+    `umdlib.statistics.factorial.by_training_seed`, of that session: small marks, one per seed.
     """
     ax = axes(ax, figsize=(4.6, 3.9))
     for n, trained_on in enumerate(d for d in TRAINED_ON if d in set(table["trained_on"])):
@@ -68,16 +54,7 @@ def design_plot(
 def effect_plot(contrasts: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Contrasts with their intervals, one row each; colour and marker show the session.
 
-    Parameters
-    ----------
-    contrasts
-        From `umdlib.statistics.factorial.contrast_table`.
-    ax
-        Axes to draw on; None makes them.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
+    `contrasts`: from `umdlib.statistics.factorial.contrast_table`.
     """
     names = list(dict.fromkeys(contrasts["contrast"]))
     sessions = list(dict.fromkeys(contrasts["session"]))
@@ -102,21 +79,8 @@ def class_boxes(
 ) -> Axes:
     """One box per system over the structures' mean scores: the form of SegAnyPET's figure 2a.
 
-    Parameters
-    ----------
-    classes
-        From `umdlib.statistics.factorial.class_means`, of one session.
-    metric
-        Its name.
-    legend
-        Whether to put one under the figure.
-    ax
-        Axes to draw on; None makes them.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        Line: median; box: quartiles; dots: structures beyond 1.5 box lengths.
+    `classes`: from `umdlib.statistics.factorial.class_means`, of one session.
+    Returns: Line: median; box: quartiles; dots: structures beyond 1.5 box lengths.
     """
     labels = list(dict.fromkeys(classes["label"]))
     structural = MODALITIES[session(classes["session"].iloc[0]).structural]
@@ -150,19 +114,9 @@ def class_boxes(
 def domain_plot(table: pd.DataFrame, titles: Mapping[str, str], *, ax: Axes | None = None) -> Axes:
     """Score of each training in every domain, on its own modality and on the other.
 
-    Parameters
-    ----------
-    table
-        From `umdlib.statistics.domain_shift.domain_scores`.
-    titles
-        Domain -> name shown, in the order of the figure.
-    ax
-        Axes to draw on; None makes them.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        Large marks are means, small ones subjects; filled on the structural image, open on PET.
+    `table`: from `umdlib.statistics.domain_shift.domain_scores`. `titles`: domain -> name shown, in the order
+    of the figure.
+    Returns: Large marks are means, small ones subjects; filled on the structural image, open on PET.
     """
     ax = axes(ax, figsize=(7.2, 4.0))
     metric = table.attrs.get("metric", "dice")
@@ -192,20 +146,9 @@ def domain_plot(table: pd.DataFrame, titles: Mapping[str, str], *, ax: Axes | No
 def withheld_plot(pairs: pd.DataFrame, *, legend: bool = True, ax: Axes | None = None) -> Axes:
     """Each structure's mean score with and without it in the training; the withheld ones on top.
 
-    Parameters
-    ----------
-    pairs
-        From `umdlib.statistics.unseen_structures.paired_scores`, of one session.
-    legend
-        Whether to put one under the figure.
-    ax
-        Axes to draw on; None makes them.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        Filled: the network trained on all structures; open: the one whose training withheld those
-        above the line.
+    `pairs`: from `umdlib.statistics.unseen_structures.paired_scores`, of one session.
+    Returns: Filled: the network trained on all structures; open: the one whose training withheld those above
+    the line.
     """
     means = pairs.groupby("structure", sort=False)[["withheld", "full", "fewer"]].mean()
     means = means.sort_values(["withheld", "full"], ascending=[False, True], kind="stable")

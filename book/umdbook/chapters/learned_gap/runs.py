@@ -159,12 +159,8 @@ def with_further(table: pd.DataFrame, further: pd.DataFrame, family: str = FAMIL
 def by_architecture(trainings: Mapping[str, pd.DataFrame], **options) -> pd.DataFrame:
     """`umdlib.statistics.factorial.contrast_table` of each architecture, with its title in `network`.
 
-    Parameters
-    ----------
-    trainings
-        Family -> its rows of the design, see `umdlib.statistics.factorial.design_scores`.
-    options
-        Of `umdlib.statistics.factorial.contrast_table`.
+    `trainings`: family -> its rows of the design, see `umdlib.statistics.factorial.design_scores`. `options`:
+    of `umdlib.statistics.factorial.contrast_table`.
     """
     tables = [
         contrast_table(rows, **options).assign(network=ARCHITECTURES[family])
@@ -191,10 +187,7 @@ def withheld_structures() -> list[str]:
 def seed_sentence(contrasts: pd.DataFrame) -> str:
     """How far training runs of several seeds differ, beside the largest of the effects.
 
-    Parameters
-    ----------
-    contrasts
-        From `umdlib.statistics.factorial.contrasts_by_training_seed`.
+    `contrasts`: from `umdlib.statistics.factorial.contrasts_by_training_seed`.
     """
     spread = contrasts.groupby(["session", "contrast"], sort=False)["estimate"].agg(["min", "max", "nunique"])
     spread = spread[spread["nunique"].gt(1)]

@@ -64,10 +64,7 @@ def contrast_layout(contrasts: pd.DataFrame) -> pd.DataFrame:
 def seed_layout(contrasts: pd.DataFrame) -> pd.DataFrame:
     """Contrasts of every training seed side by side, in sessions that have several.
 
-    Parameters
-    ----------
-    contrasts
-        From `umdlib.statistics.factorial.contrasts_by_training_seed`.
+    `contrasts`: from `umdlib.statistics.factorial.contrasts_by_training_seed`.
     """
     table = _side_by_side(contrasts, "training_seed")
     return table.rename(columns={n: f"Training seed {n}" for n in contrasts["training_seed"].unique()})
@@ -76,10 +73,7 @@ def seed_layout(contrasts: pd.DataFrame) -> pd.DataFrame:
 def both_layout(contrasts: pd.DataFrame) -> pd.DataFrame:
     """Contrasts with intervals over subjects and training seeds.
 
-    Parameters
-    ----------
-    contrasts
-        From `umdlib.statistics.factorial.contrasts_over_seeds`.
+    `contrasts`: from `umdlib.statistics.factorial.contrasts_over_seeds`.
     """
     return pd.DataFrame(
         {
@@ -96,10 +90,7 @@ def both_layout(contrasts: pd.DataFrame) -> pd.DataFrame:
 def architecture_layout(contrasts: pd.DataFrame) -> pd.DataFrame:
     """Contrasts of every architecture side by side, in sessions that have several.
 
-    Parameters
-    ----------
-    contrasts
-        From `umdbook.chapters.learned_gap.runs.by_architecture`.
+    `contrasts`: from `umdbook.chapters.learned_gap.runs.by_architecture`.
     """
     return _side_by_side(contrasts, "network")
 
@@ -107,10 +98,7 @@ def architecture_layout(contrasts: pd.DataFrame) -> pd.DataFrame:
 def architecture_words(contrasts: pd.DataFrame) -> str:
     """Whether the architectures agree on the interaction of training and test modality.
 
-    Parameters
-    ----------
-    contrasts
-        From `umdbook.chapters.learned_gap.runs.by_architecture`.
+    `contrasts`: from `umdbook.chapters.learned_gap.runs.by_architecture`.
     """
     said = []
     rows = contrasts[contrasts["contrast"].eq("interaction")]
@@ -183,10 +171,7 @@ def answer(contrasts: pd.DataFrame, shares: pd.DataFrame) -> str:
 def specialist_words(gaps: pd.DataFrame) -> str:
     """Say what networks lose on PET that were trained on PET, for as many structures by name.
 
-    Parameters
-    ----------
-    gaps
-        From `umdlib.statistics.reference_gap.supervised_gap`.
+    `gaps`: from `umdlib.statistics.reference_gap.supervised_gap`.
     """
     if gaps.empty:
         return "This run holds no specialists, which would say what networks lose that were trained on PET for long."
@@ -227,12 +212,7 @@ def _verdict(cross: pd.Series, gap: pd.Series, reverse: pd.Series) -> str:
 def domain_layout(changes: pd.DataFrame, titles: dict[str, str], words: dict[str, str]) -> pd.DataFrame:
     """Mean DSC per domain and training on each image, and the change against the training's domain.
 
-    Parameters
-    ----------
-    changes
-        From `umdlib.statistics.domain_shift.domain_changes`.
-    titles, words
-        Of the domains.
+    `changes`: from `umdlib.statistics.domain_shift.domain_changes`. `titles, words`: of the domains.
     """
     rows = []
     for domain in (d for d in titles if d in set(changes["domain"])):
@@ -261,10 +241,7 @@ def domain_layout(changes: pd.DataFrame, titles: dict[str, str], words: dict[str
 def withheld_layout(costs: pd.DataFrame) -> pd.DataFrame:
     """What withholding structures from a training changed, by session and group of structures.
 
-    Parameters
-    ----------
-    costs
-        From `umdlib.statistics.unseen_structures.cost_of_withholding`.
+    `costs`: from `umdlib.statistics.unseen_structures.cost_of_withholding`.
     """
     rows = costs[costs["group"].ne(GROUPS[-1])]
     return pd.DataFrame(
@@ -330,10 +307,7 @@ def _change(row: pd.Series) -> str:
 def domain_sentence(changes: pd.DataFrame) -> str:
     """The lowest change and the highest outside the domain, with their intervals.
 
-    Parameters
-    ----------
-    changes
-        From `domain_changes`.
+    `changes`: from `domain_changes`.
     """
     if changes.empty:
         return NO_DOMAINS
@@ -362,10 +336,7 @@ def domain_sentence(changes: pd.DataFrame) -> str:
 def parts_layout(parts: pd.DataFrame) -> pd.DataFrame:
     """Gap of each training and its two parts, one row per training.
 
-    Parameters
-    ----------
-    parts
-        From `umdlib.statistics.domain_shift.reference_parts`.
+    `parts`: from `umdlib.statistics.domain_shift.reference_parts`.
     """
     rows = []
     for trained_on, own in parts.groupby("trained_on", sort=False):

@@ -57,16 +57,8 @@ def projection(
 ) -> Axes:
     """Maximum intensity projection from the front with a reference, a prediction and clicks.
 
-    Parameters
-    ----------
-    image
-        PET.
-    reference, prediction
-        (I, J, K) boolean on its grid.
-    clicks
-        Drawn wherever they lie in depth.
-    ax
-        Axes to draw on.
+    `image`: PET. `reference, prediction`: (I, J, K) boolean on its grid. `clicks`: drawn wherever they lie in
+    depth. `ax`: axes to draw on.
     """
     flat, shadow, outline = (
         projected(Volume(data, image.affine, image.unit, image.name), "coronal")
@@ -102,10 +94,7 @@ def viewer(trial: Trial, **options) -> Pair:
 
     The slider of the right pane counts the lesions clicked after the first.
 
-    Parameters
-    ----------
-    **options
-        Of `Pair`.
+    `**options`: of `Pair`.
     """
     reference = np.where(trial.lesions.data > 0, LESIONS.value, 0).astype(np.uint8)
     organ = replace(trial.organ, value=1)

@@ -94,16 +94,8 @@ class Trial:
 def plant_lesions(folder: str | Path, *, lesions: int, seed: int, spacing_mm: float = 4.0) -> Case:
     """The PET case of a synthetic subject with lesions; what is there already is kept.
 
-    Parameters
-    ----------
-    folder
-        Where its cohort of one is written.
-    lesions
-        How many to plant.
-    seed
-        Of the subject and of its lesions.
-    spacing_mm
-        Voxel size of PET.
+    `folder`: where its cohort of one is written. `lesions`: how many to plant. `seed`: of the subject and of
+    its lesions. `spacing_mm`: voxel size of PET.
     """
     manifest = synthetic.synthesise(
         folder, subjects=1, seed=seed, sessions=("petct",), settings=synthetic.Settings(spacing_mm, lesions)
@@ -114,10 +106,7 @@ def plant_lesions(folder: str | Path, *, lesions: int, seed: int, spacing_mm: fl
 def read_lesions(case: Case) -> LabelMap:
     """Lesions of a synthetic case: connected components on its grid, numbered by size.
 
-    Raises
-    ------
-    InputError
-        If the cohort was made without lesions, or none is left on this grid.
+    InputError: if the cohort was made without lesions, or none is left on this grid.
     """
     path = lesion_file(case)
     if not path.is_file():
@@ -140,15 +129,12 @@ def lesion_file(case: Case) -> Path:
 def by_size(mask: np.ndarray) -> np.ndarray:
     """Components (26 neighbours) of a mask (I, J, K), numbered from 1 by falling size, uint16.
 
+    InputError: more than 65,535 components.
+
     Examples
     --------
     >>> by_size(np.array([[[1, 0, 1, 1, 0, 1]]], bool)).tolist()
     [[[2, 0, 1, 1, 0, 3]]]
-
-    Raises
-    ------
-    InputError
-        More than 65,535 components.
     """
     numbers, sizes = depth.components(mask)
     if len(sizes) > 65536:
@@ -164,24 +150,11 @@ def run_trial(
 ) -> Trial:
     """Click the organ once, and every lesion once with a prompt of its own.
 
-    Parameters
-    ----------
-    case
-        A PET case with lesions.
-    segmenter
-        Name of one that takes clicks.
-    organ
-        A structure of the case.
-    organ_segmenter
-        Another segmenter for the organ; the same if empty.
-    device
-        ``"cpu"`` or ``"cuda"``.
-
-    Raises
-    ------
-    InputError
-        An unknown segmenter, one that cannot be loaded or takes no click, an organ that the case
-        does not hold, and as `read_lesions`.
+    `case`: A PET case with lesions. `segmenter`: name of one that takes clicks. `organ`: A structure of the
+    case. `organ_segmenter`: another segmenter for the organ; the same if empty. `device`: ``"cpu"`` or
+    ``"cuda"``.
+    InputError: an unknown segmenter, one that cannot be loaded or takes no click, an organ that the case does
+    not hold, and as `read_lesions`.
     """
     segment, organ_segment = (_clicked(n, device) for n in (segmenter, organ_segmenter or segmenter))
     image, reference = case.read()
@@ -224,12 +197,9 @@ def centre_prompts(label_map: LabelMap, structures: Sequence[Structure], modalit
 def click_table(trial: Trial) -> pd.DataFrame:
     """What is found after each click on a lesion, largest lesion first.
 
-    Returns
-    -------
-    pandas.DataFrame
-        clicks; lesions; delineated: clicked lesions whose own answer has a DSC of `DELINEATED` or more;
-        beyond: lesions that the answers touch though nobody clicked them; invented: components of the
-        prediction that touch no lesion; dice: of all lesions together; missed_ml, invented_ml.
+    Returns: clicks; lesions; delineated: clicked lesions whose own answer has a DSC of `DELINEATED` or more;
+    beyond: lesions that the answers touch though nobody clicked them; invented: components of the prediction
+    that touch no lesion; dice: of all lesions together; missed_ml, invented_ml.
     """
     wanted = trial.lesions.data > 0
     spacing = trial.image.spacing_mm
@@ -260,12 +230,9 @@ def click_table(trial: Trial) -> pd.DataFrame:
 def lesion_table(trial: Trial) -> pd.DataFrame:
     """One row per lesion that was clicked: how well its own answer agrees with it, and what else is in it.
 
-    Returns
-    -------
-    pandas.DataFrame
-        lesion: its number, 1 is the largest; volume_ml; suv_max; dice: of the answer to its own click;
-        delineated: whether that is `DELINEATED` or more; leak_ml: of the answer, in no lesion; others:
-        further lesions that the answer touches.
+    Returns: lesion: its number, 1 is the largest; volume_ml; suv_max; dice: of the answer to its own click;
+    delineated: whether that is `DELINEATED` or more; leak_ml: of the answer, in no lesion; others: further
+    lesions that the answer touches.
     """
     ml = float(np.prod(trial.image.spacing_mm)) / 1000
     data, rows = trial.lesions.data, []
@@ -298,11 +265,8 @@ def lesion_layout(trial: Trial) -> pd.DataFrame:
 def summary_table(trial: Trial) -> pd.DataFrame:
     """The three ways of figure 5 of SegAnyPET in three rows.
 
-    Returns
-    -------
-    pandas.DataFrame
-        way, clicks, parts (of the reference), delineated, beyond (see `click_table`), volume_ml (of the
-        reference), dice.
+    Returns: way, clicks, parts (of the reference), delineated, beyond (see `click_table`), volume_ml (of the
+    reference), dice.
     """
     clicks = click_table(trial)
     organ_dice = dice(trial.organ_reference, trial.organ_prediction)
