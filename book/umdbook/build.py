@@ -27,18 +27,18 @@ from umdlib.errors import InputError
 from umdlib.scores import table as scores
 from umdlib.tables.exports import inert_cells
 
-BYLINES = {
+_BYLINES = {
     "simulated": "**Simulated** with a known truth; neither printed in the papers nor measured here",
     "published": "**Printed in the papers**; nothing on this page was measured here",
 }
-FENCE = re.compile(r"^```(?:bash|sh|shell)\n.*?^```", re.DOTALL | re.MULTILINE)
+_FENCE = re.compile(r"^```(?:bash|sh|shell)\n.*?^```", re.DOTALL | re.MULTILINE)
 PROGRAM = re.compile(r"^([ \t]*)(umdlib|papermill|jupyter|snakemake)(?= )", re.MULTILINE)
 TABLE = re.compile(r"^:{3,}\{table\} .+$", re.MULTILINE)
 # One quiet switch in place of a bar above every cell: without a script the bars stay.
-CODE_SWITCH = ' <button class="umd-code-switch" type="button" aria-pressed="false">Show the code</button>'
+_CODE_SWITCH = ' <button class="umd-code-switch" type="button" aria-pressed="false">Show the code</button>'
 # What a page offers at most as one file of a score table: above it compressed, or as Parquet alone.
-CSV_BYTES = 10_000_000
-PARAMETER_CELLS = {
+_CSV_BYTES = 10_000_000
+_PARAMETER_CELLS = {
     "parameters": "the parameters and what they mean",
     "injected-parameters": "the parameters of this run",
 }
@@ -224,7 +224,7 @@ def _fold_parameters(document: dict, *, remove: bool = False) -> None:
     """Fold the parameter cells: a reader sees the answer first, the command at the end has them all."""
     for cell in document["cells"]:
         tags = cell["metadata"].get("tags", [])
-        for tag, what in PARAMETER_CELLS.items():
+        for tag, what in _PARAMETER_CELLS.items():
             if tag in tags:
                 cell["metadata"]["tags"] = [*tags, "remove-cell" if remove else "hide-cell"]
                 folds = {"code_prompt_show": f"Show {what}", "code_prompt_hide": f"Hide {what}"}
@@ -236,7 +236,7 @@ def _with_paths(document: dict) -> None:
     for cell in document["cells"]:
         if cell["cell_type"] == "markdown":
             text = "".join(cell["source"])
-            cell["source"] = FENCE.sub(lambda block: PROGRAM.sub(r"\1.venv/bin/\2", block.group()), text)
+            cell["source"] = _FENCE.sub(lambda block: PROGRAM.sub(r"\1.venv/bin/\2", block.group()), text)
 
 
 def _byline(document: dict, stamp: Mapping[str, Any]) -> None:
@@ -248,14 +248,14 @@ def _byline(document: dict, stamp: Mapping[str, Any]) -> None:
     elif {"scores", "manifest"} & parameters.keys() and stamp:
         kind = "simulated " * bool(stamp.get("simulated"))
         what = f"**Measured here** on {kind}cohort `{stamp.get('cohort')}`, {_subjects(stamp)}"
-    elif run["track"] in BYLINES:
-        what = BYLINES[run["track"]]
+    elif run["track"] in _BYLINES:
+        what = _BYLINES[run["track"]]
     else:
         return
     title = document["cells"][0]
     head, _, rest = "".join(title["source"]).partition("\n")
     made = f"[how this page was made](#made-{name})"
-    line = f":::{{div}} umd-byline\n{what} · {made}{CODE_SWITCH if _folds_code(document) else ''}\n:::"
+    line = f":::{{div}} umd-byline\n{what} · {made}{_CODE_SWITCH if _folds_code(document) else ''}\n:::"
     title["source"] = f"{head}\n\n{line}\n{rest}"
 
 
@@ -426,7 +426,7 @@ def stamp_of(score_file: str | Path) -> dict[str, Any]:
 def downloads(score_file: str | Path) -> dict[str, bytes]:
     """What the pages offer: the score table in two formats, and the published tables in one archive.
 
-    A score table of more than `CSV_BYTES` as CSV is compressed; where that takes more too, the Parquet
+    A score table of more than `_CSV_BYTES` as CSV is compressed; where that takes more too, the Parquet
     file stands alone.
 
     Returns
@@ -438,10 +438,10 @@ def downloads(score_file: str | Path) -> dict[str, bytes]:
     if Path(score_file).is_file():
         files["scores.parquet"] = Path(score_file).read_bytes()
         text = inert_cells(scores.read_scores(score_file)).to_csv(index=False).encode()
-        packed = gzip.compress(text, mtime=0) if len(text) > CSV_BYTES else b""
+        packed = gzip.compress(text, mtime=0) if len(text) > _CSV_BYTES else b""
         if not packed:
             files["scores.csv"] = text
-        elif len(packed) <= CSV_BYTES:
+        elif len(packed) <= _CSV_BYTES:
             files["scores.csv.gz"] = packed
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:

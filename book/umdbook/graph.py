@@ -16,7 +16,7 @@ from umdlib.sources import import_closure
 from umdlib.version import __version__
 
 TRACKS = ("measured", "published", "simulated")
-PACKAGES = ("umdlib", "umdbook")
+_PACKAGES = ("umdlib", "umdbook")
 # The three training runs of a network, and the prompt of further networks.
 TRAININGS = ("structural", "pet", "both")
 FURTHER_PROMPTS = "centre:1:0"
@@ -63,7 +63,7 @@ def code_of(*starts: str) -> tuple[Path, ...]:
     InputError
         A start that does not exist.
     """
-    files = set(import_closure(starts, packages=PACKAGES))
+    files = set(import_closure(starts, packages=_PACKAGES))
     if any(file.match("segmenters/registry.py") for file in files):
         root = next(f for f in files if f.match("segmenters/registry.py")).parent
         files.update(
@@ -82,7 +82,7 @@ def _data_beside(files: Iterable[Path]) -> set[Path]:
 @functools.cache
 def _data_in(folder: Path) -> tuple[Path, ...]:
     """`_data_beside` of the modules of one folder."""
-    if not set(PACKAGES) & set(folder.parts) or folder.name in PACKAGES:
+    if not set(_PACKAGES) & set(folder.parts) or folder.name in _PACKAGES:
         return ()
     found: set[Path] = set()
     for path in folder.iterdir():

@@ -16,7 +16,7 @@ import umdbook
 import umdlib
 
 # What a shell may set that changes what a kernel is, reads or draws.
-DROPPED = (
+_DROPPED = (
     "JUPYTER_CONFIG_DIR",
     "JUPYTER_CONFIG_PATH",
     "JUPYTER_DATA_DIR",
@@ -38,7 +38,7 @@ def clean_surroundings() -> Iterator[None]:
     before = dict(os.environ)
     folder = tempfile.mkdtemp(prefix="umd-")  # short: the path of a socket has about 100 characters
     try:
-        for name in DROPPED:
+        for name in _DROPPED:
             os.environ.pop(name, None)
         os.environ.update(_settings(Path(folder)))
         yield

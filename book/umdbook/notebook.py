@@ -187,7 +187,7 @@ def execute(
         if error.ename != NothingToShow.__name__:
             part.replace(failed)
             raise InputError(_failure(notebook, failed, error)) from None
-        _write(sentence_page(document, error.evalue), part)
+        _write(_sentence_page(document, error.evalue), part)
     except Exception as error:
         # a killed kernel, a time-out, a full disk: the file's own "completed" marks are not trusted
         if part.exists():
@@ -210,7 +210,7 @@ def execute(
     return output
 
 
-def sentence_page(document, sentence: str):
+def _sentence_page(document, sentence: str):
     """The page of a chapter that has nothing to show of a run: its title, its parameters, and why."""
     import nbformat
 

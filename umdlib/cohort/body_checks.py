@@ -83,7 +83,7 @@ def rim_by_core(structural: Facts, overlay: Overlay) -> float:
 
 def outline_findings(structural: Facts, pet: Facts, overlay: Overlay) -> Iterator[Finding]:
     """PET whose body lies elsewhere than that of the structural image."""
-    found = outline_shift(structural, overlay)
+    found = _outline_shift(structural, overlay)
     if found is None:
         return
     shift, uncertainty = found
@@ -99,7 +99,7 @@ def outline_findings(structural: Facts, pet: Facts, overlay: Overlay) -> Iterato
         yield pet.pair_finding("doubt", "outline", message, distance, limit)
 
 
-def outline_shift(structural: Facts, overlay: Overlay) -> tuple[np.ndarray, float] | None:
+def _outline_shift(structural: Facts, overlay: Overlay) -> tuple[np.ndarray, float] | None:
     """Displacement of the body in PET against the structural image (mm, RAS+) and its standard error.
 
     Returns

@@ -32,7 +32,7 @@ SEGMENTER_COLOURS = {
     "seganypet": "#882255",
     "seganypet_lesion": "#aa4499",
 }
-INK = "#222222"
+_INK = "#222222"
 
 
 def _axes(width: float, height: float) -> Axes:
@@ -122,10 +122,10 @@ def quartile_boxes(wide: pd.DataFrame, ax: Axes | None = None, *, ylabel: str = 
             boxprops={
                 "facecolor": SEGMENTER_COLOURS[segmenter],
                 "alpha": 0.35 + 0.5 * share if several else 0.75,
-                "edgecolor": INK,
+                "edgecolor": _INK,
                 "linewidth": 0.5,
             },
-            medianprops={"color": INK, "linewidth": 1.8},
+            medianprops={"color": _INK, "linewidth": 1.8},
         )
         drawn["boxes"][0].set_label(MODELS[segmenter] + (f", {prompt}" if several else ""))
     names = [STRUCTURES[s].replace(", ", "\n") for s in structures]
@@ -167,7 +167,7 @@ def training_bars(training: pd.DataFrame, ax: Axes | None = None) -> Axes:
         text = f" {left:,.0f}" if left else " number of volumes not published"
         if (training[training["system"] == system]["modality"] == "unknown").any() and left:
             text += ", split not published"
-        ax.text(left, i, text, va="center", fontsize=8, color=INK)
+        ax.text(left, i, text, va="center", fontsize=8, color=_INK)
     ax.set(yticks=range(len(systems)), yticklabels=systems[::-1], xlabel="3D volumes")
     ax.set_xlim(0, 1.28 * training.groupby("system")["volumes"].sum().max())
     ax.xaxis.set_major_formatter("{x:,.0f}")
@@ -195,8 +195,8 @@ def sd_arch(wide: pd.DataFrame, n: int, ax: Axes | None = None) -> Axes:
     mean = np.linspace(0, 1, 400)
     bound = np.sqrt(mean * (1 - mean) * n / (n - 1))
     ax.fill_between(mean, bound, 0.56, color="#dddddd", lw=0)
-    ax.plot(mean, bound, color=INK, lw=1)
-    ax.text(0.5, 0.53, "no data can print these", ha="center", fontsize=8, color=INK)
+    ax.plot(mean, bound, color=_INK, lw=1)
+    ax.text(0.5, 0.53, "no data can print these", ha="center", fontsize=8, color=_INK)
     sns.scatterplot(
         wide,
         x="mean",
@@ -303,7 +303,7 @@ def simulated_estimates(found: pd.DataFrame, world: World, ax: Axes | None = Non
         edgecolor="none",
         ax=ax,
     )
-    ax.axvline(world.gap, color=INK, lw=1.5)
+    ax.axvline(world.gap, color=_INK, lw=1.5)
     top = ax.get_ylim()[1]
     ax.text(world.gap, top, " true gap", va="top", fontsize=9)
     ax.set(xlabel="Estimated gap, PET minus structural (DSC)", ylabel="Simulated benchmarks")
@@ -321,7 +321,7 @@ def _box(ax: Axes, x: float, y: float, text: str, colour: str, *, w: float = 1.5
             h,
             boxstyle="round,pad=0.03,rounding_size=0.1",
             fc=colour,
-            ec=INK,
+            ec=_INK,
             lw=1,
             alpha=0.9,
         )
@@ -331,7 +331,7 @@ def _box(ax: Axes, x: float, y: float, text: str, colour: str, *, w: float = 1.5
 
 def _arrow(ax: Axes, a: tuple[float, float], b: tuple[float, float], text: str = "", **style):
     """An arrow with a word beside its middle."""
-    style = {"arrowstyle": "-|>", "mutation_scale": 12, "lw": 1.2, "color": INK, **style}
+    style = {"arrowstyle": "-|>", "mutation_scale": 12, "lw": 1.2, "color": _INK, **style}
     ax.add_patch(FancyArrowPatch(a, b, **style))
     if text:
         ax.text((a[0] + b[0]) / 2, (a[1] + b[1]) / 2 + 0.12, text, ha="center", fontsize=8)
@@ -438,7 +438,7 @@ def prompting_schemes(ax: Axes | None = None) -> Axes:
         ax.text(0.1, y + 0.72, title, fontsize=10, va="bottom")
         for k in range(4):
             x, z = 0.3 + 0.22 * k, y - 0.35 + 0.12 * k
-            ax.add_patch(plt.Rectangle((x, z), 1.0, 0.6, fc=grey, ec=INK, lw=0.8))
+            ax.add_patch(plt.Rectangle((x, z), 1.0, 0.6, fc=grey, ec=_INK, lw=0.8))
             if k >= 4 - n_clicks:
                 ax.plot(x + 0.5, z + 0.3, "o", ms=5, mfc="white", mec="#aa3377", mew=1.5)
     _box(ax, 3.6, 2.4, "network in 2D,\nonce a slice", blue, w=1.7, h=0.8)

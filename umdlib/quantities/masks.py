@@ -20,7 +20,7 @@ QUANTITIES: dict[str, str] = {
     "hu_mean": "HU",
 }
 
-PEAK_ML = 1.0
+_PEAK_ML = 1.0
 
 # Why an image gives none of the intensities.
 NO_SCALE = "the signal has no scale: a mean of it means nothing"
@@ -143,14 +143,14 @@ def quantify(image: Volume, masks: Mapping[str, np.ndarray]) -> pd.DataFrame:
 
 
 def sphere(spacing_mm: tuple[float, float, float]) -> np.ndarray:
-    """Voxel offsets (n, 3) whose centres lie in a sphere of `PEAK_ML` around a voxel's centre.
+    """Voxel offsets (n, 3) whose centres lie in a sphere of `_PEAK_ML` around a voxel's centre.
 
     Examples
     --------
     >>> [len(sphere((s, s, s))) for s in (20.0, 4.0, 2.0)]
     [1, 19, 123]
     """
-    radius = (3000 * PEAK_ML / (4 * np.pi)) ** (1 / 3)
+    radius = (3000 * _PEAK_ML / (4 * np.pi)) ** (1 / 3)
     half = [int(radius // s) for s in spacing_mm]
     offsets = np.stack(np.meshgrid(*[np.arange(-h, h + 1) for h in half], indexing="ij"), -1).reshape(-1, 3)
     far = ((offsets * np.array(spacing_mm)) ** 2).sum(axis=1)

@@ -21,7 +21,7 @@ COLUMNS: tuple[str, ...] = (*KEYS, *(f"{s}_{q}" for s in SIDES for q in QUANTITI
 _STAMP = b"umdlib_quantities"
 
 
-def check_quantities(table: pd.DataFrame, *, source: str = "the table of quantities") -> pd.DataFrame:
+def _check_quantities(table: pd.DataFrame, *, source: str = "the table of quantities") -> pd.DataFrame:
     """The table with its columns typed and ordered.
 
     Raises
@@ -50,9 +50,9 @@ def write_quantities(path: str | Path, table: pd.DataFrame, *, stamp: dict | Non
     Raises
     ------
     InputError
-        As `check_quantities`, and where the file cannot be written.
+        As `_check_quantities`, and where the file cannot be written.
     """
-    table = check_quantities(table, source=str(path))
+    table = _check_quantities(table, source=str(path))
     write_stamped(path, table, _STAMP, {"version": QUANTITIES_VERSION, **(stamp or {})})
 
 
@@ -62,7 +62,7 @@ def read_quantities(path: str | Path) -> pd.DataFrame:
     Raises
     ------
     InputError
-        A missing, damaged or foreign file, another version, and as `check_quantities`.
+        A missing, damaged or foreign file, another version, and as `_check_quantities`.
     """
     found, stamp = read_stamped(path, _STAMP, name="Table of quantities", made_by="umdlib quantities")
     if stamp.get("version") != QUANTITIES_VERSION:
@@ -70,7 +70,7 @@ def read_quantities(path: str | Path) -> pd.DataFrame:
             f"Table of quantities {path} has version {stamp.get('version')}. "
             f"This umdlib reads version {QUANTITIES_VERSION}."
         )
-    table = check_quantities(found, source=str(path))
+    table = _check_quantities(found, source=str(path))
     table.attrs["stamp"] = stamp
     return table
 
@@ -81,4 +81,4 @@ def stacked(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     for part in parts:
         part.attrs = {}
     full = [p.dropna(axis=1, how="all") for p in parts if len(p)]
-    return check_quantities(pd.concat(full, ignore_index=True).reindex(columns=list(COLUMNS)))
+    return _check_quantities(pd.concat(full, ignore_index=True).reindex(columns=list(COLUMNS)))

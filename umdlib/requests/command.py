@@ -9,7 +9,7 @@ from pathlib import Path
 from umdlib.errors import InputError
 
 # Options whose values may begin with a minus, which a command line else takes for an option.
-SIGNED = ("--click", "--negative", "--box")
+_SIGNED = ("--click", "--negative", "--box")
 
 
 def signed(argv: Sequence[str]) -> list[str]:
@@ -22,7 +22,7 @@ def signed(argv: Sequence[str]) -> list[str]:
     """
     words: list[str] = []
     for word in argv:
-        if words and words[-1] in SIGNED and word[:1] == "-" and word[1:2].isdigit():
+        if words and words[-1] in _SIGNED and word[:1] == "-" and word[1:2].isdigit():
             words[-1] = f"{words[-1]}={word}"
         else:
             words.append(word)

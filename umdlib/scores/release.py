@@ -29,7 +29,7 @@ from umdlib.scores.table import KEYS, provenance, read_scores, write_scores
 
 FOLDER = Path(__file__).parent / "released"
 # What a machine, the hour and a change of code that moves no number may change.
-NOT_COMPARED = ("seconds", "peak_mb", "inputs_key", "prediction_key", "score_key")
+_NOT_COMPARED = ("seconds", "peak_mb", "inputs_key", "prediction_key", "score_key")
 SETTINGS = ("subjects", "seed", "spacing_mm", "prompts")
 # What a DSC may differ by on another kind of processor: the margin of the plan.
 TOLERANCE = 0.02
@@ -245,7 +245,7 @@ def misfit(card: Release, settings: Mapping[str, object]) -> str:
 
 
 def compare_with_release(live: pd.DataFrame, released: pd.DataFrame, *, exact: bool = True) -> Comparison:
-    """Compare rows that were computed again with the released ones, in all columns but `NOT_COMPARED`.
+    """Compare rows that were computed again with the released ones, in all columns but `_NOT_COMPARED`.
 
     Parameters
     ----------
@@ -274,8 +274,8 @@ def compare_with_release(live: pd.DataFrame, released: pd.DataFrame, *, exact: b
             other = "not computed" if name == "released" else "not released"
             return Comparison(len(ours), 0, f"{_row_name(alone[0])} is {name} and {other}.", exact)
     ours = ours.reindex(theirs.index)
-    columns = [c for c in theirs if c not in NOT_COMPARED]
-    gone = set(columns) ^ {c for c in ours if c not in NOT_COMPARED}
+    columns = [c for c in theirs if c not in _NOT_COMPARED]
+    gone = set(columns) ^ {c for c in ours if c not in _NOT_COMPARED}
     if gone:
         return Comparison(len(ours), 0, f"Column {sorted(gone)[0]} is in one table only.", exact)
     unequal = pd.DataFrame({c: _unequal(ours[c], theirs[c]) for c in columns}, index=theirs.index)

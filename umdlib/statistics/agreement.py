@@ -15,7 +15,7 @@ from umdlib.statistics.bootstrap import interval_of_mean
 from umdlib.statistics.pairs import condition, in_order
 
 # Quantity -> modality whose image it is read off, and how a reader calls it.
-READ_OFF: dict[str, str] = {
+_READ_OFF: dict[str, str] = {
     "ml": "PET",
     "suv_mean": "PET",
     "suv_max": "PET",
@@ -24,11 +24,11 @@ READ_OFF: dict[str, str] = {
     "hu_mean": "CT",
 }
 LIMIT = 1.96  # standard deviations that hold 95 % of normal differences
-SMALLEST_HU = 10.0  # of a reference: a share of less says nothing
+_SMALLEST_HU = 10.0  # of a reference: a share of less says nothing
 
 
 @dataclass(frozen=True)
-class Retest:
+class _Retest:
     """How far two examinations of one person lie apart, in percent: below and above no change.
 
     Attributes
@@ -47,22 +47,22 @@ class Retest:
     source: str
 
 
-RETEST: dict[str, Retest] = {
-    "suv_mean": Retest(
+RETEST: dict[str, _Retest] = {
+    "suv_mean": _Retest(
         -10.8,
         10.8,
         "the smaller end of the coefficients of variation (10.8 to 13.4 %) of SUVmean in normal tissue, two "
         "examinations of 70 persons",
         "paquet2004",
     ),
-    "suv_max": Retest(
+    "suv_max": _Retest(
         -25.0,
         33.0,
         "change of a tumour's SUV beyond which two examinations are unlikely to differ by the measurement alone, where "
         "the protocol is kept with care (within-subject coefficient of variation about 10 %)",
         "lodge2017",
     ),
-    "suv_peak": Retest(
+    "suv_peak": _Retest(
         -30.0,
         30.0,
         "change of a tumour's peak SUV, there normalised to lean body mass and of 0.8 units or more, that PERCIST "
@@ -82,7 +82,7 @@ def quantity_changes(quantities: pd.DataFrame, quantity: str = "suv_mean") -> pd
     quantities
         Table of quantities.
     quantity
-        A key of `READ_OFF`.
+        A key of `_READ_OFF`.
 
     Returns
     -------
@@ -95,15 +95,15 @@ def quantity_changes(quantities: pd.DataFrame, quantity: str = "suv_mean") -> pd
     InputError
         An unknown quantity.
     """
-    if quantity not in READ_OFF:
-        raise unknown_name("quantity", quantity, READ_OFF)
-    rows = quantities[quantities["modality"].eq(READ_OFF[quantity])]
+    if quantity not in _READ_OFF:
+        raise unknown_name("quantity", quantity, _READ_OFF)
+    rows = quantities[quantities["modality"].eq(_READ_OFF[quantity])]
     rows = condition(rows) if len(rows) else rows
     sides = rows[f"reference_{quantity}"], rows[f"prediction_{quantity}"]
     rows = rows.assign(reference=sides[0], prediction=sides[1])
     if quantity == "ml":
         rows["prediction"] = rows["prediction"].where(~rows["status"].isin(["failed", "unavailable"]))
-    least = SMALLEST_HU if quantity == "hu_mean" else 0.0
+    least = _SMALLEST_HU if quantity == "hu_mean" else 0.0
     base = rows["reference"].where(rows["reference"].abs() > least)
     rows["change"] = (100 * (rows["prediction"] - base) / base.abs()).astype(float)
     rows["why"] = _why(rows, quantity)
@@ -122,8 +122,8 @@ def _why(rows: pd.DataFrame, quantity: str) -> pd.Series:
     why = why.mask(rows["reference"].isna(), "the structure is not in the reference")
     why = why.mask(rows["reference"].notna() & rows["prediction"].isna(), "the prediction is empty")
     if quantity == "hu_mean":
-        small = rows["reference"].abs().le(SMALLEST_HU)
-        why = why.mask(small, f"the reference's mean is within {SMALLEST_HU:g} HU of water")
+        small = rows["reference"].abs().le(_SMALLEST_HU)
+        why = why.mask(small, f"the reference's mean is within {_SMALLEST_HU:g} HU of water")
     other = rows["status"].isin(["failed", "unavailable"]) | rows["reference"].isna() & rows["reason"].ne("")
     return why.mask(other, rows["reason"]).where(rows["change"].isna(), "")
 
@@ -195,7 +195,7 @@ def _limits(values: np.ndarray, n_resamples: int, seed: int) -> dict[str, float]
     return found | {"sd": sd}
 
 
-def _share_within(values: np.ndarray, band: Retest | None) -> float:
+def _share_within(values: np.ndarray, band: _Retest | None) -> float:
     """Share of changes inside a band."""
     if band is None or not len(values):
         return float("nan")
@@ -224,16 +224,16 @@ def consequences(scores: pd.DataFrame, quantities: pd.DataFrame, quantity: str =
     InputError
         An unknown quantity; tables without a common row.
     """
-    if quantity not in READ_OFF:
-        raise unknown_name("quantity", quantity, READ_OFF)
+    if quantity not in _READ_OFF:
+        raise unknown_name("quantity", quantity, _READ_OFF)
     both = scores[[*KEYS, "dice"]].merge(quantities, on=list(KEYS), how="inner")
     if both.empty and len(scores) and len(quantities):
         raise InputError("The table of quantities has no row of the score table. Make it anew from this run.")
-    both = both[both["modality"].eq(READ_OFF[quantity])]
+    both = both[both["modality"].eq(_READ_OFF[quantity])]
     both = condition(both) if len(both) else both
     sides = both[f"reference_{quantity}"], both[f"prediction_{quantity}"]
     both = both.assign(reference=sides[0], prediction=sides[1])
-    least = SMALLEST_HU if quantity == "hu_mean" else 0.0
+    least = _SMALLEST_HU if quantity == "hu_mean" else 0.0
     base = both["reference"].where(both["reference"].abs() > least)
     both["change"] = 100 * (both["prediction"] - base) / base.abs()
     kept = both[both["change"].notna() & both["dice"].notna()]

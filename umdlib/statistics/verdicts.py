@@ -21,7 +21,7 @@ VERDICTS: dict[str, str] = {
     "not identifiable": "both sides are at the floor: their difference says nothing",
 }
 FLOOR = "not identifiable"
-FLOOR_BELOW = 0.1  # a DSC under this is a failure, see `umdlib.statistics.failures.failed`
+_FLOOR_BELOW = 0.1  # a DSC under this is a failure, see `umdlib.statistics.failures.failed`
 
 
 def decide(comparisons: pd.DataFrame, *, correction: str = "holm", alpha: float = 0.05) -> pd.Series:
@@ -62,7 +62,7 @@ def at_floor(
     table: pd.DataFrame,
     *,
     metric: str = "dice",
-    below: float = FLOOR_BELOW,
+    below: float = _FLOOR_BELOW,
     sides: Sequence[str] = ("mean_structural", "mean_pet"),
 ) -> pd.Series:
     """Whether a difference is one between floors: it is not identifiable, and no equality is shown either.
@@ -123,7 +123,7 @@ def floors(pairs: pd.DataFrame, scores: pd.DataFrame, by: Sequence[str]) -> pd.S
         Index `by`. A subject counts once: its means are over its structures.
     """
     keys = ["subject", "session", "structure", "segmenter"]
-    fails = failure_table(scores, below=FLOOR_BELOW)
+    fails = failure_table(scores, below=_FLOOR_BELOW)
     fails = fails.assign(neither=fails["structural"] & fails["pet"])[[*keys, "neither"]]
     rows = pairs[pairs["state"].eq("paired")].merge(fails, on=keys, how="left")
     rows["neither"] = rows["neither"].fillna(False).astype(bool)

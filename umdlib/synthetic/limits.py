@@ -32,11 +32,11 @@ class Settings:
 
     def check(self) -> None:
         """Raise `InputError` where a number is out of range."""
-        check_spacing(self.spacing_mm)
+        _check_spacing(self.spacing_mm)
         check_whole("lesions", self.lesions, 0)
 
 
-def check_spacing(spacing_mm: float) -> None:
+def _check_spacing(spacing_mm: float) -> None:
     """Refuse a spacing that the thinnest structure cannot be drawn on, or that memory cannot hold."""
     if not FINEST_MM <= spacing_mm <= COARSEST_MM:
         raise InputError(

@@ -56,7 +56,7 @@ def words(findings: pd.DataFrame) -> str:
     return f"{head}\n\n{markdown_table(shown)}"
 
 
-def matrix_plot(matrix: pd.DataFrame, cohort: Cohort, ax=None):
+def _matrix_plot(matrix: pd.DataFrame, cohort: Cohort, ax=None):
     """A wiring matrix in greys, short names on both axes; returns the axes."""
     import matplotlib.pyplot as plt
 
@@ -104,6 +104,6 @@ def wiring_plot(cohort: Cohort, root: str, findings: pd.DataFrame, limit: int):
     if not matrices:
         return None
     name = max(matrices, key=lambda n: np.nanmean(np.diag(matrices[n])))
-    ax = matrix_plot(matrices[name], cohort)
+    ax = _matrix_plot(matrices[name], cohort)
     ax.set_title(f"{segmenter_title(name)}, {modality}")
     return ax

@@ -35,7 +35,7 @@ __all__ = [
     "read_quantities",
 ]
 
-QUANTITY_TITLES: dict[str, str] = {
+_QUANTITY_TITLES: dict[str, str] = {
     "ml": "volume",
     "suv_mean": "SUVmean",
     "suv_max": "SUVmax",
@@ -47,8 +47,8 @@ QUANTITY_TITLES: dict[str, str] = {
 
 def checked_quantity(name: str) -> str:
     """Return the name of a quantity, or refuse it with the nearest."""
-    if name not in QUANTITY_TITLES:
-        raise unknown_name("quantity", name, QUANTITY_TITLES)
+    if name not in _QUANTITY_TITLES:
+        raise unknown_name("quantity", name, _QUANTITY_TITLES)
     return name
 
 
@@ -106,7 +106,7 @@ def limits_plot(
     ]
     ax.set_xticks(ticks, [f"{t:+d}".replace("-", "−") if t else "0" for t in ticks])
     ax.minorticks_off()
-    title = QUANTITY_TITLES[table.attrs.get("quantity", "suv_mean")]
+    title = _QUANTITY_TITLES[table.attrs.get("quantity", "suv_mean")]
     ax.set_xlabel(f"{title} of the prediction, % from the reference's")
     if legend:
         legend_below(ax, columns=2)
@@ -117,7 +117,7 @@ def band_words(quantity: str) -> str:
     """Say what the band is and where it comes from."""
     band = agreement.RETEST.get(quantity)
     if band is None:
-        return f"No test-retest limit of {QUANTITY_TITLES[quantity]} is cited here: there is no band."
+        return f"No test-retest limit of {_QUANTITY_TITLES[quantity]} is cited here: there is no band."
     low, high = number(band.low, 1, sign=True), number(band.high, 1, sign=True)
     return f"The band, {low} to {high} %, is {band.what} {{cite:p}}`{band.source}`."
 
@@ -182,7 +182,7 @@ def pick_viewer(
         overlay="difference",
         outline="reference",
         caption=f"{row['subject']}, {structure.title.lower()}, {names.title(row['segmenter'])}: DSC "
-        f"{number(row['dice'])}, {QUANTITY_TITLES[quantity]} {number(row['change'], 1, sign=True)} %.",
+        f"{number(row['dice'])}, {_QUANTITY_TITLES[quantity]} {number(row['change'], 1, sign=True)} %.",
     )
 
 
@@ -192,7 +192,7 @@ def picks_words(harmless: pd.DataFrame, costly: pd.DataFrame, quantity: str, low
     for picked, of, absent in (
         (
             harmless,
-            f" of {QUANTITY_TITLES[quantity]}",
+            f" of {_QUANTITY_TITLES[quantity]}",
             f"No prediction of this run has a DSC of at most {low:g} that is no chance.",
         ),
         (costly, "", f"No prediction of this run has a DSC of {high:g} or more."),

@@ -11,8 +11,8 @@ from umdbook.chapters.reporting import titles
 from umdlib import tables
 from umdlib.errors import unknown_name
 
-PAPERS = ("UMD", "SegAnyPET")
-NOWHERE = "–"
+_PAPERS = ("UMD", "SegAnyPET")
+_NOWHERE = "–"
 _ITEMS = Path(__file__).with_name("every_item.tsv")
 
 
@@ -34,7 +34,7 @@ def places(items: pd.DataFrame, form: str, known: dict[str, str]) -> pd.Series:
     for page, section in zip(items[form], items[f"{form}_section"], strict=True):
         title = known.get(page) or known.get(page.rpartition("_")[0], "")
         title = title.partition(" $")[0]
-        link = f"[{title}]({page}.ipynb)" if title else NOWHERE
+        link = f"[{title}]({page}.ipynb)" if title else _NOWHERE
         out.append(link + (f", *{section}*" if title and section else ""))
     return pd.Series(out, index=items.index)
 
@@ -44,8 +44,8 @@ def item_table(paper: str, notebooks: str | Path) -> Markdown:
 
     InputError: if there is no such paper.
     """
-    if paper not in PAPERS:
-        raise unknown_name("paper", paper, PAPERS)
+    if paper not in _PAPERS:
+        raise unknown_name("paper", paper, _PAPERS)
     items, known = read_items().query("paper == @paper"), titles(notebooks)
     shown = pd.DataFrame(
         {

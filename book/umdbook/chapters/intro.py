@@ -20,7 +20,7 @@ from umdlib.tables.markdown import gap_text
 from umdlib.viewer.cases import read_viewer
 
 # Papers' table of each session's averages.
-PRINTED = {"petct": "umd_table1", "petmr": "umd_table2"}
+_PRINTED = {"petct": "umd_table1", "petmr": "umd_table2"}
 # Shown first if the run has it: the one network that, like the papers' promptable models, saw no PET.
 FIRST = "clicknet_structural"
 # Shown first if the cohort has it: an organ with a sharp border on CT and a known one on PET.
@@ -39,7 +39,7 @@ def is_simulated(cohort) -> bool:
 
 def printed_changes(session: str) -> pd.DataFrame:
     """Average DSC on both modalities as the UMD paper prints it: one row per system, and the change."""
-    rows = published.cells(published.read(PRINTED[session])).query("structure == 'average'")
+    rows = published.cells(published.read(_PRINTED[session])).query("structure == 'average'")
     wide = rows.pivot_table(index=["segmenter", "model"], columns="modality", values="mean", sort=False)
     structural = labels.session(session).structural
     wide = wide.rename(columns={structural: "structural", "PET": "pet"}).reset_index()
@@ -216,7 +216,7 @@ def measured_words(measured: pd.DataFrame, session: str, *, simulated: bool) -> 
     told = rows[~rows["at_floor"].astype(bool)]
     lower, higher = int((told["ci_high"] < 0).sum()), int((told["ci_low"] > 0).sum())
     text = f"**What was measured here** ({cohort}, {int(rows['n_subjects'].max())} subjects)."
-    parts = [f"{words}, by {_interval(rows.loc[n])}" for n, words in TRAINED.items() if n in rows.index]
+    parts = [f"{words}, by {_interval(rows.loc[n])}" for n, words in _TRAINED.items() if n in rows.index]
     if len(parts) > 1:
         text += f" From {structural} to PET one small network changes, {'; '.join(parts)}"
         text += (
@@ -235,7 +235,7 @@ def measured_words(measured: pd.DataFrame, session: str, *, simulated: bool) -> 
     return text
 
 
-TRAINED = {
+_TRAINED = {
     "clicknet_structural": "when trained on CT and MR",
     "clicknet_both": "when trained on CT, MR and PET",
     "clicknet_pet": "when trained on PET",
@@ -276,7 +276,7 @@ def verdict_figure() -> Axes:
     counts = counts[counts.sum().sort_values(ascending=False).index]
     ax = style.axes(None, figsize=(7.2, 1.3 + 0.55 * len(counts)))
     left = pd.Series(0, index=counts.index)
-    for colour, (verdict, part) in zip(VERDICT_COLOURS, counts.items(), strict=False):
+    for colour, (verdict, part) in zip(_VERDICT_COLOURS, counts.items(), strict=False):
         bars = ax.barh(range(len(counts)), part, left=left, color=colour, height=0.6, label=verdict)
         ax.bar_label(bars, [str(n) if n else "" for n in part], label_type="center", fontsize=9.5)
         left = left + part
@@ -287,7 +287,7 @@ def verdict_figure() -> Axes:
 
 
 # Most frequent verdict first.
-VERDICT_COLOURS = ("#9ecae1", "#fdae6b", "#d9d9d9", "#bcbddc", "#c7e9c0")
+_VERDICT_COLOURS = ("#9ecae1", "#fdae6b", "#d9d9d9", "#bcbddc", "#c7e9c0")
 
 
 def training_figure(scores: pd.DataFrame, session: str) -> Axes:
@@ -295,7 +295,7 @@ def training_figure(scores: pd.DataFrame, session: str) -> Axes:
     structural = labels.session(session).structural
     ax = style.axes(None, figsize=(5.6, 3.6))
     rows = scores[scores["session"].eq(session) & scores["step"].eq(0) & scores["dice"].notna()]
-    looks = zip(TRAINED.items(), ("#332288", "#666666", "#cc79a7"), ("o", "s", "D"), strict=True)
+    looks = zip(_TRAINED.items(), ("#332288", "#666666", "#cc79a7"), ("o", "s", "D"), strict=True)
     for (name, words), colour, marker in looks:
         own = rows[rows["segmenter"].eq(name)]
         by_subject = own.groupby(["modality", "subject"])["dice"].mean()  # a subject counts once

@@ -11,7 +11,7 @@ from umdlib.statistics.planning import planning_table
 from umdlib.tables.markdown import number
 from umdlib.tables.modality_table import metric_title
 
-MARGINS = (0.01, 0.02, 0.03, 0.05, 0.1)
+_MARGINS = (0.01, 0.02, 0.03, 0.05, 0.1)
 NONE = "No comparison of this run has a spread to plan with."
 _QUESTIONS = {
     "difference": ("find a difference of that size", "#0072b2", "o"),
@@ -41,7 +41,7 @@ def inputs(comparisons: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def needed(values: dict[str, float], margins: tuple[float, ...] = MARGINS) -> pd.DataFrame:
+def needed(values: dict[str, float], margins: tuple[float, ...] = _MARGINS) -> pd.DataFrame:
     """Numbers of subjects for each margin below the level; no rows where a run shows no spread."""
     below = tuple(m for m in margins if m < values["level"])
     if not (values["sd"] > 0 and below):

@@ -285,12 +285,12 @@ def write_example(folder: str = "") -> Path:
     """A Markdown table of folds with a slip in it, for the chapter that audits it."""
     path = Path(folder or tempfile.mkdtemp()) / "folds.md"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(EXAMPLE, encoding="utf-8")
+    path.write_text(_EXAMPLE, encoding="utf-8")
     return path
 
 
 # Made for the page: the SD of the Dice of fold 2 is too large for any 16 scores; "All" pools the 80 cases.
-EXAMPLE = """\
+_EXAMPLE = """\
 Lesions, mean ± SD over the cases of a fold.
 
 | Fold | n | Dice | HD95 (mm) | Time (s) |

@@ -18,7 +18,7 @@ from umdlib.tables.markdown import number, numbered_table
 from umdlib.tables.modality_table import session_title
 from umdlib.weights import card
 
-REPORTED_COLUMNS: dict[str, str] = {
+_REPORTED_COLUMNS: dict[str, str] = {
     "reported": "reported",
     "printed": "UMD printed",
     "native": "here, own prompt",
@@ -44,10 +44,10 @@ def official_layout(rows: pd.DataFrame) -> pd.DataFrame:
     found = []
     for title, part in rows.groupby("title", sort=False):
         line = {"system": title}
-        for column, name in REPORTED_COLUMNS.items():
+        for column, name in _REPORTED_COLUMNS.items():
             known = part[part[column].notna()]
             line[name] = _span(known[column], average=column == "reported" and _average(known))
-        why = [f"why_{c}" for c in (*REPORTED_COLUMNS, "harness") if f"why_{c}" in part]
+        why = [f"why_{c}" for c in (*_REPORTED_COLUMNS, "harness") if f"why_{c}" in part]
         reasons = dict.fromkeys(r for c in why for r in part[c] if r)
         found.append({**line, "missing": "; ".join(reasons) or "nothing"})
     return pd.DataFrame(found)
@@ -148,7 +148,7 @@ def own_words(table: pd.DataFrame) -> str:
 
 def missing_reasons(rows: pd.DataFrame) -> pd.DataFrame:
     """Why numbers of `umdlib.statistics.reported.reported_table` are missing, with the systems they lack."""
-    names = {**REPORTED_COLUMNS, "harness": "this program on the reported data"}
+    names = {**_REPORTED_COLUMNS, "harness": "this program on the reported data"}
     found = []
     for column, title in names.items():
         if f"why_{column}" in rows:

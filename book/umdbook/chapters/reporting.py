@@ -20,7 +20,7 @@ GUIDELINES: dict[str, str] = {
     "Metrics Reloaded": "Maier-Hein et al. 2024, doi 10.1038/s41592-023-02151-z. The problem's fingerprint by topic.",
     "RELAINCE": "Jha et al. 2022, doi 10.2967/jnumed.121.263239. Recommendations by class of evaluation.",
 }
-NOT_REPORTED = "not reported"
+_NOT_REPORTED = "not reported"
 _ITEMS = Path(__file__).with_name("reporting.tsv")
 
 
@@ -53,8 +53,8 @@ def answers(items: pd.DataFrame, known: dict[str, str]) -> pd.Series:
         raise InputError(f"Item '{lost.iloc[0]['asks']}' names a section without a page.")
     out = []
     for row in items.to_dict("records"):
-        link = f"[{known[row['page']]}]({row['page']}.ipynb)" if row["page"] in known else NOT_REPORTED
-        section = f", *{row['section']}*" if row["section"] and link != NOT_REPORTED else ""
+        link = f"[{known[row['page']]}]({row['page']}.ipynb)" if row["page"] in known else _NOT_REPORTED
+        section = f", *{row['section']}*" if row["section"] and link != _NOT_REPORTED else ""
         note = f" {row['note']}" if row["note"] else ""
         out.append(f"{link}{section}.{note}")
     return pd.Series(out, index=items.index)
@@ -71,7 +71,7 @@ def checklist(guideline: str, known: dict[str, str]) -> Text:
 def summary(known: dict[str, str]) -> Text:
     """How many items of each guideline the book answers."""
     items = read_items()
-    answered = ~answers(items, known).str.startswith(NOT_REPORTED)
+    answered = ~answers(items, known).str.startswith(_NOT_REPORTED)
     counts = answered.groupby(items["guideline"], sort=False).agg(["size", "sum"])
     shown = pd.DataFrame(
         {"Guideline": counts.index, "Items": counts["size"], "Answered": counts["sum"]}

@@ -51,7 +51,7 @@ class Time:
         return math.prod(math.ceil(max(f - e, 0) / s) + 1 for f, e, s in sides)
 
 
-ASSUMED = "assumed: no time on an A100 is published"
+_ASSUMED = "assumed: no time on an A100 is published"
 TIMES: dict[str, Time] = {
     "sam_med3d_turbo": Time(1.8, "structure", S3),
     "seganypet_v2": Time(1.8, "structure", S3),
@@ -60,16 +60,16 @@ TIMES: dict[str, Time] = {
     "sam_vit_h points_per_slice_3": Time(19.6, "structure", S3),
     "sam_vit_h points_per_slice_5": Time(32.1, "structure", S3),
     "medsam": Time(22.8, "structure", S3),
-    "segvol": Time(2.0, "structure", ASSUMED),
-    "vista3d": Time(0.2, "window", ASSUMED, (192, 192, 192), (144, 144, 144)),
-    "sat_pro": Time(0.7, "window", ASSUMED, (288, 288, 288), (144, 144, 144)),
+    "segvol": Time(2.0, "structure", _ASSUMED),
+    "vista3d": Time(0.2, "window", _ASSUMED, (192, 192, 192), (144, 144, 144)),
+    "sat_pro": Time(0.7, "window", _ASSUMED, (288, 288, 288), (144, 144, 144)),
 }
 # SegVol's preparation of a CT of 512 x 512 x 354 voxels
 PREPARATION = Time(
     19.3, "image", "measured on one CPU core: 6.45 s for 512 × 512 × 118 voxels, three times that"
 )
 # hours of one training of 1000 epochs on an A100
-TRAINING_SOURCE = "nnU-Net, documentation/resenc_presets.md: hours of one training on an A100"
+_TRAINING_SOURCE = "nnU-Net, documentation/resenc_presets.md: hours of one training on an A100"
 TRAINING = {"nnunet": 9, "stunet": 15, "swinunetr": 15, "segresnet": None}
 
 
@@ -91,26 +91,26 @@ class Cohort:
         for modality, images in self.images.items():
             if modalities and modality not in modalities:
                 continue
-            each = time.windows(FIELDS_MM[modality]) if time.unit == "window" else self.structures
+            each = time.windows(_FIELDS_MM[modality]) if time.unit == "window" else self.structures
             answers = self.masks if self.masks and time.unit == "structure" else images * each
             seconds += answers * time.seconds
         return seconds / 3600
 
 
 # Fields of view that windows are counted in; the papers do not state them.
-FIELDS_MM = {"CT": (500, 500, 1000), "MR": (500, 400, 1000), "PET": (700, 700, 1000)}
+_FIELDS_MM = {"CT": (500, 500, 1000), "MR": (500, 400, 1000), "PET": (700, 700, 1000)}
 
 _SOON = "UMD's images (announced as public, not yet there) as a manifest"
 _CONTROLLED = "a cohort under controlled access as a manifest"
 PETCT = Cohort("UMD PET/CT", "{petct}", "petct", {"CT": 490, "PET": 490}, 13, _SOON)
 PETMR = Cohort("UMD PET/MR", "{petmr}", "petmr", {"MR": 464, "PET": 464}, 13, _SOON)
-SIX = Cohort("UMD PET/CT, PET, six organs", "{petct}", "petct", {"PET": 490}, 6, _SOON)
+_SIX = Cohort("UMD PET/CT, PET, six organs", "{petct}", "petct", {"PET": 490}, 6, _SOON)
 ORGAN = Cohort("PETS-Organ", "PETS-Organ/manifest.tsv", "petct", {"PET": 100}, 11, _CONTROLLED)
-LYMPH = Cohort("PETS-Lymph", "PETS-Lymph/manifest.tsv", "petct", {"PET": 148}, 1, _CONTROLLED, 414)
+_LYMPH = Cohort("PETS-Lymph", "PETS-Lymph/manifest.tsv", "petct", {"PET": 148}, 1, _CONTROLLED, 414)
 LUNG = Cohort("PETS-LC", "PETS-LC/manifest.tsv", "petct", {"PET": 638}, 1, _CONTROLLED, 8314)
 PSMA = Cohort("AutoPET-PSMA", "PSMA/manifest.tsv", "petct", {"PET": 597}, 1, "AutoPET's PSMA images", 22177)
-PETCT_PET = Cohort("UMD PET/CT, PET", "{petct}", "petct", {"PET": 490}, 13, _SOON)
-PETMR_PET = Cohort("UMD PET/MR, PET", "{petmr}", "petmr", {"PET": 464}, 13, _SOON)
+_PETCT_PET = Cohort("UMD PET/CT, PET", "{petct}", "petct", {"PET": 490}, 13, _SOON)
+_PETMR_PET = Cohort("UMD PET/MR, PET", "{petmr}", "petmr", {"PET": 464}, 13, _SOON)
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ def _sliced(segmenter: str, plan: str, time: str, title: str, gap: str) -> Row:
         f"umdlib score {{petct}} --segmenters {segmenter} --prompts {plan}:1:0 --session petct --modality PET "
         "--device {device} --out {out}"
     )
-    return Row("SegAnyPET S3", title, (command,), _needs(segmenter, SIX), SIX.hours(TIMES[time]), gap)
+    return Row("SegAnyPET S3", title, (command,), _needs(segmenter, _SIX), _SIX.hours(TIMES[time]), gap)
 
 
 _POINTS = (
@@ -222,7 +222,7 @@ def _seganypet_s3() -> list[Row]:
         _sliced("sam_vit_h", "points_per_slice_5", "sam_vit_h points_per_slice_5", "SAM, 5N points", _POINTS),
         _sliced("medsam", "points_per_slice_5", "medsam", "MedSAM, 5N points", off_label + _POINTS),
         *(
-            _scored("SegAnyPET S3", name, SIX)
+            _scored("SegAnyPET S3", name, _SIX)
             for name in ("nninteractive", "sam_med3d_turbo", "seganypet_v2")
         ),
     ]
@@ -289,7 +289,7 @@ def _seganypet_s4() -> list[Row]:
     """Rows of SegAnyPET's table S4, which are also those of figures 3 (internal) and 4a (external)."""
     systems = ("sam_med3d_turbo", "sat_pro", "vista3d", "segvol", "nninteractive", "seganypet_v2")
     rows = []
-    for cohort in (ORGAN, LYMPH, LUNG, PETCT_PET, PETMR_PET, PSMA):
+    for cohort in (ORGAN, _LYMPH, LUNG, _PETCT_PET, _PETMR_PET, PSMA):
         for name in (*systems, *(("seganypet_lesion",) if cohort.masks else ())):
             if cohort.masks and name in _NOT_ASKED:
                 needs, gap = _needs(name, cohort), _NOT_ASKED[name]
@@ -304,7 +304,7 @@ def _seganypet_s4() -> list[Row]:
 
 def _effort() -> Row:
     """Annotation effort in lymphoma and lung cancer: points until a mask is good enough."""
-    cohorts, clicks = (LYMPH, LUNG), 4
+    cohorts, clicks = (_LYMPH, LUNG), 4
     commands = [
         f"umdlib score {c.manifest} --segmenters seganypet_v2 --prompts official_crop_192mm:1:{clicks} --session petct "
         "--modality PET --device {device} --out {out}/effort"
@@ -317,7 +317,7 @@ def _effort() -> Row:
         "and the computing time until a mask reaches a score (parameter `satisfied`), with clicks of a rule that sees "
         f"the reference. {_LESIONS}"
     )
-    needs = _needs("seganypet_v2", LYMPH)
+    needs = _needs("seganypet_v2", _LYMPH)
     return Row("SegAnyPET F4", "(b): annotation effort", tuple(commands), needs, hours, gap)
 
 
@@ -543,7 +543,7 @@ def parts_markdown() -> str:
     times = TIMES | {"segvol, preparation of a CT": PREPARATION}
     rows_ = [{"System": n, "Seconds": t.seconds, "Per": t.unit, "Source": t.source} for n, t in times.items()]
     rows_ += [
-        {"System": f"training of {n}", "Seconds": 3600.0 * h, "Per": "training", "Source": TRAINING_SOURCE}
+        {"System": f"training of {n}", "Seconds": 3600.0 * h, "Per": "training", "Source": _TRAINING_SOURCE}
         for n, h in TRAINING.items()
         if h
     ]

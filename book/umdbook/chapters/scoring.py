@@ -35,7 +35,7 @@ SHAPES = {
 }
 
 
-def cell_distances(mask: np.ndarray, other: np.ndarray, spacing_mm: tuple) -> pd.DataFrame:
+def _cell_distances(mask: np.ndarray, other: np.ndarray, spacing_mm: tuple) -> pd.DataFrame:
     """Surface cells of a mask: place (voxel indices of their corners), area, distance to `other`."""
     codes = [_codes(m) for m in (mask, other)]
     surfaces = [(c > 0) & (c < 255) for c in codes]
@@ -78,7 +78,7 @@ def definitions(
     ).iloc[0]
     there, back = _voxel_distances(reference, prediction, spacing_mm)
     pooled = np.concatenate([there, back])
-    cells = [cell_distances(*p, spacing_mm) for p in ((reference, prediction), (prediction, reference))]
+    cells = [_cell_distances(*p, spacing_mm) for p in ((reference, prediction), (prediction, reference))]
     means = [np.average(c["distance_mm"], weights=c["area_mm2"]) for c in cells]
     rows = [
         (
@@ -121,7 +121,7 @@ def _voxel_distances(a: np.ndarray, b: np.ndarray, spacing_mm: tuple):
     return maps[1][edges[0]], maps[0][edges[1]]
 
 
-def tolerance_curve(
+def _tolerance_curve(
     reference: np.ndarray, prediction: np.ndarray, spacing_mm: tuple, tolerances_mm
 ) -> pd.DataFrame:
     """Surface Dice by tolerance: ``tolerance_mm, surface_dice``, and Dice in ``dice``."""
@@ -137,7 +137,7 @@ def tolerance_curve(
     return curve.assign(dice=row["dice"])
 
 
-def moved_kidney(voxel_mm: float, shift_mm: float) -> tuple[np.ndarray, np.ndarray, tuple]:
+def _moved_kidney(voxel_mm: float, shift_mm: float) -> tuple[np.ndarray, np.ndarray, tuple]:
     """A kidney on a grid of cubes, the same kidney moved along one axis, and the spacing."""
     spacing, half = (voxel_mm,) * 3, SHAPES["kidney (ellipsoid, 160 ml)"]
     shape = tuple(int(2 * (h + shift_mm) / voxel_mm) + 5 for h in half)
@@ -167,7 +167,7 @@ def grid_ceilings(fine_mm: tuple, coarse_mm: tuple, tolerances_mm=(1.0, 5.0)) ->
     return table[["structure", *table.columns.drop(["structure", "value"])]]
 
 
-def empty_states() -> pd.DataFrame:
+def _empty_states() -> pd.DataFrame:
     """What is scored where the reference, the prediction or both are empty."""
     full, none = np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8)
     full[1:3, 1:3, 1:3] = 1
@@ -205,7 +205,7 @@ def surface_plot(
         (reference, prediction, REFERENCE_COLOUR, "reference", "o"),
         (prediction, reference, PREDICTION_COLOUR, "prediction", "s"),
     ):
-        cells = cell_distances(mask, other, spacing_mm)
+        cells = _cell_distances(mask, other, spacing_mm)
         cells = cells[cells["k"] == k]
         near = cells["distance_mm"] <= tolerance_mm
         ax.plot(
@@ -308,7 +308,7 @@ def empty_program_table(report: dict) -> str:
 
 def state_table() -> str:
     """Metrics of the four states of a pair of masks."""
-    states = empty_states()[["status", "dice", "surface_dice_1mm", "hausdorff_95", "assd", "rvd"]]
+    states = _empty_states()[["status", "dice", "surface_dice_1mm", "hausdorff_95", "assd", "rvd"]]
     return markdown_table(
         states.map(lambda v: v if isinstance(v, str) else "undefined" if np.isnan(v) else f"{v:g}")
     )
@@ -323,8 +323,8 @@ def ceiling_table(ceilings: pd.DataFrame) -> str:
 
 def curve_of_tolerances(voxel_mm: float, shift_mm: float) -> pd.DataFrame:
     """Scores of a moved kidney over tolerances of 0.25 to 12 mm."""
-    kidney, moved, grid = moved_kidney(voxel_mm, shift_mm)
-    return tolerance_curve(kidney, moved, grid, tuple(np.round(np.arange(0.25, 12.01, 0.25), 2).tolist()))
+    kidney, moved, grid = _moved_kidney(voxel_mm, shift_mm)
+    return _tolerance_curve(kidney, moved, grid, tuple(np.round(np.arange(0.25, 12.01, 0.25), 2).tolist()))
 
 
 def printed_spans() -> tuple[dict[str, str], int]:

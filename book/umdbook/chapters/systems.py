@@ -222,7 +222,7 @@ def gpu_markdown(path: str | Path) -> str:
     return f"{markdown_table(shown)}\n\n{about}"
 
 
-CUBES = ("official_crop_192mm", "centre", "official_random")
+_CUBES = ("official_crop_192mm", "centre", "official_random")
 
 
 def ceilings_markdown(manifest: str | Path) -> str:
@@ -231,17 +231,17 @@ def ceilings_markdown(manifest: str | Path) -> str:
     cases = [c for c in enrolled.cases if c.modality != "PET" and c.subject in enrolled.subjects()[:4]]
     references = {c.name: c.read_reference() for c in cases}
     system = segmenters.get("sam_med3d_turbo")
-    found = ceiling_table(references, enrolled.structures, system, CUBES)
+    found = ceiling_table(references, enrolled.structures, system, _CUBES)
     if found.empty:
         return "No structural reference of this cohort holds a structure."
-    wide = found.pivot_table(index="structure", columns="prompt", values="ceiling", sort=False)[list(CUBES)]
+    wide = found.pivot_table(index="structure", columns="prompt", values="ceiling", sort=False)[list(_CUBES)]
     shown = wide.reset_index().rename(columns={"structure": "Structure"})
     shown["Structure"] = shown["Structure"].map(structure_title)
     caption = (
         f"Mean over {len(cases)} structural references of this run's cohort of the DSC that "
         f"{system.title} has after one click if its network is right in every voxel of its cube."
     )
-    return numbered_table(shown, caption, "tab-crop-ceilings", dict.fromkeys(CUBES, ".3f"))
+    return numbered_table(shown, caption, "tab-crop-ceilings", dict.fromkeys(_CUBES, ".3f"))
 
 
 def live_markdown(path: str | Path) -> str:

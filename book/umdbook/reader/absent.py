@@ -9,7 +9,7 @@ from sphinx.addnodes import pending_xref
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
 WORDS = " (not in this book)"
-PAGES = (".ipynb", ".md")
+_PAGES = (".ipynb", ".md")
 
 
 class UnlinkAbsent(SphinxPostTransform):
@@ -33,7 +33,7 @@ class UnlinkAbsent(SphinxPostTransform):
         target = PurePosixPath(link["reftarget"].partition("#")[0])
         if link.get("refdomain") == "doc":
             return str(target) not in self.env.all_docs
-        if target.suffix not in PAGES:
+        if target.suffix not in _PAGES:
             return False
         here = PurePosixPath(link.get("refdoc", self.env.docname)).parent
         return str(here / target.with_suffix("")) not in self.env.all_docs

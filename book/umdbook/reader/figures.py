@@ -8,7 +8,7 @@ import re
 from docutils import nodes
 from sphinx.transforms import SphinxTransform
 
-CAPTION = re.compile(r"<figcaption>(.*?)</figcaption>", re.S)
+_CAPTION = re.compile(r"<figcaption>(.*?)</figcaption>", re.S)
 NAME = re.compile(r'<figure class="umd-viewer" id="([^"]+)"')
 
 
@@ -34,13 +34,13 @@ class NumberViewers(SphinxTransform):
             holder = holder.parent
         holder = raw if holder is None else holder
         source = raw.astext()
-        caption = CAPTION.search(source)
+        caption = _CAPTION.search(source)
         figure = nodes.figure(classes=["umd-numbered"], names=[f"fig-{name}"])
         figure.source, figure.line = raw.source or self.document["source"], raw.line or 0
         holder.replace_self(figure)
         figure += holder
         if caption:
-            cut = CAPTION.sub("", source)
+            cut = _CAPTION.sub("", source)
             raw.rawsource, raw.children = cut, [nodes.Text(cut)]
             words = html.unescape(caption[1])
             figure += nodes.caption(words, words)

@@ -6,7 +6,7 @@ import html
 
 from docutils import nodes
 
-LONGEST = 160  # characters that search engines show
+_LONGEST = 160  # characters that search engines show
 
 
 def complete(app, page: str, template: str, context: dict, doctree: nodes.document | None) -> None:
@@ -56,7 +56,7 @@ def description(doctree: nodes.Element) -> str:
         if paragraph.parent is not None and "umd-byline" in paragraph.parent.get("classes", []):
             continue
         words = " ".join(paragraph.astext().split())
-        if len(words) <= LONGEST:
+        if len(words) <= _LONGEST:
             return words
-        return words[: LONGEST - 1].rsplit(" ", 1)[0] + "…"
+        return words[: _LONGEST - 1].rsplit(" ", 1)[0] + "…"
     return ""

@@ -9,7 +9,7 @@ from docutils import nodes
 from umdbook.reader.shading import is_published
 from umdlib.tables.interactive import live_tables
 
-LEAST_ROWS = 6  # a shorter table is seen at a glance
+_LEAST_ROWS = 6  # a shorter table is seen at a glance
 _LONG = 48  # letters of a cell that has to wrap
 _INTERVAL = re.compile(r"([\[(][^\[\]()]{0,32}\d[^\[\]()]{0,32}[\])])")
 
@@ -50,4 +50,4 @@ def _is_long(table: nodes.table) -> bool:
     heads = [row for head in table.findall(nodes.thead) for row in head.findall(nodes.row)]
     rows = sum(len(list(body.findall(nodes.row))) for body in bodies)
     titled = any(isinstance(child, nodes.title) for child in table.children)
-    return titled and len(heads) == 1 and rows >= LEAST_ROWS and "umd-live" not in table["classes"]
+    return titled and len(heads) == 1 and rows >= _LEAST_ROWS and "umd-live" not in table["classes"]

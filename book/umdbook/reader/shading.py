@@ -23,7 +23,7 @@ def shade(app, document: nodes.document, name: str) -> None:
     if is_published(name):
         return
     for table in list(document.findall(nodes.table)):
-        shade_table(table, app.config.umd_flagged)
+        _shade_table(table, app.config.umd_flagged)
 
 
 def is_published(name: str) -> bool:
@@ -31,7 +31,7 @@ def is_published(name: str) -> bool:
     return name.rpartition("/")[2].startswith("published")
 
 
-def shade_table(table: nodes.table, flagged: Mapping[str, str]) -> None:
+def _shade_table(table: nodes.table, flagged: Mapping[str, str]) -> None:
     """Mark the rows and columns of a table that name a flagged segmenter, and say below it why.
 
     Parameters

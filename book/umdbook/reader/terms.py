@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from docutils import nodes
 
 GLOSSARY = "glossary"
-SILENT = frozenset({GLOSSARY, "bibliography"})
+_SILENT = frozenset({GLOSSARY, "bibliography"})
 
 # Everyday words that mean something else as often as not: linked only where a page asks for it.
-ORDINARY = frozenset({"box", "case", "cell", "fused", "share", "step", "volume"})
+_ORDINARY = frozenset({"box", "case", "cell", "fused", "share", "step", "volume"})
 
 # Text below these nodes is not running text.
-CLOSED = (
+_CLOSED = (
     nodes.reference,
     nodes.literal,
     nodes.literal_block,
@@ -29,7 +29,7 @@ CLOSED = (
 
 
 @dataclass(frozen=True)
-class Term:
+class _Term:
     """A glossary entry: how it is written there, its anchor on that page, and its definition."""
 
     name: str
@@ -37,7 +37,7 @@ class Term:
     definition: str
 
 
-def glossary_terms(document: nodes.document) -> dict[str, Term]:
+def _glossary_terms(document: nodes.document) -> dict[str, _Term]:
     """Entries of a glossary page, by name.
 
     Parameters
@@ -52,7 +52,7 @@ def glossary_terms(document: nodes.document) -> dict[str, Term]:
             if meaning is not None and term["ids"]:
                 name = " ".join(term.astext().split())
                 text = " ".join(meaning.astext().split())
-                found[name] = Term(name, term["ids"][0], text)
+                found[name] = _Term(name, term["ids"][0], text)
     return found
 
 
@@ -76,19 +76,19 @@ def term_pattern(names: list[str]) -> re.Pattern[str]:
     return re.compile(rf"(?<![\w-])({'|'.join(alternatives)})(s?)(?![\w-])")
 
 
-def named(terms: dict[str, Term], text: str) -> Term:
+def named(terms: dict[str, _Term], text: str) -> _Term:
     """The term that a matched text stands for."""
     words = " ".join(text.split())
     return terms.get(words) or terms[words[0].lower() + words[1:]]
 
 
-def running_text(document: nodes.document) -> Iterator[nodes.Text]:
+def _running_text(document: nodes.document) -> Iterator[nodes.Text]:
     """Text nodes of paragraphs that are not links, code, headings or tables."""
     for paragraph in document.findall(nodes.paragraph):
         _join_texts(paragraph)
         for text in list(paragraph.findall(nodes.Text)):
             node = text.parent
-            while node is not None and not isinstance(node, CLOSED):
+            while node is not None and not isinstance(node, _CLOSED):
                 node = node.parent
             if node is None:
                 yield text
@@ -108,11 +108,11 @@ def _join_texts(parent: nodes.Element) -> None:
 
 def link_terms(app, document: nodes.document, name: str) -> None:
     """Link the first mention of each term on a page, and give every link to a term its definition."""
-    if name in SILENT or GLOSSARY not in app.env.found_docs or app.builder.format != "html":
+    if name in _SILENT or GLOSSARY not in app.env.found_docs or app.builder.format != "html":
         return
     if not hasattr(app.env, "umd_terms"):
-        app.env.umd_terms = glossary_terms(app.env.get_doctree(GLOSSARY))
-    terms: dict[str, Term] = app.env.umd_terms
+        app.env.umd_terms = _glossary_terms(app.env.get_doctree(GLOSSARY))
+    terms: dict[str, _Term] = app.env.umd_terms
     page = app.builder.get_relative_uri(name, GLOSSARY)
     by_address = {f"{page}#{t.anchor}": t for t in terms.values()}
     seen = set()
@@ -122,8 +122,8 @@ def link_terms(app, document: nodes.document, name: str) -> None:
             seen.add(term.name)
             reference["reftitle"] = term.definition
             reference["classes"].append("umd-term")
-    pattern = term_pattern([n for n in terms if n not in ORDINARY])
-    for text in running_text(document):
+    pattern = term_pattern([n for n in terms if n not in _ORDINARY])
+    for text in _running_text(document):
         parts = _linked(text.astext(), pattern, terms, seen, page)
         if parts:
             text.parent.replace(text, parts)

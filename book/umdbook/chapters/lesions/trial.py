@@ -35,7 +35,7 @@ TITLES: dict[str, str] = {
     "dice": "DSC",
 }
 # Columns of `lesion_table` as a reader sees them.
-LESION_TITLES: dict[str, str] = {
+_LESION_TITLES: dict[str, str] = {
     "lesion": "lesion",
     "volume_ml": "volume (ml)",
     "suv_max": "SUVmax",
@@ -45,7 +45,7 @@ LESION_TITLES: dict[str, str] = {
     "others": "other lesions in its answer",
 }
 # A click shows where a lesion is: only an answer that agrees with it this well has delineated it.
-DELINEATED = 0.5
+_DELINEATED = 0.5
 
 
 @dataclass(frozen=True)
@@ -159,11 +159,11 @@ def run_trial(
     segment, organ_segment = (_clicked(n, device) for n in (segmenter, organ_segmenter or segmenter))
     image, reference = case.read()
     lesions = read_lesions(case)
-    whole = _asked(organ_segment, image, centre_prompts(reference, [organ], case.modality))[0]
+    whole = _asked(organ_segment, image, _centre_prompts(reference, [organ], case.modality))[0]
     if whole is None:
         raise InputError(f"Structure {organ.name} is absent from {case.name}.")
     numbers = range(1, int(lesions.data.max()) + 1)
-    each = centre_prompts(lesions, [_numbered(n) for n in numbers], case.modality)
+    each = _centre_prompts(lesions, [_numbered(n) for n in numbers], case.modality)
     answers = [a for a in _asked(segment, image, each) if a is not None]
     return Trial(
         case,
@@ -188,7 +188,7 @@ def _clicked(name: str, device: str) -> Segment:
     return segmenters.load(record, device)
 
 
-def centre_prompts(label_map: LabelMap, structures: Sequence[Structure], modality: str) -> list[Prompt]:
+def _centre_prompts(label_map: LabelMap, structures: Sequence[Structure], modality: str) -> list[Prompt]:
     """One centre click for each structure of a label map, in the order of the structures."""
     drawn = prompts.pair_prompts({modality: label_map}, structures, protocol="centre")
     return [drawn[s.name] for s in structures]
@@ -197,7 +197,7 @@ def centre_prompts(label_map: LabelMap, structures: Sequence[Structure], modalit
 def click_table(trial: Trial) -> pd.DataFrame:
     """What is found after each click on a lesion, largest lesion first.
 
-    Returns: clicks; lesions; delineated: clicked lesions whose own answer has a DSC of `DELINEATED` or more;
+    Returns: clicks; lesions; delineated: clicked lesions whose own answer has a DSC of `_DELINEATED` or more;
     beyond: lesions that the answers touch though nobody clicked them; invented: components of the prediction
     that touch no lesion; dice: of all lesions together; missed_ml, invented_ml.
     """
@@ -231,7 +231,7 @@ def lesion_table(trial: Trial) -> pd.DataFrame:
     """One row per lesion that was clicked: how well its own answer agrees with it, and what else is in it.
 
     Returns: lesion: its number, 1 is the largest; volume_ml; suv_max; dice: of the answer to its own click;
-    delineated: whether that is `DELINEATED` or more; leak_ml: of the answer, in no lesion; others: further
+    delineated: whether that is `_DELINEATED` or more; leak_ml: of the answer, in no lesion; others: further
     lesions that the answer touches.
     """
     ml = float(np.prod(trial.image.spacing_mm)) / 1000
@@ -243,7 +243,7 @@ def lesion_table(trial: Trial) -> pd.DataFrame:
         others = set(np.unique(data[mask])) - {0, number}
         leak = float((mask & (data == 0)).sum() * ml)
         most = float(trial.image.data[own].max())
-        rows.append([number, float(own.sum() * ml), most, agreed, agreed >= DELINEATED, leak, len(others)])
+        rows.append([number, float(own.sum() * ml), most, agreed, agreed >= _DELINEATED, leak, len(others)])
     columns = ["lesion", "volume_ml", "suv_max", "dice", "delineated", "leak_ml", "others"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -251,14 +251,14 @@ def lesion_table(trial: Trial) -> pd.DataFrame:
 def lesion_markdown(trial: Trial) -> str:
     """Every lesion and the answer to its own click, as a table."""
     formats = {"volume (ml)": ".1f", "SUVmax": ".1f", "DSC of its own answer": ".3f"}
-    return markdown_table(lesion_layout(trial), formats | {"healthy tissue added (ml)": ".1f"})
+    return markdown_table(_lesion_layout(trial), formats | {"healthy tissue added (ml)": ".1f"})
 
 
-def lesion_layout(trial: Trial) -> pd.DataFrame:
+def _lesion_layout(trial: Trial) -> pd.DataFrame:
     """`lesion_table` as a reader sees it."""
     table = lesion_table(trial)
     return table.assign(delineated=table["delineated"].map({True: "yes", False: "no"})).rename(
-        columns=LESION_TITLES
+        columns=_LESION_TITLES
     )
 
 
@@ -275,7 +275,7 @@ def summary_table(trial: Trial) -> pd.DataFrame:
     ).reference
     ml = float(np.prod(trial.image.spacing_mm)) / 1000
     organ_ml, lesion_ml = trial.organ_reference.sum() * ml, (trial.lesions.data > 0).sum() * ml
-    organ = [f"{trial.organ.title}, one click", 1, organ_parts, int(organ_dice >= DELINEATED), 0]
+    organ = [f"{trial.organ.title}, one click", 1, organ_parts, int(organ_dice >= _DELINEATED), 0]
     rows = [[*organ, organ_ml, organ_dice]]
     for way, row in (("one click", clicks.iloc[0]), ("one click each", clicks.iloc[-1])):
         counts = [row["clicks"], row["lesions"], row["delineated"], row["beyond"]]
@@ -331,7 +331,7 @@ def trial_words(trial: Trial) -> str:
         f"subject has {one['parts']} separate lesions of {one['volume_ml']:.0f} ml together. One click "
         f"on the largest finds {one['beyond']} of the {one['parts'] - 1} others (DSC of all lesions "
         f"{one['dice']:.3f}). "
-        f"With one click on each, {each['clicks']} in all, {each['delineated']} are delineated (DSC of {DELINEATED:g} "
+        f"With one click on each, {each['clicks']} in all, {each['delineated']} are delineated (DSC of {_DELINEATED:g} "
         f"or more between a lesion and the answer to its own click), and all of them together have a DSC of "
         f"{each['dice']:.3f}. That a clicked lesion is touched is not counted: the click gives it away."
     )
