@@ -7,6 +7,7 @@ import pytest
 
 from umdlib import __main__ as cli
 from umdlib.__main__ import main
+from umdlib.errors import InputError
 from umdlib.scores.table import read_scores
 
 
@@ -156,3 +157,17 @@ def test_a_table_says_which_segmenters_of_its_folder_it_leaves_out(capsys, make_
 
 def test_weights_that_are_not_needed_are_not_missed(capsys):
     assert "needs no weights" in run(capsys, "weights", "check", "threshold")[1]
+
+
+@pytest.mark.parametrize("text", ["5/4", "0/4", "2", "a/b", "1/"])
+def test_a_shard_is_one_of_so_many(text):
+    assert cli._shard("2/4") == (1, 4)
+    with pytest.raises(InputError, match=f"Shard '{text}' is not K/N"):
+        cli._shard(text)
+
+
+@pytest.mark.parametrize(("text", "said"), [("1,a", "are not numbers in mm"), ("1,0", "must be above 0 mm")])
+def test_tolerances_are_lengths(text, said):
+    assert cli._tolerances("1,5") == (1.0, 5.0)
+    with pytest.raises(InputError, match=said):
+        cli._tolerances(text)

@@ -284,3 +284,13 @@ def test_images_of_another_unit_than_the_manifest_says_are_faults(make_cohort, m
     report = cohort.check_cohort(cohort.read_cohort(manifest)).set_index("modality")["fault"]
     assert message in report[modality]
     assert report.drop(modality).eq("").all()
+
+
+def test_a_manifest_without_rows_is_refused_and_rows_without_columns_are_not_written(make_cohort, tmp_path):
+    manifest = make_cohort(1)
+    manifest.write_text(manifest.read_text("utf-8").splitlines()[0] + "\n", "utf-8")
+    with pytest.raises(InputError, match="No case in .*At least one row"):
+        cohort.read_cohort(manifest)
+    with pytest.raises(InputError, match="rows lack session, modality"):
+        cohort.write_manifest(tmp_path / "m.tsv", [{"subject": "sub-001", "image": "a.nii.gz", "unit": "HU"}])
+    assert not (tmp_path / "m.tsv").exists()

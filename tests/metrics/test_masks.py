@@ -64,3 +64,17 @@ def test_both_masks_empty_is_undefined():
 def test_what_is_not_a_pair_of_masks_is_refused(reference, prediction, said):
     with pytest.raises(InputError, match=said):
         umd.dice(reference, prediction)
+
+
+@pytest.mark.parametrize(
+    ("reference", "prediction", "said"),
+    [
+        (block().astype(int), block(), "The reference holds int64. A mask is boolean"),
+        (block(), block().astype(float), "The prediction holds float64. A mask is boolean"),
+        (block()[0], block()[0], r"shape \(12, 12\). Three axes are needed"),
+        (block(), block()[1:], r"prediction has shape \(11, 12, 12\), its reference \(12, 12, 12\)"),
+    ],
+)
+def test_what_is_not_two_masks_of_one_grid_is_refused(reference, prediction, said):
+    with pytest.raises(InputError, match=said):
+        umd.dice(reference, prediction)

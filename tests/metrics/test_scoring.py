@@ -647,3 +647,9 @@ def test_bits_are_unsigned():
 def test_more_structures_than_bits_are_refused_in_words():
     with pytest.raises(InputError, match="65 structures do not fit in one volume of 64 bits"):
         metrics.label_bits(np.zeros((2, 2, 2), np.uint8), list(range(1, 66)))
+
+
+def test_a_volume_of_bits_holds_at_least_one_mask_and_at_most_64():
+    for masks in ([], [np.ones((1, 1, 1), bool)] * 65):
+        with pytest.raises(InputError, match=f"{len(masks)} masks to pack"):
+            metrics.pack_bits(masks)

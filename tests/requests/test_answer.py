@@ -221,3 +221,19 @@ def test_no_memory_while_loading_is_a_sentence(ct, tmp_path, monkeypatch):
     record = umd.Segmenter("hungry", "Hungry", "Takes all.", load, frozenset({"click"}))
     with pytest.raises(InputError, match=r"'hungry' ran out of memory on cpu while it was loaded"):
         answer(Request(str(ct), tmp_path / "m.nii", Given(("-20,0,0",))), calls.open(record))
+
+
+@pytest.mark.parametrize(
+    ("line", "said"), [("\t1,2,3", "Line 2 of .* names no image"), ("n/a\t1,2,3", "names no image")]
+)
+def test_a_line_without_an_image_is_refused(tmp_path, line, said):
+    (tmp_path / "ask.tsv").write_text(f"image\tclick\n{line}\n")
+    with pytest.raises(InputError, match=said):
+        read_requests(tmp_path / "ask.tsv", tmp_path / "out")
+
+
+def test_prompts_beside_a_table_of_requests_are_refused(capsys, tmp_path):
+    (tmp_path / "ask.tsv").write_text("image\tclick\na.nii.gz\t1,2,3\n")
+    words = ["segment", str(tmp_path / "ask.tsv"), "--system", "threshold", "--initial-mask", "m.nii.gz"]
+    assert main(words) == 2
+    assert "Option --initial-mask goes with one image" in capsys.readouterr().err

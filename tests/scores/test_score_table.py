@@ -98,3 +98,8 @@ def test_undefined_stays_nan(tmp_path):
     rows = table(dice=np.nan, surface_dice_1mm=np.nan, status="both_empty")
     scores.write_scores(tmp_path / "t", rows)
     assert scores.read_scores(tmp_path / "t")["dice"].isna().all()
+
+
+def test_nothing_to_combine_is_an_error():
+    with pytest.raises(InputError, match="No score table to combine"):
+        scores.combine([])

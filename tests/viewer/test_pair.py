@@ -314,3 +314,8 @@ def test_other_viewers_have_no_crop():
     assert (
         "details" not in Pair((phantom.fine(1.0),), phantom.STRUCTURES)._built.config
     )  # no structure is chosen
+
+
+def test_a_viewer_of_three_images_is_refused(pair):
+    with pytest.raises(InputError, match="3 panes in a viewer"):
+        Pair([*pair.panes, pair.panes[0]], pair.structures)

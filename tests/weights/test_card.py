@@ -79,6 +79,18 @@ def test_a_damaged_card_is_refused(folder):
     path.write_text("{")
     with pytest.raises(InputError, match="not JSON"):
         card.read("toy", folder=folder)
+    path.write_text(json.dumps(content | {"colour": "red"}))
+    with pytest.raises(InputError, match="toy.json holds something else"):
+        card.read("toy", folder=folder)
+    path.write_text(json.dumps(content | {"name": "other"}))
+    with pytest.raises(InputError, match="toy.json is of 'other', not of 'toy'"):
+        card.read("toy", folder=folder)
+
+
+def test_a_log_without_losses_is_not_released(tmp_path):
+    with pytest.raises(InputError, match="no rows with a column 'loss'"):
+        card.write(a_card(), {"w": torch.zeros(6)}, LOG.drop(columns="loss"), folder=tmp_path)
+    assert not list(tmp_path.glob("*"))
 
 
 @pytest.mark.parametrize(
