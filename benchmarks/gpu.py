@@ -87,7 +87,7 @@ def measure(name: str, how: str, arguments: argparse.Namespace) -> dict:
             _in_batches(segment)
             segment.foresee(image, asked)
         elif how == ALONE and not seconds:
-            segment.relieve()
+            segment.free_memory()
         segment(image, prompt)
         if device != "cpu":
             torch.cuda.synchronize()

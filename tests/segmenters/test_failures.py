@@ -36,7 +36,7 @@ class Hungry:
             raise self.error
         return image.data > 0
 
-    def relieve(self) -> bool:
+    def free_memory(self) -> bool:
         self.stages -= 1
         return self.stages >= 0
 

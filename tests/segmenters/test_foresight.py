@@ -101,9 +101,9 @@ def test_what_cannot_be_encoded_is_left_to_its_call():
     assert segment(air, CLICKS[2]).shape == image.shape
     with pytest.raises(InputError, match="outside"):
         segment(air, outside)
-    assert segment.relieve()
+    assert segment.free_memory()
     assert segment._batch == 1
-    assert not segment.relieve()
+    assert not segment.free_memory()
 
 
 def test_the_checked_call_leaves_out_prompts_that_are_not_taken_and_survives_a_lack_of_memory():

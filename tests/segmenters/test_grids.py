@@ -146,7 +146,7 @@ def test_slices_are_encoded_once_however_many_structures_ask_and_in_batches():
         for z, code in memory.each(asked):
             np.testing.assert_array_equal(code.embedding, stack.data[z])
     assert counts == [4, 2, 1]
-    assert memory.relieve() and not memory.relieve()
+    assert memory.free_memory() and not memory.free_memory()
     assert [z for z, _ in memory.each([3, 4])] == [3, 4]
     assert counts[3:] == [1, 1]
     ((_, code),) = memory.each([3])  # from disk

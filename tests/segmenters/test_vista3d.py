@@ -20,7 +20,7 @@ def counted(lean: bool):
     passes = []
     segment._net.image_encoder.register_forward_hook(lambda *a: passes.append(1))
     if lean:
-        assert segment.relieve()
+        assert segment.free_memory()
     return segment, passes
 
 
@@ -35,7 +35,7 @@ def test_all_structures_cost_the_encoder_one_pass_and_are_those_of_one_at_a_time
     assert len(many) == len(vista3d.CLASSES) * len(passes) > 0
     other = Volume(data[::-1].copy(), image.affine, "HU", "another")
     assert (together(other, Prompt("liver")) != together(image, Prompt("liver"))).any()
-    assert not alone.relieve()
+    assert not alone.free_memory()
 
 
 def test_a_click_in_the_border_voxel_of_an_image_is_answered():

@@ -38,11 +38,11 @@ def test_less_memory_gives_the_same_masks():
     image, _ = phantom("SUV")
     segment = voxtell.tiny()
     first = segment(image, TEXTS[0])
-    assert segment.relieve()
+    assert segment.free_memory()
     segment.foresee(image, TEXTS)
     np.testing.assert_array_equal(segment(image, TEXTS[0]), first)
-    assert segment.relieve()
-    assert not segment.relieve()
+    assert segment.free_memory()
+    assert not segment.free_memory()
 
 
 def test_a_text_that_is_not_in_the_bank_is_refused_with_the_nearest():

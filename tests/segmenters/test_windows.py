@@ -41,7 +41,7 @@ def perfect(reference: LabelMap, image: Volume, prompt: Prompt, *, size=32, spac
         inside = geometry.resample(reference.data, AFFINE, part.affine, part.shape, order=0)
         return inside.astype(bool)
 
-    found = windows.answered(image, grid, prompt, size, answer)
+    found = windows.predicted(image, grid, prompt, size, answer)
     return grids.push(found.mask, found.grid(grid), image)
 
 
@@ -109,7 +109,7 @@ def test_a_negative_click_is_given_to_every_cube_that_holds_it():
         given[start] = inside
         return np.zeros((32, 32, 32), bool)
 
-    windows.answered(image, grid, Prompt("x", clicks), 32, answer)
+    windows.predicted(image, grid, Prompt("x", clicks), 32, answer)
     assert list(given) == [(4, 4, 4), (4, 4, 29)]
     assert given[4, 4, 4] == [((16, 16, 16), True), ((16, 16, 28), False)]
     assert given[4, 4, 29] == [((16, 16, 16), True), ((16, 16, 3), False)]
@@ -123,7 +123,7 @@ def test_a_voxel_in_two_cubes_is_that_of_the_nearer_centre():
     def answer(start, inside):
         return np.full((32, 32, 32), start[2] == 4)
 
-    found = windows.answered(image, grid, Prompt("x", clicks), 32, answer)
+    found = windows.predicted(image, grid, Prompt("x", clicks), 32, answer)
     mask = grids.push(found.mask, found.grid(grid), image)
     assert found.starts == ((4, 4, 4), (4, 4, 24))
     np.testing.assert_array_equal(np.flatnonzero(mask[20, 20]), np.arange(4, 30))
@@ -140,7 +140,7 @@ def test_a_click_at_the_face_of_a_disclosed_cube_counts_on_another_grid():
         return np.zeros((16, 16, 16), bool)
 
     face = Click((27.9, 20.0, 20.0))
-    windows.answered(image, grid, Prompt("x", (face,), cube=cube), 16, answer)
+    windows.predicted(image, grid, Prompt("x", (face,), cube=cube), 16, answer)
     assert len(given) == 1
     assert given[0][0][0][0] == 15
 
@@ -156,7 +156,7 @@ def test_a_click_where_a_cube_reaches_beyond_the_image_is_taken():
         given.append(inside)
         return np.zeros((16, 16, 16), bool)
 
-    windows.answered(image, grid, Prompt("x", clicks), 16, answer)
+    windows.predicted(image, grid, Prompt("x", clicks), 16, answer)
     assert given == [[((8, 8, 8), True), ((8, 8, 14), False)]]
 
 
@@ -164,9 +164,9 @@ def test_a_click_outside_the_image_is_refused():
     image = Volume(np.zeros((40, 40, 40), np.float32), np.eye(4))
     clicks = (Click((20, 20, 20)), Click((20, 20, 80)))
     with pytest.raises(InputError, match="lies outside"):
-        windows.answered(image, grids.isotropic_ras(image, 1.0), Prompt("x", clicks), 16, None)
+        windows.predicted(image, grids.isotropic_ras(image, 1.0), Prompt("x", clicks), 16, None)
     with pytest.raises(InputError, match="no positive click"):
-        windows.answered(image, grids.isotropic_ras(image, 1.0), Prompt("x"), 16, None)
+        windows.predicted(image, grids.isotropic_ras(image, 1.0), Prompt("x"), 16, None)
 
 
 class Echo:

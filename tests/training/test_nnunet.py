@@ -21,7 +21,7 @@ from umdlib.evaluation.run import Plan, Settings
 from umdlib.images.volume import Volume
 from umdlib.labels import ORGANS, Structure
 from umdlib.metrics.masks import dice
-from umdlib.networks.specialists import every_name, once
+from umdlib.networks.specialists import every_name, unique_tensors
 from umdlib.prompts.prompt import Prompt
 from umdlib.segmenters.contract import Segmenter
 from umdlib.synthetic.cohort import make_pair
@@ -167,7 +167,7 @@ def test_each_tensor_is_kept_once_and_found_under_all_names(network):
     architecture = {"network": network, "plans": plans, "dataset": dataset}
     with seeded(1):
         net = _network(architecture, "tiny")
-    kept = once(net.state_dict())
+    kept = unique_tensors(net.state_dict())
     assert sum(v.numel() for v in kept.values()) == sum(p.numel() for p in net.parameters())
     with seeded(2):
         other = _network(architecture, "tiny")

@@ -142,7 +142,12 @@ def test_an_inline_script_is_kept_once():
             self.attributes = {"body": body}
 
     first, file, other = Script("const A = 1"), Script(), Script("const B = 2")
-    assert heads.once([first, file, Script("const A = 1"), other, "plain"]) == [first, file, other, "plain"]
+    assert heads.unique_scripts([first, file, Script("const A = 1"), other, "plain"]) == [
+        first,
+        file,
+        other,
+        "plain",
+    ]
 
 
 def test_script_files_wait_for_the_page_and_inline_scripts_and_what_they_need_do_not(built):

@@ -108,7 +108,7 @@ def name_of(network: str, recipe: str, session: str, modality: str) -> str:
     return f"{network}_{recipe}_{session}_{modality.lower()}"
 
 
-def once(state: dict) -> dict:
+def unique_tensors(state: dict) -> dict:
     """Each trained tensor of a state once: nnU-Net's networks name most of theirs twice or more.
 
     Tables of indices, which a network makes itself, are left out.

@@ -132,7 +132,7 @@ def answer(
     key = _key(opening, prompts, opened)
     if (kept := _kept(request, key, overwrite)) is not None:
         return Answer(request.out, kept["structures"], kept["seconds"], True, opening.notes)
-    labels, seconds, notes = _asked(opening, prompts, opened)
+    labels, seconds, notes = _predicted(opening, prompts, opened)
     write_mask(request.out, labels, opening.image, like=opening.file)
     rows = [
         _measured(labels == value, opening.image, value, prompt.structure)
@@ -161,7 +161,7 @@ def answer(
     return Answer(request.out, rows, seconds, False, opening.notes + notes)
 
 
-def _asked(
+def _predicted(
     opening: Opening, prompts: list[Prompt], opened: Opened
 ) -> tuple[np.ndarray, float, tuple[str, ...]]:
     """Label map of all prompts, seconds, and a note where two masks meet: the first one keeps the voxel."""

@@ -297,15 +297,15 @@ def _takes(record: Segmenter, prompt: Prompt) -> bool:
 def _with_less_memory(segment: Segment, ask: Callable[[], np.ndarray | None]) -> np.ndarray | None:
     """Ask once; where memory runs out, again after the segmenter let go of what it can.
 
-    A segmenter may have a method ``relieve() -> bool`` that forgets what it has encoded or takes
+    A segmenter may have a method ``free_memory() -> bool`` that forgets what it has encoded or takes
     smaller batches, and says whether that made a difference.
     """
     while True:
         try:
             return ask()
         except (MemoryError, RuntimeError) as error:
-            relieve = getattr(segment, "relieve", None)
-            if not out_of_memory(error) or relieve is None or not relieve():
+            free_memory = getattr(segment, "free_memory", None)
+            if not out_of_memory(error) or free_memory is None or not free_memory():
                 raise
         _free_gpu()
 

@@ -232,7 +232,7 @@ def item(name: str, *, folder: str | Path = FOLDER) -> Weights:
     )
 
 
-def own(path: str | Path, prefix: str, network: str) -> tuple[Card, Weights]:
+def user_network(path: str | Path, prefix: str, network: str) -> tuple[Card, Weights]:
     """Card and weights of a promptable network that a user has trained.
 
     Parameters

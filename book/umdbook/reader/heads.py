@@ -12,13 +12,13 @@ _LONGEST = 160  # characters that search engines show
 def complete(app, page: str, template: str, context: dict, doctree: nodes.document | None) -> None:
     """Handler of Sphinx's ``html-page-context``."""
     if "script_files" in context:
-        context["script_files"] = [deferred(script) for script in once(context["script_files"])]
+        context["script_files"] = [deferred(script) for script in unique_scripts(context["script_files"])]
     if doctree is not None and (words := description(doctree)):
         tag = f'<meta name="description" content="{html.escape(words)}"/>'
         context["metatags"] = f"{context.get('metatags', '')}\n{tag}"
 
 
-def once(scripts: list) -> list:
+def unique_scripts(scripts: list) -> list:
     """The scripts without repetitions of an inline one: a `const` cannot be declared twice."""
     seen, kept = set(), []
     for script in scripts:

@@ -26,9 +26,9 @@ def loader(
     return load
 
 
-def own(path: str | Path, prefix: str, kind: str, record: Callable[..., Segmenter]) -> Segmenter:
-    """Record of a user's own network by its card; see `umdlib.weights.card.own`."""
-    known, item = card.own(path, prefix, kind)
+def user_network(path: str | Path, prefix: str, kind: str, record: Callable[..., Segmenter]) -> Segmenter:
+    """Record of a user's own network by its card; see `umdlib.weights.card.user_network`."""
+    known, item = card.user_network(path, prefix, kind)
     title = f"{known.title} (seed {known.settings.get('seed', '?')})"
     folder = Path(path).expanduser().resolve().parent
     made = record(known.name, title, known.data["modalities"], item, folder)

@@ -183,7 +183,7 @@ class Memory:
             self._data = image.data
         return self._stack
 
-    def relieve(self) -> bool:
+    def free_memory(self) -> bool:
         """Let go of what is in memory and keep one slice at a time from now on; False if it does so."""
         had_more = self._keep > 1
         self._seen.clear()

@@ -32,8 +32,8 @@ class Answered:
         return Grid(self.mask.shape, window(whole, np.array(self.start), 1).affine)
 
 
-def answered(image: Volume, grid: Grid, prompt: Prompt, size: int, answer: Answer) -> Answered:
-    """What a system answers in the cubes of a prompt.
+def predicted(image: Volume, grid: Grid, prompt: Prompt, size: int, answer: Answer) -> Answered:
+    """What a system predicts in the cubes of a prompt.
 
     The first cube lies where the protocol discloses, else around the first positive click. A later
     click outside all cubes opens one around itself if it is positive; a negative one there asks for
@@ -91,7 +91,7 @@ def reach(image: Volume, prompt: Prompt, wanted: np.ndarray, *, spacing_mm: floa
 
     slides = prompt.cube is not None and prompt.cube.slides
     starts = (
-        answered(image, grid, prompt, size, right).starts
+        predicted(image, grid, prompt, size, right).starts
         if slides
         else first_cubes(image, grid, prompt, size)
     )

@@ -15,7 +15,7 @@ from umdlib.networks.inputs import IN_CHANNELS, SPACING_MM, both_on_grid, on_gri
 from umdlib.prompts.prompt import Prompt
 from umdlib.segmenters.contract import Segment, Segmenter, Weights
 from umdlib.segmenters.preparation import network
-from umdlib.segmenters.preparation.carded import loader, own
+from umdlib.segmenters.preparation.carded import loader, user_network
 from umdlib.segmenters.preparation.working_grid import prompted, restored
 from umdlib.weights import card
 from umdlib.weights import reading as weights
@@ -208,9 +208,9 @@ def trained(path: str | Path) -> Segmenter:
     Raises
     ------
     InputError
-        As `umdlib.weights.card.own` does.
+        As `umdlib.weights.card.user_network` does.
     """
-    return own(path, "clicknet", "ClickNet", _record)
+    return user_network(path, "clicknet", "ClickNet", _record)
 
 
 def _released(trained_on: str, modalities: tuple[str, ...]) -> Segmenter:

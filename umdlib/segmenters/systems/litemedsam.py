@@ -122,9 +122,9 @@ class LiteMedSAM:
                 ahead |= set(range(first, last + 1))
         self._memory.foresee(sorted(ahead))
 
-    def relieve(self) -> bool:
+    def free_memory(self) -> bool:
         """Keep one encoded slice at a time; False where that is so already."""
-        return self._memory.relieve()
+        return self._memory.free_memory()
 
     def _encode(self, pictures: list[np.ndarray]) -> list[slices.Encoded]:
         """Image embeddings of slices."""

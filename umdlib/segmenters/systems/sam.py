@@ -46,9 +46,9 @@ class SliceSam:
         named = (p for p in prompts if p.box is not None or p.boxes or p.first_clicks)
         self._memory.foresee(sorted({z for p in named for z, _, _ in _parts(image, p, stack)}))
 
-    def relieve(self) -> bool:
+    def free_memory(self) -> bool:
         """Keep one encoded slice at a time; False where that is so already."""
-        return self._memory.relieve()
+        return self._memory.free_memory()
 
     def _encode(self, pictures: list[np.ndarray]) -> list[slices.Encoded]:
         """Image embeddings of slices."""

@@ -27,7 +27,7 @@ class SamMed3D:
     """The network with the cubes that it has encoded of the last image, and what it answered in them.
 
     A cube lies around the first click, or where the protocol discloses; see
-    `umdlib.segmenters.preparation.windows.answered` for the further ones. `batch` cubes are encoded
+    `umdlib.segmenters.preparation.windows.predicted` for the further ones. `batch` cubes are encoded
     together where the prompts are foreseen; by default one on a CPU, which gains nothing by more.
     """
 
@@ -56,7 +56,7 @@ class SamMed3D:
                 return np.zeros((self._size,) * 3, bool)  # a further cube of air
             return self._decoded(embedding, start, clicks, image.name)
 
-        found = windows.answered(image, grid, prompt, self._size, answer)
+        found = windows.predicted(image, grid, prompt, self._size, answer)
         return torchio_grids.restored(found.mask, found.grid(grid), image)
 
     def foresee(self, image: Volume, prompts: Sequence[Prompt]) -> None:
@@ -80,7 +80,7 @@ class SamMed3D:
         """Resample the image that comes next."""
         self._next = image.data, torchio_grids.resampled(image, torchio_ras(image, SPACING_MM))
 
-    def relieve(self) -> bool:
+    def free_memory(self) -> bool:
         """Forget the encoded cubes and encode one at a time from now on; False where that changes nothing."""
         had_more = bool(self._cubes) or self._batch > 1
         self._forget()

@@ -14,7 +14,7 @@ from umdlib.networks.inputs import OUTSIDE, SPACING_MM, cut, on_grid
 from umdlib.prompts.prompt import Cube, Prompt
 from umdlib.segmenters.contract import Segment, Segmenter, Weights
 from umdlib.segmenters.preparation import network
-from umdlib.segmenters.preparation.carded import loader, own
+from umdlib.segmenters.preparation.carded import loader, user_network
 from umdlib.segmenters.preparation.working_grid import prompted, restored
 from umdlib.weights import card
 
@@ -175,9 +175,9 @@ def trained(path: str | Path) -> Segmenter:
     Raises
     ------
     InputError
-        As `umdlib.weights.card.own` does.
+        As `umdlib.weights.card.user_network` does.
     """
-    return own(path, "sam_med3d_small", "SamMed3DSmall", _record)
+    return user_network(path, "sam_med3d_small", "SamMed3DSmall", _record)
 
 
 def _released(trained_on: str, modalities: tuple[str, ...]) -> Segmenter:

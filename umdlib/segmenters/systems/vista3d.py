@@ -95,7 +95,7 @@ class Vista3D:
                 mask = network.numpy_mask(self._by_points(ready, image, prompt) > 0)
         return home(mask, np.asarray(ready.affine.cpu(), float), self._spaced, image)
 
-    def relieve(self) -> bool:
+    def free_memory(self) -> bool:
         """Move preparation and assembly to the machine's memory; False where they are there already."""
         had_more, self._lean = not self._lean, True
         self._data, self._ready = None, None

@@ -74,7 +74,7 @@ class VoxTell:
         """Segment the texts of prompts together: each window is encoded once for all of them."""
         self._predict(image, [t for t in map(_text, prompts) if t in self._bank])
 
-    def relieve(self) -> bool:
+    def free_memory(self) -> bool:
         """Keep logits off the device and fewer texts at a time; False with one text already."""
         had_more = self._predictor.perform_everything_on_device or self._together > 1
         self._predictor.perform_everything_on_device = False

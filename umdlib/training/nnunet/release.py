@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from umdlib.cohort.manifest import Cohort
-from umdlib.networks.specialists import TITLES, TRAINERS, name_of, once
+from umdlib.networks.specialists import TITLES, TRAINERS, name_of, unique_tensors
 from umdlib.synthetic.truth import truths
 from umdlib.training.nnunet import train as nnunet_train
 from umdlib.training.nnunet.recipes import RECIPES, for_network
@@ -66,7 +66,7 @@ def release(
     final = root / f"fold_{nnunet_train.FOLD}" / "checkpoint_final.pth"
     with torch.serialization.safe_globals(weights.plain_numbers()):
         content = torch.load(final, map_location="cpu", weights_only=True)
-    kept, axes = once(content["network_weights"]), content["inference_allowed_mirroring_axes"]
+    kept, axes = unique_tensors(content["network_weights"]), content["inference_allowed_mirroring_axes"]
     full = request["recipe"]["name"] == "full"
     prepared = json.loads((Path(work) / "preprocessed.json").read_text("utf-8"))
     made = card.Card(
