@@ -29,6 +29,7 @@ from umdlib.synthetic.from_labels import tissue_named
 from umdlib.synthetic.literature import READINGS, TISSUE, VOLUMES
 from umdlib.synthetic.scanner.acquisition import draw_acquisition
 from umdlib.synthetic.scanner.contrast import table, uptake_table
+from umdlib.training import domains
 
 COARSE = 8.0
 VALUES = {s.name: s.value for s in ORGANS}
@@ -310,26 +311,12 @@ def test_names_are_a_table_of_index_and_name(tmp_path):
         read_names(tmp_path / "names.tsv")
 
 
-REAL_NAMES = {
-    1: "spleen",
-    2: "kidneys",
-    3: "liver",
-    4: "urinary_bladder",
-    5: "lung",
-    6: "brain",
-    7: "heart",
-    8: "stomach",
-    9: "prostate",
-    10: "head_glands",
-}
-
-
 @pytest.mark.slow
 def test_real_organ_maps_become_bodies(shared):
     maps = sorted((shared / "real" / "organ_maps").glob("fdg_*.nii.gz"))[:3]
     assert maps
     for path in maps:
-        shot = simulate(read_label_map(path), names=REAL_NAMES, seed=1, settings=Settings(COARSE))
+        shot = simulate(read_label_map(path), names=domains._MAP_NAMES, seed=1, settings=Settings(COARSE))
         uptake = shot.anatomy.person.uptake_suv
         liver = ndimage.binary_erosion(shot.pet_reference.data == 1, iterations=2)
         assert shot.pet.data[liver].mean() == pytest.approx(uptake["liver"], rel=0.15), path.name
