@@ -189,23 +189,24 @@ def _add(path: Path, values: dict, names: dict) -> list[str]:
     for line, row in zip(table.index, table.to_dict("records"), strict=True):
         scheme, file = row.get("scheme") or "*", row.get("file") or "*"
         structure = LEFT_OUT if row["structure"] in ("-", "", "n/a") else row["structure"]
-        by_name = row["value"] in ("*", "", "n/a")
-        if not by_name and not re.fullmatch(r"[1-9]\d{0,4}", row["value"]):
+        if row["value"] in ("*", "", "n/a"):
+            known, key, entry = names, normal(row["name"]), structure
+        elif re.fullmatch(r"[1-9]\d{0,4}", row["value"]):
+            known, key = values.setdefault((scheme, file), {}), int(row["value"])
+            entry = (row["name"], structure)
+        else:
             raise InputError(f"Value '{row['value']}' in {path} line {line}. Must be 1 to 65535, or *.")
-        key = ("name", normal(row["name"])) if by_name else (scheme, file, int(row["value"]))
-        if key in seen and seen[key][1] != structure:
+        first, meaning = seen.setdefault((id(known), key), (line, structure))
+        if meaning != structure:
             raise InputError(
-                f"{path} gives '{row['name']}' (value {row['value']}) two meanings: '{seen[key][1]}' on line "
-                f"{seen[key][0]} and '{structure}' on line {line}. Leave one."
+                f"{path} gives '{row['name']}' (value {row['value']}) two meanings: '{meaning}' on line "
+                f"{first} and '{structure}' on line {line}. Leave one."
             )
-        seen[key] = (line, structure)
-        known = names if by_name else values.setdefault((scheme, file), {})
-        entry = structure if by_name else (row["name"], structure)
-        before = known.get(key[-1])
-        if before is not None and before != entry and (before if by_name else before[1]) != structure:
-            was = (before if by_name else before[1]) or "left out"
-            notes.append(f"{path.name} line {line}: {row['name']} is {structure or 'left out'}, was {was}.")
-        known[key[-1]] = entry
+        if key in known and (was := known[key] if known is names else known[key][1]) != structure:
+            notes.append(
+                f"{path.name} line {line}: {row['name']} is {structure or 'left out'}, was {was or 'left out'}."
+            )
+        known[key] = entry
     return notes
 
 
