@@ -138,7 +138,7 @@ def _listed(text: str) -> list[str]:
 
 
 def _simulated(a):
-    """What the options of a command simulate of each subject."""
+    """Settings of the simulation, from the options of a command."""
     from umdlib import synthetic
 
     return synthetic.Settings(a.spacing, a.lesions, synthetic.factors(synthetic.read_strengths(a.factor)))

@@ -209,7 +209,7 @@ def native_protocols(segmenter: str) -> tuple[str, ...]:
 
 
 def kind_given(name: str) -> str:
-    """What a protocol gives first, one of the kinds of `Protocol.gives`.
+    """Kind of a protocol's first prompt, one of those of `Protocol.gives`.
 
     Examples
     --------

@@ -389,7 +389,7 @@ def _shell(value: Any) -> str:
 
 
 def job_table(folder: str | Path) -> pd.DataFrame:
-    """What each job of the graph cost, from Snakemake's benchmark files.
+    """Cost of each job of the graph, from Snakemake's benchmark files.
 
     Returns
     -------
@@ -424,7 +424,7 @@ def stamp_of(score_file: str | Path) -> dict[str, Any]:
 
 
 def downloads(score_file: str | Path) -> dict[str, bytes]:
-    """What the pages offer: the score table in two formats, and the published tables in one archive.
+    """Downloads of the pages: the score table in two formats, and the published tables in one archive.
 
     A score table of more than `_CSV_BYTES` as CSV is compressed; where that takes more too, the Parquet
     file stands alone.

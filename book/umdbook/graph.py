@@ -24,7 +24,7 @@ _HERE = Path(__file__).parent
 
 
 def chapter(template: str | Path) -> dict:
-    """What a chapter's template says of itself in its metadata.
+    """Track and inputs of a chapter, from its template's metadata.
 
     Returns
     -------

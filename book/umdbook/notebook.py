@@ -376,7 +376,7 @@ def _hide_places(notebook: Path) -> None:
 
 
 def _fault(document) -> str:
-    """What an executed notebook promises and does not show; empty where there is nothing."""
+    """Promise of an executed notebook's text that its cells do not keep; empty where there is none."""
     if absent := _figures_without_picture(document):
         return f" drew nothing for {', '.join(absent)}"
     faults = text_faults(document)

@@ -122,7 +122,7 @@ def compared(segmenter: str) -> bool:
 
 
 def check(segmenter: str, device: str = "cpu") -> tuple[str, list[canaries.Finding]]:
-    """What is known of an adapter, in words, and a finding where a known score was missed."""
+    """Compare an adapter with its known scores: a sentence, and a finding where one was missed."""
     expected = known().get(segmenter)
     if expected is None:
         if compared(segmenter):

@@ -23,7 +23,7 @@ def write(root: str | Path, findings: pd.DataFrame) -> Path:
 
 
 def read(root: str | Path) -> pd.DataFrame:
-    """What the canaries of a run found; no rows where they did not run.
+    """Read the findings of a run's canaries; no rows where they did not run.
 
     Raises
     ------

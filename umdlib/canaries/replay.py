@@ -118,7 +118,7 @@ def check_run(
 
 
 def found(cohort: Cohort, root: str | Path, *, limit: int = 4) -> pd.DataFrame:
-    """What the run's canaries found; where they did not run, what its stored masks say now."""
+    """Findings of the run's canaries; where they did not run, of its stored masks now."""
     stored = flags.read(root)
     if not stored.empty:
         return stored

@@ -117,7 +117,7 @@ def columns(*, n_subjects: int = 3, seed: int = 0) -> pd.DataFrame:
 
 
 def verdicts(*, n_subjects: int = 3, seed: int = 0) -> pd.DataFrame:
-    """What the canaries say of each planted fault: columns planted, named, detail."""
+    """Findings of the canaries for each planted fault: columns planted, named, detail."""
     subjects = _subjects(n_subjects, seed)
     rows = []
     for fault, plant in FAULTS.items():
@@ -243,7 +243,7 @@ def simulate(
 
 
 def distances(predictions: list[Masks], references: list[Masks]) -> dict[str, float]:
-    """What the thresholds of `umdlib.canaries` are compared with, for one run."""
+    """Values of one run that the thresholds of `umdlib.canaries` are compared with."""
     pairs = [(p[n], r[n]) for p, r in zip(predictions, references, strict=True) for n in r]
     observed, best = canaries.readings(pairs)
     matrices = [canaries.wiring_matrix(p, r) for p, r in zip(predictions, references, strict=True)]

@@ -77,7 +77,7 @@ Run = Callable[[Job], None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a program gave: a mask (I, J, K) on the image's grid, or a fault and what was seen."""
+    """Result of a program: a mask (I, J, K) on the image's grid, or a fault and its detail."""
 
     mask: np.ndarray | None
     fault: str = ""

@@ -24,7 +24,7 @@ KINDS = ("fault", "doubt", "note")
 
 @dataclass(frozen=True)
 class Report:
-    """What the checks of a cohort came to.
+    """Results of the checks of a cohort.
 
     Attributes
     ----------

@@ -46,7 +46,7 @@ class StructureSet:
 
 
 def read_structure_set(path: Path, kind: str, names: NameMap) -> StructureSet:
-    """What an RTSTRUCT or SEG file holds, without its voxels.
+    """Read the contents of an RTSTRUCT or SEG file, without its voxels.
 
     Raises
     ------

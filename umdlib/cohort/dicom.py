@@ -30,7 +30,7 @@ _SHARP = re.compile(r"lung|bone|sharp|edge|\bB[67]\d|\bBl\d|\bBr[67]\d", re.IGNO
 
 @dataclass(frozen=True)
 class DicomOptions:
-    """How DICOM is imported.
+    """Options of an import of DICOM.
 
     Attributes
     ----------

@@ -70,7 +70,7 @@ FIELD_MM = 2500.0
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found.
+    """One finding of a check.
 
     Attributes
     ----------
@@ -99,7 +99,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Facts:
-    """What the checks keep of one case once its images are closed.
+    """Facts of one case that the checks keep once its images are closed.
 
     Attributes
     ----------

@@ -18,7 +18,7 @@ if (
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What a user may say to an import; each kind uses what it needs.
+    """Options of an import; each kind uses its own.
 
     Attributes
     ----------

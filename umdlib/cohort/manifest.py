@@ -80,7 +80,7 @@ class Case:
 
     @property
     def reading(self) -> str:
-        """What the values of the image are, for keys of what is made from it."""
+        """How the voxel values are read, for the keys of everything made from the image."""
         return self.unit if self.outside is None else f"{self.unit}, {self.outside:g} where not a number"
 
     @property

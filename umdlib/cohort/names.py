@@ -30,7 +30,7 @@ SIDES = "|"
 
 @dataclass(frozen=True)
 class NameMap:
-    """What label values and names mean.
+    """Meaning of label values and names.
 
     Attributes
     ----------
@@ -111,7 +111,7 @@ def read_names(extra: str | Path | None = None) -> NameMap:
 
 @dataclass(frozen=True)
 class FolderNames:
-    """What the label values of trained networks mean, one folder each.
+    """Meaning of the label values of trained networks, one folder each.
 
     Attributes
     ----------
@@ -134,7 +134,7 @@ class FolderNames:
         return self._names.get(normal(name))
 
     def unused(self, labels: dict[str, dict[str, int]]) -> list[str]:
-        """What the table names and no folder has; `labels` are folder -> label name -> value."""
+        """Names of the table that no folder has; `labels` are folder -> label name -> value."""
         known = {normal(n) for found in labels.values() for n in found}
         lost = [f"the name '{n}'" for n in self._names if n not in known]
         for (_, folder), values in self._values.items():

@@ -73,7 +73,7 @@ class _PublicCohort:
         return "\n".join(lines)
 
     def steps(self) -> list[str]:
-        """What to do to have the set as a cohort."""
+        """Steps from the set to a cohort."""
         if self.access == "free":
             unpack = ["umdlib cohorts unpack ARCHIVE FOLDER, for what is an archive"]
             return [

@@ -32,7 +32,7 @@ _MOST_VOXELS = 1 << 30
 
 @dataclass(frozen=True)
 class Header:
-    """What is kept of one file's header. No name, birth date or number of a person but `patient`."""
+    """Fields of one file's header. No name, birth date or number of a person but `patient`."""
 
     path: Path
     patient: str

@@ -44,7 +44,7 @@ _LONGEST_S = 24 * 3600.0
 
 @dataclass(frozen=True)
 class Acquisition:
-    """What the conversion of one PET series needs, as DICOM names it.
+    """Data of one PET series for its conversion, as DICOM names them.
 
     Attributes
     ----------
@@ -287,7 +287,7 @@ def _size(a: Acquisition, kind: str) -> float:
 
 
 def body_size(kind: str, weight_kg: float, height_m: float = 1.0, sex: str = "") -> float:
-    """What SUV is normalised by: weight or lean body mass in g, or body surface in cm2.
+    """Body size that normalises SUV: weight or lean body mass in g, or body surface in cm2.
 
     Parameters
     ----------

@@ -113,7 +113,7 @@ class _Masks:
 
     @classmethod
     def read(cls, root: str | Path, name: str, case: Case, seed: int) -> _Masks | None:
-        """What a run has kept of an image; None where there is nothing that can be used."""
+        """Read what a run has kept of an image; None where nothing can be used."""
         kept = store.Kept(store.case_folder(root, name, case))
         if not kept.stamp or kept.damage:
             return None

@@ -33,7 +33,7 @@ class ForeignError(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """What one call gave: the prompt, the mask (empty where it failed), time, memory, fault.
+    """Result of one call: the prompt, the mask (empty where it failed), time, memory, fault.
 
     `ended` where the fault ended the case.
     """

@@ -83,7 +83,7 @@ def cohort_ceilings(
 
 @dataclass(frozen=True)
 class _Settings:
-    """What `cohort_ceilings` was given."""
+    """Settings of `cohort_ceilings`."""
 
     jitter_mm: tuple[float, ...]
     shift_mm: float

@@ -26,7 +26,7 @@ _LOOK_S = 0.2
 
 @dataclass(frozen=True)
 class Limits:
-    """What a case may take, and what becomes of cases that took more.
+    """Limits of a case, and the handling of cases that exceeded them.
 
     Attributes
     ----------

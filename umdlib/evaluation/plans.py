@@ -39,7 +39,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run depends on beside images and segmenter.
+    """Settings of a run, beside images and segmenter.
 
     `tolerances_mm` of surface Dice: 1 mm is SegAnyPET's; 5 mm is what a PET voxel can resolve.
     """

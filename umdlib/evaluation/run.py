@@ -138,7 +138,7 @@ def score_cohort(
 
 @dataclass
 class _Run:
-    """What all cases of a run share."""
+    """State that all cases of a run share."""
 
     cohort: Cohort
     root: Path
@@ -214,7 +214,7 @@ class _Entrant:
 
 
 class _Shared:
-    """What the images of one examination share: references and prompts, read and drawn once."""
+    """State that the images of one examination share: references and prompts, read and drawn once."""
 
     def __init__(self, examination: Examination, run: _Run) -> None:
         self.examination, self.run = examination, run

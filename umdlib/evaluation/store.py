@@ -257,7 +257,7 @@ def grid_of(file: Path) -> LabelMap:
 
 
 class Kept:
-    """What a run has kept of one case, as far as it can be used.
+    """Stored results of one case, as far as they can be used.
 
     Attributes
     ----------

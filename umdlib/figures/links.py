@@ -53,7 +53,7 @@ def explored(attrs: Mapping, row: Mapping[str, object]) -> dict[str, str]:
 
 
 def mark_words(row: Mapping[str, object], numbers: str) -> str:
-    """What a mark says: subject, structure and segmenter where it has them, and its numbers."""
+    """Label of a mark: subject, structure and segmenter where it has them, and its numbers."""
     named = [str(row["subject"])] if row.get("subject") else []
     named += [structure_title(str(row["structure"]))] if row.get("structure") else []
     named += [segmenter_title(str(row["segmenter"]))] if row.get("segmenter") else []

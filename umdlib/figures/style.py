@@ -193,7 +193,7 @@ def nothing(ax: Axes, words: str = "nothing was scored that this figure could sh
 
 
 def line_handles() -> list[Line2D]:
-    """What the two lines of `click_plot` are, for a legend under panels of one segmenter each."""
+    """Handles of the two lines of `click_plot`, for a legend under panels of one segmenter each."""
     return [
         Line2D([], [], color="#444444", label="structural"),
         Line2D([], [], color="#444444", ls="--", label="PET"),

@@ -92,7 +92,7 @@ def _fields(raw: bytes) -> np.ndarray:
 
 
 def _magic(fields: np.ndarray) -> bytes:
-    """What kind of NIfTI file a header says that it is."""
+    """Kind of NIfTI file, by its header."""
     return bytes(fields["magic"]).rstrip(b"\0\r\n\x1a")
 
 

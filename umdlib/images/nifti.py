@@ -219,7 +219,7 @@ def _verify_end(stream) -> None:
 
 
 def _opener(path: Path) -> Callable:
-    """What opens a file by its first bytes, inflating it by what is fastest for it."""
+    """Opener of a file, chosen by its first bytes: the fastest inflater for it."""
     with open(path, "rb") as file:
         if file.read(2) != b"\x1f\x8b":
             return open

@@ -60,7 +60,7 @@ class Displacement:
 
 @dataclass(frozen=True)
 class Degradations:
-    """What turns a structural image into its PET. The default of each part is the identity.
+    """Degradations that turn a structural image into its PET. The default of each part is the identity.
 
     Attributes
     ----------

@@ -36,7 +36,7 @@ _SEEN = (1.2, 0.5)  # widths in structural voxels below which a blur is none: on
 
 @dataclass(frozen=True)
 class Estimates:
-    """What was estimated of a pair.
+    """Estimates of a pair.
 
     Attributes
     ----------

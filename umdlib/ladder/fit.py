@@ -42,7 +42,7 @@ class Shift:
 
 @dataclass(frozen=True)
 class Fit:
-    """What a fit has found.
+    """Result of a fit.
 
     Attributes
     ----------

@@ -43,7 +43,7 @@ def channels(values: np.ndarray, unit: str) -> np.ndarray:
 
 
 def bright(values: np.ndarray) -> float:
-    """What counts as 1 where intensities have no scale: their 99.5th percentile above 0."""
+    """Intensity that is scaled to 1 where a unit has no scale: the 99.5th percentile above 0."""
     return np.percentile(values[values > 0], 99.5) if (values > 0).any() else 1.0
 
 

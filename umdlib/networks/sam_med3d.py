@@ -50,7 +50,7 @@ _MASK_CHANNELS = 16  # of the previous mask before it becomes an embedding
 
 @dataclass(frozen=True)
 class Tokens:
-    """What the encoder knows of N cubes: (N, C, A, A, A), A tokens along each edge."""
+    """Features of N cubes: (N, C, A, A, A), A tokens along each edge."""
 
     image: Tensor
 

@@ -82,7 +82,7 @@ def systems_older_than_the_record() -> pd.Series:
 
 
 def brain_row() -> dict[str, float]:
-    """What the printed tables say on the brain in UMD's PET/CT.
+    """Numbers of the printed tables on the brain in UMD's PET/CT.
 
     Returns
     -------

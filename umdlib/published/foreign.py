@@ -26,7 +26,7 @@ _KINDS = {"median": r"\bmedian\b|\biqr\b|quartile", "interval": r"\bci\b|confide
 
 @dataclass(frozen=True)
 class Reading:
-    """How a foreign table is to be read.
+    """Settings of the reading of a foreign table.
 
     Attributes
     ----------

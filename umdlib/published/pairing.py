@@ -16,7 +16,7 @@ DESIGNS = {
 
 @dataclass(frozen=True)
 class World:
-    """What is true in the simulation. All in DSC.
+    """Parameters of the simulation, all in DSC.
 
     Attributes
     ----------

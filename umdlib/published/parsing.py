@@ -40,7 +40,7 @@ _MARKUP = re.compile(
 
 @dataclass(frozen=True)
 class Cell:
-    """What one printed cell holds.
+    """Contents of one printed cell.
 
     Attributes
     ----------

@@ -276,7 +276,7 @@ def fact(key: str) -> float:
 
 
 def read_training() -> pd.DataFrame:
-    """What each system was trained on, one row per system, modality and coverage.
+    """Training data of each system, one row per system, modality and coverage.
 
     Columns ``system, segmenter, modality, coverage, volumes, certainty, source``: `coverage` is
     ``whole-body``, ``regional`` or ``unknown``; `volumes` counts 3D images and is NaN where no
@@ -288,7 +288,7 @@ def read_training() -> pd.DataFrame:
 
 
 def read_pet_only() -> pd.DataFrame:
-    """What networks trained and tested on PET alone were printed to reach, of patients; one row per test.
+    """Printed scores of networks trained and tested on PET of patients alone; one row per test.
 
     Columns ``study, year, doi, tracer, images, structures, dice_low, dice_high, where``: the mean DSC over
     `structures` organs, or its range over several conditions. Their references are segmentations of the CT.
@@ -304,7 +304,7 @@ def read_pet_only() -> pd.DataFrame:
 
 
 def read_captions() -> pd.DataFrame:
-    """What the captions say of the tables below them: ``name, key, value, words``.
+    """Facts in the captions of the tables: ``name, key, value, words``.
 
     `key` is a column of `read`, or ``order`` for the order of an organ's lines; `value` lists our names.
     """

@@ -26,7 +26,7 @@ Draw = Callable[[Opening, np.ndarray, dict[int, str], list[Prompt], Path], None]
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of a system.
+    """A request to a system.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a request gave.
+    """Result of a request.
 
     Attributes
     ----------

@@ -103,7 +103,7 @@ def prompts_of(given: Given, image: Volume, record: Segmenter) -> list[Prompt]:
 
 
 def _names(given: Given, record: Segmenter) -> Sequence[str]:
-    """What is asked for, each once."""
+    """Names to segment, each once."""
     texts = tuple(dict.fromkeys(t.strip() for t in given.texts if t.strip()))
     if texts == ("all",):
         if not record.structures:

@@ -77,7 +77,7 @@ class Release:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a live subset is beside a release.
+    """Comparison of a live subset with a release.
 
     Attributes
     ----------

@@ -346,7 +346,7 @@ def check_prompt(record: Segmenter, prompt: Prompt) -> None:
 
 
 def partner_modalities(record: Segmenter, modality: str) -> tuple[str, ...]:
-    """What a segmenter wants to see beside an image of a modality; nothing where it sees one image."""
+    """Modalities that a segmenter needs beside an image of a modality; none where it sees one image."""
     return tuple(m for m in record.partner if (m == "PET") != (modality == "PET"))
 
 

@@ -17,7 +17,7 @@ _EXTERNAL = Path(__file__).parent / "external" / "workers"
 
 
 def identity_of(segmenter: Segmenter) -> dict:
-    """What a segmenter's predictions depend on: version, settings, code, weight hashes.
+    """Record of all that a segmenter's predictions depend on: version, settings, code, weight hashes.
 
     The code is that of `load` and of all that it imports inside this package, see
     `umdlib.sources.import_closure`. Weights by their published hash, else the one recorded at first

@@ -29,7 +29,7 @@ _SMALLEST_HU = 10.0  # of a reference: a share of less says nothing
 
 @dataclass(frozen=True)
 class _Retest:
-    """How far two examinations of one person lie apart, in percent: below and above no change.
+    """Test-retest limits of one person, in per cent, below and above no change.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ RETEST: dict[str, _Retest] = {
 
 
 def quantity_changes(quantities: pd.DataFrame, quantity: str = "suv_mean") -> pd.DataFrame:
-    """What a prediction's quantity is beside its reference's, one row per subject and condition.
+    """Change of a prediction's quantity against its reference's, one row per subject and condition.
 
     Seeds are averaged within the subject. First prompts alone count.
 

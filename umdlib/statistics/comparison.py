@@ -29,7 +29,7 @@ FEWEST = 6  # subjects of a test: with fewer not even six differences of one sig
 
 @dataclass(frozen=True)
 class Settings:
-    """How scores are compared.
+    """Settings of a comparison.
 
     Attributes
     ----------

@@ -277,7 +277,7 @@ def supervised_gap(
     n_resamples: int = 10_000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """What each specialist loses on PET by itself, with its interval, beside UMD's nnU-Net.
+    """Loss of each specialist on PET by itself, with its interval, beside UMD's nnU-Net.
 
     Parameters
     ----------

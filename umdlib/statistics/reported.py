@@ -59,7 +59,7 @@ def _own(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def own_harness() -> pd.DataFrame:
-    """What this program measures of each network of this project on subjects that it was trained on.
+    """Scores of each network of this project by this program, on subjects of its training.
 
     Recorded by ``umdlib reference-scores SCORES --own`` from a run on those subjects, drawn again by the recipe of
     the cards, on the images that it was trained on: `segmenter, session, modality, dice, n_subjects`.

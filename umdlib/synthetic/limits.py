@@ -14,7 +14,7 @@ FINEST_MM, COARSEST_MM = 2.0, 8.0
 
 @dataclass(frozen=True)
 class Settings:
-    """What is simulated of each subject.
+    """Settings of the simulation of each subject.
 
     Attributes
     ----------

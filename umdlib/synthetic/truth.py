@@ -22,11 +22,11 @@ def read_record(path: Path) -> dict | None:
 
 
 def truth(case: Case) -> dict:
-    """What was planted in a case's subject; empty for any other cohort."""
+    """Record of what was planted in a case's subject; empty for any other cohort."""
     return read_record(record_path(case.image.parent.parent, case.subject, case.session)) or {}
 
 
 def truths(cohort: Cohort) -> list[dict]:
-    """What was planted in each examination of a cohort, in its order; empty for any other cohort."""
+    """Records of what was planted in each examination of a cohort, in its order; empty for any other cohort."""
     structural = (c for c in cohort.cases if c.structural)
     return [found for case in structural if (found := truth(case))]

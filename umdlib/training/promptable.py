@@ -49,7 +49,7 @@ ENCODER_BYTES, PROMPT_BYTES = 1200, 700
 
 @dataclass(frozen=True)
 class Settings:
-    """What a training depends on.
+    """Settings of a training run.
 
     Attributes
     ----------
@@ -129,7 +129,7 @@ class Settings:
         return self
 
     def architecture(self) -> dict:
-        """What builds the network again."""
+        """Description from which the network is built again."""
         parts = {
             "network": NETWORKS[self.network],
             "widths": list(self.widths),
@@ -399,7 +399,7 @@ def words(row: dict, settings: Settings) -> str:
 
 
 def fingerprint(settings: Settings, bodies: Sequence[Body]) -> dict:
-    """What a checkpoint must agree on."""
+    """Settings and data on which a checkpoint must agree."""
     digest = sha256()
     for body in bodies:
         digest.update(f"{body.subject} {body.session} {body.labels.shape}".encode())

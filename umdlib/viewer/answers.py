@@ -38,7 +38,7 @@ class BrowserNetwork:
 def described(
     networks: Sequence[BrowserNetwork], images: Sequence[Volume], panes: Sequence[dict]
 ) -> tuple[dict, dict[str, str]]:
-    """What the script of a viewer knows of its networks; adds ``grid`` to the configuration of each pane.
+    """Records of a viewer's networks for its script; adds ``grid`` to the configuration of each pane.
 
     Returns
     -------

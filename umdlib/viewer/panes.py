@@ -18,7 +18,7 @@ from umdlib.viewer import windows
 
 @dataclass(frozen=True)
 class Prediction:
-    """What one segmenter returned for one image at one step.
+    """Masks of one segmenter for one image at one step.
 
     Attributes
     ----------
@@ -201,7 +201,7 @@ def _shown_first(predictions: tuple[Prediction, ...], segmenter: str, step: int)
 
 
 def _prediction_record(prediction: Prediction, structures: tuple[Structure, ...], name: str) -> dict:
-    """What the script knows of one prediction; a DSC that is undefined is null."""
+    """Record of one prediction for the script; a DSC that is undefined is null."""
     dice = [float(prediction.dice.get(s.name, np.nan)) for s in structures]
     return {
         "segmenter": prediction.segmenter,

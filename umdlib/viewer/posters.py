@@ -18,7 +18,7 @@ _DPI = 100
 
 @dataclass(frozen=True)
 class Still:
-    """What one image contributes to a poster: its modality, what is drawn of it, and what is written over it."""
+    """One image of a poster: its modality, its picture, and its text."""
 
     modality: str
     scene: Scene

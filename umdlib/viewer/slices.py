@@ -43,7 +43,7 @@ _PIXELS = 1200  # of a picture's side at most
 
 @dataclass(frozen=True)
 class Scene:
-    """What is drawn of one image.
+    """Everything drawn of one image.
 
     Attributes
     ----------

@@ -36,7 +36,7 @@ _COST_KEYS = ("cpu_seconds", "wall_seconds", "cores", "device")
 
 @dataclass(frozen=True)
 class Card:
-    """What is known of one trained network.
+    """Facts of one trained network.
 
     Attributes
     ----------

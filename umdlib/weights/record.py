@@ -53,7 +53,7 @@ class Weights:
 
     @property
     def hash_words(self) -> str:
-        """What is publicly known of its hash, in words; how it is checked where nothing is."""
+        """Source of its hash, in words; where none is public, how the file is checked."""
         if self.sha256:
             return f"published sha256 {self.sha256[:12]}…"
         if self.md5:

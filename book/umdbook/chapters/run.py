@@ -95,7 +95,7 @@ def cost_table(table: pd.DataFrame) -> str:
 
 
 def jobs(root: str) -> str:
-    """What each job of the graph cost."""
+    """Cost of each job of the graph."""
     formats = {"seconds": ".1f", "peak MB": ".0f"}
     return numbered_table(
         job_table(f"{root}/benchmarks"), "Jobs of the graph, the slowest first.", "tab-run-jobs", formats

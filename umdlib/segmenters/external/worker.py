@@ -38,7 +38,7 @@ def environment(name: str) -> Path:
 
 
 def commands(name: str, *, checkout: str | Path | None = None, python: str | None = None) -> list[list[str]]:
-    """What makes a system's environment: checkout at its commit, virtual environment, packages.
+    """Commands that make a system's environment: checkout at its commit, virtual environment, packages.
 
     A `checkout` of one's own is taken as it is. The package list is pinned to the last package
     (``pinned/NAME.txt``). `python` is its interpreter; by default uv finds one of the version that

@@ -18,7 +18,7 @@ Unions = Mapping[str, Mapping[int, tuple[int, ...]]]
 
 
 class Mapper(Protocol):
-    """What labels an image as a whole."""
+    """A network or program that labels an image as a whole."""
 
     def label_map(self, image: Volume) -> np.ndarray:
         """Values (I, J, K) on the image's grid."""

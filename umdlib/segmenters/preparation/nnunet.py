@@ -310,7 +310,7 @@ def tiny_pair_model(
 
 
 def random_state(plans: dict, dataset: dict, *, seed: int = 0) -> dict:
-    """What a checkpoint of the tiny plans holds, with random weights."""
+    """Contents of a checkpoint of the tiny plans, with random weights."""
     configuration = configuration_of(plans, "tiny")
     with network.seeded(seed):
         net = planned_network(configuration, len(dataset["channel_names"]), len(dataset["labels"]))

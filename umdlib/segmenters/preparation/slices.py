@@ -210,7 +210,7 @@ class Memory:
             self._fill(absent[first : first + self._batch])
 
     def encoded(self, z: int) -> Encoded:
-        """What the encoder made of slice `z`."""
+        """Features of slice `z`."""
         ((_, code),) = self.each([z])
         return code
 

@@ -52,7 +52,7 @@ class _Windows:
         self._seen: OrderedDict[tuple, tuple] = OrderedDict()
 
     def __call__(self, window, **asked):
-        """What the encoder makes of a window."""
+        """Features of a window."""
         voxels = np.ascontiguousarray(window.detach().cpu().numpy())
         key = sha256(voxels.data).digest(), str(voxels.dtype), voxels.shape, tuple(sorted(asked.items()))
         if key not in self._seen:

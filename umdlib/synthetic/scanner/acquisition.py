@@ -1,4 +1,4 @@
-"""What happens between and during the two images of one session."""
+"""State and movement of a subject between and during the two images of one session."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LIVER_COV = 0.10
 
 @dataclass(frozen=True)
 class Acquisition:
-    """What happened between and during the two images of one session.
+    """State and movement of a subject in the two images of one session.
 
     Attributes
     ----------

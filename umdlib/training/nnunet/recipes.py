@@ -11,7 +11,7 @@ from umdlib.networks.specialists import TRAINERS
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one specialist is trained.
+    """Recipe of a specialist's training.
 
     Attributes
     ----------

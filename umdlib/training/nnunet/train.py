@@ -27,7 +27,7 @@ FOLD = "all"
 
 @dataclass(frozen=True)
 class Task:
-    """What is trained.
+    """One training task.
 
     Attributes
     ----------
