@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from umdlib import sources
 from umdlib.cohort.manifest import write_manifest, write_structures
 from umdlib.errors import InputError, unknown_name
 from umdlib.files import replaced
@@ -178,9 +179,8 @@ def _write_subject(out: str, subject: str, session: str, seed: int, settings: Se
 
 @functools.cache
 def _source_digest() -> str:
-    """sha256 over this package's source: a subject drawn by other code is drawn again."""
-    files = sorted(Path(__file__).parent.rglob("*.py"))
-    return hashlib.sha256(b"".join(p.read_bytes() for p in files)).hexdigest()
+    """sha256 of this room's code, without comments: a subject drawn by other code is drawn again."""
+    return sources.code_digest(sorted(Path(__file__).parent.rglob("*.py")))
 
 
 def make_pair(subject: str, session: str, seed: int, spacing_mm: float, lesions=0, factors=None) -> Pair:
