@@ -2,7 +2,9 @@
 
 import os
 import unicodedata
+from contextlib import suppress
 
+import pandas as pd
 import pytest
 
 from umdlib import files
@@ -83,3 +85,25 @@ def test_a_closed_folder_is_named(tmp_path):
             files.existing(tmp_path / "closed" / "t.tsv")
     finally:
         (tmp_path / "closed").chmod(0o700)
+
+
+def test_a_table_is_written_without_tabs_in_its_cells_and_read_back(tmp_path):
+    table = pd.DataFrame({"a": ["x\ty\nz", "", None], "b": [1.5, float("nan"), 2.0]})
+    path = files.write_tsv(tmp_path / "new" / "t.tsv", table)
+    assert path.read_text("utf-8") == "a\tb\nx y z\t1.5\nn/a\tn/a\nn/a\t2.0\n"
+    assert files.read_tsv(path)["b"].tolist() == ["1.5", "n/a", "2.0"]
+
+
+def test_a_file_that_is_half_written_does_not_take_the_place_of_a_whole_one(tmp_path):
+    (tmp_path / "a.txt").write_text("whole")
+    with suppress(ZeroDivisionError), files.replaced(tmp_path / "a.txt") as part:
+        part.write_text("half")
+        raise ZeroDivisionError
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "whole"
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="Cannot write .*File exists|Cannot write .*Not a directory"):
+        files.write_tsv(tmp_path / "file" / "t.tsv", pd.DataFrame({"a": [1]}))
