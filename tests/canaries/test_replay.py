@@ -168,7 +168,7 @@ def test_the_command_stores_the_findings_beside_the_scores(run, capsys):
     assert "1 segmenters flagged" in capsys.readouterr().out
     assert "every subject is empty" in flags.flagged(stored)["canary_of_test"]
     shown = chapter.words(canary_run.found(cohort, root))
-    assert "always_empty" in shown and "Positive control" in shown
+    assert "always empty" in shown and "Positive control" in shown
 
 
 @pytest.mark.parametrize("name", ["threshold", "region_growing", "clicknet_pet", "stunet_small"])
