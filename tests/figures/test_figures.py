@@ -84,7 +84,7 @@ def test_figure_draws_on_the_axes_it_is_given(inputs, name):
 def test_figure_of_two_subjects_and_a_lesion(little, name):
     ax = getattr(figures, name)(little[name])
     ax.figure.canvas.draw()
-    assert ax.has_data()
+    assert ax.has_data() or len(ax.texts) > 2  # the flow is boxes of text
     assert not any("nothing was scored" in t.get_text() for t in ax.texts)
 
 

@@ -148,7 +148,7 @@ def test_a_large_score_table_is_offered_compressed_or_as_parquet_alone(tmp_path,
     write_scores(tmp_path / "scores.parquet", score_table(n_subjects=2, structures=["liver"]))
     offered = {}
     for limit in (10_000_000, 1_500, 100):
-        monkeypatch.setattr(book, "CSV_BYTES", limit)
+        monkeypatch.setattr(book, "_CSV_BYTES", limit)
         offered[limit] = book.downloads(tmp_path / "scores.parquet")
     assert all("scores.parquet" in files for files in offered.values())
     plain, packed = offered[10_000_000]["scores.csv"], offered[1_500]["scores.csv.gz"]

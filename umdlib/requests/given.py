@@ -19,7 +19,7 @@ from umdlib.segmenters.calls import check_prompt
 from umdlib.segmenters.contract import Segmenter
 
 # How coordinates are meant, and in words.
-_FRAMES: dict[str, str] = {
+FRAMES: dict[str, str] = {
     "world": "mm to the right, front and head (RAS, as NIfTI and 3D Slicer)",
     "lps": "mm to the left, back and head (LPS, as DICOM and ITK)",
     "voxel": "voxel indices I, J, K of the file, from 0",
@@ -46,7 +46,7 @@ class Given:
     texts
         What is asked for: names or texts, each a mask; ``all`` for all that a system knows.
     frame
-        How numbers are meant, of `_FRAMES`.
+        How numbers are meant, of `FRAMES`.
     """
 
     clicks: tuple[str, ...] = ()
@@ -77,8 +77,8 @@ def prompts_of(given: Given, image: Volume, record: Segmenter) -> list[Prompt]:
         inside of; a line or mask file that cannot be used; a text that the system does not know; a prompt
         of a kind that it does not take.
     """
-    if given.frame not in _FRAMES:
-        raise unknown_name("coordinates", given.frame, _FRAMES)
+    if given.frame not in FRAMES:
+        raise unknown_name("coordinates", given.frame, FRAMES)
     clicks = [_click(text, True, given.frame, image) for text in given.clicks]
     clicks += [_click(text, False, given.frame, image) for text in given.negative]
     box = _box(given.box, given.frame, image) if given.box else None
@@ -149,7 +149,7 @@ def _box(text: str, frame: str, image: Volume) -> Box:
         box.voxels(image.affine, image.shape)
     except InputError:
         raise InputError(
-            f"Invalid box {text} ({_FRAMES[frame]}) for {image.name}. It holds no voxel; {_field(image)}."
+            f"Invalid box {text} ({FRAMES[frame]}) for {image.name}. It holds no voxel; {_field(image)}."
         ) from None
     return box
 
@@ -215,13 +215,13 @@ def _check_inside(xyz, what: str, numbers, frame: str, image: Volume) -> None:
         return
     others = [
         f
-        for f in _FRAMES
+        for f in FRAMES
         if f != frame
         and geometry.nearest_voxel(image.affine, _world(numbers, f, image), image.shape) is not None
     ]
     hint = f" Did you mean --coordinates {' or '.join(others)}?" if others else ""
     raise InputError(
-        f"The {what} ({_FRAMES[frame]}) lies outside {image.name}. It must lie inside; {_field(image)}.{hint}"
+        f"The {what} ({FRAMES[frame]}) lies outside {image.name}. It must lie inside; {_field(image)}.{hint}"
     )
 
 
