@@ -123,9 +123,9 @@ def own_layout(table: pd.DataFrame) -> pd.DataFrame:
     for _, row in table.iterrows():
         why = [row[f"why_{g}"] for g in ("harness_gap", "data_gap", "prompt_gap")]
         if row["few"] and np.isfinite(row["native"]):
-            why.append(
-                f"both prompts on the same {row['n_subjects']:.0f} of its subjects, asked by this page"
-            )
+            n = int(row["n_subjects"])
+            whom = f"the same {n} subjects" if n > 1 else "one subject"
+            why.append(f"both prompts on {whom}, asked by this page")
         notes.append("; ".join(dict.fromkeys(filter(None, why))))
     return shown.assign(note=notes)
 
