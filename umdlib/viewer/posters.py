@@ -68,7 +68,6 @@ def _drawn(parts: Sequence[tuple[Scene, View, str]]) -> bytes:
     """Draw slices side by side, one pixel a pixel."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.patheffects import withStroke
 
     width = sum(view.size[0] for _, view, _ in parts) + GAP * (len(parts) - 1)
     size = ((width + 0.01) / _DPI, (_HEIGHT + 0.01) / _DPI)  # whole pixels are cut off, not rounded
@@ -77,10 +76,7 @@ def _drawn(parts: Sequence[tuple[Scene, View, str]]) -> bytes:
     for scene, view, words in parts:
         w, h = view.size
         place = (left / width, ((_HEIGHT - h) // 2) / _HEIGHT, w / width, h / _HEIGHT)
-        ax = slice_picture(scene, view, ax=page.figure.add_axes(place), letters=9.0)
-        ink, edge = ("black", "white") if scene.image.unit == "SUV" else ("white", "black")
-        style = {"color": ink, "fontsize": 9, "path_effects": [withStroke(linewidth=1.5, foreground=edge)]}
-        ax.annotate(words, (0, 1), (4, -4), "axes fraction", "offset points", va="top", **style)
+        slice_picture(scene, view, ax=page.figure.add_axes(place), letters=9.0, words=words)
         left += w + GAP
     page.draw()
     picture = Image.fromarray(np.asarray(page.buffer_rgba())[..., :3].copy())

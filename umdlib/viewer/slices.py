@@ -169,7 +169,9 @@ def projected(volume: Volume, plane: str) -> Volume:
     return Volume(upright.data.max(axis=through, keepdims=True), affine, volume.unit, volume.name)
 
 
-def slice_picture(scene: Scene, seen: View, *, ax: Axes | None = None, letters: float = 7.0) -> Axes:
+def slice_picture(
+    scene: Scene, seen: View, *, ax: Axes | None = None, letters: float = 7.0, words: str = ""
+) -> Axes:
     """Draw a plane of an image as a radiologist sees it, in mm, with a scale bar and the sides' letters.
 
     Parameters
@@ -182,6 +184,8 @@ def slice_picture(scene: Scene, seen: View, *, ax: Axes | None = None, letters: 
         Axes to draw on; None makes a figure.
     letters
         Size of the letters in points; lines are as thick as fits them.
+    words
+        Written in the upper left corner.
     """
     import matplotlib.pyplot as plt
 
@@ -198,7 +202,8 @@ def slice_picture(scene: Scene, seen: View, *, ax: Axes | None = None, letters: 
             ax.contour(*seen.pixels(), inside, levels=[0.5], colors=[colour], linewidths=letters / 6)
     _draw_clicks(ax, scene, seen)
     dark = image.unit == "SUV"
-    _draw_letters(ax, seen, letters, ink="black" if dark else "white", edge="white" if dark else "black")
+    inks = ("black", "white") if dark else ("white", "black")
+    _draw_letters(ax, seen, words, size=letters, inks=inks)
     ax.set(xticks=[], yticks=[], facecolor="white" if dark else "black")
     ax.spines[:].set_visible(False)
     return ax
@@ -262,20 +267,25 @@ def _draw_clicks(ax: Axes, scene: Scene, seen: View) -> None:
                 )
 
 
-def _draw_letters(ax: Axes, seen: View, size: float, *, ink: str, edge: str) -> None:
-    """The sides of the body, and a bar of some centimetres in the lower left corner."""
-    from matplotlib.patheffects import withStroke
+def _draw_letters(ax: Axes, seen: View, words: str, *, size: float, inks: tuple[str, str]) -> None:
+    """The sides of the body, a bar of some centimetres in the lower left corner, and words in the upper one."""
+    from matplotlib.patheffects import Stroke
 
-    style = {"color": ink, "fontsize": size, "path_effects": [withStroke(linewidth=1.5, foreground=edge)]}
-    for x, side, letter in zip((0.02, 0.98), ("left", "right"), PLANES[seen.plane][2], strict=True):
-        ax.text(x, 0.5, letter, ha=side, va="center", transform=ax.transAxes, **style)
     left, right, bottom, top = seen.extent
     width = abs(right - left)
     bar = next((b for b in _BARS_CM if 10 * b <= width / 3), _BARS_CM[-1])
     start, y = left + 0.04 * (right - left), bottom + 0.03 * (top - bottom)
     end = start + 10 * bar * np.sign(right - left)
-    for colour, line in ((edge, 3.5), (ink, 1.8)):
-        ax.plot([start, end], [y, y], color=colour, lw=line, solid_capstyle="butt")
-    ax.annotate(
-        f"{bar} cm", ((start + end) / 2, y), (0, 2.5), textcoords="offset points", ha="center", **style
-    )
+    first, second = PLANES[seen.plane][2]
+    share, middle = "axes fraction", ((start + end) / 2, y)
+    # the edge below, the letters above: drawn as paths the stem of a small L falls between two pixels
+    for ink, line, effects in (
+        (inks[1], 3.5, [Stroke(linewidth=1.5, foreground=inks[1])]),
+        (inks[0], 1.8, []),
+    ):
+        style = {"textcoords": "offset points", "color": ink, "fontsize": size, "path_effects": effects}
+        ax.plot([start, end], [y, y], color=ink, lw=line, solid_capstyle="butt")
+        ax.annotate(words, (0, 1), (4, -4), share, va="top", **style)
+        ax.annotate(first, (0, 0.5), (4, 0), share, va="center", **style)
+        ax.annotate(second, (1, 0.5), (-4, 0), share, ha="right", va="center", **style)
+        ax.annotate(f"{bar} cm", middle, (0, 2.5), ha="center", **style)
