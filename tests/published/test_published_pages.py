@@ -247,6 +247,25 @@ def test_a_sort_or_a_filter_keeps_the_rows_of_a_pair_together(browser, tmp_path)
     assert [row[0].strip() for row in cells()] == ["Brain", "", "Colon", "", "Liver", ""]
     page.get_by_role("searchbox").fill("liver")
     assert [row[-1] for row in cells()] == ["0.9", "0.3"]
+    # two sessions, of which each has its own structural image; what is missing comes last
+    rows = [
+        ("PET/MR", "MR", "0.2"),
+        ("PET/MR", "PET", "–"),
+        ("PET/CT", "CT", "0.5"),
+        ("PET/CT", "PET", "0.1"),
+    ]
+    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    path.write_text(
+        re.sub("<tbody>.*</tbody>", f"<tbody>{body}</tbody>", path.read_text("utf-8"), flags=re.S), "utf-8"
+    )
+    page.reload()
+    page.get_by_role("button", name="A", exact=True).click()
+    assert [row[-1] for row in cells()] == ["0.5", "0.1", "0.2", "–"]
+    page.get_by_label("Sort by").select_option(label="PET")
+    assert [row[-1] for row in cells()] == ["0.5", "0.1", "0.2", "–"]
+    page.locator("th .umd-sort").nth(2).click()  # the other way round
+    assert [row[-1] for row in cells()] == ["0.5", "0.1", "0.2", "–"]
+    assert page.get_by_label("Sort by").locator("option").all_inner_texts() == ["CT or MR", "PET"]
     page.close()
 
 

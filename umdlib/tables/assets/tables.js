@@ -13,13 +13,12 @@
   function text(node) { return node.textContent.replace(/\s+/g, " ").trim(); }
   function lines(cell) { return Array.from(cell.querySelectorAll(LINE)); }
   function part(cell, i) { var l = lines(cell); return text(l.length ? l[Math.min(i, l.length - 1)] : cell); }
-  function number(s) { var m = /-?\d[\d,]*(\.\d+)?([eE][-+]?\d+)?/.exec(s.replace(/−/g, "-")); return m ? parseFloat(m[0].replace(/,/g, "")) : NaN; }
-  function compare(a, b) {
+  /* What a cell begins with, after marks: a name that ends with a digit is a name. */
+  function number(s) { var m = /^[^A-Za-z0-9-]*(-?\d[\d,]*(\.\d+)?([eE][-+]?\d+)?)/.exec(s.replace(/−/g, "-")); return m ? parseFloat(m[1].replace(/,/g, "")) : NaN; }
+  function compare(a, b, down) {  /* what is no number comes last in either direction */
     var x = number(a), y = number(b);
-    if (isNaN(x) && isNaN(y)) return a.localeCompare(b);
-    if (isNaN(x)) return 1;
-    if (isNaN(y)) return -1;
-    return x - y;
+    if (isNaN(x) !== isNaN(y)) return isNaN(x) ? 1 : -1;
+    return (down ? -1 : 1) * (isNaN(x) ? a.localeCompare(b) : x - y);
   }
   /* Rows that belong together: those of one subject matter on CT, MR and PET, told from their modality column. A blank
      cell left of it repeats the one above. Null where a table has no such rows. */
@@ -39,7 +38,12 @@
       group.rows.push(r); group.of[name] = r; names[name] = true;
     });
     if (found === false || groups.size === rows.length) return null;
-    return { groups: Array.from(groups.values()), names: Object.keys(names), at: at };
+    var list = Array.from(groups.values()), sides = Object.keys(names);
+    if (names.CT && names.MR && !list.some(function (g) { return g.of.CT && g.of.MR; })) {  /* one structural image each */
+      list.forEach(function (g) { g.of["CT or MR"] = g.of.CT || g.of.MR; });
+      sides = ["CT or MR"].concat(names.PET ? ["PET"] : []);
+    }
+    return { groups: list, sides: sides };
   }
   function visible(table) { return Array.from(table.tBodies[0].rows).filter(function (r) { return !r.hidden; }); }
   function grid(table) {  /* header, then one line per modality of each visible row */
@@ -96,7 +100,7 @@
     var which = null, paired = pairs(table);
     var sides = first ? first.map(function (l) {
       return Array.from(l.classList).find(function (c) { return LINE.indexOf("." + c) >= 0; }).slice(4).toUpperCase();
-    }) : paired ? paired.names : [];
+    }) : paired ? paired.sides : [];
     if (sides.length > 1) {
       which = el("select", {}, el("label", { textContent: "Sort by " }, bar));
       sides.forEach(function (side, i) { el("option", { value: i, textContent: side }, which); });
@@ -133,7 +137,7 @@
       if (state.column < 0) return;
       var body = table.tBodies[0];
       units.slice().sort(function (p, q) {
-        return (state.down ? -1 : 1) * compare(value(p, state.column), value(q, state.column));
+        return compare(value(p, state.column), value(q, state.column), state.down);
       }).forEach(function (unit) { unit.rows.forEach(function (r) { body.appendChild(r); }); });
       heads.forEach(function (h, k) {
         h.setAttribute("aria-sort", k === state.column ? (state.down ? "descending" : "ascending") : "none");
