@@ -74,19 +74,22 @@ def weights_table() -> pd.DataFrame:
         record = segmenters.get(name)
         for item in record.weights:
             if item.licence != "yours" and not item.package.startswith("umdlib"):
-                key = (tuple(w.file for w in record.weights), item.licence, item.hash_words)
-                owners, files = rows.setdefault(key, ([], set()))
+                kind = "published" if item.sha256 or item.md5 else item.hash_words
+                key = (tuple(w.file for w in record.weights), item.licence, kind)
+                owners, words = rows.setdefault(key, ([], {}))
                 owners.append(record.title)
-                files.add(item.file)
+                words[item.file] = item.hash_words
     return pd.DataFrame(
         [
             {
                 "System": ", ".join(dict.fromkeys(owners)),
-                "Files": len(files),
+                "Files": len(words),
                 "Licence": licence,
-                "Hash": words,
+                "Hash": min(words.values())
+                if len(set(words.values())) == 1
+                else "published sha256 of each file",
             }
-            for (_, licence, words), (owners, files) in rows.items()
+            for (_, licence, _), (owners, words) in rows.items()
         ]
     )
 
