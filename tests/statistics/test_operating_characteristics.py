@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 
+from umdlib.statistics import operating_characteristics
 from umdlib.statistics.distribution_free import distribution_free_bounds
 from umdlib.statistics.operating_characteristics import (
     SHAPES,
@@ -174,3 +176,13 @@ def test_the_reported_rule_keeps_its_five_percent_where_failures_hide(same):
     reported = same.xs("reported", level="rule")
     assert reported.loc[~reported["equivalent"], "rate"].max() <= 0.05
     assert reported.loc[("no gap", 150), "rate"] > 0.8
+
+
+@pytest.mark.filterwarnings("error")
+def test_students_p_is_scipys_and_columns_that_hardly_vary_raise_no_warning():
+    values = np.random.default_rng(0).normal(0.2, 1, (8, 50))
+    found = operating_characteristics._student_p(values)
+    assert found == pytest.approx(scipy.stats.ttest_1samp(values, 0).pvalue, rel=1e-12)
+    flat = np.full((5, 2), 0.1)
+    flat[0, 1] += 1e-17
+    assert (operating_characteristics._student_p(flat) < 1e-6).all()
