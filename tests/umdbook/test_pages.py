@@ -83,6 +83,11 @@ def test_pages_load_nothing_from_elsewhere(pages):
     assert not loaded
 
 
+def test_no_page_loads_icons_or_the_search_index_before_it_is_asked(pages):
+    loaded = {t for p in chapters(pages) for tag, t in Links(p.read_text("utf-8")).targets if tag == "script"}
+    assert loaded and not [t for t in loaded if "fontawesome" in t or "searchindex" in t]
+
+
 def test_no_trace_of_the_machine(pages):
     here = re.compile("|".join(re.escape(str(p)) for p in {Path.home(), Path.cwd()} if len(p.parts) > 1))
     texts = [p for p in pages.rglob("*") if p.suffix in (".html", ".ipynb", ".txt", ".md")]
