@@ -276,6 +276,13 @@ def _subset(a) -> None:
     from umdlib.cohort.manifest import read_cohort
     from umdlib.cohort.subset import write_subset
 
+    if a.lesions:
+        from umdlib.cohort.lesions import write_lesion_cohort
+
+        if a.subjects or a.session or a.structures:
+            raise InputError("Invalid --lesions with --subjects, --session or --structures. Must be alone.")
+        _say(f"Manifest: {write_lesion_cohort(read_cohort(a.manifest), a.out)}")
+        return
     named = {k: _listed(getattr(a, k)) for k in ("subjects", "structures")}
     _say(f"Manifest: {write_subset(read_cohort(a.manifest), a.out, session=a.session, **named)}")
 

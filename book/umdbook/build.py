@@ -284,7 +284,11 @@ def _released(stamp: Mapping[str, Any], *, pictures: bool) -> str:
 def _mark_tables(document: dict, stamp: Mapping[str, Any]) -> None:
     """Name the released run in the caption of every table of a page that reads its scores alone."""
     parameters = document["metadata"]["umd"]["parameters"].keys()
-    if not stamp.get("released") or "scores" not in parameters or {"root", "domains"} & parameters:
+    if (
+        not stamp.get("released")
+        or "scores" not in parameters
+        or {"root", "domains", "lesion_scores"} & parameters
+    ):
         return
     counted = " + ".join(str(n) for n in stamp.get("subjects", {}).values())
     source = f"Scores: released run `{stamp['released']['name']}`, {counted} subjects."

@@ -20,6 +20,9 @@ _PACKAGES = ("umdlib", "umdbook")
 # The three training runs of a network, and the prompt of further networks.
 TRAININGS = ("structural", "pet", "both")
 FURTHER_PROMPTS = "centre:1:0"
+# The network of both images, with the second image and without it, and the released run of the two.
+BOTH_IMAGES = ("clicknet_pair", "clicknet_pair_alone")
+BOTH_IMAGES_RELEASE = "second_image"
 _HERE = Path(__file__).parent
 
 
@@ -334,6 +337,15 @@ def holds_further(card: release.Release, profile: Mapping) -> bool:
     """Whether a release has every further training of a profile."""
     names = {Path(f).stem for f in further_networks(profile).values()}
     return bool(names) and names <= set(card.segmenters)
+
+
+def both_images_released(card: release.Release | None, profile: Mapping) -> bool:
+    """Whether scores with both images are released beside the run that a profile stands on, of the same cohort."""
+    _, folder = release_place(profile)
+    if card is None or BOTH_IMAGES_RELEASE not in release.release_names(folder):
+        return False
+    prompts = {f"{n}/{s}": FURTHER_PROMPTS for n in BOTH_IMAGES for s in card.subjects}
+    return not release.misfit(release.read_card(BOTH_IMAGES_RELEASE, folder), {**profile, "prompts": prompts})
 
 
 def own_files(segmenter: str) -> list[str]:

@@ -5,15 +5,15 @@ import pandas as pd
 import pytest
 
 from umdlib.scores.simulated import score_table
-from umdlib.statistics.second_image import ALL, second_image_table
+from umdlib.statistics.second_image import ALL, OF_ITS_KIND, second_image_table
 
-OF = {"CT": "clicknet_structural", "PET": "clicknet_pet"}
+OF = {m: OF_ITS_KIND[m] for m in ("CT", "PET")}
 
 
 def scores(n_subjects=6, gain=0.1):
     """Both images give `gain` more than one on CT, and nothing on PET; the liver twice as much."""
     table = score_table(n_subjects=n_subjects, structures=["liver", "spleen"], gap={"clicknet_pet": -0.2})
-    both = table.assign(segmenter="clicknet_fused")
+    both = table.assign(segmenter="clicknet_pair")
     added = np.where(both["structure"].eq("liver"), 2 * gain, gain) * both["modality"].eq("CT")
     both["dice"] = both["dice"] / 2 + added  # within 0 to 1
     alone = table.assign(dice=table["dice"] / 2, segmenter=table["modality"].map(OF))
@@ -26,7 +26,9 @@ def scores(n_subjects=6, gain=0.1):
 def test_the_difference_is_paired_and_says_what_was_added_to_what():
     alone, both = scores()
     table = second_image_table(
-        pd.concat([both, alone], ignore_index=True).sample(frac=1, random_state=1), n_resamples=199
+        pd.concat([both, alone], ignore_index=True).sample(frac=1, random_state=1),
+        alone=OF_ITS_KIND,
+        n_resamples=199,
     )
     found = table.set_index(["modality", "structure"])["estimate"]
     assert found["CT", "liver"] == pytest.approx(0.2) and found["CT", "spleen"] == pytest.approx(0.1)
@@ -40,6 +42,8 @@ def test_the_difference_is_paired_and_says_what_was_added_to_what():
 def test_a_subject_without_one_of_the_two_is_left_out_and_a_lone_network_gives_no_rows():
     alone, both = scores()
     fewer = both[both["subject"].ne(both["subject"].iloc[0])]
+    alone["segmenter"] = "clicknet_pair_alone"
+    alone = alone.drop_duplicates(["subject", "modality", "structure"])
     table = second_image_table(pd.concat([fewer, alone], ignore_index=True), n_resamples=99)
     assert set(table["n_subjects"]) == {5}
     assert second_image_table(both).empty and second_image_table(alone).empty

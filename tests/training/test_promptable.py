@@ -488,20 +488,14 @@ def test_a_network_of_two_images_is_asked_with_its_partner_on_the_images_grid(tm
     assert not torch.equal(encoded[0], encoded[1]) and not torch.equal(encoded[0], encoded[2])
 
 
-def test_two_networks_each_see_their_own_image_and_their_logits_are_averaged(monkeypatch):
-    monkeypatch.setattr(clicknet, "grown", lambda *given: None)  # one window, whatever the masks
+def test_the_released_network_of_both_images_is_asked_with_and_without_the_second():
+    both, alone = segmenters.get("clicknet_pair"), segmenters.get("clicknet_pair_alone")
+    assert both.partner == ("CT", "MR", "PET") and alone.partner == ()
+    assert both.weights == alone.weights and both.load is alone.load
     rng = np.random.default_rng(0)
     ct = Volume(rng.normal(0, 100, (40, 40, 40)).astype(np.float32), np.diag([-8.0, 8, 8, 1]), "HU", "ct")
     pet = Volume(rng.uniform(0, 5, (40, 40, 40)).astype(np.float32), np.diag([-8.0, 8, 8, 1]), "SUV", "pet")
-    both = clicknet.tiny(2)
-    given = np.array([[20, 20, 20, 1]], np.float32)
-
-    def logits(segment, image, partner=None):
-        grid = segment._encoded(image, partner)
-        return segment._decoded(given, np.zeros(grid.shape, np.float32), "noise")[0]
-
-    structure = logits(clicknet.ClickNet(both._net, "cpu", name="a"), ct)
-    function = logits(clicknet.ClickNet(both._second, "cpu", name="b"), pet)
-    assert np.abs(structure - function).max() > 0.01
-    for image, partner in ((ct, pet), (pet, ct)):
-        np.testing.assert_allclose(logits(both, image, partner), (structure + function) / 2, atol=1e-5)
+    prompt = Prompt("liver", (Click((-160.0, 160.0, 160.0)),))
+    with_pet = segmenters.load(both)(ct, prompt, partner=pet)
+    without = segmenters.load(alone)(ct, prompt)
+    assert with_pet.shape == without.shape == ct.shape and (with_pet != without).any()

@@ -65,8 +65,8 @@ def released(make_cohort, tmp_path):
     return tmp_path, some
 
 
-def check(script, folder, manifest, capsys):
-    words = ["check", folder / "live", "full", "--manifest", manifest, "--segmenters", "threshold"]
+def check(script, folder, manifest, capsys, name="full", more=()):
+    words = ["check", folder / "live", name, "--manifest", manifest, "--segmenters", "threshold", *more]
     words += [
         "--out",
         folder / "scores.parquet",
@@ -170,6 +170,32 @@ def test_a_profile_stands_on_a_release_of_its_own_settings_alone(released):
     assert graph.standing(profile, "mine/manifest.tsv") == (None, {})
     assert graph.standing(profile | {"released": f"{folder}/released/other"}) == (None, {})
     assert graph.standing(profile | {"released": ""}) == (None, {})
+
+
+def test_a_release_of_other_subjects_is_compared_in_those_that_both_have(
+    script, released, capsys, monkeypatch
+):
+    """The release with both images has subjects of its own: the draw of the run need not hit them."""
+    folder, manifest = released
+    card, table, people = releases.read_release("full", folder / "released")
+    monkeypatch.setattr(graph, "BOTH_IMAGES", ("threshold",))
+    monkeypatch.setattr(graph, "FURTHER_PROMPTS", PROFILE["prompts"])
+    profile = PROFILE | {"released": f"{folder}/released/full"}
+    assert not graph.both_images_released(card, profile)  # there is none
+    name = graph.BOTH_IMAGES_RELEASE
+    for shared, rows in (("sub-003", 8), ("sub-002", 0)):  # the live run has 001 and 003
+        part = table[table["subject"].eq(shared)]
+        part.attrs = table.attrs
+        some = replace(card, name=name, subjects={"petct": [shared]})
+        releases.write_release(some, part, people, folder / "released")
+        status, said = check(script, folder, manifest, capsys, name, ["--shared"])
+        assert status == 0, said
+        assert f"released run {name}: {rows} rows computed again" in said
+        status, said = check(script, folder, manifest, capsys, name)
+        assert status == 2 and "is computed and not released" in said
+    assert graph.both_images_released(card, profile)
+    assert not graph.both_images_released(card, profile | {"spacing_mm": 6.0})
+    assert not graph.both_images_released(None, profile)
 
 
 def test_the_draw_of_live_subjects_changes_with_the_version():

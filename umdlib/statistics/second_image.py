@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -10,9 +12,10 @@ from umdlib.scores.empty_rules import with_empty_rule
 from umdlib.statistics.bootstrap import interval_of_mean
 from umdlib.statistics.pairs import condition
 
-BOTH = "clicknet_fused"
-# The same networks, each given its own image alone, by modality of that image.
-ALONE = {"CT": "clicknet_structural", "MR": "clicknet_structural", "PET": "clicknet_pet"}
+BOTH = "clicknet_pair"
+# By modality of the image asked about: the same weights with the other image blank, and the network of that kind alone.
+ALONE = dict.fromkeys(("CT", "MR", "PET"), "clicknet_pair_alone")
+OF_ITS_KIND = {"CT": "clicknet_structural", "MR": "clicknet_structural", "PET": "clicknet_pet"}
 ALL = "all"
 COLUMNS = [
     "session",
@@ -32,6 +35,7 @@ COLUMNS = [
 def second_image_table(
     scores: pd.DataFrame,
     *,
+    alone: Mapping[str, str] = ALONE,
     metric: str = "dice",
     empty: str = "drop",
     n_resamples: int = 10_000,
@@ -42,7 +46,9 @@ def second_image_table(
     Parameters
     ----------
     scores
-        Score table; first prompts of `BOTH` and `ALONE` count.
+        Score table; first prompts of `BOTH` and of those given one image count.
+    alone
+        Modality of the image that is asked about -> segmenter that is given it alone.
     metric, empty
         Column of the score table; what an empty mask counts.
     n_resamples, seed
@@ -56,7 +62,7 @@ def second_image_table(
         image), `structure, alone, both` (means over subjects), `estimate` (their paired difference),
         `ci_low, ci_high, p_value, n_subjects`. No rows of a modality for which the table lacks one of the two.
     """
-    pairs = _paired(scores, metric, empty)
+    pairs = with_and_without(scores, alone=alone, metric=metric, empty=empty)
     order = {s.name: n for n, s in enumerate(ORGANS)}
     rows = []
     images = pairs.groupby(["session", "modality"])
@@ -76,10 +82,18 @@ def second_image_table(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _paired(scores: pd.DataFrame, metric: str, empty: str) -> pd.DataFrame:
-    """`session, modality, subject, structure, alone, both` where both have a score, seeds averaged."""
+def with_and_without(
+    scores: pd.DataFrame, *, alone: Mapping[str, str] = ALONE, metric: str = "dice", empty: str = "drop"
+) -> pd.DataFrame:
+    """Scores with both images and with one, where there are both; parameters of `second_image_table`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `session, modality, subject, structure, alone, both`, seeds averaged.
+    """
     keys = ["session", "modality", "subject", "structure"]
-    single = scores["segmenter"].eq(scores["modality"].map(ALONE))
+    single = scores["segmenter"].eq(scores["modality"].map(alone))
     rows = scores[(scores["segmenter"].eq(BOTH) | single) & scores["status"].ne("unavailable")]
     if rows.empty:
         return pd.DataFrame(columns=[*keys, "alone", "both"])

@@ -10,17 +10,21 @@ from matplotlib.axes import Axes
 from umdlib.figures.style import axes, nothing, rows_down
 from umdlib.labels import MODALITIES
 from umdlib.scores import table as score_tables
-from umdlib.statistics.second_image import ALL, second_image_table
+from umdlib.statistics.second_image import ALL, BOTH, OF_ITS_KIND, second_image_table, with_and_without
 from umdlib.statistics.verdicts import FLOOR, at_floor
 from umdlib.tables.markdown import count, gap_text, interval, number, p_text
 from umdlib.tables.modality_table import session_title, structure_title
+from umdlib.weights import card
 
 __all__ = ["second_image_table"]
 
 NOTHING = (
-    "This run holds no scores with both images and with one: `umdlib score MANIFEST --segmenters "
-    "clicknet_fused,clicknet_structural,clicknet_pet --out RUN` makes them."
+    "This run holds no scores with both images and with one: they need examinations with a structural image and PET, "
+    "and `umdlib score MANIFEST --segmenters clicknet_pair,clicknet_pair_alone --prompts centre:1:0 --out RUN`."
 )
+NO_LESIONS = "This run holds no subject whose lesions are known one by one."
+# A click tells where a lesion is: only an answer that agrees with it this well has delineated it.
+DELINEATED = 0.5
 
 
 def read(path: str, scores: str) -> pd.DataFrame:
@@ -31,6 +35,22 @@ def read(path: str, scores: str) -> pd.DataFrame:
     more = score_tables.read_scores(path)
     more = more[~more["segmenter"].isin(set(table["segmenter"]))]
     return pd.concat([table, more], ignore_index=True)
+
+
+def network_words() -> str:
+    """How the network of both images was trained, by its card, and those that it is compared with."""
+    made = card.read(BOTH)
+    start = card.read(made.settings["start"])
+    others = {name: card.read(name).settings["steps"] for name in sorted(set(OF_ITS_KIND.values()))}
+    told = " and ".join(f"`{name}` for {steps:,} steps" for name, steps in others.items())
+    return (
+        f"`{BOTH}` sees both images at once, as channels. It began with the weights of `{start.name}` "
+        f"({start.settings['steps']:,} steps on CT, MR and PET in turn) and was trained for "
+        f"{made.settings['steps']:,} steps more ({made.cost['cpu_seconds'] / 60:.0f} CPU minutes) on "
+        f"{made.data['subjects']} synthetic subjects: in half of the steps it saw both images, in a "
+        "quarter each of them beside a blank one. So it knows either alone too. Networks of one kind of "
+        f"image: {told}."
+    )
 
 
 def title(row: pd.Series) -> str:
@@ -90,6 +110,56 @@ def words(table: pd.DataFrame) -> str:
             f"({number(most['estimate'], sign=True)})."
         )
     return "\n".join(lines) or f"What the second image adds is {FLOOR}: both scores are at the floor."
+
+
+def of_its_kind(table: pd.DataFrame, **options) -> pd.DataFrame:
+    """Both images against the network that was trained on images of that kind alone, all structures together."""
+    added = second_image_table(table, alone=OF_ITS_KIND, **options)
+    return added[added["structure"].eq(ALL)].reset_index(drop=True)
+
+
+def lesions_of(path: str, *, metric: str, empty: str, **options) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What the second image adds for lesions, over subjects; and every lesion with its score with one and with both."""
+    if not Path(path).is_file():
+        nothing = pd.DataFrame()
+        return nothing, nothing
+    scores = score_tables.read_scores(path)
+    added = second_image_table(scores, metric=metric, empty=empty, **options)
+    return added[added["structure"].eq(ALL)], with_and_without(scores, metric=metric, empty=empty)
+
+
+def lesion_layout(added: pd.DataFrame, each: pd.DataFrame) -> pd.DataFrame:
+    """Mean over a subject's lesions with one image and with both, and how many lesions each delineates."""
+    rows = layout(added).drop(columns=["structure"])
+    parts = [
+        each[each["session"].eq(r.session) & each["modality"].eq(r.modality)] for r in added.itertuples()
+    ]
+    rows["lesions"] = [len(part) for part in parts]
+    for side, heading in (("alone", "delineated with one"), ("both", "delineated with both")):
+        rows[heading] = [int(part[side].ge(DELINEATED).sum()) for part in parts]
+    return rows
+
+
+def lesion_words(added: pd.DataFrame, each: pd.DataFrame) -> str:
+    """What the second image added for lesions, in a sentence for each image asked about."""
+    if added.empty:
+        return NO_LESIONS
+    lines = []
+    for row, told in zip(added.itertuples(), lesion_layout(added, each).to_dict("records"), strict=True):
+        gap = interval(row.estimate, row.ci_low, row.ci_high)
+        few = "" if row.n_subjects > 1 else ": n is too small for an interval, and for an answer"
+        lines.append(
+            f"- {told['image']}: {gap} DSC, the mean over a subject's lesions, over "
+            f"{count(row.n_subjects, 'subject')}{few}. Of {count(told['lesions'], 'lesion')} "
+            f"{told['delineated with both']} {_are(told['delineated with both'])} delineated with both images and "
+            f"{told['delineated with one']} with one."
+        )
+    return "\n".join(lines)
+
+
+def _are(number_: int) -> str:
+    """Is or are."""
+    return "is" if number_ == 1 else "are"
 
 
 def plot(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:

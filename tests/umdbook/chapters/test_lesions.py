@@ -7,6 +7,7 @@ import pytest
 from umdbook.chapters.lesions import pictures as lesion_pictures
 from umdbook.chapters.lesions import trial as lesionwise
 from umdlib import segmenters
+from umdlib.cohort import lesions as lesion_cohort
 from umdlib.cohort.manifest import Case
 from umdlib.errors import InputError
 from umdlib.images.volume import LabelMap, Volume, write_label_map, write_volume
@@ -114,26 +115,20 @@ def test_the_contour_of_a_lesion_stays_in_it_where_the_threshold_floods():
     assert dice(lesion, found["lesion_contour"]) > 0.8
 
 
-def test_lesions_are_components_by_size():
-    mask = np.zeros((1, 1, 9), bool)
-    mask[0, 0, [0, 2, 3, 5, 6, 7]] = True
-    assert lesionwise.by_size(mask)[0, 0].tolist() == [3, 0, 2, 2, 0, 1, 1, 1, 0]
-
-
 def test_what_cannot_be_tried_is_said(case):
     with pytest.raises(InputError, match="Structure spleen is absent from sub-001_petct_PET"):
         lesionwise.run_trial(case, "threshold", Structure(6, "spleen", "Spleen", "Sp", "#8c6bb1"))
     with pytest.raises(InputError, match="takes no click"):
         lesionwise.run_trial(case, "sat_pro", ORGAN)
-    lesionwise.lesion_file(case).unlink()
+    lesion_cohort.lesion_file(case).unlink()
     with pytest.raises(InputError, match="synthesise OUT --lesions"):
         lesionwise.run_trial(case, "threshold", ORGAN)
 
 
 def test_no_lesion_is_an_error(case):
-    write_label_map(lesionwise.lesion_file(case), LabelMap(np.zeros(SHAPE, np.uint8), AFFINE))
+    write_label_map(lesion_cohort.lesion_file(case), LabelMap(np.zeros(SHAPE, np.uint8), AFFINE))
     with pytest.raises(InputError, match="holds no lesion"):
-        lesionwise.read_lesions(case)
+        lesion_cohort.read_lesions(case)
 
 
 def test_the_organ_shown_is_the_best_of_the_run():

@@ -18,7 +18,6 @@ from umdlib.segmenters.preparation import network
 from umdlib.segmenters.preparation.carded import loader, user_network
 from umdlib.segmenters.preparation.working_grid import prompted, restored
 from umdlib.weights import card
-from umdlib.weights import reading as weights
 
 _WINDOW = 32  # voxels: the edge of a training patch
 _GROW = 16  # voxels by which a window first grows where the mask reaches its face; it doubles
@@ -33,16 +32,18 @@ class ClickNet:
     grows on that side, by half of itself and then twice as much each time, until the mask ends
     inside it or the image does.
 
-    A network of two images sees the partner too. With a second network, of PET, each of the two sees its own
-    image, and their logits are averaged.
+    A network of two images sees the partner too; without one, its channels are blank.
     """
 
-    def __init__(self, net, device: str, *, name: str, second=None) -> None:
-        self._net, self._device, self._name = _placed(net, device), device, name
-        self._second = None if second is None else _placed(second, device)
-        self._both = second is not None or net.encoder.stem.in_channels > IN_CHANNELS
+    def __init__(self, net, device: str, *, name: str) -> None:
+        import torch
+
+        # channels last, as it was trained: convolutions on a CPU are a third faster
+        self._net = network.quick(net.to(device, memory_format=torch.channels_last_3d)).eval()
+        self._device, self._name = device, name
+        self._both = net.encoder.stem.in_channels > IN_CHANNELS
         self._data: tuple[np.ndarray, np.ndarray | None] | None = None
-        self._known = self._known_second = None
+        self._known = None
         self._grid: Grid | None = None
 
     def __call__(
@@ -63,11 +64,7 @@ class ClickNet:
             seen = both_on_grid(image, partner, self._grid) if self._both else on_grid(image, self._grid)
             seen = torch.from_numpy(seen)[None].to(self._device)
             with torch.inference_mode():
-                if self._second is None:
-                    self._known = self._net.encode(seen)
-                else:
-                    self._known = self._net.encode(seen[:, :IN_CHANNELS])
-                    self._known_second = self._second.encode(seen[:, IN_CHANNELS:])
+                self._known = self._net.encode(seen)
             self._data = given
         return self._grid
 
@@ -83,26 +80,18 @@ class ClickNet:
         while True:
             box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
             inside = given - np.array([*low, 0], np.float32)
-            clicks = [torch.from_numpy(inside).to(self._device)]
-            mask = torch.from_numpy(before[box])[None, None].to(self._device)
             with torch.inference_mode():
-                logits = self._net.decode(self._known.part(box), clicks, mask)
-                if self._second is not None:
-                    logits = (logits + self._second.decode(self._known_second.part(box), clicks, mask)) / 2
+                logits = self._net.decode(
+                    self._known.part(box),
+                    [torch.from_numpy(inside).to(self._device)],
+                    torch.from_numpy(before[box])[None, None].to(self._device),
+                )
             network.finite(logits, self._name, image)
             found = logits[0, 0].cpu().numpy()
             wider = grown(found > 0, low, high, shape, grow)
             if wider is None:
                 return found, low
             (low, high), grow = wider, 2 * grow
-
-
-def _placed(net, device: str):
-    """A network on its device, ready to answer."""
-    import torch
-
-    # channels last, as it was trained: convolutions on a CPU are a third faster
-    return network.quick(net.to(device, memory_format=torch.channels_last_3d)).eval()
 
 
 def padded_grid(image: Volume) -> Grid:
@@ -146,21 +135,20 @@ def grown(
     return (low, high) if more else None
 
 
-def tiny(networks: int = 1) -> Segment:
-    """A network of a few thousand random parameters, or several."""
+def tiny(channels: int = IN_CHANNELS) -> Segment:
+    """A network of a few thousand random parameters."""
     from umdlib.networks.build import build
 
     with network.seeded(0):
-        sizes = {"widths": (4, 8, 8, 8), "heads": 2, "depth": 4}
-        net, *second = [build(sizes) for _ in range(networks)]
-        return ClickNet(net, "cpu", name="tiny ClickNet", second=second[0] if second else None)
+        net = build({"widths": (4, 8, 8, 8), "heads": 2, "depth": 4, "channels": channels})
+        return ClickNet(net, "cpu", name="tiny ClickNet")
 
 
 TITLES = {
     "structural": "ClickNet, trained on CT and MR",
     "pet": "ClickNet, trained on PET",
     "both": "ClickNet, trained on CT, MR and PET",
-    "fused": "ClickNet, a network for each of both images",
+    "pair": "ClickNet, sees both images at once",
 }
 
 
@@ -190,7 +178,7 @@ def _record(
         native="the same: clicks in order, the previous mask fed back",
         grid="8 mm, RAS; the encoder sees the whole image, the decoder 256 mm around the clicks and "
         "more where the mask goes on",
-        tiny=tiny,
+        tiny=partial(tiny, 2 * IN_CHANNELS) if both else tiny,
         **({"partner": tuple(modalities)} if both else {}),
     )
 
@@ -224,26 +212,12 @@ CLICKNET_PET = _released("pet", ("PET",))
 CLICKNET_BOTH = _released("both", ("CT", "MR", "PET"))
 
 
-def _load_fused(device: str = "cpu") -> Segment:
-    """The networks of structural images and of PET behind one call."""
-    from umdlib.networks.build import build
-
-    nets = []
-    for name in ("clicknet_structural", "clicknet_pet"):
-        nets.append(build(card.read(name).architecture))
-        weights.fill(nets[-1], card.read_state(name), name)
-    return ClickNet(nets[0], device, name="clicknet_fused", second=nets[1])
-
-
-CLICKNET_FUSED = replace(
-    CLICKNET_STRUCTURAL,
-    name="clicknet_fused",
-    title=TITLES["fused"],
-    summary="The networks trained on CT and MR and on PET, each on its own image; their logits are averaged.",
-    load=_load_fused,
-    weights=(*CLICKNET_STRUCTURAL.weights, *CLICKNET_PET.weights),
-    modalities=("CT", "MR", "PET"),
-    trained_on="synthetic bodies of this project: one network on CT and MR, one on PET; see their cards",
-    tiny=partial(tiny, 2),
-    partner=("CT", "MR", "PET"),
+CLICKNET_PAIR = _released("pair", ("CT", "MR", "PET"))
+# What it knows of one image, so that the same weights can be asked with and without the other.
+CLICKNET_PAIR_ALONE = replace(
+    CLICKNET_PAIR,
+    name="clicknet_pair_alone",
+    title="ClickNet, sees both images at once, given one",
+    summary="The network that sees both images at once; the image that it is not asked about is left blank.",
+    partner=(),
 )

@@ -10,10 +10,9 @@ import numpy as np
 import pandas as pd
 
 from umdlib import labels, prompts, segmenters, synthetic
+from umdlib.cohort.lesions import read_lesions
 from umdlib.cohort.manifest import Case, read_cohort
 from umdlib.errors import InputError
-from umdlib.images import masks as depth
-from umdlib.images import volume
 from umdlib.images.volume import LabelMap, Volume
 from umdlib.labels import Structure
 from umdlib.metrics import lesions as detection
@@ -101,48 +100,6 @@ def plant_lesions(folder: str | Path, *, lesions: int, seed: int, spacing_mm: fl
         folder, subjects=1, seed=seed, sessions=("petct",), settings=synthetic.Settings(spacing_mm, lesions)
     )
     return next(c for c in read_cohort(manifest).cases if c.modality == "PET")
-
-
-def read_lesions(case: Case) -> LabelMap:
-    """Lesions of a synthetic case: connected components on its grid, numbered by size.
-
-    InputError: if the cohort was made without lesions, or none is left on this grid.
-    """
-    path = lesion_file(case)
-    if not path.is_file():
-        raise InputError(
-            f"File {path} does not exist. A cohort with lesions is made by "
-            "`umdlib synthesise OUT --lesions 12`."
-        )
-    found = volume.read_label_map(path)
-    if not found.data.any():
-        raise InputError(f"File {path} holds no lesion. At least one is needed.")
-    return LabelMap(by_size(found.data > 0), found.affine, path.name)
-
-
-def lesion_file(case: Case) -> Path:
-    """Where the synthesis puts the lesions of a case: beside its reference."""
-    name = case.reference.name.replace("_dseg", "_label-lesion_dseg")
-    return case.reference.with_name(name)
-
-
-def by_size(mask: np.ndarray) -> np.ndarray:
-    """Components (26 neighbours) of a mask (I, J, K), numbered from 1 by falling size, uint16.
-
-    InputError: more than 65,535 components.
-
-    Examples
-    --------
-    >>> by_size(np.array([[[1, 0, 1, 1, 0, 1]]], bool)).tolist()
-    [[[2, 0, 1, 1, 0, 3]]]
-    """
-    numbers, sizes = depth.components(mask)
-    if len(sizes) > 65536:
-        raise InputError(f"{len(sizes) - 1} components are too many. At most 65535 are numbered.")
-    order = np.argsort(-sizes[1:], kind="stable") + 1
-    rank = np.zeros(len(sizes), np.uint16)
-    rank[order] = np.arange(1, len(sizes))
-    return rank[numbers]
 
 
 def run_trial(
