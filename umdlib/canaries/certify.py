@@ -63,7 +63,7 @@ class Verdict:
     Attributes
     ----------
     check
-        What was asked.
+        What was tested.
     state
         ``pass``, ``fail`` or ``not judged``.
     faults
@@ -88,7 +88,7 @@ class Certificate:
     Attributes
     ----------
     program, source
-        What was asked, on which image, in words.
+        What was tested, on which image, in words.
     verdicts
         In order.
     calls
@@ -141,20 +141,20 @@ def certify(
         A fault is a suspicion with its evidence, not a proof. No file of the references is ever within
         the program's reach, but for the decoys of one canary.
     """
-    asked = _Asked(run, scene, Path(weights) if weights else None)
+    trial = _Trial(run, scene, Path(weights) if weights else None)
     verdicts = []
     for canary in CANARIES + (PARTNERED if scene.partner is not None else ()):
-        verdict = canary(asked)
+        verdict = canary(trial)
         verdicts.append(verdict)
         say(f"{verdict.state:10} {verdict.check}{': ' if verdict.detail else ''}{verdict.detail}")
-        if canary is _contract and not any(o.mask is not None for o in asked.first.values()):
+        if canary is _contract and not any(o.mask is not None for o in trial.first.values()):
             break
-    verdicts += [v for v in (_weights(asked, sha256.lower()),) if v is not None]
-    digest = file_hash(asked.weights) if asked.weights is not None else ""
-    return Certificate(program, scene.source, tuple(verdicts), asked.calls, digest)
+    verdicts += [v for v in (_weights(trial, sha256.lower()),) if v is not None]
+    digest = file_hash(trial.weights) if trial.weights is not None else ""
+    return Certificate(program, scene.source, tuple(verdicts), trial.calls, digest)
 
 
-class _Asked:
+class _Trial:
     """A program under certification: its first answers, and how often it was called."""
 
     def __init__(self, run: Run, scene: Scene, weights: Path | None) -> None:
@@ -190,48 +190,48 @@ def _nothing(check: str, how: str, detail: str = "it marks nothing in this image
     return Verdict(check, OPEN, (), detail, how)
 
 
-def _contract(asked: _Asked) -> Verdict:
+def _contract(trial: _Trial) -> Verdict:
     """Whether every call gave a mask on the image's grid."""
-    bad = {n: o for n, o in asked.first.items() if o.fault}
+    bad = {n: o for n, o in trial.first.items() if o.fault}
     faults = tuple(dict.fromkeys(o.fault for o in bad.values()))
     detail = "; ".join(f"{n}: {o.detail}" for n, o in list(bad.items())[:3])
     return _judged(
         "a mask on the grid of the image",
         faults,
-        detail or f"{len(asked.first)} masks",
+        detail or f"{len(trial.first)} masks",
         "Shape, place of all corners and values of every mask file are compared with the image's; the image file is "
         "hashed before and after.",
     )
 
 
-def _known_answers(asked: _Asked) -> Verdict:
+def _known_answers(trial: _Trial) -> Verdict:
     """Orientation and wiring of names against the known answer."""
     how = (
         "Masks are compared with the known answer as they stand, under every flip, order of axes and "
         "shift, and with the answers to all other names (best assignment)."
     )
-    found = {n: o.mask for n, o in asked.first.items() if o.mask is not None}
+    found = {n: o.mask for n, o in trial.first.items() if o.mask is not None}
     check = "orientation and wiring of names"
     if not found:
         return _nothing(check, how, "there is no mask")
-    references = {n: asked.scene.references[n] for n in found}
-    said = checks.check_masks([found], [references], "program", asked.scene.modality)
+    references = {n: trial.scene.references[n] for n in found}
+    said = checks.check_masks([found], [references], "program", trial.scene.modality)
     mean = float(np.mean([dice(references[n], m) for n, m in found.items()]))
     detail = " ".join(f.detail for f in said) or f"mean Dice {mean:.2f} over {len(found)} structures"
     return _judged(check, tuple(f.fault for f in said), detail, how)
 
 
-def _storage(asked: _Asked) -> Verdict:
+def _storage(trial: _Trial) -> Verdict:
     """The same image with its axes in another order."""
     how = (
         "The image is stored with its axes turned (no voxel changes its place in the world) and the mask "
         f"turned back: at least {ALIKE:g} Dice with the first."
     )
     check = "order of the axes in the file"
-    if (example := asked.example()) is None:
+    if (example := trial.example()) is None:
         return _nothing(check, how)
     name, first = example
-    given = asked.ask(replace(asked.scene, image=_turned(asked.scene.image)), asked.scene.prompt(name))
+    given = trial.ask(replace(trial.scene, image=_turned(trial.scene.image)), trial.scene.prompt(name))
     if given.mask is None:
         return _judged(check, ("storage_order",), f"{name}: {given.detail}", how)
     value = dice(first, orientation.turned(given.mask, orientation.turned_back(_TURN)))
@@ -251,21 +251,21 @@ def _turned(image: Volume) -> Volume:
     )
 
 
-def _shift(asked: _Asked) -> Verdict:
+def _shift(trial: _Trial) -> Verdict:
     """All that is given moved together in the world."""
-    what = "Image, partner and prompt" if asked.scene.partner is not None else "Image and prompt"
+    what = "Image, partner and prompt" if trial.scene.partner is not None else "Image and prompt"
     how = (
         f"{what} are moved by {', '.join(f'{v:g}' for v in SHIFT_MM)} mm; voxels and their order stay: at "
         f"least {ALIKE:g} Dice with the first."
     )
     check = "place of the prompt in the world"
-    if (example := asked.example()) is None:
+    if (example := trial.example()) is None:
         return _nothing(check, how)
     name, first = example
     move = np.eye(4)
     move[:3, 3] = SHIFT_MM
-    moved = _placed(asked.scene, image=move, partner=move)
-    given = asked.ask(moved, moved.prompt(name))
+    moved = _placed(trial.scene, image=move, partner=move)
+    given = trial.ask(moved, moved.prompt(name))
     value = dice(first, given.mask) if given.mask is not None else 0.0
     detail = f"{name}: " + (given.detail or f"Dice {value:.3f}")
     return _judged(check, () if value >= ALIKE else ("not_in_mm",), detail, how)
@@ -277,36 +277,36 @@ def _placed(scene: Scene, **moves: np.ndarray) -> Scene:
     return replace(scene, **{w: replace(v, affine=moves[w] @ v.affine) for w, v in images.items()})
 
 
-def _repeat(asked: _Asked) -> Verdict:
+def _repeat(trial: _Trial) -> Verdict:
     """The same call twice."""
     how = "The same files are given again; every voxel must be the same."
     check = "the same call twice"
-    if (example := asked.example()) is None:
+    if (example := trial.example()) is None:
         return _nothing(check, how)
     name, first = example
-    given = asked.ask(asked.scene, asked.scene.prompt(name))
+    given = trial.ask(trial.scene, trial.scene.prompt(name))
     changed = -1 if given.mask is None else int(np.count_nonzero(first ^ given.mask))
     detail = f"{name}: {given.detail or f'{changed} voxels differ'}"
     return _judged(check, ("not_repeatable",) if changed else (), detail, how)
 
 
-def _outside(asked: _Asked) -> Verdict:
+def _outside(trial: _Trial) -> Verdict:
     """A structure outside the field of view."""
     how = (
-        "The image is cut so that a structure is out of view, which is then asked for by its name, or by a "
+        "The image is cut so that a structure is out of view. The program is then given its name, or a "
         f"click where it was: an error or an empty mask (at most {STRAY} voxels) is right."
     )
     check = "a structure outside the field of view"
-    example = asked.example()
-    if example is None or asked.scene.kind == "box":
+    example = trial.example()
+    if example is None or trial.scene.kind == "box":
         return _nothing(
             check, how, "a box outside an image is none" if example else "it marks nothing in this image"
         )
     name, _ = example
-    cut = asked.scene.without(name)
+    cut = trial.scene.without(name)
     if cut is None:
         return _nothing(check, how, f"no part of the image is without {name}")
-    given = asked.ask(cut, asked.scene.prompt(name))
+    given = trial.ask(cut, trial.scene.prompt(name))
     if given.mask is None:
         return _judged(check, (), f"{name}: refused ({given.detail})", how)
     count = int(given.mask.sum())
@@ -314,7 +314,7 @@ def _outside(asked: _Asked) -> Verdict:
     return _judged(check, faults, f"{name}: {count} voxels marked of {given.mask.size}", how)
 
 
-def _firewall(asked: _Asked) -> Verdict:
+def _firewall(trial: _Trial) -> Verdict:
     """References beside the image."""
     how = (
         "By construction: each call sees a new folder with image and prompt under neutral names; the "
@@ -322,34 +322,34 @@ def _firewall(asked: _Asked) -> Verdict:
         "usual names: no voxel may change."
     )
     check = "firewall: nothing is read but image and prompt"
-    if (example := asked.example()) is None:
+    if (example := trial.example()) is None:
         return _nothing(check, how)
     name, first = example
-    altered = np.roll(asked.scene.references[name], 5, axis=0)
-    decoy = LabelMap(np.asfortranarray(altered, dtype=np.uint8), asked.scene.image.affine)
+    altered = np.roll(trial.scene.references[name], 5, axis=0)
+    decoy = LabelMap(np.asfortranarray(altered, dtype=np.uint8), trial.scene.image.affine)
 
     def beside(folder: Path) -> None:
         for file in (*DECOYS, f"segmentations/{name}.nii.gz"):
             (folder / file).parent.mkdir(exist_ok=True)
             write_label_map(folder / file, decoy)
 
-    given = asked.ask(asked.scene, asked.scene.prompt(name), beside=beside)
+    given = trial.ask(trial.scene, trial.scene.prompt(name), beside=beside)
     changed = -1 if given.mask is None else int(np.count_nonzero(first ^ given.mask))
     detail = f"{name}: {given.detail or f'{changed} voxels changed'}"
     return _judged(check, ("reads_beside",) if changed else (), detail, how)
 
 
-def _stale(asked: _Asked) -> Verdict:
+def _stale(trial: _Trial) -> Verdict:
     """Another image under the name of the first."""
     how = (
-        "The image is mirrored in its first axis and asked about in a new folder, and under the name of an "
-        "image that was asked about before: both masks must be one."
+        "The image is mirrored in its first axis and given in a new folder, and under the name of an image "
+        "that was given before: both masks must be the same."
     )
     check = "another image under the same name"
-    if (example := asked.example()) is None:
+    if (example := trial.example()) is None:
         return _nothing(check, how)
     name, _ = example
-    scene = asked.scene
+    scene = trial.scene
     flip = np.diag([-1.0, 1, 1, 1])
     flip[0, 3] = scene.image.shape[0] - 1
     mirror = scene.image.affine @ flip @ np.linalg.inv(scene.image.affine)
@@ -358,76 +358,76 @@ def _stale(asked: _Asked) -> Verdict:
         image=replace(scene.image, data=np.asfortranarray(scene.image.data[::-1])),
         references={n: m[::-1] for n, m in scene.references.items()},
     )
-    fresh = asked.ask(other, other.prompt(name))
+    fresh = trial.ask(other, other.prompt(name))
     with tempfile.TemporaryDirectory(prefix="certify-") as folder:
-        asked.ask(scene, scene.prompt(name), folder=Path(folder))
-        again = asked.ask(other, other.prompt(name), folder=Path(folder))
+        trial.ask(scene, scene.prompt(name), folder=Path(folder))
+        again = trial.ask(other, other.prompt(name), folder=Path(folder))
     if fresh.mask is None or again.mask is None:
         return _judged(check, ("failed",), f"{name}: {fresh.detail or again.detail}", how)
     changed = int(np.count_nonzero(fresh.mask ^ again.mask))
     return _judged(check, ("stale",) if changed else (), f"{name}: {changed} voxels differ", how)
 
 
-def _partner_order(asked: _Asked) -> Verdict:
+def _partner_order(trial: _Trial) -> Verdict:
     """The second image with its axes in another order."""
     how = (
         "The second image is stored with its axes turned (no voxel changes its place in the world): at least "
         f"{ALIKE:g} Dice with the first."
     )
     check = "order of the axes in the file of the second image"
-    if (example := asked.example()) is None:
+    if (example := trial.example()) is None:
         return _nothing(check, how)
     name, first = example
-    turned = replace(asked.scene, partner=_turned(asked.scene.partner))
-    given = asked.ask(turned, asked.scene.prompt(name))
+    turned = replace(trial.scene, partner=_turned(trial.scene.partner))
+    given = trial.ask(turned, trial.scene.prompt(name))
     value = dice(first, given.mask) if given.mask is not None else 0.0
     detail = f"{name}: " + (given.detail or f"Dice {value:.3f}")
     return _judged(check, () if value >= ALIKE else ("partner_misplaced",), detail, how)
 
 
-def _partner_used(asked: _Asked) -> Verdict:
+def _partner_used(trial: _Trial) -> Verdict:
     """A blank image in the second one's place."""
     how = (
         "The second image is replaced by one without content (air, or no uptake): the mask of at least one structure "
         "must change."
     )
     check = "the second image is seen"
-    marked = {n: o.mask for n, o in asked.first.items() if o.mask is not None and o.mask.any()}
+    marked = {n: o.mask for n, o in trial.first.items() if o.mask is not None and o.mask.any()}
     if not marked:
         return _nothing(check, how)
-    partner = asked.scene.partner
+    partner = trial.scene.partner
     data = np.full_like(partner.data, OUTSIDE[partner.unit])
     data.flat[0] += 0.001  # a file of nothing but 0 is refused by readers
     blank = replace(partner, data=data)
     for name, first in marked.items():
-        given = asked.ask(replace(asked.scene, partner=blank), asked.scene.prompt(name))
+        given = trial.ask(replace(trial.scene, partner=blank), trial.scene.prompt(name))
         if given.mask is None or not np.array_equal(given.mask, first):
             return _judged(check, (), f"{name}: {given.detail or _same(first, given.mask)}", how)
     return _judged(check, ("ignores_partner",), f"the same masks of {', '.join(marked)}", how)
 
 
 CANARIES = (_contract, _known_answers, _storage, _shift, _repeat, _outside, _firewall, _stale)
-PARTNERED = (_partner_order, _partner_used)  # asked of a program that sees two images
+PARTNERED = (_partner_order, _partner_used)  # for a program that sees two images
 
 
-def _weights(asked: _Asked, expected: str) -> Verdict | None:
+def _weights(trial: _Trial, expected: str) -> Verdict | None:
     """Hash of the weight file, and whether it is used at all; None where none was named."""
-    if asked.weights is None:
+    if trial.weights is None:
         return None
-    faults, words = [], [f"sha256 {asked.before}"]
-    if expected and asked.before != expected:
+    faults, words = [], [f"sha256 {trial.before}"]
+    if expected and trial.before != expected:
         faults.append("other_weights")
         words.append(f"expected {expected}")
     elif not expected:
         words.append("no hash was given to compare it with")
-    if file_hash(asked.weights) != asked.before:
+    if file_hash(trial.weights) != trial.before:
         faults.append("weights_changed")
-    if (example := asked.example()) is not None and "weights" in getattr(asked.run, "places", ("weights",)):
+    if (example := trial.example()) is not None and "weights" in getattr(trial.run, "places", ("weights",)):
         name, first = example
         with tempfile.TemporaryDirectory(prefix="certify-") as folder:
-            damaged = Path(folder) / asked.weights.name
-            damaged.write_bytes(_damaged(asked.weights.read_bytes()))
-            given = asked.ask(asked.scene, asked.scene.prompt(name), weights=damaged)
+            damaged = Path(folder) / trial.weights.name
+            damaged.write_bytes(_damaged(trial.weights.read_bytes()))
+            given = trial.ask(trial.scene, trial.scene.prompt(name), weights=damaged)
         if given.mask is not None and np.array_equal(given.mask, first):
             faults.append("weights_ignored")
         words.append(

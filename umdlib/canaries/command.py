@@ -16,8 +16,7 @@ def run(a: argparse.Namespace, say: Callable[[str], None]) -> int:
     if not a.out.lower().endswith((".md", ".html", ".htm")):
         raise InputError(f"Invalid name of a certificate {a.out}. Must end in .md or .html.")
     scene = _scene(a, _sees_two(a))
-    asked = _program(a, scene)
-    found = certify(asked, scene, a.program, weights=a.weights or None, sha256=a.sha256, say=say)
+    found = certify(_program(a, scene), scene, a.program, weights=a.weights or None, sha256=a.sha256, say=say)
     say(summary(found))
     say(f"Certificate: {write_certificate(a.out, found)}")
     return 1 if found.faults else 0
@@ -66,7 +65,7 @@ def _scene(a: argparse.Namespace, paired: bool):
         raise InputError(
             f"Option --partner is missing: '{a.program}' sees two images."
             if paired and a.image
-            else f"Option --partner is not used: '{a.program}' sees one image, or is asked about a built-in one. A "
+            else f"Option --partner is not used: '{a.program}' sees one image, or is given a built-in one. A "
             "command that sees two holds {partner}."
         )
     if not a.image:
@@ -88,4 +87,4 @@ def _scene(a: argparse.Namespace, paired: bool):
         raise InputError("Option --reference needs --structures, e.g. --structures liver=5,spleen=1.")
     other = "PET" if labels.modality(a.modality).structural else labels.session(a.session).structural
     partner = (a.partner, other) if paired else None
-    return scenes.own(a.takes, a.image, a.reference, a.modality, structures, partner)
+    return scenes.own_scene(a.takes, a.image, a.reference, a.modality, structures, partner)

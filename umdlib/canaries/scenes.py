@@ -45,7 +45,7 @@ class Scene:
     Attributes
     ----------
     image, modality
-        What is asked about.
+        Image that a program is given.
     references
         Boolean masks (I, J, K) by name; kept in memory, never written where the program can look.
     kind
@@ -152,7 +152,7 @@ def body(kind: str, modality: str, *, paired: bool = False) -> Scene:
     return Scene(image, record.name, kept, _kind(kind), f"a synthetic subject ({words})", partner)
 
 
-def own(
+def own_scene(
     kind: str,
     image: str | Path,
     reference: str | Path,
@@ -171,7 +171,7 @@ def own(
     modality
         CT, MR or PET.
     structures
-        Name -> value in the reference; the names are what a program is asked for by text.
+        Name -> value in the reference; a program is given the names as texts.
     partner
         The other image of the examination and its modality, for a program that sees two.
 

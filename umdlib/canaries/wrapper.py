@@ -185,7 +185,7 @@ def ask(
     run
         The program.
     image, prompt, modality
-        What is asked. Clicks may lie outside the image.
+        Prompt of the call. Clicks may lie outside the image.
     folder
         Where; None makes one that is removed again.
     weights
