@@ -193,7 +193,7 @@ def picks_words(harmless: pd.DataFrame, costly: pd.DataFrame, quantity: str, low
         (
             harmless,
             f" of {_QUANTITY_TITLES[quantity]}",
-            f"No prediction of this run has a DSC of at most {low:g} that is no chance.",
+            f"No prediction of this run has a DSC from 0.3 to {low:g}.",
         ),
         (costly, "", f"No prediction of this run has a DSC of {high:g} or more."),
     ):

@@ -72,3 +72,13 @@ def test_the_typical_subject_has_the_median_mean_change():
             table.loc[table["subject"].eq(name) & table["modality"].eq(modality), "dice"] = value
     assert gallery.typical_subject(table, segmenter="a", session="petct") == names[2]
     assert gallery.typical_subject(table, segmenter="b", session="petct") == ""
+
+
+def test_parts_that_a_click_finds_are_counted_by_structure():
+    rows = [("s1", "lesion", 4, 1, 0.2), ("s2", "lesion", 2, 2, 0.9), ("s1", "lung", 2, 1, 0.5)]
+    foci = pd.DataFrame(rows, columns=["subject", "structure", "parts", "found", "dice"])
+    words = gallery.foci_words(foci, counted=12)
+    assert "touch 4 of 8 parts (3 references of 2 subjects)" in words
+    assert "| lesion | 2 | 6 | 3 | 50% |" in words
+    assert "one connected part in every subject" in gallery.foci_words(foci.iloc[:0], counted=12)
+    assert "nothing was counted" in gallery.foci_words(foci.iloc[:0], counted=0)
