@@ -115,21 +115,8 @@ def _named(root: Path, *, mirror: bool) -> Segmenter:
     table = root / NAMES
     names = read_folder_names(table)
     alone = (root / "plans.json").is_file()
-    folders = ("",) if alone else tuple(f for f in names.folders if f != "*")
-    if not folders or (alone and set(names.folders) != {"*"}):
-        rule = (
-            "must be * or left away beside plans.json"
-            if alone
-            else "must name the trained folder of each row"
-        )
-        raise InputError(f"Column 'file' of {table} has {', '.join(names.folders)}: it {rule}.")
-    datasets = {f: nnunet.read_folder(root / f)[1] for f in folders}
-    if pairs := [f for f, d in datasets.items() if nnunet.channels_of(d, root / f)]:
-        raise InputError(
-            f"Folder {root / pairs[0]} takes two images. A {NAMES} is for networks of one image: remove it to ask this "
-            "one by the names of its labels."
-        )
-    labels = {f or "*": nnunet.labels_of(d) for f, d in datasets.items()}
+    folders = _named_folders(names, table, alone)
+    labels = _labels(root, folders)
     if lost := names.unused(labels):
         raise InputError(f"{table} describes {lost[0]}, which no dataset.json of its folders has.")
     meanings = [{v: names.of_label(f, v, n) for n, v in found.items()} for f, found in labels.items()]
@@ -162,6 +149,29 @@ def _named(root: Path, *, mirror: bool) -> Segmenter:
         conditions=conditions,
         modalities=tuple(dict.fromkeys(m for _, m in conditions)) or ("CT", "MR", "PET"),
     )
+
+
+def _named_folders(names: FolderNames, table: Path, alone: bool) -> tuple[str, ...]:
+    """The trained folders of a table of names; one empty name where the table lies in such a folder, `alone`."""
+    folders = ("",) if alone else tuple(f for f in names.folders if f != "*")
+    if folders and (not alone or set(names.folders) == {"*"}):
+        return folders
+    rule = "must be * or left away beside plans.json" if alone else "must name the trained folder of each row"
+    raise InputError(f"Column 'file' of {table} has {', '.join(names.folders)}: it {rule}.")
+
+
+def _labels(root: Path, folders: tuple[str, ...]) -> dict[str, dict[str, int]]:
+    """Labels of each trained folder, name -> value; a network of two images is refused."""
+    labels = {}
+    for folder in folders:
+        dataset = nnunet.read_folder(root / folder)[1]
+        if nnunet.channels_of(dataset, root / folder):
+            raise InputError(
+                f"Folder {root / folder} takes two images. A {NAMES} is for networks of one image: remove it to use "
+                "this one by the names of its labels."
+            )
+        labels[folder or "*"] = nnunet.labels_of(dataset)
+    return labels
 
 
 def _serving(
