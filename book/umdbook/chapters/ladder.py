@@ -401,11 +401,13 @@ def single_factors_words(path: str) -> str:
     except OSError:
         return ""
     alone = [r for r in found["rows"] if r["alone"]]
-    right = [r for r in alone if r["part"] >= 0.95 and r["others_cover_0"]]
+    parts = [r["part"] for r in alone]
+    covered = sum(r["others_cover_0"] for r in alone)
     return (
-        f"In {len(right)} of {len(alone)} cohorts of one factor it has at least 95 % of the gap and the intervals of "
-        f"the other three cover 0. Made with `{found['command']}` on {found['date']}, PET voxels of "
-        f"{found['spacing_mm']:g} mm, segmenter Threshold."
+        f"Of {len(alone)} cohorts of one factor, the intervals of the other three cover 0 in {covered}, and the factor "
+        f"has {100 * min(parts):.0f} to {100 * max(parts):.0f} % of the gap; at least 95 % in "
+        f"{sum(p >= 0.95 for p in parts)}. Made with `{found['command']}` on {found['date']}: PET voxels of "
+        f"{found['spacing_mm']:g} mm, segmenter Threshold, {len(found['structures'])} structures."
     )
 
 

@@ -92,6 +92,7 @@ def test_a_table_of_single_factors_says_when_it_was_made(tmp_path):
     row = {"cohort": "N", "factor": "N", "alone": True, "n": 5, "part": 0.981, "others_cover_0": True}
     row |= dict.fromkeys(["R", "N", "C", "A", "residual", "gap"], number)
     kept = {
+        "structures": ["liver"],
         "rows": [row, row | {"part": 0.9}],
         "spacing_mm": 6.0,
         "date": "2026-11-30",
@@ -100,5 +101,6 @@ def test_a_table_of_single_factors_says_when_it_was_made(tmp_path):
     file.write_text(json.dumps(kept))
     assert "98.1 %" in ladder.single_factors(str(file))
     words = ladder.single_factors_words(str(file))
-    assert words.startswith("In 1 of 2 cohorts") and "`python x.py` on 2026-11-30" in words
+    assert "cover 0 in 2, and the factor has 90 to 98 % of the gap; at least 95 % in 1." in words
+    assert "`python x.py` on 2026-11-30" in words
     assert "not part of this installation" in ladder.single_factors(str(tmp_path / "none.json"))
