@@ -15,7 +15,7 @@ class InputError(ValueError):
 
 
 class NothingToShow(InputError):
-    """A run does not hold what is asked of it; a page about it is then its title and this sentence."""
+    """A run does not hold what a page shows; the page is then its title and this sentence."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:

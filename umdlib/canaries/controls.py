@@ -67,7 +67,7 @@ def home_scores(
     record
         The network's.
     structures
-        Of the 13 organs; each is clicked at its deepest voxel, or asked for by its name.
+        Of the 13 organs; each is clicked at its deepest voxel, or given by its name.
     session, modality
         Which image.
     device

@@ -317,7 +317,7 @@ def checked_segmenters(findings: pd.DataFrame) -> list[str]:
 def _mean_wiring(
     cohort: Cohort, root: str | Path, segmenter: str, modality: str, *, prompt: str = "centre", limit: int = 4
 ) -> pd.DataFrame:
-    """Mean wiring matrix of a segmenter on one modality: asked for (rows), reference (columns)."""
+    """Mean wiring matrix of a segmenter on one modality: prompted structure (rows), reference (columns)."""
     cases = [c for c in cohort.cases if c.modality == modality][:limit]
     stored = [m for c in cases if (m := _masks(root, segmenter, c, prompt))]
     matrices = [canaries.wiring_matrix(p, r) for p, r in stored]

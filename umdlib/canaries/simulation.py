@@ -50,7 +50,7 @@ def body(rng: np.random.Generator, *, spacing_mm: float = SPACING_MM) -> dict[st
 
 
 def _answers(references: Masks, ids_of: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-    """A perfect class-prompted system's masks where each structure is asked for by some ids.
+    """A perfect class-prompted system's masks where each structure is prompted by some ids.
 
     The ids are VISTA3D's; an id of no structure in the body gives an empty mask.
     """
@@ -70,7 +70,7 @@ def _own_numbers(references: Masks) -> dict[str, np.ndarray]:
 
 
 def _super_classes(references: Masks) -> dict[str, np.ndarray]:
-    """The untrained super-classes are asked for: 2 for the kidneys, 20 for the lung."""
+    """The untrained super-classes are prompted: 2 for the kidneys, 20 for the lung."""
     return _answers(references, {**CLASSES, "kidney_left": (2,), "kidney_right": (2,), "lung": (20,)})
 
 

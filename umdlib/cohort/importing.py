@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 
 from umdlib.errors import InputError, unknown_name
 
-if (
-    TYPE_CHECKING
-):  # the command line names the kinds at once; what they need is imported when one is asked for
+if TYPE_CHECKING:  # the command line names the kinds at once; what they need is imported when one is used
     from umdlib.cohort.names import NameMap
     from umdlib.cohort.plan import Plan
 

@@ -205,13 +205,13 @@ def pointed_cohort(
 ) -> Cohort:
     """A cohort whose prompts come from a segmenter that needs none, where no reference says where to click.
 
-    The pointer is asked by class on each structural image; its masks, also on PET's grid, stand where
+    The pointer is prompted by class on each structural image; its masks, also on PET's grid, stand where
     references would: they place the clicks and judge nothing.
 
     Parameters
     ----------
     cohort
-        The pairs that are asked.
+        The pairs to predict.
     pointer
         Segmenter that takes a class.
     out

@@ -16,7 +16,7 @@ class Ahead:
     Parameters
     ----------
     cases
-        In the order in which they are asked for; none: nothing is read ahead.
+        In the order in which they are read; none: nothing is read ahead.
     wanted
         Whether a case will be read at all.
     """

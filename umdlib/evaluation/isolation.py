@@ -124,7 +124,7 @@ class Isolated:
         if self._process is None:
             self._start()
             self._answer(("load", self._condition), counted=False)
-        if self._left <= 0:  # what was told in advance took the whole time
+        if self._left <= 0:  # the preparation took the whole time
             raise CaseEnded(f"the case took over {self._limits.time_s:g} s")
         given = _shared(previous) if previous is not None else None
         try:
@@ -138,7 +138,7 @@ class Isolated:
                 _release(given)
 
     def foresee(self, image: Volume, prompts: Sequence[Prompt]) -> None:
-        """Tell the other process what will be asked of an image; changes no mask.
+        """Announce the coming prompts of an image to the other process; changes no mask.
 
         Its time counts as the case's, its memory as the next call's.
 

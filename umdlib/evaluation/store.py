@@ -415,7 +415,7 @@ class FileHashes:
         self._used: dict[str, list] = {}
 
     def __call__(self, file: Path) -> str:
-        """The hash of a file as it was when this object was first asked for it."""
+        """The hash of a file as it was at the first call for it."""
         name = str(Path(file).absolute())
         if name not in self._used:
             found = self._known.get(name)

@@ -84,7 +84,7 @@ def ladder_run(
     pairs
         Of the cohort; None for all.
     structures
-        Names that are asked for; empty for all. The estimates use all.
+        Names to score; empty for all. The estimates use all.
     reverse
         Also PET with contrast and displacement undone: three predictions more.
     device

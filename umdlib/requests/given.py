@@ -44,7 +44,7 @@ class Given:
     initial_mask
         File of a mask to start from, on any grid; its voxels other than 0. Empty for none.
     texts
-        What is asked for: names or texts, each a mask; ``all`` for all that a system knows.
+        Names or texts of what to segment, each a mask; ``all`` for all that a system knows.
     frame
         How numbers are meant, of `FRAMES`.
     """
@@ -59,7 +59,7 @@ class Given:
 
 
 def prompts_of(given: Given, image: Volume, record: Segmenter) -> list[Prompt]:
-    """Prompts in world coordinates, one for each structure that is asked for.
+    """Prompts in world coordinates, one for each structure to segment.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def prompts_of(given: Given, image: Volume, record: Segmenter) -> list[Prompt]:
     image
         That the coordinates are of.
     record
-        System that is asked.
+        System that takes them.
 
     Raises
     ------

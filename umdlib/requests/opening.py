@@ -89,7 +89,7 @@ def open_images(
 
 
 def _read(path: str | Path, modality: str, session: str, but: str = "") -> Opening:
-    """One image; of a folder of DICOM the one that is asked for."""
+    """One image; of a folder of DICOM the one of the given modality and session."""
     place = existing(path)
     if place is not None and place.is_dir():
         return _from_dicom(place, modality, session, but)
@@ -117,7 +117,7 @@ def _seen(image: Volume, path: str | Path, session: str, but: str) -> str:
 
 
 def _from_dicom(folder: Path, modality: str, session: str, but: str) -> Opening:
-    """The image of a folder of DICOM that is asked for."""
+    """The image of a folder of DICOM that has the given modality and session."""
     from umdlib.cohort.dicom import plan_dicom
     from umdlib.cohort.names import read_names
 
@@ -132,7 +132,7 @@ def _from_dicom(folder: Path, modality: str, session: str, but: str) -> Opening:
     if len(rows) != 1:
         held = ", ".join(f"{r.modality} of {r.session}" for r in plan.rows)
         raise InputError(
-            f"Folder {folder} holds {held or 'no image'}; {len(rows)} of them are what is asked for. Say which by "
+            f"Folder {folder} holds {held or 'no image'}; {len(rows)} of them match. Say which by "
             "--modality and --session."
         )
     (row,) = rows

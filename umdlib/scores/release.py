@@ -86,7 +86,7 @@ class Comparison:
     difference
         The first difference that is one too many, as a sentence; ``""`` where there is none.
     exact
-        Whether equality to the bit was asked for: the machine is of the release's kind.
+        Whether equality to the bit was required: the machine is of the release's kind.
     """
 
     rows: int

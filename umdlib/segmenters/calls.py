@@ -241,7 +241,7 @@ def checked(record: Segmenter, segment: Segment) -> Segment:
     """`segment` with its prompt, its partner and its mask checked at every call.
 
     Where it can foresee, so can the checked call: prompts that it does not take are left out, and
-    where memory runs out nothing is foreseen. One that sees two images is told of nothing in advance.
+    where memory runs out nothing is foreseen. One that sees two images is not prepared in advance.
     """
 
     def call(

@@ -21,7 +21,7 @@ class Segment(Protocol):
     names a `partner`, and only there, it is also given ``partner``, the other image of the examination on
     its own grid; any other is called without it and need not name it.
     An instance may keep what it encoded of the last image, by identity of ``image.data``. It may have
-    two further methods, which change no mask: ``foresee(image, prompts)``, told what will be asked of an
+    two further methods, which change no mask: ``foresee(image, prompts)``, given the coming prompts of an
     image so that it can encode parts of it together, and ``prepare(image)``, called from another thread
     for the image that comes next, to do there what needs no device.
     """

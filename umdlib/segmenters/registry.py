@@ -45,7 +45,7 @@ KINDS = (
     "text",
 )
 
-# name -> where its record lies; imported when asked for, so that listing imports nothing heavy
+# name -> where its record lies; imported on demand, so that listing imports nothing heavy
 BUILT_IN: dict[str, str] = {
     "threshold": "umdlib.segmenters.systems.threshold:THRESHOLD",
     "region_growing": "umdlib.segmenters.systems.region_growing:REGION_GROWING",

@@ -129,7 +129,7 @@ def type_one_error(
 
 
 def _student_p(values: np.ndarray) -> np.ndarray:
-    """p of the one-sample t test of each column; columns that hardly vary are no reason for a warning."""
+    """p of the one-sample t test of each column; columns that hardly vary give no warning."""
     n = len(values)
     with np.errstate(divide="ignore", invalid="ignore"):
         t = values.mean(axis=0) / (values.std(axis=0, ddof=1) / np.sqrt(n))
@@ -362,7 +362,7 @@ def coverage(
     Raises
     ------
     InputError
-        If a shape is unknown, or has no known median where that is asked for.
+        If a shape is unknown, or has no known median where that is required.
     """
     if of == "median":
         for shape in shapes:

@@ -36,7 +36,7 @@ def condition(scores: pd.DataFrame, *, prompt: str | None = None, step: int | No
     Raises
     ------
     InputError
-        If a segmenter has several protocols or steps and none of them is the one asked for.
+        If a segmenter has several protocols or steps and none of them is the given one.
     """
     scores = scores.reset_index(drop=True)
     here = scores["status"].ne("unavailable")

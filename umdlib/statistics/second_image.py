@@ -13,7 +13,7 @@ from umdlib.statistics.bootstrap import interval_of_mean
 from umdlib.statistics.pairs import condition
 
 BOTH = "clicknet_pair"
-# By modality of the image asked about: the same weights with the other image blank, and the network of that kind alone.
+# By modality of the segmented image: the same weights with the other image blank, and the network of that kind alone.
 ALONE = dict.fromkeys(("CT", "MR", "PET"), "clicknet_pair_alone")
 OF_ITS_KIND = {"CT": "clicknet_structural", "MR": "clicknet_structural", "PET": "clicknet_pet"}
 ALL = "all"
@@ -48,7 +48,7 @@ def second_image_table(
     scores
         Score table; first prompts of `BOTH` and of those given one image count.
     alone
-        Modality of the image that is asked about -> segmenter that is given it alone.
+        Modality of the segmented image -> segmenter that is given it alone.
     metric, empty
         Column of the score table; what an empty mask counts.
     n_resamples, seed

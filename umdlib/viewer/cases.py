@@ -155,7 +155,7 @@ def pane(
     segmenters
         Names; by default all that have a scored prediction of this case.
     prompt, seed
-        Which prompts' predictions. A segmenter that was asked otherwise (by class or text) is
+        Which prompts' predictions. A segmenter that was prompted otherwise (by class or text) is
         shown with the prompt it took.
 
     Raises
@@ -190,7 +190,7 @@ def pane(
 
 
 def shown_prompt(rows: pd.DataFrame, prompt: str = "centre") -> str | None:
-    """Prompt protocol whose predictions a viewer holds of one segmenter's rows: the one asked for, else its first."""
+    """Prompt protocol whose predictions a viewer holds of one segmenter's rows: the given one, else its first."""
     return prompt if (rows["prompt"] == prompt).any() else next(iter(rows["prompt"]), None)
 
 

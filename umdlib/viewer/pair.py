@@ -30,7 +30,7 @@ ASSETS = vendored.ASSETS
 NIIVUE = "niivue-0.69.0.umd.js"
 DETAIL_MM = 2.0  # spacing of a crop around a structure
 _FINE_MM, _MARGIN_MM = 3.6, 20.0  # images coarser than this have no crop; what it shows beyond the structure
-ON_DEMAND = ("umd-answers.js", "umd-surfaces.js")  # loaded when networks or surfaces are asked for
+ON_DEMAND = ("umd-answers.js", "umd-surfaces.js")  # loaded with networks or surfaces
 # Joined in this order into the one script that a page loads: the second calls the first.
 _SCRIPTS = ("umd-masks.js", "umd-viewer.js")
 

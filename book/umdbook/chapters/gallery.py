@@ -29,14 +29,14 @@ def scored_segmenters(table: pd.DataFrame, session: str) -> list[str]:
 
 
 def check_segmenter(table: pd.DataFrame, segmenter: str) -> None:
-    """Refuse a name that the run does not have, with the nearest; ``""`` is none asked for."""
+    """Refuse a name that the run does not have, with the nearest; ``""`` stands for none."""
     names = list(table["segmenter"].unique())
     if segmenter and segmenter not in names:
         raise unknown_name("segmenter of this run", segmenter, names)
 
 
 def chosen(table: pd.DataFrame, segmenter: str, *, session: str, metric: str = "dice") -> str:
-    """The segmenter asked for, or the best of the session where none is.
+    """The given segmenter, or the best of the session where none is given.
 
     InputError: if the run has no prediction of it in this session, with the nearest name; or if the metric is
     not a column of the table.

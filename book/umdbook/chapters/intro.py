@@ -75,7 +75,7 @@ def example(
 ) -> Example | None:
     """The pair that the landing page shows; segmenter and structure are named without a look at a score.
 
-    Segmenter: the one asked for, else `FIRST`, else the first of the table. Structure: the one asked
+    Segmenter: the given one, else `FIRST`, else the first of the table. Structure: the one asked
     for, else the first of `STRUCTURES`, else the first of the cohort. Subject: the one with the median
     change among those, the lower of two.
 

@@ -41,7 +41,7 @@ def centre_click(cohort: Cohort, *, session: str, subject: str = "", structure: 
     """Draw the centre click of a structure in both images of a subject.
 
     The first subject with both images, and the first structure that gets a click, where none is named;
-    the first session of the subject where it has not the one that is asked for.
+    the first session of the subject where it lacks the given one.
     """
     pairs = first_pairs(cohort, subject)
     pair = next((p for p in pairs if p[0].session == session), pairs[0])

@@ -183,7 +183,7 @@ def _needs(segmenter: str, cohort: Cohort) -> str:
 
 
 def _scored(table: str, segmenter: str, cohort: Cohort, *, title: str = "", gap: str = "") -> Row:
-    """Row of one system asked for all structures of a cohort in its own way."""
+    """Row of one system prompted for all structures of a cohort in its own way."""
     plan, differs = PLANS[segmenter]
     pet = " --modality PET" if list(cohort.images) == ["PET"] else ""
     command = (

@@ -23,7 +23,7 @@ NOTHING = (
     "and `umdlib score MANIFEST --segmenters clicknet_pair,clicknet_pair_alone --prompts centre:1:0 --out RUN`."
 )
 NO_LESIONS = "This run holds no subject whose lesions are known one by one."
-# A click tells where a lesion is: only an answer that agrees with it this well has delineated it.
+# A click shows where a lesion is: only an answer that agrees with it this well has delineated it.
 DELINEATED = 0.5
 
 
@@ -141,7 +141,7 @@ def lesion_layout(added: pd.DataFrame, each: pd.DataFrame) -> pd.DataFrame:
 
 
 def lesion_words(added: pd.DataFrame, each: pd.DataFrame) -> str:
-    """What the second image added for lesions, in a sentence for each image asked about."""
+    """What the second image added for lesions, in a sentence for each segmented image."""
     if added.empty:
         return NO_LESIONS
     lines = []

@@ -130,7 +130,7 @@ def unready(name: str) -> str | None:
 
 
 def job_of(image: Volume, prompt: Prompt, *, file: str, texts: Mapping[str, str | None]) -> dict:
-    """The part of a job that says what is asked: image, structures, prompt; nothing of the reference.
+    """The image, structures and prompt of a job; nothing of the reference.
 
     Clicks are given three times: as the voxel (i, j, k) of the file's own grid that holds them, as a
     fractional voxel, and in world RAS+ mm. A box is the first and last voxel whose centre it holds.

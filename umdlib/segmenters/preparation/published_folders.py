@@ -67,7 +67,7 @@ def opened(
     """The folder's network, its files verified and its labels held against what is published.
 
     `values` are those that this folder gives to the model's names, 0 where another folder holds them; a label
-    that is called otherwise tells nothing.
+    that is called otherwise says nothing.
 
     Raises
     ------

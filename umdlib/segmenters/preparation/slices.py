@@ -204,7 +204,7 @@ class Memory:
             yield z, self._seen[z]
 
     def foresee(self, slices: Iterable[int]) -> None:
-        """Encode slices that will be asked for, in whole batches, as many as are kept."""
+        """Encode slices that will be needed, in whole batches, as many as are kept."""
         absent = [z for z in dict.fromkeys(slices) if not self._knows(z)][: self._keep]
         for first in range(0, len(absent), self._batch) if self._batch > 1 else ():
             self._fill(absent[first : first + self._batch])

@@ -37,9 +37,9 @@ def predicted(image: Volume, grid: Grid, prompt: Prompt, size: int, answer: Answ
 
     The first cube lies where the protocol discloses, else around the first positive click. A later
     click outside all cubes opens one around itself if it is positive; a negative one there asks for
-    nothing, since the mask is empty outside the cubes. Each cube is asked with all the clicks in it.
+    nothing, since the mask is empty outside the cubes. Each cube is prompted with all the clicks in it.
     Where the protocol slides, a cube whose mask reaches a face that is not the image's opens the one
-    half over that face, asked with the clicks in it or, without a positive one, with the deepest voxel
+    half over that face, prompted with the clicks in it or, without a positive one, with the deepest voxel
     of the mask found so far in it. A voxel in several cubes is that of the cube with the nearest centre,
     the earlier on ties.
 

@@ -213,7 +213,7 @@ CLICKNET_BOTH = _released("both", ("CT", "MR", "PET"))
 
 
 CLICKNET_PAIR = _released("pair", ("CT", "MR", "PET"))
-# What it knows of one image, so that the same weights can be asked with and without the other.
+# Its features of one image, so that the same weights can be used with and without the other.
 CLICKNET_PAIR_ALONE = replace(
     CLICKNET_PAIR,
     name="clicknet_pair_alone",

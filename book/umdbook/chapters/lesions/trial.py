@@ -268,7 +268,7 @@ def best_organ(table: pd.DataFrame, structures: Sequence[Structure], *, segmente
 
 
 def clicked_organ(table: pd.DataFrame, case: Case, *, segmenter: str, organ: str = "") -> Structure:
-    """The organ that is asked for; of an empty name the segmenter's best on PET."""
+    """The organ of a name; of an empty name the segmenter's best on PET."""
     if organ:
         return labels.structure(organ, case.structures)
     return best_organ(table, case.structures, segmenter=segmenter)
