@@ -154,7 +154,10 @@ def sorted_sessions(names: Iterable[str]) -> list[str]:
     ['petct', 'petct-fdg', 'petct-psma', 'petmr']
     """
     order = list(SESSIONS)
-    return sorted(set(names), key=lambda n: (order.index(session(n).name.partition("-")[0]), n))
+    distinct = set(
+        names.unique() if hasattr(names, "unique") else names
+    )  # a long column is not walked through
+    return sorted(distinct, key=lambda n: (order.index(session(n).name.partition("-")[0]), n))
 
 
 def structure(name: str, structures: Iterable[Structure] = ORGANS) -> Structure:

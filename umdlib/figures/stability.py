@@ -158,7 +158,7 @@ def rule_plot(
     rows = summaries[summaries["estimate"].notna()]
     rules = list(dict.fromkeys(rows["empty"]))
     looks = looks or segmenter_style(summaries["segmenter"])
-    shown = list(dict.fromkeys(rows["segmenter"]))
+    shown = list(rows["segmenter"].unique())
     ax = axes(ax, figsize=(6.6, 3.8))
     ax.axhline(0, color="#444444", lw=0.9)
     for i, segmenter in enumerate(shown):

@@ -61,14 +61,14 @@ def segmenter_style(segmenters: Iterable[str], then: Iterable[str] = ()) -> dict
     >>> segmenter_style(["b", "a"])["a"]
     {'color': '#000000', 'marker': 'o'}
     """
-    first = sorted(set(segmenters))
+    first, then = (sorted(set(s.unique() if isinstance(s, pd.Series) else s)) for s in (segmenters, then))
     return {
         name: {
             "color": SEGMENTER_COLOURS[i % len(SEGMENTER_COLOURS)],
             # a colour that comes again has another marker
             "marker": _SEGMENTER_MARKERS[(i + i // len(SEGMENTER_COLOURS)) % len(_SEGMENTER_MARKERS)],
         }
-        for i, name in enumerate([*first, *sorted(set(then).difference(first))])
+        for i, name in enumerate(dict.fromkeys([*first, *then]))
     }
 
 

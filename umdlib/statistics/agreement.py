@@ -111,7 +111,7 @@ def quantity_changes(quantities: pd.DataFrame, quantity: str = "suv_mean") -> pd
     grouped = rows.groupby(by, sort=False)
     table = grouped[["reference", "prediction", "change"]].mean()
     table["why"] = grouped["why"].first().where(table["change"].isna(), "")
-    table = in_order(table.reset_index(), list(dict.fromkeys(rows["segmenter"])))
+    table = in_order(table.reset_index(), list(rows["segmenter"].unique()))
     table.attrs = {"quantity": quantity}
     return table
 

@@ -107,14 +107,14 @@ def design_scores(
     check_scores(scores, [metric])
     scores = scores.reset_index(drop=True)
     rows = scores.assign(score=with_empty_rule(scores, metric, empty))
-    rows["parts"] = rows["segmenter"].map(lambda s: parts_of(s, family=family))
-    here = rows["parts"].notna() & rows["status"].ne("unavailable")
+    parts = {s: p for s in rows["segmenter"].unique() if (p := parts_of(s, family=family))}
+    here = rows["segmenter"].isin(parts) & rows["status"].ne("unavailable")
     rows = rows[here & rows["prompt"].eq(prompt) & rows["step"].eq(step)]
     if rows.empty:
         return pd.DataFrame(columns=_COLUMNS)
     rows = rows.assign(
-        trained_on=[p[0] for p in rows["parts"]],
-        training_seed=[p[1] for p in rows["parts"]],
+        trained_on=rows["segmenter"].map({s: p[0] for s, p in parts.items()}),
+        training_seed=rows["segmenter"].map({s: p[1] for s, p in parts.items()}),
         side=np.where(rows["modality"].eq("PET"), "pet", "structural"),
     )
     complete = [_complete(part) for _, part in rows.groupby("session", sort=False)]
@@ -475,7 +475,7 @@ def class_means(
     tables = []
     for label, segmenter, step in systems:
         mine = rows[rows["segmenter"].eq(segmenter) & rows["step"].eq(step)]
-        if "centre" in set(mine["prompt"]):
+        if mine["prompt"].eq("centre").any():
             mine = mine[mine["prompt"].eq("centre")]
         keys = ["session", "modality", "structure"]
         means = mine.groupby(keys, sort=False)["score"].mean().reset_index()

@@ -133,7 +133,8 @@ def failure_table(scores: pd.DataFrame, *, below: float = 0.1) -> pd.DataFrame:
     are left out: there is nothing to fail at.
     """
     keys = ["subject", "session", "structure", "segmenter"]
-    role = scores["modality"].map(lambda m: "structural" if MODALITIES[m].structural else "pet")
+    roles = {m: "structural" if MODALITIES[m].structural else "pet" for m in scores["modality"].unique()}
+    role = scores["modality"].map(roles)
     share = failed(scores, below=below).astype("Float64")
     table = scores[keys].assign(role=role, share=share).dropna(subset="share")
     if table.empty:

@@ -40,7 +40,7 @@ def flow_table(manifest: pd.DataFrame, scores: pd.DataFrame, *, metric: str = "d
         both = {session_record(name).structural, "PET"}
         held = images.groupby("subject")["modality"].agg(set)
         imaged = sum(both <= modalities for modalities in held)
-        for segmenter in dict.fromkeys(scores.loc[scores["session"].eq(name), "segmenter"]):
+        for segmenter in scores.loc[scores["session"].eq(name), "segmenter"].unique():
             mine = available[available["session"].eq(name) & available["segmenter"].eq(segmenter)]
             seen = mine.groupby("subject")["modality"].agg(set)
             part = pairs[pairs["session"].eq(name) & pairs["segmenter"].eq(segmenter)]

@@ -41,7 +41,8 @@ def condition(scores: pd.DataFrame, *, prompt: str | None = None, step: int | No
     scores = scores.reset_index(drop=True)
     here = scores["status"].ne("unavailable")
     keep = ~here
-    for segmenter, rows in scores[here].groupby("segmenter", sort=False):
+    said = scores.loc[here, ["segmenter", "prompt", "step"]]
+    for segmenter, rows in said.groupby("segmenter", sort=False):
         chosen = _chosen(rows["prompt"], prompt or "centre", f"prompt of {segmenter}")
         rows = rows[rows["prompt"].eq(chosen)]
         if step is not None:
@@ -136,7 +137,7 @@ def _roles(rows: pd.DataFrame, reference_modality: str | None) -> pd.Series:
         if name not in MODALITIES:
             raise unknown_name("modality", name, MODALITIES)
     structural = {name: session(name).structural for name in rows["session"].unique()}
-    wanted = rows["session"].map(lambda s: reference_modality or structural[s])
+    wanted = rows["session"].map({s: reference_modality or m for s, m in structural.items()})
     role = pd.Series("", index=rows.index).mask(rows["modality"].eq(wanted), "structural")
     role = role.mask(rows["modality"].eq("PET"), "pet")
     if len(rows) and role.eq("").all():
@@ -156,11 +157,11 @@ def _with_unavailable(seeds: pd.DataFrame, gone: pd.DataFrame) -> pd.DataFrame:
     """A side without a row says so where its segmenter could not be run on that modality."""
     pet = gone["modality"].eq("PET")
     for side, rows in (("structural", gone[~pet]), ("pet", gone[pet])):
-        asked = set(zip(rows["session"], rows["segmenter"], strict=True))
-        keys = zip(seeds["session"], seeds["segmenter"], strict=True)
-        could_not = np.array([k in asked for k in keys], bool)
-        status = f"{side}_status"
-        seeds[status] = seeds[status].mask(seeds[status].isna() & could_not, "unavailable")
+        keys, status = ["session", "segmenter"], f"{side}_status"
+        asked = rows[keys].drop_duplicates()
+        blank = seeds.index[seeds[status].isna()]
+        could_not = pd.MultiIndex.from_frame(seeds.loc[blank, keys]).isin(pd.MultiIndex.from_frame(asked))
+        seeds.loc[blank[could_not], status] = "unavailable"
     return seeds
 
 

@@ -38,7 +38,7 @@ def case_matrix(
     check_scores(scores, [metric])
     rows = scores[["subject", "structure", "segmenter"]].copy()
     rows["value"] = with_empty_rule(scores, metric, empty)
-    every = list(dict.fromkeys(rows["segmenter"]))
+    every = list(rows["segmenter"].unique())
     defined = rows.dropna(subset="value")
     matrix = defined.pivot_table(
         index=["subject", "structure"], columns="segmenter", values="value", sort=False

@@ -153,7 +153,7 @@ def with_further(table: pd.DataFrame, further: pd.DataFrame, family: str = FAMIL
     A training that both tables hold is taken from the run's.
     """
     both = beside(table, further)
-    return both[both["segmenter"].map(lambda s: parts_of(s, family=family) is not None)]
+    return both[both["segmenter"].isin([s for s in both["segmenter"].unique() if parts_of(s, family=family)])]
 
 
 def by_architecture(trainings: Mapping[str, pd.DataFrame], **options) -> pd.DataFrame:
@@ -174,8 +174,8 @@ def by_architecture(trainings: Mapping[str, pd.DataFrame], **options) -> pd.Data
 
 def beside(table: pd.DataFrame, further: pd.DataFrame) -> pd.DataFrame:
     """A run's table and a table of further networks on its subjects; the run's where both have one."""
-    new = further[~further["segmenter"].isin(set(table["segmenter"]))]
-    new = new[new["subject"].isin(set(table["subject"]))]
+    new = further[~further["segmenter"].isin(table["segmenter"].unique())]
+    new = new[new["subject"].isin(table["subject"].unique())]
     return pd.concat([table, new], ignore_index=True) if len(new) else table
 
 
