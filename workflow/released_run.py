@@ -2,6 +2,7 @@
 
 usage: released_run.py score PROFILE [--of K/N] [--rounds R]     all subjects, a few at a time; resumes
        released_run.py make PROFILE [--name NAME] [--out FOLDER] release what is finished
+       released_run.py domains PROFILE [--name NAME] [--out FOLDER] and, of a whole run, what was asked on other domains
        released_run.py check RUN NAME --out TABLE --people TSV   a live run beside the release
 
 A round is two subjects a session through every segmenter: whenever the first command is stopped, the
@@ -92,7 +93,6 @@ def segmenter_names(profile: dict) -> dict[str, str]:
 
 def make(profile: dict, name: str, folder: str) -> None:
     """Release the subjects that are finished."""
-    from umdlib import segmenters
     from umdlib.cohort import read_cohort
     from umdlib.evaluation.store import FileHashes
 
@@ -114,15 +114,8 @@ def make(profile: dict, name: str, folder: str) -> None:
     if not tables:
         raise InputError(f"No subject of {runs[0]} is finished.")
     table = scores.check_scores(pd.concat(tables, ignore_index=True))
-    identities = {n: segmenters.open(given, "cpu").identity for n, given in names.items()}
     hashes = FileHashes(runs[0] / "hashes.json")
-    table.attrs["stamp"] = scores.provenance(
-        cohort=name,
-        cohort_hash=hashlib.sha256("".join(c.hash(hashes) for c in parts.values()).encode()).hexdigest(),
-        segmenters=identities,
-        tolerances_mm=[1.0, 5.0],
-        device="cpu",
-    )
+    digest = hashlib.sha256("".join(c.hash(hashes) for c in parts.values()).encode()).hexdigest()
     hashes.keep()
     plans = {
         f"{own}/{session}": plan
@@ -130,21 +123,87 @@ def make(profile: dict, name: str, folder: str) -> None:
         for own, one in names.items()
         if one in given
     }
-    card = releases.write_release(
-        releases.Release(
-            name,
-            {"subjects": profile["subjects"], "seed": profile["seed"], "spacing_mm": profile["spacing_mm"]}
-            | {"prompts": plans},
-            dict(sorted(subjects.items())),
-            list(names),
-            releases.this_machine(),
-            table.groupby("segmenter")["seconds"].sum().round(1).to_dict(),
-            table.attrs["stamp"]["umdlib"] + f" {table.attrs['stamp']['commit']}".rstrip(),
-        ),
-        table,
-        pd.concat(people, ignore_index=True).sort_values(["subject", "modality"], ignore_index=True),
+    settings = {k: profile[k] for k in ("subjects", "seed", "spacing_mm")} | {"prompts": plans}
+    people = pd.concat(people, ignore_index=True).sort_values(["subject", "modality"], ignore_index=True)
+    _release(
+        name,
+        settings,
+        dict(sorted(subjects.items())),
+        names,
+        _stamped(table, name, digest, names),
+        people,
         folder,
     )
+
+
+def make_domains(profile: dict, name: str, folder: str) -> None:
+    """Release what a whole run of a profile was asked on other domains, each run as ``NAME_<run>``."""
+    from umdlib import segmenters
+    from umdlib.cohort import read_cohort
+    from umdlib.evaluation.store import FileHashes
+
+    root, number = _root(profile), int(profile["domain_subjects"])
+    cohort = read_cohort(root / "domains" / "cohort" / "manifest.tsv")
+    for part, run in graph.domain_runs(profile).items():
+        names = {segmenters.get(given).name: given for given in run.segmenters}
+        wanted = _of_domain(cohort, run.domain)
+        found = finished.finished_subjects(cohort, root / run.folder, list(names))
+        done = {s: [n for n in found.get(s, ()) if n in wanted[s]] for s in wanted}
+        if done != wanted or len(_of_domain(cohort, "same")["petct"]) != number:
+            raise InputError(f"Run {root / run.folder} is not finished for {number} subjects of each domain.")
+        hashes = FileHashes(root / run.folder / "hashes.json")
+        table = finished.finished_rows(cohort, root / run.folder, list(names), done)
+        table = _stamped(scores.check_scores(table), f"{name}_{part}", cohort.hash(hashes), names)
+        settings = {"subjects": number, "seed": graph.DOMAIN_SEED, "spacing_mm": profile["spacing_mm"]}
+        settings["prompts"] = {f"{own}/{s}": run.prompts for own in names for s in done}
+        people = cohort.table[cohort.table["subject"].isin([n for some in done.values() for n in some])]
+        people = people[[c for c in (*PEOPLE, "domain") if c in people]].reset_index(drop=True)
+        _release(f"{name}_{part}", settings, done, names, table, people, folder)
+
+
+def _of_domain(cohort, domain: str) -> dict[str, list[str]]:
+    """Session -> subjects of a domain; of all where it is empty."""
+    return {
+        s: [n for n in cohort.subjects(s) if not domain or n.rpartition("-")[0] == domain]
+        for s in cohort.sessions()
+    }
+
+
+def _stamped(table: pd.DataFrame, cohort: str, cohort_hash: str, names: dict[str, str]) -> pd.DataFrame:
+    """A table with its provenance."""
+    from umdlib import segmenters
+
+    table.attrs["stamp"] = scores.provenance(
+        cohort=cohort,
+        cohort_hash=cohort_hash,
+        segmenters={n: segmenters.open(given, "cpu").identity for n, given in names.items()},
+        tolerances_mm=[1.0, 5.0],
+        device="cpu",
+    )
+    return table
+
+
+def _release(
+    name: str,
+    settings: dict,
+    subjects: dict,
+    names: dict,
+    table: pd.DataFrame,
+    people: pd.DataFrame,
+    folder: str,
+) -> None:
+    """Write a release and say what it holds."""
+    stamp = table.attrs["stamp"]
+    card = releases.Release(
+        name,
+        settings,
+        subjects,
+        list(names),
+        releases.this_machine(),
+        table.groupby("segmenter")["seconds"].sum().round(1).to_dict(),
+        f"{stamp['umdlib']} {stamp['commit']}".rstrip(),
+    )
+    card = releases.write_release(card, table, people, folder)
     counted = ", ".join(f"{len(found)} {session}" for session, found in card.subjects.items())
     print(
         f"Released: {name}, {counted} subjects, {len(names)} segmenters, {card.rows} rows, {card.sha256[:12]}…"
@@ -158,7 +217,7 @@ def check(a) -> int:
 
     cohort = read_cohort(a.manifest)
     names = [segmenters.get(n).name for n in a.segmenters.split(",") if n]
-    subjects = {s: cohort.subjects(s) for s in cohort.sessions()}
+    subjects = _of_domain(cohort, a.domain)
     card, released, people = releases.read_release(a.name, a.folder)
     if a.shared:
         subjects = {s: [n for n in who if n in card.subjects.get(s, ())] for s, who in subjects.items()}
@@ -209,6 +268,13 @@ def main(arguments: list[str]) -> int:
     p.add_argument("--name", default="full")
     p.add_argument("--out", default=str(releases.FOLDER))
     p.set_defaults(call=lambda a: make(read_profile(a.profile), a.name, a.out))
+    p = commands.add_parser("domains", help="release what a whole run was asked on other domains")
+    p.add_argument("profile")
+    p.add_argument(
+        "--name", default="full", help="of the run's release: domains are NAME_domains and NAME_curve"
+    )
+    p.add_argument("--out", default=str(releases.FOLDER))
+    p.set_defaults(call=lambda a: make_domains(read_profile(a.profile), a.name, a.out))
     p = commands.add_parser("check", help="compare a live run with a release")
     p.add_argument("run", metavar="RUN", help="folder of the live run")
     p.add_argument("name", metavar="NAME", help="of the release")
@@ -216,6 +282,7 @@ def main(arguments: list[str]) -> int:
         p.add_argument(option, required=True)
     p.add_argument("--people", default="")
     p.add_argument("--shared", action="store_true", help="compare the subjects that are released, if any")
+    p.add_argument("--domain", default="", help="compare subjects of this domain alone")
     p.add_argument("--device", default="cpu")
     p.add_argument("--folder", default=str(releases.FOLDER))
     p.set_defaults(call=check)

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from umdlib.errors import InputError, unknown_name
 from umdlib.files import replaced
@@ -23,6 +24,7 @@ FURTHER_PROMPTS = "centre:1:0"
 # The network of both images, with the second image and without it, and the released run of the two.
 BOTH_IMAGES = ("clicknet_pair", "clicknet_pair_alone")
 BOTH_IMAGES_RELEASE = "second_image"
+DOMAIN_SEED = 3  # of the cohorts of other domains: no subject of a training
 _HERE = Path(__file__).parent
 
 
@@ -272,6 +274,52 @@ def further_networks(profile: Mapping) -> dict[str, str]:
     return found
 
 
+class DomainRun(NamedTuple):
+    """What is asked on the cohorts of other domains: folder in the run, segmenters, plan, one domain or all ("")."""
+
+    folder: str
+    segmenters: list[str]
+    prompts: str
+    domain: str
+
+
+def domain_runs(profile: Mapping) -> dict[str, DomainRun]:
+    """Runs of a profile's own networks on other domains, and with many clicks on the training's own.
+
+    Examples
+    --------
+    >>> runs = domain_runs({"segmenters": "threshold,clicknet_both", "curve_clicks": 3})
+    >>> runs["domains"].segmenters, runs["curve"].prompts
+    (['clicknet_both'], 'centre:1:3')
+    """
+    networks = {f"clicknet_{t}" for t in TRAININGS}
+    own = [s for s in names_of(str(profile["segmenters"])).values() if s in networks]
+    found = {"domains": DomainRun("domains", own, FURTHER_PROMPTS, "")} if own else {}
+    if "clicknet_both" in own:
+        asked = ["clicknet_both", *(n for n in further_networks(profile) if n.endswith("_both"))]
+        found["curve"] = DomainRun("domains/curve", asked, f"centre:1:{profile['curve_clicks']}", "same")
+    return found
+
+
+def domain_releases(profile: Mapping, own: str = "") -> dict[str, release.Release]:
+    """Cards of the released runs on domains that a profile stands on; empty unless all of them are there and fit."""
+    if standing(profile, own)[0] is None or profile.get("organ_maps"):
+        return {}
+    name, folder = release_place(profile)
+    found = {}
+    for part, run in domain_runs(profile).items():
+        if f"{name}_{part}" not in release.release_names(folder):
+            return {}
+        card = release.read_card(f"{name}_{part}", folder)
+        rows = (Path(s.rpartition(":")[2]).stem for s in run.segmenters)
+        settings = {"seed": DOMAIN_SEED, "spacing_mm": profile["spacing_mm"]}
+        settings["prompts"] = {f"{row}/petct": run.prompts for row in rows}
+        if card.settings["subjects"] != profile["domain_subjects"] or release.misfit(card, settings):
+            return {}
+        found[part] = card
+    return found
+
+
 def batches(profile: Mapping, sessions: Iterable[str]) -> list[tuple[str, list[str], str]]:
     """Segmenters that share one plan in a session: (plan, names, session), the run's and further ones.
 
@@ -317,7 +365,10 @@ def standing_words(profile: Mapping, own: str = "") -> str:
     if card is not None:
         counted = " + ".join(str(len(names)) for names in card.subjects.values())
         again = ", ".join(name for names in live.values() for name in names)
-        return f"chapters read released run '{card.name}' ({counted} subjects); computed again: {again}"
+        domains = " and the first of each domain" if domain_releases(profile, own) else ""
+        return (
+            f"chapters read released run '{card.name}' ({counted} subjects); computed again: {again}{domains}"
+        )
     name, folder = release_place(profile)
     if own or not name:
         return "chapters read what this run computes"

@@ -234,3 +234,25 @@ def test_the_graph_makes_and_compares_the_live_subjects_of_a_release(script, rel
     assert f"--subjects 3 --seed {small['seed']} --spacing 6.0 --only {drawn} " in said
     assert "workflow/released_run.py check results/dry full" in said
     assert "-p people results/dry/people.tsv" in said
+
+
+def test_the_default_profile_stands_on_released_domains_of_its_own_settings(script):
+    """Fewer subjects, another seed of the cards, or maps of one's own: all are computed."""
+    default = script.read_profile("default")
+    runs, cards = graph.domain_runs(default), graph.domain_releases(default)
+    assert list(cards) == list(runs) == ["domains", "curve"]
+    per_domain = default["domain_subjects"]
+    assert [len(c.subjects["petct"]) for c in cards.values()] == [5 * per_domain, per_domain]
+    for other in ({"domain_subjects": per_domain + 1}, {"organ_maps": "maps"}, {"released": ""}):
+        assert graph.domain_releases(default | other) == {}
+    assert graph.domain_releases(default | {"curve_clicks": 3}) == {}
+
+
+def test_one_domain_of_a_run_is_compared_with_its_release(script, released, capsys, monkeypatch):
+    """The rows of the other domains are of another run."""
+    folder, some = released
+    monkeypatch.setattr(script, "_of_domain", lambda cohort, domain: {"petct": [f"sub-{domain}"]})
+    words = ["check", folder / "live", "full", "--manifest", some, "--segmenters", "threshold"]
+    words += ["--out", folder / "scores.parquet", "--folder", folder / "released", "--domain", "003"]
+    assert script.main([str(w) for w in words]) == 0
+    assert "8 rows computed again" in capsys.readouterr().out
