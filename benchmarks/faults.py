@@ -83,9 +83,9 @@ class Outcome:
     equal: bool
 
 
-def _words(manifest: Path, root: Path) -> list[str]:
+def _words(manifest: Path, root: Path, segmenters: str) -> list[str]:
     """The command."""
-    return ["score", str(manifest), "--segmenters", SEGMENTERS, "--prompts", PROMPTS, "--out", str(root)]
+    return ["score", str(manifest), "--segmenters", segmenters, "--prompts", PROMPTS, "--out", str(root)]
 
 
 @dataclass
@@ -96,11 +96,12 @@ class Sweep:
     folder: Path
     expected: tuple = ()
     seconds: float = 0.0
+    segmenters: str = SEGMENTERS
 
     def run_without_fault(self) -> None:
         """Run once in this process, which loads and compiles, and once for result and time."""
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-            umdlib_main(_words(self.manifest, self.root("first-0")))
+            umdlib_main(_words(self.manifest, self.root("first-0"), self.segmenters))
         started = time.monotonic()
         self.expect(self.root("first-1"))
         self.seconds = time.monotonic() - started
@@ -114,7 +115,8 @@ class Sweep:
 
     def start(self, root: Path, setup: Callable[[], None] | None = None):
         """Start the command in a process of its own, after `setup` in it."""
-        process = FORK.Process(target=_command, args=(self.manifest, root, self.log(root), setup))
+        words = _words(self.manifest, root, self.segmenters)
+        process = FORK.Process(target=_command, args=(words, self.log(root), setup))
         process.start()
         return process
 
@@ -140,12 +142,12 @@ class Sweep:
         return same(result_of(root), self.expected)
 
 
-def _command(manifest: Path, root: Path, log: Path, setup: Callable[[], None] | None) -> None:
+def _command(words: list[str], log: Path, setup: Callable[[], None] | None) -> None:
     """The other process: score the cohort, printing to a file."""
     with open(log, "w") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
         if setup is not None:
             setup()
-        status = umdlib_main(_words(manifest, root))
+        status = umdlib_main(words)
     os._exit(status)
 
 
@@ -283,7 +285,7 @@ def exchanged(sweep: Sweep, trials: int, rng: np.random.Generator) -> list[Outco
         shutil.copytree(sweep.manifest.parent, folder / "cohort")
         file = folder / "cohort" / ("sub-002_PET_dseg.nii.gz" if n % 2 else "sub-002_PET.nii.gz")
         before, other = file.read_bytes(), (file.parent / file.name.replace("002", "003")).read_bytes()
-        here = Sweep(folder / "cohort" / "manifest.tsv", folder, sweep.expected)
+        here = Sweep(folder / "cohort" / "manifest.tsv", folder, sweep.expected, segmenters=sweep.segmenters)
         file.write_bytes(other)
         here.expect(folder / "other")
         known = [sweep.expected[0], result_of(folder / "other")[0]]
@@ -416,7 +418,7 @@ def row(name: str, outcomes: list[Outcome]) -> dict:
     }
 
 
-def measure(trials: int, of_graph: int, seed: int, rows: list[dict]) -> None:
+def measure(trials: int, of_graph: int, seed: int, segmenters: str, rows: list[dict]) -> None:
     """Add the figures of every fault to `rows`; when this is ended before, those of the trials so far."""
     few = max(trials // 4, 2) if trials else 0
     plan = {
@@ -433,7 +435,7 @@ def measure(trials: int, of_graph: int, seed: int, rows: list[dict]) -> None:
     folder = Path(tempfile.mkdtemp(prefix="umd-faults-"))
     try:
         folder.chmod(0o755)  # of all users, since one run is another's
-        sweep = Sweep(write_cohort(folder / "cohort"), folder)
+        sweep = Sweep(write_cohort(folder / "cohort"), folder, segmenters=segmenters)
         sweep.run_without_fault()
         for name, (plant, count) in plan.items():
             outcomes: list[Outcome] = []
@@ -463,13 +465,14 @@ def main() -> int:
     )
     parser.add_argument("--graph", type=int, default=20, help="kills of a graph (default 20)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--segmenters", default=SEGMENTERS, help="that the sweep asks")
     parser.add_argument("--add", action="store_true", help="add to the trials that the results have")
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # nothing stays mounted
     rows: list[dict] = []
     try:
-        measure(given.trials, given.graph, given.seed, rows)
+        measure(given.trials, given.graph, given.seed, given.segmenters, rows)
     finally:
         former = json.loads(given.out.read_text("utf-8"))["faults"] if given.out.is_file() else []
         record = {"machine": timing.machine(), "faults": with_former(rows, former, add=given.add)}
