@@ -14,7 +14,7 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "faults.py"
 @pytest.mark.skipif(sys.platform != "linux", reason="processes and file systems as Linux has them")
 def test_no_planted_fault_loses_a_result(tmp_path):
     out = tmp_path / "faults.json"
-    words = "--trials 2 --graph 0 --segmenters threshold --out".split()
+    words = ["--trials", "2", "--graph", "0", "--segmenters", "threshold", "--out"]
     done = subprocess.run([sys.executable, SCRIPT, *words, out], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     rows = {r["fault"]: r for r in json.loads(out.read_text("utf-8"))["faults"]}
