@@ -93,6 +93,7 @@ def segmenter_names(profile: dict) -> dict[str, str]:
 
 def make(profile: dict, name: str, folder: str) -> None:
     """Release the subjects that are finished."""
+    from umdlib import segmenters
     from umdlib.cohort import read_cohort
     from umdlib.evaluation.store import FileHashes
 
@@ -117,6 +118,13 @@ def make(profile: dict, name: str, folder: str) -> None:
     hashes = FileHashes(runs[0] / "hashes.json")
     digest = hashlib.sha256("".join(c.hash(hashes) for c in parts.values()).encode()).hexdigest()
     hashes.keep()
+    table.attrs["stamp"] = scores.provenance(
+        cohort=name,
+        cohort_hash=digest,
+        segmenters={n: segmenters.open(given, "cpu").identity for n, given in names.items()},
+        tolerances_mm=[1.0, 5.0],
+        device="cpu",
+    )
     plans = {
         f"{own}/{session}": plan
         for plan, given, session in graph.batches(profile, subjects)
@@ -125,22 +133,13 @@ def make(profile: dict, name: str, folder: str) -> None:
     }
     settings = {k: profile[k] for k in ("subjects", "seed", "spacing_mm")} | {"prompts": plans}
     people = pd.concat(people, ignore_index=True).sort_values(["subject", "modality"], ignore_index=True)
-    _release(
-        name,
-        settings,
-        dict(sorted(subjects.items())),
-        names,
-        _stamped(table, name, digest, names),
-        people,
-        folder,
-    )
+    _release(name, settings, dict(sorted(subjects.items())), names, table, people, folder)
 
 
 def make_domains(profile: dict, name: str, folder: str) -> None:
     """Release what a whole run of a profile was asked on other domains, each run as ``NAME_<run>``."""
     from umdlib import segmenters
     from umdlib.cohort import read_cohort
-    from umdlib.evaluation.store import FileHashes
 
     root, number = _root(profile), int(profile["domain_subjects"])
     cohort = read_cohort(root / "domains" / "cohort" / "manifest.tsv")
@@ -151,9 +150,11 @@ def make_domains(profile: dict, name: str, folder: str) -> None:
         done = {s: [n for n in found.get(s, ()) if n in wanted[s]] for s in wanted}
         if done != wanted or len(_of_domain(cohort, "same")["petct"]) != number:
             raise InputError(f"Run {root / run.folder} is not finished for {number} subjects of each domain.")
-        hashes = FileHashes(root / run.folder / "hashes.json")
         table = finished.finished_rows(cohort, root / run.folder, list(names), done)
-        table = _stamped(scores.check_scores(table), f"{name}_{part}", cohort.hash(hashes), names)
+        whole = scores.read_scores(
+            root / run.folder / "scores.parquet"
+        )  # with the stamp of the code that scored
+        table.attrs["stamp"] = whole.attrs["stamp"] | {"cohort": f"{name}_{part}"}
         settings = {"subjects": number, "seed": graph.DOMAIN_SEED, "spacing_mm": profile["spacing_mm"]}
         settings["prompts"] = {f"{own}/{s}": run.prompts for own in names for s in done}
         people = cohort.table[cohort.table["subject"].isin([n for some in done.values() for n in some])]
@@ -167,20 +168,6 @@ def _of_domain(cohort, domain: str) -> dict[str, list[str]]:
         s: [n for n in cohort.subjects(s) if not domain or n.rpartition("-")[0] == domain]
         for s in cohort.sessions()
     }
-
-
-def _stamped(table: pd.DataFrame, cohort: str, cohort_hash: str, names: dict[str, str]) -> pd.DataFrame:
-    """A table with its provenance."""
-    from umdlib import segmenters
-
-    table.attrs["stamp"] = scores.provenance(
-        cohort=cohort,
-        cohort_hash=cohort_hash,
-        segmenters={n: segmenters.open(given, "cpu").identity for n, given in names.items()},
-        tolerances_mm=[1.0, 5.0],
-        device="cpu",
-    )
-    return table
 
 
 def _release(
