@@ -397,7 +397,7 @@ def test_fifty_subjects_stay_within_the_literature():
     scans, people = {"CT": [], "PET": []}, []
     hu = table({name: record.hu for name, record in TISSUE.items()})
     for i in range(SUBJECTS):
-        anatomy = draw_anatomy(draw_person(np.random.default_rng(i)), spacing_mm=5.0)
+        anatomy = draw_anatomy(draw_person(np.random.default_rng(i)), spacing_mm=4.0)
         labels = anatomy.label_map.data
         body = ndimage.binary_erosion(anatomy.tissue != CODES["air"])
         voxel = float(np.prod(np.diag(anatomy.affine)[:3])) / 1000
