@@ -146,10 +146,9 @@ def lesion_words(added: pd.DataFrame, each: pd.DataFrame) -> str:
         return NO_LESIONS
     lines = []
     for row, told in zip(added.itertuples(), lesion_layout(added, each).to_dict("records"), strict=True):
-        gap = interval(row.estimate, row.ci_low, row.ci_high)
         few = "" if row.n_subjects > 1 else ": n is too small for an interval, and for an answer"
         lines.append(
-            f"- {told['image']}: {gap} DSC, the mean over a subject's lesions, over "
+            f"- {told['image']}: {told['added [95 %]']}, the difference in DSC of a subject's mean lesion, over "
             f"{count(row.n_subjects, 'subject')}{few}. Of {count(told['lesions'], 'lesion')} "
             f"{told['delineated with both']} {_are(told['delineated with both'])} delineated with both images and "
             f"{told['delineated with one']} with one."

@@ -62,3 +62,10 @@ def test_lesions_are_counted_one_by_one_and_one_subject_is_too_few(tmp_path):
     words = chapter.lesion_words(added, each)
     assert "n is too small" in words and "1 is delineated with both images and 0 with one" in words
     assert chapter.lesion_words(*chapter.lesions_of("", **options)) == chapter.NO_LESIONS
+    assert chapter.FLOOR not in words
+    assert words_at_floor(added, each) == 2
+
+
+def words_at_floor(added, each):
+    """How many of the sentences say that both means lie at the floor, once they do."""
+    return chapter.lesion_words(added.assign(alone=0.02, both=0.03), each).count(chapter.FLOOR)
