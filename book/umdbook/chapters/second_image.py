@@ -118,6 +118,22 @@ def of_its_kind(table: pd.DataFrame, **options) -> pd.DataFrame:
     return added[added["structure"].eq(ALL)].reset_index(drop=True)
 
 
+def kind_words(table: pd.DataFrame) -> str:
+    """Both images against the network of one kind of image, in a sentence."""
+    if table.empty:
+        return NOTHING
+    below = table["ci_high"].lt(0)
+    told = "; ".join(
+        f"{session_title(r['session'])}, {title(r)}: {interval(r['estimate'], r['ci_low'], r['ci_high'])}"
+        for _, r in table.iterrows()
+    )
+    return (
+        f"The network of both images, given both, scores lower than the network of one kind in {int(below.sum())} of "
+        f"{len(table)} comparisons with an interval below 0, and higher in {int(table['ci_low'].gt(0).sum())} with one "
+        f"above 0 ({told}). The difference holds the training as well as the image."
+    )
+
+
 def lesions_of(path: str, *, metric: str, empty: str, **options) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What the second image adds for lesions, over subjects; and every lesion with its score with one and with both."""
     if not Path(path).is_file():

@@ -37,7 +37,14 @@ def test_the_page_shows_what_was_added_with_its_interval(tmp_path, monkeypatch):
     done = executed(json.loads(NOTEBOOK.read_text("utf-8")), given, monkeypatch)
     assert notebook.text_faults(done) == []
     shown = repr(done)
-    for words in ("PET added to CT", "MR added to PET", "over 4 subjects", "Of 6 lesions", "over 3 subjects"):
+    for words in (
+        "PET added to CT",
+        "MR added to PET",
+        "over 4 subjects",
+        "Of 6 lesions",
+        "over 3 subjects",
+        "of 4 comparisons",
+    ):
         assert words in shown, words
 
 
