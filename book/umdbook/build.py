@@ -171,8 +171,10 @@ def render(
     part, old = output.with_name(f".{output.name}.part"), output.with_name(f".{output.name}.old")
     for folder in (part, old):
         shutil.rmtree(folder, ignore_errors=True)
-    # source maps are for who develops the theme: three of sixty megabytes
-    shutil.copytree(html, part, ignore=shutil.ignore_patterns(".buildinfo", "objects.inv.tmp", "*.map"))
+    # source maps are for who develops the theme: three of sixty megabytes; no page asks for the icon script
+    shutil.copytree(
+        html, part, ignore=shutil.ignore_patterns(".buildinfo", "objects.inv.tmp", "*.map", "fontawesome.js*")
+    )
     if output.exists():
         output.replace(old)
     part.replace(output)
