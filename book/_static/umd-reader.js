@@ -99,6 +99,14 @@
     if (covered) named.scrollIntoView();
   }
 
+  // on a wide screen no column is cut off: a table that is too wide wraps inside its brackets
+  function fitTables() {
+    if (window.innerWidth < 900) return;
+    for (const box of document.querySelectorAll(".umd-scroll")) {
+      if (box.scrollWidth > box.clientWidth + 1) box.querySelector("table")?.classList.add("umd-tight");
+    }
+  }
+
   // docutils marks the bibliography as a list whose items browsers do not take for items
   function plainBibliography() {
     for (const node of document.querySelectorAll(".citation-list, .citation-list > [role]")) node.removeAttribute("role");
@@ -132,6 +140,9 @@
     switchCode();
     uncover();
     window.addEventListener("hashchange", uncover);
+    window.addEventListener("load", fitTables);
+    for (const fold of document.querySelectorAll("details.sd-dropdown")) fold.addEventListener("toggle", fitTables);
+    for (const tab of document.querySelectorAll(".sd-tab-set > input")) tab.addEventListener("change", fitTables);
     openFigures();
     walkCharts();
     document.body.append(box);

@@ -13,7 +13,10 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>t</title>
 <details class="sd-dropdown" id="fold"><summary>fold</summary><p id="folded">inside</p></details>
 <div class="sd-tab-set"><input type="radio" name="t" id="t1" checked><label for="t1">CT</label>
 <div class="sd-tab-content"><p id="first">first</p></div><input type="radio" name="t" id="t2"><label for="t2">MR</label>
-<div class="sd-tab-content"><p id="second">second</p></div></div></article>"""
+<div class="sd-tab-content"><p id="second">second</p></div></div>
+<style>.umd-whole { white-space: nowrap; } .umd-scroll { width: 500px; overflow: auto; }</style><div class="umd-scroll">
+<table class="umd-live">ROWS</table></div></article>"""
+CELL = '<td>0.934 <span class="umd-whole">(0.933 to 0.935)</span></td>'
 
 
 @pytest.fixture
@@ -21,7 +24,7 @@ def address(tmp_path):
     """A page with the book's own style and script."""
     for name in ("umd.css", "umd-reader.js"):
         (tmp_path / name).write_text((STATIC / name).read_text("utf-8"), "utf-8")
-    (tmp_path / "page.html").write_text(PAGE, "utf-8")
+    (tmp_path / "page.html").write_text(PAGE.replace("ROWS", f"<tr>{CELL * 6}</tr>"), "utf-8")
     return (tmp_path / "page.html").as_uri()
 
 
@@ -52,3 +55,16 @@ def test_a_printed_page_has_its_folds_open_and_no_switch(browser, address):
     page.emulate_media(media="screen")
     page.wait_for_selector("#folded", state="hidden")
     page.close()
+
+
+@pytest.mark.browser
+def test_a_table_wider_than_its_box_wraps_on_a_wide_screen_and_scrolls_on_a_narrow_one(browser, address):
+    for width, scrolls in ((1440, False), (390, True)):
+        page = browser.new_page(viewport={"width": width, "height": 800})
+        page.goto(address)
+        page.wait_for_load_state("load")
+        assert (
+            page.evaluate("(e => e.scrollWidth > e.clientWidth + 1)(document.querySelector('.umd-scroll'))")
+            is scrolls
+        )
+        page.close()
