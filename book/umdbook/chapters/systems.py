@@ -266,6 +266,36 @@ def live_markdown(path: str | Path) -> str:
     return numbered_table(shown, caption, "tab-live", formats)
 
 
+def encoder_markdown(path: str | Path) -> str:
+    """Ways to compute LiteMedSAM's encoder, from what ``benchmarks/encoder.py`` wrote.
+
+    InputError: the file is not such a result.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return "Its encoder was not timed: `python benchmarks/encoder.py` does it."
+    try:
+        table = pd.DataFrame(json.loads(path.read_text("utf-8"))["rows"])
+        first = table.iloc[0]
+        shown = pd.DataFrame(
+            {
+                "Encoder": table["way"],
+                "CPU seconds a slice": table["cpu_seconds"],
+                "Times as fast": first["cpu_seconds"] / table["cpu_seconds"],
+                "Voxels that differ": table["differing_voxels"],
+            }
+        )
+        caption = (
+            f"LiteMedSAM's image encoder with its published weights on one thread, and the masks of {first['slices']} "
+            f"boxes in as many slices ({first['foreground_voxels']:,} voxels) beside those of the encoder as published."
+        )
+    except (ValueError, KeyError, IndexError) as error:
+        raise InputError(f"File {path} holds no times of an encoder: {error}.") from None
+    return numbered_table(
+        shown, caption, "tab-encoder", {"Times as fast": ".2f", "CPU seconds a slice": ".2f"}
+    )
+
+
 def _kinds(record: Segmenter) -> str:
     """Kinds of prompt in words."""
     return ", ".join(sorted(record.prompts)).replace("_", " ")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from umdbook.chapters import supervised
 from umdbook.chapters import systems as chapter
 from umdlib import published
+from umdlib.errors import InputError
 
 
 def test_the_table_of_weights_is_never_silent_about_a_hash():
@@ -52,3 +55,16 @@ def test_printed_networks_of_pet_alone_stand_beside_the_papers_own():
         "0.816 to 0.834",
     ]
     assert shown["organs"].tolist() == ["13", "13", "22", "22", "15", "15", "23"]
+
+
+def test_ways_to_compute_an_encoder_are_told_beside_the_published_one(tmp_path):
+    rows = [("as published", 2.0, 0), ("another way", 1.0, 3)]
+    names = ("way", "cpu_seconds", "differing_voxels")
+    made = [dict(zip(names, row, strict=True)) | {"foreground_voxels": 1200, "slices": 4} for row in rows]
+    path = tmp_path / "encoder.json"
+    path.write_text(json.dumps({"rows": made}))
+    shown = chapter.encoder_markdown(path)
+    assert "| another way | 1.00 | 2.00 | 3 |" in shown and "(1,200 voxels)" in shown
+    path.write_text("{}")
+    with pytest.raises(InputError, match="holds no times of an encoder"):
+        chapter.encoder_markdown(path)
