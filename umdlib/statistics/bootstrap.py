@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -374,6 +375,14 @@ class _MeanInterval(NamedTuple):
     n_subjects: int
 
 
+@functools.lru_cache(maxsize=1)
+def _last_counts(n: int, n_resamples: int, seed: int) -> np.ndarray:
+    """`resample_counts` of a seed, kept for the next mean over as many subjects."""
+    counts = resample_counts(n, n_resamples, np.random.default_rng(seed))
+    counts.flags.writeable = False
+    return counts
+
+
 def interval_of_mean(
     values: np.ndarray, metric: str, n_resamples: int, seed: int, *, kind: str = "difference"
 ) -> _MeanInterval:
@@ -407,7 +416,7 @@ def interval_of_mean(
     if len(values) < 2:
         mean = float(values[0]) if len(values) else np.nan
         return _MeanInterval(mean, np.nan, np.nan, np.nan, len(values))
-    counts = resample_counts(len(values), n_resamples, np.random.default_rng(seed))
+    counts = _last_counts(len(values), n_resamples, seed)
     estimate = estimate_means(values[:, None], counts, bounds=value_bounds(metric, kind))
     low, high = estimate.interval()
     p_value = estimate.p_value()[0] if estimate.error[0] > 0 or values[0] != 0 else 1.0

@@ -30,7 +30,7 @@ SPECIALISTS = (
 
 def specialists(scores: pd.DataFrame) -> list[str]:
     """Specialists that have a score in a table, in the order of `SPECIALISTS`."""
-    here = set(scores.loc[scores["status"].ne("unavailable"), "segmenter"])
+    here = set(scores.loc[scores["status"].ne("unavailable"), "segmenter"].unique())
     return [name for name in SPECIALISTS if name in here]
 
 
