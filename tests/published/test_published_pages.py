@@ -94,6 +94,21 @@ def test_a_selection_that_was_not_published_is_refused(by, condition, chosen, ki
         explorer.pick(explorer.comparable_scores(), by=by, condition=condition, chosen=chosen)
 
 
+TAB = re.compile(r"^::::\{tab-item\} (.+?)$(.*?)^::::$", re.M | re.S)
+
+
+def test_a_tab_holds_the_table_that_its_title_names_and_no_heading():
+    seen = 0
+    for notebook in NOTEBOOKS:
+        for cell in json.loads(notebook.read_text("utf-8"))["cells"]:
+            for title, body in TAB.findall("".join(cell["source"])):
+                words = {w.strip("():,") for w in re.search(r"^:::\{table\} (.*)$", body, re.M)[1].split()}
+                assert {w.strip("()") for w in title.split()} <= words, (notebook.name, title)
+                assert body.count("{table}") == 1 and not re.search(r"^#", body, re.M), (notebook.name, title)
+                seen += 1
+    assert seen
+
+
 def test_scripts_are_small_and_ask_the_network_for_nothing():
     folder = Path(interactive.__file__).parent
     files = [*folder.rglob("*.js"), *folder.rglob("*.css")]
