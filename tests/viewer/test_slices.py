@@ -76,6 +76,32 @@ def test_a_projection_shows_every_depth_and_marks_every_click(drawn):
     assert {(r < 10, c < 8) for r, c in dark} == {(True, True), (False, False)}
 
 
+def test_a_click_beyond_the_edge_does_not_widen_the_picture(drawn):
+    image = Volume(np.zeros((40, 40, 40), np.float32), np.eye(4), "HU")
+    ax = drawn(Scene(image, clicks=[Click((38, 38, 20))]), view(image, (10, 10, 20), width_mm=12))
+    assert (ax.get_xlim(), ax.get_ylim()) == ((16, 4), (4, 16))
+
+
+def test_the_edge_of_an_image_one_voxel_thin_is_drawn_with_its_outline(drawn):
+    image = Volume(np.zeros((400, 400, 1), np.float32), np.diag([3.0, 3, 1, 1]), "HU")
+    ax = drawn(
+        Scene(image, {"#ff0000": np.indices(image.shape)[0] > 200}), view(image, (600, 600, 0), "coronal")
+    )
+    assert len(ax.collections) == 1
+
+
+def test_the_outermost_planes_of_an_oblique_body_are_drawn(drawn):
+    turn = np.eye(4)
+    turn[:3, :3] = Rotation.from_euler("z", 35, degrees=True).as_matrix() * 4
+    image = Volume(np.zeros((20, 20, 15), np.float32), turn, "HU")
+    low, high = slices.field_mm(image)
+    for plane, axis in (("coronal", 1), ("sagittal", 0)):
+        for at in (low[axis], high[axis]):
+            seen = montage.body_view(image, plane, at)
+            assert low[axis] <= seen.at_mm[axis] <= high[axis]
+            drawn(Scene(image), seen)
+
+
 def test_the_scale_bar_is_as_long_as_it_says(drawn):
     image = Volume(np.zeros((40, 30, 50), np.float32), np.diag([4.0, 4, 4, 1]), "HU")
     ax = drawn(Scene(image), view(image, (80, 60, 100), "coronal"))

@@ -81,9 +81,9 @@ class View:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height in pixels."""
+        """Width and height in pixels; two at least, so that an outline can be drawn."""
         right, up, _ = PLANES[self.plane][0]
-        return tuple(max(1, round((self.high[k] - self.low[k]) / self.step_mm)) for k in (right, up))
+        return tuple(max(2, round((self.high[k] - self.low[k]) / self.step_mm)) for k in (right, up))
 
     @property
     def extent(self) -> tuple[float, float, float, float]:
@@ -134,14 +134,16 @@ def view(
     Raises
     ------
     InputError
-        An unknown plane, or a point outside the image.
+        An unknown plane, or a point outside the image's field.
     """
     if plane not in PLANES:
         raise unknown_name("plane", plane, PLANES)
     at = np.asarray(tuple(at_mm), float)
-    if geometry.nearest_voxel(image.affine, at, image.shape) is None:
+    low, high = field_mm(image)
+    if not ((low <= at) & (at <= high)).all():
         raise InputError(f"Point {at.round(1).tolist()} mm lies outside {image.name}.")
-    low, high = (at - width_mm / 2, at + width_mm / 2) if width_mm else field_mm(image)
+    if width_mm:
+        low, high = at - width_mm / 2, at + width_mm / 2
     finest = max((high - low).max() / _PIXELS, min(image.spacing_mm) / 2)
     return View(plane, at, low, high, step_mm or finest)
 
@@ -195,6 +197,7 @@ def slice_picture(
     values = _linear(image.data, image.affine, points, outside=window[0])
     rgb = _painted(windows.grey(image.unit, values, window), _overlay(scene, points))
     ax.imshow(rgb, extent=seen.extent, aspect="equal", interpolation="nearest")
+    ax.autoscale(False)  # a click or a bar beyond the edge widens no picture
     for colour, mask in scene.outlines.items():
         data, affine = (mask.data, mask.affine) if isinstance(mask, LabelMap) else (mask, image.affine)
         inside = _linear(data, affine, points, dtype=bool)
