@@ -1,5 +1,7 @@
 """Lesions as a cohort of their own: both images of an examination name the same ones."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -52,6 +54,13 @@ def test_a_voxel_on_pet_has_the_number_of_the_nearest_lesion_of_the_structural_i
 def test_what_has_no_lesions_is_refused_in_words(cohort, tmp_path, capsys):
     assert main(["subset", str(cohort.manifest), str(tmp_path / "b"), "--lesions", "--subjects", "a"]) == 2
     assert "Must be alone" in capsys.readouterr().err
+    before = cohort.manifest.read_bytes()
+    with pytest.raises(InputError, match="holds the cohort itself"):
+        write_lesion_cohort(cohort, cohort.manifest.parent)
+    assert cohort.manifest.read_bytes() == before
+    organs = replace(cohort.cases[0], reference=cohort.cases[0].reference.with_name("CT_seg.nii.gz"))
+    with pytest.raises(InputError, match="lacks '_dseg'"):
+        lesion_file(organs)
     lesion_file(cohort.cases[0]).unlink()
     with pytest.raises(InputError, match="synthesise OUT --lesions"):
         write_lesion_cohort(cohort, tmp_path / "b")

@@ -39,9 +39,11 @@ def write_lesion_cohort(cohort: Cohort, folder: str | Path) -> Path:
     Raises
     ------
     InputError
-        A case without planted lesions, an examination without a structural image.
+        A case without planted lesions, an examination without a structural image; the cohort's own folder.
     """
     folder, rows, most = Path(folder).resolve(), [], 0
+    if folder == cohort.manifest.parent.resolve():
+        raise InputError(f"{folder} holds the cohort itself. Name another folder.")
     structural: dict[tuple[str, str], LabelMap] = {}
     pairs = zip(cohort.cases, cohort.table.to_dict("records"), strict=True)
     for case, row in sorted(pairs, key=lambda pair: not pair[0].structural):
@@ -83,11 +85,21 @@ def read_lesions(case: Case) -> LabelMap:
 
 
 def lesion_file(case: Case) -> Path:
-    """Where the synthesis puts the lesions of a case: beside its reference."""
+    """Where the synthesis puts the lesions of a case: beside its reference.
+
+    Raises
+    ------
+    InputError
+        No reference, or one whose name is not of a synthetic cohort.
+    """
     if case.reference is None:
         raise InputError(f"{case.name} has no reference, beside which its lesions would lie.")
-    name = case.reference.name.replace("_dseg", "_label-lesion_dseg")
-    return case.reference.with_name(name)
+    name = case.reference.name
+    if "_dseg" not in name:
+        raise InputError(
+            f"Reference {case.reference} is not named as the synthesis names one: it lacks '_dseg'."
+        )
+    return case.reference.with_name(name.replace("_dseg", "_label-lesion_dseg"))
 
 
 def by_size(mask: np.ndarray) -> np.ndarray:
