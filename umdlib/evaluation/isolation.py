@@ -121,11 +121,11 @@ class Isolated:
         InputError, RuntimeError
             As the segmenter itself does.
         """
+        if self._left <= 0:  # the preparation took the whole time
+            raise CaseEnded(f"the case took over {self._limits.time_s:g} s")
         if self._process is None:
             self._start()
             self._answer(("load", self._condition), counted=False)
-        if self._left <= 0:  # the preparation took the whole time
-            raise CaseEnded(f"the case took over {self._limits.time_s:g} s")
         given = _shared(previous) if previous is not None else None
         try:
             shown = {"image": self._shown("image", image)}
