@@ -143,6 +143,23 @@ def test_a_program_that_is_wired_right_raises_no_alarm(run, scene):
 PAIRED = scenes.phantom("text", paired=True)
 
 
+@pytest.mark.parametrize(
+    ("modality", "session", "made"),
+    [
+        ("PET", "petmr", "petmr"),
+        ("PET", "petct", "petct"),
+        ("MR", "petct", "petmr"),
+        ("CT", "petmr", "petct"),
+    ],
+)
+def test_a_built_in_body_is_of_the_session_that_has_its_two_images(modality, session, made, monkeypatch):
+    asked = []
+    monkeypatch.setattr(scenes, "make_pair", lambda subject, session, *given: asked.append(session))
+    with pytest.raises(AttributeError):  # there is no pair
+        scenes.body("click", modality, session=session, paired=True)
+    assert asked == [made]
+
+
 def by_both(suv_of=lambda job, ct, pet: images.onto(ct, pet)):
     """A program that finds a body by its HU and its uptake, which it brings onto the grid of the image."""
 

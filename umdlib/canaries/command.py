@@ -76,7 +76,7 @@ def _scene(a: argparse.Namespace, paired: bool):
             name = "body"  # the phantom is in HU
         if name == "phantom":
             return scenes.phantom(a.takes, paired=paired)
-        return scenes.body(a.takes, a.modality, paired=paired)
+        return scenes.body(a.takes, a.modality, session=a.session, paired=paired)
     structures = {}
     for item in filter(None, a.structures.split(",")):
         name, equals, value = item.partition("=")
