@@ -242,7 +242,7 @@ def check(a) -> int:
 def main(arguments: list[str]) -> int:
     """Exit status."""
     parser = argparse.ArgumentParser(prog="released_run.py", description=__doc__.partition("\n")[0])
-    commands = parser.add_subparsers(required=True, metavar="score | make | check")
+    commands = parser.add_subparsers(required=True, metavar="score | make | domains | check")
     p = commands.add_parser("score", help="make and score the subjects of a profile, round by round")
     p.add_argument("profile")
     p.add_argument(
