@@ -1,11 +1,12 @@
 """Inputs of the graph's jobs: which change of which line starts which job."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
-from umdbook import graph
+from umdbook import graph, notebook
 from umdlib.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -98,6 +99,23 @@ def test_cohorts_in_folders_of_one_name_have_runs_of_their_own():
 def test_every_chapter_says_what_it_is():
     for template in sorted((ROOT / "notebooks").glob("*.ipynb")):
         assert graph.chapter(template)["track"] in graph.TRACKS
+
+
+def test_chapters_that_read_cards_ask_networks_or_look_at_other_chapters_wait_for_them():
+    """Data in the folders of released networks, and templates, are followed by no import."""
+    asking = {"ladder", "reported", "supervised", "your_click"}
+    asking |= {
+        path.stem if path.parent.name == "chapters" else path.parent.name
+        for path in (ROOT / "book" / "umdbook" / "chapters").rglob("*.py")
+        if re.search(r"\bcard\.(read|names|cost_table)\(", path.read_text("utf-8"))
+    }
+    assert {"learned_gap", "second_image"} <= asking
+    for name in asking:
+        reads = graph.chapter(ROOT / "notebooks" / f"{name}.ipynb")["reads"]
+        assert any(read.endswith("released/clicknet_pet.json") for read in reads), name
+    for template in (ROOT / "notebooks").glob("*.ipynb"):
+        if template.stem == "reproduce" or "notebooks" in notebook.parameters(template):
+            assert str(template) in graph.chapter(template)["reads"], template
 
 
 def test_a_template_without_its_entry_is_refused(tmp_path):
