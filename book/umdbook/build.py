@@ -246,7 +246,7 @@ def _byline(document: dict, stamp: Mapping[str, Any]) -> None:
     run = document["metadata"]["umd"]
     parameters, name = run["parameters"], run["name"]
     if "scores" in parameters and stamp.get("released"):
-        what = _released(stamp, pictures="root" in parameters)
+        what = _released(stamp, parameters)
     elif {"scores", "manifest"} & parameters.keys() and stamp:
         kind = "simulated " * bool(stamp.get("simulated"))
         what = f"**Measured here** on {kind}cohort `{stamp.get('cohort')}`, {_subjects(stamp)}"
@@ -267,7 +267,7 @@ def _folds_code(document: Mapping) -> bool:
     return bool({"hide-input", "hide-cell"} & set(tags))
 
 
-def _released(stamp: Mapping[str, Any], *, pictures: bool) -> str:
+def _released(stamp: Mapping[str, Any], parameters: Mapping[str, Any]) -> str:
     """Whose scores a page reads where it uses a released run, and which of them were computed again."""
     about = stamp["released"]
     again = " and ".join(f"{len(names)} in {labels.session(s).title}" for s, names in about["live"].items())
@@ -276,7 +276,8 @@ def _released(stamp: Mapping[str, Any], *, pictures: bool) -> str:
         if about["exact"]
         else f"{about['equal']:,} of {about['rows']:,} rows equal to the bit on another kind of processor"
     )
-    shown = "; pictures and viewers show these subjects" if pictures else ""
+    shown = "; pictures and viewers show these subjects" * ("root" in parameters)
+    shown += "; what this page computes itself is of these subjects" * ("folder" in parameters)
     return (
         f"**Measured by this project**: released run `{about['name']}`, simulated cohort, {_subjects(stamp)}. Computed "
         f"again for this book: {again} subjects, {same}{shown}"
@@ -289,7 +290,7 @@ def _mark_tables(document: dict, stamp: Mapping[str, Any]) -> None:
     if (
         not stamp.get("released")
         or "scores" not in parameters
-        or {"root", "domains", "lesion_scores"} & parameters
+        or {"root", "domains", "lesion_scores", "folder"} & parameters
     ):
         return
     counted = " + ".join(str(n) for n in stamp.get("subjects", {}).values())
@@ -424,8 +425,9 @@ def stamp_of(score_file: str | Path) -> dict[str, Any]:
     table = scores.read_scores(score_file)
     subjects = table.groupby("session", sort=False)["subject"].nunique()
     stamp = {**table.attrs["stamp"], "subjects": {s: int(n) for s, n in subjects.items()}}
-    if stamp.get("cohort") == "cohort":  # the folder of the synthetic cohort: its run names it
-        stamp |= {"cohort": Path(score_file).resolve().parent.name, "simulated": True}
+    run = Path(score_file).resolve().parent
+    if stamp.get("cohort") == "cohort" and (run / "cohort" / "manifest.tsv").is_file():
+        stamp |= {"cohort": run.name, "simulated": True}  # a run makes its synthetic cohort in its own folder
     return stamp
 
 

@@ -87,7 +87,10 @@ def test_a_page_with_folded_code_has_one_switch_and_the_landing_page_none(staged
 def test_a_cohort_of_the_simulator_is_called_simulated(tmp_path):
     folder = tmp_path / "small"
     folder.mkdir()
-    for name, said in (("cohort", True), ("mine", False)):
+    for name, made_here, said in (("cohort", False, False), ("cohort", True, True), ("mine", True, False)):
+        if made_here:  # a user's folder of that name lies elsewhere
+            (folder / "cohort").mkdir(exist_ok=True)
+            (folder / "cohort" / "manifest.tsv").touch()
         table = score_table(n_subjects=1, structures=["liver"])
         write_scores(folder / "scores.parquet", table, stamp={"cohort": name})
         assert book.stamp_of(folder / "scores.parquet").get("simulated", False) is said
@@ -95,6 +98,21 @@ def test_a_cohort_of_the_simulator_is_called_simulated(tmp_path):
     page["metadata"]["umd"] = {"parameters": {"scores": "s"}, "name": "a", "track": "measured"}
     book._byline(page, {"cohort": "small", "simulated": True, "subjects": {"petct": 1}})
     assert "on simulated cohort `small`" in page["cells"][0]["source"]
+
+
+@pytest.mark.parametrize("own", ["", "folder"])
+def test_tables_that_a_page_computes_itself_are_not_called_those_of_the_released_run(own):
+    about = {"name": "full", "live": {"petct": ["a", "b"]}, "rows": 9, "equal": 9, "exact": True}
+    stamp = STAMP | {"released": about}
+    cells = [
+        {"cell_type": "markdown", "source": s, "metadata": {}} for s in ("# A", ":::{table} Shares.\n:::")
+    ]
+    values = {"scores": "s"} | ({own: "f"} if own else {})
+    page = {"cells": cells, "metadata": {"umd": {"parameters": values, "name": "a", "track": "measured"}}}
+    book._byline(page, stamp)
+    book._mark_tables(page, stamp)
+    assert ("computes itself is of these subjects" in cells[0]["source"]) is bool(own)
+    assert ("Scores: released run `full`" in cells[1]["source"]) is not bool(own)
 
 
 def test_a_published_page_claims_no_cohort(staged):
