@@ -22,6 +22,10 @@ NOTHING = (
     "This run holds no scores with both images and with one: they need examinations with a structural image and PET, "
     "and `umdlib score MANIFEST --segmenters clicknet_pair,clicknet_pair_alone --prompts centre:1:0 --out RUN`."
 )
+NO_KIND = (
+    "This run holds no scores of the networks of one kind of image beside those with both: they need "
+    f"`{'`, `'.join(sorted(set(OF_ITS_KIND.values())))}` among the segmenters."
+)
 NO_LESIONS = "This run holds no subject whose lesions are known one by one."
 # A click shows where a lesion is: only an answer that agrees with it this well has delineated it.
 DELINEATED = 0.5
@@ -121,7 +125,7 @@ def of_its_kind(table: pd.DataFrame, **options) -> pd.DataFrame:
 def kind_words(table: pd.DataFrame) -> str:
     """Both images against the network of one kind of image, in a sentence."""
     if table.empty:
-        return NOTHING
+        return NO_KIND
     below = table["ci_high"].lt(0)
     told = "; ".join(
         f"{session_title(r['session'])}, {title(r)}: {interval(r['estimate'], r['ci_low'], r['ci_high'])}"

@@ -73,6 +73,14 @@ def test_lesions_are_counted_one_by_one_and_one_subject_is_too_few(tmp_path):
     assert words_at_floor(added, each) == 2
 
 
+def test_a_run_without_the_networks_of_one_kind_says_which_they_are():
+    table = score_table(
+        n_subjects=2, structures=["liver"], gap={"clicknet_pair": 0.0, "clicknet_pair_alone": -0.2}
+    )
+    words = chapter.kind_words(chapter.of_its_kind(table, metric="dice", empty="drop"))
+    assert words == chapter.NO_KIND and "`clicknet_pet`, `clicknet_structural`" in words
+
+
 def words_at_floor(added, each):
     """How many of the sentences say that both means lie at the floor, once they do."""
     return chapter.lesion_words(added.assign(alone=0.02, both=0.03), each).count(chapter.FLOOR)
