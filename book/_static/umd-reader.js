@@ -88,7 +88,8 @@
 
   // what an address names may lie in a closed fold or behind a tab
   function uncover() {
-    const named = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    let named = null;
+    try { named = document.getElementById(decodeURIComponent(location.hash.slice(1))); } catch { /* a lone % */ }
     if (!named) return;
     let covered = false;
     for (let node = named; node; node = node.parentElement) {

@@ -37,6 +37,9 @@ def test_one_switch_shows_all_code_and_an_address_opens_what_hides_it(browser, a
     assert page.is_visible("#code") and page.text_content(".umd-code-switch") == "Hide the code"
     page.click(".umd-code-switch")
     assert not page.is_visible("#code")
+    page.goto(f"{address}#%")  # no name: the page works all the same
+    page.reload()
+    assert page.locator("#umd-tip").count() == 1
     page.goto(f"{address}#folded")
     assert page.is_visible("#folded")
     page.goto(f"{address}#second")
