@@ -12,7 +12,7 @@ GLOSSARY = "glossary"
 _SILENT = frozenset({GLOSSARY, "bibliography"})
 
 # Everyday words that mean something else as often as not: linked only where a page asks for it.
-_ORDINARY = frozenset({"box", "case", "cell", "fused", "share", "step", "volume"})
+_ORDINARY = frozenset({"box", "case", "cell", "share", "step", "volume"})
 
 # Text below these nodes is not running text.
 _CLOSED = (
