@@ -8,6 +8,7 @@ import pytest
 
 from umdlib.images.volume import LabelMap, Volume
 from umdlib.ladder import estimates, point_spread
+from umdlib.ladder.cells import degraded_cells
 from umdlib.ladder.estimates import estimate_pair
 
 SHIFT = (2.0, -3.0, 6.0)
@@ -91,6 +92,21 @@ def test_a_pair_that_does_not_overlap_has_reasons_only(planted):
     )
     assert found.table["value"].isna().all() and set(found.table["reason"]) == {estimates.NO_OVERLAP}
     assert found.why_not("liver", "R").endswith(estimates.NO_OVERLAP) and not found.why_not("liver", "none")
+
+
+def test_an_image_one_slice_thin_and_a_pet_that_is_even_have_reasons_and_images():
+    """Neither shows an edge along every axis: no displacement is read, and no number is not finite."""
+    shape, affine = (24, 24, 1), np.diag([4.0, 4, 4, 1])
+    data, values = np.full(shape, -50, np.float32), np.zeros(shape, np.uint8)
+    data[5:11, 5:11], values[5:11, 5:11] = 60, 1
+    thin, reference = Volume(data, affine, "HU"), LabelMap(values, affine)
+    for pet in (np.full(shape, 2, np.float32), np.where(values, 3, 0.5).astype(np.float32)):
+        pair = (thin, reference), (Volume(pet, affine, "SUV"), reference)
+        found = estimate_pair(*pair, phantom.STRUCTURES)
+        assert (
+            estimates.FLAT in found.table.query("factor == 'A' and structure == 'liver'")["reason"].tolist()
+        )
+        assert all(np.isfinite(image.data).all() for _, image in degraded_cells(thin, found.made_of))
 
 
 def test_an_mr_without_a_scale_has_reasons_only(planted):

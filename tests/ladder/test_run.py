@@ -48,6 +48,16 @@ def test_shards_hold_all_pairs_once_and_a_bad_one_is_refused(make_cohort, tmp_pa
     whole = (out / "cells.tsv").read_text()
     assert main(command) == 0
     assert (out / "cells.tsv").read_text() == whole and (out / "estimates.tsv").is_file()
+    estimates = (out / "estimates_1of2.tsv").read_text()
+    for text, said in (
+        ("a\tb\n1\t2\n", "Column 'subject'"),
+        (estimates.replace("\tn/a\t", "\tx\t"), "not a number"),
+    ):
+        (out / "estimates_1of2.tsv").write_text(text)
+        capsys.readouterr()
+        assert main(["ladder-tables", str(out)]) == 2
+        assert said in capsys.readouterr().err
+    (out / "estimates_1of2.tsv").write_text(estimates)
     (out / "cells_1of2.tsv").unlink()
     capsys.readouterr()
     assert main(["ladder-tables", str(out)]) == 2

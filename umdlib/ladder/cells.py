@@ -206,6 +206,8 @@ def _exchanged(image: Volume, old: Volume, new: Volume) -> Volume:
     old mean is as dark as air it takes the scale that is common.
     """
     values, was, becomes = above_air(image), above_air(old), above_air(new)
+    if was.max() <= 0:  # nothing but air has no texture to scale
+        return new
     middle = float(np.median(was[was > 0.05 * was.max()]))
     bright = was > 0.05 * middle
     gain = np.divide(becomes, was, out=np.zeros_like(was), where=bright)

@@ -133,7 +133,7 @@ def estimate_pair(
             out.none(factor, name, quantity, unit, reason)
     regions = replace(regions, means=fit.sharp_means(regions, image, _own_width(image)))
     found = fit.fit_pair(regions, image.affine, function, reference, present)
-    made_of = _resolution(out, made_of, found, image, function, filter_mm)
+    made_of = _resolution(out, made_of, found, image, filter_mm)
     made_of = _contrast(out, made_of, found, regions, image, function)
     made_of = _alignment(out, made_of, found, labels)
     made_of = _noise(out, made_of, structural, pet, found)
@@ -166,7 +166,7 @@ def _own_width(image: Volume) -> float:
     return float(np.sqrt(np.prod(sorted(image.spacing_mm)[:2])))
 
 
-def _resolution(out: _Rows, made_of, found: fit.Fit, image: Volume, pet: Volume, filter_mm) -> Degradations:
+def _resolution(out: _Rows, made_of, found: fit.Fit, image: Volume, filter_mm) -> Degradations:
     """The point spread that the structural image lacks."""
     own = _own_width(image)
     if np.isfinite(found.fwhm_mm):

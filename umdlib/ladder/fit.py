@@ -28,6 +28,7 @@ _LEAST_POINTS = 80  # of a part of an edge
 _SHARP = (0.2, 0.4)  # from the sharpest of the parts of edges: uneven uptake and motion only widen one
 _THICK_MM = 10.0  # depth below which a structure's width and contrast are not told apart
 _LABELS = 1 / 24  # variance (voxels) by which voxelised labels put an edge off its place, half averaged out
+_FLAT = 1e-5  # a change of the model along an axis (share of it, per mm) below which a fit sees none
 _EDGE_ERROR = 0.25  # a width whose standard error is a larger share of it is not read
 _STATES = np.array([-(1.5**0.5), 0.0, 1.5**0.5])
 
@@ -134,7 +135,8 @@ class _Edge:
         x = np.column_stack(columns)
         weight = 1 / np.sqrt(np.maximum(middle, 0.1 * max(float(middle.max()), 1e-9)))
         x, y = x * weight[:, None], self.values * weight
-        scale = np.maximum(np.linalg.norm(x, axis=0), 1e-12)
+        norms = np.linalg.norm(x, axis=0)
+        scale = np.maximum(norms, 1e-12)
         inverse = np.linalg.pinv((x / scale).T @ (x / scale), rcond=1e-8)
         found = inverse @ ((x / scale).T @ y) / scale
         rest = y - x @ found
@@ -143,7 +145,8 @@ class _Edge:
             self.errors = np.full(5, np.inf)
             return
         sd = np.sqrt((rest**2).sum() / max(len(y) - 7, 1))
-        self.errors = sd * np.sqrt(np.maximum(np.diag(inverse), 0))[2:] / scale[2:] / gain
+        errors = sd * np.sqrt(np.maximum(np.diag(inverse), 0))[2:] / scale[2:] / gain
+        self.errors = np.where(norms[2:] > _FLAT * norms[1], errors, np.inf)
         step = found[2:5] / gain
         step *= min(1.0, _MOST_STEP_MM / max(float(np.linalg.norm(step)), 1e-9))
         self.shift = np.clip(self.shift + step, -_MOST_SHIFT_MM, _MOST_SHIFT_MM)
@@ -249,7 +252,7 @@ def _readable_parts(edges: Sequence[_Edge], template: _Template, width: float) -
 
 def _precise(edges: Sequence[_Edge], width: float) -> list[_Edge]:
     """Edges whose width has a small enough error."""
-    return [e for e in edges if e.errors[3] < 2 * _EDGE_ERROR * (width / FWHM_PER_SD) ** 2]
+    return [e for e in edges if 0 < e.errors[3] < 2 * _EDGE_ERROR * (width / FWHM_PER_SD) ** 2]
 
 
 def _common_width(width: float, edges: Sequence[_Edge]) -> tuple[float, float, tuple[str, ...]]:

@@ -48,7 +48,8 @@ def above_air(image: Volume) -> np.ndarray:
 
 
 def thinned(data: np.ndarray, affine: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Every `step`-th voxel along each axis, and the affine of those that are left."""
+    """Every `step`-th voxel along each axis, one at least, and the affine of those that are left."""
+    step = np.minimum(step, data.shape)
     scale = np.array(affine, float)
     scale[:3, :3] = affine[:3, :3] * step
     scale[:3, 3] = geometry.to_world(affine, step // 2)

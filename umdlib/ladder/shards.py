@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 
 from umdlib.errors import InputError
 from umdlib.files import read_tsv
+from umdlib.ladder.run import CELL_COLUMNS, ESTIMATE_COLUMNS
 
 _NUMBERS = ("score", "seconds", "value", "error")
 _PAIR = ["subject", "session"]
@@ -31,7 +33,7 @@ def gathered(folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     Raises
     ------
     InputError
-        No shard, one that is missing, or shards of two divisions.
+        No shard, one that is missing, or shards of two divisions; a table of another kind.
     """
     folder = Path(folder)
     found = [re.fullmatch(r"cells_(\d+)of(\d+)\.tsv", p.name) for p in folder.glob("cells_*of*.tsv")]
@@ -47,16 +49,19 @@ def gathered(folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
             f"Shard {missing[0]}/{n} is missing in {folder}: run `umdlib ladder --shard` for it."
         )
     return tuple(
-        _interleaved([_table(folder / f"{name}_{k}of{n}.tsv") for k in range(1, n + 1)])
-        for name in ("cells", "estimates")
+        _interleaved([_table(folder / f"{name}_{k}of{n}.tsv", columns) for k in range(1, n + 1)])
+        for name, columns in (("cells", CELL_COLUMNS), ("estimates", ESTIMATE_COLUMNS))
     )
 
 
-def _table(path: Path) -> pd.DataFrame:
+def _table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """A table with its numbers as such."""
-    table = read_tsv(path).reset_index(drop=True).replace("n/a", "")
-    numbers = [c for c in _NUMBERS if c in table]
-    table[numbers] = table[numbers].apply(lambda c: pd.to_numeric(c.replace("", np.nan)))
+    table = read_tsv(path, columns).reset_index(drop=True).replace("n/a", "")
+    for column in (c for c in _NUMBERS if c in columns):
+        try:
+            table[column] = pd.to_numeric(table[column].replace("", np.nan))
+        except ValueError:
+            raise InputError(f"Column '{column}' of {path} holds what is not a number.") from None
     return table
 
 
