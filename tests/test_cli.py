@@ -159,6 +159,35 @@ def test_weights_that_are_not_needed_are_not_missed(capsys):
     assert "needs no weights" in run(capsys, "weights", "check", "threshold")[1]
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["domains", "OUT", "--session", "petct-retest"], "Unknown session 'petct-retest'"),
+        (["domains", "OUT", "--names", ","], "No domain is named"),
+        (["render", "OUT", "a.ipynb"], "There is no folder book/ here"),
+        (["weights", "where"], "takes 1 name, not 0"),
+        (["certify", "a {image} {click} {mask}", "--time-limit", "-1"], "Invalid time limit -1 s"),
+        (["ceilings", "MANIFEST", "--out", "OUT", "--shift", "nan"], "Shift nan mm must be finite"),
+        (
+            ["score", "MANIFEST", "--segmenters", "threshold", "--out", "OUT", "--session", "petmr"],
+            "is petmr.\n",
+        ),
+        (
+            ["ladder", "MANIFEST", "--segmenters", "threshold", "--out", "OUT", "--shard", "1/2"],
+            "than there are pairs",
+        ),
+    ],
+)
+def test_what_a_command_cannot_do_is_said_before_it_begins(
+    words, said, make_cohort, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    places = {"MANIFEST": str(make_cohort(1, tmp_path / "cohort")), "OUT": str(tmp_path / "out")}
+    assert main([places.get(w, w) for w in words]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("text", ["5/4", "0/4", "2", "a/b", "1/"])
 def test_a_shard_is_one_of_so_many(text):
     assert cli._shard("2/4") == (1, 4)

@@ -318,7 +318,7 @@ def _weights(a) -> None:
 
     wanted = {"list": 0, "where": 1, "fetch": 1, "convert": 2}.get(a.action)
     if wanted is not None and len(a.names) != wanted:
-        raise InputError(f"umdlib weights {a.action} takes {wanted} names, not {len(a.names)}.")
+        raise InputError(f"umdlib weights {a.action} takes {_counted(wanted, 'name')}, not {len(a.names)}.")
     if a.action == "list":
         _say(inventory.list_text())
     elif a.action == "where":
@@ -410,7 +410,7 @@ def _chosen_cases(a, cohort) -> list:
         if a.session in ("", c.session) and wanted in ("", c.modality) and (not named or c.subject in named)
     ]
     if not cases:
-        raise InputError(f"No case of {a.manifest} is {a.session} {wanted}.".replace("  ", " "))
+        raise InputError(f"No case of {a.manifest} is {' '.join(filter(None, (a.session, wanted)))}.")
     return cases
 
 
@@ -467,6 +467,8 @@ def _ceilings(a) -> None:
     from umdlib.files import write_tsv
     from umdlib.scores.ceilings import FILE
 
+    if not math.isfinite(a.shift):
+        raise InputError(f"Shift {a.shift:g} mm must be finite.")
     table = evaluation.cohort_ceilings(
         read_cohort(a.manifest),
         jitter_mm=_millimetres(a.jitter, "Jitter"),
@@ -525,6 +527,8 @@ def _ladder(a) -> None:
     cases = set(_chosen_cases(a, cohort))
     pairs = [p for p in cohort.pairs() if cases.issuperset(p)]
     shard = _shard(a.shard)
+    if pairs and shard[1] > len(pairs):
+        raise InputError(f"Shard '{a.shard}' is one of more parts than there are pairs, {len(pairs)}.")
     names = _listed(a.segmenters)
     if not names:
         raise InputError("No segmenter is named. `umdlib segmenters` lists them.")
@@ -647,10 +651,8 @@ def _train_promptable(a) -> None:
 
 @_command("domains")
 def _domains(a) -> None:
-    from umdlib import labels
     from umdlib.training import domains
 
-    labels.session(a.session)
     manifest = domains.write_domains(
         a.out,
         names=_listed(a.names),
@@ -737,6 +739,8 @@ def _render(a) -> None:
     from umdbook import build as book
     from umdlib.viewer import pair as viewers
 
+    if not Path("book", "_toc.yml").is_file():
+        raise InputError("There is no folder book/ here. Run this in the project's checkout.")
     staged = Path(a.run_folder) / "book"
     table = Path(a.run_folder) / "scores.parquet"
     files = {"data": book.downloads(table), "flagged": book.flagged_segmenters(a.run_folder)}

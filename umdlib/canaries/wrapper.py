@@ -98,7 +98,7 @@ class Command:
     Raises
     ------
     InputError
-        A name in braces that is not of `PLACES`; ``{image}`` or ``{mask}`` is missing.
+        A name in braces that is not of `PLACES`; ``{image}`` or ``{mask}`` is missing; a limit that is none.
     """
 
     def __init__(self, template: str, limit_s: float = 600.0) -> None:
@@ -112,6 +112,8 @@ class Command:
         for name in ("image", "mask"):
             if name not in named:
                 raise InputError(f"Command '{template}' lacks {{{name}}}: {PLACES[name]}.")
+        if not limit_s > 0:
+            raise InputError(f"Invalid time limit {limit_s:g} s. Must be above 0 s.")
         self.places, self._limit = frozenset(named), limit_s
 
     def __call__(self, job: Job) -> None:

@@ -140,8 +140,13 @@ def write_domains(
     Raises
     ------
     InputError
-        An unknown domain; too few label maps; a folder that cannot be written.
+        No domain, or an unknown one; another session than petct and petmr; too few label maps; a folder
+        that cannot be written.
     """
+    if session not in SESSIONS:
+        raise unknown_name("session", session, SESSIONS)
+    if not names:
+        raise InputError(f"No domain is named. Known: {', '.join(DOMAINS)}.")
     for name in names:
         if name not in DOMAINS:
             raise unknown_name("domain", name, DOMAINS)
