@@ -74,7 +74,7 @@
       document.documentElement.classList.toggle("umd-code", on);
       button.textContent = on ? "Hide the code" : "Show the code";
       button.setAttribute("aria-pressed", String(on));
-      for (const fold of document.querySelectorAll(".bd-article .cell > details.hide")) fold.open = on;
+      for (const fold of document.querySelectorAll(".bd-article .cell > details.hide:not(.above-output)")) fold.open = on;
     };
     let kept = null;
     try { kept = sessionStorage.getItem("umd-code"); } catch { /* not from a file, in some browsers */ }

@@ -10,6 +10,8 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>t</title>
 <article class="bd-article"><p><button class="umd-code-switch" aria-pressed="false">Show the code</button></p>
 <div class="cell tag_hide-input"><details class="hide above-input"><summary>code</summary>
 <pre id="code">x</pre></details></div>
+<div class="cell tag_remove-input tag_hide-output"><details class="hide above-output"><summary>curves</summary>
+<div class="cell_output"><p id="curves">figure</p></div></details></div>
 <details class="sd-dropdown" id="fold"><summary>fold</summary><p id="folded">inside</p></details>
 <div class="sd-tab-set"><input type="radio" name="t" id="t1" checked><label for="t1">CT</label>
 <div class="sd-tab-content"><p id="first">first</p></div><input type="radio" name="t" id="t2"><label for="t2">MR</label>
@@ -44,6 +46,18 @@ def test_one_switch_shows_all_code_and_an_address_opens_what_hides_it(browser, a
     assert page.is_visible("#folded")
     page.goto(f"{address}#second")
     assert page.is_checked("#t2") and not page.is_checked("#t1")
+    page.close()
+
+
+@pytest.mark.browser
+def test_a_folded_figure_is_a_fold_of_its_own_and_no_code(browser, address):
+    page = browser.new_page()
+    page.goto(address)
+    assert page.is_visible("summary >> text=curves") and not page.is_visible("#curves")
+    page.click(".umd-code-switch")
+    assert page.is_visible("#code") and not page.is_visible("#curves")
+    page.click("summary >> text=curves")
+    assert page.is_visible("#curves")
     page.close()
 
 
