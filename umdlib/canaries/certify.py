@@ -28,7 +28,7 @@ SHIFT_MM = (37.0, -58.0, 211.0)
 # fault -> what it means; those of masks against references are of `checks.FAULTS`
 FAULTS: dict[str, str] = {
     "failed": "it gives no mask",
-    "not_a_mask": "what it writes is no mask",
+    "not_a_mask": "what it writes is not a mask",
     "grid_lost": "the mask is not on the grid of the image",
     "touches_image": "it changes the image file",
     "storage_order": "the same image stored in another order of axes gives another mask",

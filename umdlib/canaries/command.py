@@ -16,13 +16,15 @@ def run(a: argparse.Namespace, say: Callable[[str], None]) -> int:
     if not a.out.lower().endswith((".md", ".html", ".htm")):
         raise InputError(f"Invalid name of a certificate {a.out}. Must end in .md or .html.")
     scene = _scene(a, _sees_two(a))
-    found = certify(_program(a, scene), scene, a.program, weights=a.weights or None, sha256=a.sha256, say=say)
+    found = certify(
+        _program(a, scene, say), scene, a.program, weights=a.weights or None, sha256=a.sha256, say=say
+    )
     say(summary(found))
     say(f"Certificate: {write_certificate(a.out, found)}")
     return 1 if found.faults else 0
 
 
-def _program(a: argparse.Namespace, scene):
+def _program(a: argparse.Namespace, scene, say: Callable[[str], None]):
     """The program to certify: a command line, or a segmenter of this package behind files."""
     from umdlib.canaries.wrapper import Command, segmenter
 
@@ -40,8 +42,9 @@ def _program(a: argparse.Namespace, scene):
             f"{', '.join('{' + n + '}' for n in sorted(wanted))}, or another --takes."
         )
     if a.weights and "weights" not in command.places:
-        say_so = "its hash is printed, and whether it is used cannot be seen"
-        print(f"Note: {{weights}} is not in the command: {say_so}.")
+        say(
+            "Note: {weights} is not in the command: its hash is printed, and whether it is used cannot be seen."
+        )
     return command
 
 

@@ -98,7 +98,7 @@ class Command:
     Raises
     ------
     InputError
-        A name in braces that is not of `PLACES`; ``{image}`` or ``{mask}`` is missing; a limit that is none.
+        A name in braces that is not of `PLACES`; ``{image}`` or ``{mask}`` is missing; a limit of 0 or less.
     """
 
     def __init__(self, template: str, limit_s: float = 600.0) -> None:

@@ -53,7 +53,7 @@ class Limits:
     nothing_asked: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse a limit that is none."""
+        """Refuse a limit of 0 or less."""
         for name, value, unit in (("time", self.time_s, "s"), ("memory", self.memory_mb, "MB")):
             if value is not None and not value > 0:
                 raise InputError(f"Invalid {name} limit {value:g} {unit}. Must be above 0 {unit}.")

@@ -159,7 +159,7 @@ def _lasso(path: str, frame: str, image: Volume) -> tuple[tuple[float, float, fl
     try:
         lines = Path(path).read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
+        reason = getattr(error, "strerror", None) or "it is not text"
         raise InputError(f"File {path} of the lasso cannot be read: {reason}.") from None
     points = []
     for number, line in enumerate(lines, start=1):

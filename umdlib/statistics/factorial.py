@@ -462,6 +462,8 @@ def class_means(
     systems
         (label, segmenter, step); one that the table does not hold has no rows. A segmenter that
         takes no clicks has step 0 only, whatever its prompt is called.
+    metric, empty
+        What is averaged, and the empty rule.
 
     Returns
     -------

@@ -171,12 +171,11 @@ def frames_of(pictures: np.ndarray, device):
 
     frames = np.zeros((len(pictures), 3, SIDE, SIDE))
     for n, picture in enumerate(pictures):
-        small = picture if picture.shape == (SIDE, SIDE) else None
-        if small is None:
+        if picture.shape == (SIDE, SIDE):
+            frames[n] = picture
+        else:
             rgb = Image.fromarray(picture).convert("RGB").resize((SIDE, SIDE))
             frames[n] = np.array(rgb).transpose(2, 0, 1)
-        else:
-            frames[n] = small
     made = torch.from_numpy(frames / 255.0).to(device)
     made -= torch.tensor(_MEAN, dtype=torch.float32)[:, None, None].to(device)
     made /= torch.tensor(_SPREAD, dtype=torch.float32)[:, None, None].to(device)
