@@ -1,6 +1,7 @@
 """Values of a page's parameters: what names nothing in the run is refused with the nearest name."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -33,3 +34,16 @@ def test_two_parts_stand_behind_tabs_and_one_by_itself():
     text = page.tabs({"PET/CT": "a", "PET/MR": "b"})
     assert text.startswith(":::::{tab-set}\n::::{tab-item} PET/CT\n:sync: PET/CT\n\na\n::::")
     assert text.count("{tab-item}") == 2 and text.endswith("::::\n:::::")
+
+
+def test_what_a_template_keeps_stands_in_its_text():
+    """A value that is computed and named nowhere is a paragraph that was lost."""
+    for template in sorted(NOTEBOOKS.glob("*.ipynb")):
+        cells = json.loads(template.read_text("utf-8"))["cells"]
+        code, text = (
+            "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == kind)
+            for kind in ("code", "markdown")
+        )
+        kept = set(re.findall(r'page\.keep\(\s*"(\w+)"', code))
+        named = {a or b for a, b in re.findall(r"\{glue:\w+\}(?:`(\w+)|[ ](\w+))", text)}
+        assert kept <= named, (template.name, kept - named)

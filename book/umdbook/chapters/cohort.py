@@ -128,7 +128,13 @@ def range_figure(organs: pd.DataFrame, quantity: str, *, ax: Axes | None = None)
 def outside_table(ranges: pd.DataFrame) -> str:
     """Structures of which some subject lies outside of the literature's range."""
     outside = ranges[ranges["inside"] < 1].drop(columns="source")
-    return markdown_table(outside) if len(outside) else reason_table("None.")
+    if outside.empty:
+        return reason_table("None.")
+    outside = outside.assign(
+        quantity=outside["quantity"].replace(_QUANTITIES), inside=outside["inside"].map("{:.0%}".format)
+    )
+    names = {"n_subjects": "n", "range_low": "range from", "range_high": "to", "inside": "inside"}
+    return markdown_table(outside.rename(columns=names))
 
 
 def inside_words(ranges: pd.DataFrame) -> str:

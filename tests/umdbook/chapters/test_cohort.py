@@ -30,7 +30,11 @@ def test_a_structure_outside_its_range_is_named_and_every_subject_is_a_point():
         {"subject": ["a", "b"], "session": "petct", "modality": "PET", "unit": "SUV", "structure": "liver"}
     ).assign(volume_ml=1500.0, mean=[2.2, 40.0], sd=0.1)
     ranges = chapter.range_table(organs)
-    assert "Liver" in chapter.outside_table(ranges)
+    assert (
+        "Liver" in (outside := chapter.outside_table(ranges))
+        and "50%" in outside
+        and "n_subjects" not in outside
+    )
     assert chapter.inside_words(ranges) == "50% lie"
     ax = chapter.range_figure(organs, "PET")
     assert sorted(ax.collections[0].get_offsets()[:, 0]) == [2.2, 40.0]
