@@ -171,8 +171,9 @@ class Isolated:
         """Start the process; it shares nothing with this one but the name."""
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, self._name, self._device), daemon=True)
-        self._process.start()
+        process = context.Process(target=_serve, args=(theirs, self._name, self._device), daemon=True)
+        process.start()
+        self._process = process  # what could not start is not ended
         theirs.close()
 
     def _answer(self, message: tuple, *, counted: bool = True):
