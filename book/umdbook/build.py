@@ -285,7 +285,10 @@ def _released(stamp: Mapping[str, Any], parameters: Mapping[str, Any]) -> str:
 
 
 def _mark_tables(document: dict, stamp: Mapping[str, Any]) -> None:
-    """Name the released run in the caption of every table of a page that reads its scores alone."""
+    """Name the released run in the captions of a page that reads its scores alone.
+
+    Tables of something else (simulations, cards, printed numbers) lie in cells tagged ``other-source``.
+    """
     parameters = document["metadata"]["umd"]["parameters"].keys()
     if (
         not stamp.get("released")
@@ -296,7 +299,7 @@ def _mark_tables(document: dict, stamp: Mapping[str, Any]) -> None:
     counted = " + ".join(str(n) for n in stamp.get("subjects", {}).values())
     source = f"Scores: released run `{stamp['released']['name']}`, {counted} subjects."
     for cell in document["cells"]:
-        if cell["cell_type"] == "markdown":
+        if cell["cell_type"] == "markdown" and "other-source" not in cell["metadata"].get("tags", []):
             text = "".join(cell["source"])
             cell["source"] = TABLE.sub(lambda found: f"{found.group().rstrip()} {source}", text)
 

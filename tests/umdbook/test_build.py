@@ -107,12 +107,15 @@ def test_tables_that_a_page_computes_itself_are_not_called_those_of_the_released
     cells = [
         {"cell_type": "markdown", "source": s, "metadata": {}} for s in ("# A", ":::{table} Shares.\n:::")
     ]
+    # of simulations, cards, printed numbers
+    cells.append(cells[1] | {"metadata": {"tags": ["other-source"]}})
     values = {"scores": "s"} | ({own: "f"} if own else {})
     page = {"cells": cells, "metadata": {"umd": {"parameters": values, "name": "a", "track": "measured"}}}
     book._byline(page, stamp)
     book._mark_tables(page, stamp)
     assert ("computes itself is of these subjects" in cells[0]["source"]) is bool(own)
     assert ("Scores: released run `full`" in cells[1]["source"]) is not bool(own)
+    assert cells[2]["source"].startswith(":::{table} Shares.\n")
 
 
 def test_a_published_page_claims_no_cohort(staged):
