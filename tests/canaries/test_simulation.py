@@ -33,7 +33,7 @@ def test_with_own_values_as_ids_only_the_liver_survives():
 def test_every_system_has_a_card():
     text = systems.cards()
     for name in segmenters.names():
-        assert f"### {segmenters.get(name).title}\n" in text
+        assert f"{{dropdown}} {segmenters.get(name).title}\n" in text
     assert len(systems.state_table()) == len(segmenters.names())
 
 
