@@ -65,7 +65,8 @@ def test_a_template_with_paths_imports_the_pages_before_it_reads_a_file(path):
 @pytest.fixture(scope="module")
 def lab_kernel():
     """One kernel for all templates: what they import beside the pages is imported once."""
-    manager, _ = start_new_kernel(kernel_name="python3", cwd=str(PROJECT / "notebooks"))
+    manager, started = start_new_kernel(kernel_name="python3", cwd=str(PROJECT / "notebooks"))
+    started.stop_channels()  # each template has a client of its own
     yield manager
     manager.shutdown_kernel(now=True)
 
