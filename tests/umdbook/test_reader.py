@@ -163,6 +163,12 @@ def test_script_files_wait_for_the_page_and_inline_scripts_and_what_they_need_do
     assert heads.deferred(inline := Inline()) is inline and heads.deferred("plain") == "plain"
 
 
+def test_the_search_page_runs_its_scripts_as_they_are_read(built):
+    files = [tag for tag in re.findall(r"<script([^>]*)>", built["search"]) if "src=" in tag]
+    assert any("searchtools.js" in tag for tag in files)  # calls what doctools.js defines
+    assert not [tag for tag in files if "doctools.js" in tag and "defer" in tag]
+
+
 def test_charts_have_a_class_and_pictures_none(built):
     images = dict(re.findall(r'<img alt="a (chart|picture)"([^>]*)>', built["page"]))
     assert "umd-chart" in images["chart"]

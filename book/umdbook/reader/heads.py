@@ -12,7 +12,9 @@ _LONGEST = 160  # characters that search engines show
 def complete(app, page: str, template: str, context: dict, doctree: nodes.document | None) -> None:
     """Handler of Sphinx's ``html-page-context``."""
     if "script_files" in context:
-        context["script_files"] = [deferred(script) for script in unique_scripts(context["script_files"])]
+        scripts = unique_scripts(context["script_files"])
+        # Sphinx's search page has scripts of its own that need the others as they are read.
+        context["script_files"] = scripts if page == "search" else [deferred(script) for script in scripts]
     if doctree is not None and (words := description(doctree)):
         tag = f'<meta name="description" content="{html.escape(words)}"/>'
         context["metatags"] = f"{context.get('metatags', '')}\n{tag}"
