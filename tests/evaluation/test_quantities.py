@@ -1,12 +1,15 @@
 """Quantities of a run: one row per score row, kept by content, states in place of numbers."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from umdlib.__main__ import main
 from umdlib.cohort.manifest import read_cohort
-from umdlib.evaluation import quantify_run, score_cohort
+from umdlib.errors import InputError
+from umdlib.evaluation import quantify_run, quantities, score_cohort
 from umdlib.evaluation.store import case_folder, read_prediction
 from umdlib.images.volume import LabelMap, write_label_map
 from umdlib.quantities.table import read_quantities
@@ -87,3 +90,22 @@ def test_the_command_writes_the_sister_of_the_score_table(make_cohort, tmp_path,
     assert main(["quantities", str(manifest), "--out", str(out)]) == 0
     pd.testing.assert_frame_equal(read_quantities(out / "quantities.parquet"), first)
     assert "Quantities:" in capsys.readouterr().out
+
+
+def test_a_case_that_another_process_puts_in_its_place_meanwhile_is_measured_again(run, monkeypatch):
+    cohort, root, _ = run
+    folder = case_folder(root, "threshold", cohort.case("sub-001", "petct", "PET"))
+    first = quantify_run(cohort, root)
+    (folder / "quantities.parquet").unlink()
+    write, away = quantities.sister.write_quantities, folder.with_name("away")
+
+    def exchanged(path, *args, **kwargs):
+        if away.exists():
+            return write(path, *args, **kwargs)
+        folder.replace(away)
+        shutil.copytree(away, folder)
+        raise InputError(f"Cannot write {path}: No such file or directory.")
+
+    monkeypatch.setattr(quantities.sister, "write_quantities", exchanged)
+    pd.testing.assert_frame_equal(quantify_run(cohort, root), first)
+    assert away.exists()

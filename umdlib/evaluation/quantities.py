@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,9 +73,19 @@ class Quantifier:
             return kept
         image, reference = read()
         self._begin(case, image, reference)
-        table = _rows(scored, case, self._reference, self._predictions(case, scored, segmenter, reference))
-        sister.write_quantities(path, table, stamp={"key": key})
-        return table
+        for _ in range(3):
+            before = _inode(path.parent)
+            try:
+                predictions = self._predictions(case, scored, segmenter, reference)
+                table = _rows(scored, case, self._reference, predictions)
+                sister.write_quantities(path, table, stamp={"key": key})
+                return table
+            except InputError as error:
+                if before is not None and _inode(path.parent) == before:
+                    raise
+                fault = error
+                time.sleep(0.1)  # another process of this run was putting the same case in its place
+        raise fault
 
     def _key(self, case: Case, predicted: str) -> str:
         """What a case's quantities are made from."""
@@ -149,6 +160,14 @@ def quantify_run(
     if not tables:
         raise InputError(f"No prediction of cohort {cohort.name} in {root}.")
     return sister.stacked(tables)
+
+
+def _inode(folder: Path) -> int | None:
+    """Which folder lies at a place; None while there is none."""
+    try:
+        return folder.stat().st_ino
+    except OSError:
+        return None
 
 
 def of_case_or_reason(
