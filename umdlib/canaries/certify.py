@@ -227,16 +227,33 @@ def _storage(trial: _Trial) -> Verdict:
         "The image is stored with its axes turned (no voxel changes its place in the world) and the mask "
         f"turned back: at least {ALIKE:g} Dice with the first."
     )
-    check = "order of the axes in the file"
+    turned = replace(trial.scene, image=_turned(trial.scene.image))
+    return _alike(
+        trial,
+        lambda name: trial.ask(turned, trial.scene.prompt(name)),
+        "storage_order",
+        "order of the axes in the file",
+        how,
+        lambda mask: orientation.turned(mask, orientation.turned_back(_TURN)),
+    )
+
+
+def _alike(
+    trial: _Trial,
+    asked: Callable[[str], Outcome],
+    fault: str,
+    check: str,
+    how: str,
+    on_first: Callable[[np.ndarray], np.ndarray] = lambda mask: mask,
+) -> Verdict:
+    """Whether a structure, asked in another way, has the first mask once its own is put on the first grid."""
     if (example := trial.example()) is None:
         return _nothing(check, how)
     name, first = example
-    given = trial.ask(replace(trial.scene, image=_turned(trial.scene.image)), trial.scene.prompt(name))
-    if given.mask is None:
-        return _judged(check, ("storage_order",), f"{name}: {given.detail}", how)
-    value = dice(first, orientation.turned(given.mask, orientation.turned_back(_TURN)))
-    faults = () if value >= ALIKE else ("storage_order",)
-    return _judged(check, faults, f"{name}: Dice {value:.3f}", how)
+    given = asked(name)
+    value = dice(first, on_first(given.mask)) if given.mask is not None else 0.0
+    detail = f"{name}: " + (given.detail or f"Dice {value:.3f}")
+    return _judged(check, () if value >= ALIKE else (fault,), detail, how)
 
 
 _TURN = np.array([[1, -1], [2, 1], [0, 1]])
@@ -258,17 +275,16 @@ def _shift(trial: _Trial) -> Verdict:
         f"{what} are moved by {', '.join(f'{v:g}' for v in SHIFT_MM)} mm; voxels and their order stay: at "
         f"least {ALIKE:g} Dice with the first."
     )
-    check = "place of the prompt in the world"
-    if (example := trial.example()) is None:
-        return _nothing(check, how)
-    name, first = example
     move = np.eye(4)
     move[:3, 3] = SHIFT_MM
     moved = _placed(trial.scene, image=move, partner=move)
-    given = trial.ask(moved, moved.prompt(name))
-    value = dice(first, given.mask) if given.mask is not None else 0.0
-    detail = f"{name}: " + (given.detail or f"Dice {value:.3f}")
-    return _judged(check, () if value >= ALIKE else ("not_in_mm",), detail, how)
+    return _alike(
+        trial,
+        lambda name: trial.ask(moved, moved.prompt(name)),
+        "not_in_mm",
+        "place of the prompt in the world",
+        how,
+    )
 
 
 def _placed(scene: Scene, **moves: np.ndarray) -> Scene:
@@ -374,15 +390,14 @@ def _partner_order(trial: _Trial) -> Verdict:
         "The second image is stored with its axes turned (no voxel changes its place in the world): at least "
         f"{ALIKE:g} Dice with the first."
     )
-    check = "order of the axes in the file of the second image"
-    if (example := trial.example()) is None:
-        return _nothing(check, how)
-    name, first = example
     turned = replace(trial.scene, partner=_turned(trial.scene.partner))
-    given = trial.ask(turned, trial.scene.prompt(name))
-    value = dice(first, given.mask) if given.mask is not None else 0.0
-    detail = f"{name}: " + (given.detail or f"Dice {value:.3f}")
-    return _judged(check, () if value >= ALIKE else ("partner_misplaced",), detail, how)
+    return _alike(
+        trial,
+        lambda name: trial.ask(turned, trial.scene.prompt(name)),
+        "partner_misplaced",
+        "order of the axes in the file of the second image",
+        how,
+    )
 
 
 def _partner_used(trial: _Trial) -> Verdict:
