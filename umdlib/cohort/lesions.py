@@ -9,6 +9,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from umdlib.cohort.manifest import Case, Cohort, write_manifest, write_structures
+from umdlib.cohort.subset import apart
 from umdlib.errors import InputError
 from umdlib.images import geometry, volume
 from umdlib.images import masks as depth
@@ -41,9 +42,7 @@ def write_lesion_cohort(cohort: Cohort, folder: str | Path) -> Path:
     InputError
         A case without planted lesions, an examination without a structural image; the cohort's own folder.
     """
-    folder, rows, most = Path(folder).resolve(), [], 0
-    if folder == cohort.manifest.parent.resolve():
-        raise InputError(f"{folder} holds the cohort itself. Name another folder.")
+    folder, rows, most = apart(cohort, folder), [], 0
     structural: dict[tuple[str, str], LabelMap] = {}
     pairs = zip(cohort.cases, cohort.table.to_dict("records"), strict=True)
     for case, row in sorted(pairs, key=lambda pair: not pair[0].structural):

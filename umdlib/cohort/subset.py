@@ -44,17 +44,15 @@ def write_subset(
     InputError
         A subject or structure that the cohort lacks; nothing left; a folder that cannot be written.
     """
-    folder, subjects, structures = Path(folder), set(subjects), set(structures)
+    subjects, structures = set(subjects), set(structures)
     for name in sorted(subjects - set(cohort.subjects())):
         raise unknown_name("subject", name, cohort.subjects())
     for name in sorted(structures):
         labels.structure(name, cohort.structures)
     if session:
         labels.session(session)
-    folder = folder.resolve()  # paths that go up do not lead through a link
+    folder = apart(cohort, folder)
     kept = [s for s in cohort.structures if not structures or s.name in structures]
-    if folder == cohort.manifest.parent.resolve():
-        raise InputError(f"{folder} holds the cohort itself. Name another folder.")
     top = max(s.value for s in cohort.structures)
     keep = np.zeros(1 + top, np.uint8 if top < 256 else np.uint16)
     keep[[s.value for s in kept]] = [s.value for s in kept]
@@ -72,3 +70,17 @@ def write_subset(
         raise InputError(f"Nothing of {cohort.name} is left: no such subject in session {session}.")
     write_structures(folder / "dseg.tsv", kept)
     return write_manifest(folder / "manifest.tsv", rows)
+
+
+def apart(cohort: Cohort, folder: str | Path) -> Path:
+    """A folder for another cohort, resolved since paths that go up do not lead through a link.
+
+    Raises
+    ------
+    InputError
+        It is the cohort's own.
+    """
+    folder = Path(folder).resolve()
+    if folder == cohort.manifest.parent.resolve():
+        raise InputError(f"{folder} holds the cohort itself. Name another folder.")
+    return folder
