@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 
@@ -173,6 +175,15 @@ def _parity_commands() -> str:
     return "\n".join(lines)
 
 
+@contextmanager
+def _written(path: Path, holds: str) -> Iterator[dict]:
+    """What a script in ``benchmarks/`` wrote; the block's errors say that the file holds something else."""
+    try:
+        yield json.loads(path.read_text("utf-8"))
+    except (ValueError, KeyError, IndexError) as error:
+        raise InputError(f"File {path} holds no {holds}: {error}.") from None
+
+
 def cost_markdown(path: str | Path) -> str:
     """CPU seconds and memory of full-size systems, from what ``benchmarks/systems.py`` wrote.
 
@@ -181,8 +192,8 @@ def cost_markdown(path: str | Path) -> str:
     path = Path(path)
     if not path.is_file():
         return "No full-size system was timed: `python benchmarks/systems.py` does it."
-    try:
-        table = pd.DataFrame(json.loads(path.read_text("utf-8"))["rows"])
+    with _written(path, "times of systems") as record:
+        table = pd.DataFrame(record["rows"])
         shown = pd.DataFrame(
             {
                 "System": [title(n) for n in table["segmenter"]],
@@ -192,8 +203,6 @@ def cost_markdown(path: str | Path) -> str:
                 "Peak memory (MB)": table["peak MB"],
             }
         )
-    except (ValueError, KeyError) as error:
-        raise InputError(f"File {path} holds no times of systems: {error}.") from None
     return markdown_table(shown, {"Parameters (million)": ".1f"})
 
 
@@ -205,8 +214,7 @@ def gpu_markdown(path: str | Path) -> str:
     path = Path(path)
     if not path.is_file():
         return "No system was timed on a GPU yet: `python benchmarks/gpu.py` does it in under ten minutes."
-    try:
-        known = json.loads(path.read_text("utf-8"))
+    with _written(path, "times of systems on a GPU") as known:
         table = pd.DataFrame(known["rows"])
         shown = pd.DataFrame(
             {
@@ -220,8 +228,6 @@ def gpu_markdown(path: str | Path) -> str:
             }
         )
         about = f"{known['gpu']}, torch {known['torch']}, {known['date']}."
-    except (ValueError, KeyError) as error:
-        raise InputError(f"File {path} holds no times of systems on a GPU: {error}.") from None
     return f"{markdown_table(shown)}\n\n{about}"
 
 
@@ -274,8 +280,8 @@ def encoder_markdown(path: str | Path) -> str:
     path = Path(path)
     if not path.is_file():
         return "Its encoder was not timed: `python benchmarks/encoder.py` does it."
-    try:
-        table = pd.DataFrame(json.loads(path.read_text("utf-8"))["rows"])
+    with _written(path, "times of an encoder") as record:
+        table = pd.DataFrame(record["rows"])
         first = table.iloc[0]
         shown = pd.DataFrame(
             {
@@ -289,8 +295,6 @@ def encoder_markdown(path: str | Path) -> str:
             f"LiteMedSAM's image encoder with its published weights on one thread, and the masks of {first['slices']} "
             f"boxes in as many slices ({first['foreground_voxels']:,} voxels) beside those of the encoder as published."
         )
-    except (ValueError, KeyError, IndexError) as error:
-        raise InputError(f"File {path} holds no times of an encoder: {error}.") from None
     return numbered_table(
         shown, caption, "tab-encoder", {"Times as fast": ".2f", "CPU seconds a slice": ".2f"}
     )
