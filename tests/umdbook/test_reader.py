@@ -200,3 +200,15 @@ def test_a_long_table_is_live_and_a_short_one_is_not(built):
     assert page.index("umd-measured") < page.index("Six rows")
     assert page.count("window.umdTables = ") == 1
     assert "umdTables" not in built["glossary"]
+
+
+def test_a_changed_style_sheet_reaches_a_book_whose_pages_are_the_same(tmp_path):
+    (tmp_path / "conf.py").write_text("extensions = ['umdbook.reader']\nhtml_static_path = ['_static']\n")
+    (tmp_path / "index.rst").write_text("Title\n=====\n")
+    (tmp_path / "_static").mkdir()
+    for colour in ("red", "blue"):
+        (tmp_path / "_static" / "a.css").write_text(colour)
+        with docutils_namespace():
+            app = Sphinx(tmp_path, tmp_path, tmp_path / "out", tmp_path / "trees", "html", status=None)
+            app.build()
+        assert (tmp_path / "out" / "_static" / "a.css").read_text() == colour

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+
 from umdbook.reader import absent, charts, figures, heads, live, shading, terms
 
 
@@ -17,4 +20,14 @@ def setup(app) -> dict:
     app.connect("doctree-resolved", live.enliven)
     app.connect("doctree-resolved", charts.mark)
     app.connect("html-page-context", heads.complete, priority=900)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+    return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": _version(app.srcdir)}
+
+
+def _version(source: str | Path) -> int:
+    """Version of what makes pages but is no page: with another, Sphinx reads all of them anew.
+
+    It covers this extension and the files of ``_static``, which Sphinx copies only where a page changed.
+    """
+    own = [*Path(__file__).parent.glob("*.py"), *(Path(source) / "_static").rglob("*")]
+    contents = [path.read_bytes() for path in sorted(own) if path.is_file()]
+    return int(hashlib.sha256(b"\0".join(contents)).hexdigest()[:12], 16)
