@@ -59,16 +59,6 @@ def test_both_masks_empty_is_undefined():
         (block().astype(np.uint8), block(), "reference holds uint8"),
         (block(), block()[0], "prediction has shape"),
         (block(), block()[:5], "must be on one grid"),
-    ],
-)
-def test_what_is_not_a_pair_of_masks_is_refused(reference, prediction, said):
-    with pytest.raises(InputError, match=said):
-        umd.dice(reference, prediction)
-
-
-@pytest.mark.parametrize(
-    ("reference", "prediction", "said"),
-    [
         (block().astype(int), block(), "The reference holds int64. A mask is boolean"),
         (block(), block().astype(float), "The prediction holds float64. A mask is boolean"),
         (block()[0], block()[0], r"shape \(12, 12\). Three axes are needed"),
