@@ -22,13 +22,11 @@ OPEN_MS = 120_000  # software rendering on a loaded machine
 def site(tmp_path_factory):
     """A site with one page of four viewers."""
     folder = tmp_path_factory.mktemp("site")
-    viewers.install(folder / "_static", folder / "umd")
     first = phantom.pair(spacing_mm=8.0)
     figures = [first.write(folder / "umd")]
     for k in range(3):
         figures.append(phantom.pair(spacing_mm=12.0, name=f"more{k}").write(folder / "umd"))
-    (folder / "results").mkdir()
-    (folder / "results" / "page.html").write_text(phantom.HEAD + "".join(figures), "utf-8")
+    phantom.write_page(folder, "".join(figures))
     (folder / "inline.html").write_text(
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>t</title>'
         f'<link rel="icon" href="data:,">{first.inline()}',

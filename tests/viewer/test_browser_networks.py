@@ -18,7 +18,6 @@ from umdlib.segmenters import registry
 from umdlib.segmenters.systems.clicknet import padded_grid
 from umdlib.sources import import_closure
 from umdlib.viewer import answers, browser_networks, vendored
-from umdlib.viewer import pair as viewers
 from umdlib.viewer.pair import Pair
 
 NAMES = {"clicknet_structural": "Structural"}
@@ -78,11 +77,9 @@ def networks():
 def site(tmp_path_factory):
     """One page whose viewer has networks and no prediction."""
     folder = tmp_path_factory.mktemp("site")
-    viewers.install(folder / "_static", folder / "umd")
     panes = tuple(phantom.pane(m, segmenters=(), steps=0) for m in ("CT", "PET"))
     pair = Pair(panes, phantom.STRUCTURES, title="Phantom", name="asked", spacing_mm=4.0, networks=networks())
-    (folder / "results").mkdir()
-    (folder / "results" / "page.html").write_text(phantom.HEAD + pair.write(folder / "umd"), "utf-8")
+    phantom.write_page(folder, pair.write(folder / "umd"))
     assert "&quot;networks&quot;" not in pair.inline()
     return folder, pair
 

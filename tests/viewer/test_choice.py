@@ -5,7 +5,6 @@ import re
 import pytest
 import viewer_phantom as phantom
 
-from umdlib.viewer import pair as viewers
 from umdlib.viewer.choice import Choice
 
 
@@ -17,9 +16,7 @@ def page(tmp_path_factory):
         for n, title in enumerate(("untouched", "R & N", "all four"))
     }
     text = Choice(made, "Image").write(folder / "umd")
-    viewers.install(folder / "_static", folder / "umd")
-    (folder / "results").mkdir()
-    (folder / "results" / "page.html").write_text(phantom.HEAD + text, "utf-8")
+    phantom.write_page(folder, text)
     return folder, text
 
 

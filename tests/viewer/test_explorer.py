@@ -16,7 +16,6 @@ from umdlib import figures
 from umdlib.scores.simulated import score_table
 from umdlib.statistics.comparison import paired_differences
 from umdlib.viewer import explorer
-from umdlib.viewer import pair as viewers
 
 
 def scores():
@@ -72,10 +71,8 @@ def page(tmp_path, monkeypatch):
 
     monkeypatch.setattr(explorer, "read_viewer", fake)
     made = explorer.CaseExplorer(cohort, table, "run", {"region": "Region growing"})
-    viewers.install(tmp_path / "_static", tmp_path / "umd")
-    (tmp_path / "results").mkdir()
     text = made.write(tmp_path / "umd")
-    (tmp_path / "results" / "page.html").write_text(phantom.HEAD + text, "utf-8")
+    phantom.write_page(tmp_path, text)
     assert all(set(o["segmenters"]) == {"region", "threshold"} for o in given)
     assert {o["structure"] for o in given} <= {"liver", "spleen"}
     return tmp_path, text

@@ -10,8 +10,6 @@ import viewer_phantom as phantom
 from firefox import Firefox
 from PIL import Image
 
-from umdlib.viewer import pair as viewers
-
 FIREFOX = shutil.which("firefox-esr") or shutil.which("firefox")
 pytestmark = [
     pytest.mark.browser,
@@ -23,11 +21,7 @@ READOUTS = "[...document.querySelectorAll('#phantom .umd-readout')].map(e => e.t
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
-    viewers.install(folder / "_static", folder / "umd")
-    figure = phantom.pair(spacing_mm=8.0).write(folder / "umd")
-    (folder / "results").mkdir()
-    (folder / "results" / "page.html").write_text(phantom.HEAD + figure, "utf-8")
-    return f"file://{folder}/results/page.html"
+    return phantom.write_page(folder, phantom.pair(spacing_mm=8.0).write(folder / "umd")).as_uri()
 
 
 def start(tmp_path, **options):

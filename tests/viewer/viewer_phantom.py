@@ -10,7 +10,7 @@ from umdlib.images import geometry
 from umdlib.images.volume import LabelMap, Volume
 from umdlib.labels import ORGANS
 from umdlib.prompts.prompt import Click
-from umdlib.viewer.pair import Pair, Pane, Prediction
+from umdlib.viewer.pair import Pair, Pane, Prediction, install
 
 # name: centre (RAS+, mm), radii (mm), HU, SUV
 PARTS = {
@@ -86,6 +86,15 @@ def fine(spacing):
     away = np.linalg.norm(place - 40, axis=-1)
     image = Volume(np.where(away < 38, 40.0, -1000.0).astype(np.float32), affine, "HU", "CT")
     return Pane("CT", image, LabelMap((away < 12).astype(np.uint8) * STRUCTURES[0].value, affine))
+
+
+def write_page(folder, figures):
+    """A page of a site with figures whose files lie in its folder ``umd``."""
+    install(folder / "_static", folder / "umd")
+    page = folder / "results" / "page.html"
+    page.parent.mkdir()
+    page.write_text(HEAD + figures, "utf-8")
+    return page
 
 
 def page_grid(packed):
