@@ -141,8 +141,7 @@ def kind_words(table: pd.DataFrame) -> str:
 def lesions_of(path: str, *, metric: str, empty: str, **options) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What the second image adds for lesions, over subjects; and every lesion with its score with one and with both."""
     if not Path(path).is_file():
-        nothing = pd.DataFrame()
-        return nothing, nothing
+        return pd.DataFrame(), pd.DataFrame()
     scores = score_tables.read_scores(path)
     added = second_image_table(scores, metric=metric, empty=empty, **options)
     return added[added["structure"].eq(ALL)], with_and_without(scores, metric=metric, empty=empty)
@@ -166,19 +165,15 @@ def lesion_words(added: pd.DataFrame, each: pd.DataFrame) -> str:
         return NO_LESIONS
     lines = []
     for row, told in zip(added.itertuples(), lesion_layout(added, each).to_dict("records"), strict=True):
+        found = told["delineated with both"]
         few = "" if row.n_subjects > 1 else ": n is too small for an interval, and for an answer"
         lines.append(
             f"- {told['image']}: {told['added [95 %]']}, the difference in DSC of a subject's mean lesion, over "
             f"{count(row.n_subjects, 'subject')}{few}. Of {count(told['lesions'], 'lesion')} "
-            f"{told['delineated with both']} {_are(told['delineated with both'])} delineated with both images and "
+            f"{found} {'is' if found == 1 else 'are'} delineated with both images and "
             f"{told['delineated with one']} with one."
         )
     return "\n".join(lines)
-
-
-def _are(number_: int) -> str:
-    """Is or are."""
-    return "is" if number_ == 1 else "are"
 
 
 def plot(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
