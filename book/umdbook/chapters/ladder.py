@@ -23,7 +23,7 @@ from umdlib.statistics import attribution, factorial
 from umdlib.synthetic.truth import truth
 from umdlib.tables.markdown import interval, markdown_table, number, reason_table
 from umdlib.tables.modality_table import session_title, structure_title
-from umdlib.viewer import montage
+from umdlib.viewer import montage, web_volumes
 from umdlib.viewer.choice import Choice
 from umdlib.viewer.pair import Pair
 from umdlib.viewer.panes import Pane, Prediction
@@ -161,8 +161,7 @@ def _cut(volume, low: np.ndarray, high: np.ndarray):
         if not len(inside):
             inside = [np.abs(axis - (a + b) / 2).argmin()]
         box.append(slice(int(inside[0]), int(inside[-1]) + 1))
-    affine = np.array(volume.affine, float)
-    affine[:3, 3] = geometry.to_world(affine, [b.start for b in box])
+    affine = web_volumes.shifted(volume.affine, box)
     return replace(volume, data=volume.data[tuple(box)].copy(), affine=affine)
 
 
