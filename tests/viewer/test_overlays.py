@@ -7,14 +7,14 @@ from skimage.color import rgb2lab
 from umdbook.chapters import scoring
 from umdbook.chapters.lesions import pictures, trial
 from umdlib.labels import MODALITIES, ORGANS
-from umdlib.viewer.overlays import DIFFERENCE, _rgb
+from umdlib.viewer.overlays import DIFFERENCE, rgb
 
 STRUCTURES = {s.name: s.colour for s in (*ORGANS, trial.LESIONS)}
 
 
 def _apart(one, other):
     """Distance of two colours in CIELAB (1976); the two most alike organs are 20 apart."""
-    return float(np.linalg.norm(np.subtract(*(rgb2lab(np.array(_rgb(c)) / 255) for c in (one, other)))))
+    return float(np.linalg.norm(np.subtract(*(rgb2lab(np.array(rgb(c)) / 255) for c in (one, other)))))
 
 
 @pytest.mark.parametrize("error", DIFFERENCE)

@@ -70,7 +70,7 @@ def test_a_difference_keeps_overlapping_masks_apart():
     shown = {}
     for name in (structures[0].name, ""):
         rgba = overlays.overlay_colours(reference, prediction, structures, structure=name, **options)
-        names = {overlays._rgb(c): k for k, c in overlays.DIFFERENCE.items()}
+        names = {overlays.rgb(c): k for k, c in overlays.DIFFERENCE.items()}
         shown[name] = [names.get(tuple(int(v) for v in p[:3]), "") for p in rgba[0, 0]]
     # one structure: the other's mask does not matter; all: voxel 1 misses one and adds the other
     assert shown[structures[0].name] == ["agree", "missed", "added", ""]
@@ -84,7 +84,7 @@ def test_of_overlapping_structures_the_smaller_lies_on_top():
     rgba = overlays.overlay_colours(
         bits, None, structures, overlay="reference", structure="", shape=(1, 1, 3)
     )
-    wanted = [overlays._rgb(structures[k].colour) for k in (0, 1, 0)]
+    wanted = [overlays.rgb(structures[k].colour) for k in (0, 1, 0)]
     assert [tuple(int(v) for v in p[:3]) for p in rgba[0, 0]] == wanted
 
 

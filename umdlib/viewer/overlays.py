@@ -61,15 +61,15 @@ def overlay_colours(
             (added > 0, "added"),
             ((missed > 0) & (added > 0), "both"),
         ):
-            result[rule] = (*_rgb(DIFFERENCE[key]), alpha)
+            result[rule] = (*rgb(DIFFERENCE[key]), alpha)
     shown = {"reference": reference, "prediction": prediction}.get(overlay)
     if shown is not None:
         sizes = {b: int(np.count_nonzero(shown >> b & 1)) for b in bits}
         for b in sorted(bits, key=lambda b: (-sizes[b], b)):
-            result[(shown >> b & 1) > 0] = (*_rgb(structures[b].colour), alpha)
+            result[(shown >> b & 1) > 0] = (*rgb(structures[b].colour), alpha)
     return result
 
 
-def _rgb(colour: str) -> tuple[int, int, int]:
+def rgb(colour: str) -> tuple[int, int, int]:
     """Red, green and blue of ``#rrggbb``."""
     return tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))

@@ -16,7 +16,7 @@ from umdlib.images.volume import LabelMap, Volume
 from umdlib.metrics.masks import dice
 from umdlib.prompts.prompt import Click
 from umdlib.viewer import montage
-from umdlib.viewer.overlays import DIFFERENCE
+from umdlib.viewer.overlays import DIFFERENCE, rgb
 from umdlib.viewer.pair import Pair
 from umdlib.viewer.panes import Pane, Prediction
 from umdlib.viewer.slices import Scene, projected, slice_picture
@@ -65,7 +65,7 @@ def projection(
         for data in (image.data, prediction.astype(np.uint8), reference.astype(np.uint8))
     )
     fill = np.zeros((*flat.shape, 4), np.uint8)
-    fill[shadow.data > 0] = [*(int(PREDICTION[i : i + 2], 16) for i in (1, 3, 5)), 153]
+    fill[shadow.data > 0] = (*rgb(PREDICTION), 153)
     scene = Scene(flat, {REFERENCE: outline.data > 0}, fill, clicks=tuple(clicks))
     return slice_picture(scene, montage.body_view(flat, "coronal", 0.0), ax=ax)
 
