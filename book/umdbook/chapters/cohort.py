@@ -18,7 +18,7 @@ from umdlib.synthetic import plausibility
 from umdlib.synthetic.literature import source_table
 from umdlib.synthetic.plausibility import physics_table, range_table
 from umdlib.tables.markdown import markdown_table, reason_table
-from umdlib.tables.modality_table import structure_title
+from umdlib.tables.modality_table import session_title, structure_title
 from umdlib.viewer import montage
 from umdlib.viewer.cases import read_viewer
 from umdlib.viewer.pair import Pair
@@ -60,14 +60,14 @@ def mixed_pairs(cohort: Cohort) -> list[Examination]:
 def people(cohort: Cohort) -> pd.DataFrame:
     """One row per examination with what the manifest says of its subject."""
     table = cohort.table[[c for c in _SHOWN if c in cohort.table]].drop_duplicates(["subject", "session"])
-    table["session"] = [labels.session(s).title for s in table["session"]]
+    table["session"] = table["session"].map(session_title)
     return table.rename(columns=_UNITS)
 
 
 def reports(pairs: Sequence[Examination]) -> Figure:
     """A row of whole-body pictures for each examination."""
     return montage.reports(
-        (structural.read_image(), pet.read_image(), f"{pet.subject}, {labels.session(pet.session).title}")
+        (structural.read_image(), pet.read_image(), f"{pet.subject}, {session_title(pet.session)}")
         for structural, pet in pairs
     )
 
@@ -79,7 +79,7 @@ def viewers(cohort: Cohort, pairs: Sequence[Examination]) -> Iterator[Pair]:
         yield read_viewer(
             pair,
             name=f"cohort-{case.subject}-{case.session}",
-            caption=f"{case.subject}, {labels.session(case.session).title}: {case.modality} and PET with the "
+            caption=f"{case.subject}, {session_title(case.session)}: {case.modality} and PET with the "
             "reference.",
         )
 
@@ -133,7 +133,7 @@ def outside_table(ranges: pd.DataFrame) -> str:
     outside = outside.assign(
         quantity=outside["quantity"].replace(_QUANTITIES), inside=outside["inside"].map("{:.0%}".format)
     )
-    names = {"n_subjects": "n", "range_low": "range from", "range_high": "to", "inside": "inside"}
+    names = {"n_subjects": "n", "range_low": "range from", "range_high": "to"}
     return markdown_table(outside.rename(columns=names))
 
 
@@ -146,11 +146,8 @@ def inside_words(ranges: pd.DataFrame) -> str:
 
 def physics_markdown(physics: pd.DataFrame) -> str:
     """Noise, sharpness and displacement, measured and planned, as a table."""
-    physics = (
-        physics.assign(session=[labels.session(s).title for s in physics["session"]])
-        if len(physics)
-        else physics
-    )
+    if len(physics):
+        physics = physics.assign(session=physics["session"].map(session_title))
     formats = dict.fromkeys(_PHYSICS.values(), ".1f") | {"noise": ".3f", "noise, planned": ".3f"}
     return markdown_table(physics.dropna(axis=1, how="all").rename(columns=_PHYSICS), formats)
 
