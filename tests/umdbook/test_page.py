@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from umdbook import page
+from umdbook import notebook, page
 from umdlib.errors import InputError
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
@@ -45,5 +45,5 @@ def test_what_a_template_keeps_stands_in_its_text():
             for kind in ("code", "markdown")
         )
         kept = set(re.findall(r'page\.keep\(\s*"(\w+)"', code))
-        named = {a or b for a, b in re.findall(r"\{glue:\w+\}(?:`(\w+)|[ ](\w+))", text)}
+        named = {a or b for a, b in notebook._GLUED.findall(text)}
         assert kept <= named, (template.name, kept - named)
