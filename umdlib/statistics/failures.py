@@ -16,6 +16,8 @@ QUADRANTS: dict[str, str] = {
     "pet_only": "works on PET only",
     "neither": "neither works",
 }
+# A click shows where a lesion is: only an answer that agrees with it this well has delineated it.
+DELINEATED = 0.5
 
 
 def failed(scores: pd.DataFrame, *, below: float = 0.1, metric: str = "dice") -> pd.Series:

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from umdlib.figures.style import axes, nothing, rows_down
 from umdlib.labels import MODALITIES
 from umdlib.scores import table as score_tables
+from umdlib.statistics.failures import DELINEATED
 from umdlib.statistics.second_image import ALL, BOTH, OF_ITS_KIND, second_image_table, with_and_without
 from umdlib.statistics.verdicts import FLOOR, at_floor
 from umdlib.tables.markdown import count, gap_text, interval, number, p_text
@@ -27,8 +28,6 @@ NO_KIND = (
     f"`{'`, `'.join(sorted(set(OF_ITS_KIND.values())))}` among the segmenters."
 )
 NO_LESIONS = "This run holds no subject whose lesions are known one by one."
-# A click shows where a lesion is: only an answer that agrees with it this well has delineated it.
-DELINEATED = 0.5
 
 
 def read(path: str, scores: str) -> pd.DataFrame:

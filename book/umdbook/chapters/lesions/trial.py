@@ -19,6 +19,7 @@ from umdlib.metrics import lesions as detection
 from umdlib.metrics.masks import dice
 from umdlib.prompts.prompt import Click, Prompt
 from umdlib.segmenters.contract import Segment
+from umdlib.statistics.failures import DELINEATED
 from umdlib.tables.markdown import markdown_table
 
 LESIONS = Structure(2, "lesions", "Lesions", "Les", "#ff2fd0")  # no organ's colour
@@ -43,8 +44,6 @@ _LESION_TITLES: dict[str, str] = {
     "leak_ml": "healthy tissue added (ml)",
     "others": "other lesions in its answer",
 }
-# A click shows where a lesion is: only an answer that agrees with it this well has delineated it.
-_DELINEATED = 0.5
 
 
 @dataclass(frozen=True)
@@ -154,7 +153,7 @@ def _centre_prompts(label_map: LabelMap, structures: Sequence[Structure], modali
 def click_table(trial: Trial) -> pd.DataFrame:
     """What is found after each click on a lesion, largest lesion first.
 
-    Returns: clicks; lesions; delineated: clicked lesions whose own answer has a DSC of `_DELINEATED` or more;
+    Returns: clicks; lesions; delineated: clicked lesions whose own answer has a DSC of `DELINEATED` or more;
     beyond: lesions that the answers touch though nobody clicked them; invented: components of the prediction
     that touch no lesion; dice: of all lesions together; missed_ml, invented_ml.
     """
@@ -188,7 +187,7 @@ def lesion_table(trial: Trial) -> pd.DataFrame:
     """One row per lesion that was clicked: how well its own answer agrees with it, and what else is in it.
 
     Returns: lesion: its number, 1 is the largest; volume_ml; suv_max; dice: of the answer to its own click;
-    delineated: whether that is `_DELINEATED` or more; leak_ml: of the answer, in no lesion; others: further
+    delineated: whether that is `DELINEATED` or more; leak_ml: of the answer, in no lesion; others: further
     lesions that the answer touches.
     """
     ml = float(np.prod(trial.image.spacing_mm)) / 1000
@@ -200,7 +199,7 @@ def lesion_table(trial: Trial) -> pd.DataFrame:
         others = set(np.unique(data[mask])) - {0, number}
         leak = float((mask & (data == 0)).sum() * ml)
         most = float(trial.image.data[own].max())
-        rows.append([number, float(own.sum() * ml), most, agreed, agreed >= _DELINEATED, leak, len(others)])
+        rows.append([number, float(own.sum() * ml), most, agreed, agreed >= DELINEATED, leak, len(others)])
     columns = ["lesion", "volume_ml", "suv_max", "dice", "delineated", "leak_ml", "others"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -232,7 +231,7 @@ def summary_table(trial: Trial) -> pd.DataFrame:
     ).reference
     ml = float(np.prod(trial.image.spacing_mm)) / 1000
     organ_ml, lesion_ml = trial.organ_reference.sum() * ml, (trial.lesions.data > 0).sum() * ml
-    organ = [f"{trial.organ.title}, one click", 1, organ_parts, int(organ_dice >= _DELINEATED), 0]
+    organ = [f"{trial.organ.title}, one click", 1, organ_parts, int(organ_dice >= DELINEATED), 0]
     rows = [[*organ, organ_ml, organ_dice]]
     for way, row in (("one click", clicks.iloc[0]), ("one click each", clicks.iloc[-1])):
         counts = [row["clicks"], row["lesions"], row["delineated"], row["beyond"]]
@@ -288,7 +287,7 @@ def trial_words(trial: Trial) -> str:
         f"subject has {one['parts']} separate lesions of {one['volume_ml']:.0f} ml together. One click "
         f"on the largest finds {one['beyond']} of the {one['parts'] - 1} others (DSC of all lesions "
         f"{one['dice']:.3f}). "
-        f"With one click on each, {each['clicks']} in all, {each['delineated']} are delineated (DSC of {_DELINEATED:g} "
+        f"With one click on each, {each['clicks']} in all, {each['delineated']} are delineated (DSC of {DELINEATED:g} "
         f"or more between a lesion and the answer to its own click), and all of them together have a DSC of "
         f"{each['dice']:.3f}. That a clicked lesion is touched is not counted: the click gives it away."
     )
