@@ -158,12 +158,13 @@ def parity_markdown() -> str:
     )
     sides = {"In the mask": "right", "Differing": "right", "Of the mask": "right"}
     every = page.fold("Every comparison", markdown_table(shown, align=sides))
-    return f"{every}\n\n{page.fold('Official code, versions, networks and commands', _parity_commands())}"
+    return (
+        f"{every}\n\n{page.fold('Official code, versions, networks and commands', _parity_commands(table))}"
+    )
 
 
-def _parity_commands() -> str:
+def _parity_commands(table: pd.DataFrame) -> str:
     """How each system was compared: official code, commit, versions, network and command."""
-    table = parity()
     lines = []
     for name, rows in table.groupby("system", sort=False):
         first = rows.iloc[0]
