@@ -1,15 +1,13 @@
 """The ladder where a synthetic PET differs from CT by one factor: `benchmarks/single_factors.py` has all four."""
 
-import importlib.util
 from pathlib import Path
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "single_factors.py"
 
 
 def test_a_shift_of_the_whole_body_is_alignment_alone(monkeypatch):
-    spec = importlib.util.spec_from_file_location("single_factors", SCRIPT)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    script = __import__("single_factors")
     monkeypatch.setattr(script, "STRUCTURES", ("brain", "spleen", "urinary_bladder"))
     monkeypatch.setattr(script, "SPACING_MM", 8.0)
     [(name, pair)] = script.drawn("sub-001", ["A, shift"])
