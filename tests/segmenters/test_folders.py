@@ -167,21 +167,25 @@ def test_long_axes_are_resampled_in_equal_pieces_of_their_own():
     np.testing.assert_array_equal(moose._interpolated(image, (1.0, 1.0, 1.5)), np.concatenate(halves))
 
 
+def laid(root, fold, plans, dataset, state):
+    """A trained folder of nnU-Net at its place; its root."""
+    (root / fold).mkdir(parents=True)
+    (root / "plans.json").write_text(json.dumps(plans), "utf-8")
+    (root / "dataset.json").write_text(json.dumps(dataset), "utf-8")
+    pytest.importorskip("torch").save(state, root / fold / "checkpoint_final.pth")
+    return root
+
+
 @pytest.fixture
 def lion(tmp_path, monkeypatch):
     """LION's folder with random weights at its place, and its root."""
-    torch = pytest.importorskip("torch")
+    pytest.importorskip("torch")
     pytest.importorskip("nnunetv2")
     from umdlib.segmenters.preparation import published_folders
 
     monkeypatch.setenv("UMD_WEIGHTS", str(tmp_path))
-    plans, dataset, state = published_folders.random_model(moose.TUMOUR, favoured=moose.TUMOUR)
-    root = tmp_path / "lion" / "fdg"
-    (root / "fold_all").mkdir(parents=True)
-    (root / "plans.json").write_text(json.dumps(plans), "utf-8")
-    (root / "dataset.json").write_text(json.dumps(dataset), "utf-8")
-    torch.save(state, root / "fold_all" / "checkpoint_final.pth")
-    return root
+    made = published_folders.random_model(moose.TUMOUR, favoured=moose.TUMOUR)
+    return laid(tmp_path / "lion" / "fdg", "fold_all", *made)
 
 
 def test_a_published_folder_opens_from_its_place_and_its_files_are_hashed(lion):
@@ -218,7 +222,7 @@ def test_the_folder_of_another_network_under_this_name_is_refused(lion):
 @pytest.fixture
 def parts(tmp_path, monkeypatch):
     """TotalSegmentator's five folders as published, with random weights: folder by its number."""
-    torch = pytest.importorskip("torch")
+    pytest.importorskip("torch")
     pytest.importorskip("nnunetv2")
     from umdlib.segmenters.preparation import published_folders
 
@@ -231,12 +235,7 @@ def parts(tmp_path, monkeypatch):
         dataset["labels"] = {"background": 0} | {names[before + n][0]: n for n in range(1, count + 1)}
         state["init_args"]["dataset_json"] = dataset
         item = next(w for w in ts.TOTALSEGMENTATOR.weights if folder in w.file)
-        root = weights.path_of(item).parents[1]
-        (root / "fold_0").mkdir(parents=True)
-        (root / "plans.json").write_text(json.dumps(plans), "utf-8")
-        (root / "dataset.json").write_text(json.dumps(dataset), "utf-8")
-        torch.save(state, root / "fold_0" / "checkpoint_final.pth")
-        folders.append(root)
+        folders.append(laid(weights.path_of(item).parents[1], "fold_0", plans, dataset, state))
         before += count
     return folders
 
