@@ -259,7 +259,7 @@ def _interval(row: pd.Series) -> str:
 def doors() -> str:
     """Four links of the landing page, and one to running it, as MyST Markdown."""
     return (
-        ":::{div} umd-ways umd-doors\n"
+        ":::{div} umd-ways\n"
         "- [**Read** what we found: five figures](findings.ipynb)\n"
         "- [**Explore** every case: filter, sort, open](cases.ipynb)\n"
         "- [**Check** what the papers printed](published_audit.ipynb)\n"
