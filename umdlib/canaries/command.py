@@ -59,7 +59,6 @@ def _sees_two(a: argparse.Namespace) -> bool:
 
 def _scene(a: argparse.Namespace, paired: bool):
     """The image that the program is given, and its partner."""
-    from umdlib import labels
     from umdlib.canaries import scenes
 
     if bool(a.image) != bool(a.reference):
@@ -88,6 +87,5 @@ def _scene(a: argparse.Namespace, paired: bool):
         structures[name] = int(value)
     if not structures:
         raise InputError("Option --reference needs --structures, e.g. --structures liver=5,spleen=1.")
-    other = "PET" if labels.modality(a.modality).structural else labels.session(a.session).structural
-    partner = (a.partner, other) if paired else None
+    partner = (a.partner, scenes.other_modality(a.modality, a.session)) if paired else None
     return scenes.own_scene(a.takes, a.image, a.reference, a.modality, structures, partner)

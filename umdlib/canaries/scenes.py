@@ -139,18 +139,22 @@ def _bodies(index: np.ndarray) -> dict[str, np.ndarray]:
 
 def body(kind: str, modality: str, *, session: str = "petct", paired: bool = False) -> Scene:
     """A synthetic subject, CT, MR or PET of a session, with its 13 organs; `paired` with the other image."""
-    record = labels.modality(modality)
-    beside = record.name if record.structural else labels.session(session).structural
-    session = "petmr" if beside == "MR" else "petct"
+    record, beside = labels.modality(modality), other_modality(modality, session)
+    session = "petmr" if "MR" in (record.name, beside) else "petct"
     pair = make_pair("certify", session, controls.BODY_SEED, controls.BODY_SPACING_MM)
     image, reference, other = pair.pet, pair.pet_reference, pair.structural
     if record.structural:
         image, reference, other = pair.structural, pair.structural_reference, pair.pet
     found = {s.name: reference.data == s.value for s in ORGANS}
     kept = {n: m for n, m in found.items() if m.any()}
-    words = f"{record.name}, with its {'PET' if record.structural else beside}" if paired else record.name
+    words = f"{record.name}, with its {beside}" if paired else record.name
     partner = other if paired else None
     return Scene(image, record.name, kept, _kind(kind), f"a synthetic subject ({words})", partner)
+
+
+def other_modality(modality: str, session: str) -> str:
+    """Modality of the other image of an examination: PET beside CT or MR, beside PET the session's."""
+    return "PET" if labels.modality(modality).structural else labels.session(session).structural
 
 
 def own_scene(

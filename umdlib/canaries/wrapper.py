@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from umdlib import labels, segmenters
+from umdlib.canaries.scenes import other_modality
 from umdlib.errors import InputError
 from umdlib.files import file_hash
 from umdlib.images import geometry
@@ -148,13 +149,13 @@ def segmenter(name: str, condition: tuple[str, str], device: str = "cpu") -> Run
     """
     record = segmenters.get(name)
     segment = segmenters.load(record, device, condition)
-    modality = labels.modality(condition[1])
-    other = "PET" if modality.structural else labels.session(condition[0]).structural
+    modalities = condition[1], other_modality(condition[1], condition[0])
+    unit, other_unit = (labels.modality(m).unit for m in modalities)
 
     def run(job: Job) -> None:
-        image, seen = read_volume(job.image, unit=modality.unit), {}
+        image, seen = read_volume(job.image, unit=unit), {}
         if job.partner is not None:
-            seen["partner"] = read_volume(job.partner, unit=labels.modality(other).unit)
+            seen["partner"] = read_volume(job.partner, unit=other_unit)
         about = json.loads(job.prompt.read_text("utf-8"))
         clicks = tuple(Click(tuple(c["ras_mm"]), c["positive"]) for c in about["clicks"])
         box = about["box"] and box_of(image.affine, about["box"]["first"], about["box"]["last"])
