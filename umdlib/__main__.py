@@ -534,7 +534,7 @@ def _ladder(a) -> None:
         raise InputError("No segmenter is named. `umdlib segmenters` lists them.")
     given = {"reverse": a.reverse, "device": a.device, "watch": ladder.Watch(_say)}
     cells, estimates = ladder.ladder_run(cohort, names, out, pairs=pairs[shard[0] :: shard[1]], **given)
-    _write_ladder(out, cells, estimates, f"_{shard[0] + 1}of{shard[1]}" if a.shard else "", reverse=a.reverse)
+    _write_ladder(out, cells, estimates, f"_{shard[0] + 1}of{shard[1]}" if a.shard else "")
 
 
 @_command("ladder-tables")
@@ -542,10 +542,10 @@ def _ladder_tables(a) -> None:
     from umdlib import ladder
 
     cells, estimates = ladder.gathered(a.out)
-    _write_ladder(Path(a.out), cells, estimates, "", reverse=bool(cells["cell"].str.startswith("PET-").any()))
+    _write_ladder(Path(a.out), cells, estimates, "")
 
 
-def _write_ladder(out: Path, cells, estimates, part: str, *, reverse: bool) -> None:
+def _write_ladder(out: Path, cells, estimates, part: str) -> None:
     """Write cells, shares and estimates, and say the mean shares."""
     from umdlib.files import write_tsv
     from umdlib.statistics import attribution
@@ -553,7 +553,8 @@ def _write_ladder(out: Path, cells, estimates, part: str, *, reverse: bool) -> N
     rows = attribution.share_rows(cells)
     for name, table in (("cells", cells), ("shares", rows), ("estimates", estimates)):
         write_tsv(out / f"{name}{part}.tsv", table)
-    shown = attribution.share_table(rows).drop(columns=["reverse"] * (not reverse))
+    undone = cells["cell"].str.startswith("PET-").any()
+    shown = attribution.share_table(rows).drop(columns=[] if undone else ["reverse"])
     _say(shown.round(4).to_string(index=False))
     error = attribution.additivity_error(rows)
     _say(
