@@ -11,8 +11,7 @@ from scipy.spatial import cKDTree
 from umdlib.cohort.manifest import Case, Cohort, write_manifest, write_structures
 from umdlib.cohort.subset import apart
 from umdlib.errors import InputError
-from umdlib.images import geometry, volume
-from umdlib.images import masks as depth
+from umdlib.images import geometry, masks, volume
 from umdlib.images.volume import LabelMap
 from umdlib.labels import Structure
 
@@ -114,7 +113,7 @@ def by_size(mask: np.ndarray) -> np.ndarray:
     InputError
         More than 65,535 components.
     """
-    numbers, sizes = depth.components(mask)
+    numbers, sizes = masks.components(mask)
     if len(sizes) > 65536:
         raise InputError(f"{len(sizes) - 1} components are too many. At most 65535 are numbered.")
     order = np.argsort(-sizes[1:], kind="stable") + 1
