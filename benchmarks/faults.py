@@ -83,11 +83,6 @@ class Outcome:
     equal: bool
 
 
-def _words(manifest: Path, root: Path, segmenters: str) -> list[str]:
-    """The command."""
-    return ["score", str(manifest), "--segmenters", segmenters, "--prompts", PROMPTS, "--out", str(root)]
-
-
 @dataclass
 class Sweep:
     """A command on a cohort, what it gives without a fault, and the seconds that it takes."""
@@ -101,7 +96,7 @@ class Sweep:
     def run_without_fault(self) -> None:
         """Run once in this process, which loads and compiles, and once for result and time."""
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-            umdlib_main(_words(self.manifest, self.root("first-0"), self.segmenters))
+            umdlib_main(self.words(self.root("first-0")))
         started = time.monotonic()
         self.expect(self.root("first-1"))
         self.seconds = time.monotonic() - started
@@ -113,10 +108,14 @@ class Sweep:
         shutil.rmtree(root, ignore_errors=True)
         return root
 
+    def words(self, root: Path) -> list[str]:
+        """The command."""
+        given = ["score", str(self.manifest), "--segmenters", self.segmenters]
+        return [*given, "--prompts", PROMPTS, "--out", str(root)]
+
     def start(self, root: Path, setup: Callable[[], None] | None = None):
         """Start the command in a process of its own, after `setup` in it."""
-        words = _words(self.manifest, root, self.segmenters)
-        process = FORK.Process(target=_command, args=(words, self.log(root), setup))
+        process = FORK.Process(target=_command, args=(self.words(root), self.log(root), setup))
         process.start()
         return process
 
