@@ -131,17 +131,10 @@ def compare_medsam2(checkout: Path) -> Iterator[common.Found]:
             theirs = sitk.GetImageFromArray(np.load(folder / f"{number}.npy").astype(np.uint8))
             theirs.CopyInformation(turned)
             sitk.WriteImage(theirs, str(folder / "m.nii.gz"))
-            label = volume.LabelMap(*_read(folder / "m.nii.gz"))
-            official = volume.onto_grid(label, image).data > 0
+            official = volume.onto_grid(volume.read_label_map(folder / "m.nii.gz"), image).data > 0
             network = f"four thin stages, random, 512 pixels; phantom x {MEDSAM2_SCALE}"
             yield common.Found(scene.name, network, case["said"], official, segment(image, case["prompt"]))
         segment.stop()
-
-
-def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Voxels and affine of a file, by nibabel."""
-    file = nib.load(path)
-    return np.asarray(file.dataobj).astype(np.uint8), file.affine
 
 
 def _medsam2_cases(scene, image, turned) -> list[dict]:
