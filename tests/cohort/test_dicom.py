@@ -409,19 +409,127 @@ def test_a_series_that_cannot_be_an_image_is_left_out(tmp_path, change, said):
     assert why(plan, said)
 
 
+SMALL = (np.array([[-8.0, 0, 0, 60], [0, 8, 0, -60], [0, 0, 8, -100], [0, 0, 0, 1]]), (16, 14, 20))
+
+
+def changed(folder, change):
+    """Slices of a series, each changed by its number."""
+    for k, file in enumerate(sorted(folder.iterdir())):
+        d = pydicom.dcmread(file)
+        change(d, k)
+        d.save_as(file)
+
+
+def turned(d, k):
+    """An orientation that a border of rounding runs through."""
+    d.ImageOrientationPatient = [1, 0.00049 + 0.00002 * (k % 2), 0, -0.0005, 1, 0]
+
+
+def one_image(tmp_path):
+    """The only image of an import of DICOM, and the plan."""
+    plan = plan_of(tmp_path / "in")
+    (case,) = cohort.read_cohort(carry_out(plan, tmp_path / "out")).cases
+    return case, plan
+
+
+def test_slices_that_turn_by_rounding_are_one_stack(tmp_path):
+    write_series(tmp_path / "in", "CT", SMALL)
+    changed(tmp_path / "in", turned)
+    case, _ = one_image(tmp_path)
+    assert case.read_image().shape == SMALL[1]
+
+
+def test_a_slice_that_is_there_twice_is_taken_once(tmp_path):
+    write_series(tmp_path / "in", "CT", SMALL)
+    (tmp_path / "in/IM0003 (1)").write_bytes((tmp_path / "in/IM0003").read_bytes())
+    case, plan = one_image(tmp_path)
+    assert case.read_image().shape == SMALL[1]
+    assert why(plan, "the same image (SOPInstanceUID)")
+
+
+def test_inverted_presentation_does_not_invert_values(tmp_path):
+    write_series(tmp_path / "in", "CT", SMALL, PhotometricInterpretation="MONOCHROME1")
+    case, _ = one_image(tmp_path)
+    np.testing.assert_allclose(case.read_image().data, np.rint(phantom.image(SMALL, "CT").data), atol=0.5)
+
+
+def test_files_that_begin_with_their_first_tag_are_read(tmp_path):
+    write_series(tmp_path / "in", "CT", SMALL)
+    for file in (tmp_path / "in").iterdir():
+        d = pydicom.dcmread(file)
+        bare = Dataset()
+        bare.update({e.tag: e for e in d})
+        pydicom.dcmwrite(file, bare, implicit_vr=True, little_endian=True)
+    case, _ = one_image(tmp_path)
+    np.testing.assert_allclose(case.read_image().data, np.rint(phantom.image(SMALL, "CT").data), atol=0.5)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda d, k: setattr(d, "ImagePositionPatient", [-60, 60 + 2 * k, -100 + 8 * k]), "by 14.0 degrees"),
+        (lambda d, k: setattr(d, "RescaleType", "MGML"), "RescaleType (0028,1054) is MGML"),
+        (lambda d, k: delattr(d, "RescaleSlope"), "RescaleSlope (0028,1053) is missing"),
+    ],
+    ids=["tilted gantry", "iodine", "no scale"],
+)
+def test_what_is_not_a_straight_stack_of_hu_is_said(tmp_path, change, said):
+    write_series(tmp_path / "in", "CT", SMALL)
+    changed(tmp_path / "in", change)
+    with pytest.raises(InputError) as error:
+        plan_of(tmp_path / "in")
+    assert said in str(error.value)
+
+
+def test_images_without_frame_or_time_are_paired_in_their_study_with_a_word(tmp_path):
+    write_series(tmp_path / "in/c", "CT", SMALL, FrameOfReferenceUID=None, AcquisitionTime=None)
+    changed(tmp_path / "in/c", lambda d, k: [delattr(d, t) for t in ("SeriesTime", "StudyTime")])
+    write_series(tmp_path / "in/p", "PT", SMALL, FrameOfReferenceUID=None)
+    plan = plan_of(tmp_path / "in")
+    found = cohort.read_cohort(carry_out(plan, tmp_path / "out"))
+    assert [c.name for c in found.cases] == ["P1_petct_CT", "P1_petct_PET"]
+    assert sum("names no frame of reference" in note for note in plan.notes) == 2
+
+
+@pytest.mark.parametrize(("step", "known", "filled"), [(0.5, True, 6), (0.5, False, 6), (2, True, 3)])
+def test_contours_of_other_planes_than_the_slices(tmp_path, step, known, filled):
+    """Two planes of a slice are not a mask and its hole; slices without a plane are empty where it was drawn."""
+    ct = write_series(tmp_path / "in/c", "CT", SMALL)
+    planes = (SMALL[0] @ np.diag([1, 1, step, 1]), SMALL[1])
+    start = round(4 / step)
+    box = {"Liver": ((4, 10), (4, 10), (start, start + round(5.5 / step)))}
+    write_contours(tmp_path / "in/RS", planes, box, series=ct if known else "1.2.3")
+    case, _ = one_image(tmp_path)
+    per_slice = (case.read_reference().data > 0).sum(axis=(0, 1))
+    assert (per_slice == 36).sum() == filled
+    assert set(per_slice.tolist()) == {0, 36}
+
+
+def test_contours_of_thicker_slices_of_a_series_that_is_not_there_are_refused(tmp_path):
+    write_series(tmp_path / "in/c", "CT", SMALL)
+    planes = (SMALL[0] @ np.diag([1, 1, 2, 1]), SMALL[1])
+    write_contours(tmp_path / "in/RS", planes, {"Liver": ((4, 10), (4, 10), (2, 6))}, series="1.2.3")
+    with pytest.raises(InputError, match="Nothing could be enrolled"):
+        one_image(tmp_path)
+    assert "16.00 mm apart" in (tmp_path / "out_import.tsv").read_text()
+
+
 def test_a_folder_without_any_series_is_refused(tmp_path):
     (tmp_path / "a.txt").write_text("nothing")
     with pytest.raises(InputError, match=r"No series in .*0 DICOM files"):
         plan_of(tmp_path)
 
 
-def test_dicom_seg_becomes_a_label_map(tmp_path):
+@pytest.mark.parametrize("kind", ["BINARY", "FRACTIONAL"])
+def test_dicom_seg_becomes_a_label_map(tmp_path, kind):
     import highdicom
 
-    write_series(tmp_path / "in/c", "CT", CT_GRID)
+    write_series(tmp_path / "in/c", "CT", SMALL)
     sources = [pydicom.dcmread(f) for f in sorted((tmp_path / "in/c").iterdir())]
-    mask = np.zeros((len(sources), CT_GRID[1][1], CT_GRID[1][0]), np.uint8)
-    mask[40:50, 10:18, 20:30] = 1
+    mask = np.zeros((20, 14, 16), np.uint8 if kind == "BINARY" else np.float32)
+    mask[4:6, 4:8, 4:8] = mask[12:14, 4:8, 4:8] = 1  # empty slices between are not in the file
+    if kind == "FRACTIONAL":
+        mask[4:6, 8:10, 4:8] = 0.2
     code = highdicom.sr.CodedConcept("10200004", "SCT", "Liver")
     segment = highdicom.seg.SegmentDescription(
         1, "Liver", highdicom.sr.CodedConcept("123037004", "SCT", "Anatomical Structure"), code, "MANUAL"
@@ -429,12 +537,10 @@ def test_dicom_seg_becomes_a_label_map(tmp_path):
     for source in sources:
         source.AccessionNumber = source.StudyID = ""
     highdicom.seg.Segmentation(
-        sources, mask, "BINARY", [segment], uid("seg"), 1, uid("seg", 1), 1, "maker", "model", "1", "1"
+        sources, mask, kind, [segment], uid("seg"), 1, uid("seg", 1), 1, "maker", "model", "1", "1"
     ).save_as(tmp_path / "in/seg.dcm")
-    found = cohort.read_cohort(carry_out(plan_of(tmp_path / "in"), tmp_path / "out"))
-    liver = np.zeros(CT_GRID[1], np.uint8)
-    liver[tuple(slice(a, b) for a, b in BOX)] = 1
-    np.testing.assert_array_equal(found.cases[0].read_reference().data, liver)
+    case, _ = one_image(tmp_path)
+    np.testing.assert_array_equal(case.read_reference().data, (mask > 0.5).transpose(2, 1, 0))
 
 
 def test_damaged_dicom_files_give_typed_errors_only_and_the_others_go_on(tmp_path):

@@ -105,6 +105,26 @@ def test_an_injection_before_midnight():
     assert factor(**dated) == pytest.approx(factor(**late), rel=1e-12)
 
 
+def test_an_injection_in_another_time_zone():
+    """08:00 in Greenwich is 09:00 at the scanner; without the scanner's zone the clock is taken as it is."""
+    there = {"RadiopharmaceuticalStartDateTime": "20240301080000.00+0000"}
+    assert factor(**there, TimezoneOffsetFromUTC="+0100") == pytest.approx(START, rel=1e-9)
+    assert factor(RadiopharmaceuticalStartDateTime="20240301090000+0100") == pytest.approx(START, rel=1e-9)
+    late = {"SeriesTime": "040000", "AcquisitionTime": "040000", "TimezoneOffsetFromUTC": "-0930"}
+    hours = uptake_s(
+        Acquisition.of_dicom(slices(RadiopharmaceuticalStartDateTime="20240301123000+0000", **late))
+    )
+    assert hours[0] == 3600
+
+
+def test_two_injections_that_differ_are_refused():
+    (d,) = slices()
+    (other,) = slices(RadionuclideTotalDose="100000000")
+    d.RadiopharmaceuticalInformationSequence.append(other.RadiopharmaceuticalInformationSequence[0])
+    with pytest.raises(InputError, match=r"\(0054,0016\) holds 2 injections that differ"):
+        Acquisition.of_dicom([d])
+
+
 def test_an_injection_dated_one_day_after_the_scan_is_repaired_with_a_word():
     wrong = Acquisition.of_dicom(slices(RadiopharmaceuticalStartDateTime="20240302090000"))
     seconds, word = uptake_s(wrong)

@@ -11,10 +11,13 @@ import numpy as np
 from skimage.draw import polygon2mask
 
 from umdlib.cohort.names import NameMap
-from umdlib.cohort.series import quiet_pydicom, to_ras
+from umdlib.cohort.series import quiet_pydicom, read_file, to_ras
 from umdlib.errors import InputError
 from umdlib.images import geometry
 from umdlib.images.volume import LabelMap, Volume
+
+# Contours as near as this (share of a slice) lie in one plane: one within another is a hole.
+_ONE_PLANE = 0.05
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,11 @@ def read_structure_set(path: Path, kind: str, names: NameMap) -> StructureSet:
     InputError
         A file that cannot be read.
     """
-    pydicom = quiet_pydicom()
+    quiet_pydicom()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            dataset = pydicom.dcmread(path, stop_before_pixels=True)
+            dataset = read_file(path, stop_before_pixels=True)
             frame, series, parts = (_contour_parts if kind == "RTSTRUCT" else _segment_parts)(dataset)
     except Exception as error:  # a damaged file raises whatever its bytes lead pydicom to
         raise InputError(f"{kind} {path.name} cannot be read: {type(error).__name__}: {error}.") from None
@@ -101,18 +104,23 @@ def _segment_parts(dataset) -> tuple[str, set[str], dict[int, str]]:
     return str(dataset.get("FrameOfReferenceUID") or ""), series, parts
 
 
-def label_map(structures: StructureSet, image: Volume, value: dict[str, int]) -> tuple[LabelMap, list[str]]:
+def label_map(
+    structures: StructureSet, image: Volume, value: dict[str, int], *, drawn_here: bool = True
+) -> tuple[LabelMap, list[str]]:
     """Label map of a structure set on the grid of an image.
 
     Parameters
     ----------
     structures
         Contours are filled slice by slice: a voxel belongs to a region where its centre lies inside;
-        a contour within another one is a hole. A SEG is put on the image's grid by the nearest voxel.
+        a contour within another one of its plane is a hole. Of several planes in one slice the nearest to its
+        centre counts. A SEG is put on the image's grid by the nearest voxel; of a fraction one half or more counts.
     image
         In the frame of reference of the structures.
     value
         Structure -> label value.
+    drawn_here
+        Whether the contours were drawn on this image, so that slices without one are empty.
 
     Returns
     -------
@@ -124,16 +132,17 @@ def label_map(structures: StructureSet, image: Volume, value: dict[str, int]) ->
     Raises
     ------
     InputError
-        A file that cannot be read, contours on another orientation than the image's slices.
+        A file that cannot be read, contours on another orientation than the image's slices, or of another image
+        whose slices lie farther apart.
     """
-    pydicom = quiet_pydicom()
+    quiet_pydicom()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if structures.kind == "SEG":
                 masks = _segments(structures, image)
             else:
-                masks = _filled(pydicom.dcmread(structures.path), structures, image)
+                masks = _filled(_planes(structures, image), image, None if drawn_here else structures)
     except InputError:
         raise
     except Exception as error:  # a damaged file raises whatever its bytes lead the readers to
@@ -150,16 +159,17 @@ def label_map(structures: StructureSet, image: Volume, value: dict[str, int]) ->
     return LabelMap(whole, image.affine, image.name), notes
 
 
-def _filled(dataset, structures: StructureSet, image: Volume) -> dict[int, np.ndarray]:
-    """Region number -> mask, from closed planar contours."""
-    masks = {}
-    for region in dataset.ROIContourSequence:
+def _planes(structures: StructureSet, image: Volume) -> dict[int, dict[float, list[np.ndarray]]]:
+    """Region number -> place along the slices -> closed contours in voxels (n, 2) of a plane."""
+    regions: dict[int, dict[float, list[np.ndarray]]] = {}
+    for region in read_file(structures.path).ROIContourSequence:
         number = int(region.ReferencedROINumber)
         if number not in structures.meaning:
             continue
-        mask = masks.setdefault(number, np.zeros(image.shape, bool))
+        planes = regions.setdefault(number, {})
         for contour in region.get("ContourSequence") or ():
-            if str(contour.get("ContourGeometricType") or "CLOSED_PLANAR") != "CLOSED_PLANAR":
+            kind = str(contour.get("ContourGeometricType") or "CLOSED_PLANAR")
+            if kind not in ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR") or not contour.get("ContourData"):
                 continue
             points = np.array([float(v) for v in contour.ContourData]).reshape(-1, 3) * (-1, -1, 1)
             ijk = geometry.to_voxel(image.affine, points)
@@ -167,9 +177,35 @@ def _filled(dataset, structures: StructureSet, image: Volume) -> dict[int, np.nd
                 raise InputError(
                     f"Contours of {structures.path.name} do not lie in the slices of {image.name}."
                 )
-            k = int(np.rint(ijk[:, 2].mean()))
-            if 0 <= k < image.shape[2] and len(points) > 2:
-                mask[:, :, k] ^= polygon2mask(image.shape[:2], ijk[:, :2])
+            if len(points) > 2:
+                place = float(ijk[:, 2].mean())
+                plane = next((p for p in planes if abs(p - place) < _ONE_PLANE), place)
+                planes.setdefault(plane, []).append(ijk[:, :2])
+    return regions
+
+
+def _filled(
+    regions: dict[int, dict[float, list[np.ndarray]]], image: Volume, foreign: StructureSet | None
+) -> dict[int, np.ndarray]:
+    """Region number -> mask; `foreign` is a structure set of another image, whose planes must be as near."""
+    places = np.unique([place for planes in regions.values() for place in planes])
+    if foreign is not None and len(places) > 2 and np.diff(places).min() > 1.5:
+        raise InputError(
+            f"Contours of {foreign.path.name} lie at least {np.diff(places).min() * image.spacing_mm[2]:.2f} mm apart, "
+            f"the slices of {image.name} {image.spacing_mm[2]:.2f} mm: they were drawn on another series. It must be "
+            "among the files."
+        )
+    masks = {number: np.zeros(image.shape, bool) for number in regions}
+    for number, planes in regions.items():
+        nearest: dict[int, float] = {}
+        for place in planes:
+            k = int(np.floor(place + 0.5))
+            if abs(place - k) < abs(nearest.get(k, np.inf) - k):
+                nearest[k] = place
+        for k, place in nearest.items():
+            if 0 <= k < image.shape[2]:
+                for contour in planes[place]:
+                    masks[number][:, :, k] ^= polygon2mask(image.shape[:2], contour)
     return masks
 
 
@@ -180,7 +216,7 @@ def _segments(structures: StructureSet, image: Volume) -> dict[int, np.ndarray]:
     seg = highdicom.seg.segread(structures.path)
     masks = {}
     for number in structures.meaning:
-        made = seg.get_volume(segment_numbers=[number], combine_segments=True, relabel=False)
-        data, affine = to_ras((made.array > 0).astype(np.uint8), made.affine)
+        made = seg.get_volume(segment_numbers=[number], combine_segments=False)
+        data, affine = to_ras((made.array[..., 0] >= 0.5).astype(np.uint8), made.affine)
         masks[number] = geometry.resample(data, affine, image.affine, image.shape, order=0) > 0
     return masks

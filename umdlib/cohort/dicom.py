@@ -14,7 +14,7 @@ from umdlib.cohort.contours import StructureSet, label_map, read_structure_set
 from umdlib.cohort.names import NameMap
 from umdlib.cohort.pattern import session_name
 from umdlib.cohort.plan import Plan, Planned
-from umdlib.cohort.series import Series, group_series, quiet_pydicom, read_headers, read_series
+from umdlib.cohort.series import Series, group_series, read_file, read_headers, read_series
 from umdlib.cohort.suv import Acquisition, suv_factor
 from umdlib.cohort.walk import files_below
 from umdlib.errors import InputError
@@ -95,6 +95,12 @@ def plan_dicom(
             f"No series in {folder} can be an image ({len(headers)} DICOM files were found). "
             + "; ".join(why for _, why in plan.left_out[:3])
         )
+    plan.notes += [
+        f"{s.title} of {s.first.patient} names no frame of reference: it is taken to lie where its study does "
+        "(`umdlib check` compares the outlines)"
+        for s in series
+        if s.first.frame == s.first.study
+    ]
     plan.structures = {s for _, found in sets for s in found.meaning.values()}
     for patient in dict.fromkeys(s.first.patient for s in series):
         own = [s for s in series if s.first.patient == patient]
@@ -155,11 +161,14 @@ def _partners(plan: Plan, found: list[Series], pet: Series, options: DicomOption
     for s in found:
         if s not in together:
             hours = _hours(s, pet)
-            gap = f"{abs(hours) / 24:.1f} days {'before' if hours < 0 else 'after'}"
+            gap = (
+                f"taken {abs(hours) / 24:.1f} days {'before' if hours < 0 else 'after'} the PET in its frame"
+            )
+            if np.isinf(hours):
+                gap = "it, or the PET in its frame, has no time, and they are of two studies: in one frame"
             plan.leave_out(
                 f"{s.title} of {s.first.patient}",
-                f"taken {gap} the PET in its frame of reference: not one examination; --apart enrols it "
-                "as one of its own",
+                f"{gap} of reference: not one examination; --apart enrols it as one of its own",
             )
     return together
 
@@ -169,7 +178,7 @@ def _usable_pets(plan: Plan, pets: list[Series], options: DicomOptions) -> list[
     usable = []
     for pet in pets:
         try:
-            datasets = [quiet_pydicom().dcmread(h.path, stop_before_pixels=True) for h in pet.headers]
+            datasets = [read_file(h.path, stop_before_pixels=True) for h in pet.headers]
             suv_factor(Acquisition.of_dicom(datasets), kind=options.suv, source=f"'{pet.first.description}'")
         except InputError as error:
             plan.leave_out(f"{pet.title} of {pet.first.patient}", str(error))
@@ -260,7 +269,7 @@ def _on_grid(
     """Labels of a structure set on an image's grid; drawn on the series that it was drawn on, then put over."""
     source = next((by_uid[u] for u in structures.series if u in by_uid), None)
     if structures.kind == "SEG" or source is None or source.first.series == chosen.first.series:
-        return label_map(structures, image, value)
+        return label_map(structures, image, value, drawn_here=source is not None)
     base, _ = read_series(source, suv=options.suv)
     made, notes = label_map(structures, base, value)
     data = geometry.resample(made.data, made.affine, image.affine, image.shape, order=0)
@@ -324,8 +333,11 @@ def _when(series: Series) -> datetime:
 
 
 def _hours(a: Series, b: Series) -> float:
-    """Hours from `b` to `a`."""
-    return (_when(a) - _when(b)).total_seconds() / 3600
+    """Hours from `b` to `a`; where one has no time 0 within a study, and infinite else."""
+    times = [[h.when for h in s.headers if h.when is not None] for s in (a, b)]
+    if not all(times):
+        return 0.0 if a.first.study == b.first.study else np.inf
+    return (min(times[0]) - min(times[1])).total_seconds() / 3600
 
 
 def _tell_frames(plan: Plan, patient: str, exams: list[dict[str, Series]]) -> None:

@@ -26,18 +26,29 @@ _FEWEST_SLICES = 8
 # A gap between slices may differ by this share of the usual gap.
 _GAP_TOLERANCE = 0.1
 
+# Slices of one stack may differ by so much in a cosine of their orientation, and by this share of their spacing.
+_SAME_COSINE, _SAME_SPACING = 2e-3, 1e-3
+
+# A stack may lean by this share of its height, as `header.check_affine` allows it, or by half a voxel.
+_LEAN = 5e-3
+
 # Voxels of one volume that are read at most: 2 GB of int16.
 _MOST_VOXELS = 1 << 30
 
 
 @dataclass(frozen=True)
 class Header:
-    """Fields of one file's header. No name, birth date or number of a person but `patient`."""
+    """Fields of one file's header. No name, birth date or number of a person but `patient`.
+
+    `frame` is the study's UID where the file names no frame of reference; `scale` says why CT is not in HU and
+    PET in no unit, and is empty else.
+    """
 
     path: Path
     patient: str
     study: str
     series: str
+    instance: str
     frame: str
     modality: str
     image_type: tuple[str, ...]
@@ -50,6 +61,7 @@ class Header:
     multi_frame: bool
     person: dict[str, str]
     kernel: str
+    scale: str
 
 
 @dataclass(frozen=True)
@@ -110,7 +122,7 @@ def read_headers(
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                found.append(_header(path, pydicom.dcmread(path, stop_before_pixels=True)))
+                found.append(_header(path, read_file(path, stop_before_pixels=True)))
         except pydicom.errors.InvalidDicomError:
             leave_out(path, "not a DICOM file")
         except InputError as error:
@@ -134,6 +146,26 @@ def quiet_pydicom():
     return pydicom
 
 
+def read_file(path: Path, *, stop_before_pixels: bool = False):
+    """Read a DICOM file with pydicom, also one that begins with its first tag, as files of old archives do.
+
+    Raises
+    ------
+    pydicom.errors.InvalidDicomError
+        Not a DICOM file. Damaged bytes raise whatever pydicom makes of them.
+    """
+    pydicom = quiet_pydicom()
+    with open(path, "rb") as file:
+        bare = file.read(4) in (b"\x08\x00\x00\x00", b"\x08\x00\x05\x00", b"\x08\x00\x08\x00")
+    dataset = pydicom.dcmread(path, stop_before_pixels=stop_before_pixels, force=bare)
+    if bare and "TransferSyntaxUID" not in dataset.file_meta:
+        implicit, _ = dataset.original_encoding
+        dataset.file_meta.TransferSyntaxUID = (
+            pydicom.uid.ImplicitVRLittleEndian if implicit else pydicom.uid.ExplicitVRLittleEndian
+        )
+    return dataset
+
+
 def _header(path: Path, dataset) -> Header:
     """The record of one file; every value is read here, so that damage is reported here."""
 
@@ -151,7 +183,8 @@ def _header(path: Path, dataset) -> Header:
         patient=text("PatientID"),
         study=text("StudyInstanceUID"),
         series=text("SeriesInstanceUID"),
-        frame=text("FrameOfReferenceUID"),
+        instance=text("SOPInstanceUID"),
+        frame=text("FrameOfReferenceUID") or text("StudyInstanceUID"),
         modality=modality,
         image_type=tuple(str(v).upper() for v in (dataset.get("ImageType") or ())),
         description=text("SeriesDescription"),
@@ -160,7 +193,20 @@ def _header(path: Path, dataset) -> Header:
         **_geometry(dataset, modality),
         person={k: text(k) for k in keywords} | {"tracer": _tracer(injected)},
         kernel=text("ConvolutionKernel"),
+        scale=_scale(dataset, modality),
     )
+
+
+def _scale(dataset, modality: str) -> str:
+    """Why the stored numbers of CT or PET do not become HU or activity; empty where they do."""
+    if modality not in ("CT", "PT") or frames.is_multi_frame(dataset):
+        return ""
+    if "RescaleSlope" not in dataset and "ModalityLUTSequence" not in dataset:
+        return "RescaleSlope (0028,1053) is missing: what its numbers mean is not known"
+    kind = str(dataset.get("RescaleType") or "HU").strip().upper()
+    if modality == "CT" and kind not in ("HU", "US"):
+        return f"RescaleType (0028,1054) is {kind}: a map of something else than HU"
+    return ""
 
 
 def _moment_of(dataset) -> datetime | None:
@@ -219,21 +265,24 @@ def _tracer(injected) -> str:
 
 def group_series(headers: Iterable[Header], leave_out: Callable[[object, str], None]) -> list[Series]:
     """Series that can be volumes; what cannot be one is left out with the reason."""
-    groups: dict[tuple, list[Header]] = {}
+    groups: dict[tuple, list[list[Header]]] = {}
+    seen: dict[tuple, Path] = {}
     for h in headers:
-        if h.modality in ("CT", "PT", "MR"):
-            key = (
-                str(h.path) if h.multi_frame else "",
-                h.patient,
-                h.study,
-                h.series,
-                h.size,
-                tuple(np.round(h.orientation, 3)),
-                np.round(h.spacing, 4).tobytes(),
-            )
-            groups.setdefault(key, []).append(h)
+        if h.modality not in ("CT", "PT", "MR"):
+            continue
+        first = seen.setdefault((h.patient, h.study, h.series, h.instance, h.positions), h.path)
+        if first != h.path and h.instance:
+            leave_out(h.path, f"the same image (SOPInstanceUID) as {first}")
+            continue
+        key = (str(h.path) if h.multi_frame else "", h.patient, h.study, h.series, h.size)
+        stacks = groups.setdefault(key, [])
+        stack = next((s for s in stacks if _parallel(s[0], h)), None)
+        if stack is None:
+            stacks.append([h])
+        else:
+            stack.append(h)
     found = []
-    for members in groups.values():
+    for members in (stack for stacks in groups.values() for stack in stacks):
         if (why := _no_volume(members)) is not None:
             leave_out(_called(members), why)
             continue
@@ -241,11 +290,21 @@ def group_series(headers: Iterable[Header], leave_out: Callable[[object, str], N
         if not members[0].multi_frame:
             order = np.argsort(series.places(), kind="stable")
             series = Series(tuple(members[n] for n in order))
-        if (why := _uneven(series)) is not None:
+        if (why := _uneven(series) or _leaning(series)) is not None:
             leave_out(_called(members), why)
             continue
         found.append(series)
     return found
+
+
+def _parallel(a: Header, b: Header) -> bool:
+    """Whether two slices have one orientation and spacing but for rounding."""
+    if len(a.orientation) != len(b.orientation) or len(a.spacing) != len(b.spacing):
+        return False
+    return bool(
+        np.allclose(a.orientation, b.orientation, rtol=0, atol=_SAME_COSINE)
+        and np.allclose(a.spacing, b.spacing, rtol=_SAME_SPACING, atol=0)
+    )
 
 
 def _called(headers: list[Header]) -> str:
@@ -260,6 +319,8 @@ def _no_volume(headers: list[Header]) -> str | None:
     words = {w for h in headers for w in h.image_type} & _NOT_IMAGES
     if words:
         return f"ImageType says {', '.join(sorted(words)).lower()}"
+    if scale := next((h.scale for h in headers if h.scale), ""):
+        return scale
     positions = [p for h in headers for p in h.positions]
     if not first.orientation or not first.spacing or not all(positions):
         return "no ImageOrientationPatient, ImagePositionPatient or PixelSpacing"
@@ -285,6 +346,21 @@ def _uneven(series: Series) -> str | None:
     return None
 
 
+def _leaning(series: Series) -> str | None:
+    """Why slices do not lie one above the other; None where they do."""
+    order = np.argsort(series.places())
+    low, high = (np.array(series.positions[n]) for n in (order[0], order[-1]))
+    height = float(series.places()[order[-1]] - series.places()[order[0]])
+    beside = float(np.sqrt(max(0.0, ((high - low) ** 2).sum() - height**2)))
+    if beside <= max(_LEAN * height, 0.5 * min(series.first.spacing)):
+        return None
+    return (
+        f"the gantry was tilted by {np.degrees(np.arctan2(beside, height)):.1f} degrees (or the slices are shifted "
+        f"otherwise): the last slice lies {beside:.1f} mm beside the first. Distances need straight stacks: dcm2niix "
+        "writes a corrected image"
+    )
+
+
 def read_series(series: Series, *, suv: str = "bw") -> tuple[Volume, str]:
     """Volume of a series: HU, SUV or a.u.
 
@@ -307,14 +383,14 @@ def read_series(series: Series, *, suv: str = "bw") -> tuple[Volume, str]:
     InputError
         Files that cannot be decoded; PET that cannot become SUV.
     """
-    pydicom = quiet_pydicom()
+    quiet_pydicom()
     import highdicom
 
     first, real_world = series.first, False
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            datasets = [pydicom.dcmread(h.path, stop_before_pixels=first.multi_frame) for h in series.headers]
+            datasets = [read_file(h.path, stop_before_pixels=first.multi_frame) for h in series.headers]
             factor, word = 1.0, ""
             if first.modality == "PT":
                 acquisition = Acquisition.of_dicom(datasets)
@@ -325,8 +401,16 @@ def read_series(series: Series, *, suv: str = "bw") -> tuple[Volume, str]:
             if first.multi_frame:
                 made = frames.read_frames(first.path, real_world=real_world, tolerance_mm=tolerance)
             else:
+                for d in datasets:  # one stack but for rounding, which highdicom does not take for one
+                    d.ImageOrientationPatient = datasets[0].ImageOrientationPatient
+                    d.PixelSpacing = datasets[0].PixelSpacing
+                    d.FrameOfReferenceUID = first.frame or first.series
                 made = highdicom.get_volume_from_series(
-                    datasets, dtype=np.float64, apply_real_world_transform=False, atol=tolerance
+                    datasets,
+                    dtype=np.float64,
+                    apply_real_world_transform=False,
+                    apply_presentation_lut=False,
+                    atol=tolerance,
                 )
         except InputError:
             raise

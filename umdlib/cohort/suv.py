@@ -72,10 +72,11 @@ class Acquisition:
         datasets = list(datasets)
         first = datasets[0]
         tags = {k: _text(first, k) for k in _TAGS}
-        injected = first.get("RadiopharmaceuticalInformationSequence") or [{}]
-        tags |= {k: _text(injected[0], k) for k in _TAGS if k.startswith("Radio")}
+        tags |= _injection(first)
         if frames.is_multi_frame(first):
             tags |= {k: tags[k] or _as_text(frames.value(first, k)) for k in _TAGS} | frames.pet_tags(first)
+        injected = "RadiopharmaceuticalStartDateTime"
+        tags[injected] = _in_zone(tags[injected], _text(first, "TimezoneOffsetFromUTC"))
         slices = []
         for d in datasets:
             when = moment(_text(d, "AcquisitionDate"), _text(d, "AcquisitionTime"))
@@ -113,6 +114,34 @@ class Acquisition:
                 f"{keyword} ({_TAGS[keyword]}) is '{self.tags[keyword]}'. Must be a number above 0"
             )
         return number
+
+
+def _injection(dataset) -> dict[str, str]:
+    """Tags of the injection; raises InputError where there are several that differ, as of two tracers."""
+    items = [
+        {k: _text(item, k) for k in _TAGS if k.startswith("Radio")}
+        for item in dataset.get("RadiopharmaceuticalInformationSequence") or [{}]
+    ]
+    if any(item != items[0] for item in items):
+        raise InputError(
+            f"RadiopharmaceuticalInformationSequence (0054,0016) holds {len(items)} injections that differ. Must be one"
+        )
+    return items[0]
+
+
+def _in_zone(time: str, zone: str) -> str:
+    """A date and time with an offset of its own (&ZZXX) in a series' zone; unchanged where either has none.
+
+    Examples
+    --------
+    >>> _in_zone("20240301080000.00+0000", "+0100"), _in_zone("20240301080000+0000", "")
+    ('20240301090000', '20240301080000+0000')
+    """
+    own, full = re.search(r"[+-]\d{4}$", time), moment("", time)
+    if own is None or full is None or not re.fullmatch(r"[+-]\d{4}", zone):
+        return time
+    ahead = [int(f"{z[0]}1") * timedelta(hours=int(z[1:3]), minutes=int(z[3:])) for z in (zone, own[0])]
+    return f"{full + ahead[0] - ahead[1]:%Y%m%d%H%M%S}"
 
 
 def suv_factor(acquisition: Acquisition, *, kind: str = "bw", source: str = "the series") -> float:
