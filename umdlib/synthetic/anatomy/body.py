@@ -6,7 +6,16 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 
 from umdlib.synthetic.anatomy import kernel
-from umdlib.synthetic.anatomy.canvas import FAR, Canvas, Window, ellipsoid, over, smooth_max, smooth_min
+from umdlib.synthetic.anatomy.canvas import (
+    FAR,
+    Canvas,
+    Window,
+    draw_capsules,
+    ellipsoid,
+    over,
+    smooth_max,
+    smooth_min,
+)
 from umdlib.synthetic.anatomy.noise import SplineField
 from umdlib.synthetic.anatomy.person import Person
 
@@ -144,8 +153,8 @@ def _lean_field(canvas: Canvas, window: Window, person: Person) -> np.ndarray:
 def capsule(window: Window, p, q, a: float, b: float) -> np.ndarray:
     """Distance (mm) to a capsule from `p` (radius a) to `q` (radius b)."""
     out = np.full(window.tissue.shape, FAR, np.float32)
-    ends = kernel.triple(p), kernel.triple(q)
-    kernel.capsule(window.x, window.y, window.z, *ends, float(a), float(b), out)
+    everywhere = np.stack([np.zeros(3, int), out.shape], axis=1)
+    draw_capsules(window, everywhere[None], ([p], [q], [a], [b]), out)
     return out
 
 

@@ -71,6 +71,7 @@ class Window:
     def __init__(self, canvas: Canvas, box: tuple[slice, slice, slice], corners=(LOW, HIGH)):
         """Take the views; `corners` are its reference coordinates, the box of its random fields."""
         self.box, self.corners = box, corners
+        self.start = np.array([s.start or 0 for s in box])
         self.x, self.y, self.z = (c[box] for c in canvas.coordinates)
         self.tissue = canvas.tissue[box]
         self.canvas = canvas
@@ -96,7 +97,7 @@ class Canvas:
         self.axes_mm = [a + spacing_mm * np.arange(n) for a, n in zip(low_mm, count, strict=True)]
         self.affine = np.diag([spacing_mm] * 3 + [1.0])
         self.affine[:3, 3] = [a[0] for a in self.axes_mm]
-        self.coordinates = frame.reference(*self.axes_mm)
+        self.coordinates = tuple(frame.reference(*self.axes_mm))
         self.tissue = np.zeros(tuple(count), np.uint8)
 
     @property
@@ -110,22 +111,21 @@ class Canvas:
         middle = (np.asarray(low, float) + high) / 2
         world = self.frame.world(np.vstack([corners, middle]))
         margin = 8.0
-        box = self._box(world.min(axis=0) - margin, world.max(axis=0) + margin)
+        ends = self._box(world.min(axis=0) - margin, world.max(axis=0) + margin)
+        box = tuple(slice(*two) for two in ends.tolist())
         return Window(self, box, (np.asarray(low, float), np.asarray(high, float)))
 
     def whole(self) -> Window:
         """All of it."""
         return Window(self, tuple(slice(0, n) for n in self.tissue.shape))
 
-    def _box(self, low, high) -> tuple[slice, slice, slice]:
-        """Index box of a world box, clipped to the grid."""
-        out = []
-        for axis, (a, b) in enumerate(zip(low, high, strict=True)):
-            n, start = self.tissue.shape[axis], self.axes_mm[axis][0]
-            i = int(np.clip(np.floor((a - start) / self.spacing_mm), 0, n))
-            j = int(np.clip(np.ceil((b - start) / self.spacing_mm) + 1, 0, n))
-            out.append(slice(i, max(i, j)))
-        return tuple(out)
+    def _box(self, low, high) -> np.ndarray:
+        """First and past-last indices (..., 3, 2) of world boxes (..., 3), clipped to the grid."""
+        start = np.array([axis[0] for axis in self.axes_mm])
+        first = np.floor((low - start) / self.spacing_mm)
+        last = np.ceil((high - start) / self.spacing_mm) + 1
+        first, last = (np.clip(v, 0, self.tissue.shape).astype(int) for v in (first, last))
+        return np.stack([first, np.maximum(first, last)], axis=-1)
 
     def tube(self, window, points, radii, field=None, *, reach: float = 0.0) -> np.ndarray:
         """Distance (mm) to the surface of a tube through points (N, 3) with radii (N,).
@@ -145,13 +145,8 @@ class Canvas:
         world = self.frame.world(np.vstack([start, stop]))
         low, high = np.minimum(*np.split(world, 2)), np.maximum(*np.split(world, 2))
         far = np.maximum(np.maximum(a, b) * 2.2 + 4 + self.spacing_mm, reach)[:, None]
-        for p, q, rp, rq, lo, hi in zip(start, stop, a, b, low - far, high + far, strict=True):
-            inner = tuple(
-                slice(min(max(s.start - w.start, 0), n), min(max(s.stop - w.start, 0), n))
-                for s, w, n in zip(self._box(lo, hi), window.box, window.tissue.shape, strict=True)
-            )
-            x, y, z = (c[inner] for c in (window.x, window.y, window.z))
-            kernel.capsule(x, y, z, p, q, float(rp), float(rq), field[inner])
+        boxes = self._box(low - far, high + far) - window.start[:, None]
+        draw_capsules(window, boxes, (start, stop, a, b), field)
         return field
 
     def paint(self, window: Window, mask: np.ndarray, tissue: str, over: np.ndarray | None = None):
@@ -160,6 +155,13 @@ class Canvas:
             mask = mask & over[window.tissue]
         window.tissue[mask] = CODES[tissue]
         return mask
+
+
+def draw_capsules(window: Window, boxes: np.ndarray, capsules, field: np.ndarray) -> None:
+    """Lower a window's distances (mm) to capsules (start, stop, radii), each in its box (N, 3, 2)."""
+    boxes = np.clip(boxes, 0, np.array(field.shape)[:, None])
+    capsules = [np.ascontiguousarray(v, float) for v in capsules]
+    kernel.capsules(window.canvas.coordinates, window.start, boxes, *capsules, field)
 
 
 def over(*names: str) -> np.ndarray:
@@ -188,7 +190,7 @@ def ellipsoid(window: Window, centre, radii, axes=None) -> np.ndarray:
     inverse = 1 / np.asarray(radii, float)
     scaled = (rows * inverse[:, None]).astype(np.float32)
     centre, inverse = np.array(centre, np.float32), inverse.astype(np.float32)
-    kernel.ellipsoid(window.x, window.y, window.z, centre, scaled, inverse, out)
+    kernel.ellipsoid(window.canvas.coordinates, window.start, centre, scaled, inverse, out)
     return out
 
 

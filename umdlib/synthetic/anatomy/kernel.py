@@ -9,35 +9,54 @@ import numpy as np
 from umdlib.kernels.compiled import njit
 
 
-@njit(cache=True)
-def capsule(x, y, z, p, q, a, b, out):
-    """Lower `out` (I, J, K) to the distance (mm) to a capsule from p (radius a) to q (radius b)."""
-    d0, d1, d2 = q[0] - p[0], q[1] - p[1], q[2] - p[2]
-    length2 = max(d0 * d0 + d1 * d1 + d2 * d2, 1e-6)
-    for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            for k in range(out.shape[2]):
-                u, v, w = x[i, j, k] - p[0], y[i, j, k] - p[1], z[i, j, k] - p[2]
-                t = min(max((u * d0 + v * d1 + w * d2) / length2, 0.0), 1.0)
-                u -= t * d0
-                v -= t * d1
-                w -= t * d2
-                distance = math.sqrt(u * u + v * v + w * w) - (a + t * (b - a))
-                if distance < out[i, j, k]:
-                    out[i, j, k] = distance
+@njit(cache=True, error_model="numpy")
+def capsules(coordinates, corner, boxes, p, q, a, b, out):
+    """Lower `out` (I, J, K) to the distance (mm) to capsules from p (N, 3), radius a (N,), to q, radius b.
+
+    `coordinates` x, y, z are of a whole canvas, in which `out` begins at `corner` (3,); capsule n is drawn within
+    its box of `out`, `boxes` (N, 3, 2). Rows are contiguous, so that they are vectorised.
+    """
+    x, y, z = coordinates
+    for n in range(len(boxes)):
+        p0, p1, p2 = p[n, 0], p[n, 1], p[n, 2]
+        d0, d1, d2 = q[n, 0] - p0, q[n, 1] - p1, q[n, 2] - p2
+        length2 = max(d0 * d0 + d1 * d1 + d2 * d2, 1e-6)
+        radius, wider = a[n], b[n] - a[n]
+        low, high = boxes[n, 2]
+        for i in range(boxes[n, 0, 0], boxes[n, 0, 1]):
+            for j in range(boxes[n, 1, 0], boxes[n, 1, 1]):
+                line = out[i, j, low:high]
+                xs = x[corner[0] + i, corner[1] + j, corner[2] + low : corner[2] + high]
+                ys = y[corner[0] + i, corner[1] + j, corner[2] + low : corner[2] + high]
+                zs = z[corner[0] + i, corner[1] + j, corner[2] + low : corner[2] + high]
+                for k in range(len(line)):
+                    u, v, w = xs[k] - p0, ys[k] - p1, zs[k] - p2
+                    t = min(max((u * d0 + v * d1 + w * d2) / length2, 0.0), 1.0)
+                    u -= t * d0
+                    v -= t * d1
+                    w -= t * d2
+                    distance = math.sqrt(u * u + v * v + w * w) - (radius + t * wider)
+                    line[k] = distance if distance < line[k] else line[k]
 
 
-@njit(cache=True)
-def ellipsoid(x, y, z, c, rows, inverse, out):
+@njit(cache=True, error_model="numpy")
+def ellipsoid(coordinates, corner, c, rows, inverse, out):
     """Approximate distance (mm) to an ellipsoid into `out`; float32 throughout.
 
-    `rows` (3, 3) are its axes, each divided by its radius; `inverse` (3,) one over the radii.
+    `coordinates` x, y, z are of a whole canvas, in which `out` begins at `corner` (3,); `rows` (3, 3) are the
+    axes, each divided by its radius; `inverse` (3,) one over the radii.
     """
+    x, y, z = coordinates
     one, tiny = np.float32(1), np.float32(1e-6)
+    last = corner[2] + out.shape[2]
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
-            for k in range(out.shape[2]):
-                u, v, w = x[i, j, k] - c[0], y[i, j, k] - c[1], z[i, j, k] - c[2]
+            line = out[i, j]
+            xs = x[corner[0] + i, corner[1] + j, corner[2] : last]
+            ys = y[corner[0] + i, corner[1] + j, corner[2] : last]
+            zs = z[corner[0] + i, corner[1] + j, corner[2] : last]
+            for k in range(len(line)):
+                u, v, w = xs[k] - c[0], ys[k] - c[1], zs[k] - c[2]
                 a = rows[0, 0] * u + rows[0, 1] * v + rows[0, 2] * w
                 b = rows[1, 0] * u + rows[1, 1] * v + rows[1, 2] * w
                 d = rows[2, 0] * u + rows[2, 1] * v + rows[2, 2] * w
@@ -46,7 +65,7 @@ def ellipsoid(x, y, z, c, rows, inverse, out):
                 b *= inverse[1]
                 d *= inverse[2]
                 k1 = math.sqrt(a * a + b * b + d * d)
-                out[i, j, k] = k0 * (k0 - one) / max(k1, tiny)
+                line[k] = k0 * (k0 - one) / max(k1, tiny)
 
 
 @njit(cache=True)
@@ -120,8 +139,3 @@ def cell_borders(x, y, width, half_mm, offsets, where, out):
                             second = distance
                 border = 0.5 * step * (math.sqrt(second) - math.sqrt(first))
                 out[i, j, k] = border < half_mm[i, j, k]
-
-
-def triple(values) -> np.ndarray:
-    """Three float64."""
-    return np.array(values, np.float64)
