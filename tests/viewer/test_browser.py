@@ -167,7 +167,7 @@ def test_what_a_pet_reader_expects(site, visit):
     assert figure.locator(".umd-marks text").first.text_content() != number
     # outlines: reference solid, first segmenter dashed, second dotted
     choose(figure, "Outlines", "both")
-    choose(figure, "Second segmenter (dotted)", "threshold")
+    choose(figure, "Second segmenter", "threshold")
     dashes = figure.locator(".umd-marks path").evaluate_all(
         "l => l.map(p => p.getAttribute('stroke-dasharray'))"
     )
@@ -204,6 +204,58 @@ def test_what_a_pet_reader_expects(site, visit):
     figure.get_by_label("Spleen", exact=True).check()
     choose(figure, "Overlay", "reference")
     assert {"Liver", "Spleen"} <= set(figure.locator(".umd-legend").inner_text().split("\n"))
+
+
+def test_two_segmenters_stand_side_by_side_and_each_change_is_undone(site, visit):
+    page = visit(f"file://{site}/results/page.html")
+    figure = opened(page, "more0")
+    choose(figure, "View", "axial")
+    choose(figure, "Outlines", "prediction")
+    button = figure.get_by_role("button", name="Two segmenters side by side")
+    button.click()
+    page.wait_for_function("document.querySelectorAll('#more0 .umd-pane').length === 4", timeout=OPEN_MS)
+    titles = figure.locator(".umd-title")
+    wanted = ["CT: region", "CT: threshold", "PET: region", "PET: threshold"]
+    page.wait_for_function(
+        "w => [...document.querySelectorAll('#more0 .umd-title')].map(t => t.textContent).join() === w",
+        arg=",".join(wanted),
+    )
+    readouts = figure.locator(".umd-readout").all_inner_texts()
+    assert len({r.split(" mm")[0] for r in readouts}) == 1  # one crosshair
+    scores = [r.split("DSC of the liver: ")[1][:5] for r in readouts]
+    assert scores[0] != scores[1] and scores[2] != scores[3]
+    lines = figure.locator(".umd-marks").evaluate_all(
+        "l => l.map(m => m.querySelector('path[stroke-dasharray]').getAttribute('d'))"
+    )
+    assert lines[0] != lines[1] and lines[2] != lines[3]
+    assert all(pixels(figure, k).std() > 10 for k in range(4))
+    left, right = (figure.locator(".umd-canvas").nth(k).bounding_box() for k in (0, 1))
+    assert left["y"] == right["y"] and left["x"] + left["width"] < right["x"]
+    # a window set for one image holds for both that show it
+    figure.get_by_label("CT window to (HU)").fill("300")
+    figure.get_by_label("CT window to (HU)").press("Tab")
+    windows = "[...document.getElementById('more0').umd.panes].map(p => p.nv.volumes[0].cal_max)"
+    page.wait_for_function(f"{windows}.slice(0, 2).every(v => v === 300)")
+    figure.get_by_label("Copy a link to this view").click()
+    link = page.url
+
+    undo = figure.get_by_role("button", name="Undo the last change of the view")
+    undo.click()
+    page.wait_for_function(f"{windows}.slice(0, 2).every(v => v !== 300)")
+    assert titles.count() == 4
+    undo.click()
+    page.wait_for_function("document.querySelectorAll('#more0 .umd-pane').length === 2")
+    assert figure.get_by_label("Second segmenter", exact=True).input_value() == ""
+    assert button.get_attribute("aria-pressed") == "false"
+    undo.press("Control+z")
+    page.wait_for_function("document.getElementById('more0').umd.state.outline === 'none'")
+    assert figure.get_by_label("View", exact=True).input_value() == "axial"
+
+    again = visit(link)
+    again.wait_for_selector("#more0[data-umd-ready]", timeout=OPEN_MS)
+    assert again.locator("#more0 .umd-title").all_inner_texts() == wanted
+    again.get_by_label("Second segmenter", exact=True).select_option("")
+    again.wait_for_function("document.querySelectorAll('#more0 .umd-pane').length === 2")
 
 
 @pytest.mark.slow

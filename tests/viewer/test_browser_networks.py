@@ -23,7 +23,8 @@ from umdlib.viewer.pair import Pair
 NAMES = {"clicknet_structural": "Structural"}
 TOLERANCE = 0.998  # DSC of the page's mask with Python's: half-precision images, another order of sums
 MASK = """([name, pane]) => { const v = document.querySelector('figure').umd;
-  return Array.from(v.answers.found.get(name + ' ' + pane).mask); }"""
+  return Array.from(v.answers.last.found.get(name + ' ' + pane).mask); }"""
+HELD = "document.querySelector('figure').umd.panes[0].prediction.reduce((n, b) => n + (b > 0), 0)"
 
 
 @pytest.mark.parametrize("unit", ["HU", "SUV", "a.u."])
@@ -137,12 +138,24 @@ def test_a_click_and_a_correction_give_the_masks_of_python(site, browser):
     liver = next(s for s in phantom.STRUCTURES if s.name == "liver").value
     reference = on_page(pair, 0, pair.panes[0].reference.data == liver)
     own = on_page(pair, 0, shown["clicknet_structural", 0])
+    held = page.evaluate(HELD)
     assert float(cells[0]) == pytest.approx(dice(own, reference), abs=0.002)
 
     page.evaluate("document.querySelector('figure').umd.go([47.0, 6.0, 60.0])")
     page.get_by_role("button", name="Correct: remove here (−)").click()
     page.wait_for_selector("#asked[data-umd-answered='2']", timeout=60_000)
     compared(page, pair, [*clicks, Click((47.0, 6.0, 60.0), positive=False)], shown)
+    back = page.get_by_role("button", name="Take back the last click")
+    back.click()
+    page.get_by_text("The last click was taken back. 1 click for the liver.").wait_for()
+    assert page.locator(".umd-answers tbody tr").first.locator("td").all_inner_texts() == cells
+    assert page.locator(".umd-click").all_inner_texts() == ["+ click 1"]
+    assert page.evaluate(HELD) == held
+    back.click()
+    page.get_by_text("The only click was taken back.").wait_for()
+    assert page.evaluate(HELD) == 0 and page.locator(".umd-answers tbody").count() == 0
+    back.click()
+    page.get_by_text("There is no click to take back.").wait_for()
     assert page.faults == []
     page.close()
 

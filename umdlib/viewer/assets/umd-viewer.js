@@ -5,6 +5,7 @@
 
   const ENGINE = "vendor/niivue-0.69.0.umd.js";
   const ZOOM = 4; // pixels of the projection's canvas per voxel
+  const MOST_UNDONE = 100;
   const MOST_OPEN = 3; // browsers keep about 16 WebGL contexts and drop the oldest silently
   const DIFFERENCES = ["agree", "missed", "added", "both"];
   const OVERLAYS = { none: "None", reference: "Reference", prediction: "Prediction", difference: "Difference" };
@@ -121,22 +122,22 @@
   /* ---- one image ---------------------------------------------------------------------------- */
 
   class Pane {
-    constructor(viewer, config) {
-      this.viewer = viewer;
-      this.config = config;
-      this.cache = new Map();
+    /* `index`: of the image. `first`: the pane with the same image beside which this one shows the second segmenter. */
+    constructor(viewer, config, index, first = null) {
+      Object.assign(this, { viewer, config, index, first });
+      this.cache = first ? first.cache : new Map();
       this.meshes = new Map(); // surfaces shown
       this.maskArray = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array }[viewer.config.bytes];
       this.canvas = element("canvas", {
         tabindex: "0", role: "application", "aria-roledescription": "image viewer",
-        "aria-label": config.title + ". The wheel scrolls slices, with Ctrl it zooms. Arrow keys move the crosshair left, right, up and down in the body, Page Up and Page Down forward and back, plus and minus zoom.",
+        "aria-label": config.title + (first ? ", second segmenter" : "") + ". The wheel scrolls slices, with Ctrl it zooms. Arrow keys move the crosshair left, right, up and down in the body, Page Up and Page Down forward and back, plus and minus zoom.",
       });
       this.marks = document.createElementNS(SVG, "svg");
       for (const [key, value] of [["class", "umd-marks"], ["aria-hidden", "true"], ["preserveAspectRatio", "none"]]) this.marks.setAttribute(key, value);
       this.readout = element("output", { class: "umd-readout" }, " ");
       this.bar = element("div", { class: "umd-scale", "aria-hidden": "true" });
-      this.node = element("div", { class: "umd-pane" },
-        element("div", { class: "umd-title" }, config.title),
+      this.heading = element("div", { class: "umd-title" }, config.title);
+      this.node = element("div", { class: "umd-pane" }, this.heading,
         element("div", { class: "umd-canvas" }, this.canvas, this.marks), this.bar, this.readout);
     }
 
@@ -214,7 +215,10 @@
       return ijk.every((v, i) => v >= 0 && v < this.shape[i]) ? ijk[0] + this.shape[0] * (ijk[1] + this.shape[1] * ijk[2]) : -1;
     }
 
-    chosen(segmenter = this.viewer.state.segmenter) {
+    /* The segmenter whose masks this pane shows. */
+    get segmenter() { return this.first ? this.viewer.state.second : this.viewer.state.segmenter; }
+
+    chosen(segmenter = this.segmenter) {
       const { step } = this.viewer.state;
       const own = this.config.predictions.filter((p) => p.segmenter === segmenter);
       const earlier = own.filter((p) => p.step <= step);
@@ -224,8 +228,8 @@
     async paint(root) {
       const chosen = this.chosen();
       this.prediction = chosen ? await this.bits(root, chosen.bits) : null;
-      const { overlay, second, blend } = this.viewer.state;
-      const other = second ? this.chosen(second) : null;
+      const { overlay, second, beside, blend } = this.viewer.state;
+      const other = second && !beside ? this.chosen(second) : null;
       this.second = other ? await this.bits(root, other.bits) : null;
       if (blend > 0 && !this.fused) await this.fuse(root);
       const count = this.viewer.config.structures.length;
@@ -288,7 +292,7 @@
       const pet = this.viewer.fusing(this);
       if (!pet || this.fused) return;
       const buffer = await loadVolume(root, pet.config.image);
-      const [low, high] = this.viewer.state.windows[this.viewer.panes.indexOf(pet)];
+      const [low, high] = this.viewer.state.windows[pet.index];
       this.fused = await this.library.NVImage.new(buffer, "pet.nii", "umd-hot", this.viewer.state.blend, null,
         low, high, true, 0.02, false, false, "", 0, 1, NaN, NaN, false, null, 0, null);
       this.nv.addVolume(this.fused);
@@ -298,9 +302,16 @@
     /* The window as the image has it: dragging sets it in the image. */
     readWindow() {
       const image = this.nv?.volumes[0];
-      const windows = this.viewer.state.windows, i = this.viewer.panes?.indexOf(this) ?? -1;
-      if (!image || i < 0 || this.quiet) return;
-      if (image.cal_min !== windows[i][0] || image.cal_max !== windows[i][1]) this.viewer.window(i, [image.cal_min, image.cal_max], false);
+      if (!image || !this.viewer.panes?.includes(this) || this.quiet) return;
+      const [low, high] = this.viewer.state.windows[this.index];
+      if (image.cal_min !== low || image.cal_max !== high) this.viewer.window(this.index, [image.cal_min, image.cal_max], false);
+    }
+
+    /* Takes over a window that was set in another pane with this image. */
+    takeWindow([low, high]) {
+      const image = this.nv.volumes[0];
+      if (image.cal_min !== low || image.cal_max !== high) { [image.cal_min, image.cal_max] = [low, high]; this.nv.updateGLVolume(); }
+      this.colourBar();
     }
 
     /* One slice on, in the plane below the pointer; with Ctrl the zoom. */
@@ -364,7 +375,7 @@
           const dice = chosen.dice[state.structure];
           parts.push("DSC of the " + config.structures[state.structure].title.toLowerCase() + ": " + (dice === null ? "not defined" : dice.toFixed(3)));
         }
-      } else if (state.segmenter) parts.push("no prediction of this segmenter");
+      } else if (this.segmenter) parts.push("no prediction of this segmenter");
       return parts.concat(this.measures(mm)).join(" · ");
     }
 
@@ -380,7 +391,7 @@
       const unit = this.config.unit, digits = unit === "SUV" ? 2 : 0, words = [];
       const say = (what, found) => { if (found) words.push(`${what}: ${(found.count * ml).toFixed(1)} ml, ${unit} mean ${found.mean.toFixed(digits)}, max ${found.most.toFixed(digits)}`); };
       if (state.structure >= 0) {
-        const key = [state.structure, state.segmenter, state.step].join();
+        const shown = this.chosen(), key = [state.structure, shown?.bits, shown?.turn].join();
         if (this.measured?.key !== key) {
           const of = (bits) => (bits ? measure(this.size, (v) => (bits[v] >>> state.structure) & 1, (v) => this.number(v)) : null);
           this.measured = { key, reference: of(this.reference), prediction: of(this.prediction) };
@@ -540,9 +551,9 @@
       const pet = this.viewer.fusing(this);
       const word = (v, unit) => (unit === "SUV" ? v.toFixed(1) : v.toFixed(0));
       const strip = ([low, high], unit, colours) => [element("span", {}, word(low, unit)), element("i", { style: `background:linear-gradient(to right,${colours})` }), element("span", {}, word(high, unit) + " " + unit)];
-      const own = windows[this.viewer.panes.indexOf(this)];
+      const own = windows[this.index];
       const parts = strip(own, this.config.unit, this.config.modality === "PET" ? "#fff,#000" : "#000,#fff");
-      if (pet && blend > 0) parts.push(...strip(windows[this.viewer.panes.indexOf(pet)], "SUV", "#000,#780000,#eb3c00,#ffbe00,#ffffdc"));
+      if (pet && blend > 0) parts.push(...strip(windows[pet.index], "SUV", "#000,#780000,#eb3c00,#ffbe00,#ffffdc"));
       this.bar.replaceChildren(...parts);
     }
 
@@ -588,6 +599,7 @@
       this.button = figure.querySelector(".umd-open");
       this.button.addEventListener("click", () => this.open());
       this.body = this.config.panes;
+      this.past = []; // what `undo` goes back to
       this.reset();
       this.lut = this.colours();
     }
@@ -597,7 +609,7 @@
       this.state = {
         structure: structures.findIndex((s) => s.name === start.structure), overlay: start.overlay,
         segmenter: start.segmenter, step: start.step, opacity: 0.5, layout: "planes", outline: start.outline || "none",
-        surface: "none", solid: {}, second: "", blend: 0, sphere: 0, some: 0, tool: "crosshair", cross: true, mip: false, angle: 0,
+        surface: "none", solid: {}, second: "", beside: false, chosen: null, blend: 0, sphere: 0, some: 0, tool: "crosshair", cross: true, mip: false, angle: 0,
         windows: this.config.panes.map((p) => [...p.window]), xyz: start.xyz, zoom: [0, 0, 0, 1], turn: [160, 10],
       };
       this.suit();
@@ -628,7 +640,7 @@
       (this.state.chosen ||= {})[i] = true;
       this.fields?.windows[i]();
       if (draw) this.set({});
-      else this.panes[i].colourBar();
+      else for (const pane of this.panes) if (pane.index === i) pane.takeWindow(values);
     }
 
     colours() {
@@ -657,7 +669,8 @@
         while (open.length >= MOST_OPEN) open[0].close();
         const library = await loadEngine(this.root);
         if (this.config.networks && !self.UMD_ANSWERS) await loadScript(this.root + "umd-answers.js");
-        this.panes = this.config.panes.map((p) => new Pane(this, p));
+        this.panes = this.config.panes.map((p, i) => new Pane(this, p, i));
+        this.library = library;
         this.build();
         open.push(this);
         for (const pane of this.panes) {
@@ -666,6 +679,8 @@
         }
         this.stage.querySelector(".umd-bars").replaceWith(this.controls()); // the sliders need the images' sizes
         this.stage.querySelector("select")?.focus({ preventScroll: true });
+        await this.arrangeBeside();
+        if (!this.panes) { this.note(""); return; }
         await this.show(false);
         this.go(this.state.xyz);
         this.note("");
@@ -686,7 +701,8 @@
       if (document.fullscreenElement === this.stage) document.exitFullscreen?.();
       clearInterval(this.turning);
       this.turning = 0;
-      this.mip = this.wrong = null;
+      this.mip = this.wrong = this.now = null;
+      this.past = [];
       this.answers?.stop();
       this.panes?.forEach((p) => p.release());
       this.panes = null;
@@ -704,6 +720,9 @@
       this.answers = this.config.networks ? new self.UMD_ANSWERS.Answers(this, { element, loadScript, loadVolume }) : null;
       this.stage = element("div", { class: "umd-stage", role: "group", "aria-label": this.config.title },
         element("div", { class: "umd-bars" }), this.board, this.legend, this.answers?.node || null, this.live);
+      this.stage.addEventListener("keydown", (event) => {
+        if ((event.ctrlKey || event.metaKey) && !event.shiftKey && event.key.toLowerCase() === "z" && event.target.type !== "number") { event.preventDefault(); this.undo(); }
+      });
       this.poster.after(this.stage);
       this.figure.classList.add("umd-is-open");
     }
@@ -751,7 +770,7 @@
       add("Surfaces in 3D", select(Object.entries(OUTLINES).filter(([k]) => has(k)), state.surface, (v) => { this.set({ surface: v }); this.fields.solid(); }));
       const named = config.segmenters.map((s) => [s.name, s.title]);
       if (named.length) add("Segmenter", this.fields.segmenter = select(named, state.segmenter, (v) => this.set({ segmenter: v })));
-      if (named.length > 1) add("Second segmenter (dotted)", select([["", "None"], ...named], state.second, (v) => this.set({ second: v })));
+      if (named.length > 1) add("Second segmenter", this.fields.second = select([["", "None"], ...named], state.second, (v) => { state.second = v; this.setBeside(state.beside && v !== ""); }));
       const last = Math.max(0, ...config.panes.flatMap((p) => p.predictions.map((q) => q.step)));
       if (last) {
         const shown = element("b", {}, String(state.step));
@@ -819,13 +838,89 @@
       };
       return element("div", { class: "umd-buttons" },
         this.config.segmenters.length ? button("Largest error", "Go to the largest error, then to the next", () => this.nextError()) : null,
+        this.config.segmenters.length > 1 ? this.besideButton(button) : null,
         this.config.details ? this.detailButton(button) : null,
         this.panes.some((p) => p.config.modality === "PET") ? toggle("MIP", "mip", "MIP of PET: maximum intensity projection that turns") : null,
         toggle("Crosshair", "cross", "Crosshair on or off"),
         button("+", "Zoom in (+)", () => this.zoom(1.25)), button("−", "Zoom out (−)", () => this.zoom(0.8)),
+        this.fields.undo = button("Undo", "Undo the last change of the view (Ctrl+Z)", () => this.undo()),
         button("Reset", "Reset the view", () => this.restart()), button("Screenshot", "Save a screenshot", () => this.screenshot()),
         button("Link", "Copy a link to this view", () => this.link()), button("Full screen", "Full screen", () => this.fullscreen()),
         button("Close", "Close the viewer", () => { this.close(); this.button.focus(); }));
+    }
+
+    /* Two segmenters on the same slice: each image twice, the first segmenter on the left. */
+    besideButton(button) {
+      const node = this.fields.beside = button("Side by side", "Two segmenters side by side", () => this.setBeside(!this.state.beside));
+      node.setAttribute("aria-pressed", String(this.state.beside));
+      return node;
+    }
+
+    async setBeside(beside) {
+      const { state, config, fields } = this;
+      if (beside && !state.second) state.second = config.segmenters.find((s) => s.name !== state.segmenter).name;
+      state.beside = beside;
+      fields.second.value = state.second;
+      fields.beside.setAttribute("aria-pressed", String(beside));
+      try {
+        await this.arrangeBeside();
+      } catch (error) {
+        state.beside = false;
+        this.note("The second images could not be shown: " + error.message);
+      }
+      if (!this.panes) return;
+      await this.set({});
+      if (this.panes) this.go(state.xyz);
+    }
+
+    /* As many panes as the state asks for, one change after the other. */
+    arrangeBeside() {
+      this.arranging = (this.arranging || Promise.resolve()).catch(() => {}).then(() => this.panes && this.rearrange());
+      return this.arranging;
+    }
+
+    async rearrange() {
+      const images = this.panes.filter((p) => !p.first), seconds = this.panes.filter((p) => p.first);
+      const { beside } = this.state;
+      if (Boolean(seconds.length) === beside) return;
+      this.board.classList.toggle("umd-beside", beside);
+      const drop = (panes) => { for (const pane of panes) { pane.node.remove(); pane.release(); } };
+      if (!beside) { this.panes = images; drop(seconds); return; }
+      open.filter((v) => v !== this && v.state.beside).forEach((v) => v.close()); // a browser has few WebGL contexts
+      const made = images.slice(0, this.body.length).map((pane) => new Pane(this, pane.config, pane.index, pane));
+      try {
+        for (const pane of made) {
+          pane.first.node.after(pane.node);
+          await pane.load(this.root, this.library);
+          this.answers?.listenTo(pane);
+        }
+      } catch (error) {
+        drop(made);
+        this.board?.classList.remove("umd-beside");
+        throw error;
+      }
+      if (this.panes) this.panes = images.flatMap((pane) => [pane, ...made.filter((m) => m.first === pane)]);
+      else drop(made); // closed meanwhile
+    }
+
+    /* What the view was before each change; changes of one thing within a second are one. */
+    remember() {
+      const text = JSON.stringify(this.state), time = performance.now(), before = this.now;
+      if (before?.text === text) return;
+      this.now = { text, time };
+      if (!before) return;
+      const old = JSON.parse(before.text);
+      this.now.keys = Object.keys(this.state).filter((k) => JSON.stringify(this.state[k]) !== JSON.stringify(old[k])).join();
+      if (this.now.keys !== before.keys || time - before.time > 1000) this.past.push(before.text);
+      this.past.splice(0, this.past.length - MOST_UNDONE);
+    }
+
+    async undo() {
+      const text = this.past.pop();
+      if (!text) { this.say("There is nothing to undo."); return; }
+      this.now = { text, time: 0 };
+      this.state = JSON.parse(text);
+      await this.redraw();
     }
 
     /* The surroundings of the structure at a finer spacing, in panes of their own beside the body. */
@@ -847,7 +942,7 @@
     nextError() {
       const { state } = this;
       const key = [state.structure, state.some, state.segmenter, state.step].join();
-      if (this.wrong?.key !== key) this.wrong = { key, at: -1, list: this.panes.flatMap((p) => p.errors()).sort((a, b) => b.ml - a.ml) };
+      if (this.wrong?.key !== key) this.wrong = { key, at: -1, list: this.panes.flatMap((p) => (p.first ? [] : p.errors())).sort((a, b) => b.ml - a.ml) };
       const { list } = this.wrong;
       if (!list.length) { this.say("Reference and prediction are the same here."); return; }
       this.wrong.at = (this.wrong.at + 1) % list.length;
@@ -906,7 +1001,7 @@
       if (!this.mip) return;
       const { canvas, projection, pane } = this.mip;
       const { width, height, bytes } = projection.frame(this.state.angle);
-      const [low, high] = this.state.windows[this.panes.indexOf(pane)], { span } = pane.config;
+      const [low, high] = this.state.windows[pane.index], { span } = pane.config;
       const grey = Uint8ClampedArray.from({ length: 256 }, (_, b) => 255 - (255 * (span[0] + (b * (span[1] - span[0])) / 255 - low)) / (high - low));
       const pen = canvas.getContext("2d"), small = element("canvas", { width, height }), image = new ImageData(width, height);
       for (let p = 0; p < bytes.length; p++) {
@@ -938,16 +1033,16 @@
       const { state } = this;
       const change = (this.change = {});
       this.panes.forEach((pane) => { pane.quiet = true; });
-      for (const [i, pane] of this.panes.entries()) {
+      for (const pane of this.panes) {
         const image = pane.nv.volumes[0];
-        [image.cal_min, image.cal_max] = state.windows[i];
+        [image.cal_min, image.cal_max] = state.windows[pane.index];
         pane.overlay.opacity = state.opacity;
         pane.nv.opts.dragModePrimary = TOOLS[state.tool][1];
         pane.nv.opts.crosshairWidth = state.cross ? 1 : 0;
         if (pane.layout !== state.layout) { pane.arrange(state.layout); pane.layout = state.layout; }
         if (pane.fused) {
           pane.fused.opacity = state.blend;
-          [pane.fused.cal_min, pane.fused.cal_max] = state.windows[this.panes.indexOf(this.fusing(pane))];
+          [pane.fused.cal_min, pane.fused.cal_max] = state.windows[this.fusing(pane).index];
         }
         await pane.paint(this.root);
         if (change !== this.change || !this.panes) return; // a later change has taken over
@@ -959,15 +1054,21 @@
     }
 
     describe() {
-      for (const pane of this.panes || []) pane.readout.textContent = pane.describe(this.state.xyz);
+      for (const pane of this.panes || []) {
+        pane.heading.textContent = pane.config.title + (this.state.beside ? ": " + this.titled(pane.segmenter) : "");
+        pane.readout.textContent = pane.describe(this.state.xyz);
+      }
+      if (this.panes) this.remember();
       if (this.fields?.slice) this.fields.slice.value = this.state.xyz[2];
       this.drawProjection();
       clearTimeout(this.timer);
       this.timer = setTimeout(() => {
-        if (this.panes) this.live.textContent = this.panes.map((p) => p.config.title + ": " + p.readout.textContent).join(". ");
+        if (this.panes) this.live.textContent = this.panes.map((p) => p.heading.textContent + ": " + p.readout.textContent).join(". ");
       }, 600);
       this.explain();
     }
+
+    titled(segmenter) { return this.config.segmenters.find((s) => s.name === segmenter)?.title || segmenter; }
 
     explain() {
       const { config, state } = this;
@@ -980,11 +1081,10 @@
         config.structures.forEach((s, k) => { if ((this.only() >>> k) & 1) items.push(swatch(s.colour, s.title)); });
       }
       const line = (kind, text) => element("span", { class: "umd-key" }, element("i", { class: "umd-line umd-" + kind }), text);
-      const titled = (name) => config.segmenters.find((s) => s.name === name)?.title || name;
       if (state.outline === "reference" || state.outline === "both") items.push(line("solid", "reference"));
-      if (state.outline === "prediction" || state.outline === "both") items.push(line("dashed", titled(state.segmenter)));
-      if (state.second) items.push(line("dotted", titled(state.second)));
-      const clicks = state.structure < 0 ? [] : this.panes[0].clicks().concat(this.panes.length > 1 ? this.panes[1].clicks() : []);
+      if (state.outline === "prediction" || state.outline === "both") items.push(line("dashed", state.beside ? "prediction" : this.titled(state.segmenter)));
+      if (state.second && !state.beside) items.push(line("dotted", this.titled(state.second)));
+      const clicks = state.structure < 0 ? [] : this.panes.filter((p) => !p.first).slice(0, 2).flatMap((p) => p.clicks());
       const seen = new Set();
       for (const click of clicks) {
         const key = click.mm.join();
@@ -993,7 +1093,7 @@
         items.push(element("button", { type: "button", class: "umd-click", onclick: () => this.go(click.mm) },
           (click.positive ? "+ click " : "− click ") + (click.order + 1)));
       }
-      const state_key = JSON.stringify([state.overlay, state.structure, state.some, state.outline, state.second, state.segmenter, [...seen]]);
+      const state_key = JSON.stringify([state.overlay, state.structure, state.some, state.outline, state.second, state.beside, state.segmenter, [...seen]]);
       if (this.explained !== state_key || !this.legend.hasChildNodes()) this.legend.replaceChildren(...items);
       this.explained = state_key;
     }
@@ -1065,30 +1165,39 @@
 
     restart() {
       this.reset();
+      return this.redraw();
+    }
+
+    /* Controls and images as a state that was put back has them. */
+    async redraw() {
       this.stage.querySelector(".umd-bars").replaceWith(this.controls());
+      if (!this.stage.contains(document.activeElement)) this.fields.undo.focus({ preventScroll: true }); // its button is a new one
       this.panes.forEach((p) => { p.layout = ""; });
-      this.show(false).then(() => this.go(this.state.xyz));
+      await this.arrangeBeside();
+      if (!this.panes) return;
+      await this.show(false);
+      if (this.panes) this.go(this.state.xyz);
     }
 
     /* ---- picture, link, full screen ---- */
 
     screenshot() {
       const parts = this.panes.map((pane) => pane.picture());
-      const line = 26;
+      const line = 26, columns = this.state.beside ? 2 : parts.length;
+      const [width, height] = ["width", "height"].map((side) => Math.max(...parts.map((p) => p[side])));
       const page = document.createElement("canvas");
-      page.width = parts.reduce((sum, p) => sum + p.width, 0);
-      page.height = Math.max(...parts.map((p) => p.height)) + 2 * line;
+      page.width = columns * width;
+      page.height = Math.ceil(parts.length / columns) * (height + line) + line;
       const pen = page.getContext("2d");
       pen.fillStyle = "#111";
       pen.fillRect(0, 0, page.width, page.height);
       pen.fillStyle = "#fff";
       pen.font = "15px sans-serif";
       pen.fillText(this.config.title, 8, 18);
-      let left = 0;
       parts.forEach((part, i) => {
-        pen.drawImage(part, left, line);
-        pen.fillText(this.panes[i].config.title + ": " + this.panes[i].readout.textContent, left + 8, page.height - 8, part.width - 16);
-        left += part.width;
+        const left = (i % columns) * width, top = line + Math.floor(i / columns) * (height + line);
+        pen.drawImage(part, left, top);
+        pen.fillText(this.panes[i].heading.textContent + ": " + this.panes[i].readout.textContent, left + 8, top + height + 18, width - 16);
       });
       page.toBlob((blob) => {
         const link = element("a", { href: URL.createObjectURL(blob), download: this.config.name + ".png" });
@@ -1102,7 +1211,7 @@
       const words = new URLSearchParams({
         viewer: config.name, structure: state.structure < 0 ? "" : config.structures[state.structure].name, overlay: state.overlay,
         segmenter: state.segmenter, step: state.step, opacity: state.opacity, layout: state.layout,
-        outline: state.outline, surface: state.surface, second: state.second, blend: state.blend, sphere: state.sphere, some: state.some, mip: Number(state.mip), angle: state.angle,
+        outline: state.outline, surface: state.surface, second: state.second, beside: Number(state.beside), blend: state.blend, sphere: state.sphere, some: state.some, mip: Number(state.mip), angle: state.angle,
         xyz: state.xyz.map((v) => v.toFixed(1)).join("_"), zoom: state.zoom.map((v) => Number(v).toFixed(2)).join("_"),
         turn: state.turn.map((v) => Number(v).toFixed(0)).join("_"), windows: state.windows.map((w) => w.join("_")).join("__"),
       });
@@ -1124,6 +1233,7 @@
       known("second", config.segmenters.map((s) => s.name));
       for (const [key, low, high] of [["blend", 0, 1], ["sphere", 0, 100], ["angle", 0, 359]]) state[key] = Math.min(high, Math.max(low, Number(words.get(key)) || 0));
       state.mip = words.get("mip") === "1";
+      state.beside = words.get("beside") === "1" && state.second !== "";
       this.suit();
       known("overlay", Object.keys(OVERLAYS));
       known("layout", Object.keys(LAYOUTS));
