@@ -162,3 +162,68 @@ def test_the_command_reports_and_says_by_its_status(tmp_path, capsys):
     assert main(["audit", str(sound), "--n", "20"]) == 0
     assert main(["audit", str(tmp_path / "absent.csv")]) == 2
     assert "Cannot read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("cell", "numbers"),
+    [
+        (r"85.3$_{\pm 2.1}$", {"mean": "85.3", "sd": "2.1"}),
+        (r"\textcolor{red}{85.3}\scriptsize{±2.1}", {"mean": "85.3", "sd": "2.1"}),
+        ("0.85 (±0.10)", {"mean": "0.85", "sd": "0.10"}),
+        ("0,85 ± 0,10", {"mean": "0.85", "sd": "0.10"}),
+        ("0.85 ± 0.10 [0.80, 0.90]", {"mean": "0.85", "sd": "0.10", "lower": "0.80", "upper": "0.90"}),
+        ("0.85 (+0.02)", {"value": "0.85"}),
+        ("85.3 ↑2.3", {"value": "85.3"}),
+        ("0.853 (1)", {"value": "0.853"}),
+        ("33 (84.6%)", {"value": "84.6"}),
+        ("91.4% (170/186)", {"value": "91.4"}),
+        ("0.90-0.92", {}),
+        ("--", {}),
+    ],
+)
+def test_cells_as_papers_and_readmes_print_them(cell, numbers):
+    assert dict(published.parse_cell(cell).numbers) == numbers
+
+
+BY_METRIC = """| Metric | Ours | Improvement |
+|---|---|---|
+| Dice | 0.87 ± 0.04 | +17.6% |
+| HD95 | 10.3 ± 2.3 | -29.0% |
+| n | 20 | |
+"""
+ASIDE = """Method,dice_mean,dice_std,hd95_liver,Year,Params (M),FP vol (ml)
+V-Net,0.856,0.02,5.2,2016,45.1,2.5
+Diff-UNet,0.874,0.60,6.1,2024,30.2,3.1
+"""
+HTML = """<table><caption>Lungs</caption>
+<tr><td rowspan="2"><center>Set<td colspan="2">Left</td></tr><tr><td>DSC</td><td>NSD</td></tr>
+<tr><td>A</td><td><center>0.96±0.01</td><td>0.75±0.09</td></tr>
+<tr><td>B<br></td><td>0.95±0.05</td><td>0.80±0.60</td></tr></table>
+"""
+
+
+def test_rows_may_name_the_metric_and_gains_are_no_scores(tmp_path):
+    table, found = audited(write(tmp_path, "m.md", BY_METRIC))
+    assert dict(zip(table["row"], table["metric"], strict=True)) == {"Dice": "dice", "HD95": "hd95"}
+    assert published.report.is_sound(found)
+    assert "No scores, left out: Improvement, n." in table.attrs["reading"]
+
+
+def test_a_loss_called_dice_is_not_a_metric(tmp_path):
+    text = "| Loss | WT | TC |\n|---|---|---|\n| Dice | 0.88 | 0.81 |\n| HD | 0.80 | 0.77 |\n"
+    table, _ = audited(write(tmp_path, "loss.md", text))
+    assert set(table["metric"]) == {"dice"}
+
+
+def test_sds_in_their_own_columns_and_what_is_no_score(tmp_path):
+    table, found = audited(write(tmp_path, "a.csv", ASIDE), n=16)
+    assert list(dict.fromkeys(table["column"])) == ["dice", "hd95_liver", "FP vol (ml)"]
+    assert list(dict.fromkeys(table["metric"])) == ["dice", "hd95", "volume"]
+    # √(0.874 × 0.126 × 16/15) = 0.343
+    assert found[found["grade"] == "impossible"]["where"].tolist() == ["Diff-UNet, dice"]
+
+
+def test_an_html_table_of_a_readme(tmp_path):
+    table, found = audited(write(tmp_path, "README.md", "# Title\n" + HTML), n=16)
+    assert list(dict.fromkeys(table["column"])) == ["Left DSC", "Left NSD"]
+    assert found[found["grade"] == "impossible"]["where"].tolist() == ["B, Left NSD"]

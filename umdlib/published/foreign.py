@@ -19,7 +19,20 @@ from umdlib.published.scales import PER_CENT, SCALES, check_metric, check_unit, 
 _AVERAGE_ROW = re.compile(r"^(avg|average|mean|overall|all)\b", re.IGNORECASE)
 _AVERAGE_COLUMN = re.compile(r"^(avg|average|mean|overall|all)\.?( (dsc|dice|nsd|score))?$", re.IGNORECASE)
 _SPREAD_ROW = re.compile(r"^(sd|std|standard deviation)\b", re.IGNORECASE)
-_N_COLUMN = re.compile(r"^(#\s*)?(n|no\.? of cases|cases|subjects|patients|n cases)$", re.IGNORECASE)
+_N_COLUMN = re.compile(
+    r"^(#\s*|n\s+|no\.? of |number of )?(n|cases|subjects|patients|scans|samples|test cases)( \(?n\)?)?$",
+    re.IGNORECASE,
+)
+# Columns and rows of numbers that are no score: held against the range of a metric they would be false alarms.
+_ASIDE = re.compile(
+    r"^(#(?!\s*\d)|no\.? of |number of )|param(eter)?s?\b|flops\b|^macs\b|^(gpu|peak)\b|^mem(ory)?\b|^vram|^fps"
+    r"|^p$|\bp[- ]?values?\b|^[Δδ∆]|^delta\b|improvement$|^gains?$|^diff(erence)?s?\.?$|^(relative )?change$"
+    r"|^gap$|^years?$|^epochs?$|\brank(ing)?$|^size$|^images$|^resolution$|^iterations?$|^ref(erence)?\.?$|^speed\b"
+    r"|^cohen|^effect size|\((mm|ml|cc|s|sec|min|ms|h|gb|mb|m|g|k|years?)\)$",
+    re.IGNORECASE,
+)
+_SPREAD_COLUMN = re.compile(r"(?:^|[\s_(])(sd|std|stdev|standard deviation|±)\)?\.?$", re.IGNORECASE)
+_MEAN_WORD = re.compile(r"(?:^|[\s_(])(mean|average|avg)\)?\.?$", re.IGNORECASE)
 _POINTS = re.compile(r"[(,]?\s*(\d+)\s*-?(?:p|pts?|points?|clicks?)\b\)?", re.IGNORECASE)
 _KINDS = {"median": r"\bmedian\b|\biqr\b|quartile", "interval": r"\bci\b|confidence interval"}
 
@@ -102,15 +115,20 @@ class _Table:
     """Headings and lines of one table, and what each column and line is."""
 
     def __init__(self, name: str, head: list[str], body: list[list[str]], caption: str, reading: Reading):
+        head, body, self.joined = _with_spreads([plain_text(h) for h in head], body)
         self.name, self.body, self.caption, self.reading = name, body, caption, reading
-        self.head = _distinct([plain_text(h) or f"column {j + 1}" for j, h in enumerate(head)])
+        self.head = _distinct([h or f"column {j + 1}" for j, h in enumerate(head)])
         self.metric = check_metric(reading.metric)
         self.n_column = next((j for j, h in enumerate(self.head) if j and _N_COLUMN.match(h)), None)
-        self.values = [j for j in range(1, len(head)) if j != self.n_column and self._holds_numbers(j)]
+        numbers = [j for j in range(1, len(head)) if j != self.n_column and self._holds_numbers(j)]
+        self.aside = [j for j in numbers if _ASIDE.search(self.head[j]) and not metric_named(self.head[j])]
+        self.values = [j for j in numbers if j not in self.aside]
         if not self.values:
             raise InputError(f"No column of {name} holds numbers below its heading.")
-        self.labels = [j for j in range(len(head)) if j not in self.values and j != self.n_column]
+        self.labels = [j for j in range(len(head)) if j not in numbers and j != self.n_column]
         labels = [plain_text(row[0]) for row in body]
+        self.rows_aside: list[str] = []
+        self.by_row = self._rows_are_metrics(labels)
         self.rows_averaged = any(map(_AVERAGE_ROW.match, labels))
         columns = [j for j in self.values if _AVERAGE_COLUMN.match(self.head[j])]
         self.transposed = bool(columns) and not self.rows_averaged and len(self.values) > 2
@@ -120,6 +138,12 @@ class _Table:
         filled = [row[j] for row in self.body if plain_text(row[j]).lower() not in MISSING]
         good = sum(_parses(text) for text in filled)
         return good > 0 and good * 2 >= len(filled)
+
+    def _rows_are_metrics(self, labels: list[str]) -> bool:
+        """Whether rows, and no columns, name metrics: two of them at least, and not the losses of a training."""
+        found = {metric_named(label) for label in labels} - {None}
+        losses = re.search("loss", f"{self.head[0]} {self.caption}", re.IGNORECASE)
+        return len(found) > 1 and not losses and not any(metric_named(self.head[j]) for j in self.values)
 
     def _kind(self, j: int) -> str:
         if self.reading.kind != "auto":
@@ -137,6 +161,9 @@ class _Table:
                 section, label = own, ""
                 continue
             if _SPREAD_ROW.match(own) or not self._numbers(row):
+                continue
+            if (_ASIDE.search(own) or _N_COLUMN.match(own)) and not metric_named(own):
+                self.rows_aside.append(own)
                 continue
             line += 1
             row_line = 1 if own else row_line + 1
@@ -169,7 +196,10 @@ class _Table:
             "model": model,
             "segmenter": (_POINTS.sub("", model) if points else model).strip(),
             "prompt": f"{points[1]} points" if points else "",
-            "metric": metric_named(column) or metric_named(common["section"]) or self.metric,
+            "metric": metric_named(column)
+            or (metric_named(common["row"]) if self.by_row else None)
+            or metric_named(common["section"])
+            or self.metric,
             "unit": PER_CENT if cell.per_cent or "%" in column else "",
             "raw": plain_text(row[j]),
             "n": self._n(row, common, column),
@@ -194,6 +224,13 @@ class _Table:
         """Say what was taken for granted."""
         lines = frame["line"].nunique()
         said = [f"{lines} lines and {len(self.values)} columns of numbers."]
+        if self.joined:
+            said.append(f"{self.joined} columns of SDs belong to the columns before them.")
+        if aside := [*(self.head[j] for j in self.aside), *self.rows_aside]:
+            said.append(f"No scores, left out: {', '.join(aside)}.")
+        spans = frame[frame["statistic"].eq("none") & frame["raw"].str.contains(r"\d", regex=True)]
+        if len(spans):
+            said.append(f"{len(spans)} cells hold no single number, such as '{spans['raw'].iloc[0]}'.")
         kinds = {"sd": "number after ± or in brackets: SD", "q1": "pair in brackets: quartiles"}
         kinds |= {
             "iqr": "number in brackets: width between the quartiles",
@@ -210,6 +247,24 @@ class _Table:
         sizes = sorted(set(frame["n"]))
         said.append("n is not known for every cell." if 0 in sizes else f"n: {', '.join(map(str, sizes))}.")
         return said
+
+
+def _with_spreads(head: list[str], body: list[list[str]]) -> tuple[list[str], list[list[str]], int]:
+    """Put columns of SDs into those of their means; how many there were."""
+    body, head, spreads = [list(row) for row in body], list(head), []
+    for j in range(2, len(head)):
+        found = _SPREAD_COLUMN.search(head[j])
+        before = _MEAN_WORD.sub("", head[j - 1]).strip(" _")
+        if found is None or head[j][: found.start()].strip(" _(").lower() not in ("", before.lower()):
+            continue
+        both = [row for row in body if _parses(row[j - 1]) and _parses(row[j])]
+        for row in both:
+            row[j - 1] = f"{row[j - 1]} ± {row[j]}"
+        if both:
+            spreads.append(j)
+            head[j - 1] = before or head[j - 1]
+    kept = [j for j in range(len(head)) if j not in spreads]
+    return [head[j] for j in kept], [[row[j] for j in kept] for row in body], len(spreads)
 
 
 def _parses(text: str) -> bool:

@@ -1,9 +1,10 @@
-"""Tables of a CSV, Markdown or LaTeX file as headings, lines of cells and a caption."""
+"""Tables of a CSV, Markdown, HTML or LaTeX file as headings, lines of cells and a caption."""
 
 from __future__ import annotations
 
 import csv
 import re
+from html.parser import HTMLParser
 from pathlib import Path
 
 from umdlib.errors import InputError
@@ -13,6 +14,7 @@ _RULES = re.compile(
     r"\\(?:hline|toprule|midrule|bottomrule|endhead|endfirsthead|addlinespace(?:\[[^]]*\])?"
     r"|cmidrule(?:\([^)]*\))?\{[^}]*\}|cline\{[^}]*\}|rowcolor\{[^}]*\}|centering)"
 )
+_PIPES = re.compile(r"^\s*\|?\s*:?-{2,}:?\s*(\||$)", re.MULTILINE)
 _TABULAR = re.compile(r"\\begin\{(tabular[*x]?|longtable|tabulary)\}(.*?)\\end\{\1\}", re.DOTALL)
 
 
@@ -31,13 +33,15 @@ def grids_of(path: Path) -> list[Grid]:
         raise InputError(f"Cannot read {path}: {reason}.") from None
     if "\\begin{" in text:
         grids = _latex_grids(text)
-    elif re.search(r"^\s*\|?\s*:?-{2,}:?\s*(\||$)", text, re.MULTILINE) and "|" in text:
+    elif re.search(r"<table\b.*<t[dh]\b", text, re.DOTALL | re.IGNORECASE):
+        grids = _html_grids(text) + (_markdown_grids(text) if _PIPES.search(text) else [])
+    elif _PIPES.search(text) and "|" in text:
         grids = _markdown_grids(text)
     else:
         grids = _csv_grids(text)
     grids = [g for g in grids if len(g[0]) > 1 and g[1]]
     if not grids:
-        raise InputError(f"{path} holds no table. Must be CSV, a Markdown pipe table or a LaTeX tabular.")
+        raise InputError(f"{path} holds no table. Must be CSV, a Markdown or HTML table or a LaTeX tabular.")
     return grids
 
 
@@ -71,6 +75,76 @@ def _markdown_grids(text: str) -> list[Grid]:
             [c.replace("\\|", "|").strip() for c in re.split(r"(?<!\\)\|", line.strip("|"))] for line in block
         ]
         rows = [row for row in rows if not all(re.fullmatch(r":?-+:?", cell) for cell in row)]
+        if rows:
+            grids.append(_grid(rows, caption))
+    return grids
+
+
+class _HtmlTables(HTMLParser):
+    """Rows of the tables of a page: a cell is (text, columns, rows that it spans)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tables: list[list[list[tuple[str, int, int]]]] = []
+        self.captions: list[str] = []
+        self._text: list[str] | None = None
+        self._spans = (1, 1)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Open a table, row, cell or caption."""
+        if tag == "table":
+            self.tables.append([])
+            self.captions.append("")
+        elif tag == "tr" and self.tables:
+            self._close()
+            self.tables[-1].append([])
+        elif tag in ("td", "th", "caption") and self.tables:
+            self._close()
+            given = {name: value or "" for name, value in attrs}
+            spans = [given.get(name, "1").strip() for name in ("colspan", "rowspan")]
+            self._spans = tuple(min(int(n), 100) if n.isdecimal() and int(n) else 1 for n in spans)
+            self._text = []
+        elif tag == "br" and self._text is not None:
+            self._text.append(" ")
+
+    def handle_endtag(self, tag: str) -> None:
+        """Close a cell or caption."""
+        if tag == "caption" and self._text is not None:
+            self.captions[-1], self._text = " ".join("".join(self._text).split()), None
+        elif tag in ("td", "th", "tr", "table"):
+            self._close()
+
+    def handle_data(self, data: str) -> None:
+        """Keep the text of a cell."""
+        if self._text is not None:
+            self._text.append(data)
+
+    def _close(self) -> None:
+        """End the cell that is open."""
+        if self._text is not None and self.tables and self.tables[-1]:
+            self.tables[-1][-1].append((" ".join("".join(self._text).split()), *self._spans))
+        self._text = None
+
+
+def _html_grids(text: str) -> list[Grid]:
+    """Tables of HTML; a cell that spans rows is repeated in the label column, else empty below."""
+    parser = _HtmlTables()
+    parser.feed(text)
+    grids = []
+    for table, caption in zip(parser.tables, parser.captions, strict=True):
+        rows: list[list[str]] = []
+        below: dict[tuple[int, int], str] = {}
+        for r, cells in enumerate(table):
+            row: list[str] = []
+            for cell, columns, spanned in cells:
+                while (r, len(row)) in below:
+                    row.append(below[r, len(row)])
+                below |= {(r + d, len(row) + c): "" for d in range(1, spanned) for c in range(columns)}
+                row += [cell, *[""] * (columns - 1)]
+            while (r, len(row)) in below:
+                row.append(below[r, len(row)])
+            if any(row):
+                rows.append(row)
         if rows:
             grids.append(_grid(rows, caption))
     return grids

@@ -32,17 +32,18 @@ class _Scale:
 _SHARE, _LENGTH = (0.0, 1.0, "fraction"), (0.0, math.inf, "mm")
 SCALES: dict[str, _Scale] = {
     "surface_dice": _Scale(*_SHARE, r"\bnsd\b|\bnsc\b|surface dice|surface dsc|normali[sz]ed surface"),
-    "dice": _Scale(*_SHARE, r"\bdsc\b|\bdice\b|\bf1\b"),
+    "dice": _Scale(*_SHARE, r"\bm?dscs?\b|\bm?dice\b|\bf1\b"),
     "iou": _Scale(*_SHARE, r"\bm?iou\b|jaccard"),
     "sensitivity": _Scale(*_SHARE, r"sensitivity|recall|\btpr\b"),
     "specificity": _Scale(*_SHARE, r"specificity|\btnr\b"),
     "precision": _Scale(*_SHARE, r"precision|\bppv\b"),
     "auc": _Scale(*_SHARE, r"\bauc\b|\bauroc\b"),
     "accuracy": _Scale(*_SHARE, r"\bacc(uracy)?\b"),
-    "hd95": _Scale(*_LENGTH, r"\bhd\s?95\b|\b95\s?hd\b|hausdorff|\bhd\b"),
-    "assd": _Scale(*_LENGTH, r"\bassd\b|\basd\b|\bmsd\b|surface distance"),
+    "hd95": _Scale(*_LENGTH, r"\bm?hd\s?95\b|\b95\s?%?\s?hd\b|hausdorff|\bhd\b"),
+    "assd": _Scale(*_LENGTH, r"\bassd\b|\bm?asd\b|\bmsd\b|surface distance"),
     "rvd": _Scale(-1.0, math.inf, "fraction", r"\brvd\b|relative volume"),
-    "volume": _Scale(0.0, math.inf, "ml", r"\bvolumes?\b"),
+    "voe": _Scale(*_SHARE, r"\bvoe\b|overlap error"),
+    "volume": _Scale(0.0, math.inf, "ml", r"\bvol(ume)?s?\b|\bf[pn]v\b"),
     "seconds": _Scale(0.0, math.inf, "s", r"seconds|\btime\b|runtime"),
     "count": _Scale(0.0, math.inf, "count", r"\bcount\b|number of"),
 }
@@ -72,9 +73,10 @@ def metric_named(text: str) -> str | None:
 
     Examples
     --------
-    >>> metric_named("HD95 (mm)"), metric_named("Surface Dice"), metric_named("nnU-Net")
-    ('hd95', 'surface_dice', None)
+    >>> metric_named("HD95 (mm)"), metric_named("Surface Dice"), metric_named("nnU-Net"), metric_named("hd95_liver")
+    ('hd95', 'surface_dice', None, 'hd95')
     """
+    text = text.replace("_", " ")
     return next((name for name, s in SCALES.items() if re.search(s.words, text, re.IGNORECASE)), None)
 
 
