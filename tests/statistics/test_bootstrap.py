@@ -16,9 +16,13 @@ from umdlib.statistics.bootstrap import (
     resampled_means,
     resampled_medians,
     student_interval,
-    studentised_interval,
 )
 from umdlib.statistics.distribution_free import distribution_free_bounds, distribution_free_tail
+
+
+def studentised_interval(values, counts):
+    return estimate_means(values, counts).studentised(0.95)
+
 
 # R: set.seed(1); round(rnorm(24, -30, 45))
 E = [-58, -22, -68, 42, -15, -67, -8, 3, -4, -44, 38, -12, -58, -130, 21]

@@ -95,17 +95,7 @@ def quantity_changes(quantities: pd.DataFrame, quantity: str = "suv_mean") -> pd
     InputError
         An unknown quantity.
     """
-    if quantity not in _READ_OFF:
-        raise unknown_name("quantity", quantity, _READ_OFF)
-    rows = quantities[quantities["modality"].eq(_READ_OFF[quantity])]
-    rows = condition(rows) if len(rows) else rows
-    sides = rows[f"reference_{quantity}"], rows[f"prediction_{quantity}"]
-    rows = rows.assign(reference=sides[0], prediction=sides[1])
-    if quantity == "ml":
-        rows["prediction"] = rows["prediction"].where(~rows["status"].isin(["failed", "unavailable"]))
-    least = _SMALLEST_HU if quantity == "hu_mean" else 0.0
-    base = rows["reference"].where(rows["reference"].abs() > least)
-    rows["change"] = (100 * (rows["prediction"] - base) / base.abs()).astype(float)
+    rows = _changed(quantities, quantity)
     rows["why"] = _why(rows, quantity)
     by = ["subject", "session", "segmenter", "structure", "prompt", "step"]
     grouped = rows.groupby(by, sort=False)
@@ -114,6 +104,21 @@ def quantity_changes(quantities: pd.DataFrame, quantity: str = "suv_mean") -> pd
     table = in_order(table.reset_index(), list(rows["segmenter"].unique()))
     table.attrs = {"quantity": quantity}
     return table
+
+
+def _changed(rows: pd.DataFrame, quantity: str) -> pd.DataFrame:
+    """First predictions on the quantity's modality, with both sides and the change in percent."""
+    if quantity not in _READ_OFF:
+        raise unknown_name("quantity", quantity, _READ_OFF)
+    rows = rows[rows["modality"].eq(_READ_OFF[quantity])]
+    rows = condition(rows) if len(rows) else rows
+    sides = rows[f"reference_{quantity}"], rows[f"prediction_{quantity}"]
+    rows = rows.assign(reference=sides[0], prediction=sides[1])
+    if quantity == "ml":
+        rows["prediction"] = rows["prediction"].where(~rows["status"].isin(["failed", "unavailable"]))
+    least = _SMALLEST_HU if quantity == "hu_mean" else 0.0
+    base = rows["reference"].where(rows["reference"].abs() > least)
+    return rows.assign(change=(100 * (rows["prediction"] - base) / base.abs()).astype(float))
 
 
 def _why(rows: pd.DataFrame, quantity: str) -> pd.Series:
@@ -229,13 +234,7 @@ def consequences(scores: pd.DataFrame, quantities: pd.DataFrame, quantity: str =
     both = scores[[*KEYS, "dice"]].merge(quantities, on=list(KEYS), how="inner")
     if both.empty and len(scores) and len(quantities):
         raise InputError("The table of quantities has no row of the score table. Make it anew from this run.")
-    both = both[both["modality"].eq(_READ_OFF[quantity])]
-    both = condition(both) if len(both) else both
-    sides = both[f"reference_{quantity}"], both[f"prediction_{quantity}"]
-    both = both.assign(reference=sides[0], prediction=sides[1])
-    least = _SMALLEST_HU if quantity == "hu_mean" else 0.0
-    base = both["reference"].where(both["reference"].abs() > least)
-    both["change"] = 100 * (both["prediction"] - base) / base.abs()
+    both = _changed(both, quantity)
     kept = both[both["change"].notna() & both["dice"].notna()]
     return kept[[*KEYS, "dice", "reference", "prediction", "change"]].reset_index(drop=True)
 

@@ -14,6 +14,7 @@ from umdlib.statistics.bootstrap import interval_of_mean
 NONE, PET, UNDONE = "none", "PET", "PET-"  # cells: nothing degraded; the real PET; PET with factors undone
 KEYS = ("subject", "session", "structure", "segmenter")
 GAP, RESIDUAL = "gap", "residual"
+FACTORS = "RNCA"  # resolution, noise, contrast, alignment
 
 
 def subsets(factors: str) -> list[str]:
@@ -108,15 +109,13 @@ def _steps(values: np.ndarray, factor: int):
             yield without, values[..., without | bit] - values[..., without]
 
 
-def share_rows(cells: pd.DataFrame, factors: str = "RNCA") -> pd.DataFrame:
+def share_rows(cells: pd.DataFrame) -> pd.DataFrame:
     """Shares of every subject, structure and segmenter.
 
     Parameters
     ----------
     cells
         `KEYS`, `cell` (names of `subsets`, `PET`, and with factors undone ``PET-C``), `score`, `reason`.
-    factors
-        One letter each.
 
     Returns
     -------
@@ -127,19 +126,19 @@ def share_rows(cells: pd.DataFrame, factors: str = "RNCA") -> pd.DataFrame:
         that was not run. Where a cell has no score all are NaN, with its reason.
     """
     rows = []
-    names = [*subsets(factors), PET]
+    names = [*subsets(FACTORS), PET]
     for key, part in cells.groupby(list(KEYS), sort=False):
         scores = part.set_index("cell")["score"].reindex(names)
         missing = scores[scores.isna()]
         if len(missing):
             reasons = part[part["cell"].isin(missing.index) & part["reason"].ne("")]["reason"]
             reason = reasons.iloc[0] if len(reasons) else f"no score of cell {missing.index[0]}"
-            rows += [(*key, f, *[np.nan] * 4, reason) for f in (*factors, RESIDUAL, GAP)]
+            rows += [(*key, f, *[np.nan] * 4, reason) for f in (*FACTORS, RESIDUAL, GAP)]
             continue
         values = scores.to_numpy(float)
         found, (low, high) = shapley_values(values[:-1]), order_extremes(values[:-1])
-        undone = _reverse(part.set_index("cell")["score"], factors)
-        for i, f in enumerate(factors):
+        undone = _reverse(part.set_index("cell")["score"])
+        for i, f in enumerate(FACTORS):
             rows.append((*key, f, found[i], low[i], high[i], undone.get(f, np.nan), ""))
         rest, gap = values[-1] - values[-2], values[-1] - values[0]
         rows += [(*key, n, v, v, v, np.nan, "") for n, v in ((RESIDUAL, rest), (GAP, gap))]
@@ -148,9 +147,9 @@ def share_rows(cells: pd.DataFrame, factors: str = "RNCA") -> pd.DataFrame:
     )
 
 
-def _reverse(scores: pd.Series, factors: str) -> dict[str, float]:
+def _reverse(scores: pd.Series) -> dict[str, float]:
     """Shares from the other end: what PET lacks of its own score with factors undone; sign as of shares."""
-    known = [f for f in factors if UNDONE + f in scores.index]
+    known = [f for f in FACTORS if UNDONE + f in scores.index]
     names = [PET if n == NONE else UNDONE + n for n in subsets("".join(known))] if known else []
     values = scores.reindex(names).to_numpy(float)
     if not known or np.isnan(values).any():
@@ -162,7 +161,6 @@ def share_table(
     rows: pd.DataFrame,
     by: Sequence[str] = ("session", "segmenter"),
     *,
-    metric: str = "dice",
     n_resamples: int = 2000,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -174,8 +172,6 @@ def share_table(
         From `share_rows`.
     by
         What makes a row.
-    metric
-        Of the scores: it says how far they can lie apart.
     n_resamples, seed
         Of the bootstrap over subjects.
 
@@ -191,11 +187,9 @@ def share_table(
     for key, part in rows.groupby([*by, "factor"], sort=False):
         known = part[part["share"].notna()]
         subjects = known.groupby("subject", sort=False)[numbers].mean()
-        found = interval_of_mean(subjects["share"].to_numpy(float), metric, n_resamples, seed)
+        found = interval_of_mean(subjects["share"].to_numpy(float), "dice", n_resamples, seed)
         ends = subjects[["order_low", "order_high", "reverse"]].mean()
-        out.append(
-            (*key, found.estimate, found.low, found.high, *ends, found.n_subjects, len(part) - len(known))
-        )
+        out.append((*key, *found[:3], *ends, found.n_subjects, len(part) - len(known)))
     columns = [*by, "factor", "estimate", "low", "high", "order_low", "order_high", "reverse"]
     return pd.DataFrame(out, columns=[*columns, "n_subjects", "n_undefined"])
 

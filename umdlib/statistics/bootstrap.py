@@ -183,7 +183,24 @@ class MeanEstimate:
         return np.maximum(low, bottom), np.minimum(high, top)
 
     def studentised(self, confidence: float) -> tuple[np.ndarray, np.ndarray]:
-        """Studentised bootstrap interval alone, see `studentised_interval`."""
+        """Studentised bootstrap (bootstrap-t) interval alone, of the mean of each column.
+
+        Each resample's mean is divided by that resample's own standard error, so that the interval
+        knows how uncertain the standard error of few or skewed values is.
+
+        Returns
+        -------
+        low, high : numpy.ndarray
+            Shape (cells,). NaN with fewer than two defined subjects; both equal to the mean where all
+            defined values are the same. An end is infinite where more resamples than the tail holds
+            drew one value only.
+
+        Notes
+        -----
+        Efron (1981), https://doi.org/10.2307/3314608; Hesterberg (2015),
+        https://doi.org/10.1080/00031305.2015.1089789, who recommends it for skewed samples. A resample
+        of fewer than two defined values is left out.
+        """
         kept, cells = self._kept(), np.arange(len(self.mean))
         ends = []
         for share, outward in (((1 + confidence) / 2, np.ceil), ((1 - confidence) / 2, np.floor)):
@@ -276,44 +293,6 @@ def estimate_means(
     return MeanEstimate(values, mean, error, n, ratios, bounds)
 
 
-def studentised_interval(
-    values: np.ndarray, counts: np.ndarray, *, confidence: float = 0.95
-) -> tuple[np.ndarray, np.ndarray]:
-    """Studentised bootstrap (bootstrap-t) interval of the mean of each column.
-
-    Each resample's mean is divided by that resample's own standard error, so that the interval
-    knows how uncertain the standard error of few or skewed values is.
-
-    Parameters
-    ----------
-    values, counts, confidence
-        See `bca_interval`.
-
-    Returns
-    -------
-    low, high : numpy.ndarray
-        Shape (cells,). NaN with fewer than two defined subjects; both equal to the mean where all
-        defined values are the same. An end is infinite where more resamples than the tail holds
-        drew one value only.
-
-    Notes
-    -----
-    Efron (1981), https://doi.org/10.2307/3314608; Hesterberg (2015),
-    https://doi.org/10.1080/00031305.2015.1089789, who recommends it for skewed samples. A resample
-    of fewer than two defined values is left out.
-
-    Examples
-    --------
-    The long tail is below the mean, and so is the longer arm of the interval.
-
-    >>> values = np.array([[0.0], [-0.02], [-0.03], [-0.05], [-0.09], [-0.4]])
-    >>> low, high = studentised_interval(values, resample_counts(6, 999, np.random.default_rng(0)))
-    >>> bool(values.mean() - low[0] > high[0] - values.mean() > 0)
-    True
-    """
-    return estimate_means(values, counts).studentised(confidence)
-
-
 def _studentised_means(centred: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Mean over its own standard error, per resample and column; infinite without spread."""
     defined = np.isfinite(centred)
@@ -331,17 +310,13 @@ def _studentised_means(centred: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def mean_interval(
-    values: np.ndarray,
-    counts: np.ndarray,
-    *,
-    confidence: float = 0.95,
-    bounds: tuple[float, float] | None = None,
+    values: np.ndarray, counts: np.ndarray, *, bounds: tuple[float, float] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The book's interval of the mean of each column: studentised bootstrap over subjects.
+    """The book's 95 % interval of the mean of each column: studentised bootstrap over subjects.
 
     Parameters
     ----------
-    values, counts, confidence
+    values, counts
         See `bca_interval`.
     bounds
         Smallest and largest possible value, such as (-1, 1) for a difference of overlaps; None
@@ -362,7 +337,7 @@ def mean_interval(
     Student's, BCa and this interval it covers most on the shapes that paired differences of DSC have,
     skewed ones included. Where a failure is too rare to be among the subjects none of the three covers.
     """
-    return estimate_means(values, counts, bounds=bounds).interval(confidence)
+    return estimate_means(values, counts, bounds=bounds).interval()
 
 
 class _MeanInterval(NamedTuple):
@@ -373,6 +348,10 @@ class _MeanInterval(NamedTuple):
     high: float
     p_value: float
     n_subjects: int
+
+    def columns(self) -> dict[str, float]:
+        """Estimate, interval and p-value by the names that tables give them."""
+        return dict(zip(("estimate", "ci_low", "ci_high", "p_value"), self[:4], strict=True))
 
 
 @functools.lru_cache(maxsize=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -74,23 +73,20 @@ def read_ceilings(path: str | Path) -> pd.DataFrame:
     return table.assign(reason=table["reason"].replace("n/a", "")).reset_index(drop=True)
 
 
-def structure_ceilings(
-    table: pd.DataFrame, *, by: Sequence[str] = ("session", "modality", "structure")
-) -> pd.DataFrame:
-    """Mean ceilings over subjects, one row per group, kind and size.
+def structure_ceilings(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean ceilings over subjects, one row per session, modality, structure, kind and size.
 
     Parameters
     ----------
     table
         From `read_ceilings`.
-    by
-        What makes a group; structures that it leaves out are averaged within the subject first.
 
     Returns
     -------
     pandas.DataFrame
-        `by`, `kind`, `size_mm`, `ceiling`, `n_subjects`, `bound` (whether no mask can exceed it, of those that the
-        kind speaks of; the others are lines to read a score by). Kinds without a number have no row.
+        `session, modality, structure, kind, size_mm, ceiling, n_subjects`, `bound` (whether no mask can
+        exceed it, of those that the kind speaks of; the others are lines to read a score by). Kinds without
+        a number have no row.
 
     Examples
     --------
@@ -100,7 +96,7 @@ def structure_ceilings(
     [['grid', 0.85, 2, False]]
     """
     known = table[table["ceiling"].notna()]
-    keys = [*by, "kind", "size_mm"]
+    keys = ["session", "modality", "structure", "kind", "size_mm"]
     subjects = known.groupby([*keys, "subject"], sort=False, dropna=False)["ceiling"].mean()
     grouped = subjects.groupby(keys, sort=False, dropna=False)
     found = grouped.mean().to_frame().assign(n_subjects=grouped.size()).reset_index()

@@ -124,22 +124,8 @@ def _with_floors(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     return table.assign(at_floor=floor.to_numpy())
 
 
-_CURVE = [
-    "session",
-    "segmenter",
-    "prompt",
-    "step",
-    "modality",
-    "coordinates",
-    "estimate",
-    "ci_low",
-    "ci_high",
-    "gain",
-    "gain_low",
-    "gain_high",
-    "n_subjects",
-    "at_floor",
-]
+_CURVE = ["session", "segmenter", "prompt", "step", "modality", "coordinates", "estimate", "ci_low"]
+_CURVE += ["ci_high", "gain", "gain_low", "gain_high", "n_subjects", "at_floor"]
 
 
 def until_satisfied(

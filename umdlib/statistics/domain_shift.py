@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
 from umdlib.scores.empty_rules import with_empty_rule
@@ -12,17 +11,8 @@ from umdlib.statistics.verdicts import means_at_floor
 
 FAMILY, HOME = "clicknet", "same"
 STILL = "still"  # as at home, but PET shows the anatomy of its reference
-COLUMNS = [
-    "domain",
-    "trained_on",
-    "modality",
-    "score",
-    "change",
-    "ci_low",
-    "ci_high",
-    "n_subjects",
-    "at_floor",
-]
+COLUMNS = ["domain", "trained_on", "modality", "score", "change", "ci_low", "ci_high", "n_subjects"]
+COLUMNS += ["at_floor"]
 
 
 def domain_scores(table: pd.DataFrame, *, metric: str = "dice", empty: str = "drop") -> pd.DataFrame:
@@ -87,9 +77,6 @@ def domain_changes(scores: pd.DataFrame, *, n_resamples: int = 10_000, seed: int
             "trained_on": trained_on,
             "modality": modality,
             "score": means.mean(),
-            "change": np.nan,
-            "ci_low": np.nan,
-            "ci_high": np.nan,
             "n_subjects": len(means),
             "at_floor": False,
         }
@@ -101,7 +88,7 @@ def domain_changes(scores: pd.DataFrame, *, n_resamples: int = 10_000, seed: int
             row["at_floor"] = means_at_floor(subjects, metric)
         if domain != HOME and len(values):
             found_here = bootstrap.interval_of_mean(values, metric, n_resamples, seed)
-            row |= {"change": found_here.estimate, "ci_low": found_here.low, "ci_high": found_here.high}
+            row |= dict(zip(("change", "ci_low", "ci_high"), found_here[:3], strict=True))
         found.append(row)
     table = pd.DataFrame(found, columns=COLUMNS)
     table.attrs["metric"] = metric
@@ -155,8 +142,8 @@ def reference_parts(scores: pd.DataFrame, *, n_resamples: int = 10_000, seed: in
         for part in PARTS:
             of_mean = bootstrap.interval_of_mean(values[part].to_numpy(), metric, n_resamples, seed)
             floor = means_at_floor(means[SIDES[part]], metric)
-            row = [trained_on, part, of_mean.estimate, of_mean.low, of_mean.high, of_mean.n_subjects]
-            found.append([*row, floor])
+            about = {"trained_on": trained_on, "part": part, "n_subjects": of_mean.n_subjects}
+            found.append(about | of_mean.columns() | {"at_floor": floor})
     table = pd.DataFrame(found, columns=columns)
     table.attrs["metric"] = metric
     return table

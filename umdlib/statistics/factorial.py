@@ -144,25 +144,22 @@ def _complete(rows: pd.DataFrame) -> pd.DataFrame:
     return long.assign(n_seeds=len(seeds))
 
 
-def cells(scores: pd.DataFrame, *, by_structure: bool = False) -> pd.DataFrame:
-    """One value per subject and cell, as a matrix.
+def cells(scores: pd.DataFrame) -> pd.DataFrame:
+    """One value per subject and cell, as a matrix: structures are averaged within subjects.
 
     Parameters
     ----------
     scores
         From `design_scores`, of one session.
-    by_structure
-        Whether a row is a subject's structure; by default structures are averaged within subjects.
 
     Returns
     -------
     pandas.DataFrame
-        Index subject (and structure), columns (trained_on, side).
+        Index subject, columns (trained_on, side).
     """
     if len(scores["session"].unique()) > 1:
         raise InputError(f"Cells of one session, not of {', '.join(scores['session'].unique())}.")
-    index = ["subject", "structure"] if by_structure else ["subject"]
-    return scores.pivot_table(index=index, columns=["trained_on", "side"], values="score", sort=False)
+    return scores.pivot_table(index="subject", columns=["trained_on", "side"], values="score", sort=False)
 
 
 def design_table(scores: pd.DataFrame, *, n_resamples: int = 10_000, seed: int = 0) -> pd.DataFrame:
@@ -192,17 +189,8 @@ def design_table(scores: pd.DataFrame, *, n_resamples: int = 10_000, seed: int =
                 n_seeds=int(part["n_seeds"].iloc[0]),
             )
         )
-    columns = [
-        "session",
-        "trained_on",
-        "side",
-        "modality",
-        "estimate",
-        "ci_low",
-        "ci_high",
-        "n_subjects",
-        "n_seeds",
-    ]
+    columns = ["session", "trained_on", "side", "modality", "estimate", "ci_low", "ci_high", "n_subjects"]
+    columns += ["n_seeds"]
     if not tables:
         return pd.DataFrame(columns=columns)
     table = pd.concat(tables, ignore_index=True)[columns]

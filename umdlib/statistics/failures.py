@@ -20,7 +20,7 @@ QUADRANTS: dict[str, str] = {
 DELINEATED = 0.5
 
 
-def failed(scores: pd.DataFrame, *, below: float = 0.1, metric: str = "dice") -> pd.Series:
+def failed(scores: pd.DataFrame, *, below: float = 0.1) -> pd.Series:
     """Whether each prediction is a failure.
 
     Parameters
@@ -28,10 +28,8 @@ def failed(scores: pd.DataFrame, *, below: float = 0.1, metric: str = "dice") ->
     scores
         Score table.
     below
-        A prediction with `metric` under this fails. The default, DSC 0.1, means that the structure
+        A prediction with a DSC under this fails. The default, 0.1, means that the structure
         was practically not found.
-    metric
-        An overlap, larger is better.
 
     Returns
     -------
@@ -39,9 +37,9 @@ def failed(scores: pd.DataFrame, *, below: float = 0.1, metric: str = "dice") ->
         ``boolean``; a failed run and an empty prediction are failures; NA where the reference is
         empty (nothing to find) or the segmenter was not available.
     """
-    result = scores[metric].lt(below) | scores["status"].isin(["failed", "prediction_empty"])
+    result = scores["dice"].lt(below) | scores["status"].isin(["failed", "prediction_empty"])
     nothing = scores["status"].isin(["both_empty", "reference_empty", "unavailable"])
-    unknown = scores[metric].isna() & ~scores["status"].isin(["failed", "prediction_empty"])
+    unknown = scores["dice"].isna() & ~scores["status"].isin(["failed", "prediction_empty"])
     return result.astype("boolean").mask(nothing | unknown)
 
 

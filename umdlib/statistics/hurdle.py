@@ -104,22 +104,8 @@ def hurdle_table(
     return pd.concat(parts, ignore_index=True)[_COLUMNS]
 
 
-_COLUMNS = [
-    "session",
-    "segmenter",
-    "part",
-    "structure",
-    "estimate",
-    "ci_low",
-    "ci_high",
-    "p_value",
-    "p_interaction",
-    "n_subjects",
-    "n_rows",
-    "scale",
-    "method",
-    "note",
-]
+_COLUMNS = ["session", "segmenter", "part", "structure", "estimate", "ci_low", "ci_high", "p_value"]
+_COLUMNS += ["p_interaction", "n_subjects", "n_rows", "scale", "method", "note"]
 
 
 def _long(rows: pd.DataFrame, value: str) -> pd.DataFrame:
@@ -172,15 +158,8 @@ def _risk_difference(rows: pd.DataFrame, n_resamples: int, seed: int) -> dict[st
     if 0 < (n_differ := int(np.count_nonzero(means))) < _DIFFERING:
         found = found._replace(low=np.nan, high=np.nan, p_value=np.nan)
         reasons.append(f"no interval, no test: the rates differ in {n_differ} of {len(means)} subjects alone")
-    return {
-        "estimate": found.estimate,
-        "ci_low": found.low,
-        "ci_high": found.high,
-        "p_value": found.p_value,
-        "scale": "risk difference",
-        "method": "means over subjects",
-        "note": "; ".join(reasons),
-    }
+    about = {"scale": "risk difference", "method": "means over subjects", "note": "; ".join(reasons)}
+    return found.columns() | about
 
 
 def _score_part(rows: pd.DataFrame, metric: str, method: str, n_resamples: int, seed: int) -> pd.DataFrame:
@@ -222,17 +201,8 @@ def _subject_means(long: pd.DataFrame, metric: str, n_resamples: int, seed: int)
     lines = []
     for name, values in (("all", standardised_means(cells)), *cells.items()):
         found = bootstrap.interval_of_mean(values.to_numpy(), metric, n_resamples, seed)
-        lines.append(
-            {
-                "structure": name,
-                "estimate": found.estimate,
-                "ci_low": found.low,
-                "ci_high": found.high,
-                "p_value": found.p_value,
-                "method": "means over subjects",
-                "note": f"fewer than {CLUSTERS} subjects: no joint model",
-            }
-        )
+        about = {"method": "means over subjects", "note": f"fewer than {CLUSTERS} subjects: no joint model"}
+        lines.append({"structure": name, **found.columns(), **about})
     complete = cells.dropna()
     k = cells.shape[1]
     lines[0]["p_interaction"] = np.nan

@@ -25,33 +25,6 @@ def _dice(distance: pd.Series) -> pd.Series:
     return 2 * (1 - distance) / (2 - distance)
 
 
-def distance_bounds(
-    disagreement: float | np.ndarray, known: float | np.ndarray = 0.0, within: float | np.ndarray = 1.0
-) -> tuple[np.ndarray, np.ndarray]:
-    """Least and largest Jaccard distance of the one mask from the truth, where the other's is bounded.
-
-    The Jaccard distance is a metric: |d(A, T) − d(B, T)| ≤ d(A, B) ≤ d(A, T) + d(B, T).
-
-    Parameters
-    ----------
-    disagreement
-        d(A, B), on one grid.
-    known, within
-        Least and largest d(A, T); 0 and 1 where nothing is known.
-
-    Examples
-    --------
-    Two masks that disagree by 0.5, the one of them at most 0.1 wrong: the other is wrong by 0.4 to 0.6.
-
-    >>> low, high = distance_bounds(0.5, 0.0, 0.1)
-    >>> float(low), float(high)
-    (0.4, 0.6)
-    """
-    disagreement, known, within = (np.asarray(v, float) for v in (disagreement, known, within))
-    low = np.maximum(np.maximum(disagreement - within, known - disagreement), 0)
-    return low, np.minimum(disagreement + within, 1)
-
-
 def bound_table(within: pd.DataFrame) -> pd.DataFrame:
     """Means of agreement and of what it bounds, over structures within subjects, then over subjects.
 

@@ -9,8 +9,10 @@ import scipy
 from umdlib.errors import InputError
 from umdlib.statistics.equivalence import detectable_effect
 
+_POWER = 0.8
 
-def subjects_for_difference(sd: float, size: float, *, alpha: float = 0.05, power: float = 0.8) -> int:
+
+def subjects_for_difference(sd: float, size: float, *, alpha: float = 0.05) -> int:
     """Smallest number of pairs that show a mean difference of a given size.
 
     Parameters
@@ -19,31 +21,31 @@ def subjects_for_difference(sd: float, size: float, *, alpha: float = 0.05, powe
         Standard deviation of the paired differences.
     size
         Mean difference to be found, in the same units; > 0.
-    alpha, power
-        Of the two-sided t test.
+    alpha
+        Of the two-sided t test; its power is 0.8.
 
     Examples
     --------
     >>> subjects_for_difference(0.05, 0.02)
     52
     """
-    _check(sd, size, alpha, power)
-    z = scipy.stats.norm.ppf(1 - alpha / 2) + scipy.stats.norm.ppf(power)
+    _check(sd, size, alpha)
+    z = scipy.stats.norm.ppf(1 - alpha / 2) + scipy.stats.norm.ppf(_POWER)
     n = max(2, int((z * sd / size) ** 2) - 2)
-    while detectable_effect(n, alpha=alpha, power=power) * sd > size:
+    while detectable_effect(n, alpha=alpha, power=_POWER) * sd > size:
         n += 1
     return n
 
 
-def subjects_for_equivalence(sd: float, margin: float, *, alpha: float = 0.05, power: float = 0.8) -> int:
+def subjects_for_equivalence(sd: float, margin: float, *, alpha: float = 0.05) -> int:
     """Smallest number of pairs whose interval lies inside the margin where there is no difference.
 
     Parameters
     ----------
     sd, margin
         Standard deviation of the paired differences, and the margin; > 0.
-    alpha, power
-        Of each of the two one-sided t tests, and of both together.
+    alpha
+        Of each of the two one-sided t tests; the power of both together is 0.8.
 
     Notes
     -----
@@ -56,9 +58,9 @@ def subjects_for_equivalence(sd: float, margin: float, *, alpha: float = 0.05, p
     >>> subjects_for_equivalence(0.05, 0.02)
     55
     """
-    _check(sd, margin, alpha, power)
+    _check(sd, margin, alpha)
     n = 2
-    while _equivalence_power(n, sd, margin, alpha) < power:
+    while _equivalence_power(n, sd, margin, alpha) < _POWER:
         n += 1
     return n
 
@@ -122,9 +124,9 @@ def planning_table(
     return pd.DataFrame(rows, columns=["margin", "difference", "equivalence", "unseen", "needed"])
 
 
-def _check(sd: float, size: float, alpha: float, power: float) -> None:
+def _check(sd: float, size: float, alpha: float) -> None:
     """Refuse what no sample size exists for."""
     if not (sd > 0 and size > 0):
         raise InputError(f"Invalid standard deviation {sd} or difference {size}. Both must be above 0.")
-    if not (0 < alpha < 1 and 0 < power < 1):
-        raise InputError(f"Invalid level {alpha} or power {power}. Both must lie between 0 and 1.")
+    if not 0 < alpha < 1:
+        raise InputError(f"Invalid level {alpha}. Must lie between 0 and 1.")

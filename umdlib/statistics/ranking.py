@@ -103,22 +103,8 @@ def rank_segmenters(
     return pd.concat(tables, ignore_index=True)[_COLUMNS]
 
 
-_COLUMNS = [
-    "session",
-    "modality",
-    "segmenter",
-    "score",
-    "rank",
-    "rank_low",
-    "rank_high",
-    "share_first",
-    "rank_shares",
-    "kendall_tau",
-    "n_subjects",
-    "n_cases",
-    "n_dropped",
-    "note",
-]
+_COLUMNS = ["session", "modality", "segmenter", "score", "rank", "rank_low", "rank_high", "share_first"]
+_COLUMNS += ["rank_shares", "kendall_tau", "n_subjects", "n_cases", "n_dropped", "note"]
 
 
 def _ranks(matrix: pd.DataFrame, larger: bool, n_resamples: int, seed: int) -> pd.DataFrame:

@@ -66,17 +66,7 @@ def reference_means(
     for (segmenter, name, modality), part in rows.groupby(["segmenter", "session", "modality"], sort=False):
         values = part.groupby("subject")["score"].mean().dropna().to_numpy()
         of_mean = bootstrap.interval_of_mean(values, "dice", n_resamples, seed, kind="score")
-        found.append(
-            {
-                "segmenter": segmenter,
-                "session": name,
-                "modality": modality,
-                "estimate": of_mean.estimate,
-                "ci_low": of_mean.low,
-                "ci_high": of_mean.high,
-                "n_subjects": len(values),
-            }
-        )
+        found.append([segmenter, name, modality, *of_mean[:3], len(values)])
     columns = ["segmenter", "session", "modality", "estimate", "ci_low", "ci_high", "n_subjects"]
     table = pd.DataFrame(found, columns=columns)
     table = table.merge(_printed(printed), on=["session", "modality"], how="left", sort=False)
@@ -177,8 +167,7 @@ def reference_condition(
             why = "its score on the data it was made for is not known"
         elif not of_mean.estimate >= known - tolerance:
             why = f"its mean DSC on {modality} is more than {tolerance:g} below that on its own data"
-        row = [name, reference, modality, known, of_mean.estimate, of_mean.low, of_mean.high]
-        found.append([*row, of_mean.n_subjects, not why, why])
+        found.append([name, reference, modality, known, *of_mean[:3], of_mean.n_subjects, not why, why])
     columns = ["session", "segmenter", "modality", "home", "estimate", "ci_low", "ci_high"]
     return pd.DataFrame(found, columns=[*columns, "n_subjects", "holds", "why"])
 
@@ -307,9 +296,7 @@ def supervised_gap(
     found = []
     for key, column in matrix.items():
         of_mean = bootstrap.interval_of_mean(column.to_numpy(), metric, n_resamples, seed)
-        found.append(
-            [*key, of_mean.estimate, of_mean.low, of_mean.high, of_mean.n_subjects, bool(at_floor[key])]
-        )
+        found.append([*key, *of_mean[:3], of_mean.n_subjects, bool(at_floor[key])])
     table = pd.DataFrame(found, columns=columns)
     theirs = _printed(printed).pivot(index="session", columns="modality", values="printed")
     lost = {

@@ -12,6 +12,13 @@ from umdlib.labels import MODALITIES, session
 from umdlib.protocols import native_protocols
 from umdlib.statistics.pairs import condition, paired_differences, subject_means
 
+# Term of the telescoping sum -> the numbers that it is the difference of.
+_GAPS = {
+    "harness_gap": ("reported", "harness"),
+    "data_gap": ("harness", "native"),
+    "prompt_gap": ("native", "common"),
+}
+
 
 def _measured_means(scores: pd.DataFrame, prompt: str) -> pd.DataFrame:
     """Mean DSC over subjects (of each subject's mean over structures) per segmenter and modality."""
@@ -135,11 +142,7 @@ def own_sum(
         "native": "its own prompt was not run",
         "common": "the common click was not run",
     }
-    for name, (first, second) in {
-        "harness_gap": ("reported", "harness"),
-        "data_gap": ("harness", "native"),
-        "prompt_gap": ("native", "common"),
-    }.items():
+    for name, (first, second) in _GAPS.items():
         table[name] = table[first] - table[second]
         reason = [
             "; ".join(why[c] for c in (first, second) if c in why and not np.isfinite(row[c]))
@@ -199,9 +202,8 @@ def reported_table(
     ]
     numbers = ["reported", "printed", "harness", "native", "common"]
     table[numbers] = table[numbers].astype(float)
-    table["harness_gap"] = table["reported"] - table["harness"]
-    table["data_gap"] = table["harness"] - table["native"]
-    table["prompt_gap"] = table["native"] - table["common"]
+    for name, (first, second) in _GAPS.items():
+        table[name] = table[first] - table[second]
     return _with_reasons(table, scores)
 
 
@@ -262,11 +264,7 @@ def _with_reasons(table: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
         else _why_measured(row, "native", gone, reasons)
         for _, row in table.iterrows()
     ]
-    for name, (first, second) in {
-        "harness_gap": ("reported", "harness"),
-        "data_gap": ("harness", "native"),
-        "prompt_gap": ("native", "common"),
-    }.items():
+    for name, (first, second) in _GAPS.items():
         why = table[f"why_{first}"].where(table[f"why_{first}"].ne(""), table[f"why_{second}"])
         table[f"why_{name}"] = why.where(table[name].isna(), "")
     return table

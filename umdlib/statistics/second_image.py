@@ -17,19 +17,8 @@ BOTH = "clicknet_pair"
 ALONE = dict.fromkeys(("CT", "MR", "PET"), "clicknet_pair_alone")
 OF_ITS_KIND = {"CT": "clicknet_structural", "MR": "clicknet_structural", "PET": "clicknet_pet"}
 ALL = "all"
-COLUMNS = [
-    "session",
-    "modality",
-    "added",
-    "structure",
-    "alone",
-    "both",
-    "estimate",
-    "ci_low",
-    "ci_high",
-    "p_value",
-    "n_subjects",
-]
+COLUMNS = ["session", "modality", "added", "structure", "alone", "both", "estimate", "ci_low", "ci_high"]
+COLUMNS += ["p_value", "n_subjects"]
 
 
 def second_image_table(
@@ -77,8 +66,7 @@ def second_image_table(
             values = (block["both"] - block["alone"]).to_numpy()
             found = interval_of_mean(values, metric, n_resamples, seed)
             about = [name, modality, added, structure, block["alone"].mean(), block["both"].mean()]
-            numbers = [found.estimate, found.low, found.high, found.p_value, found.n_subjects]
-            rows.append(dict(zip(COLUMNS, [*about, *numbers], strict=True)))
+            rows.append([*about, *found])
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

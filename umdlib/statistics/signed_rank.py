@@ -73,15 +73,20 @@ def _exact_p(kept: np.ndarray) -> float:
     """Share of the sign patterns of the ranks with a sum as far from the middle as the observed."""
     doubled = np.round(2 * scipy.stats.rankdata(np.abs(kept))).astype(int)  # midranks are halves
     total = int(doubled.sum())
-    ways = np.zeros(total + 1)
-    ways[0] = 1.0
-    for rank in doubled:
-        shifted = np.zeros_like(ways)
-        shifted[rank:] = ways[:-rank]
-        ways = (ways + shifted) / 2
     above = int(doubled[kept > 0].sum())
-    tail = ways[: min(above, total - above) + 1].sum()
+    tail = _sum_shares(doubled)[: min(above, total - above) + 1].sum()
     return float(min(1.0, 2 * tail))
+
+
+def _sum_shares(ranks: np.ndarray) -> np.ndarray:
+    """Share of the sign patterns in which the positive ones of whole ranks sum to 0, 1, 2, …."""
+    shares = np.zeros(int(ranks.sum()) + 1)
+    shares[0] = 1.0
+    for rank in ranks:
+        shifted = np.zeros_like(shares)
+        shifted[rank:] = shares[:-rank]
+        shares = (shares + shifted) / 2
+    return shares
 
 
 def sign_test(differences: np.ndarray) -> float:
@@ -149,13 +154,7 @@ def rank_biserial(differences: np.ndarray) -> float:
 @lru_cache(maxsize=256)
 def _signed_rank_quantile(n: int, tail: float) -> int:
     """Smallest q with P(V <= q) >= tail for the signed-rank sum V of n values (R's qsignrank)."""
-    ways = np.zeros(n * (n + 1) // 2 + 1)
-    ways[0] = 1.0
-    for rank in range(1, n + 1):
-        shifted = np.zeros_like(ways)
-        shifted[rank:] = ways[:-rank]
-        ways = (ways + shifted) / 2
-    return int(np.searchsorted(np.cumsum(ways), tail - 1e-15))
+    return int(np.searchsorted(np.cumsum(_sum_shares(np.arange(1, n + 1))), tail - 1e-15))
 
 
 def hodges_lehmann(differences: np.ndarray, *, confidence: float = 0.95) -> tuple[float, float, float]:

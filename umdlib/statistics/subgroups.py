@@ -26,25 +26,9 @@ FACTORS: dict[str, tuple[tuple[str, str], Callable[[pd.DataFrame], pd.Series]]] 
     ),
     "lesion load": (("no lesion", "lesions"), lambda t: _from(t["lesions"], 1)),
 }
-COLUMNS = [
-    "session",
-    "segmenter",
-    "factor",
-    "first",
-    "first_low",
-    "first_high",
-    "n_first",
-    "second",
-    "second_low",
-    "second_high",
-    "n_second",
-    "estimate",
-    "p_value",
-    "p_holm",
-    "n_holm",
-    "at_floor",
-    "note",
-]
+COLUMNS = ["session", "segmenter", "factor", "first", "first_low", "first_high", "n_first", "second"]
+COLUMNS += ["second_low", "second_high", "n_second", "estimate", "p_value", "p_holm", "n_holm", "at_floor"]
+COLUMNS += ["note"]
 
 
 def _from(values: pd.Series, cut: float) -> pd.Series:
@@ -154,8 +138,8 @@ def _compared(
     row = {}
     for name, side in zip(("first", "second"), sides, strict=True):
         of_mean = interval_of_mean(side, metric, n_resamples, seed)
-        row |= {name: of_mean.estimate, f"{name}_low": of_mean.low, f"{name}_high": of_mean.high}
-        row[f"n_{name}"] = of_mean.n_subjects
+        names = (name, f"{name}_low", f"{name}_high")
+        row |= dict(zip(names, of_mean[:3], strict=True)) | {f"n_{name}": of_mean.n_subjects}
     row["estimate"] = row["second"] - row["first"]
     fewest = min(map(len, sides))
     enough = fewest >= FEWEST
@@ -167,14 +151,10 @@ def _compared(
 def _floored(row: dict, sides: pd.DataFrame, group: pd.Series, metric: str) -> dict[str, object]:
     """Whether a group's gap is one between floors; a test between gaps then says nothing."""
     means = sides.groupby(group.reindex(sides.index).astype(object)).mean()
-    floor = bool(at_floor(means, metric=metric).any())
-    if not floor:
+    if not at_floor(means, metric=metric).any():
         return {"at_floor": False}
-    return {
-        "at_floor": True,
-        "p_value": np.nan,
-        "note": row["note"] or f"{FLOOR}: a group is at the floor in both images",
-    }
+    note = row["note"] or f"{FLOOR}: a group is at the floor in both images"
+    return {"at_floor": True, "p_value": np.nan, "note": note}
 
 
 def division_test(first: np.ndarray, second: np.ndarray, *, n_resamples: int, seed: int) -> float:
@@ -194,18 +174,13 @@ def division_test(first: np.ndarray, second: np.ndarray, *, n_resamples: int, se
     observed = np.zeros((1, n), bool)
     observed[0, :k] = True
     reached = np.abs(_welch(values, masks)) >= np.abs(_welch(values, observed)) - 1e-9
-    exact = len(masks) <= EXACT_UP_TO and _n_divisions(n, k) == len(masks)
+    exact = len(masks) <= EXACT_UP_TO and math.comb(n, k) == len(masks)
     return float(reached.mean() if exact else (reached.sum() + 1) / (len(masks) + 1))
-
-
-def _n_divisions(n: int, k: int) -> int:
-    """Number of ways to choose k of n."""
-    return math.comb(n, k)
 
 
 def _divisions(n: int, k: int, n_resamples: int, seed: int) -> np.ndarray:
     """All divisions of n subjects into groups of k and the rest, or random ones."""
-    if _n_divisions(n, k) <= EXACT_UP_TO:
+    if math.comb(n, k) <= EXACT_UP_TO:
         chosen = np.array(list(itertools.combinations(range(n), k)))
     else:
         rng = np.random.default_rng(seed)

@@ -109,24 +109,13 @@ def cost_of_withholding(pairs: pd.DataFrame, *, n_resamples: int = 10_000, seed:
                     "group": group,
                     "full": np.nan if hidden is None else wide["full", hidden].mean(),
                     "fewer": np.nan if hidden is None else wide["fewer", hidden].mean(),
-                    "estimate": of_mean.estimate,
-                    "ci_low": of_mean.low,
-                    "ci_high": of_mean.high,
+                    **of_mean.columns(),
                     "n_structures": of["structure"].nunique(),
                     "n_subjects": len(wide),
                 }
             )
-    columns = [
-        "session",
-        "group",
-        "full",
-        "fewer",
-        "estimate",
-        "ci_low",
-        "ci_high",
-        "n_structures",
-        "n_subjects",
-    ]
+    columns = ["session", "group", "full", "fewer", "estimate", "ci_low", "ci_high", "n_structures"]
+    columns += ["n_subjects"]
     table = pd.DataFrame(found, columns=columns)
     table["at_floor"] = at_floor(table, metric=metric, sides=("full", "fewer"))
     table.attrs["metric"] = metric

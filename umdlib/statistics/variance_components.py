@@ -62,20 +62,8 @@ def component_table(scores: pd.DataFrame, *, metric: str = "dice", empty: str = 
     return pd.concat(tables, ignore_index=True)[_COLUMNS]
 
 
-_COLUMNS = [
-    "session",
-    "segmenter",
-    "source",
-    "df",
-    "sum_squares",
-    "share",
-    "component",
-    "n_subjects",
-    "n_structures",
-    "n_prompts",
-    "n_left_out",
-    "note",
-]
+_COLUMNS = ["session", "segmenter", "source", "df", "sum_squares", "share", "component", "n_subjects"]
+_COLUMNS += ["n_structures", "n_prompts", "n_left_out", "note"]
 
 
 def _components(part: pd.DataFrame, session_name: str) -> pd.DataFrame:
