@@ -59,13 +59,6 @@ def test_a_pipe_does_not_break_a_table():
     assert "a \\| b" in markup.pipe_table(pd.DataFrame({"x": ["a | b"]}))
 
 
-def test_latex_has_a_row_for_each_line_and_no_bare_specials():
-    text = markup.latex_table(published.read("umd_table3"))
-    assert text.count(r" \\") == 7
-    assert "~" not in text
-    assert r"\textasciitilde{}0.55" in text
-
-
 def test_an_unpublished_number_is_said_to_be_so():
     table = markup.training_table(published.read_training()).set_index("System")
     assert table.loc["nnInteractive", "Volumes"] == "not published"

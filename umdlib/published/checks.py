@@ -267,22 +267,21 @@ def one_large_score(wide: pd.DataFrame) -> pd.DataFrame:
 
 def quartile_order(wide: pd.DataFrame) -> pd.DataFrame:
     """Each median lies within its quartiles."""
-    rows = []
-    for c in wide[wide[["median", "q1", "q3"]].notna().all(axis=1)].to_dict("records"):
-        q1, median, q3 = (shown(c[s], c["half_unit"]) for s in ("q1", "median", "q3"))
-        bad = not c["q1"] <= c["median"] <= c["q3"]
-        rows.append(outcome("quartile order", c, bad, "impossible", f"{q1} ≤ {median} ≤ {q3} must hold."))
-    return outcomes(rows)
+    return _ordered(wide, "quartile order", "impossible", ["q1", "median", "q3"])
 
 
 def interval_order(wide: pd.DataFrame) -> pd.DataFrame:
     """Each mean lies within its interval."""
+    return _ordered(wide, "interval order", "inconsistent", ["lower", "mean", "upper"])
+
+
+def _ordered(wide: pd.DataFrame, check: str, grade: str, names: list[str]) -> pd.DataFrame:
+    """Three numbers of every cell that has them must not fall."""
     rows = []
-    for c in wide[wide[["mean", "lower", "upper"]].notna().all(axis=1)].to_dict("records"):
-        low, mean, high = (shown(c[s], c["half_unit"]) for s in ("lower", "mean", "upper"))
-        bad = not c["lower"] <= c["mean"] <= c["upper"]
-        text = f"{low} ≤ {mean} ≤ {high} must hold."
-        rows.append(outcome("interval order", c, bad, "inconsistent", text))
+    for c in wide[wide[names].notna().all(axis=1)].to_dict("records"):
+        low, middle, high = (c[s] for s in names)
+        text = f"{' ≤ '.join(shown(c[s], c['half_unit']) for s in names)} must hold."
+        rows.append(outcome(check, c, not low <= middle <= high, grade, text))
     return outcomes(rows)
 
 

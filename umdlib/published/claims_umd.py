@@ -222,12 +222,8 @@ def _most_general(tables: Tables) -> Outcome:
     }
     before = ", ".join(f"{MODELS[m]} {v:.0%} on {s}" for (m, s), v in reported.items())
     holds = [
-        all(
-            shares["nninteractive", k] >= shares["sam_med3d_turbo", k]
-            for m, k in shares
-            if m == "nninteractive"
-        )
-        for shares in (kept, reported)
+        all(s["nninteractive", k] >= s["sam_med3d_turbo", k] for m, k in s if m == "nninteractive")
+        for s in (kept, reported)
     ]
     verdict = SUPPORTED if all(holds) else DEPENDS if any(holds) else CONTRADICTED
     return verdict, (

@@ -65,16 +65,9 @@ def explorer_data(start: dict[str, str] | None = None) -> dict:
         ``a_segmenter``, ``b_segmenter``, ``a_structure``, ``b_structure``, ``order``.
     """
     scores = comparable_scores()
-    first = {
-        "by": "structure",
-        "order": "printed",
-        "a": "UMD-PETCT CT (UMD)",
-        "b": "UMD-PETCT PET (UMD)",
-        "a_segmenter": "nninteractive",
-        "b_segmenter": "nninteractive",
-        "a_structure": "liver",
-        "b_structure": "liver",
-    }
+    first = {"by": "structure", "order": "printed", "a": "UMD-PETCT CT (UMD)", "b": "UMD-PETCT PET (UMD)"}
+    first |= dict.fromkeys(("a_segmenter", "b_segmenter"), "nninteractive")
+    first |= dict.fromkeys(("a_structure", "b_structure"), "liver")
     conditions = list(dict.fromkeys(scores["condition"]))
     names = {c: condition_title(c) for c in conditions} | MODELS | STRUCTURES
     columns = ["condition", "structure", "segmenter", "kind", "v", "lo", "hi", "raw", "source"]

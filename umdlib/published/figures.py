@@ -84,19 +84,15 @@ def dumbbell_panels(wide: pd.DataFrame) -> np.ndarray:
     return axes
 
 
-def quartile_boxes(wide: pd.DataFrame, ax: Axes | None = None, *, ylabel: str = "DSC") -> Axes:
+def quartile_boxes(wide: pd.DataFrame) -> Axes:
     """Boxes from printed quartiles: the box is Q1 to Q3, the line the median, nothing else.
 
     Parameters
     ----------
     wide
         Cells with `median`, `q1`, `q3`: structures side by side, systems within them.
-    ax
-        Axes to draw on.
-    ylabel
-        Metric.
     """
-    ax = ax or _axes(11, 4.2)
+    ax = _axes(11, 4.2)
     wide = wide[wide["median"].notna()]
     structures = list(dict.fromkeys(wide["structure"]))
     systems = list(dict.fromkeys(zip(wide["segmenter"], wide["prompt"], strict=True)))
@@ -131,7 +127,7 @@ def quartile_boxes(wide: pd.DataFrame, ax: Axes | None = None, *, ylabel: str = 
     names = [STRUCTURES[s].replace(", ", "\n") for s in structures]
     ax.set_xticks(range(len(structures)), names, rotation=35 if len(names) > 8 else 0)
     low, high = wide["q1"].min(), wide["q3"].max()
-    ax.set(ylabel=ylabel, ylim=(low - 0.05 * (high - low), high + 0.05 * (high - low)))
+    ax.set(ylabel="DSC", ylim=(low - 0.05 * (high - low), high + 0.05 * (high - low)))
     ax.tick_params(axis="x", length=0)
     ax.grid(axis="y", color="#dddddd", lw=0.6)
     ax.set_axisbelow(True)
@@ -314,18 +310,8 @@ def simulated_estimates(found: pd.DataFrame, world: World, ax: Axes | None = Non
 
 def _box(ax: Axes, x: float, y: float, text: str, colour: str, *, w: float = 1.5, h: float = 0.7):
     """A rounded box with centred text."""
-    ax.add_patch(
-        FancyBboxPatch(
-            (x - w / 2, y - h / 2),
-            w,
-            h,
-            boxstyle="round,pad=0.03,rounding_size=0.1",
-            fc=colour,
-            ec=_INK,
-            lw=1,
-            alpha=0.9,
-        )
-    )
+    style = {"boxstyle": "round,pad=0.03,rounding_size=0.1", "ec": _INK, "lw": 1, "alpha": 0.9}
+    ax.add_patch(FancyBboxPatch((x - w / 2, y - h / 2), w, h, fc=colour, **style))
     ax.text(x, y, text, ha="center", va="center", fontsize=9)
 
 

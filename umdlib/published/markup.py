@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pandas as pd
 
 from umdlib.labels import MODALITIES, SESSIONS
@@ -265,42 +263,3 @@ def ranges_table(rows: pd.DataFrame) -> pd.DataFrame:
             "Verdict": rows["verdict"],
         }
     )
-
-
-_LATEX: Mapping[str, str] = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "~": r"\textasciitilde{}"}
-
-
-def latex_table(table: pd.DataFrame) -> str:
-    """A printed table as a LaTeX tabular (booktabs), line by line, nothing added.
-
-    Parameters
-    ----------
-    table
-        As `umdlib.published.read` returns it.
-
-    Examples
-    --------
-    >>> print(latex_table(read("umd_table3")).splitlines()[4])
-    SegVol & 1 point & 0.793 & / & / & 0.107 & 0.075 & 0.134 & 0.148 \\\\
-    """
-    once = table.drop_duplicates(["line", "column"])
-    columns = list(dict.fromkeys(once["column"]))
-    with_label = columns[0] != "Cohort ID"
-    head = ([""] if with_label else []) + columns
-    lines = [rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}", r"\toprule", _latex_row(head)]
-    section = ""
-    for _, group in once.groupby("line"):
-        if group["section"].iloc[0] != section:
-            section = group["section"].iloc[0]
-            lines.append(rf"\multicolumn{{{len(head)}}}{{l}}{{{_escape(section)}}} \\")
-        label = [group["row"].iloc[0] if group["row_line"].iloc[0] == 1 else ""]
-        lines.append(_latex_row((label if with_label else []) + list(group["raw"])))
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
-
-
-def _latex_row(row: list[str]) -> str:
-    return " & ".join(_escape(v) for v in row) + r" \\"
-
-
-def _escape(text: str) -> str:
-    return "".join(_LATEX.get(c, c) for c in text)

@@ -73,25 +73,8 @@ PREPRINTS = {
 }
 STATISTICS = ("mean", "sd", "median", "q1", "q3", "iqr", "lower", "upper", "value")
 CENTRES = ("mean", "median", "value")
-_KEYS = [
-    "paper",
-    "table",
-    "line",
-    "row",
-    "row_line",
-    "section",
-    "column",
-    "cohort",
-    "session",
-    "modality",
-    "structure",
-    "model",
-    "segmenter",
-    "prompt",
-    "metric",
-    "unit",
-    "raw",
-]
+_KEYS = ["paper", "table", "line", "row", "row_line", "section", "column", "cohort", "session", "modality"]
+_KEYS += ["structure", "model", "segmenter", "prompt", "metric", "unit", "raw"]
 
 
 def _data(file: str) -> pd.DataFrame:

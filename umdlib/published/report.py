@@ -48,9 +48,8 @@ def audit_report(table: pd.DataFrame, found: pd.DataFrame) -> str:
             lines += [f"- {check}, {count} times: {text}" for (check, text), count in reasons.items()] + [""]
             continue
         for r in own.to_dict("records"):
-            lines += _wrapped(
-                f"- **{r['where']}**, printed `{r['printed']}` ({r['check']}): {r['arithmetic']}"
-            )
+            line = f"- **{r['where']}**, printed `{r['printed']}` ({r['check']}): {r['arithmetic']}"
+            lines += _wrapped(line)
             lines += _wrapped(f"  What else it could be: {INNOCENT[r['check']]}")
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"

@@ -53,51 +53,30 @@ def statements() -> pd.DataFrame:
         "Field of view of UMD-PETCT holds the brain (1 yes, 0 no): UMD's appendix (to the top of the "
         "head), SegAnyPET's Methods (from the skull base)"
     )
-    umd_masks = round((fact("umd_petct") + fact("umd_petmr")) * fact("umd_organs"), -3)
+    batch = fact("batch_per_gpu") * fact("batch_gpus"), fact("batch_global")
+    private = _facts("private_methods private_results")
+    external = _facts("external_results external_generalisation")
+    rate = 100 - fact("rate_reduction"), 100 * fact("rate_factor")
+    view = _facts("brain_in_view_umd brain_in_view_seganypet")
+    masks = round((fact("umd_petct") + fact("umd_petmr")) * fact("umd_organs"), -3), fact("umd_masks")
     pairs = (
-        (
-            "Global batch",
-            fact("batch_per_gpu") * fact("batch_gpus"),
-            "batch_global",
-            "inconsistent",
-            "SegAnyPET",
-        ),
-        (
-            "Private cohorts in the development set: Methods, Results",
-            fact("private_methods"),
-            "private_results",
-            "inconsistent",
-            "SegAnyPET",
-        ),
-        (
-            "External sets: two places of the Results",
-            fact("external_results"),
-            "external_generalisation",
-            "note",
-            "SegAnyPET",
-        ),
-        (
-            "Learning rate after a step, per cent of the rate before: words, gamma",
-            100 - fact("rate_reduction"),
-            None,
-            "note",
-            "SegAnyPET",
-        ),
-        (brain, fact("brain_in_view_umd"), "brain_in_view_seganypet", "inconsistent", "SegAnyPET"),
-        (
-            "UMD masks, 13 organs in each of 954 scans, to the nearest thousand",
-            umd_masks,
-            "umd_masks",
-            "inconsistent",
-            "UMD",
-        ),
+        ("SegAnyPET", "Global batch", batch, "inconsistent"),
+        ("SegAnyPET", "Private cohorts in the development set: Methods, Results", private, "inconsistent"),
+        ("SegAnyPET", "External sets: two places of the Results", external, "note"),
+        ("SegAnyPET", "Learning rate after a step, per cent of the rate before: words, gamma", rate, "note"),
+        ("SegAnyPET", brain, view, "inconsistent"),
+        ("UMD", "UMD masks, 13 organs in each of 954 scans, to the nearest thousand", masks, "inconsistent"),
     )
     rows = []
-    for where, a, key, grade, paper in pairs:
-        b = fact(key) if key else 100 * fact("rate_factor")
+    for paper, where, (a, b), grade in pairs:
         place = Place(f"{paper}, text", where, f"{b:,.0f}")
         rows.append(outcome("statement", place, a != b, grade, f"{a:,.0f} against {b:,.0f}."))
     return outcomes(rows)
+
+
+def _facts(keys: str) -> list[float]:
+    """Facts by their keys."""
+    return [fact(k) for k in keys.split()]
 
 
 def captions() -> pd.DataFrame:
