@@ -13,6 +13,7 @@ import tempfile
 import time
 import weakref
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import resources
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def commands(name: str, *, checkout: str | Path | None = None, python: str | Non
     """
     pinned = _pins(name)
     home = environment(name)
-    place, packages = str(home / "venv"), str(_data(f"{name}.txt"))
+    place, packages = str(home / "venv"), str(_package() / "pinned" / f"{name}.txt")
     own = str(home / "venv" / "bin" / "python")
     uv = _uv()
     if uv is not None and python is None:
@@ -71,9 +72,8 @@ def commands(name: str, *, checkout: str | Path | None = None, python: str | Non
 
 def _uv() -> str | None:
     """The program uv, beside this Python or on the path; None where it is not here."""
-    return shutil.which(
-        "uv", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    )
+    places = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+    return shutil.which("uv", path=os.pathsep.join(places))
 
 
 def make(
@@ -342,20 +342,16 @@ def _read_result(folder: Path, image: Volume, count: int, name: str) -> tuple[di
     return log, masks
 
 
-def _loader(name: str, files: dict[str, Weights], **options) -> Callable[[str], Segment]:
-    """`load` of an external system; `files` are its checkpoints by the worker's names."""
-
-    def load(device: str = "cpu") -> Segment:
-        if (sentence := unready(name)) is not None:
-            raise InputError(sentence)
-        checkpoints = {}
-        for role, item in files.items():
-            path = weights.as_published(item, name)
-            weights.vet(path)  # its own torch is too old to read numbers of NumPy restricted
-            checkpoints[role] = {"path": str(path), "sha256": weights.known_hash(item), "vetted": True}
-        return worker_of(name, checkpoints, device, **options)
-
-    return load
+def _load(device: str = "cpu", *, name: str, files: dict[str, Weights], **options) -> Segment:
+    """An external system; `files` are its checkpoints by the worker's names."""
+    if (sentence := unready(name)) is not None:
+        raise InputError(sentence)
+    checkpoints = {}
+    for role, item in files.items():
+        path = weights.as_published(item, name)
+        weights.vet(path)  # its own torch is too old to read numbers of NumPy restricted
+        checkpoints[role] = {"path": str(path), "sha256": weights.known_hash(item), "vetted": True}
+    return worker_of(name, checkpoints, device, **options)
 
 
 def worker_of(
@@ -399,7 +395,7 @@ def _commit(checkout: Path, name: str) -> str:
 
 def _pins(name: str) -> dict[str, str]:
     """Head of a system's package list: repository, commit, python, and a file it holds."""
-    lines = _data(f"{name}.txt").read_text("utf-8").splitlines()
+    lines = (_package() / "pinned" / f"{name}.txt").read_text("utf-8").splitlines()
     pairs = (line[1:].split(":", 1) for line in lines if line.startswith("#") and ":" in line)
     return {key.strip(): value.strip() for key, value in pairs}
 
@@ -407,11 +403,6 @@ def _pins(name: str) -> dict[str, str]:
 def _package():
     """Folder of this package's files."""
     return resources.files("umdlib.segmenters.external")
-
-
-def _data(file: str):
-    """A pinned list of the package."""
-    return _package() / "pinned" / file
 
 
 def _end(process: subprocess.Popen) -> None:
@@ -462,7 +453,7 @@ SEGVOL = Segmenter(
     title="SegVol",
     summary="A 3D SAM with text (181 M parameters) that first looks at the whole volume squeezed "
     "to 32 x 256 x 256.",
-    load=_loader("segvol", {"model": _SEGVOL_FILE}),
+    load=partial(_load, name="segvol", files={"model": _SEGVOL_FILE}),
     prompts=frozenset({"click", "negative_click", "box", "text"}),
     version="3",
     settings={"worker": "3", "zoom_in": True, "overlap": 0.5},
@@ -497,9 +488,10 @@ SAT = Segmenter(
     name="sat_pro",
     title="SAT-Pro",
     summary="Segments by a structure's name in words (476 M parameters).",
-    load=_loader(
-        "sat_pro",
-        {"model": _SAT_FILE, "text_encoder": _SAT_TEXT_FILE},
+    load=partial(
+        _load,
+        name="sat_pro",
+        files={"model": _SAT_FILE, "text_encoder": _SAT_TEXT_FILE},
         together=tuple(s.name for s in ORGANS),
         takes_text=True,
     ),
@@ -531,7 +523,7 @@ MEDSAM2 = Segmenter(
     title="MedSAM2",
     summary="SAM 2.1 tiny trained on medical volumes: a box or clicks in one axial slice, whose mask is followed "
     "through all others as the frames of a video.",
-    load=_loader("medsam2", {"model": _MEDSAM2_FILE}),
+    load=partial(_load, name="medsam2", files={"model": _MEDSAM2_FILE}),
     prompts=frozenset({"click", "box"}),
     settings={"worker": "1", "side": 512},
     weights=(_MEDSAM2_FILE,),

@@ -44,9 +44,8 @@ class Resliced:
 
     def __init__(self, net: nnunet.NnUNet, *, turned: bool, pieces_to: int | None = _PREDICTED_TO) -> None:
         self._net, self._turned, self._pieces_to = net, turned, pieces_to
-        self._told = net.planned_spacing(
-            transposed_back=turned
-        )  # what the network is given, for axes (K, J, I)
+        # what the network is given, for axes (K, J, I)
+        self._told = net.planned_spacing(transposed_back=turned)
         self._spacing = self._told[::-1] if turned else self._told  # of the grid, for axes (I, J, K)
 
     def label_map(self, image: Volume) -> np.ndarray:
@@ -102,16 +101,9 @@ def _interpolated(image, spacing: Sequence[float]) -> np.ndarray:
         old = tuple(slice(i * n, (i + 1) * n) for i, n in zip(at, sizes[::-1], strict=True))
         piece = SimpleITK.GetImageFromArray(np.ascontiguousarray(array[old]))
         piece.SetSpacing(given)
+        still = SimpleITK.Transform()
         done = SimpleITK.Resample(
-            piece,
-            new,
-            SimpleITK.Transform(),
-            by,
-            piece.GetOrigin(),
-            list(spacing),
-            piece.GetDirection(),
-            0.0,
-            piece.GetPixelIDValue(),
+            piece, new, still, by, piece.GetOrigin(), list(spacing), piece.GetDirection()
         )
         place = tuple(slice(i * n, (i + 1) * n) for i, n in zip(at, new[::-1], strict=True))
         out[place] = SimpleITK.GetArrayViewFromImage(done)
@@ -154,17 +146,7 @@ def _nearest(labels: np.ndarray, spacing: Sequence[float], reference) -> np.ndar
     image.SetSpacing(list(spacing))
     image.SetOrigin(reference.GetOrigin())
     image.SetDirection(reference.GetDirection())
-    done = SimpleITK.Resample(
-        image,
-        reference.GetSize(),
-        SimpleITK.Transform(),
-        SimpleITK.sitkNearestNeighbor,
-        reference.GetOrigin(),
-        reference.GetSpacing(),
-        reference.GetDirection(),
-        0.0,
-        image.GetPixelIDValue(),
-    )
+    done = SimpleITK.Resample(image, reference, SimpleITK.Transform(), SimpleITK.sitkNearestNeighbor)
     return SimpleITK.GetArrayFromImage(done)
 
 

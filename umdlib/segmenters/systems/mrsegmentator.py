@@ -32,9 +32,8 @@ class InLPS:
     def label_map(self, image: Volume) -> np.ndarray:
         """Values (I, J, K) on the image's grid."""
         data, affine, back = oriented(image.data, image.affine, "LPS")
-        grid = np.diag(
-            [*geometry.spacing_mm(affine), 1.0]
-        )  # whatever its plans say of axes, it is not turned again
+        # whatever its plans say of axes, it is not turned again
+        grid = np.diag([*geometry.spacing_mm(affine), 1.0])
         return back(self._net.label_map(Volume(data, grid, image.unit, image.name)))
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -197,53 +198,38 @@ def build(kind: str):
     return sam_model_registry[kind]()
 
 
-def _tiny(medical: bool) -> Callable[[], Segment]:
-    """`tiny` of either: an encoder of one block, 64 pixels a side, random weights."""
+def _tiny(medical: bool) -> Segment:
+    """Either with an encoder of one block, 64 pixels a side, random weights."""
+    from segment_anything import modeling
 
-    def tiny() -> Segment:
-        from segment_anything.modeling import (
-            ImageEncoderViT,
-            MaskDecoder,
-            PromptEncoder,
-            Sam,
-            TwoWayTransformer,
+    with network.seeded(0):
+        encoder = modeling.ImageEncoderViT(
+            depth=1,
+            embed_dim=32,
+            img_size=64,
+            mlp_ratio=2,
+            num_heads=2,
+            patch_size=16,
+            qkv_bias=True,
+            use_rel_pos=True,
+            global_attn_indexes=[0],
+            window_size=2,
+            out_chans=32,
         )
-
-        with network.seeded(0):
-            encoder = ImageEncoderViT(
-                depth=1,
-                embed_dim=32,
-                img_size=64,
-                mlp_ratio=2,
-                num_heads=2,
-                patch_size=16,
-                qkv_bias=True,
-                use_rel_pos=True,
-                global_attn_indexes=[0],
-                window_size=2,
-                out_chans=32,
-            )
-            prompts = PromptEncoder(
-                embed_dim=32, image_embedding_size=(4, 4), input_image_size=(64, 64), mask_in_chans=4
-            )
-            decoder = MaskDecoder(
-                transformer_dim=32, transformer=TwoWayTransformer(1, 32, 2, 32), num_multimask_outputs=3
-            )
-            net = Sam(encoder, prompts, decoder)
-        return SliceSam(net, "cpu", name="tiny SAM", medical=medical)
-
-    return tiny
+        prompts = modeling.PromptEncoder(
+            embed_dim=32, image_embedding_size=(4, 4), input_image_size=(64, 64), mask_in_chans=4
+        )
+        fusion = modeling.TwoWayTransformer(1, 32, 2, 32)
+        decoder = modeling.MaskDecoder(transformer_dim=32, transformer=fusion, num_multimask_outputs=3)
+        net = modeling.Sam(encoder, prompts, decoder)
+    return SliceSam(net, "cpu", name="tiny SAM", medical=medical)
 
 
-def _loader(name: str, kind: str, item: Weights, medical: bool) -> Callable[[str], Segment]:
-    """`load` of one published file."""
-
-    def load(device: str = "cpu") -> Segment:
-        net = build(kind)
-        files.load_strict(net, item, name)
-        return SliceSam(net, device, name=name, medical=medical)
-
-    return load
+def _load(device: str = "cpu", *, name: str, kind: str, item: Weights, medical: bool = False) -> Segment:
+    """One of the published files."""
+    net = build(kind)
+    files.load_strict(net, item, name)
+    return SliceSam(net, device, name=name, medical=medical)
 
 
 _COMMON = {
@@ -262,7 +248,7 @@ def _sam(letter: str, item: Weights, size: str) -> Segmenter:
         name=name,
         title=f"SAM ViT-{letter.upper()}",
         summary=f"Segment Anything ({size} parameters) on axial slices, with points or boxes in each slice.",
-        load=_loader(name, f"vit_{letter}", item, medical=False),
+        load=partial(_load, name=name, kind=f"vit_{letter}", item=item),
         settings={"side": SIDE, "multimask": False},
         weights=(item,),
         modalities=("CT", "MR", "PET"),
@@ -272,7 +258,7 @@ def _sam(letter: str, item: Weights, size: str) -> Segmenter:
         native="three or five points of the reference in each of its slices (protocols points_per_slice_3, "
         "points_per_slice_5); the size used in the papers is not stated",
         users="needs a prompt in every slice",
-        tiny=_tiny(medical=False),
+        tiny=partial(_tiny, medical=False),
         **_COMMON,
     )
 
@@ -305,7 +291,7 @@ MEDSAM = Segmenter(
     name="medsam",
     title="MedSAM",
     summary="SAM ViT-B trained on medical pictures with boxes, a box per slice and component.",
-    load=_loader("medsam", "vit_b", _MEDSAM_FILE, medical=True),
+    load=partial(_load, name="medsam", kind="vit_b", item=_MEDSAM_FILE, medical=True),
     settings={"side": SIDE},
     weights=(_MEDSAM_FILE,),
     paper="doi:10.1038/s41467-024-44824-z",
@@ -314,7 +300,7 @@ MEDSAM = Segmenter(
     native="boxes of the reference in each slice (protocol boxes_per_slice); the papers give it five points "
     "per slice (points_per_slice_5), which it was not trained for (bowang-lab/MedSAM#239)",
     users="poor with points (bowang-lab/MedSAM#142, #251)",
-    tiny=_tiny(medical=True),
+    tiny=partial(_tiny, medical=True),
     **_COMMON,
 )
 SAM_B_GROWN, SAM_L_GROWN, SAM_H_GROWN, MEDSAM_GROWN = map(slices.grown, (SAM_B, SAM_L, SAM_H, MEDSAM))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -203,15 +203,11 @@ def tiny() -> Segment:
         return SamMed3D(build(**TINY), "cpu", name="tiny SAM-Med3D", size=64)
 
 
-def _loader(name: str, item: Weights) -> Callable[[str], Segment]:
-    """`load` of one of the published files."""
-
-    def load(device: str = "cpu") -> Segment:
-        net = build()
-        weights.load_strict(net, item, name, inner=("model_state_dict",))
-        return SamMed3D(net, device, name=name)
-
-    return load
+def _load(device: str = "cpu", *, name: str, item: Weights) -> Segment:
+    """One of the published files."""
+    net = build()
+    weights.load_strict(net, item, name, inner=("model_state_dict",))
+    return SamMed3D(net, device, name=name)
 
 
 _COMMON = {
@@ -238,7 +234,7 @@ SAM_MED3D = Segmenter(
     name="sam_med3d_turbo",
     title="SAM-Med3D-turbo",
     summary="A 3D SAM (100.5 M parameters) that takes clicks in a cube of 192 mm.",
-    load=_loader("sam_med3d_turbo", TURBO_FILE),
+    load=partial(_load, name="sam_med3d_turbo", item=TURBO_FILE),
     weights=(TURBO_FILE,),
     modalities=("CT", "MR"),
     paper="arXiv:2310.15161",
@@ -264,7 +260,7 @@ def _seganypet(name: str, title: str, file: str, trained_on: str, paper: str) ->
         name=name,
         title=title,
         summary="SAM-Med3D's network trained on whole-body PET.",
-        load=_loader(name, item),
+        load=partial(_load, name=name, item=item),
         weights=(item,),
         modalities=("PET",),
         paper=paper,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import OrderedDict
+from functools import partial
 from hashlib import sha256
 
 import numpy as np
@@ -268,25 +269,17 @@ def build(*, small: bool = False):
     )
 
 
-def _load(by: str):
-    """`load` of the published file, prompted by class or by points."""
-
-    def load(device: str = "cpu") -> Segment:
-        net = build()
-        files.load_strict(net, FILE, "vista3d")
-        return Vista3D(net, device, by=by)
-
-    return load
+def _load(device: str = "cpu", *, by: str) -> Segment:
+    """The published file, prompted by class or by points."""
+    net = build()
+    files.load_strict(net, FILE, "vista3d")
+    return Vista3D(net, device, by=by)
 
 
-def _tiny(by: str):
-    """`tiny` of either kind."""
-
-    def tiny() -> Segment:
-        with network.seeded(0):
-            return Vista3D(build(small=True), "cpu", by=by, side=32)
-
-    return tiny
+def _tiny(by: str) -> Segment:
+    """Either kind with a thin encoder and random weights."""
+    with network.seeded(0):
+        return Vista3D(build(small=True), "cpu", by=by, side=32)
 
 
 FILE = Weights(
@@ -313,7 +306,7 @@ VISTA3D_CLASS = Segmenter(
     name="vista3d",
     title="VISTA3D",
     summary="Segments by class number (218 M parameters); the lung is the union of five lobes.",
-    load=_load("class"),
+    load=partial(_load, by="class"),
     prompts=frozenset({"class"}),
     version="4",
     settings={"spacing_mm": SPACING_MM, "side": SIDE, "overlap": OVERLAP},
@@ -321,20 +314,20 @@ VISTA3D_CLASS = Segmenter(
     native="the same: class numbers, each with a mask of its own here, argmax where several are asked "
     "together",
     grid="1.5 mm, RAS, CT window, windows of 128 voxels with overlap 0.25 over the whole image",
-    tiny=_tiny("class"),
+    tiny=partial(_tiny, "class"),
     **_COMMON,
 )
 VISTA3D_POINT = Segmenter(
     name="vista3d_point",
     title="VISTA3D, points",
     summary="VISTA3D's interactive branch: one window around each click, no class.",
-    load=_load("click"),
+    load=partial(_load, by="click"),
     prompts=frozenset({"click", "negative_click"}),
     version="4",
     settings={"spacing_mm": SPACING_MM, "side": SIDE, "overlap": _POINT_OVERLAP},
     native="in its validation a point at the centre of each window's reference; nothing is "
     "predicted beyond the windows of the points",
     grid="1.5 mm, RAS, CT window, one window of 128 voxels around each click",
-    tiny=_tiny("click"),
+    tiny=partial(_tiny, "click"),
     **_COMMON,
 )
