@@ -301,7 +301,7 @@ def test_a_label_map_becomes_a_cohort_of_one(small_map, tmp_path, capsys):
         (["--session", "petctt"], "Did you mean 'petct'"),
         (["--lesions", "-1"], "Invalid lesions -1"),
         (["--seed", "-1"], "Invalid seed -1"),
-        (["--names", "nowhere.tsv"], "Cannot read the names"),
+        (["--names", "nowhere.tsv"], "File nowhere.tsv does not exist"),
     ],
 )
 def test_a_wrong_request_for_a_label_map_is_one_sentence(small_map, tmp_path, capsys, words, match):
@@ -310,13 +310,26 @@ def test_a_wrong_request_for_a_label_map_is_one_sentence(small_map, tmp_path, ca
     assert not (tmp_path / "out").exists()
 
 
-def test_names_are_a_table_of_index_and_name(tmp_path):
-    (tmp_path / "names.tsv").write_text("value,name\n1,liver\n")
-    with pytest.raises(InputError, match="Each line needs an index"):
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("value,name\n1,liver\n", "is not tab-separated: its header is 'value,name'"),
+        ("value\tname\n1\tliver\n", "Column 'index' is missing in .*names.tsv. It has: value, name"),
+        ("index\tname\n", "names no structure"),
+        ("index\tname\n1\tliver\n1.5\tspleen\n", "Line 3 of .* has the index '1.5' and the name 'spleen'"),
+        ("index\tname\n4\t\n", "Line 2 of .* has the index '4' and the name ''"),
+        ("index\tname\n1\tliver\n1\tspleen\n", "Line 3 of .* names value 1 'spleen', after 'liver'"),
+    ],
+)
+def test_names_are_a_table_of_index_and_name(tmp_path, text, match):
+    (tmp_path / "names.tsv").write_text(text)
+    with pytest.raises(InputError, match=match):
         read_names(tmp_path / "names.tsv")
-    (tmp_path / "names.tsv").write_text("index\tname\n")
-    with pytest.raises(InputError, match="names no structure"):
-        read_names(tmp_path / "names.tsv")
+
+
+def test_names_may_have_further_columns_and_spaces(tmp_path):
+    (tmp_path / "names.tsv").write_text("name\tcolour\tindex\n liver \tred\t1\n\nspleen\t\t7\n")
+    assert read_names(tmp_path / "names.tsv") == {1: "liver", 7: "spleen"}
 
 
 @pytest.mark.slow

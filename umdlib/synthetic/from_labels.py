@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 
 import numpy as np
 import scipy
@@ -20,61 +21,38 @@ from umdlib.synthetic.anatomy.skeleton import paint_legs, paint_pelvis, paint_ri
 from umdlib.synthetic.anatomy.tissue import CODES
 from umdlib.synthetic.scanner.contrast import texture
 
-# Name in a label map -> tissue; a name ending in * covers every name that begins so. Structures
-# with an inside of their own (see `LAYERS`) are refined below.
+# Tissue -> names in a label map; one that ends in * covers every name that begins so. Structures with an
+# inside of their own are refined below.
 NAMES: dict[str, str] = {
     "liver": "liver",
-    "kidney_left": "kidney_left_cortex",
-    "kidney_right": "kidney_right_cortex",
-    "kidneys": "kidney_left_cortex",
-    "brain": "white_matter",
-    "heart*": "heart_blood",
+    "kidney_left_cortex": "kidney_left kidneys",
+    "kidney_right_cortex": "kidney_right",
+    "white_matter": "brain",
+    "heart_blood": "heart* atrial_appendage*",
     "spleen": "spleen",
     "aorta": "aorta",
-    "lung*": "lung",
-    "colon": "colon_stool",
-    "urinary_bladder": "bladder",
-    "bladder": "bladder",
+    "lung": "lung*",
+    "colon_stool": "colon",
+    "bladder": "urinary_bladder bladder",
     "pancreas": "pancreas",
-    "esophagus": "oesophagus",
-    "stomach": "stomach_content",
+    "oesophagus": "esophagus",
+    "stomach_content": "stomach",
     "prostate": "prostate",
-    "head_glands": "gland",
-    "gallbladder": "gall_bladder",
-    "gall_bladder": "gall_bladder",
-    "small_bowel": "bowel_content",
-    "duodenum": "bowel_content",
-    "adrenal_gland*": "adrenal",
-    "thyroid*": "thyroid",
-    "trachea": "airway",
-    "inferior_vena_cava": "vessel",
-    "superior_vena_cava": "vessel",
-    "portal_vein*": "vessel",
-    "iliac_*": "vessel",
-    "pulmonary_*": "vessel",
-    "common_carotid*": "vessel",
-    "brachiocephalic*": "vessel",
-    "subclavian*": "vessel",
-    "atrial_appendage*": "heart_blood",
-    "vertebra*": "marrow",
-    "sacrum": "marrow",
-    "rib_*": "marrow",
-    "sternum": "marrow",
-    "hip_*": "marrow",
-    "femur_*": "marrow",
-    "humerus_*": "marrow",
-    "scapula_*": "marrow",
-    "clavicula_*": "marrow",
-    "skull": "marrow",
-    "bone*": "marrow",
-    "costal_cartilages": "cartilage",
-    "spinal_cord": "cord",
-    "gluteus_*": "muscle",
-    "autochthon_*": "muscle",
-    "iliopsoas_*": "muscle",
-    "muscle*": "muscle",
-    "fat*": "fat",
-    "body*": "muscle",
+    "gland": "head_glands",
+    "gall_bladder": "gallbladder gall_bladder",
+    "bowel_content": "small_bowel duodenum",
+    "adrenal": "adrenal_gland*",
+    "thyroid": "thyroid*",
+    "airway": "trachea",
+    "vessel": (
+        "inferior_vena_cava superior_vena_cava portal_vein* iliac_* pulmonary_* common_carotid* "
+        "brachiocephalic* subclavian*"
+    ),
+    "marrow": "vertebra* sacrum rib_* sternum hip_* femur_* humerus_* scapula_* clavicula_* skull bone*",
+    "cartilage": "costal_cartilages",
+    "cord": "spinal_cord",
+    "muscle": "gluteus_* autochthon_* iliopsoas_* muscle* body*",
+    "fat": "fat*",
     "skin": "skin",
 }
 
@@ -102,10 +80,11 @@ def tissue_named(name: str) -> str:
     InputError
         If no rule knows the name.
     """
-    for pattern, tissue in NAMES.items():
-        if name == pattern or (pattern.endswith("*") and name.startswith(pattern[:-1])):
+    patterns = {pattern: tissue for tissue, names in NAMES.items() for pattern in names.split()}
+    for pattern, tissue in patterns.items():
+        if fnmatchcase(name, pattern):
             return tissue
-    raise unknown_name("structure", name, [n.rstrip("*") for n in NAMES])
+    raise unknown_name("structure", name, [n.rstrip("*") for n in patterns])
 
 
 def anatomy_from_labels(

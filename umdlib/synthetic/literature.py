@@ -134,67 +134,74 @@ class _TissueRecord:
     hu_sd
         Standard deviation of the tissue's own texture in HU.
     t1
-        Signal of a T1-weighted in-phase gradient echo, fat = 1. For the tissues of `T1_MS` that of
-        `spoiled_gradient_echo`, else assumed between them.
+        Signal of a T1-weighted in-phase gradient echo, fat = 1; of tissues that are not in `T1_MS`
+        assumed between those that are.
     uptake
         Key of `UPTAKE`, or a number (fixed SUV), or ``"key*factor"``.
+    structure
+        Of `umdlib.labels`, that it belongs to; empty for tissue of none.
+    patchy
+        Spread (of the logarithm) of uptake within it.
     """
 
     hu: float
     hu_sd: float
     t1: float
     uptake: str
+    structure: str = ""
+    patchy: float = 0.0
     source: str = "assumed"
 
 
+# The position of a tissue is its code.
 TISSUE: dict[str, _TissueRecord] = {
     "air": _TissueRecord(-1000, 0, 0.0, "0"),
     "skin": _TissueRecord(20, 6, 0.42, "muscle*0.8"),
-    "fat": _TissueRecord(-102, 8, 1.0, "fat", "prokop2003"),
-    "visceral_fat": _TissueRecord(-96, 10, 0.96, "fat*1.2", "prokop2003"),
-    "muscle": _TissueRecord(54, 9, 0.40, "muscle"),
-    "cortical_bone": _TissueRecord(900, 120, 0.06, "cortical_bone", "prokop2003"),
-    "marrow": _TissueRecord(190, 45, 0.75, "marrow"),
+    "fat": _TissueRecord(-102, 8, 1.0, "fat", patchy=0.1, source="prokop2003"),
+    "visceral_fat": _TissueRecord(-96, 10, 0.96, "fat*1.2", patchy=0.2, source="prokop2003"),
+    "muscle": _TissueRecord(54, 9, 0.40, "muscle", patchy=0.1),
+    "cortical_bone": _TissueRecord(900, 120, 0.06, "cortical_bone", source="prokop2003"),
+    "marrow": _TissueRecord(190, 45, 0.75, "marrow", patchy=0.12),
     "yellow_marrow": _TissueRecord(20, 40, 0.93, "marrow*0.45"),
     "cartilage": _TissueRecord(105, 15, 0.35, "muscle*0.9"),
     "disc": _TissueRecord(80, 8, 0.33, "muscle*0.9"),
     "cord": _TissueRecord(38, 3, 0.48, "1.6"),
     "csf": _TissueRecord(10, 2, 0.16, "0.5"),
-    "grey_matter": _TissueRecord(38, 2, 0.46, "grey_matter", "prokop2003"),
-    "white_matter": _TissueRecord(29, 2, 0.60, "white_matter", "prokop2003"),
-    "ventricle": _TissueRecord(8, 1, 0.14, "0.8"),
-    "cerebellum": _TissueRecord(36, 2, 0.50, "grey_matter*0.88"),
+    "grey_matter": _TissueRecord(38, 2, 0.46, "grey_matter", "brain", patchy=0.08, source="prokop2003"),
+    "white_matter": _TissueRecord(29, 2, 0.60, "white_matter", "brain", source="prokop2003"),
+    "ventricle": _TissueRecord(8, 1, 0.14, "0.8", "brain"),
+    "cerebellum": _TissueRecord(36, 2, 0.50, "grey_matter*0.88", "brain"),
     "airway": _TissueRecord(-990, 0, 0.0, "0.1"),
-    "lung": _TissueRecord(-840, 22, 0.06, "lung", "prokop2003"),
-    "lung_vessel": _TissueRecord(38, 4, 0.20, "blood"),
-    "myocardium": _TissueRecord(45, 3, 0.44, "myocardium"),
-    "heart_wall": _TissueRecord(44, 3, 0.44, "heart_wall"),
-    "heart_blood": _TissueRecord(41, 2, 0.36, "blood"),
-    "aorta": _TissueRecord(41, 2, 0.34, "blood"),
+    "lung": _TissueRecord(-840, 22, 0.06, "lung", "lung", patchy=0.08, source="prokop2003"),
+    "lung_vessel": _TissueRecord(38, 4, 0.20, "blood", "lung"),
+    "myocardium": _TissueRecord(45, 3, 0.44, "myocardium", "heart", patchy=0.12),
+    "heart_wall": _TissueRecord(44, 3, 0.44, "heart_wall", "heart"),
+    "heart_blood": _TissueRecord(41, 2, 0.36, "blood", "heart"),
+    "aorta": _TissueRecord(41, 2, 0.34, "blood", "aorta"),
     "vessel": _TissueRecord(40, 2, 0.35, "blood"),
-    "oesophagus": _TissueRecord(36, 5, 0.42, "oesophagus"),
-    "oesophagus_lumen": _TissueRecord(-500, 60, 0.2, "oesophagus*0.6"),
-    "liver": _TissueRecord(57, 3, 0.59, "liver", "prokop2003"),
-    "liver_vessel": _TissueRecord(43, 3, 0.46, "liver*0.85"),
+    "oesophagus": _TissueRecord(36, 5, 0.42, "oesophagus", "esophagus"),
+    "oesophagus_lumen": _TissueRecord(-500, 60, 0.2, "oesophagus*0.6", "esophagus"),
+    "liver": _TissueRecord(57, 3, 0.59, "liver", "liver", patchy=0.02, source="prokop2003"),
+    "liver_vessel": _TissueRecord(43, 3, 0.46, "liver*0.85", "liver"),
     "gall_bladder": _TissueRecord(10, 2, 0.34, "0.9"),
-    "spleen": _TissueRecord(49, 2.5, 0.39, "spleen", "prokop2003"),
-    "kidney_left_cortex": _TissueRecord(33, 3, 0.45, "kidney_cortex", "prokop2003"),
-    "kidney_left_medulla": _TissueRecord(29, 3, 0.35, "kidney_medulla", "prokop2003"),
-    "kidney_left_pelvis": _TissueRecord(6, 3, 0.24, "kidney_pelvis"),
-    "kidney_right_cortex": _TissueRecord(33, 3, 0.45, "kidney_cortex", "prokop2003"),
-    "kidney_right_medulla": _TissueRecord(29, 3, 0.35, "kidney_medulla", "prokop2003"),
-    "kidney_right_pelvis": _TissueRecord(6, 3, 0.24, "kidney_pelvis"),
-    "pancreas": _TissueRecord(40, 6, 0.64, "pancreas"),
-    "stomach_wall": _TissueRecord(40, 4, 0.44, "stomach_wall"),
-    "stomach_content": _TissueRecord(20, 9, 0.28, "0.8"),
-    "stomach_gas": _TissueRecord(-950, 10, 0.01, "0.3"),
-    "colon_wall": _TissueRecord(40, 5, 0.44, "colon_wall"),
-    "colon_stool": _TissueRecord(40, 45, 0.50, "colon_wall*0.6"),
-    "colon_gas": _TissueRecord(-920, 20, 0.01, "colon_wall*0.3"),
-    "bowel_wall": _TissueRecord(40, 5, 0.44, "bowel_wall"),
-    "bowel_content": _TissueRecord(22, 10, 0.32, "bowel_wall*0.7"),
-    "bladder": _TissueRecord(5, 1.5, 0.20, "bladder"),
-    "ureter": _TissueRecord(10, 3, 0.3, "ureter"),
+    "spleen": _TissueRecord(49, 2.5, 0.39, "spleen", "spleen", patchy=0.03, source="prokop2003"),
+    "kidney_left_cortex": _TissueRecord(33, 3, 0.45, "kidney_cortex", "kidney_left", source="prokop2003"),
+    "kidney_left_medulla": _TissueRecord(29, 3, 0.35, "kidney_medulla", "kidney_left", source="prokop2003"),
+    "kidney_left_pelvis": _TissueRecord(6, 3, 0.24, "kidney_pelvis", "kidney_left"),
+    "kidney_right_cortex": _TissueRecord(33, 3, 0.45, "kidney_cortex", "kidney_right", source="prokop2003"),
+    "kidney_right_medulla": _TissueRecord(29, 3, 0.35, "kidney_medulla", "kidney_right", source="prokop2003"),
+    "kidney_right_pelvis": _TissueRecord(6, 3, 0.24, "kidney_pelvis", "kidney_right"),
+    "pancreas": _TissueRecord(40, 6, 0.64, "pancreas", "pancreas"),
+    "stomach_wall": _TissueRecord(40, 4, 0.44, "stomach_wall", "stomach", patchy=0.2),
+    "stomach_content": _TissueRecord(20, 9, 0.28, "0.8", "stomach"),
+    "stomach_gas": _TissueRecord(-950, 10, 0.01, "0.3", "stomach"),
+    "colon_wall": _TissueRecord(40, 5, 0.44, "colon_wall", "colon", patchy=0.45),
+    "colon_stool": _TissueRecord(40, 45, 0.50, "colon_wall*0.6", "colon", patchy=0.4),
+    "colon_gas": _TissueRecord(-920, 20, 0.01, "colon_wall*0.3", "colon"),
+    "bowel_wall": _TissueRecord(40, 5, 0.44, "bowel_wall", patchy=0.4),
+    "bowel_content": _TissueRecord(22, 10, 0.32, "bowel_wall*0.7", patchy=0.35),
+    "bladder": _TissueRecord(5, 1.5, 0.20, "bladder", "urinary_bladder"),
+    "ureter": _TissueRecord(10, 3, 0.3, "ureter", patchy=0.7),
     "gland": _TissueRecord(15, 12, 0.62, "gland"),
     "tonsil": _TissueRecord(50, 4, 0.44, "tonsil"),
     "thyroid": _TissueRecord(100, 8, 0.48, "thyroid"),
@@ -210,7 +217,8 @@ TISSUE: dict[str, _TissueRecord] = {
 }
 
 
-# Longitudinal relaxation at 3 T (ms), de Bazelaire 2004.
+# Longitudinal relaxation at 3 T (ms), de Bazelaire 2004: `t1` of these tissues is that of a spoiled gradient
+# echo of 3.6 ms and 10 degrees, as of a Dixon VIBE for attenuation correction.
 T1_MS: dict[str, float] = {
     "fat": 382,
     "marrow": 586,
@@ -222,28 +230,6 @@ T1_MS: dict[str, float] = {
     "kidney_left_medulla": 1545,
     "prostate": 1597,
 }
-REPETITION_MS, FLIP_DEG = 3.6, 10.0  # of a Dixon VIBE for attenuation correction
-
-
-def spoiled_gradient_echo(t1_ms: float) -> float:
-    """Signal of a spoiled gradient echo with `REPETITION_MS` and `FLIP_DEG`, fat = 1.
-
-    Without proton density and transverse decay.
-
-    Examples
-    --------
-    >>> round(spoiled_gradient_echo(809), 2)
-    0.59
-    """
-    from math import cos, exp, radians, sin
-
-    def signal(t1: float) -> float:
-        decay = exp(-REPETITION_MS / t1)
-        return sin(radians(FLIP_DEG)) * (1 - decay) / (1 - cos(radians(FLIP_DEG)) * decay)
-
-    return signal(t1_ms) / signal(T1_MS["fat"])
-
-
 # What the interior of a structure may read: (CT low, CT high, PET low, PET high). Where a structure
 # holds several tissues (gas in the bowel, urine in the kidney), the range covers their mixtures. Only
 # those of `_READ` follow a source; the others are assumed.
@@ -262,19 +248,9 @@ READINGS: dict[str, tuple[float, float, float, float]] = {
     "esophagus": (-160, 50, 0.8, 2.6),
     "stomach": (-480, 50, 0.5, 3.2),
 }
-_READ: dict[tuple[str, str], str] = {
-    ("CT", "liver"): "prokop2003",
-    ("CT", "spleen"): "prokop2003",
-    ("CT", "kidney_left"): "prokop2003",
-    ("CT", "kidney_right"): "prokop2003",
-    ("CT", "brain"): "prokop2003",
-    ("PET", "liver"): "liu2019",
-    ("PET", "urinary_bladder"): "renal2015",
-}
-_MORE_VOLUMES: dict[str, tuple[float, float, str]] = {
-    "lung": (1800, 6000, "assumed"),
-    "colon": (300, 1300, "pritchard2014"),
-}
+_READ = {("PET", "liver"): "liu2019", ("PET", "urinary_bladder"): "renal2015"}
+_READ |= {("CT", n): "prokop2003" for n in ("liver", "spleen", "kidney_left", "kidney_right", "brain")}
+_MORE_VOLUMES = {"lung": (1800, 6000, "assumed"), "colon": (300, 1300, "pritchard2014")}
 
 
 def ranges_table():
@@ -283,24 +259,20 @@ def ranges_table():
 
     rows = []
     for name, (ct_low, ct_high, pet_low, pet_high) in READINGS.items():
-        if name in VOLUMES:
-            rows.append(("volume_ml", name, VOLUMES[name].low, VOLUMES[name].high, VOLUMES[name].source))
-        else:
-            rows.append(("volume_ml", name, *_MORE_VOLUMES[name]))
-        rows.append(("CT", name, ct_low, ct_high, _READ.get(("CT", name), "assumed")))
-        rows.append(("PET", name, pet_low, pet_high, _READ.get(("PET", name), "assumed")))
+        volume = _MORE_VOLUMES.get(name) or (VOLUMES[name].low, VOLUMES[name].high, VOLUMES[name].source)
+        rows.append(("volume_ml", name, *volume))
+        for modality, low, high in (("CT", ct_low, ct_high), ("PET", pet_low, pet_high)):
+            rows.append((modality, name, low, high, _READ.get((modality, name), "assumed")))
     return pd.DataFrame(rows, columns=["quantity", "structure", "low", "high", "source"])
 
 
-def _plain_name(name: str) -> str:
-    """A tissue's or structure's name in the book's spelling.
-
-    Examples
-    --------
-    >>> _plain_name("esophagus"), _plain_name("bowel_wall")
-    ('oesophagus', 'bowel wall')
-    """
-    return name.replace("_", " ").replace("esophagus", "oesophagus")
+_FURTHER = {
+    "debazelaire2004": "MR signal of " + ", ".join(t.replace("_", " ") for t in T1_MS),
+    "furst2011": "point spread of PET",
+    "martinez2009": "bias of bone in PET/MR",
+    "fourclass2014": "bias of lung in PET/MR",
+    "pritchard2014": "range of the colon's volume",
+}
 
 
 def source_table():
@@ -310,12 +282,10 @@ def source_table():
     used: dict[str, list[str]] = {name: [] for name in SOURCES}
     for kind, table in (("volume", VOLUMES), ("uptake", UPTAKE), ("CT number", TISSUE)):
         for name, record in table.items():
-            used[record.source].append(f"{kind} of {_plain_name(name)}")
-    used["debazelaire2004"].append("MR signal of " + ", ".join(t.replace("_", " ") for t in T1_MS))
-    used["furst2011"].append("point spread of PET")
-    used["martinez2009"].append("bias of bone in PET/MR")
-    used["fourclass2014"].append("bias of lung in PET/MR")
-    used["pritchard2014"].append("range of the colon's volume")
+            plain = name.replace("_", " ").replace("esophagus", "oesophagus")
+            used[record.source].append(f"{kind} of {plain}")
+    for name, what in _FURTHER.items():
+        used[name].append(what)
     rows = [(name, "; ".join(what), SOURCES[name]) for name, what in used.items()]
     rows.sort(key=lambda row: row[0] == "assumed")
     return pd.DataFrame(rows, columns=["source", "used for", "citation"])

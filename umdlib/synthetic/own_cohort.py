@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from umdlib.errors import InputError
+from umdlib.files import read_tsv
 from umdlib.images.volume import read_label_map
 from umdlib.labels import SESSIONS
 from umdlib.labels import session as session_record
@@ -87,24 +87,21 @@ def read_names(path: Path | str) -> dict[int, str]:
     Raises
     ------
     InputError
-        A missing file or column, or an index that is not a whole number.
+        A missing file or column, an index that is not a whole number, a value with two names.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"Cannot read the names in {path}: {error}.") from None
-    rows = list(csv.DictReader(text.splitlines(), delimiter="\t"))
-    names = {}
-    for row in rows:
-        index, name = row.get("index"), row.get("name")
-        if not index or not name or not index.strip().isdigit():
+    table, names = read_tsv(path, ("index", "name")), {}
+    for line, index, name in zip(table.index, table["index"], table["name"], strict=True):
+        if not index.isdecimal() or not name:
             raise InputError(
-                f"No structure in {row} of {path}. Each line needs an index (a whole number) and a "
-                "name, tab-separated, under the header 'index<TAB>name'."
+                f"Line {line} of {path} has the index '{index}' and the name '{name}'. The index must be a whole "
+                "number, and a structure must have a name."
             )
-        names[int(index)] = name.strip()
+        if names.setdefault(int(index), name) != name:
+            raise InputError(
+                f"Line {line} of {path} names value {index} '{name}', after '{names[int(index)]}'."
+            )
     if not names:
-        raise InputError(f"File {path} names no structure. Its header must be 'index<TAB>name'.")
+        raise InputError(f"File {path} names no structure.")
     return names
 
 

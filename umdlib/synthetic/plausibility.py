@@ -125,33 +125,12 @@ def range_table(organs: pd.DataFrame) -> pd.DataFrame:
             values = part[part["modality"] == record.quantity]["mean"]
         values = values[values.notna() & (part.loc[values.index, "volume_ml"] > 0)]
         if len(values):
-            rows.append(
-                {
-                    "quantity": record.quantity,
-                    "structure": record.structure,
-                    "n_subjects": len(values),
-                    "median": values.median(),
-                    "lowest": values.min(),
-                    "highest": values.max(),
-                    "range_low": record.low,
-                    "range_high": record.high,
-                    "inside": float(values.between(record.low, record.high).mean()),
-                    "source": record.source,
-                }
-            )
-    columns = [
-        "quantity",
-        "structure",
-        "n_subjects",
-        "median",
-        "lowest",
-        "highest",
-        "range_low",
-        "range_high",
-        "inside",
-        "source",
-    ]
-    return pd.DataFrame(rows, columns=columns)
+            inside = float(values.between(record.low, record.high).mean())
+            seen = len(values), values.median(), values.min(), values.max()
+            about = record.low, record.high, inside, record.source
+            rows.append((record.quantity, record.structure, *seen, *about))
+    columns = "quantity structure n_subjects median lowest highest range_low range_high inside source"
+    return pd.DataFrame(rows, columns=columns.split())
 
 
 _PROFILE_MM, _RAYS = 10.0, 500  # half length of the profiles across an edge; directions, evenly spread

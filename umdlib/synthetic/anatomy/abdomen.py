@@ -9,14 +9,13 @@ from umdlib.synthetic.anatomy.canvas import (
     FAR,
     Canvas,
     axes_along,
-    curve,
     ellipsoid,
     level_for,
     over,
     smooth_max,
     smooth_min,
 )
-from umdlib.synthetic.anatomy.noise import SplineField
+from umdlib.synthetic.anatomy.coordinates import line
 from umdlib.synthetic.anatomy.person import Person
 
 FATTY = over("visceral_fat")
@@ -39,28 +38,12 @@ def paint_cavity(canvas: Canvas, person: Person) -> None:
     field = smooth_max(field, 866 - w.z, 20)
     canvas.paint(w, (field < 0) & (w.z < 1172), "visceral_fat", over("muscle"))
     for s in (-1, 1):
-        psoas = curve(
-            [
-                (s * 26, -42, 1185, 7),
-                (s * 36, -36, 1120, 17),
-                (s * 46, -26, 1050, 24),
-                (s * 66, 0, 975, 22),
-                (s * 84, 22, 925, 17),
-                (s * 104, -6, 872, 10),
-            ],
-            26,
-        )
-        canvas.paint(w, canvas.tube(w, psoas[:, :3], psoas[:, 3]) < 0, "muscle", FATTY)
-        crus = curve([(s * 12, -20, 1120, 4), (s * 17, -16, 1180, 6), (s * 15, -6, 1240, 7)], 14)
-        canvas.paint(w, canvas.tube(w, crus[:, :3], crus[:, 3]) < 0, "muscle", FATTY)
+        psoas = canvas.strand(w, line("psoas", s), 26)
+        canvas.paint(w, psoas < 0, "muscle", FATTY)
+        crus = [(s * 12, -20, 1120, 4), (s * 17, -16, 1180, 6), (s * 15, -6, 1240, 7)]
+        canvas.paint(w, canvas.strand(w, crus, 14) < 0, "muscle", FATTY)
         quad = capsule(w, (s * 62, -64, 1170), (s * 72, -58, 1070), 12, 16)
         canvas.paint(w, quad < 0, "muscle", FATTY)
-
-
-def lumps(canvas: Canvas, w, rng, knots: float, sd: float) -> np.ndarray:
-    """A smooth random field (mm) over a window."""
-    x, y, z = canvas.frame.axes(*(a[b] for a, b in zip(canvas.axes_mm, w.box, strict=True)))
-    return SplineField(rng, *w.corners, knots, sd).on_axes(x, y, z)
 
 
 def paint_liver(canvas: Canvas, person: Person, rng: np.random.Generator) -> None:
@@ -77,13 +60,13 @@ def paint_liver(canvas: Canvas, person: Person, rng: np.random.Generator) -> Non
     hollow = ellipsoid(w, (-62, -10, 1215), (46, 44, 60))
     field = smooth_max(field, -hollow, 10)
     field = smooth_min(field, caudate, 8)
-    field = field + lumps(canvas, w, rng, 45, 1.6)
+    field = field + w.random(rng, 45, 1.6)
     allowed = FATTY[w.tissue]
     level = level_for(field, allowed, person.volumes_ml["liver"] / canvas.voxel_ml, most=16)
     mask = allowed & (field < level)
     canvas.paint(w, mask, "liver")
     veins = np.full(w.tissue.shape, FAR, np.float32)
-    for line in (
+    for vein in (
         [(20, 0, 1258, 6), (60, -14, 1245, 4.6), (98, -24, 1212, 2.6), (118, -30, 1180, 1.4)],
         [(20, 2, 1258, 6), (48, 22, 1232, 4.2), (70, 42, 1195, 2.4), (80, 50, 1165, 1.4)],
         [(18, 4, 1258, 5), (-4, 26, 1250, 3.6), (-34, 44, 1238, 1.8)],
@@ -93,8 +76,7 @@ def paint_liver(canvas: Canvas, person: Person, rng: np.random.Generator) -> Non
         [(70, 12, 1192, 3.4), (90, 40, 1178, 2.2), (98, 58, 1160, 1.2)],
         [(60, 0, 1245, 3.4), (70, 24, 1255, 2.0)],
     ):
-        line = curve(line, 14)
-        canvas.tube(w, line[:, :3], line[:, 3], veins)
+        canvas.strand(w, vein, 14, veins)
     canvas.paint(w, mask & (veins < 0), "liver_vessel")
     bladder = ellipsoid(w, (52, 48, 1136), (13, 14, 27), axes_along((0, 0.2, 1), (1, 0, 0))[[1, 2, 0]])
     allowed = over("visceral_fat", "liver")[w.tissue]
@@ -110,7 +92,7 @@ def paint_spleen(canvas: Canvas, person: Person, rng: np.random.Generator) -> No
         w, (-88, -42, 1212 + shift), (46, 52, 60), axes_along((0.0, 0.42, -0.9), (1, 0, 0))[[1, 2, 0]]
     )
     inner = ellipsoid(w, (-66, -14, 1212 + shift), (42, 46, 66))
-    field = smooth_max(outer, -inner, 10) + lumps(canvas, w, rng, 35, 0.8)
+    field = smooth_max(outer, -inner, 10) + w.random(rng, 35, 0.8)
     allowed = FATTY[w.tissue]
     level = level_for(field, allowed, person.volumes_ml["spleen"] / canvas.voxel_ml)
     canvas.paint(w, allowed & (field < level), "spleen")
@@ -126,7 +108,7 @@ def paint_kidneys(canvas: Canvas, person: Person, rng: np.random.Generator) -> N
         frame = _kidney_axes(s)
         body = ellipsoid(w, centre, (27, 25, 55), frame)
         notch = ellipsoid(w, centre - s * 29 * frame[0] * s * s + np.array([0, 4, 0]), (17, 14, 19), frame)
-        field = smooth_max(body, -notch, 9) + lumps(canvas, w, rng, 30, 0.5)
+        field = smooth_max(body, -notch, 9) + w.random(rng, 30, 0.5)
         allowed = over("visceral_fat", "muscle", "liver")[w.tissue]
         level = level_for(field, allowed, person.volumes_ml[name] / canvas.voxel_ml, most=9)
         canvas.paint(w, field < level + 7, "visceral_fat", over("muscle"))
@@ -135,7 +117,7 @@ def paint_kidneys(canvas: Canvas, person: Person, rng: np.random.Generator) -> N
         depth = level - field
         canvas.paint(w, mask, f"{name}_cortex")
         along = (w.z - centre[2]) / 11.0
-        columns = np.cos(2 * np.pi * along) * 0.5 + lumps(canvas, w, rng, 13, 0.45)
+        columns = np.cos(2 * np.pi * along) * 0.5 + w.random(rng, 13, 0.45)
         canvas.paint(w, mask & (depth > 6.0) & (columns > -0.30), f"{name}_medulla")
         pelvis = ellipsoid(w, centre - frame[0] * 11 * s * s + np.array([0, 2, 0]), (12, 8, 20), frame)
         calyx = np.minimum(
@@ -150,19 +132,9 @@ def paint_kidneys(canvas: Canvas, person: Person, rng: np.random.Generator) -> N
             over("visceral_fat", f"{name}_cortex", f"{name}_medulla"),
         )
         wu = canvas.window((low - 20, -80, 890), (high, 40, z0))
-        line = curve(
-            [
-                (s * 38, -34, z0 - 10, 2.6),
-                (s * 34, -22, z0 - 50, 2),
-                (s * 38, -6, 1040, 1.9),
-                (s * 40, -20, 975, 1.9),
-                (s * 22, 4, 922, 1.9),
-            ],
-            30,
-        )
-        canvas.paint(
-            wu, canvas.tube(wu, line[:, :3], line[:, 3]) < 0, "ureter", over("visceral_fat", "muscle")
-        )
+        ureter = line("ureter", s)
+        ureter[:2, 2] += z0
+        canvas.paint(wu, canvas.strand(wu, ureter, 30) < 0, "ureter", over("visceral_fat", "muscle"))
         adrenal = canvas.tube(w, np.array([(s * 40, -34, z0 + 62), (s * 44, -44, z0 + 48)]), 4.0)
         canvas.paint(w, adrenal < 0, "adrenal", FATTY)
 
@@ -180,20 +152,7 @@ def _kidney_axes(side: int) -> np.ndarray:
 def paint_stomach(canvas: Canvas, person: Person, rng: np.random.Generator) -> None:
     """Fundus under the left dome, body, antrum to the right; wall, content, and air in front."""
     w = canvas.window((-120, -75, 1085), (70, 115, 1295))
-    line = curve(
-        [
-            (-58, -26, 1258, 26),
-            (-66, -8, 1238, 36),
-            (-64, 18, 1206, 34),
-            (-54, 38, 1170, 28),
-            (-30, 52, 1146, 23),
-            (2, 54, 1146, 18),
-            (26, 44, 1162, 13),
-            (38, 32, 1172, 8),
-        ],
-        40,
-    )
-    field = canvas.tube(w, line[:, :3], line[:, 3]) + lumps(canvas, w, rng, 28, 1.3)
+    field = canvas.strand(w, line("stomach"), 40) + w.random(rng, 28, 1.3)
     allowed = over("visceral_fat")[w.tissue] & (field < 40)
     level = level_for(field, allowed, person.volumes_ml["stomach"] / canvas.voxel_ml, most=14)
     mask = allowed & (field < level)
@@ -204,20 +163,8 @@ def paint_stomach(canvas: Canvas, person: Person, rng: np.random.Generator) -> N
     if inside.any():
         y_level = np.quantile(w.y[inside], 1 - share)
         canvas.paint(w, inside & (w.y > y_level), "stomach_gas")
-    duodenum = curve(
-        [
-            (38, 32, 1172, 9),
-            (54, 18, 1165, 11),
-            (56, 2, 1140, 11),
-            (50, 0, 1105, 11),
-            (20, 8, 1092, 10),
-            (-12, 10, 1100, 10),
-            (-26, 22, 1118, 10),
-        ],
-        40,
-    )
     wd = canvas.window((-50, -30, 1060), (90, 60, 1200))
-    d = canvas.tube(wd, duodenum[:, :3], duodenum[:, 3])
+    d = canvas.strand(wd, line("duodenum"), 40)
     canvas.paint(wd, d < 0, "bowel_wall", FATTY)
     canvas.paint(wd, d < -3, "bowel_content", over("bowel_wall"))
 
@@ -225,26 +172,13 @@ def paint_stomach(canvas: Canvas, person: Person, rng: np.random.Generator) -> N
 def paint_pancreas(canvas: Canvas, person: Person, rng: np.random.Generator) -> None:
     """Head in the duodenal loop, neck before the vessels, body and tail to the spleen; lobulated."""
     w = canvas.window((-115, -50, 1090), (75, 60, 1240))
-    line = curve(
-        [
-            (34, 8, 1118, 10),
-            (36, 10, 1138, 14),
-            (26, 14, 1156, 12),
-            (8, 24, 1166, 8.5),
-            (-20, 20, 1174, 9.5),
-            (-50, 0, 1184, 9.5),
-            (-78, -22, 1196, 8),
-            (-92, -32, 1202, 6),
-        ],
-        44,
-    )
-    field = canvas.tube(w, line[:, :3], line[:, 3]) + lumps(canvas, w, rng, 7.5, 1.3)
+    field = canvas.strand(w, line("pancreas"), 44) + w.random(rng, 7.5, 1.3)
     allowed = FATTY[w.tissue] & (field < 18)
     level = level_for(field, allowed, person.volumes_ml["pancreas"] / canvas.voxel_ml, most=9)
     mask = allowed & (field < level)
     canvas.paint(w, mask, "pancreas")
-    splenic = curve([(14, 8, 1160, 4.5), (-20, 6, 1176, 4), (-60, -14, 1192, 3.6), (-88, -32, 1206, 3)], 24)
-    canvas.paint(w, canvas.tube(w, splenic[:, :3], splenic[:, 3]) < 0, "vessel", FATTY)
-    mesenteric = curve([(12, 14, 1160, 5), (12, 22, 1120, 4.5), (18, 34, 1070, 3)], 14)
+    splenic = [(14, 8, 1160, 4.5), (-20, 6, 1176, 4), (-60, -14, 1192, 3.6), (-88, -32, 1206, 3)]
+    canvas.paint(w, canvas.strand(w, splenic, 24) < 0, "vessel", FATTY)
+    mesenteric = [(12, 14, 1160, 5), (12, 22, 1120, 4.5), (18, 34, 1070, 3)]
     wm = canvas.window((0, -10, 1050), (40, 60, 1190))
-    canvas.paint(wm, canvas.tube(wm, mesenteric[:, :3], mesenteric[:, 3]) < 0, "vessel", FATTY)
+    canvas.paint(wm, canvas.strand(wm, mesenteric, 14) < 0, "vessel", FATTY)

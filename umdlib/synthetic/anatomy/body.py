@@ -16,32 +16,10 @@ from umdlib.synthetic.anatomy.canvas import (
     smooth_max,
     smooth_min,
 )
-from umdlib.synthetic.anatomy.noise import SplineField
+from umdlib.synthetic.anatomy.coordinates import line
 from umdlib.synthetic.anatomy.person import Person
 
-# Lean surface of the trunk of the reference man: z, half-width, front, back (mm from y = -5).
-TRUNK = np.array(
-    [
-        (700, 120, 60, 70),
-        (830, 150, 72, 88),
-        (870, 166, 84, 100),
-        (920, 170, 90, 108),
-        (980, 156, 92, 100),
-        (1050, 140, 92, 96),
-        (1110, 139, 93, 98),
-        (1170, 144, 98, 102),
-        (1230, 151, 104, 107),
-        (1300, 160, 106, 112),
-        (1370, 163, 100, 112),
-        (1410, 150, 80, 104),
-        (1440, 104, 58, 92),
-        (1462, 74, 46, 82),
-        (1490, 60, 46, 76),
-        (1540, 56, 44, 72),
-        (1580, 54, 40, 68),
-        (1600, 44, 30, 62),
-    ]
-)
+TRUNK = line("trunk")
 _Y_MIDDLE = -5.0
 _FAT_PER_BMI = 1.55
 
@@ -90,33 +68,11 @@ def _bump(z, centre: float, width: float):
 def arms(person: Person, side: int) -> tuple[np.ndarray, np.ndarray]:
     """Joints (N, 3) and lean radii (N,) of one arm; `side` is +1 right, -1 left."""
     bulk = np.sqrt(np.clip(person.bmi, 18, 36) / 25) * (0.88 if person.sex == "F" else 1.0)
-    out = 0.9 * max(person.bmi - 22, 0) * 2.2
-    if person.arms == "down":
-        joints = [
-            (158, -22, 1412),
-            (192 + 0.3 * out, -30, 1370),
-            (212 + 0.7 * out, -38, 1230),
-            (226 + out, -40, 1110),
-            (232 + out, -20, 1000),
-            (226 + 0.9 * out, 4, 880),
-            (220 + 0.8 * out, 16, 800),
-            (216 + 0.8 * out, 24, 700),
-        ]
-        radii = [46, 45, 39, 36, 34, 25, 27, 15]
-    else:
-        joints = [
-            (150, -20, 1412),
-            (178, -22, 1450),
-            (196, -8, 1540),
-            (196, 12, 1660),
-            (180, 26, 1730),
-            (120, 40, 1800),
-            (40, 50, 1850),
-        ]
-        radii = [46, 44, 38, 35, 34, 30, 25]
-    points = np.array(joints, float)
+    points = line(f"arm {person.arms}")
+    if person.arms == "down":  # further from a heavier body
+        points[:, 0] += np.array([0, 0.3, 0.7, 1, 1, 0.9, 0.8, 0.8]) * (0.9 * max(person.bmi - 22, 0) * 2.2)
     points[:, 0] *= side
-    return points, np.array(radii) * bulk
+    return points[:, :3], points[:, 3] * bulk
 
 
 def _lean_field(canvas: Canvas, window: Window, person: Person) -> np.ndarray:
@@ -177,11 +133,8 @@ def paint_body(canvas: Canvas, outline: Canvas, lean: np.ndarray, skin: np.ndarr
 
     Linear interpolation between its points is wrong by spacing² / (8 x radius of curvature), 0.2 mm.
     """
-    full = slice(None)
-    for start in range(0, canvas.tissue.shape[2], 64):
-        box = (full, full, slice(start, start + 64))
-        window = Window(canvas, box)
-        axes = [a[b] for a, b in zip(canvas.axes_mm, box, strict=True)]
+    for window in canvas.slabs():
+        axes = [a[b] for a, b in zip(canvas.axes_mm, window.box, strict=True)]
         muscle, outer = (upsample(f, outline, axes) for f in (lean, skin))
         canvas.paint(window, outer < 0, "skin")
         canvas.paint(window, outer < -2.0, "fat")
@@ -213,11 +166,8 @@ def _breasts(window: Window, person: Person, *, gland: bool = False) -> np.ndarr
     """Distance to both breasts of a supine woman, flat and to the side; or to the glands in them."""
     size = np.clip(0.85 + 0.035 * (person.bmi - 22), 0.65, 1.5)
     radii = np.array([34, 16, 32]) if gland else np.array([64, 40, 60])
-    field = None
-    for side in (-1, 1):
-        one = ellipsoid(window, (side * 88, 100 if gland else 92, 1274), radii * size)
-        field = one if field is None else np.minimum(field, one)
-    return field
+    y = 100 if gland else 92
+    return np.minimum(*(ellipsoid(window, (side * 88, y, 1274), radii * size) for side in (-1, 1)))
 
 
 def paint_glands(canvas: Canvas, person: Person, rng: np.random.Generator) -> None:
@@ -225,7 +175,5 @@ def paint_glands(canvas: Canvas, person: Person, rng: np.random.Generator) -> No
     if person.sex != "F":
         return
     w = canvas.window((-160, 40, 1190), (160, 190, 1360))
-    x, y, z = canvas.frame.axes(*(a[b] for a, b in zip(canvas.axes_mm, w.box, strict=True)))
-    strands = SplineField(rng, *w.corners, 8.0, 1.0).on_axes(x, y, z)
-    field = _breasts(w, person, gland=True) + 4 * strands + 0.12 * (person.age - 45)
+    field = _breasts(w, person, gland=True) + 4 * w.random(rng, 8.0, 1.0) + 0.12 * (person.age - 45)
     canvas.paint(w, field < 0, "breast", over("fat"))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from umdlib.synthetic.anatomy.abdomen import FATTY, lumps
+from umdlib.synthetic.anatomy.abdomen import FATTY
 from umdlib.synthetic.anatomy.canvas import Canvas, Window, curve, ellipsoid, level_for, over, smooth_min
+from umdlib.synthetic.anatomy.coordinates import line
 from umdlib.synthetic.anatomy.person import Person
 
 
@@ -13,64 +14,38 @@ def _colon_line(person: Person) -> np.ndarray:
     """Centre line (N, 4) of the colon with its radius, from caecum to anus."""
     dip = 22 * np.clip(person.shape["transverse_dip"], -2, 1.5)
     curl = 8 * np.clip(person.shape["sigmoid"], -2, 2)
-    return curve(
-        [
-            (86, 22, 984, 25),
-            (95, 14, 1010, 26),
-            (100, 2, 1050, 25),
-            (100, -6, 1086, 24),
-            (88, 12, 1112, 22),
-            (66, 52, 1104, 21),
-            (34, 68, 1086 - 0.6 * dip, 21),
-            (0, 72, 1076 - dip, 21),
-            (-40, 66, 1090 - 0.6 * dip, 20),
-            (-78, 44, 1126, 20),
-            (-102, 4, 1172, 20),
-            (-112, -22, 1158, 19),
-            (-112, -26, 1110, 18),
-            (-108, -18, 1060, 18),
-            (-104, -2, 1010, 18),
-            (-84, 20, 972, 17),
-            (-52, 30, 962 + curl, 17),
-            (-18, 24, 978 + curl, 17),
-            (14, 4, 978, 17),
-            (18, -26, 968, 17),
-            (4, -46, 952, 19),
-            (0, -52, 925, 22),
-            (0, -48, 896, 20),
-            (0, -40, 868, 12),
-            (0, -44, 845, 9),
-        ],
-        260,
-    )
+    points = line("colon")
+    points[6:9, 2] -= np.array([0.6, 1.0, 0.6]) * dip
+    points[16:18, 2] += curl
+    return curve(points, 260)
 
 
 def paint_colon(canvas: Canvas, person: Person, rng: np.random.Generator) -> None:
     """A frame of haustrated loops: wall, stool, and gas that rises to the front."""
     w = canvas.window((-150, -100, 835), (150, 160, 1215))
-    line = _colon_line(person)
-    arc = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(line[:, :3], axis=0), axis=1))])
+    course = _colon_line(person)
+    arc = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(course[:, :3], axis=0), axis=1))])
     wave = np.abs(np.sin(np.pi * arc / 27 + rng.uniform(0, np.pi)))
     slow = np.interp(arc, np.linspace(0, arc[-1], 14), rng.uniform(0.84, 1.12, 14))
-    radius = line[:, 3] * slow * np.where(arc < arc[-1] - 140, 0.80 + 0.24 * wave, 0.95)
-    field = canvas.tube(w, line[:, :3], radius) + lumps(canvas, w, rng, 14, 0.9)
+    radius = course[:, 3] * slow * np.where(arc < arc[-1] - 140, 0.80 + 0.24 * wave, 0.95)
+    field = canvas.tube(w, course[:, :3], radius) + w.random(rng, 14, 0.9)
     allowed = over("visceral_fat", "muscle", "ureter")[w.tissue] & (field < 10)
     allowed &= (w.z < 905) | over("visceral_fat", "ureter")[w.tissue]
     mask = allowed & (field < 0)
     canvas.paint(w, mask, "colon_wall")
     inside = mask & (field < -2.6)
     canvas.paint(w, inside, "colon_stool")
-    _paint_gas(canvas, w, inside, line, arc, person, rng)
+    _paint_gas(canvas, w, inside, course, arc, person, rng)
 
 
-def _paint_gas(canvas: Canvas, w, inside, line, arc, person: Person, rng) -> None:
+def _paint_gas(canvas: Canvas, w, inside, course, arc, person: Person, rng) -> None:
     """Gas above a level of its own in each stretch of the colon, most in the transverse part."""
     from scipy.spatial import cKDTree
 
     if not inside.any():
         return
     points = np.stack([w.x[inside], w.y[inside], w.z[inside]], axis=1)
-    nearest = cKDTree(line[:, :3]).query(points)[1]
+    nearest = cKDTree(course[:, :3]).query(points)[1]
     part = np.minimum(arc / arc[-1], 0.999)
     knots = np.linspace(0, 1, 16)
     amount = (
@@ -80,7 +55,7 @@ def _paint_gas(canvas: Canvas, w, inside, line, arc, person: Person, rng) -> Non
         + rng.normal(0, 0.16, 16)
     )
     share = np.clip(np.interp(part, knots, amount), 0, 0.95)
-    level = line[:, 1] + line[:, 3] * (1 - 2 * share)
+    level = course[:, 1] + course[:, 3] * (1 - 2 * share)
     gas = np.zeros(inside.shape, bool)
     gas[inside] = points[:, 1] > level[nearest]
     canvas.paint(w, gas, "colon_gas")
@@ -122,22 +97,22 @@ def coil(box, rng: np.random.Generator, deeper: float) -> np.ndarray:
 def paint_small_bowel(canvas: Canvas, person: Person, rng: np.random.Generator) -> None:
     """Packed loops of small bowel, each with a wall of its own; more fat between them in the heavy."""
     w = canvas.window((-125, -40, 925), (110, 135, 1170))
-    rough = lumps(canvas, w, rng, 12, 0.7)
+    rough = w.random(rng, 12, 0.7)
     deeper = float(np.clip((person.bmi - 24) * 1.6, -8, 30))
     size = float(np.clip(1.03 - 0.012 * (person.bmi - 24), 0.86, 1.1))
     for box in _COILS:
         path = coil(box, rng, deeper)
-        line = curve(path, 5 * len(path))
-        arc = np.arange(len(line))
+        course = curve(path, 5 * len(path))
+        arc = np.arange(len(course))
         slow = np.interp(arc, np.linspace(0, arc[-1], 6), rng.normal(0, 1.3, 6))
         radius = np.clip((12.0 + 1.5 * np.sin(arc / 1.7) + slow) * size, 7, 15)
-        low, high = line.min(axis=0) - 20, line.max(axis=0) + 20
+        low, high = course.min(axis=0) - 20, course.max(axis=0) + 20
         part = canvas.window(low, high)
         inner = tuple(
             slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(part.box, w.box, strict=True)
         )
         part = Window(canvas, inner, (low, high))
-        field = canvas.tube(part, line, radius)
+        field = canvas.tube(part, course, radius)
         field += rough[
             tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(inner, w.box, strict=True))
         ]
@@ -146,15 +121,10 @@ def paint_small_bowel(canvas: Canvas, person: Person, rng: np.random.Generator) 
         canvas.paint(part, mask & (field < -2.8), "bowel_content")
 
 
-def _bladder_field(w, person: Person) -> np.ndarray:
-    """Distance to the bladder: flat when empty, round when full."""
-    return ellipsoid(w, (0, 26, 922), (41, 33, 30))
-
-
 def paint_pelvic_organs(canvas: Canvas, person: Person, rng: np.random.Generator) -> tuple:
     """Bladder to its volume; prostate, testes, or uterus. Returns the window, field, level of the bladder."""
     w = canvas.window((-75, -60, 820), (75, 85, 1020))
-    field = _bladder_field(w, person) + lumps(canvas, w, rng, 35, 1.0)
+    field = ellipsoid(w, (0, 26, 922), (41, 33, 30)) + w.random(rng, 35, 1.0)
     allowed = over("visceral_fat")[w.tissue]
     level = level_for(field, allowed, person.volumes_ml["urinary_bladder"] / canvas.voxel_ml, most=25)
     mask = allowed & (field < level)

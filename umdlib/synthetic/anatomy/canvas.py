@@ -76,6 +76,18 @@ class Window:
         self.tissue = canvas.tissue[box]
         self.canvas = canvas
 
+    def random(self, rng, knots_mm: float, sd: float) -> np.ndarray:
+        """A smooth random field over the window, drawn for its corners."""
+        return self.values(SplineField(rng, *self.corners, knots_mm, sd))
+
+    def values(self, field: SplineField) -> np.ndarray:
+        """Values of a field in the window."""
+        return field.on_axes(*self.axes())
+
+    def axes(self):
+        """Reference axes (mm) of the window before the deformation."""
+        return self.canvas.frame.axes(*(a[b] for a, b in zip(self.canvas.axes_mm, self.box, strict=True)))
+
 
 class Canvas:
     """Tissue codes on a grid, and each voxel's place in the reference adult.
@@ -137,6 +149,17 @@ class Canvas:
         radii = np.broadcast_to(np.asarray(radii, float), len(points))
         ends = points[:-1], points[1:], radii[:-1], radii[1:]
         return self.segments(window, *ends, field=field, reach=reach)
+
+    def strand(self, window, points, n: int, field=None) -> np.ndarray:
+        """Distance (mm) to a tube along `n` points of the curve through (x, y, z, radius) points."""
+        line = curve(points, n)
+        return self.tube(window, line[:, :3], line[:, 3], field)
+
+    def slabs(self):
+        """Windows of 64 slices that cover the canvas from bottom to top."""
+        full = slice(None)
+        for start in range(0, self.tissue.shape[2], 64):
+            yield Window(self, (full, full, slice(start, start + 64)))
 
     def segments(self, window, start, stop, a, b, *, field=None, reach: float = 0.0) -> np.ndarray:
         """Distance (mm) to capsules from `start` (N, 3) with radius `a` (N,) to `stop` with `b`."""

@@ -6,6 +6,7 @@ import numpy as np
 
 from umdlib.synthetic.anatomy.body import capsule
 from umdlib.synthetic.anatomy.canvas import Canvas, curve, ellipsoid, level_for, over, smooth_max, smooth_min
+from umdlib.synthetic.anatomy.coordinates import line
 from umdlib.synthetic.anatomy.noise import SplineField
 from umdlib.synthetic.anatomy.person import Person
 
@@ -31,10 +32,9 @@ def paint_head(canvas: Canvas, person: Person, rng: np.random.Generator) -> None
     level = level_for(brain, np.ones_like(brain, bool), person.volumes_ml["brain"] / canvas.voxel_ml)
     brain = brain - level
     fold = SplineField(rng, (-120, -150, 1500), (120, 150, 1800), 9.5, 1.0)
-    x, y, z = canvas.frame.axes(*(a[b] for a, b in zip(canvas.axes_mm, w.box, strict=True)))
     _paint_skull(canvas, w, brain)
     _paint_face(canvas, w)
-    _paint_brain(canvas, w, brain, fold.on_axes(x, y, z))
+    _paint_brain(canvas, w, brain, w.values(fold))
 
 
 def _paint_skull(canvas: Canvas, w, brain: np.ndarray) -> None:
@@ -83,8 +83,8 @@ def _paint_upper_face(canvas: Canvas, w) -> None:
 def _paint_jaw(canvas: Canvas, w) -> None:
     """Mandible and both rows of teeth."""
     side = [(52, 2, 1606), (50, 14, 1565), (34, 60, 1546)]
-    line = [*((-x, y, z) for x, y, z in side), (0, 84, 1543), *side[::-1]]
-    jaw = canvas.tube(w, curve(line, 40), 7.0)
+    arch = [*((-x, y, z) for x, y, z in side), (0, 84, 1543), *side[::-1]]
+    jaw = canvas.tube(w, curve(arch, 40), 7.0)
     canvas.paint(w, jaw < 0, "cortical_bone", _BODY)
     canvas.paint(w, jaw < -3.0, "marrow")
     for z, y in ((1558, 76), (1568, 78)):
@@ -106,8 +106,8 @@ def _paint_air_spaces(canvas: Canvas, w) -> None:
     for space in (nose, sinus, frontal, sphenoid, mastoid):
         canvas.paint(w, space < 1.4, "cortical_bone", over("muscle", "fat", "marrow", "csf"))
         canvas.paint(w, space < 0, "airway")
-    line = curve([(0, 36, 1612), (0, 14, 1600), (0, 8, 1575), (0, 8, 1545), (0, 14, 1520)], 20)
-    canvas.paint(w, canvas.tube(w, line, [7, 9, 7] + [7] * 17) < 0, "airway")
+    throat = curve([(0, 36, 1612), (0, 14, 1600), (0, 8, 1575), (0, 8, 1545), (0, 14, 1520)], 20)
+    canvas.paint(w, canvas.tube(w, throat, [7, 9, 7] + [7] * 17) < 0, "airway")
 
 
 def _paint_eyes_and_glands(canvas: Canvas, w) -> None:
@@ -154,22 +154,9 @@ def _paint_brain(canvas: Canvas, w, brain: np.ndarray, fold: np.ndarray) -> None
             ((s * 13, 22, 1676), (5, 12, 9)),
         ):
             canvas.paint(w, ellipsoid(w, centre, radii) < 0, "grey_matter")
-        insula = _canvas_shell(w, (s * 40, 6, 1664), s)
+        insula = np.abs(ellipsoid(w, (s * 40, 6, 1664), (6, 20, 16))) < 1.8  # a curved sheet
         canvas.paint(w, inside & insula, "grey_matter")
-        horn = canvas.tube(
-            w,
-            curve(
-                [
-                    (s * 8, 36, 1672),
-                    (s * 9, 10, 1686),
-                    (s * 14, -22, 1684),
-                    (s * 24, -44, 1668),
-                    (s * 30, -22, 1652),
-                ],
-                20,
-            ),
-            [4, 5.5, 5, 5, 3] * 4,
-        )
+        horn = canvas.tube(w, curve(line("lateral ventricle", s), 20), [4, 5.5, 5, 5, 3] * 4)
         canvas.paint(w, inside & (horn < 0), "ventricle")
     canvas.paint(w, inside & (ellipsoid(w, (0, -8, 1664), (2.4, 14, 9)) < 0), "ventricle")
     canvas.paint(w, inside & (ellipsoid(w, (0, -32, 1630), (6, 5, 8)) < 0), "ventricle")
@@ -177,11 +164,6 @@ def _paint_brain(canvas: Canvas, w, brain: np.ndarray, fold: np.ndarray) -> None
     canvas.paint(w, folia, "cerebellum", over("white_matter", "grey_matter"))
     stem = (capsule(w, (0, -14, 1652), (0, -24, 1606), 13, 7) < 0) & (w.z < 1652)
     canvas.paint(w, inside & stem, "white_matter", over("grey_matter"))
-
-
-def _canvas_shell(w, centre, side) -> np.ndarray:
-    """The insula: a curved sheet deep in the lateral fissure."""
-    return np.abs(ellipsoid(w, centre, (6, 20, 16))) < 1.8
 
 
 def paint_neck(canvas: Canvas) -> None:

@@ -6,26 +6,13 @@ import numpy as np
 
 from umdlib.synthetic.anatomy import kernel
 from umdlib.synthetic.anatomy.body import profile
-from umdlib.synthetic.anatomy.canvas import HIGH, LOW, Canvas, Window, curve, ellipsoid, over
+from umdlib.synthetic.anatomy.canvas import HIGH, LOW, Canvas, ellipsoid, over
+from umdlib.synthetic.anatomy.coordinates import line
 from umdlib.synthetic.anatomy.noise import SplineField
 from umdlib.synthetic.anatomy.person import Person
 from umdlib.synthetic.anatomy.tissue import CODES
 
-# Half thickness of the septa between muscles, relative to the thigh's: z, share.
-_SEPTA = np.array(
-    [
-        (700, 1.0),
-        (880, 1.15),
-        (960, 1.1),
-        (1040, 0.6),
-        (1150, 0.45),
-        (1260, 0.55),
-        (1380, 0.95),
-        (1470, 1.0),
-        (1560, 0.9),
-        (1640, 0.3),
-    ]
-)
+_SEPTA = line("septa")
 # Width (mm) of a muscle in thigh and trunk, and in arm and neck.
 WIDE_MM, NARROW_MM = 34.0, 21.0
 TABLE = 64  # cells along each side before their offsets repeat
@@ -41,15 +28,11 @@ def paint_septa(canvas: Canvas, person: Person, rng: np.random.Generator) -> Non
     uneven = SplineField(rng, LOW, HIGH, (24, 24, 60), 0.45)
     offsets = rng.uniform(0.12, 0.88, (TABLE, TABLE, 2)).astype(np.float32)
     half_mm = np.clip(0.95 + 0.025 * (person.bmi - 24) + 0.012 * (person.age - 50), 0.5, 1.7)
-    full = slice(None)
-    for start in range(0, canvas.tissue.shape[2], 64):
-        box = (full, full, slice(start, start + 64))
-        w = Window(canvas, box)
-        axes = canvas.frame.axes(*(a[b] for a, b in zip(canvas.axes_mm, box, strict=True)))
-        (share,) = profile(axes[2].astype(np.float32), _SEPTA)
-        limit = (share * np.float32(half_mm))[None, None, :] * (1 + uneven.on_axes(*axes))
+    for w in canvas.slabs():
+        (share,) = profile(w.axes()[2].astype(np.float32), _SEPTA)
+        limit = (share * np.float32(half_mm))[None, None, :] * (1 + w.values(uneven))
         muscle = w.tissue == CODES["muscle"]
-        x, y = (w.x + bend[0].on_axes(*axes), w.y + bend[1].on_axes(*axes))
+        x, y = w.x + w.values(bend[0]), w.y + w.values(bend[1])
         width = np.where((np.abs(w.x) > 185) | (w.z > 1455), NARROW_MM, WIDE_MM).astype(np.float32)
         septum = np.zeros(muscle.shape, bool)
         kernel.cell_borders(x, y, width, limit.astype(np.float32), offsets, muscle, septum)
@@ -67,10 +50,7 @@ def paint_fat_pads(canvas: Canvas) -> None:
             low = np.array(centre) - radii
             w = canvas.window(low, np.array(centre) + radii)
             canvas.paint(w, ellipsoid(w, centre, radii) < 0, "fat", over("muscle"))
-        w = canvas.window(
-            sorted((s * 40, s * 110))[:1] + [-20, 740], sorted((s * 40, s * 110))[1:] + [80, 980]
-        )
-        line = curve(
-            [(s * 54, 12, 965, 12), (s * 70, 38, 922, 16), (s * 72, 42, 880, 15), (s * 82, 20, 760, 9)], 20
-        )
-        canvas.paint(w, canvas.tube(w, line[:, :3], line[:, 3]) < 0, "fat", over("muscle"))
+        low, high = sorted((s * 40, s * 110))
+        w = canvas.window((low, -20, 740), (high, 80, 980))
+        groin = [(s * 54, 12, 965, 12), (s * 70, 38, 922, 16), (s * 72, 42, 880, 15), (s * 82, 20, 760, 9)]
+        canvas.paint(w, canvas.strand(w, groin, 20) < 0, "fat", over("muscle"))

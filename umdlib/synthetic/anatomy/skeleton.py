@@ -6,6 +6,7 @@ import numpy as np
 
 from umdlib.synthetic.anatomy.body import arms, capsule, profile, section
 from umdlib.synthetic.anatomy.canvas import FAR, Canvas, Window, curve, ellipsoid, over, smooth_min
+from umdlib.synthetic.anatomy.coordinates import line
 from umdlib.synthetic.anatomy.person import Person
 
 # Edges of the vertebrae from C1 (top) to L5 (bottom), and of the sacrum below.
@@ -13,55 +14,10 @@ _CERVICAL = np.linspace(1604, 1490, 8)
 _THORACIC = 1490 - np.concatenate([[0], np.cumsum(np.linspace(20.5, 27.5, 12))])
 _LUMBAR = _THORACIC[-1] - np.concatenate([[0], np.cumsum(np.linspace(34, 38, 5))])
 _EDGES = np.concatenate([_CERVICAL[:-1], _THORACIC[:-1], _LUMBAR])  # 25 edges, 24 vertebrae
-# Centre of the vertebral body: z, y, half-width, half-depth.
-_SPINE = np.array(
-    [
-        (890, -66, 8, 6),
-        (920, -88, 20, 9),
-        (950, -90, 34, 12),
-        (980, -76, 46, 16),
-        (1008, -54, 50, 20),
-        (1030, -42, 25, 17),
-        (1080, -32, 25, 17),
-        (1130, -36, 23, 17),
-        (1190, -48, 21, 16),
-        (1260, -62, 18, 15),
-        (1330, -72, 16, 14),
-        (1400, -70, 15, 12),
-        (1460, -54, 14, 10),
-        (1500, -42, 13, 9),
-        (1540, -32, 12, 8.5),
-        (1580, -28, 12, 8.5),
-        (1604, -28, 12, 8),
-    ]
-)
-# Outer surface of the rib cage: z, half-width, front, back (mm from y = -5).
-CAGE = np.array(
-    [
-        (1080, 112, 72, 84),
-        (1130, 122, 82, 90),
-        (1170, 130, 89, 94),
-        (1230, 139, 95, 100),
-        (1300, 141, 93, 106),
-        (1350, 131, 82, 106),
-        (1390, 112, 68, 100),
-        (1420, 92, 56, 92),
-        (1445, 66, 44, 82),
-        (1462, 40, 32, 66),
-        (1475, 22, 20, 50),
-    ]
-)
+_SPINE = line("spine")
+CAGE = line("cage")
 _HIP = np.array([89.0, -4.0, 914.0])
-# Middle of the iliac wings, which flare upwards: z, half-width, front, back (mm from y = 50).
-_WING = np.array(
-    [
-        (930, 99, 60, 124),
-        (960, 106, 60, 132),
-        (1000, 117, 60, 140),
-        (1040, 129, 60, 148),
-        (1085, 138, 60, 152),
-    ]
-)
+_WING = line("wing")
 
 
 def paint_skeleton(canvas: Canvas, person: Person) -> None:
@@ -222,8 +178,8 @@ def _paint_arm(canvas: Canvas, points: np.ndarray, side: int) -> None:
     ball = canvas.tube(w, np.stack([head, head + [0, 0, 1]]), 23.0)
     shell(canvas, w, smooth_min(shaft, ball, 10), 3.4, "yellow_marrow")
     for shift in (-9, 9):
-        line = points[3:] + np.array([shift, 0.3 * shift, 0])
-        shell(canvas, w, canvas.tube(w, line, np.linspace(9, 6.5, len(line))), 2.6, "yellow_marrow")
+        bone = points[3:] + np.array([shift, 0.3 * shift, 0])
+        shell(canvas, w, canvas.tube(w, bone, np.linspace(9, 6.5, len(bone))), 2.6, "yellow_marrow")
 
 
 def _scapula(w: Window, flip) -> np.ndarray:

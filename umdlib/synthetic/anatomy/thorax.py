@@ -15,6 +15,7 @@ from umdlib.synthetic.anatomy.canvas import (
     over,
     smooth_min,
 )
+from umdlib.synthetic.anatomy.coordinates import line
 from umdlib.synthetic.anatomy.person import Person
 from umdlib.synthetic.anatomy.skeleton import CAGE
 
@@ -97,22 +98,6 @@ def paint_heart(canvas: Canvas, person: Person) -> None:
     canvas.paint(w, muscle, "myocardium")
 
 
-_AORTA = [
-    (2, 20, 1330, 16),
-    (14, 24, 1356, 16),
-    (14, 14, 1384, 15),
-    (2, -8, 1399, 14),
-    (-12, -34, 1393, 13),
-    (-22, -50, 1368, 12.5),
-    (-23, -50, 1320, 12),
-    (-19, -44, 1260, 11.5),
-    (-10, -26, 1205, 11),
-    (-7, -12, 1160, 10),
-    (-5, -6, 1120, 9.4),
-    (-3, -6, 1078, 9),
-]
-
-
 def paint_vessels(canvas: Canvas, person: Person) -> None:
     """Aorta to its volume; caval veins, pulmonary trunk, iliac vessels, arch branches."""
     w = canvas.window((-60, -90, 1060), (60, 60, 1435))
@@ -120,7 +105,7 @@ def paint_vessels(canvas: Canvas, person: Person) -> None:
     soft = over("visceral_fat", "muscle", "lung", "fat")
     vein = None
     for points, n in _GREAT_VEINS:
-        vein = _tapered(canvas, w, points, n, vein)
+        vein = canvas.strand(w, points, n, vein)
     canvas.paint(w, vein < 0, "vessel", soft)
     for branch in _ARCH_BRANCHES:
         b = np.array(branch, float)
@@ -131,17 +116,11 @@ def paint_vessels(canvas: Canvas, person: Person) -> None:
     _paint_iliac_vessels(canvas)
 
 
-def _tapered(canvas: Canvas, w, points, n: int, field=None) -> np.ndarray:
-    """Distance to a tube through (x, y, z, radius) points, joined with another field."""
-    line = curve(points, n)
-    return canvas.tube(w, line[:, :3], line[:, 3], field)
-
-
 def _aorta(canvas: Canvas, w, person: Person) -> np.ndarray:
     """Voxels of the aorta, to its volume; what lies around it in the lung becomes fat."""
-    points = np.array(_AORTA, float)
+    points = line("aorta")
     points[4:10, 0] += 3.0 * person.shape["aorta_tortuosity"] * np.sin(np.arange(6))
-    field = _tapered(canvas, w, points, 70)
+    field = canvas.strand(w, points, 70)
     heart = over("heart_blood", "heart_wall")[w.tissue]
     allowed = (over("visceral_fat", "muscle", "lung", "fat")[w.tissue] | heart) & (field < 15)
     allowed &= ~((w.z < 1345) & heart)
@@ -153,17 +132,7 @@ def _aorta(canvas: Canvas, w, person: Person) -> np.ndarray:
 
 # lower and upper vena cava, brachiocephalic vein, pulmonary trunk with its left and its right artery
 _GREAT_VEINS = (
-    (
-        [
-            (20, 2, 1264, 11),
-            (20, -16, 1236, 11),
-            (20, -20, 1200, 11),
-            (20, -12, 1150, 11),
-            (19, -9, 1085, 10),
-            (14, -12, 1068, 9),
-        ],
-        30,
-    ),
+    (line("lower vena cava"), 30),
     ([(26, 12, 1335, 9), (25, 8, 1375, 9), (24, 12, 1415, 8)], 16),
     ([(24, 12, 1408, 7), (4, 30, 1416, 7), (-18, 32, 1426, 7), (-30, 20, 1434, 6)], 16),
     ([(-14, 36, 1338, 13), (-16, 22, 1362, 13), (-22, -6, 1366, 11), (-40, -24, 1358, 8)], 16),
@@ -181,24 +150,11 @@ def _paint_iliac_vessels(canvas: Canvas) -> None:
     soft = over("visceral_fat", "muscle", "fat")
     for s in (-1, 1):
         w = canvas.window((-130, -40, 700), (130, 60, 1085))
-        artery = [
-            (s * 3, -6, 1076, 6),
-            (s * 26, -16, 1020, 5),
-            (s * 52, 6, 965, 4.6),
-            (s * 72, 38, 925, 4.5),
-            (s * 76, 44, 880, 4.4),
-            (s * 84, 26, 740, 4),
-        ]
-        vein = [
-            (12 + s * 4, -13, 1068, 8),
-            (s * 28, -24, 1015, 6.5),
-            (s * 50, -6, 965, 6),
-            (s * 62, 30, 925, 6),
-            (s * 66, 38, 880, 5.6),
-            (s * 80, 14, 740, 5),
-        ]
-        for line in (artery, vein):
-            canvas.paint(w, _tapered(canvas, w, line, 40) < 0, "vessel", soft)
+        artery = line("iliac artery", s)
+        vein = line("iliac vein", s)
+        vein[0, 0] = 12 + 4 * s  # they join right of the middle
+        for vessel in (artery, vein):
+            canvas.paint(w, canvas.strand(w, vessel, 40) < 0, "vessel", soft)
 
 
 def _paint_shoulder_vessels(canvas: Canvas) -> None:
@@ -207,43 +163,18 @@ def _paint_shoulder_vessels(canvas: Canvas) -> None:
     for s in (-1, 1):
         low, high = sorted((s * 4, s * 150))
         w = canvas.window((low, -50, 1340), (high, 60, 1470))
-        artery = [
-            (s * 10, -10, 1414),
-            (s * 26, 0, 1438),
-            (s * 60, 14, 1446),
-            (s * 104, -4, 1424),
-            (s * 134, -22, 1384),
-        ]
-        vein = [
-            (s * 22, 22, 1416),
-            (s * 46, 30, 1432),
-            (s * 78, 22, 1434),
-            (s * 110, 0, 1408),
-            (s * 132, -18, 1366),
-        ]
-        for line, radius in ((artery, 4.2), (vein, 5.5)):
-            canvas.paint(w, canvas.tube(w, curve(line, 20), radius) < 0, "vessel", soft)
+        artery = line("axillary artery", s)
+        vein = line("axillary vein", s)
+        for vessel, radius in ((artery, 4.2), (vein, 5.5)):
+            canvas.paint(w, canvas.tube(w, curve(vessel, 20), radius) < 0, "vessel", soft)
 
 
 def paint_oesophagus(canvas: Canvas, person: Person) -> None:
     """A collapsed tube from the larynx to the stomach, at times with a little air."""
     w = canvas.window((-60, -90, 1220), (40, 30, 1510))
-    line = curve(
-        [
-            (0, -6, 1504, 7),
-            (-3, -22, 1455, 7),
-            (-6, -40, 1400, 7),
-            (-6, -38, 1350, 7.4),
-            (-12, -32, 1300, 7.4),
-            (-22, -22, 1262, 7.6),
-            (-38, -14, 1240, 7),
-        ],
-        50,
-    )
-    field = canvas.tube(w, line[:, :3], line[:, 3])
-    allowed = over("visceral_fat", "muscle", "lung", "fat", "vessel", "soft", "cartilage")[w.tissue] & (
-        field < 15
-    )
+    field = canvas.strand(w, line("oesophagus"), 50)
+    allowed = over("visceral_fat", "muscle", "lung", "fat", "vessel", "soft", "cartilage")[w.tissue]
+    allowed &= field < 15
     # an arch that lies across the whole tube gives way to its core: no oesophagus is cut in two
     allowed |= over("aorta")[w.tissue] & (field < -3)
     level = level_for(field, allowed, person.volumes_ml["esophagus"] / canvas.voxel_ml, most=4.0)

@@ -81,30 +81,11 @@ def mr_values(tissue: np.ndarray, affine: np.ndarray, rng: np.random.Generator) 
     return field * mean[tissue]
 
 
-_PATCHY = {
-    "colon_wall": 0.45,
-    "colon_stool": 0.4,
-    "bowel_wall": 0.4,
-    "bowel_content": 0.35,
-    "ureter": 0.7,
-    "muscle": 0.10,
-    "marrow": 0.12,
-    "grey_matter": 0.08,
-    "myocardium": 0.12,
-    "stomach_wall": 0.2,
-    "liver": 0.02,
-    "spleen": 0.03,
-    "lung": 0.08,
-    "fat": 0.1,
-    "visceral_fat": 0.2,
-}
-
-
 def pet_values(
     tissue: np.ndarray, affine: np.ndarray, person: Person, rng: np.random.Generator
 ) -> np.ndarray:
     """SUV (I, J, K) float32 of an anatomy: uptake of each tissue, patchy where it is in patients."""
-    spread = table(_PATCHY)
+    spread = table({n: r.patchy for n, r in TISSUE.items()})
     spacing = float(affine[0, 0])
     field = texture(rng, tissue.shape, 30 / spacing)
     field *= spread[tissue]

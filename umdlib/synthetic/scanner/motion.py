@@ -4,26 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from umdlib.synthetic.anatomy.coordinates import line
 from umdlib.synthetic.anatomy.drawing import Anatomy
 from umdlib.synthetic.anatomy.tissue import CODES
 from umdlib.synthetic.scanner.acquisition import Acquisition
 from umdlib.synthetic.scanner.factors import Factors
 from umdlib.synthetic.scanner.sampling import Grid
 
-# Share of the dome's motion at heights (mm) of the reference body: none at apex and pelvis.
-SHARE = np.array(
-    [
-        (900, 0),
-        (960, 0.04),
-        (1040, 0.25),
-        (1120, 0.6),
-        (1200, 0.9),
-        (1270, 1.0),
-        (1330, 0.7),
-        (1400, 0.2),
-        (1450, 0.0),
-    ]
-)
+SHARE = line("motion")
 # States of one cycle, 0 end of expiration to 1 end of inspiration: more time near expiration.
 _CYCLE = np.array([0.02, 0.10, 0.30, 0.62, 0.95])
 _FRONT_SHARE = 0.2  # the belly moves forward by this share of the dome's descent
