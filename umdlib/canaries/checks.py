@@ -151,18 +151,10 @@ def _check_one_mask(
         alike += leaks
     if not alike:
         return []
-    involved = sorted({n for a, b, _ in alike for n in (a, b)})
+    involved = ", ".join(sorted({n for a, b, _ in alike for n in (a, b)}))
     mean = float(np.mean([v for *_, v in alike]))
-    return [
-        Finding(
-            segmenter,
-            "one_mask",
-            ", ".join(involved),
-            modality,
-            alternative=mean,
-            detail=f"{', '.join(involved)} share one mask (mean Dice among them {mean:.2f}).",
-        )
-    ]
+    detail = f"{involved} share one mask (mean Dice among them {mean:.2f})."
+    return [Finding(segmenter, "one_mask", involved, modality, alternative=mean, detail=detail)]
 
 
 def check_orientation(
@@ -190,19 +182,9 @@ def check_orientation(
     best = max(tried, key=tried.get, default=None)
     if best is None or tried[best] < max(observed + CLEARLY, LEAST):
         return []
-    fault = best.split()[0]
-    return [
-        Finding(
-            segmenter,
-            fault,
-            "",
-            modality,
-            observed,
-            tried[best],
-            f"Mean Dice {observed:.2f} over {len(full)} masks, {tried[best]:.2f} with "
-            f"{best[len(fault) + 1 :]}.",
-        )
-    ]
+    fault, _, reading = best.partition(" ")
+    detail = f"Mean Dice {observed:.2f} over {len(full)} masks, {tried[best]:.2f} with {reading}."
+    return [Finding(segmenter, fault, "", modality, observed, tried[best], detail)]
 
 
 def readings(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float]:
@@ -218,12 +200,8 @@ def swap_gain(matrices: Sequence[pd.DataFrame]) -> float:
 
     0 where the identity is the best, or where the best fits poorly.
     """
-    values = np.nan_to_num(_mean_matrix(matrices).to_numpy())
-    rows, columns = scipy.optimize.linear_sum_assignment(-values)
-    moved = _moved_rows(values, rows, columns)
-    if not moved.any() or values[rows, columns][moved].mean() < LEAST:
-        return 0.0
-    return float((values[rows, columns] - np.diag(values))[moved].mean())
+    before, after, *_ = _assigned(np.nan_to_num(_mean_matrix(matrices).to_numpy()))
+    return float((after - before).mean()) if after.size and after.mean() >= LEAST else 0.0
 
 
 def likeness(
@@ -255,17 +233,8 @@ def check_control(
     """
     if abs(value - expected) <= tolerance:
         return []
-    return [
-        Finding(
-            segmenter,
-            "control_missed",
-            what,
-            "",
-            value,
-            expected,
-            f"{what}: {value:.3f} instead of {expected:.3f} ± {tolerance:.3f}.",
-        )
-    ]
+    detail = f"{what}: {value:.3f} instead of {expected:.3f} ± {tolerance:.3f}."
+    return [Finding(segmenter, "control_missed", what, "", value, expected, detail)]
 
 
 def check_ceilings(scores: pd.DataFrame, segmenter: str, modality: str = "") -> list[Finding]:
@@ -296,19 +265,12 @@ def check_ceilings(scores: pd.DataFrame, segmenter: str, modality: str = "") -> 
     if above.empty:
         return []
     worst = above.loc[(above["dice"] - above["ceiling"]).idxmax()]
-    return [
-        Finding(
-            segmenter,
-            "above_ceiling",
-            ", ".join(dict.fromkeys(above["structure"])),
-            modality,
-            float(worst["dice"]),
-            float(worst["ceiling"]),
-            f"{len(above)} of {rows['ceiling'].notna().sum()} scores exceed what its part of the image allows, most of "
-            f"all {worst['structure']} of {worst['subject']}: {worst['dice']:.3f} instead of at most "
-            f"{worst['ceiling']:.3f}.",
-        )
-    ]
+    structures, dice, ceiling = ", ".join(dict.fromkeys(above["structure"])), worst["dice"], worst["ceiling"]
+    detail = (
+        f"{len(above)} of {rows['ceiling'].notna().sum()} scores exceed what its part of the image allows, most of "
+        f"all {worst['structure']} of {worst['subject']}: {dice:.3f} instead of at most {ceiling:.3f}."
+    )
+    return [Finding(segmenter, "above_ceiling", structures, modality, float(dice), float(ceiling), detail)]
 
 
 def check_masks(
@@ -324,16 +286,8 @@ def check_masks(
     """
     predictions, references = ([_boxed(m) for m in side] for side in (predictions, references))
     if predictions and not any(m.size for p in predictions for m in p.values()):
-        return [
-            Finding(
-                segmenter,
-                "always_empty",
-                "",
-                modality,
-                0.0,
-                detail=f"No voxel in {len(predictions)} subjects: were its weights loaded?",
-            )
-        ]
+        detail = f"No voxel in {len(predictions)} subjects: were its weights loaded?"
+        return [Finding(segmenter, "always_empty", "", modality, 0.0, detail=detail)]
     pairs = [(p[n], r[n]) for p, r in zip(predictions, references, strict=True) for n in r if n in p]
     found = _check_one_mask(predictions, references, segmenter, modality)
     found += [] if found else check_orientation(pairs, segmenter, modality)
@@ -411,39 +365,29 @@ def _mean_matrix(matrices: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return mean.loc[both, both]
 
 
-def _moved_rows(values: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Which rows an assignment moves; what fits nothing either way (an empty mask) says nothing."""
-    return (rows != columns) & ((values[rows, columns] > 0) | (np.diag(values) > 0))
+def _assigned(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Dice before and after the best one-to-one assignment of those that it moves; their rows and columns.
+
+    What fits nothing either way (an empty mask) says nothing and does not move.
+    """
+    rows, columns = scipy.optimize.linear_sum_assignment(-values)
+    before, after = np.diag(values), values[rows, columns]
+    moved = (rows != columns) & ((after > 0) | (before > 0))
+    return before[moved], after[moved], rows[moved], columns[moved]
 
 
 def _swaps(mean: pd.DataFrame, segmenter: str, modality: str) -> tuple[set[str], list[Finding]]:
     """A clearly better assignment of predictions to references, and whom it moves."""
-    values = np.nan_to_num(mean.to_numpy())
-    rows, columns = scipy.optimize.linear_sum_assignment(-values)
-    moved = _moved_rows(values, rows, columns)
-    if not moved.any():
+    before, after, rows, columns = _assigned(np.nan_to_num(mean.to_numpy()))
+    if not after.size or after.mean() < max(before.mean() + CLEARLY, LEAST):
         return set(), []
-    gain_of = values[rows, columns] - np.diag(values)
-    observed, best = np.diag(values)[moved].mean(), values[rows, columns][moved].mean()
-    if best < max(observed + CLEARLY, LEAST) or gain_of[moved].max() < CLEARLY:
+    if (after - before).max() < CLEARLY:
         return set(), []
     names = list(mean.index)
-    said = [
-        f"{names[r]} → {names[c]}"
-        for r, c in zip(rows, columns, strict=True)
-        if r != c and values[r, c] >= LEAST
-    ]
-    return {names[r] for r in rows[moved]}, [
-        Finding(
-            segmenter,
-            "swapped_structures",
-            ", ".join(said),
-            modality,
-            float(observed),
-            float(best),
-            f"Asked for → fits: {', '.join(said)}.",
-        )
-    ]
+    fits = [i for i, value in enumerate(after) if value >= LEAST]
+    said = ", ".join(f"{names[rows[i]]} → {names[columns[i]]}" for i in fits)
+    values = float(before.mean()), float(after.mean()), f"Asked for → fits: {said}."
+    return {names[r] for r in rows}, [Finding(segmenter, "swapped_structures", said, modality, *values)]
 
 
 def _near_misses(predictions: Mapping, references: Mapping, matrix: pd.DataFrame) -> frozenset[str]:
@@ -479,18 +423,9 @@ def _dead(hits: Sequence[pd.Series], names: Sequence[str], segmenter: str, modal
     dead = [n for n, v in best.items() if v < _DEAD]
     if not dead or _chance(hits, dead, names) > _CHANCE:
         return []
-    top = max(best[n] for n in dead)
-    return [
-        Finding(
-            segmenter,
-            "dead_structure",
-            ", ".join(dead),
-            modality,
-            float(top),
-            np.nan,
-            f"{', '.join(dead)}: never above {_DEAD:g} in {len(hits)} subjects, while others work.",
-        )
-    ]
+    top, lost = float(max(best[n] for n in dead)), ", ".join(dead)
+    detail = f"{lost}: never above {_DEAD:g} in {len(hits)} subjects, while others work."
+    return [Finding(segmenter, "dead_structure", lost, modality, top, detail=detail)]
 
 
 def _chance(hits: Sequence[pd.Series], dead: list[str], names: Sequence[str]) -> float:

@@ -79,17 +79,9 @@ def check_run(
             read = {c: m for c in cases if (m := _masks(root, segmenter, c, protocol))}
             if not read:
                 if why := _why_none(root, segmenter, cases, protocol):
-                    rows.append(
-                        {
-                            "segmenter": segmenter,
-                            "modality": modality,
-                            "n_cases": 0,
-                            "faults": "",
-                            "detail": f"It failed on every structure: {why}",
-                            "control": "not run",
-                        }
-                    )
-                    report(f"{segmenter} {modality}: {rows[-1]['detail']}")
+                    detail = f"It failed on every structure: {why}"
+                    rows.append((segmenter, modality, 0, "", detail, "not run"))
+                    report(f"{segmenter} {modality}: {detail}")
                 continue
             predictions, references = zip(*read.values(), strict=True)
             found = canaries.check_masks(predictions, references, segmenter, modality)
@@ -102,19 +94,11 @@ def check_run(
                 if not missed:
                     found, outside = _outside_its_domain(found, record, case, device)
                 found += missed + replay(root, record, case, protocol, device, _partner(cohort, case, record))
-            rows.append(
-                {
-                    "segmenter": segmenter,
-                    "modality": modality,
-                    "n_cases": len(read),
-                    "faults": ", ".join(f.fault for f in found),
-                    "detail": " ".join([*(f.detail for f in found), outside]).strip(),
-                    "control": control,
-                }
-            )
-            report(f"{segmenter} {modality}: {rows[-1]['faults'] or 'no alarm'}")
-    columns = ["segmenter", "modality", "n_cases", "faults", "detail", "control"]
-    return pd.DataFrame(rows, columns=columns)
+            faults = ", ".join(f.fault for f in found)
+            detail = " ".join([*(f.detail for f in found), outside]).strip()
+            rows.append((segmenter, modality, len(read), faults, detail, control))
+            report(f"{segmenter} {modality}: {faults or 'no alarm'}")
+    return pd.DataFrame(rows, columns=flags.COLUMNS)
 
 
 def found(cohort: Cohort, root: str | Path, *, limit: int = 4) -> pd.DataFrame:
@@ -206,15 +190,8 @@ def _ignored(
     if not stored or any(a is None or not np.array_equal(a, stored[p]) for p, a in answers.items()):
         return []
     names = ", ".join(p.structure for p in stored)
-    return [
-        canaries.Finding(
-            record.name,
-            "ignores_partner",
-            names,
-            modality_of(image),
-            detail=f"The masks of {names} are the same with a blank {modality_of(partner)} beside the image.",
-        )
-    ]
+    detail = f"The masks of {names} are the same with a blank {modality_of(partner)} beside the image."
+    return [canaries.Finding(record.name, "ignores_partner", names, modality_of(image), detail=detail)]
 
 
 def _read_alone(case: Case, folder: Path) -> volume.Volume:
@@ -314,29 +291,20 @@ def checked_segmenters(findings: pd.DataFrame) -> list[str]:
     return list(findings["segmenter"].unique())
 
 
-def _mean_wiring(
-    cohort: Cohort, root: str | Path, segmenter: str, modality: str, *, prompt: str = "centre", limit: int = 4
-) -> pd.DataFrame:
-    """Mean wiring matrix of a segmenter on one modality: prompted structure (rows), reference (columns)."""
-    cases = [c for c in cohort.cases if c.modality == modality][:limit]
-    stored = [m for c in cases if (m := _masks(root, segmenter, c, prompt))]
-    matrices = [canaries.wiring_matrix(p, r) for p, r in stored]
-    if not matrices:
-        raise InputError(f"No stored prediction of '{segmenter}' on {modality} in {root}.")
-    return pd.concat(matrices).groupby(level=0, sort=False).mean()
-
-
 def example_wiring(
     cohort: Cohort, root: str | Path, names: Sequence[str], modality: str, *, limit: int = 4
 ) -> pd.DataFrame | None:
-    """`_mean_wiring` of the first segmenter that has masks of a modality; None where none has."""
+    """Mean wiring matrix of the first segmenter that has masks of a modality; None where none has.
+
+    Rows are the structures prompted, columns the references.
+    """
     cases = [c for c in cohort.cases if c.modality == modality][:limit]
     for name in names:
         prompt = _first_protocol(root, name, cases)
-        try:
-            return _mean_wiring(cohort, root, name, modality, prompt=prompt, limit=limit)
-        except InputError:
-            continue
+        stored = [m for c in cases if (m := _masks(root, name, c, prompt))]
+        if stored:
+            matrices = [canaries.wiring_matrix(p, r) for p, r in stored]
+            return pd.concat(matrices).groupby(level=0, sort=False).mean()
     return None
 
 

@@ -122,13 +122,8 @@ def verdicts(*, n_subjects: int = 3, seed: int = 0) -> pd.DataFrame:
     rows = []
     for fault, plant in FAULTS.items():
         found = canaries.check_masks([plant(r) for r in subjects], subjects, fault)
-        rows.append(
-            {
-                "planted": fault,
-                "named": ", ".join(f.fault for f in found) or "no alarm",
-                "detail": " ".join(f.detail for f in found),
-            }
-        )
+        named = ", ".join(f.fault for f in found) or "no alarm"
+        rows.append({"planted": fault, "named": named, "detail": " ".join(f.detail for f in found)})
     return pd.DataFrame(rows)
 
 
@@ -231,14 +226,8 @@ def simulate(
             references = [body(rng, spacing_mm=spacing_mm) for _ in range(n_subjects)]
             masks = [plant(segmenter(r, rng)) for r in references]
             found = canaries.check_masks(masks, references, kind)
-            rows.append(
-                {
-                    "kind": kind,
-                    "wired": wired,
-                    "alarms": ", ".join(f.fault for f in found),
-                    **distances(masks, references),
-                }
-            )
+            about = {"kind": kind, "wired": wired, "alarms": ", ".join(f.fault for f in found)}
+            rows.append(about | distances(masks, references))
     return pd.DataFrame(rows)
 
 
@@ -269,10 +258,7 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
                 "wired": wired,
                 "runs": len(part),
                 "with an alarm": int(part["alarms"].ne("").sum()),
-                **{
-                    c: float(part[c].max() if right else part[c].min())
-                    for c in ("turned", "swapped", "alike")
-                },
+                **part[["turned", "swapped", "alike"]].agg("max" if right else "min"),
                 "named": ", ".join(alarms) or "none",
             }
         )

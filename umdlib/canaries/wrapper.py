@@ -237,11 +237,8 @@ def _job(
     folder: Path, image: Volume, prompt: Prompt, modality: str, weights: Path | None, partner: Volume | None
 ) -> Job:
     """Write the files of a question."""
-    files = {
-        "image": folder / "image.nii.gz",
-        "mask": folder / "mask.nii.gz",
-        "prompt": folder / "prompt.json",
-    }
+    names = ("image.nii.gz", "mask.nii.gz", "prompt.json")
+    files = {name.partition(".")[0]: folder / name for name in names}
     write_volume(files["image"], image)
     beside = None if partner is None else folder / "partner.nii.gz"
     if beside is not None:
