@@ -27,7 +27,7 @@ def segresnet(channels: int, heads: int, *, small: bool = False):
 
 
 def swinunetr(channels: int, heads: int, *, small: bool = False):
-    """MONAI's SwinUNETR: 62.2 M parameters (feature size 48), small 0.6 M (12, three stages).
+    """MONAI's SwinUNETR: 62.2 M parameters (feature size 48), small 0.7 M (12, three stages).
 
     Sizes are multiples of 32; small: of 16, as the fourth stage is left out.
     """
