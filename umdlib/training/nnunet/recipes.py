@@ -153,7 +153,8 @@ def for_network(made: Recipe, network: str) -> Recipe:
     InputError
         There is no such network.
     """
-    _check_network(network)
+    if network not in TRAINERS:
+        raise unknown_name("network", network, TRAINERS)
     epochs = made.epochs
     if made.name == "small" and epochs == RECIPES["small"].epochs:
         epochs = round(epochs * _LONGER.get(network, 1))
@@ -170,10 +171,3 @@ def divisible(patch: Sequence[int], network: str, *, small: bool = True) -> tupl
     """
     factor = (_MULTIPLES if small else _FULL_MULTIPLES).get(network, 1)
     return tuple(-(-int(n) // factor) * factor for n in patch)
-
-
-def _check_network(name: str) -> str:
-    """The network's name, if there is a trainer for it."""
-    if name not in TRAINERS:
-        raise unknown_name("network", name, TRAINERS)
-    return name
