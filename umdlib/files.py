@@ -309,6 +309,11 @@ def _lines(path: Path) -> list[str]:
         raw = found.read_bytes()
     except OSError as error:
         raise InputError(f"File {path} cannot be read: {error.strerror or error}.") from None
+    if raw.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
+        raise InputError(
+            f"File {path} is an Excel workbook or an archive. In a spreadsheet, save it as 'Text (tab delimited)' or "
+            "'Unicode text'."
+        )
     wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         text = raw.decode("utf-16" if wide else "utf-8-sig")

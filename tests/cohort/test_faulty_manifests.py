@@ -81,3 +81,18 @@ def test_abbreviations_are_checked(make_cohort, short):
     (manifest.parent / "dseg.tsv").write_text(f"index\tname\tabbreviation\n1\tball\t{short}\n4\trod\tRo\n")
     with pytest.raises(InputError, match="Invalid abbreviation"):
         read_cohort(manifest)
+
+
+def test_a_manifest_as_windows_and_spreadsheets_write_it_is_read(make_cohort):
+    manifest = make_cohort(1)
+    folder = manifest.parent / "images"
+    folder.mkdir()
+    for file in manifest.parent.glob("*.nii.gz"):
+        file.rename(folder / file.name)
+    head, *rows = manifest.read_text().splitlines()
+    rows = [row.replace("sub-001_", "images\\sub-001_").replace("sub-001\t", "007\t") for row in rows]
+    manifest.write_bytes("\r\n".join([head.title(), *rows, ""]).encode("utf-8-sig"))
+    assert read_cohort(manifest).subjects() == ["007"]
+    manifest.write_bytes(b"PK\x03\x04\x14\x00\x06\x00")
+    with pytest.raises(InputError, match="is an Excel workbook"):
+        read_cohort(manifest)

@@ -114,6 +114,16 @@ def test_what_matches_no_pattern_is_listed(tmp_path):
     assert ("sub-001/pet/PT2.nii.gz", "matches neither pattern") in plan.left_out
 
 
+def test_a_modality_without_a_name_keeps_its_own_and_an_unknown_one_is_named(tmp_path):
+    for name in ("CT", "MR_T1", "PET"):
+        (tmp_path / f"a/{name}.nii.gz").parent.mkdir(exist_ok=True)
+        (tmp_path / f"a/{name}.nii.gz").touch()
+    plan = plan_pattern(tmp_path, image="{subject}/{modality}.nii.gz")
+    assert [why for _, why in plan.left_out] == ["'MR_T1' is no known modality; name it: --modality MR_T1=MR"]
+    plan = plan_pattern(tmp_path, image="{subject}/{modality}.nii.gz", modalities={"MR_T1": "MR"})
+    assert {r.modality for r in plan.rows} == {"CT", "MR", "PET"}
+
+
 def test_sessions_and_folders_by_pattern(tmp_path):
     for session in ("test", "retest"):
         for place, name, grid in (("anat", "ct", CT_GRID), ("pet", "pet", PET_GRID)):

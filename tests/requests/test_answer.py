@@ -138,6 +138,17 @@ def test_the_same_request_is_kept_and_another_is_not_overwritten(capsys, ct, tmp
     assert run(capsys, *words, "--click", "25,0,0", "--overwrite")[0] == 0
 
 
+def test_files_of_the_request_and_foreign_records_are_never_overwritten(capsys, ct, tmp_path):
+    words = ("segment", ct, "--system", "threshold", "--no-picture", "--click", "-20,0,0")
+    before = ct.read_bytes()
+    status, _, error = run(capsys, *words, "-o", ct, "--overwrite")
+    assert status == 2 and "which the request reads" in error and ct.read_bytes() == before
+    sidecar = tmp_path / "scan.json"  # as converters write it beside an image
+    sidecar.write_text('{"Modality": "CT"}')
+    status, _, error = run(capsys, *words, "-o", tmp_path / "scan.nii.gz")
+    assert status == 2 and "is something else" in error and "Modality" in sidecar.read_text()
+
+
 def test_a_table_of_requests_goes_on_after_a_bad_one_and_resumes(capsys, ct, pet, tmp_path):
     table = tmp_path / "ask.tsv"
     table.write_text(

@@ -211,7 +211,7 @@ def read_cohort(manifest: str | Path, *, inside: str | Path | None = None) -> Co
     Parameters
     ----------
     manifest
-        Tab-separated UTF-8 file with the columns of `COLUMNS`; ``reference`` may be missing, those of
+        Tab-separated UTF-8 file with the columns of `COLUMNS` in any case; ``reference`` may be missing, those of
         `OPTIONAL` are checked, further ones are kept. What `read_structures` finds beside it names the
         structures.
     inside
@@ -259,6 +259,8 @@ def read_sound_rows(
 
     manifest = Path(manifest)
     table = read_tsv(manifest).rename(columns={"participant_id": "subject"})
+    spelt = {c: c.lower() for c in table if c.lower() in COLUMNS and c.lower() not in table}
+    table = table.rename(columns=spelt if len(set(spelt.values())) == len(spelt) else {})
     for column in COLUMNS:
         if column not in table and column != "reference":
             raise InputError(f"Column '{column}' is missing in {manifest}. It has: {', '.join(table)}.")
@@ -272,7 +274,7 @@ def read_sound_rows(
     kept: list[int] = []
     faults: list[RowFault] = []
     lines_of: dict[str, int] = {}
-    spelt: dict[str, str] = {}
+    written: dict[str, str] = {}
     for line, row in zip(table.index, table.to_dict("records"), strict=True):
         try:
             where = f"{manifest} line {line}"
@@ -284,7 +286,7 @@ def read_sound_rows(
                 raise InputError(
                     f"Case {case.name} occurs twice in {manifest}: lines {lines_of[case.name]} and {line}."
                 )
-            other = spelt.setdefault(case.subject.casefold(), case.subject)
+            other = written.setdefault(case.subject.casefold(), case.subject)
             if other != case.subject:
                 raise InputError(
                     f"Subjects '{other}' and '{case.subject}' in {manifest} line {line} differ only in "
@@ -349,7 +351,7 @@ def _case(row: dict, where: str, folder: Path, structures: tuple[Structure, ...]
         if row[column].lower() in _MISSING:
             continue
         try:
-            found = existing(folder / row[column])
+            found = existing(folder / row[column]) or existing(folder / row[column].replace("\\", "/"))
         except InputError as error:
             raise InputError(f"The {column} of {where}: {error}") from None
         if found is None:

@@ -55,7 +55,8 @@ def plan_masks(folder: str | Path, names: NameMap) -> Plan:
     if not plan.rows:
         raise InputError(
             f"No image in the folders of {folder}. One is called {', '.join(sorted(_IMAGE_NAMES))}, with .nii.gz "
-            "or another suffix of a volume."
+            "or another suffix of a volume, in a folder of its subject: SUBJECT/ct.nii.gz beside "
+            "SUBJECT/segmentations/liver.nii.gz. Other names: `umdlib import pattern`."
         )
     plan.structures = {p.meaning for row in plan.rows for p in row.reference}
     return plan

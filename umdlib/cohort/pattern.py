@@ -42,7 +42,7 @@ def plan_pattern(
     reference
         Pattern of the label map with the same fields, or of masks with ``{structure}``; empty: there is none.
     modalities
-        Name in the file names -> CT, MR or PET. None takes CT, MR, PET as they are.
+        Name in the file names -> CT, MR or PET. A modality without a name here is called CT, MR or PET.
     structures
         What the label values mean; None takes what a `dseg.tsv` or `dataset.json` in `beside` or in
         `folder` says, without one the 13 organs, and says that this is a guess.
@@ -57,7 +57,9 @@ def plan_pattern(
         No such folder, a pattern without its fields, no file that matches, no image with its reference.
     """
     folder, plan = Path(folder), Plan()
-    modalities = dict(modalities or {name: name for name in labels.MODALITIES})
+    given = dict(modalities or {})
+    named = {labels.modality(m).name for m in given.values()}
+    modalities = {m: m for m in labels.MODALITIES if m not in named} | given
     for name in ("{subject}", "{modality}"):
         if name not in image:
             raise InputError(f"Pattern '{image}' lacks the field {name}.")
@@ -86,9 +88,16 @@ def plan_pattern(
     if not known:
         plan.structures = {p.meaning for r in plan.rows for p in r.reference if isinstance(p.meaning, str)}
     _pair_pets(plan)
+    any_modality = re.compile(_expression(image, {}, ()).replace("(?P<modality>)", "(?P<modality>[^/]+)"))
     for name in files:
         if name not in used and name.lower().endswith(VOLUMES):
-            plan.leave_out(name, "matches neither pattern")
+            other = any_modality.fullmatch(name)
+            why = (
+                f"'{other['modality']}' is no known modality; name it: --modality {other['modality']}=MR"
+                if other
+                else ""
+            )
+            plan.leave_out(name, why or "matches neither pattern")
     return plan
 
 

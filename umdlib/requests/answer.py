@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from umdlib.errors import InputError
-from umdlib.files import file_hash, replaced
+from umdlib.files import existing, file_hash, replaced
 from umdlib.images.volume import Volume, read_label_map, write_mask
 from umdlib.prompts.prompt import Prompt, to_record
 from umdlib.requests.given import Given, prompts_of
@@ -233,16 +233,29 @@ def _kept(request: Request, key: str, overwrite: bool) -> dict | None:
     Raises
     ------
     InputError
-        A file of something else at its place.
+        A file of something else at its place or at its record's; a file of the request, which is never overwritten.
     """
     path = request.beside(".json")
-    if not request.out.exists() or overwrite:
-        return None
+    for given in filter(None, (request.image, request.partner, request.given.initial_mask)):
+        if request.out.exists() and (found := existing(given)) is not None and request.out.samefile(found):
+            raise InputError(
+                f"The mask would overwrite {given}, which the request reads. Give another place."
+            )
     try:
-        known = json.loads(path.read_text("utf-8"))
-        same = known["key"] == key and known["mask_sha256"] == file_hash(request.out)
-    except (OSError, ValueError, KeyError, TypeError):
-        same = False
+        known = json.loads(path.read_text("utf-8")) if path.exists() else None
+        ours = known is None or {"key", "mask_sha256"} <= known.keys()
+    except (OSError, ValueError, AttributeError):
+        known, ours = None, False
+    if overwrite:
+        return None
+    if not request.out.exists():
+        if not ours:
+            raise InputError(
+                f"File {path}, where the mask's record belongs, is there and is something else. Give the mask another "
+                "name, or --overwrite."
+            )
+        return None
+    same = bool(known) and ours and known["key"] == key and known["mask_sha256"] == file_hash(request.out)
     if not same:
         raise InputError(
             f"File {request.out} exists and is not the answer to this request. Give another place, or --overwrite."
