@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
 from umdlib.figures.links import add_targets, case_address, explored, keep_numbers, mark_words
 from umdlib.figures.style import (
@@ -17,6 +16,7 @@ from umdlib.figures.style import (
     nothing,
     rows_down,
     segmenter_style,
+    stacked_bars,
     wrapped_title,
 )
 from umdlib.labels import session
@@ -191,45 +191,22 @@ def failure_quadrants(comparisons: pd.DataFrame, *, ax: Axes | None = None) -> A
     if rows.empty:
         return nothing(ax)
     names = [(structure_title if by == "structure" else wrapped_title)(n) for n in rows[by]]
-    total = rows[list(QUADRANTS)].sum(axis=1)
-    left = np.zeros(len(rows))
-    for key, (colour, hatch) in _QUADRANT_LOOK.items():
-        share = (rows[key] / total).fillna(0).to_numpy()
-        ax.barh(
-            np.arange(len(rows)),
-            share,
-            left=left,
-            color=colour,
-            hatch=hatch,
-            height=0.72,
-            edgecolor="white",
-            lw=0.6,
-        )
-        for y, (part, start) in enumerate(zip(share, left, strict=True)):
-            if part >= 0.03:
-                ink = "black" if key == "both" else "white"
-                box = {"facecolor": colour, "edgecolor": "none", "pad": 1.2}
-                ax.text(
-                    start + part / 2,
-                    y,
-                    f"{rows[key].iloc[y]:.0f}",
-                    ha="center",
-                    va="center",
-                    color=ink,
-                    fontsize=9,
-                    bbox=box,
-                )
-        left += share
-    ax.set_yticks(range(len(rows)), names)
-    ax.set_ylim(len(rows) - 0.5, -0.5)
-    ax.set_xlim(0, 1)
+    counts = rows[list(_QUADRANT_LOOK)]
+    shares = counts.div(counts.sum(axis=1), axis=0).fillna(0)
+    looks = {
+        key: {"color": colour, "hatch": hatch, "edgecolor": "white", "lw": 0.6, "label": QUADRANTS[key]}
+        for key, (colour, hatch) in _QUADRANT_LOOK.items()
+    }
+    for key, bars in stacked_bars(ax, shares, looks, height=0.72).items():
+        shown = [f"{n:.0f}" if part >= 0.03 else "" for n, part in zip(counts[key], shares[key], strict=True)]
+        ink = "black" if key == "both" else "white"
+        box = {"facecolor": looks[key]["color"], "edgecolor": "none", "pad": 1.2}
+        ax.bar_label(bars, shown, label_type="center", color=ink, fontsize=9, bbox=box)
+    rows_down(ax, names)
     ax.grid(visible=False)
+    ax.set_xlim(0, 1)
     ax.set_xlabel("share of pairs (numbers: pairs)")
-    handles = [
-        Patch(facecolor=c, hatch=h, edgecolor="white", label=QUADRANTS[k])
-        for k, (c, h) in _QUADRANT_LOOK.items()
-    ]
-    legend_below(ax, handles=handles, columns=2)
+    legend_below(ax, columns=2)
     return ax
 
 

@@ -138,37 +138,21 @@ def bland_altman(differences: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax = axes(ax, figsize=(6.0, 4.2))
     if rows.empty:
         return nothing(ax)
-    metric = metric_title(differences.attrs.get("metric", "dice"))
-    ax.scatter(
-        (rows["structural"] + rows["pet"]) / 2,
-        rows["difference"],
-        s=14,
-        color=MODALITIES["PET"].colour,
-        alpha=0.7,
-        lw=0,
-    )
+    metric = differences.attrs.get("metric", "dice")
+    means = (rows["structural"] + rows["pet"]) / 2
+    ax.scatter(means, rows["difference"], s=14, color=MODALITIES["PET"].colour, alpha=0.7, lw=0)
     mean, sd = rows["difference"].mean(), rows["difference"].std()
-    name = differences.attrs.get("metric", "dice")
     per_subject = rows["difference"].groupby(level="subject").mean().to_numpy()
     if len(per_subject) > 1:
-        ax.axhspan(
-            *interval_of_mean(per_subject, name, 10_000, 0)[1:3], color="#bbbbbb", alpha=0.45, lw=0, zorder=0
-        )
+        ends = interval_of_mean(per_subject, metric, 10_000, 0)[1:3]
+        ax.axhspan(*ends, color="#bbbbbb", alpha=0.45, lw=0, zorder=0)
     ax.axhline(0, color="#444444", lw=0.8)
     for level, name in ((mean, "mean"), (mean - 1.96 * sd, "−1.96 SD"), (mean + 1.96 * sd, "+1.96 SD")):
         if np.isfinite(level):
             ax.axhline(level, color="black", lw=1.4, ls="-" if name == "mean" else "--")
-            text = f"{name} {level:+.2f}".replace("-", "−")
-            ax.annotate(
-                text,
-                (1, level),
-                (-4, 3),
-                xycoords=("axes fraction", "data"),
-                textcoords="offset points",
-                ha="right",
-                fontsize=9,
-            )
-    ax.set_xlabel(f"mean {metric} of {structural.title} and PET")
+            where = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "ha": "right"}
+            ax.annotate(f"{name} {number(level, 2, sign=True)}", (1, level), (-4, 3), fontsize=9, **where)
+    ax.set_xlabel(f"mean {metric_title(metric)} of {structural.title} and PET")
     ax.set_ylabel(f"PET − {structural.title}")
     return ax
 
@@ -207,27 +191,18 @@ def distributions(
     for shift, side, modality, marker in sides:
         groups = [rows.loc[s, side].to_numpy() for s in structures]
         places = np.arange(len(groups)) + shift
-        ax.boxplot(
-            groups,
-            positions=places,
-            orientation="horizontal",
-            widths=0.3,
-            sym="",
-            manage_ticks=False,
-            patch_artist=True,
-            medianprops={"color": "black", "lw": 1.6},
-            boxprops={"facecolor": modality.colour, "alpha": 0.3, "lw": 0.8},
-        )
+        box = {"facecolor": modality.colour, "alpha": 0.3, "lw": 0.8}
+        shape = {
+            "orientation": "horizontal",
+            "widths": 0.3,
+            "sym": "",
+            "manage_ticks": False,
+            "patch_artist": True,
+        }
+        ax.boxplot(groups, positions=places, medianprops={"color": "black", "lw": 1.6}, boxprops=box, **shape)
+        look = {"s": 8, "color": modality.colour, "marker": marker, "lw": 0, "zorder": 3}
         for place, values in zip(places, groups, strict=True):
-            ax.scatter(
-                values,
-                place + _spread(values, 0.08),
-                s=8,
-                color=modality.colour,
-                marker=marker,
-                lw=0,
-                zorder=3,
-            )
+            ax.scatter(values, place + _spread(values, 0.08), **look)
     rows_down(ax, map(structure_title, structures))
     ax.set_xlabel(metric_title(differences.attrs.get("metric", "dice")))
     dice = differences.attrs.get("metric", "dice") == "dice"  # ceilings are of no other metric

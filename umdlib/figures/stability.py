@@ -14,7 +14,9 @@ from umdlib.figures.style import (
     legend_below,
     line_handles,
     nothing,
+    rows_down,
     segmenter_style,
+    stacked_bars,
     wrapped_title,
 )
 from umdlib.labels import MODALITIES
@@ -66,14 +68,8 @@ def click_plot(
         # A little apart, so that the intervals stand beside each other.
         x = part[against] + gap * 0.05 * (i - (len(curves_shown) - 1) / 2)
         ax.vlines(x, part["ci_low"], part["ci_high"], color=look["color"], lw=1.1, alpha=0.8)
-        ax.plot(
-            x,
-            part["estimate"],
-            ls="--" if pet else "-",
-            mec=look["color"],
-            mfc="white" if pet else look["color"],
-            **look,
-        )
+        face = {"mec": look["color"], "mfc": "white" if pet else look["color"]}
+        ax.plot(x, part["estimate"], ls="--" if pet else "-", **face, **look)
     if 0 < len(places) <= 8:
         ax.set_xticks(places)
     else:
@@ -106,20 +102,13 @@ def ranking_stability(ranks: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax = axes(ax, figsize=(1.9 + 0.95 * max(n, 3), 1.3 + 0.55 * max(n, 2)))
     if n == 0:
         return nothing(ax)
-    colour = MODALITIES[rows["modality"].iloc[0]].colour if n else "black"
+    colour = MODALITIES[rows["modality"].iloc[0]].colour
     for y, shares in enumerate(rows["rank_shares"]):
         for x, share in enumerate(shares):
             if share > 0.0005:
                 ax.scatter(x + 1, y, s=620 * share, color=colour, alpha=0.75, lw=0)
-                ax.annotate(
-                    f"{100 * share:.0f} %",
-                    (x + 1, y),
-                    (0, -21),
-                    ha="center",
-                    fontsize=8,
-                    va="center",
-                    textcoords="offset points",
-                )
+                place = {"ha": "center", "va": "center", "textcoords": "offset points"}
+                ax.annotate(f"{100 * share:.0f} %", (x + 1, y), (0, -21), fontsize=8, **place)
     ax.set_yticks(range(n), map(wrapped_title, rows["segmenter"]))
     ax.set_ylim(n - 0.4, -0.5)
     ax.set_xticks(range(1, n + 1))
@@ -191,42 +180,19 @@ def variance_bars(components: pd.DataFrame, *, legend: bool = True, ax: Axes | N
     matplotlib.axes.Axes
         Sources that hold the modality are hatched: together they are the modality's part.
     """
-    wide = (
-        components.pivot_table(index="segmenter", columns="source", values="share", sort=False)
-        .reindex(columns=list(SOURCES))
-        .fillna(0.0)
-    )
+    wide = components.pivot_table(index="segmenter", columns="source", values="share", sort=False)
+    wide = wide.reindex(columns=list(SOURCES)).fillna(0.0)
     ax = axes(ax, figsize=(7.2, 2.0 + 0.45 * max(len(wide), 2)))
-    left = np.zeros(len(wide))
-    colours = [
-        "#0072b2",
-        "#56b4e9",
-        "#d55e00",
-        "#a6c8dd",
-        "#e8a070",
-        "#f2c9ab",
-        "#f7e3d6",
-        "#666666",
-        "#bbbbbb",
-    ]
-    for source, colour in zip(SOURCES, colours, strict=True):
-        hatch = "///" if "modality" in source else ""
-        ax.barh(
-            range(len(wide)),
-            wide[source],
-            left=left,
-            color=colour,
-            hatch=hatch,
-            edgecolor="white",
-            lw=0.5,
-            height=0.7,
-            label=SOURCES[source],
-        )
-        left += wide[source].to_numpy()
-    ax.set_yticks(range(len(wide)), map(wrapped_title, wide.index))
-    ax.set_ylim(len(wide) - 0.5, -0.5)
-    ax.set_xlim(0, 1)
+    looks = {
+        source: {"color": colour, "hatch": "///" * ("modality" in source), "label": SOURCES[source]}
+        for source, colour in zip(SOURCES, _SOURCE_COLOURS, strict=True)
+    }
+    stacked_bars(
+        ax, wide, {k: look | {"edgecolor": "white", "lw": 0.5} for k, look in looks.items()}, height=0.7
+    )
+    rows_down(ax, map(wrapped_title, wide.index))
     ax.grid(visible=False)
+    ax.set_xlim(0, 1)
     ax.set_xlabel("share of the sum of squares")
     if legend:
         legend_below(ax, columns=3)
@@ -250,24 +216,12 @@ def error_rates(rates: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax = axes(ax, figsize=(7.2, 1.1 + 0.4 * len(rates)))
     y = np.arange(len(rates))
     ax.axvline(0.05, color="black", lw=1.2, ls="--")
-    ax.hlines(
-        y, rates["rate"] - 1.96 * rates["error"], rates["rate"] + 1.96 * rates["error"], color="#0072b2", lw=2
-    )
-    ax.plot(rates["rate"], y, "o", color="#0072b2")
+    ax.errorbar(rates["rate"], y, xerr=1.96 * rates["error"], fmt="o", color="#0072b2", elinewidth=2)
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
     for place, rate in zip(y, rates["rate"], strict=True):
-        ax.annotate(
-            f"{100 * rate:.1f} %",
-            (rate, place),
-            (14, 0),
-            va="center",
-            fontsize=9,
-            textcoords="offset points",
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
-        )
-    ax.set_yticks(y, rates["test"])
-    ax.set_ylim(len(rates) - 0.5, -0.7)
-    ax.grid(visible=False, axis="y")
-    ax.grid(visible=True, axis="x")
+        where = {"xytext": (14, 0), "textcoords": "offset points", "va": "center"}
+        ax.annotate(f"{100 * rate:.1f} %", (rate, place), **where, fontsize=9, bbox=box)
+    rows_down(ax, rates["test"])
     ax.set_xlim(0, max(1.12 * rates["rate"].max(), 0.1))
     ax.set_xlabel("share of cohorts without a gap that are called significant (nominal 0.05)")
     return ax
@@ -297,16 +251,8 @@ def coverage_plot(covered: pd.DataFrame, *, legend: bool = True, ax: Axes | None
     ax.axhline(0.95, color="black", lw=1.2, ls="--", zorder=1)
     for name in names:
         part = covered[covered["interval"].eq(name)].sort_values("n_subjects")
-        half = 1.96 * part["error"]
-        ax.vlines(
-            part["n_subjects"],
-            part["rate"] - half,
-            part["rate"] + half,
-            color=looks[name]["color"],
-            lw=1.2,
-            alpha=0.7,
-        )
-        ax.plot(part["n_subjects"], part["rate"], ms=5, **looks[name])
+        spread = {"yerr": 1.96 * part["error"], "elinewidth": 1.2}
+        ax.errorbar(part["n_subjects"], part["rate"], **spread, ms=5, **looks[name])
     limit = covered.drop_duplicates("n_subjects").sort_values("n_subjects")
     if limit["ceiling"].lt(0.95).any():
         ax.plot(limit["n_subjects"], limit["ceiling"], ls=":", color="#444444", lw=1.6)
@@ -326,6 +272,10 @@ def coverage_plot(covered: pd.DataFrame, *, legend: bool = True, ax: Axes | None
     return ax
 
 
+_SOURCE_COLOURS = (
+    *("#0072b2", "#56b4e9", "#d55e00", "#a6c8dd", "#e8a070"),
+    *("#f2c9ab", "#f7e3d6", "#666666", "#bbbbbb"),
+)
 _INTERVAL_LOOK = {
     "studentised": {"color": "#0072b2", "marker": "o"},
     "bca": {"color": "#d55e00", "marker": "s"},

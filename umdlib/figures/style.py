@@ -10,21 +10,15 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.container import BarContainer
 from matplotlib.lines import Line2D
 
 from umdlib.tables.titles import segmenter_title
 
 # Okabe & Ito (2008) and two of Tol's (2021), none of them a modality's; markers show the rest.
 SEGMENTER_COLOURS = (
-    "#000000",
-    "#cc79a7",
-    "#56b4e9",
-    "#e69f00",
-    "#882255",
-    "#666666",
-    "#999933",
-    "#332288",
-    "#661100",
+    *("#000000", "#cc79a7", "#56b4e9", "#e69f00", "#882255"),
+    *("#666666", "#999933", "#332288", "#661100"),
 )
 _SEGMENTER_MARKERS = "osD^vPX<>"
 GREY = "#8a8a8a"
@@ -74,9 +68,7 @@ def segmenter_style(segmenters: Iterable[str], then: Iterable[str] = ()) -> dict
 
 def axes(ax: Axes | None, **figure: object) -> Axes:
     """The axes given, or new ones in the book's style."""
-    if ax is not None:
-        return ax
-    return _subplots(**figure)
+    return _subplots(**figure) if ax is None else ax
 
 
 def _subplots(**options: object) -> object:
@@ -132,6 +124,36 @@ def given_intervals(ax: Axes, rows: pd.DataFrame, looks: Looks, *, down: str, su
     if sure and rows[sure].any():
         sns.pointplot(rows[rows[sure]].assign(value=lambda t: t["estimate"]), **layout, errorbar=None)
     ax.set_ylabel("")
+
+
+def stacked_bars(
+    ax: Axes, parts: pd.DataFrame, looks: Mapping[str, Mapping], *, height: float
+) -> dict[str, BarContainer]:
+    """Draw the columns of a table as horizontal bars end to end, its rows down.
+
+    Parameters
+    ----------
+    ax
+        Axes.
+    parts
+        Lengths; a column is a part of every bar.
+    looks
+        Column to options of its bars; the column's name is their label unless they have another.
+    height
+        Of a bar; the rows are 1 apart.
+
+    Returns
+    -------
+    dict
+        Column to its bars.
+    """
+    starts = parts.cumsum(axis=1).shift(axis=1, fill_value=0)
+    return {
+        name: ax.barh(
+            range(len(parts)), parts[name], left=starts[name], height=height, **{"label": name, **looks[name]}
+        )
+        for name in parts
+    }
 
 
 def rows_down(ax: Axes, labels: Iterable[str]) -> None:
@@ -194,7 +216,5 @@ def nothing(ax: Axes, words: str = "nothing was scored that this figure could sh
 
 def line_handles() -> list[Line2D]:
     """Handles of the two lines of `click_plot`, for a legend under panels of one segmenter each."""
-    return [
-        Line2D([], [], color="#444444", label="structural"),
-        Line2D([], [], color="#444444", ls="--", label="PET"),
-    ]
+    lines = (("structural", "-"), ("PET", "--"))
+    return [Line2D([], [], color="#444444", ls=ls, label=label) for label, ls in lines]

@@ -43,12 +43,8 @@ def training_curves(logs: Mapping[str, pd.DataFrame], *, y: str = "loss", ax: Ax
         mean = log[y].rolling(5, min_periods=1, center=True).mean()
         ax.plot(log["step"], mean, color=look["color"], label=TRAINED_ON[trained_on])
     ax.set_xlabel("step")
-    titles = {
-        "loss": "loss",
-        "dice_first": "DSC after the first click",
-        "dice_last": "DSC after the last click",
-    }
-    ax.set_ylabel(titles.get(y, y))
+    clicked = y.startswith("dice_")
+    ax.set_ylabel(f"DSC after the {y.removeprefix('dice_')} click" if clicked else y)
     return ax
 
 
@@ -78,14 +74,8 @@ def loss_curves(
         modality = modalities[name]
         line = dashes[used.setdefault(modality, 0) % len(dashes)]
         used[modality] += 1
-        ax.plot(
-            log["cpu_s"].cumsum() / 60,
-            log["loss"],
-            lw=1.7,
-            ls=line,
-            label=name,
-            color=MODALITIES[modality].colour,
-        )
+        look = {"lw": 1.7, "ls": line, "label": name, "color": MODALITIES[modality].colour}
+        ax.plot(log["cpu_s"].cumsum() / 60, log["loss"], **look)
     ax.set_xlabel("CPU minutes")
     ax.set_ylabel("loss of the training batches")
     if legend:

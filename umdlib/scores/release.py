@@ -314,7 +314,7 @@ def _too_far(ours: pd.DataFrame, theirs: pd.DataFrame) -> str:
     ours, theirs = ours[first], theirs[first]
     other = ours["status"] != theirs["status"]
     far = other | ((ours["dice"] - theirs["dice"]).abs() > TOLERANCE)
-    if far.mean() <= FAR:
+    if far.sum() <= FAR * len(far):
         return ""
     where = far.idxmax()
     column = "status" if other[where] else "dice"

@@ -19,6 +19,8 @@ _TITLES: dict[str, Callable[[str], str]] = {
     "segmenter": segmenter_title,
     "structure": lambda name: _ORGANS.get(name, name),
 }
+_TESTS = {"mean": "", "holm": " (Holm)", "bh": " (BH)"}
+_TESTS |= {"permutation": " (sign-flip)", "wilcoxon": " (Wilcoxon)"}
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -62,25 +64,24 @@ def count(n: float, noun: str) -> str:
     return f"{n:.0f} {noun}" + ("" if n == 1 else "s")
 
 
-def interval(estimate: float, low: float, high: float, decimals: int = 3) -> str:
-    """An estimate with its interval.
+def interval(estimate: float, low: float = np.nan, high: float = np.nan) -> str:
+    """An estimate with its interval, where it has one.
 
     Examples
     --------
     >>> interval(-0.1, -0.2, 0.05)
     '−0.100 [−0.200, +0.050]'
     """
-    ends = f"{number(low, decimals, sign=True)}, {number(high, decimals, sign=True)}"
-    centre = number(estimate, decimals, sign=True)
-    return f"{centre} [{ends}]" if np.isfinite(low) and np.isfinite(high) else centre
+    centre, *ends = (number(v, sign=True) for v in (estimate, low, high))
+    return f"{centre} [{', '.join(ends)}]" if np.isfinite(low) and np.isfinite(high) else centre
 
 
-def gap_text(estimate: float, low: float, high: float, at_floor: bool = False, decimals: int = 3) -> str:
+def gap_text(estimate: float, low: float = np.nan, high: float = np.nan, at_floor: bool = False) -> str:
     """A difference with its interval, and the word of one between two floors.
 
     Parameters
     ----------
-    estimate, low, high, decimals
+    estimate, low, high
         As of `interval`.
     at_floor
         From `umdlib.statistics.verdicts.at_floor`; a missing one is none.
@@ -90,8 +91,33 @@ def gap_text(estimate: float, low: float, high: float, at_floor: bool = False, d
     >>> gap_text(-0.01, -0.02, 0.0, True)
     '−0.010 [−0.020, +0.000], *not identifiable*'
     """
-    text = interval(estimate, low, high, decimals)
+    text = interval(estimate, low, high)
     return f"{text}, *{FLOOR}*" if pd.notna(at_floor) and bool(at_floor) else text
+
+
+def intervals(table: pd.DataFrame, *columns: str) -> list[str]:
+    """`interval` of each row, from its columns of an estimate and of the two ends.
+
+    Examples
+    --------
+    >>> intervals(pd.DataFrame({"a": [0.5], "low": [0.25], "high": [0.75]}), "a", "low", "high")
+    ['+0.500 [+0.250, +0.750]']
+    """
+    return [interval(*row) for row in table[list(columns)].itertuples(index=False)]
+
+
+def gap_texts(table: pd.DataFrame, *columns: str) -> list[str]:
+    """`gap_text` of each row; of ``estimate, ci_low, ci_high`` where no other columns are named.
+
+    Examples
+    --------
+    >>> gap_texts(pd.DataFrame({"gap": [-0.01, -0.2], "at_floor": [True, False]}), "gap")
+    ['−0.010, *not identifiable*', '−0.200']
+    """
+    columns = columns or ("estimate", "ci_low", "ci_high")
+    floors = table["at_floor"] if "at_floor" in table else [False] * len(table)
+    rows = table[list(columns)].itertuples(index=False)
+    return [gap_text(*row, at_floor=floor) for row, floor in zip(rows, floors, strict=True)]
 
 
 def markdown_table(
@@ -245,12 +271,12 @@ def cell_text(cell: pd.Series, form: str) -> str:
     """Value and spread of one cell as plain text, or the word that says why there is none."""
     if cell["state"]:
         return str(cell["state"])
-    value = number(cell["value"], 3)
+    value = number(cell["value"])
     if not np.isfinite(cell["high"]):
         return value
     if form == "mean":
-        return f"{value} ({number(cell['high'] - cell['value'], 3)})"
-    return f"{value} ({number(cell['low'], 3)}–{number(cell['high'], 3)})"
+        return f"{value} ({number(cell['high'] - cell['value'])})"
+    return f"{value} ({number(cell['low'])}–{number(cell['high'])})"
 
 
 def symbol(cell: pd.Series) -> str:
@@ -386,32 +412,18 @@ def comparison_table(comparisons: pd.DataFrame, *, detail: str = "main") -> pd.D
     if "structure" in comparisons:
         table["Structure"] = [structure_title(s) for s in comparisons["structure"]]
     table["n"] = comparisons["n_pairs"].astype(int)
-    rows = [row for _, row in comparisons.iterrows()]
-
-    def spans(*names: str) -> list[str]:
-        return [interval(*(row[n] for n in names), 3) for row in rows]
-
     if detail == "effects":
-        table["median"] = spans("median", "median_low", "median_high")
+        table["median"] = intervals(comparisons, "median", "median_low", "median_high")
         table["p (median)"] = [p_text(v) for v in comparisons["p_median"]]
-        table["Hodges–Lehmann"] = spans("hl", "hl_low", "hl_high")
+        table["Hodges–Lehmann"] = intervals(comparisons, "hl", "hl_low", "hl_high")
         for column, title in (("rank_biserial", "rank-biserial"), ("d_z", "d_z")):
             table[title] = [number(v, 2, sign=True) for v in comparisons[column]]
         table["p (within the margin)"] = [p_text(v) for v in comparisons["p_equivalence"]]
         table["verdict"] = comparisons["verdict"].to_numpy()
-        smallest = comparisons["smallest_detectable"]
-        table["detectable"] = [number(v, 3) for v in smallest]
+        table["detectable"] = [number(v) for v in comparisons["smallest_detectable"]]
     else:
-        table["mean difference [95 %]"] = [
-            gap_text(r["estimate"], r["ci_low"], r["ci_high"], r.get("at_floor"), 3) for r in rows
-        ]
-        for column, title in (
-            ("p_mean", "p"),
-            ("p_holm", "p (Holm)"),
-            ("p_bh", "p (BH)"),
-            ("p_permutation", "p (sign-flip)"),
-            ("p_wilcoxon", "p (Wilcoxon)"),
-        ):
-            table[title] = [p_text(v) for v in comparisons[column]]
+        table["mean difference [95 %]"] = gap_texts(comparisons)
+        for name, title in _TESTS.items():
+            table[f"p{title}"] = [p_text(v) for v in comparisons[f"p_{name}"]]
     table["note"] = comparisons["note"].fillna("").to_numpy()
     return table if table["note"].ne("").any() else table.drop(columns="note")

@@ -61,6 +61,11 @@ def session_title(name: str) -> str:
     return session(name).title
 
 
+def with_session_titles(table: pd.DataFrame) -> pd.DataFrame:
+    """A table whose column ``session`` shows titles."""
+    return table.assign(session=table["session"].map(session_title))
+
+
 def structure_title(name: str) -> str:
     """Name of a structure for a reader; a structure beyond the 13 organs keeps its own.
 

@@ -64,6 +64,12 @@ def read_viewer(
     return Pair(panes, cases[0].structures, **({"title": title} | options))
 
 
+def scored_segmenters(table: pd.DataFrame, session: str = "") -> list[str]:
+    """Segmenters of a score table that have a prediction, of one session or of any, in the table's order."""
+    rows = table[~table["status"].isin(["failed", "unavailable"])]
+    return list((rows[rows["session"].eq(session)] if session else rows)["segmenter"].unique())
+
+
 def first_pairs(cohort: Cohort, subject: str = "") -> list[tuple[Case, Case]]:
     """The first complete pair of each session, or the pairs of one subject.
 

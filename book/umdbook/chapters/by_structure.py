@@ -7,7 +7,7 @@ import pandas as pd
 from umdbook import page
 from umdlib.statistics import read_ceilings, structure_ceilings
 from umdlib.tables.ceilings import NO_CEILINGS, ceilings_layout, kinds_words
-from umdlib.tables.markdown import count, interval, numbered_table, p_text
+from umdlib.tables.markdown import count, intervals, numbered_table, p_text
 from umdlib.tables.modality_table import metric_title, session_title
 from umdlib.tables.titles import segmenter_title
 
@@ -20,9 +20,7 @@ def hurdle_layout(model: pd.DataFrame) -> pd.DataFrame:
             "session": rows["session"].map(session_title),
             "segmenter": rows["segmenter"],
             "part": rows["part"],
-            "PET against structural [95 %]": [
-                interval(r.estimate, r.ci_low, r.ci_high) for r in rows.itertuples()
-            ],
+            "PET against structural [95 %]": intervals(rows, "estimate", "ci_low", "ci_high"),
             "scale": rows["scale"].map(metric_title),
             "p": rows["p_value"].map(p_text),
             "p (same in every structure)": rows["p_interaction"].map(p_text),

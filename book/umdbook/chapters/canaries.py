@@ -42,32 +42,12 @@ def words(findings: pd.DataFrame) -> str:
     if findings.empty:
         return "No stored prediction was found: nothing could be checked."
     alarms = int((findings["faults"] != "").sum())
-    shown = pd.DataFrame(
-        {
-            "Segmenter": findings["segmenter"],
-            "Modality": findings["modality"],
-            "Cases": findings["n_cases"],
-            "Alarm": findings["faults"].replace("", "none").map(worded),
-            "In words": findings["detail"].map(worded),
-            "Positive control": findings["control"],
-        }
-    )
+    words = {"faults": findings["faults"].replace("", "none").map(worded)}
+    words["detail"] = findings["detail"].map(worded)
+    shown = findings[["segmenter", "modality", "n_cases", "faults", "detail", "control"]].assign(**words)
+    shown.columns = ["Segmenter", "Modality", "Cases", "Alarm", "In words", "Positive control"]
     head = f"{len(findings)} combinations of segmenter and modality were checked, {alarms} raised an alarm."
     return f"{head}\n\n{markdown_table(shown)}"
-
-
-def _matrix_plot(matrix: pd.DataFrame, cohort: Cohort, ax=None):
-    """A wiring matrix in greys, short names on both axes; returns the axes."""
-    import matplotlib.pyplot as plt
-
-    ax = ax or plt.subplots(figsize=(5.2, 4.6), layout="constrained")[1]
-    names = [s.name for s in cohort.structures if s.name in matrix.index]
-    short = [s.short for s in cohort.structures if s.name in matrix.index]
-    values = matrix.loc[names, names].astype(float).fillna(0.0).set_axis(short).set_axis(short, axis=1)
-    sns.heatmap(values, vmin=0, vmax=1, cmap="cividis", square=True, cbar_kws={"label": "Mean DSC"}, ax=ax)
-    ax.grid(visible=False)
-    ax.set(xlabel="Reference", ylabel="Asked for")
-    return ax
 
 
 def columns_markdown(simulated: pd.DataFrame) -> str:
@@ -96,14 +76,20 @@ def margin_table(runs: pd.DataFrame) -> str:
 
 def wiring_plot(cohort: Cohort, root: str, findings: pd.DataFrame, limit: int):
     """The wiring matrix of the segmenter whose diagonal is the brightest; None where none has masks."""
-    modality = cohort.cases[0].modality
-    every = {
-        n: example_wiring(cohort, root, [n], modality, limit=limit) for n in checked_segmenters(findings)
-    }
-    matrices = {n: m for n, m in every.items() if m is not None}
+    import matplotlib.pyplot as plt
+
+    modality, matrices = cohort.cases[0].modality, {}
+    for name in checked_segmenters(findings):
+        matrix = example_wiring(cohort, root, [name], modality, limit=limit)
+        matrices |= {} if matrix is None else {name: matrix}
     if not matrices:
         return None
     name = max(matrices, key=lambda n: np.nanmean(np.diag(matrices[n])))
-    ax = _matrix_plot(matrices[name], cohort)
-    ax.set_title(f"{segmenter_title(name)}, {modality}")
+    ax = plt.subplots(figsize=(5.2, 4.6), layout="constrained")[1]
+    short = {s.name: s.short for s in cohort.structures if s.name in matrices[name].index}
+    values = matrices[name].loc[list(short), list(short)].astype(float).fillna(0.0)
+    values = values.rename(index=short, columns=short)
+    sns.heatmap(values, vmin=0, vmax=1, cmap="cividis", square=True, cbar_kws={"label": "Mean DSC"}, ax=ax)
+    ax.grid(visible=False)
+    ax.set(xlabel="Reference", ylabel="Asked for", title=f"{segmenter_title(name)}, {modality}")
     return ax

@@ -10,7 +10,7 @@ from umdlib.statistics.equivalence import detectable_effect
 from umdlib.statistics.operating_characteristics import EQUIVALENCE_RULES
 from umdlib.statistics.verdicts import VERDICTS
 from umdlib.tables.markdown import number
-from umdlib.tables.modality_table import metric_title, session_title
+from umdlib.tables.modality_table import metric_title, session_title, with_session_titles
 from umdlib.tables.verdicts import reachable_words, verdict_legend
 
 
@@ -20,14 +20,10 @@ def interval_rows(overall: pd.DataFrame) -> pd.DataFrame:
     `overall`: from `umdlib.statistics.comparison.compare`, rows without an estimate are left out.
     """
     rows = overall[overall["estimate"].notna()]
-    table = pd.DataFrame(
-        {
-            "session": rows["session"].map(session_title),
-            "segmenter": rows["segmenter"],
-            "subjects": rows["n_subjects"].astype(int),
-            "mean difference": [number(v, sign=True) for v in rows["estimate"]],
-        }
+    table = with_session_titles(rows[["session", "segmenter"]]).assign(
+        subjects=rows["n_subjects"].astype(int)
     )
+    table["mean difference"] = [number(v, sign=True) for v in rows["estimate"]]
     titles = {"ci": "studentised bootstrap", "bca": "BCa bootstrap", "t": "Student’s t"}
     for name, title in titles.items():
         ends = zip(rows[f"{name}_low"], rows[f"{name}_high"], strict=True)
@@ -41,7 +37,8 @@ def verdict_counts(comparisons: pd.DataFrame) -> str:
     counts = known["verdict"].value_counts()
     told = "; ".join(f"{counts[v]} *{v}*" for v in VERDICTS if v in counts)
     families = [
-        f"{session_title(name)}: {_sizes(part['n_holm'])} p-values per segmenter (Holm)"
+        f"{session_title(name)}: {' or '.join(f'{n:.0f}' for n in sorted(part['n_holm'].unique()))} "
+        "p-values per segmenter (Holm)"
         for name, part in known.groupby("session", sort=False)
     ]
     margin = comparisons.attrs.get("margin", 0.02)
@@ -50,11 +47,6 @@ def verdict_counts(comparisons: pd.DataFrame) -> str:
         f"at 5 % after Holm. Families: {'; '.join(families)}. {verdict_legend(known)}"
         + reachable_words(known)
     )
-
-
-def _sizes(family: pd.Series) -> str:
-    """The sizes of families of p-values, in words."""
-    return " or ".join(str(int(n)) for n in sorted(family.unique()))
 
 
 def ranking_notes(ranks: pd.DataFrame) -> str:
@@ -111,15 +103,16 @@ def coverage_words(covered: pd.DataFrame) -> str:
             "There the cohort often does not show a failure at all, and no interval that is made from its values "
             "alone can hold a mean that failures make. "
         )
-    fair = covered[covered["ceiling"].ge(0.95)]
-    spans = {
-        name: f"{100 * part['rate'].min():.1f} to {100 * part['rate'].max():.1f} %"
-        for name, part in fair.groupby("interval")
-    }
+    spans = covered[covered["ceiling"].ge(0.95)].groupby("interval")["rate"].agg(_span)
     return words + (
         f"At all other points the studentised bootstrap covers {spans['studentised']}, BCa {spans['bca']}, "
         f"Student's interval {spans['student']}."
     )
+
+
+def _span(rates: pd.Series) -> str:
+    """Smallest and largest of some rates, in per cent."""
+    return f"{100 * rates.min():.1f} to {100 * rates.max():.1f} %"
 
 
 def shape_words(alarms: pd.DataFrame) -> str:
@@ -128,17 +121,14 @@ def shape_words(alarms: pd.DataFrame) -> str:
     worst = wide["mean"].idxmax()
     normal = wide.loc["normal"] if "normal" in wide.index else wide
     skewed = wide.drop(index=[s for s in _LOST_SHAPES if s in wide.index.get_level_values(0)])
-    spans = {
-        t: f"{100 * skewed[t].min():.1f} to {100 * skewed[t].max():.1f} %" for t in ("mean", "permutation")
-    }
     return (
         f"The worst point first: {worst[1]} subjects of the shape *{worst[0]}*, moved so that its mean is zero. The "
         f"reported test finds a difference in {100 * wide.loc[worst, 'mean']:.0f} % of the cohorts, the sign-flip "
         f"test in {100 * wide.loc[worst, 'permutation']:.0f} %: most of these cohorts hold none of the subjects that "
         "lose, and in a cohort without them everybody gains. No test of these values can know better. On shapes "
-        f"that every cohort shows, the reported test gives {spans['mean']}, the sign-flip test {spans['permutation']}; "
-        f"on normal differences {100 * normal['mean'].min():.1f} to {100 * normal['mean'].max():.1f} % and "
-        f"{100 * normal['permutation'].min():.1f} to {100 * normal['permutation'].max():.1f} %. The sign-flip test "
+        f"that every cohort shows, the reported test gives {_span(skewed['mean'])}, the sign-flip test "
+        f"{_span(skewed['permutation'])}; "
+        f"on normal differences {_span(normal['mean'])} and {_span(normal['permutation'])}. The sign-flip test "
         "is exact where the two modalities can be exchanged, whatever the shape; it is not a test of the *mean*."
     )
 
@@ -148,31 +138,24 @@ _LOST_SHAPES = ("15 % lost", "rare failures", "10 % lose 0.3", "5 % lose 0.6")
 
 def alarm_table(alarms: pd.DataFrame) -> pd.DataFrame:
     """False alarms in per cent: shapes down, tests and sizes across, the worst shape first."""
-    wide = alarms.assign(rate=100 * alarms["rate"]).pivot_table(
-        index="shape", columns=["test", "n_subjects"], values="rate", sort=False
-    )
+    wide = alarms.pivot_table(index="shape", columns=["test", "n_subjects"], values="rate", sort=False)
     order = wide["mean"].max(axis=1).sort_values(ascending=False).index
-    titles = {"mean": "reported", "permutation": "sign-flip"}
     table = pd.DataFrame({"mean zero, shape": order})
-    for test, title in titles.items():
+    for test, title in (("mean", "reported"), ("permutation", "sign-flip")):
         for n in wide[test]:
-            table[f"{title}, n = {n}"] = [number(v, 1) for v in wide.loc[order, (test, n)]]
+            table[f"{title}, n = {n}"] = [number(100 * v, 1) for v in wide.loc[order, (test, n)]]
     return table
 
 
 def equivalence_table(rates: pd.DataFrame) -> pd.DataFrame:
     """Share of cohorts called the same, in per cent: shapes and sizes down, rules across."""
-    wide = rates.assign(rate=100 * rates["rate"]).pivot_table(
-        index=["shape", "mean", "equivalent", "n_subjects"], columns="rule", values="rate", sort=False
-    )
-    wide = wide.reset_index()
-    table = pd.DataFrame(
-        {"shape": wide["shape"], "true mean": [number(m, 3, sign=True) for m in wide["mean"]]}
-    )
+    keys = ["shape", "mean", "equivalent", "n_subjects"]
+    wide = rates.pivot_table(index=keys, columns="rule", values="rate", sort=False).reset_index()
+    table = wide[["shape"]].assign(**{"true mean": [number(m, sign=True) for m in wide["mean"]]})
     table["subjects"] = wide["n_subjects"]
     table["the same"] = wide["equivalent"].map({True: "true", False: "an error"})
     for rule, title in EQUIVALENCE_RULES.items():
-        table[title] = [number(v, 1) for v in wide[rule]]
+        table[title] = [number(100 * v, 1) for v in wide[rule]]
     return table
 
 
@@ -197,14 +180,13 @@ def equivalence_words(rates: pd.DataFrame) -> str:
 
 def median_words(covered: pd.DataFrame) -> str:
     """What `umdlib.statistics.operating_characteristics.coverage` found for the median."""
-    rates = 100 * covered.set_index("interval")["rate"]
-    boot, order = rates["median bootstrap"], rates["order statistics"]
+    spans = covered.groupby("interval")["rate"].agg(_span)
     return (
-        f"The percentile bootstrap of a median covers {boot.min():.1f} to {boot.max():.1f} %: with "
+        f"The percentile bootstrap of a median covers {spans['median bootstrap']}: with "
         "few subjects it jumps between a handful of values, and where half of the subjects lose "
         "something it jumps from one hump to the other. The interval from order statistics, which "
         "cannot cover less than it says, whatever the shape, holds the median in "
-        f"{order.min():.1f} to {order.max():.1f} % ({covered['n_cohorts'].iloc[0]} cohorts per "
+        f"{spans['order statistics']} ({covered['n_cohorts'].iloc[0]} cohorts per "
         "point). It is wide, and it is the one reported."
     )
 

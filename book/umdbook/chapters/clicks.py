@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from umdlib.tables.markdown import gap_text, number
-from umdlib.tables.modality_table import session_title
+from umdlib.tables.markdown import gap_texts, number
+from umdlib.tables.modality_table import session_title, with_session_titles
 from umdlib.tables.titles import segmenter_title
 
 
@@ -17,17 +17,12 @@ def gain_rows(curves: pd.DataFrame) -> pd.DataFrame:
     later, rows = curves[curves["gain"].notna()], []
     keys = ["session", "segmenter", "prompt", "step"]
     for key, part in later.groupby(keys, sort=False):
-        found = {r.modality: gap_text(r.gain, r.gain_low, r.gain_high, r.at_floor) for r in part.itertuples()}
+        found = dict(zip(part["modality"], gap_texts(part, "gain", "gain_low", "gain_high"), strict=True))
         pet, difference = found.pop("PET", "–"), found.pop("difference", "–")
         structural = next(iter(found.values()), "–")
         rows.append([*key, part["n_subjects"].min(), structural, pet, difference])
     columns = ["session", "segmenter", "prompt", "click", "n", "structural", "PET"]
-    return _titled(pd.DataFrame(rows, columns=[*columns, "PET − structural"]))
-
-
-def _titled(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with sessions under their titles."""
-    return table.assign(session=table["session"].map(session_title))
+    return with_session_titles(pd.DataFrame(rows, columns=[*columns, "PET − structural"]))
 
 
 def effort_layout(effort: pd.DataFrame) -> pd.DataFrame:
@@ -47,7 +42,7 @@ def effort_layout(effort: pd.DataFrame) -> pd.DataFrame:
     for name, unit in (("score", ""), ("time", " (s)")):
         for modality in modalities:
             table[modality + unit] = wide[name, modality].fillna("–").to_numpy()
-    return _titled(table).rename(columns={"step": "clicks"})
+    return with_session_titles(table).rename(columns={"step": "clicks"})
 
 
 def until_layout(effort: pd.DataFrame) -> pd.DataFrame:
@@ -62,7 +57,7 @@ def until_layout(effort: pd.DataFrame) -> pd.DataFrame:
         seconds=[number(s, 2) for s in effort["seconds"]],
     )
     names = {"at_once": "after the first", "reached": "after the last", "n_subjects": "n"}
-    return _titled(table.drop(columns="budget")).rename(columns=names)
+    return with_session_titles(table.drop(columns="budget")).rename(columns=names)
 
 
 def gain_words(bad: pd.DataFrame) -> str:
@@ -73,5 +68,4 @@ def gain_words(bad: pd.DataFrame) -> str:
         f"{segmenter_title(r.segmenter)} on {r.modality} ({session_title(r.session)}), click {r.step}"
         for r in bad.itertuples()
     ]
-    said = "The interval of the gain lies wholly on the worse side of 0 for: "
-    return said + "; ".join(names) + "."
+    return f"The interval of the gain lies wholly on the worse side of 0 for: {'; '.join(names)}."

@@ -18,7 +18,7 @@ from umdlib.synthetic import plausibility
 from umdlib.synthetic.literature import source_table
 from umdlib.synthetic.plausibility import physics_table, range_table
 from umdlib.tables.markdown import markdown_table, reason_table
-from umdlib.tables.modality_table import session_title, structure_title
+from umdlib.tables.modality_table import session_title, structure_title, with_session_titles
 from umdlib.viewer import montage
 from umdlib.viewer.cases import read_viewer
 from umdlib.viewer.pair import Pair
@@ -60,8 +60,7 @@ def mixed_pairs(cohort: Cohort) -> list[Examination]:
 def people(cohort: Cohort) -> pd.DataFrame:
     """One row per examination with what the manifest says of its subject."""
     table = cohort.table[[c for c in _SHOWN if c in cohort.table]].drop_duplicates(["subject", "session"])
-    table["session"] = table["session"].map(session_title)
-    return table.rename(columns=_UNITS)
+    return with_session_titles(table).rename(columns=_UNITS)
 
 
 def reports(pairs: Sequence[Examination]) -> Figure:
@@ -89,35 +88,20 @@ def organ_table(pairs: Sequence[Examination]) -> pd.DataFrame:
     return plausibility.organ_table(chain.from_iterable(pairs))
 
 
-def range_figure(organs: pd.DataFrame, quantity: str, *, ax: Axes | None = None) -> Axes:
+def range_figure(organs: pd.DataFrame, quantity: str) -> Axes:
     """Every subject's value per structure over the literature's range (bar)."""
     table = range_table(organs).query("quantity == @quantity").reset_index(drop=True)
-    ax = style.axes(ax, figsize=(6.4, 0.9 + 0.32 * len(table)))
+    ax = style.axes(None, figsize=(6.4, 0.9 + 0.32 * len(table)))
     if table.empty:
         return style.nothing(ax, "no range is known for these structures")
     of_quantity = organs["modality"].ne("PET") if quantity == "volume_ml" else organs["modality"].eq(quantity)
     column = "volume_ml" if quantity == "volume_ml" else "mean"
     points = organs[of_quantity & organs["structure"].isin(table["structure"])]
-    ax.barh(
-        table["structure"],
-        table["range_high"] - table["range_low"],
-        left=table["range_low"],
-        height=0.62,
-        color="#d9d9d9",
-    )
-    colour = labels.modality("PET" if quantity == "PET" else "CT").colour
-    sns.stripplot(
-        points,
-        x=column,
-        y="structure",
-        order=table["structure"],
-        jitter=False,
-        size=4,
-        color=colour,
-        alpha=0.75,
-        ax=ax,
-        zorder=3,
-    )
+    low, high = table["range_low"], table["range_high"]
+    ax.barh(table["structure"], high - low, left=low, height=0.62, color="#d9d9d9")
+    place = {"x": column, "y": "structure", "order": table["structure"], "jitter": False}
+    look = {"color": labels.modality("PET" if quantity == "PET" else "CT").colour, "alpha": 0.75, "size": 4}
+    sns.stripplot(points, **place, **look, zorder=3, ax=ax)
     style.rows_down(ax, map(structure_title, table["structure"]))
     ax.set(xlabel=_QUANTITIES[quantity], ylabel="")
     if quantity != "CT":
@@ -146,8 +130,7 @@ def inside_words(ranges: pd.DataFrame) -> str:
 
 def physics_markdown(physics: pd.DataFrame) -> str:
     """Noise, sharpness and displacement, measured and planned, as a table."""
-    if len(physics):
-        physics = physics.assign(session=physics["session"].map(session_title))
+    physics = with_session_titles(physics) if len(physics) else physics
     formats = dict.fromkeys(_PHYSICS.values(), ".1f") | {"noise": ".3f", "noise, planned": ".3f"}
     return markdown_table(physics.dropna(axis=1, how="all").rename(columns=_PHYSICS), formats)
 

@@ -17,23 +17,7 @@ from umdlib.tables.modality_table import session_title, structure_title
 from umdlib.viewer import cases as exhibits
 from umdlib.viewer.pair import Pair
 
-__all__ = [
-    "band_words",
-    "checked_quantity",
-    "correlation_layout",
-    "distance_layout",
-    "distance_table",
-    "few_interval",
-    "limits_layout",
-    "limits_plot",
-    "limits_words",
-    "nearest",
-    "network_figure",
-    "pick_viewer",
-    "picks_layout",
-    "picks_words",
-    "read_quantities",
-]
+__all__ = ["read_quantities"]
 
 _QUANTITY_TITLES: dict[str, str] = {
     "ml": "volume",
@@ -58,9 +42,9 @@ def limits_layout(table: pd.DataFrame) -> pd.DataFrame:
     rows["segmenter"] = table["segmenter"].map(names.title)
     if "structure" in table:
         rows["structure"] = table["structure"].map(structure_title)
-    rows["bias [95 %]"] = [_percent(r.bias, r.bias_low, r.bias_high) for r in table.itertuples()]
-    rows["lower limit [95 %]"] = [_percent(r.low, r.low_low, r.low_high) for r in table.itertuples()]
-    rows["upper limit [95 %]"] = [_percent(r.high, r.high_low, r.high_high) for r in table.itertuples()]
+    for name, heading in (("bias", "bias"), ("low", "lower limit"), ("high", "upper limit")):
+        ends = table[[name, f"{name}_low", f"{name}_high"]].itertuples(index=False)
+        rows[f"{heading} [95 %]"] = [_percent(*row) for row in ends]
     if table["within"].notna().any():
         rows["within the band"] = [f"{100 * v:.0f} %" if v == v else "–" for v in table["within"]]
     rows["n"] = table["n_subjects"].astype(int)
@@ -169,19 +153,19 @@ def pick_viewer(
     if picked.empty:
         return None
     row = picked.iloc[0]
-    case = cohort.case(row["subject"], row["session"], row["modality"])
-    given = {"root": root, "table": table, "segmenters": [row["segmenter"]]}
-    structure = cohort.structure(row["structure"])
+    structure, shown = cohort.structure(row["structure"]), names.title(row["segmenter"])
     return exhibits.read_viewer(
-        [case],
-        **given,
+        [cohort.case(row["subject"], row["session"], row["modality"])],
+        root=root,
+        table=table,
+        segmenters=[row["segmenter"]],
         prompt=row["prompt"],
         seed=int(row["seed"]),
-        titles={row["segmenter"]: names.title(row["segmenter"])},
+        titles={row["segmenter"]: shown},
         structure=structure.name,
         overlay="difference",
         outline="reference",
-        caption=f"{row['subject']}, {structure.title.lower()}, {names.title(row['segmenter'])}: DSC "
+        caption=f"{row['subject']}, {structure.title.lower()}, {shown}: DSC "
         f"{number(row['dice'])}, {_QUANTITY_TITLES[quantity]} {number(row['change'], 1, sign=True)} %.",
     )
 
@@ -189,16 +173,13 @@ def pick_viewer(
 def picks_words(harmless: pd.DataFrame, costly: pd.DataFrame, quantity: str, low: float, high: float) -> str:
     """Say what was found of both kinds."""
     parts = []
-    for picked, of, absent in (
-        (
-            harmless,
-            f" of {_QUANTITY_TITLES[quantity]}",
-            f"No prediction of this run has a DSC from 0.3 to {low:g}.",
-        ),
-        (costly, "", f"No prediction of this run has a DSC of {high:g} or more."),
+    of_quantity = f" of {_QUANTITY_TITLES[quantity]}"
+    for picked, of, span in (
+        (harmless, of_quantity, f"from 0.3 to {low:g}"),
+        (costly, "", f"of {high:g} or more"),
     ):
         if picked.empty:
-            parts.append(absent)
+            parts.append(f"No prediction of this run has a DSC {span}.")
             continue
         r = picked.iloc[0]
         parts.append(
@@ -210,13 +191,12 @@ def picks_words(harmless: pd.DataFrame, costly: pd.DataFrame, quantity: str, low
 
 def correlation_layout(table: pd.DataFrame) -> pd.DataFrame:
     """Rank correlations of `umdlib.statistics.agreement.overlap_and_change`."""
+    heading = "rank correlation of DSC and size of the change"
     return pd.DataFrame(
         {
             "session": table["session"].map(session_title),
             "segmenter": table["segmenter"].map(names.title),
-            "rank correlation of DSC and size of the change": [
-                number(v, 2, sign=True) for v in table["rank_correlation"]
-            ],
+            heading: [number(v, 2, sign=True) for v in table["rank_correlation"]],
             "predictions": table["n_pairs"],
         }
     )
@@ -270,10 +250,9 @@ def network_figure(quantities: pd.DataFrame, session: str, segmenter: str) -> li
 
 def _network_plot(edges: pd.DataFrame, ax: Axes, title: str) -> None:
     """Correlations of organs as a matrix; a dot where the 95 % interval leaves out 0."""
-    known = edges[edges["correlation"].notna()]
     organs = list(dict.fromkeys([*edges["first"], *edges["second"]]))
     matrix = np.full((len(organs), len(organs)), np.nan)
-    for r in known.itertuples():
+    for r in edges[edges["correlation"].notna()].itertuples():
         a, b = organs.index(r.first), organs.index(r.second)
         matrix[a, b] = matrix[b, a] = r.correlation
         if r.low > 0 or r.high < 0:

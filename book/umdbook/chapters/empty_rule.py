@@ -9,10 +9,10 @@ import pandas as pd
 from umdlib.labels import sorted_sessions
 from umdlib.scores.empty_rules import EMPTY_RULES
 from umdlib.tables.markdown import number
-from umdlib.tables.modality_table import metric_title, session_title
+from umdlib.tables.modality_table import metric_title, with_session_titles
 from umdlib.tables.titles import segmenter_title
 
-__all__ = ["EMPTY_RULES", "joined", "rule_verdicts", "state_counts", "state_words", "winners"]
+__all__ = ["EMPTY_RULES"]
 
 _SETTING = ["session", "modality", "metric", "empty", "common"]
 
@@ -29,16 +29,9 @@ def state_counts(scores: pd.DataFrame) -> pd.DataFrame:
     wide = table.pivot_table(index=keys, columns="status", values="n", fill_value=0, sort=False)
     wide.columns = [str(c).replace("_", " ") for c in wide.columns]
     table = wide.astype(int).reset_index()
-    order = pd.DataFrame({"session": table["session"].map(sorted_sessions(table["session"]).index)})
-    order["pet"] = table["modality"].eq("PET")
-    order["segmenter"] = table["segmenter"]
-    order = order.sort_values(["session", "segmenter", "pet"], kind="stable").index
-    return _titled(table.loc[order])
-
-
-def _titled(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with sessions under their titles."""
-    return table.assign(session=table["session"].map(session_title))
+    places = table["session"].map(sorted_sessions(table["session"]).index)
+    order = table.assign(session=places, modality=table["modality"].eq("PET")).sort_values(keys).index
+    return with_session_titles(table.loc[order])
 
 
 def rule_verdicts(summaries: pd.DataFrame) -> pd.DataFrame:
@@ -48,24 +41,19 @@ def rule_verdicts(summaries: pd.DataFrame) -> pd.DataFrame:
     and metrics, with columns `empty` and `metric`.
     """
     keys = ["session", "segmenter", "metric"]
-    some = summaries["estimate"].notna().groupby([summaries[k] for k in keys]).transform("any")
-    known = summaries[some]
+    known = summaries[summaries.groupby(keys)["estimate"].transform("count") > 0]
     sign = known["estimate"].gt(0).map({True: "+", False: "−"})
     differs = known["verdict"].str.startswith("differs")
     verdict = (known["verdict"] + sign.where(differs, "")).where(known["estimate"].notna(), "no pairs")
     known = known.assign(verdict=verdict)
-    grouped = known.groupby(["session", "segmenter", "metric"], sort=False)
+    grouped = known.groupby(keys, sort=False)
     table = grouped["estimate"].agg(["min", "max"]).reset_index()
     changes = grouped["verdict"].nunique().gt(1).to_numpy()
-    return pd.DataFrame(
-        {
-            "session": table["session"].map(session_title),
-            "segmenter": table["segmenter"],
-            "metric": table["metric"].map(metric_title),
-            "lowest": [number(v, sign=True) for v in table["min"]],
-            "highest": [number(v, sign=True) for v in table["max"]],
-            "verdict": ["**depends on the rule**" if c else "the same" for c in changes],
-        }
+    return with_session_titles(table.drop(columns=["min", "max"])).assign(
+        metric=table["metric"].map(metric_title),
+        lowest=[number(v, sign=True) for v in table["min"]],
+        highest=[number(v, sign=True) for v in table["max"]],
+        verdict=["**depends on the rule**" if c else "the same" for c in changes],
     )
 
 
@@ -97,7 +85,7 @@ def winners(ranks: pd.DataFrame) -> pd.DataFrame:
     table = table.reset_index()
     table["metric"] = table["metric"].map(metric_title)
     table["common"] = table["common"].map({True: "common", False: "each its own"})
-    return _titled(table).rename(columns={"common": "on cases"}).rename_axis(columns=None)
+    return with_session_titles(table).rename(columns={"common": "on cases"}).rename_axis(columns=None)
 
 
 def state_words(scores: pd.DataFrame) -> str:

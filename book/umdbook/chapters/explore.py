@@ -7,15 +7,16 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from umdbook import page
 from umdlib import labels
 from umdlib.cohort import Cohort
 from umdlib.cohort.manifest import Case
-from umdlib.errors import InputError, unknown_name
+from umdlib.errors import InputError
 from umdlib.images import geometry
 from umdlib.metrics.masks import dice
 from umdlib.prompts.prompt import Click, Prompt
 from umdlib.segmenters import calls, registry
-from umdlib.viewer.cases import read_viewer
+from umdlib.viewer.cases import read_viewer, scored_segmenters
 from umdlib.viewer.pair import Pair
 from umdlib.viewer.panes import Pane, Prediction
 
@@ -26,18 +27,14 @@ def pairs_by_name(cohort: Cohort, subject: str = "") -> dict[str, tuple[Case, Ca
     InputError: if the cohort has no such subject with a pair; the nearest is named.
     """
     pairs = {f"{pair[0].subject} {pair[0].session}": pair for pair in cohort.pairs()}
-    subjects = {name.split()[0] for name in pairs}
-    if subject and subject not in subjects:
-        raise unknown_name("subject with a pair", subject, subjects)
+    page.checked("subject with a pair", subject, (name.split()[0] for name in pairs))
     return dict(sorted(pairs.items(), key=lambda item: item[0].split()[0] != subject))
 
 
 def look(pair: Sequence[Case], table: pd.DataFrame, *, root: str, structure: str = "", segmenter: str = ""):
     """Viewer of an examination with every segmenter of the run: its controls need no kernel."""
-    rows = table[table["session"].eq(pair[0].session) & ~table["status"].isin(["failed", "unavailable"])]
-    names = list(rows["segmenter"].unique())
-    if segmenter and segmenter not in names:
-        raise unknown_name(f"segmenter with predictions in {pair[0].session}", segmenter, names)
+    names = scored_segmenters(table, pair[0].session)
+    page.checked(f"segmenter with predictions in {pair[0].session}", segmenter, names)
     shown = {"overlay": "difference", "outline": "both"} if names else {}
     return read_viewer(
         pair, root=root, table=table, segmenters=names, structure=structure, segmenter=segmenter, **shown
@@ -111,41 +108,17 @@ def ask(
         mask = opened.call((case.session, case.modality))(image, Prompt(structure, (click,)))
         wanted = reference.data == labels.structure(structure, case.structures).value
         score = dice(wanted, mask)
-        panes.append(
-            Pane(
-                case.modality,
-                image,
-                reference,
-                (Prediction(segmenter, {structure: mask}, 0, {structure: score}, {structure: (click,)}),),
-            )
-        )
-        rows.append(_measured(case, image, mask, score))
+        answer = Prediction(segmenter, {structure: mask}, 0, {structure: score}, {structure: (click,)})
+        panes.append(Pane(case.modality, image, reference, (answer,)))
+        inside = image.data[mask]
+        found = {"modality": case.modality, "unit": case.unit, "DSC": score}
+        found["volume (ml)"] = float(np.prod(image.spacing_mm)) / 1000 * len(inside)
+        mean, most = (float(inside.mean()), float(inside.max())) if len(inside) else (np.nan, np.nan)
+        rows.append({**found, "mean": mean, "max": most})
+    shown = {"structure": structure, "overlay": "difference", "outline": "both"}
     title = f"{pair[0].subject}: {opened.record.title}, your click"
-    viewer = Pair(
-        tuple(panes),
-        pair[0].structures,
-        title,
-        structure=structure,
-        overlay="difference",
-        outline="both",
-        titles={segmenter: opened.record.title},
-    )
-    return viewer, pd.DataFrame(rows)
-
-
-def _measured(case: Case, image, mask: np.ndarray, score: float) -> Mapping[str, object]:
-    """DSC, volume and intensities of one answer."""
-    inside = image.data[mask]
-    ml = float(np.prod(image.spacing_mm)) / 1000 * len(inside)
-    mean, most = (float(inside.mean()), float(inside.max())) if len(inside) else (np.nan, np.nan)
-    return {
-        "modality": case.modality,
-        "unit": case.unit,
-        "DSC": score,
-        "volume (ml)": ml,
-        "mean": mean,
-        "max": most,
-    }
+    titles = {segmenter: opened.record.title}
+    return Pair(tuple(panes), pair[0].structures, title, titles=titles, **shown), pd.DataFrame(rows)
 
 
 def _middle(case: Case, structure: str) -> tuple[float, float, float]:

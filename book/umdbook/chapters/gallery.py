@@ -10,29 +10,17 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
+from umdbook import page
 from umdbook.names import title
 from umdlib import labels, protocols
 from umdlib.cohort.manifest import Cohort
 from umdlib.errors import NothingToShow, unknown_name
 from umdlib.evaluation import store as runs
 from umdlib.scores.empty_rules import higher_is_better
-from umdlib.tables.markdown import numbered_table
+from umdlib.tables.markdown import markdown_table, numbered_table
 from umdlib.tables.modality_table import metric_title
-from umdlib.viewer.cases import read_viewer
+from umdlib.viewer.cases import read_viewer, scored_segmenters
 from umdlib.viewer.pair import Pair
-
-
-def scored_segmenters(table: pd.DataFrame, session: str) -> list[str]:
-    """Segmenters that have a prediction in a session, in the table's order."""
-    rows = table[table["session"].eq(session) & ~table["status"].isin(["unavailable", "failed"])]
-    return list(rows["segmenter"].unique())
-
-
-def check_segmenter(table: pd.DataFrame, segmenter: str) -> None:
-    """Refuse a name that the run does not have, with the nearest; ``""`` stands for none."""
-    names = list(table["segmenter"].unique())
-    if segmenter and segmenter not in names:
-        raise unknown_name("segmenter of this run", segmenter, names)
 
 
 def chosen(table: pd.DataFrame, segmenter: str, *, session: str, metric: str = "dice") -> str:
@@ -44,8 +32,7 @@ def chosen(table: pd.DataFrame, segmenter: str, *, session: str, metric: str = "
     if metric not in table:
         raise unknown_name("metric of this run", metric, [c for c in table if table[c].dtype == float])
     known = scored_segmenters(table, session)
-    if segmenter and segmenter not in known:
-        raise unknown_name(f"segmenter with predictions in {session}", segmenter, known)
+    page.checked(f"segmenter with predictions in {session}", segmenter, known)
     return segmenter or best_segmenter(table, session=session, metric=metric)
 
 
@@ -218,35 +205,25 @@ def foci_words(foci: pd.DataFrame, *, counted: int) -> str:
             "Every structure of this cohort is one connected part in every subject, so this run "
             "cannot show it: a cohort with lesions can."
         )
-    by = foci.groupby("structure", sort=False).agg(
-        subjects=("subject", "nunique"), parts=("parts", "sum"), found=("found", "sum")
+    by = foci.groupby("structure", sort=False).agg({"subject": "nunique", "parts": "sum", "found": "sum"})
+    shown = by.assign(share=(by["found"] / by["parts"]).map("{:.0%}".format)).reset_index()
+    shown.columns = ["structure", "subjects", "parts", "found by one click", "share"]
+    return (
+        f"After one click each, the predictions touch {by['found'].sum()} of {by['parts'].sum()} parts "
+        f"({len(foci)} references of {foci['subject'].nunique()} subjects).\n\n{markdown_table(shown)}"
     )
-    lines = ["| structure | subjects | parts | found by one click | share |", "|---|---|---|---|---|"]
-    for name, row in by.iterrows():
-        share = row["found"] / row["parts"]
-        lines.append(f"| {name} | {row['subjects']} | {row['parts']} | {row['found']} | {share:.0%} |")
-    total, hit = int(by["parts"].sum()), int(by["found"].sum())
-    said = (
-        f"After one click each, the predictions touch {hit} of {total} parts "
-        f"({len(foci)} references of {foci['subject'].nunique()} subjects)."
-    )
-    return said + "\n\n" + "\n".join(lines)
 
 
 def gallery_words(cohort: Cohort, *, segmenter: str, session: str, prompt: str = "centre") -> str:
     """Which segmenter, session and prompt the gallery shows, as one Markdown sentence."""
     count = len(cohort.subjects(session))
     where = labels.session(session).title
-    return f"Shown: {title(segmenter)} on the {count} {where} subjects of this run, {_asked(prompt)}."
-
-
-def _asked(prompt: str) -> str:
-    """How a protocol asks for a structure, in words."""
+    how = f"prompted by the protocol `{prompt}`"
     if prompt == "centre":
-        return "prompted with one click in the centre of each structure"
-    if protocols.kind_given(prompt) == "class":
-        return "asked for each structure by its name"
-    return f"prompted by the protocol `{prompt}`"
+        how = "prompted with one click in the centre of each structure"
+    elif protocols.kind_given(prompt) == "class":
+        how = "asked for each structure by its name"
+    return f"Shown: {title(segmenter)} on the {count} {where} subjects of this run, {how}."
 
 
 def _first_predictions(table: pd.DataFrame, segmenter: str, session: str, metric: str) -> pd.DataFrame:
@@ -260,20 +237,16 @@ def _first_predictions(table: pd.DataFrame, segmenter: str, session: str, metric
 def picked_table(picked: pd.DataFrame, cohort: Cohort, *, segmenter: str, session: str, metric: str) -> str:
     """The best and the worst prediction, as a table."""
     shown = readable(picked[["subject", "modality", "structure", metric]], cohort, session)
-    caption = (
-        f"The best and the worst prediction of one structure by {title(segmenter)}, picked by "
-        f"{metric_title(metric)}."
-    )
+    name, by = title(segmenter), metric_title(metric)
+    caption = f"The best and the worst prediction of one structure by {name}, picked by {by}."
     return numbered_table(shown, caption, "tab-extremes", dict.fromkeys(shown, ".3f"))
 
 
 def loss_table(losses: pd.DataFrame, cohort: Cohort, *, segmenter: str, session: str, metric: str) -> str:
     """The largest losses, as a table."""
     shown = readable(losses, cohort, session)
-    structural = labels.session(session).structural
-    caption = (
-        f"The three largest losses of {title(segmenter)} from {structural} to PET, by {metric_title(metric)}."
-    )
+    structural, by = labels.session(session).structural, metric_title(metric)
+    caption = f"The three largest losses of {title(segmenter)} from {structural} to PET, by {by}."
     return numbered_table(shown, caption, "tab-losses", dict.fromkeys(shown, ".3f"))
 
 
@@ -305,8 +278,7 @@ class Gallery:
         caption = (
             f"The {word} prediction: {row['subject']}, {row['modality']}, {organ}, DSC {row['dice']:.3f}."
         )
-        options = {"structure": row["structure"], "overlay": "difference", "name": f"gallery-{word}"}
-        return self.viewer(row["subject"], [row["modality"]], caption=caption, **options)
+        return self._errors(row, [row["modality"]], f"gallery-{word}", caption)
 
     def organs(self, subject: str) -> Pair:
         """Every prediction on both images of a subject."""
@@ -327,5 +299,9 @@ class Gallery:
             f"{row['subject']}, {organ}: {metric_title(metric)} {row['structural']:.3f} on {structural}, "
             f"{row['pet']:.3f} on PET."
         )
-        options = {"structure": row["structure"], "overlay": "difference", "name": "gallery-loss"}
-        return self.viewer(row["subject"], [structural, "PET"], caption=caption, **options)
+        return self._errors(row, [structural, "PET"], "gallery-loss", caption)
+
+    def _errors(self, row: pd.Series, modalities: Sequence[str], name: str, caption: str) -> Pair:
+        """Viewer of the structure of a row in the error colours."""
+        options = {"structure": row["structure"], "overlay": "difference", "name": name}
+        return self.viewer(row["subject"], modalities, caption=caption, **options)

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.axes import Axes
 
+from umdbook import page
 from umdbook.names import title
 from umdlib import labels, published
-from umdlib.errors import InputError, unknown_name
 from umdlib.figures import forest, style
 from umdlib.published.claims import DEPENDS
 from umdlib.statistics import comparison
 from umdlib.statistics.pairs import condition, paired_differences
 from umdlib.statistics.verdicts import FLOOR, at_floor
-from umdlib.tables.markdown import gap_text
+from umdlib.tables.markdown import gap_texts
 from umdlib.viewer.cases import read_viewer
 
 # Papers' table of each session's averages.
@@ -71,7 +71,6 @@ def example(
     *,
     segmenter: str = "",
     structure: str = "",
-    metric: str = "dice",
 ) -> Example | None:
     """The pair that the landing page shows; segmenter and structure are named without a look at a score.
 
@@ -83,36 +82,30 @@ def example(
     InputError: A segmenter or structure that is not in the run, with the nearest name.
     """
     names = list(scores["segmenter"].unique())
-    if segmenter and segmenter not in names:
-        raise unknown_name("segmenter of this run", segmenter, names)
-    if structure and structure not in structures:
-        raise unknown_name("structure of this cohort", structure, structures)
+    page.checked("segmenter of this run", segmenter, names)
+    page.checked("structure of this cohort", structure, structures)
     for session in sessions:
         part = scores[scores["session"] == session]
         for name in [segmenter] if segmenter else sorted(names, key=lambda n: n != FIRST):
-            pairs = _pairs(part[part["segmenter"] == name], metric)
-            ordered = [structure] if structure else [*STRUCTURES, *structures]
-            for organ in ordered:
+            pairs = _pairs(part[part["segmenter"] == name])
+            for organ in [structure] if structure else [*STRUCTURES, *structures]:
                 own = pairs[pairs["structure"] == organ].sort_values(["difference", "subject"])
                 if len(own):
                     return Example(session, str(name), organ, own["subject"].iloc[(len(own) - 1) // 2])
     return None
 
 
-def _pairs(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+def _pairs(rows: pd.DataFrame) -> pd.DataFrame:
     """Paired differences of one segmenter that hold a score; empty where there is none."""
-    if rows.empty:
+    if rows["modality"].nunique() < 2:
         return pd.DataFrame(columns=["structure", "subject", "difference"])
-    try:
-        return paired_differences(condition(rows), metric=metric).dropna(subset=["difference"])
-    except InputError:  # one modality only
-        return pd.DataFrame(columns=["structure", "subject", "difference"])
+    return paired_differences(condition(rows)).dropna(subset=["difference"])
 
 
 def picture(cohort, scores: pd.DataFrame, root: str, shown: Example, *, name: str = "landing"):
     """Viewer of the example, with its prediction on both images."""
     pair = next(p for p in cohort.pairs(shown.session) if p[0].subject == shown.subject)
-    organ = cohort.structure(shown.structure).title
+    organ, system = cohort.structure(shown.structure).title, title(shown.segmenter)
     return read_viewer(
         pair,
         root=root,
@@ -121,15 +114,10 @@ def picture(cohort, scores: pd.DataFrame, root: str, shown: Example, *, name: st
         structure=shown.structure,
         overlay="difference",
         name=name,
-        titles={shown.segmenter: title(shown.segmenter)},
-        caption=f"{organ} of {shown.subject} (median change), {title(shown.segmenter)}, after one click "
+        titles={shown.segmenter: system},
+        caption=f"{organ} of {shown.subject} (median change), {system}, after one click "
         f"(ring) at the same place in both images: agreement grey, missed blue, added orange.",
     )
-
-
-def _floor_text(ax: Axes, y: float) -> None:
-    """The word in place of a change between two floors."""
-    ax.text(0, y, f" {FLOOR}: at the floor on both", va="center", fontsize=9, color="#444444")
 
 
 def changes_figure(printed: pd.DataFrame, measured: pd.DataFrame, session: str, *, simulated: bool) -> Axes:
@@ -137,21 +125,20 @@ def changes_figure(printed: pd.DataFrame, measured: pd.DataFrame, session: str, 
     upper = printed.sort_values("estimate", ascending=False)
     lower = measured.sort_values("estimate", ascending=False)
     ax = style.axes(None, figsize=(8.2, 1.9 + 0.34 * (len(upper) + len(lower) + 2)))
-    names = [*(f"{m}" for m in upper["model"]), "", *(title(n) for n in lower["segmenter"])]
-    colour = labels.modality("PET").colour
+    names = [*upper["model"], "", *(title(n) for n in lower["segmenter"])]
     ax.axvline(0, color="#444444", lw=0.9, zorder=1)
-    for y, row in enumerate(upper.itertuples()):
-        if row.at_floor:
-            _floor_text(ax, y)
-            continue
-        ax.hlines(y, 0, row.estimate, color="#777777", lw=1.2, zorder=2)
-        ax.plot(row.estimate, y, "s", color="#777777", ms=7, zorder=3)
-    for y, row in enumerate(lower.itertuples(), len(upper) + 1):
-        if row.at_floor:
-            _floor_text(ax, y)
-            continue
-        ax.hlines(y, row.ci_low, row.ci_high, color=colour, lw=2, zorder=2)
-        ax.plot(row.estimate, y, "o", color=colour, ms=7, zorder=3)
+    above = upper.assign(ci_low=0.0, ci_high=upper["estimate"])
+    for first, rows, colour, marker, width in (
+        (0, above, "#777777", "s", 1.2),
+        (len(upper) + 1, lower, labels.modality("PET").colour, "o", 2),
+    ):
+        for y, row in enumerate(rows.itertuples(), first):
+            if row.at_floor:
+                words = f" {FLOOR}: at the floor on both"
+                ax.text(0, y, words, va="center", fontsize=9, color="#444444")
+                continue
+            ax.hlines(y, row.ci_low, row.ci_high, color=colour, lw=width, zorder=2)
+            ax.plot(row.estimate, y, marker, color=colour, ms=7, zorder=3)
     style.rows_down(ax, names)
     ax.tick_params(axis="y", length=0)
     structural = labels.session(session).structural
@@ -216,7 +203,8 @@ def measured_words(measured: pd.DataFrame, session: str, *, simulated: bool) -> 
     told = rows[~rows["at_floor"].astype(bool)]
     lower, higher = int((told["ci_high"] < 0).sum()), int((told["ci_low"] > 0).sum())
     text = f"**What was measured here** ({cohort}, {int(rows['n_subjects'].max())} subjects)."
-    parts = [f"{words}, by {_interval(rows.loc[n])}" for n, words in _TRAINED.items() if n in rows.index]
+    changes = dict(zip(rows.index, gap_texts(rows), strict=True))
+    parts = [f"{words}, by {changes[n]}" for n, words in _TRAINED.items() if n in changes]
     if len(parts) > 1:
         text += f" From {structural} to PET one small network changes, {'; '.join(parts)}"
         text += (
@@ -244,16 +232,10 @@ _TRAINED = {
 
 def _training_matters(rows: pd.DataFrame) -> bool:
     """Whether the network trained on structural images loses and the one trained on PET does not."""
-    if not {"clicknet_structural", "clicknet_pet"} <= set(rows.index):
+    two = rows.reindex(["clicknet_structural", "clicknet_pet"])
+    if two["estimate"].isna().any() or two["at_floor"].astype(bool).any():
         return False
-    if rows.loc[["clicknet_structural", "clicknet_pet"], "at_floor"].astype(bool).any():
-        return False
-    return rows.loc["clicknet_structural", "ci_high"] < 0 <= rows.loc["clicknet_pet", "estimate"]
-
-
-def _interval(row: pd.Series) -> str:
-    """A mean change with its interval."""
-    return gap_text(row["estimate"], row["ci_low"], row["ci_high"], row["at_floor"])
+    return two["ci_high"].iloc[0] < 0 <= two["estimate"].iloc[1]
 
 
 def doors() -> str:
@@ -275,11 +257,10 @@ def verdict_figure() -> Axes:
     counts = claims.groupby(["paper", "verdict"], sort=False).size().unstack(fill_value=0)
     counts = counts[counts.sum().sort_values(ascending=False).index]
     ax = style.axes(None, figsize=(7.2, 1.3 + 0.55 * len(counts)))
-    left = pd.Series(0, index=counts.index)
-    for colour, (verdict, part) in zip(_VERDICT_COLOURS, counts.items(), strict=False):
-        bars = ax.barh(range(len(counts)), part, left=left, color=colour, height=0.6, label=verdict)
-        ax.bar_label(bars, [str(n) if n else "" for n in part], label_type="center", fontsize=9.5)
-        left = left + part
+    colours = dict(zip(counts, _VERDICT_COLOURS, strict=False))
+    bars = style.stacked_bars(ax, counts, {v: {"color": c} for v, c in colours.items()}, height=0.6)
+    for verdict, drawn in bars.items():
+        ax.bar_label(drawn, [str(n or "") for n in counts[verdict]], label_type="center", fontsize=9.5)
     style.rows_down(ax, counts.index)
     ax.set_xlabel("sentences")
     style.legend_below(ax)
@@ -316,10 +297,5 @@ def structure_figure(scores: pd.DataFrame, session: str, shown: Example | None) 
     """The change of every structure for the segmenter of the picture; a sentence where there is none."""
     if shown is None:
         return style.nothing(style.axes(None))
-    return forest(by_structure(scores, session, shown.segmenter))
-
-
-def by_structure(scores: pd.DataFrame, session: str, segmenter: str) -> pd.DataFrame:
-    """The comparison of one segmenter in every structure."""
-    rows = scores[scores["session"].eq(session) & scores["segmenter"].eq(segmenter)]
-    return comparison.compare(rows)
+    rows = scores[scores["session"].eq(session) & scores["segmenter"].eq(shown.segmenter)]
+    return forest(comparison.compare(rows))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
 from umdbook import page
 from umdlib.errors import InputError
+from umdlib.figures import panels
 
 OWN = "umdlib"
 LIMIT = "reading both volumes once"
@@ -47,20 +48,15 @@ def read_fuzz(path: str | Path) -> dict[str, float]:
     }
 
 
-def read_faults(path: str | Path) -> list[dict]:
-    """What `benchmarks/faults.py` wrote: one record per fault."""
-    return page.read_record(path, "record of planted faults", "faults.py")["faults"]
+def read_faults(path: str | Path) -> pd.DataFrame:
+    """What `benchmarks/faults.py` wrote: a row per fault, with its numbers of trials."""
+    return pd.DataFrame(page.read_record(path, "record of planted faults", "faults.py")["faults"])
 
 
-def fault_table(trials: list[dict]) -> pd.DataFrame:
-    """Faults with their numbers of trials."""
-    return pd.DataFrame(trials)
-
-
-def fault_words(trials: list[dict]) -> str:
+def fault_words(trials: pd.DataFrame) -> str:
     """Say how many trials there were and what was lost."""
-    tried, lost = (sum(t[k] for t in trials) for k in ("tried", "lost"))
-    return f"{tried:,} trials; **{lost}** results were lost or changed without a word."
+    lost = trials["lost"].sum()
+    return f"{trials['tried'].sum():,} trials; **{lost}** results were lost or changed without a word."
 
 
 def read_case(path: str | Path) -> dict:
@@ -91,19 +87,12 @@ def beside_table(record: dict) -> pd.DataFrame:
     rows = []
     for case in record["cases"]:
         for name, seconds in case["usual"].items():
-            click = name.endswith("a click")
-            ours = case["click"] if click else case["scoring_once"]
-            rows.append(
-                {
-                    "grid": case["grid"],
-                    "task": "a corrective click" if click else "all structures scored once",
-                    "program": name.removesuffix(", a click"),
-                    "CPU s": three_digits(seconds),
-                    "ours, CPU s": three_digits(ours),
-                    "× ours": three_digits(seconds / ours),
-                }
-            )
-    return pd.DataFrame(rows)
+            task, key = "all structures scored once", "scoring_once"
+            if name.endswith("a click"):
+                task, key = "a corrective click", "click"
+            numbers = map(three_digits, (seconds, case[key], seconds / case[key]))
+            rows.append([case["grid"], task, name.removesuffix(", a click"), *numbers])
+    return pd.DataFrame(rows, columns=["grid", "task", "program", "CPU s", "ours, CPU s", "× ours"])
 
 
 def ratio_table(report: dict, grid: str) -> pd.DataFrame:
@@ -116,15 +105,11 @@ def ratio_table(report: dict, grid: str) -> pd.DataFrame:
     wide = rows.pivot_table(index=keys, columns="quality", values=["seconds", "ratio"], sort=False)
     shown = pd.DataFrame(index=wide.index)
     for quality in rows["quality"].unique():
-        shown[f"{quality}: CPU s"] = wide["seconds", quality].map(_number)
-        shown[f"{quality}: × ours"] = wide["ratio", quality].map(_number)
+        for column, title in (("seconds", "CPU s"), ("ratio", "× ours")):
+            texts = wide[column, quality].map(three_digits, na_action="ignore")
+            shown[f"{quality}: {title}"] = texts.fillna("not run")
     order = wide["seconds"].iloc[:, 0].sort_values().index
     return shown.loc[order].reset_index()
-
-
-def _number(value: float) -> str:
-    """Three digits, or that there is no number."""
-    return "not run" if np.isnan(value) else three_digits(value)
 
 
 def goal_table(report: dict) -> pd.DataFrame:
@@ -207,16 +192,12 @@ def size_table(report: dict) -> pd.DataFrame:
     """Milliseconds by size of the volume, and nanoseconds a surface cell."""
     keys = ["grid", "quality", "voxels", "cells", "seconds"]
     table = pd.DataFrame([r for r in report["scaling"] if "voxels" in r], columns=keys)
-    return pd.DataFrame(
-        {
-            "grid": table["grid"],
-            "prediction": table["quality"],
-            "million voxels": (table["voxels"] / 1e6).map(three_digits),
-            "thousand surface cells": (table["cells"] / 1e3).round(0).astype(int),
-            "CPU ms": (1000 * table["seconds"]).round(0).astype(int),
-            "ns a cell": (1e9 * table["seconds"] / table["cells"]).round(0).astype(int),
-        }
-    )
+    shown = table[["grid"]].assign(prediction=table["quality"])
+    shown["million voxels"] = (table["voxels"] / 1e6).map(three_digits)
+    shown["thousand surface cells"] = (table["cells"] / 1e3).round(0).astype(int)
+    shown["CPU ms"] = (1000 * table["seconds"]).round(0).astype(int)
+    shown["ns a cell"] = (1e9 * table["seconds"] / table["cells"]).round(0).astype(int)
+    return shown
 
 
 def three_digits(value: float) -> str:
@@ -230,9 +211,9 @@ def three_digits(value: float) -> str:
     return np.format_float_positional(value, 3, fractional=False, trim="-")
 
 
-def ratio_plot(report: dict, grid: str, ax: plt.Axes | None = None) -> plt.Axes:
+def ratio_plot(report: dict, grid: str) -> Axes:
     """How many times our time each system takes, on a logarithmic axis."""
-    ax = ax or plt.gca()
+    (ax,) = panels(1, 1, width=7.0, height=3.8)
     rows = pd.DataFrame(report["scoring"]).query("grid == @grid and ratio > 1")
     names = rows.groupby("system")["ratio"].max().sort_values().index
     for quality, marker, colour in (("good", "o", "#0072b2"), ("poor", "s", "#d55e00")):

@@ -77,18 +77,15 @@ def words(values: dict[str, float], metric: str, subjects: int, margin: float) -
     )
 
 
-def margin_plot(needed: pd.DataFrame, *, metric: str = "dice", ax: Axes | None = None) -> Axes:
+def margin_plot(needed: pd.DataFrame, metric: str) -> Axes:
     """Numbers of subjects against the margin, one line per question."""
-    ax = axes(ax, figsize=(6.2, 3.8))
+    ax = axes(None, figsize=(6.2, 3.8))
     if needed.empty:
         return nothing(ax, NONE)
     for column, (title, colour, marker) in _QUESTIONS.items():
         ax.plot(needed["margin"], needed[column], color=colour, marker=marker, label=title)
-    ax.set_xscale("log")
-    ax.set_yscale("log")
+    ax.set(xscale="log", yscale="log", xlabel=f"margin, {metric_title(metric)}", ylabel="subjects")
     ax.set_xticks(needed["margin"], [f"{m:g}" for m in needed["margin"]])
     ax.minorticks_off()
-    ax.set_xlabel(f"margin, {metric_title(metric)}")
-    ax.set_ylabel("subjects")
     legend_below(ax, columns=2)
     return ax

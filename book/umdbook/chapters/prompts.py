@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -52,11 +51,8 @@ def centre_click(cohort: Cohort, *, session: str, subject: str = "", structure: 
         structural=pair[0].modality,
         case=f"{pair[0].subject} {pair[0].session}",
     )
-    shown = (
-        cohort.structure(structure)
-        if structure
-        else next(s for s in cohort.structures if drawn[s.name].clicks)
-    )
+    name = structure or next(s.name for s in cohort.structures if drawn[s.name].clicks)
+    shown = cohort.structure(name)
     return Shown(pair, images, shown, drawn[shown.name].clicks[0])
 
 
@@ -90,11 +86,8 @@ def stored_clicks(cohort: Cohort, table: pd.DataFrame, *, root: str, session: st
     """
     table = table[table["session"].eq(session)]
     first = table.groupby("segmenter")["prompt"].first()
-    clicked: Sequence[str] = [
-        name
-        for name in table.loc[table["status"].eq("ok"), "segmenter"].unique()
-        if protocols.kind_given(first[name]) == "click"
-    ]
+    asked = table.loc[table["status"].eq("ok"), "segmenter"].unique()
+    clicked = [name for name in asked if protocols.kind_given(first[name]) == "click"]
     found = [store.compare_prompts(cohort, root, session, n).assign(segmenter=n) for n in clicked]
     return pd.concat(found) if found else pd.DataFrame()
 
@@ -103,11 +96,8 @@ def stored_table(compared: pd.DataFrame) -> str:
     """How far the first clicks of the two images lie apart, by segmenter and protocol."""
     if compared.empty:
         return "No segmenter of this run took a click in both images."
-    summary = (
-        compared.groupby(["segmenter", "prompt"], sort=False)
-        .agg(pairs=("distance_mm", "size"), largest=("distance_mm", "max"), outside=("outside", "sum"))
-        .reset_index()
-    )
+    grouped = compared.groupby(["segmenter", "prompt"], sort=False)
+    summary = grouped.agg({"distance_mm": ["size", "max"], "outside": "sum"}).reset_index()
     distance = "largest distance (mm)"
     summary.columns = ["segmenter", "prompt", "pairs", distance, "outside the structure in PET"]
     caption = "First clicks of each segmenter and protocol, in the structural image against PET."

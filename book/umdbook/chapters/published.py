@@ -66,8 +66,8 @@ def closest_pairs(table: pd.DataFrame, segmenter: str, *, alpha: float) -> pd.Da
 
 def certain_cells(tables: Sequence[pd.DataFrame], *, alpha: float) -> dict[str, int]:
     """Organ cells, and those in which the modalities differ for every correlation."""
-    found = pd.concat([published.modality_ranges(t, alpha=alpha) for t in tables])
-    organs = found[found["structure"] != "average"]
+    organs = pd.concat([published.modality_ranges(t, alpha=alpha) for t in tables])
+    organs = organs[organs["structure"] != "average"]
     return {"n_certain": int((organs["verdict"] == CERTAIN).sum()), "n_organ_cells": len(organs)}
 
 
@@ -76,9 +76,11 @@ def audit_numbers(found: pd.DataFrame) -> dict[str, int | str]:
     bad = found[found["grade"] != "passed"]
     across = found[found["check"].isin(["mean in quartiles", "sd in quartiles"])]
     order = found[found["check"] == "reversed order"]
-    printed = bad[bad["check"] == "sd bound"]["printed"].iloc[0]
+    printed = bad[bad["check"] == "sd bound"]["printed"].iloc[0].split("(")[1].rstrip(")")
     counts = bad[bad["check"] == "counts at one"]
     fullest = re.search(r"needs (.*) of them", bad[bad["check"] == "fullest subject"]["arithmetic"].iloc[0])
+    segvol = published.cells(published.read("seganypet_s4"))
+    segvol = segvol.query("segmenter == 'segvol' and cohort == 'UMD-PETCT'")
     numbers = {f"n_{grade}": int((found["grade"] == grade).sum()) for grade in published.GRADES}
     return numbers | {
         "n_tests": len(found),
@@ -91,21 +93,18 @@ def audit_numbers(found: pd.DataFrame) -> dict[str, int | str]:
         "n_order": len(order),
         "n_reversed": int((order["grade"] == "note").sum()),
         "fullest": fullest[1] if fullest else "",
-        "sd_printed": printed.split("(")[1].rstrip(")"),
-        "slip": _likely_slip(printed.split("(")[1].rstrip(")")),
-        "n_segvol_zero": _zero_medians("segvol", "UMD-PETCT"),
+        "sd_printed": printed,
+        "slip": _likely_slip(printed),
+        "n_segvol_zero": int((segvol["median"] == 0).sum()),
     }
 
 
 def _cells_of_one_sd() -> int:
     """Cells that subjects at 1 explain with the SD that divides by n, and not with n - 1."""
-    wide = pd.concat([checks.sized(published.read(f"umd_table{k}"), _sizes()) for k in (1, 2)])
+    sizes = {name: published.n_scans(name) for name in ("UMD-PETCT", "UMD-PETMR")}
+    wide = pd.concat([checks.sized(published.read(f"umd_table{k}"), sizes) for k in (1, 2)])
     found = [{ddof for _, ddof in checks.counts_of(c)} for c in wide.to_dict("records")]
     return sum(f == {0} for f in found)
-
-
-def _sizes() -> dict[str, int]:
-    return {name: published.n_scans(name) for name in ("UMD-PETCT", "UMD-PETMR")}
 
 
 def _likely_slip(printed: str) -> str:
@@ -116,31 +115,23 @@ def _likely_slip(printed: str) -> str:
     return min((f"0.{s}" for s in swaps), key=lambda s: abs(float(s) - sds.median()))
 
 
-def _zero_medians(segmenter: str, cohort: str) -> int:
-    table = published.cells(published.read("seganypet_s4"))
-    return int((table.query("segmenter == @segmenter and cohort == @cohort")["median"] == 0).sum())
-
-
 def segvol_correlations() -> dict[str, float]:
     """Correlation of SegVol's structures within a subject, by session and modality."""
     table = pd.concat(published.cells(published.read(t)) for t in ("umd_table1", "umd_table2"))
     out = {}
     for key, own in table[table["segmenter"] == "segvol"].groupby(["session", "modality"]):
-        average = own["structure"] == "average"
-        rho = bounds.implied_correlation(own[~average]["sd"].to_numpy(), own[average]["sd"].iloc[0])
-        out[f"rho_{'_'.join(key)}"] = rho
+        average, sd = own["structure"] == "average", own["sd"]
+        out[f"rho_{'_'.join(key)}"] = bounds.implied_correlation(sd[~average].to_numpy(), sd[average].iloc[0])
     return out
 
 
-def simulate(gap: float, confounding: float, *, seed: int, **sizes) -> tuple[pd.DataFrame, pairing.World]:
-    """Estimates of simulated benchmarks of three designs, and the truth behind them."""
+def simulate(
+    gap: float, confounding: float, *, seed: int, **sizes
+) -> tuple[pd.DataFrame, pairing.World, pd.DataFrame]:
+    """Estimates of simulated benchmarks of three designs, the truth behind them, and how wrong each design is."""
     world = pairing.World(gap=gap, confounding=confounding)
-    return pairing.simulate_benchmarks(world, default_rng(seed), **sizes), world
-
-
-def design_errors(found: pd.DataFrame, world: pairing.World) -> pd.DataFrame:
-    """How wrong each design is, by its name."""
-    return pairing.design_errors(found, world).set_index("design")
+    found = pairing.simulate_benchmarks(world, default_rng(seed), **sizes)
+    return found, world, pairing.design_errors(found, world).set_index("design")
 
 
 def forms_table(forms: Sequence[str]) -> Text:
@@ -191,18 +182,12 @@ def tolerance_table(voxel_mm: float) -> pd.DataFrame:
         for n in ("seganypet_s1", "seganypet_s2")
     )
     dsc = s1.set_index("structure")["median"]
-    rows = []
-    for c in s2.to_dict("records"):
-        volume = VOLUMES_ML[c["structure"]]
-        row = {
-            "Organ": c["column"],
-            "NSD, printed": f"{c['median']:.3f}",
-            "DSC, printed": f"{dsc[c['structure']]:.3f}",
-        }
-        for name, tau in (("τ = 1 mm", 1.0), (f"τ = 1 voxel ({voxel_mm:g} mm)", voxel_mm)):
-            row[f"DSC of a ball, {name}"] = f"{dice_at_nsd(c['median'], tau, volume):.3f}"
-        rows.append(row)
-    return pd.DataFrame(rows)
+    table = pd.DataFrame({"Organ": s2["column"], "NSD, printed": s2["median"].map("{:.3f}".format)})
+    table["DSC, printed"] = s2["structure"].map(dsc).map("{:.3f}".format)
+    for name, tau in (("τ = 1 mm", 1.0), (f"τ = 1 voxel ({voxel_mm:g} mm)", voxel_mm)):
+        balls = zip(s2["median"], s2["structure"].map(VOLUMES_ML), strict=True)
+        table[f"DSC of a ball, {name}"] = [f"{dice_at_nsd(nsd, tau, volume):.3f}" for nsd, volume in balls]
+    return table
 
 
 def balls_below(voxel_mm: float) -> dict[str, int]:
@@ -250,35 +235,19 @@ def sources_text() -> str:
     lines = []
     for source, own in facts.groupby("source", sort=False):
         places = own.groupby("where", sort=False)["what"].agg("; ".join)
-        lines.append(
-            f"* **{source}**: " + ". ".join(f"{where}: {what}" for where, what in places.items()) + "."
-        )
+        told = ". ".join(f"{where}: {what}" for where, what in places.items())
+        lines.append(f"* **{source}**: {told}.")
     return "\n".join(lines)
 
 
 def cohort_table() -> pd.DataFrame:
     """The cohort table that UMD lacks: what is known of its subjects, and of the public set's."""
-    table = acquisition.side_by_side("cohort")
-    n = acquisition.side_by_side().loc["n"]
-    rows = [
-        {
-            "Of the subjects": "Number",
-            "UMD, PET/CT": n["UMD"],
-            "UMD, PET/MR": str(published.n_scans("UMD-PETMR")),
-            "PETWB-REP": n["PETWB-REP"],
-        }
-    ]
-    for row in table.to_dict("records"):
+    n, unknown = acquisition.side_by_side().loc["n"], "not reported"
+    rows = [["Number", n["UMD"], str(published.n_scans("UMD-PETMR")), n["PETWB-REP"]]]
+    for row in acquisition.side_by_side("cohort").to_dict("records"):
         label = row["what"] + (f" ({row['unit']})" if row["unit"] else "")
-        rows.append(
-            {
-                "Of the subjects": label,
-                "UMD, PET/CT": row["UMD"] or "not reported",
-                "UMD, PET/MR": "not reported",
-                "PETWB-REP": row["PETWB-REP"],
-            }
-        )
-    return pd.DataFrame(rows)
+        rows.append([label, row["UMD"] or unknown, unknown, row["PETWB-REP"]])
+    return pd.DataFrame(rows, columns=["Of the subjects", "UMD, PET/CT", "UMD, PET/MR", "PETWB-REP"])
 
 
 def write_example(folder: str = "") -> Path:
@@ -313,11 +282,7 @@ def training_numbers(training: pd.DataFrame) -> dict[str, object]:
 
 def design_numbers(errors: pd.DataFrame, world: pairing.World) -> dict[str, float]:
     """Errors of each simulated design, and the spreads of the simulation."""
-    numbers = {
-        f"{design} {name}".replace(" ", "_"): float(value)
-        for design, row in errors.iterrows()
-        for name, value in row.items()
-    }
+    numbers = {f"{d} {n}".replace(" ", "_"): float(v) for d, row in errors.iterrows() for n, v in row.items()}
     spreads = ("gap", "subject_sd", "structure_sd", "residual_sd")
     return numbers | {name: getattr(world, name) for name in spreads}
 

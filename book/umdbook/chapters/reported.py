@@ -15,7 +15,7 @@ from umdlib.figures.style import axes, legend_below, rows_down
 from umdlib.labels import SESSIONS, session
 from umdlib.statistics.reported import own_protocol
 from umdlib.tables.markdown import number, numbered_table
-from umdlib.tables.modality_table import session_title
+from umdlib.tables.modality_table import session_title, with_session_titles
 from umdlib.weights import card
 
 _REPORTED_COLUMNS: dict[str, str] = {
@@ -24,11 +24,6 @@ _REPORTED_COLUMNS: dict[str, str] = {
     "native": "here, own prompt",
     "common": "here, common prompt",
 }
-
-
-def _titled(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with sessions under their titles."""
-    return table.assign(session=table["session"].map(session_title))
 
 
 def of_the_papers(rows: pd.DataFrame) -> pd.DataFrame:
@@ -45,25 +40,19 @@ def official_layout(rows: pd.DataFrame) -> pd.DataFrame:
     for title, part in rows.groupby("title", sort=False):
         line = {"system": title}
         for column, name in _REPORTED_COLUMNS.items():
-            known = part[part[column].notna()]
-            line[name] = _span(known[column], average=column == "reported" and _average(known))
+            line[name] = _span(part[column])
+            # the paper's mark: known as an average over modalities only
+            if column == "reported" and part["reported_text"].astype(str).str.startswith("~").any():
+                line[name] = f"~{line[name]}"
         why = [f"why_{c}" for c in (*_REPORTED_COLUMNS, "harness") if f"why_{c}" in part]
         reasons = dict.fromkeys(r for c in why for r in part[c] if r)
         found.append({**line, "missing": "; ".join(reasons) or "nothing"})
     return pd.DataFrame(found)
 
 
-def _average(known: pd.DataFrame) -> bool:
-    """Whether the reported number is known as an average over modalities only: the paper's mark."""
-    return bool(known["reported_text"].astype(str).str.startswith("~").any())
-
-
-def _span(values: pd.Series, *, average: bool = False) -> str:
+def _span(values: pd.Series) -> str:
     """One number, or the range over sessions and modalities."""
-    if values.empty:
-        return "–"
-    ends = dict.fromkeys(number(v) for v in (values.min(), values.max()))
-    return ("~" if average else "") + " to ".join(ends)
+    return " to ".join(dict.fromkeys(number(v) for v in (values.min(), values.max())))
 
 
 def card_figures() -> pd.DataFrame:
@@ -179,7 +168,7 @@ def ceilings_words(limits: pd.DataFrame) -> str:
         "Mean DSC, and the mean of the best DSC that is possible where the system looks (means over structures "
         "within subjects, then over subjects)."
     )
-    shown = _titled(limits).rename(
+    shown = with_session_titles(limits).rename(
         columns={"step": "clicks after the first", "dice": "DSC", "n_subjects": "n"}
     )
     return numbered_table(shown, caption, "tab-reported-ceilings", {"DSC": ".3f", "ceiling": ".3f"})

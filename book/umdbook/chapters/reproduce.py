@@ -182,28 +182,21 @@ def _needs(segmenter: str, cohort: Cohort) -> str:
     return f"{cohort.needs}; the weights of {record.title} (`umdlib weights where {segmenter}`){own}; a GPU"
 
 
-def _scored(table: str, segmenter: str, cohort: Cohort, *, title: str = "", gap: str = "") -> Row:
+def _score(segmenter: str, cohort: Cohort, plan: str, out: str = "{out}") -> str:
+    """Command that scores one system on a cohort."""
+    pet = " --modality PET" if list(cohort.images) == ["PET"] else ""
+    return (
+        f"umdlib score {cohort.manifest} --segmenters {segmenter} --prompts {plan} --session {cohort.session}"
+        f"{pet} --device {{device}} --out {out}"
+    )
+
+
+def _scored(table: str, segmenter: str, cohort: Cohort, gap: str = "") -> Row:
     """Row of one system prompted for all structures of a cohort in its own way."""
     plan, differs = PLANS[segmenter]
-    pet = " --modality PET" if list(cohort.images) == ["PET"] else ""
-    command = (
-        f"umdlib score {cohort.manifest} --segmenters {segmenter} --prompts {plan} --session {cohort.session}"
-        f"{pet} --device {{device}} --out {{out}}"
-    )
-    title = title or f"{registry.get(segmenter).title}, {cohort.name}"
-    hours = cohort.hours(TIMES[segmenter])
-    return Row(
-        table, title, (command,), _needs(segmenter, cohort), hours, " ".join(filter(None, (gap, differs)))
-    )
-
-
-def _sliced(segmenter: str, plan: str, time: str, title: str, gap: str) -> Row:
-    """Row of a 2D system in SegAnyPET's table S3."""
-    command = (
-        f"umdlib score {{petct}} --segmenters {segmenter} --prompts {plan}:1:0 --session petct --modality PET "
-        "--device {device} --out {out}"
-    )
-    return Row("SegAnyPET S3", title, (command,), _needs(segmenter, _SIX), _SIX.hours(TIMES[time]), gap)
+    title, needs = f"{registry.get(segmenter).title}, {cohort.name}", _needs(segmenter, cohort)
+    hours, gap = cohort.hours(TIMES[segmenter]), f"{gap} {differs}".strip()
+    return Row(table, title, (_score(segmenter, cohort, plan),), needs, hours, gap)
 
 
 _POINTS = (
@@ -217,15 +210,16 @@ def _seganypet_s3() -> list[Row]:
     off_label = (
         "MedSAM was not trained with points (bowang-lab/MedSAM#239); its own way is `boxes_per_slice`. "
     )
-    return [
-        _sliced("sam_vit_h", "points_per_slice_3", "sam_vit_h points_per_slice_3", "SAM, 3N points", _POINTS),
-        _sliced("sam_vit_h", "points_per_slice_5", "sam_vit_h points_per_slice_5", "SAM, 5N points", _POINTS),
-        _sliced("medsam", "points_per_slice_5", "medsam", "MedSAM, 5N points", off_label + _POINTS),
-        *(
-            _scored("SegAnyPET S3", name, _SIX)
-            for name in ("nninteractive", "sam_med3d_turbo", "seganypet_v2")
-        ),
-    ]
+    found = []
+    for name, n, time, title, gap in (
+        ("sam_vit_h", 3, "sam_vit_h points_per_slice_3", "SAM, 3N points", _POINTS),
+        ("sam_vit_h", 5, "sam_vit_h points_per_slice_5", "SAM, 5N points", _POINTS),
+        ("medsam", 5, "medsam", "MedSAM, 5N points", off_label + _POINTS),
+    ):
+        commands = (_score(name, _SIX, f"points_per_slice_{n}:1:0"),)
+        found.append(Row("SegAnyPET S3", title, commands, _needs(name, _SIX), _SIX.hours(TIMES[time]), gap))
+    more = ("nninteractive", "sam_med3d_turbo", "seganypet_v2")
+    return [*found, *(_scored("SegAnyPET S3", name, _SIX) for name in more)]
 
 
 def _specialist(table: str, network: str) -> Row:
@@ -247,10 +241,7 @@ def _specialist(table: str, network: str) -> Row:
 
 def _seganypet_points(table: str) -> Row:
     """SegAnyPET with one, three and five points."""
-    command = (
-        f"umdlib score {ORGAN.manifest} --segmenters seganypet_v2 --prompts official_crop_192mm:1:4 --session petct "
-        "--modality PET --device {device} --out {out}"
-    )
+    command = _score("seganypet_v2", ORGAN, "official_crop_192mm:1:4")
     hours = 5 * 5 / ORGAN.structures * ORGAN.hours(TIMES["seganypet_v2"])
     gap = f"Steps 0, 2 and 4 of the run are one, three and five points. {_TEXT}"
     return Row(table, "SegAnyPET, 1, 3 and 5 points", (command,), _needs("seganypet_v2", ORGAN), hours, gap)
@@ -259,24 +250,17 @@ def _seganypet_points(table: str) -> Row:
 def _umd_specialist() -> Row:
     """UMD's nnU-Net on ten cases of each modality."""
     commands = []
-    for place, session, modality in (
-        ("{petct}", "petct", "CT"),
-        ("{petct}", "petct", "PET"),
-        ("{petmr}", "petmr", "MR"),
-        ("{petmr}", "petmr", "PET"),
-    ):
-        ten = f"{{out}}/ten_{session}"
-        if modality != "PET":
-            commands.append(f"umdlib subset {place} {ten} --subjects S01,S02,S03,S04,S05,S06,S07,S08,S09,S10")
-        commands.append(
+    for cohort in (PETCT, PETMR):
+        ten, session = f"{{out}}/ten_{cohort.session}", cohort.session
+        subjects = "S01,S02,S03,S04,S05,S06,S07,S08,S09,S10"
+        commands.append(f"umdlib subset {cohort.manifest} {ten} --subjects {subjects}")
+        commands += [
             f"umdlib train specialist {ten}/manifest.tsv --session {session} --modality {modality} --network nnunet "
             f"--recipe full --device {{device}} --out {{out}}/nnunet_{session}_{modality} --release {{out}}/networks"
-        )
-    commands += [
-        f"umdlib score {place} --segmenters specialist:{{out}}/networks/nnunet_full --prompts class:1:0 --session "
-        f"{session} --device {{device}} --out {{out}}"
-        for place, session in (("{petct}", "petct"), ("{petmr}", "petmr"))
-    ]
+            for modality in cohort.images
+        ]
+    trained = "specialist:{out}/networks/nnunet_full"
+    commands += [_score(trained, cohort, "class:1:0") for cohort in (PETCT, PETMR)]
     gap = (
         "Which ten cases, which configuration and how many folds are not stated: nnU-Net's 3d_fullres for 1000 epochs, "
         "one fold of all ten. Prediction is not in the hours."
@@ -291,25 +275,19 @@ def _seganypet_s4() -> list[Row]:
     rows = []
     for cohort in (ORGAN, _LYMPH, LUNG, _PETCT_PET, _PETMR_PET, PSMA):
         for name in (*systems, *(("seganypet_lesion",) if cohort.masks else ())):
-            if cohort.masks and name in _NOT_ASKED:
-                needs, gap = _needs(name, cohort), _NOT_ASKED[name]
-                rows.append(
-                    Row("SegAnyPET S4", f"{registry.get(name).title}, {cohort.name}", (), needs, None, gap)
-                )
-                continue
             gap = _LESIONS if cohort.masks else _NOT_ASKED.get(name, "") if cohort is ORGAN else ""
-            rows.append(_scored("SegAnyPET S4", name, cohort, gap=gap))
+            row = _scored("SegAnyPET S4", name, cohort, gap)
+            if cohort.masks and name in _NOT_ASKED:
+                row = replace(row, commands=(), hours=None, gap=_NOT_ASKED[name])
+            rows.append(row)
     return rows
 
 
 def _effort() -> Row:
     """Annotation effort in lymphoma and lung cancer: points until a mask is good enough."""
     cohorts, clicks = (_LYMPH, LUNG), 4
-    commands = [
-        f"umdlib score {c.manifest} --segmenters seganypet_v2 --prompts official_crop_192mm:1:{clicks} --session petct "
-        "--modality PET --device {device} --out {out}/effort"
-        for c in cohorts
-    ]
+    plan = f"official_crop_192mm:1:{clicks}"
+    commands = [_score("seganypet_v2", c, plan, "{out}/effort") for c in cohorts]
     commands.append("umdlib run clicks -p scores {out}/effort/scores.parquet --out {out}/pages")
     hours = sum((1 + clicks) * c.hours(TIMES["seganypet_v2"]) for c in cohorts)
     gap = (
@@ -332,9 +310,8 @@ def _network() -> Row:
         "The paper prints a picture without values and does not say how an edge is drawn. The page compares the "
         "network from masks with that from references, which the paper does not show."
     )
-    return Row(
-        "SegAnyPET F4", "(c): metabolic network", commands, "SegAnyPET's rows of S4 on UMD PET/CT", 0.0, gap
-    )
+    needs = "SegAnyPET's rows of S4 on UMD PET/CT"
+    return Row("SegAnyPET F4", "(c): metabolic network", commands, needs, 0.0, gap)
 
 
 def _figures() -> list[Row]:
@@ -344,13 +321,11 @@ def _figures() -> list[Row]:
         command = f"umdlib run {chapter} -p scores {{out}}/scores.parquet --out {{out}}/pages"
         return Row(table, row, (command,), needs, 0.0, gap)
 
-    lesions = "The pictures are not made anew."
+    lesions, other = "The pictures are not made anew.", "Another layout."
     return [
-        shown(
-            "SegAnyPET F2", "(a), (b): boxes of S1 and S2", "supervised", "the rows of S1", "Another layout."
-        ),
-        shown("SegAnyPET F3", "(b): internal cohorts", "by_structure", "the rows of S4", "Another layout."),
-        shown("SegAnyPET F4", "(a): external cohorts", "by_structure", "the rows of S4", "Another layout."),
+        shown("SegAnyPET F2", "(a), (b): boxes of S1 and S2", "supervised", "the rows of S1", other),
+        shown("SegAnyPET F3", "(b): internal cohorts", "by_structure", "the rows of S4", other),
+        shown("SegAnyPET F4", "(a): external cohorts", "by_structure", "the rows of S4", other),
         _effort(),
         _network(),
         shown("SegAnyPET F5", "points on organs and on lesions", "clicks", "the rows of S1 and S4", lesions),
@@ -366,17 +341,10 @@ def rows(
 ) -> list[Row]:
     """Every row of UMD's tables 1 to 3 and of SegAnyPET's S1 to S4 and figures 2 to 5."""
     first = [_scored(f"UMD {n}", s, c) for n, c in ((1, PETCT), (2, PETMR)) for s in _FOUNDATION]
-    third = [
-        Row(
-            "UMD 3",
-            registry.get(name).title,
-            ("umdlib run reported -p scores {out}/scores.parquet --out {out}/pages",),
-            "its rows of tables 1 and 2",
-            0.0,
-            "The column of reported numbers is printed, not measured: its test data are other data.",
-        )
-        for name in _FOUNDATION
-    ]
+    reported = "umdlib run reported -p scores {out}/scores.parquet --out {out}/pages"
+    printed = "The column of reported numbers is printed, not measured: its test data are other data."
+    titles = [registry.get(name).title for name in _FOUNDATION]
+    third = [Row("UMD 3", t, (reported,), "its rows of tables 1 and 2", 0.0, printed) for t in titles]
     fourth = [*(_specialist("SegAnyPET S1", n) for n in TRAINING), _seganypet_points("SegAnyPET S1")]
     nsd = (
         "NSD of the paper counts boundary voxels within 1, without a unit; here it is area within 1 mm. The page on "
@@ -493,19 +461,10 @@ def _hours(hours: float | None) -> str:
 
 def cost_markdown(found: list[Row]) -> str:
     """Hours of each table on one A100."""
-    table = pd.DataFrame(
-        [(r.table, r.hours, len(r.commands)) for r in found], columns=["table", "hours", "n"]
-    )
-    grouped = table.groupby("table", sort=False)
-    shown = pd.DataFrame(
-        {
-            "Table": list(grouped.groups),
-            "Rows": grouped.size().to_numpy(),
-            "Without a command": grouped["n"].agg(lambda n: int((n == 0).sum())).to_numpy(),
-            "Hours on one A100, computed": [_hours(h) for h in grouped["hours"].sum()],
-        }
-    )
-    return markdown_table(shown, align={"Rows": "right", "Without a command": "right"})
+    table = pd.DataFrame([(r.table, not r.commands, r.hours) for r in found], columns=["Table", "n", "h"])
+    shown = table.groupby("Table", sort=False).agg({"n": ["size", "sum"], "h": "sum"}).reset_index()
+    shown.columns = ["Table", "Rows", "Without a command", "Hours on one A100, computed"]
+    return markdown_table(shown.assign(**{shown.columns[3]: shown.iloc[:, 3].map(_hours)}))
 
 
 def sharing() -> pd.DataFrame:

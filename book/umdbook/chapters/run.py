@@ -7,18 +7,9 @@ import pandas as pd
 from umdbook.build import job_table
 from umdlib.scores.table import missing_pairs, read_scores
 from umdlib.tables.markdown import numbered_table
-from umdlib.tables.modality_table import session_title
+from umdlib.tables.modality_table import session_title, with_session_titles
 
-__all__ = [
-    "cost_table",
-    "fact_table",
-    "jobs",
-    "partnerless",
-    "prompt_table",
-    "read_scores",
-    "segmenter_table",
-    "state_table",
-]
+__all__ = ["read_scores"]
 
 
 def fact_table(table: pd.DataFrame) -> str:
@@ -34,18 +25,15 @@ def fact_table(table: pd.DataFrame) -> str:
         "Python": f"{stamp['python']} on {stamp['platform']}",
         "packages": ", ".join(f"{k} {v}" for k, v in stamp["packages"].items()),
     }
-    return numbered_table(
-        pd.DataFrame(facts.items(), columns=["what", "value"]), "What was run.", "tab-facts"
-    )
+    shown = pd.DataFrame(facts.items(), columns=["what", "value"])
+    return numbered_table(shown, "What was run.", "tab-facts")
 
 
 def prompt_table(table: pd.DataFrame) -> str:
     """Prompts that each segmenter was given."""
-    prompted = table[table["status"].ne("unavailable")].groupby(
-        ["segmenter", "session", "prompt"], sort=False
-    )
-    given = prompted.agg(draws=("seed", "nunique"), clicks=("step", "max")).reset_index()
-    given["session"] = given["session"].map(session_title)
+    asked = table[table["status"].ne("unavailable")]
+    given = asked.groupby(["segmenter", "session", "prompt"], sort=False)
+    given = with_session_titles(given.agg({"seed": "nunique", "step": "max"}).reset_index())
     given.columns = ["segmenter", "session", "prompt", "draws", "corrective clicks"]
     return numbered_table(given, "Prompts given, by segmenter.", "tab-run-prompts")
 
@@ -82,21 +70,13 @@ def partnerless(table: pd.DataFrame) -> str:
 def cost_table(table: pd.DataFrame) -> str:
     """Seconds and memory of the predictions."""
     done = table[table["seconds"].notna()].groupby(["segmenter", "modality"])
-    cost = done.agg(
-        predictions=("seconds", "size"),
-        mean_s=("seconds", "mean"),
-        total_s=("seconds", "sum"),
-        peak_mb=("peak_mb", "max"),
-    )
-    titles = {"mean_s": "mean (s)", "total_s": "total (s)", "peak_mb": "peak (MB)"}
+    shown = done.agg({"seconds": ["size", "mean", "sum"], "peak_mb": "max"}).reset_index()
     formats = {"mean (s)": ".2f", "total (s)": ".0f", "peak (MB)": ".0f"}
-    shown = cost.reset_index().rename(columns=titles)
+    shown.columns = ["segmenter", "modality", "predictions", *formats]
     return numbered_table(shown, "Cost of the predictions.", "tab-run-cost", formats)
 
 
 def jobs(root: str) -> str:
     """Cost of each job of the graph."""
-    formats = {"seconds": ".1f", "peak MB": ".0f"}
-    return numbered_table(
-        job_table(f"{root}/benchmarks"), "Jobs of the graph, the slowest first.", "tab-run-jobs", formats
-    )
+    shown, formats = job_table(f"{root}/benchmarks"), {"seconds": ".1f", "peak MB": ".0f"}
+    return numbered_table(shown, "Jobs of the graph, the slowest first.", "tab-run-jobs", formats)

@@ -7,6 +7,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from scipy import ndimage
 
 from umdbook import page
@@ -57,11 +58,6 @@ def _codes(mask: np.ndarray) -> np.ndarray:
     return codes
 
 
-def _edges(mask: np.ndarray) -> np.ndarray:
-    """Voxels of a mask with a face neighbour outside."""
-    return mask & ~ndimage.binary_erosion(mask)
-
-
 def definitions(
     reference: np.ndarray, prediction: np.ndarray, spacing_mm: tuple, tolerance_mm: float
 ) -> pd.DataFrame:
@@ -69,39 +65,22 @@ def definitions(
 
     Returns: ``metric, definition, used by, value``; the first of each metric is this project's.
     """
-    own = metrics.score(
-        reference.astype(np.uint8),
-        prediction.astype(np.uint8),
-        spacing_mm=spacing_mm,
-        values=[1],
-        tolerances_mm=(tolerance_mm,),
-    ).iloc[0]
+    own = scored(reference, prediction, spacing_mm, tolerance_mm)
     there, back = _voxel_distances(reference, prediction, spacing_mm)
     pooled = np.concatenate([there, back])
     cells = [_cell_distances(*p, spacing_mm) for p in ((reference, prediction), (prediction, reference))]
     means = [np.average(c["distance_mm"], weights=c["area_mm2"]) for c in cells]
+    nsd = own[f"surface_dice_{tolerance_mm:g}mm"]
+    near = [(d <= tolerance_mm).mean() for d in (there, back, pooled)]
+    far = [np.percentile(d, 95) for d in (there, back, pooled)]
+    ours, monai = "this project, surface-distance", "MONAI, MetricsReloaded"
     rows = [
-        (
-            "NSD",
-            "share of surface area, cells between voxels",
-            "this project, surface-distance",
-            own[f"surface_dice_{tolerance_mm:g}mm"],
-        ),
-        ("NSD", "share of edge voxels", "MONAI (default), MetricsReloaded", (pooled <= tolerance_mm).mean()),
-        (
-            "NSD",
-            "mean of the two directions' shares",
-            "panoptica",
-            ((there <= tolerance_mm).mean() + (back <= tolerance_mm).mean()) / 2,
-        ),
-        ("HD95", "area-weighted, larger direction", "this project, surface-distance", own["hausdorff_95"]),
-        (
-            "HD95",
-            "edge voxels, larger direction, interpolated",
-            "MONAI, MetricsReloaded",
-            max(np.percentile(there, 95), np.percentile(back, 95)),
-        ),
-        ("HD95", "edge voxels of both directions pooled", "medpy, panoptica", np.percentile(pooled, 95)),
+        ("NSD", "share of surface area, cells between voxels", ours, nsd),
+        ("NSD", "share of edge voxels", "MONAI (default), MetricsReloaded", near[2]),
+        ("NSD", "mean of the two directions' shares", "panoptica", (near[0] + near[1]) / 2),
+        ("HD95", "area-weighted, larger direction", ours, own["hausdorff_95"]),
+        ("HD95", "edge voxels, larger direction, interpolated", monai, max(far[:2])),
+        ("HD95", "edge voxels of both directions pooled", "medpy, panoptica", far[2]),
         ("ASSD", "area-weighted, both surfaces pooled", "this project", own["assd"]),
         (
             "ASSD",
@@ -115,33 +94,10 @@ def definitions(
 
 
 def _voxel_distances(a: np.ndarray, b: np.ndarray, spacing_mm: tuple):
-    """Distances between edge voxels, there and back."""
-    edges = [_edges(m) for m in (a, b)]
+    """Distances between edge voxels, which have a face neighbour outside, there and back."""
+    edges = [m & ~ndimage.binary_erosion(m) for m in (a, b)]
     maps = [ndimage.distance_transform_edt(~e, sampling=spacing_mm) for e in edges]
     return maps[1][edges[0]], maps[0][edges[1]]
-
-
-def _tolerance_curve(
-    reference: np.ndarray, prediction: np.ndarray, spacing_mm: tuple, tolerances_mm
-) -> pd.DataFrame:
-    """Surface Dice by tolerance: ``tolerance_mm, surface_dice``, and Dice in ``dice``."""
-    row = metrics.score(
-        reference.astype(np.uint8),
-        prediction.astype(np.uint8),
-        spacing_mm=spacing_mm,
-        values=[1],
-        tolerances_mm=tolerances_mm,
-    ).iloc[0]
-    values = [row[f"surface_dice_{tau:g}mm"] for tau in tolerances_mm]
-    curve = pd.DataFrame({"tolerance_mm": tolerances_mm, "surface_dice": values})
-    return curve.assign(dice=row["dice"])
-
-
-def _moved_kidney(voxel_mm: float, shift_mm: float) -> tuple[np.ndarray, np.ndarray, tuple]:
-    """A kidney on a grid of cubes, the same kidney moved along one axis, and the spacing."""
-    spacing, half = (voxel_mm,) * 3, SHAPES["kidney (ellipsoid, 160 ml)"]
-    shape = tuple(int(2 * (h + shift_mm) / voxel_mm) + 5 for h in half)
-    return (*(ellipsoid(shape, spacing, (x, 0, 0), half) for x in (0, shift_mm)), spacing)
 
 
 def grid_ceilings(fine_mm: tuple, coarse_mm: tuple, tolerances_mm=(1.0, 5.0)) -> pd.DataFrame:
@@ -167,40 +123,23 @@ def grid_ceilings(fine_mm: tuple, coarse_mm: tuple, tolerances_mm=(1.0, 5.0)) ->
     return table[["structure", *table.columns.drop(["structure", "value"])]]
 
 
-def _empty_states() -> pd.DataFrame:
-    """What is scored where the reference, the prediction or both are empty."""
-    full, none = np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8)
-    full[1:3, 1:3, 1:3] = 1
-    tables = [
-        metrics.score(a, b, spacing_mm=(1, 1, 1), values=[1], tolerances_mm=(1.0,))
-        for a, b in ((none, full), (full, none), (none, none))
-    ]
-    return pd.concat(tables, ignore_index=True)
-
-
-def mask_plot(reference, prediction, k: int, ax: plt.Axes | None = None) -> plt.Axes:
+def mask_plot(reference, prediction, k: int) -> Axes:
     """One slice of two masks: what is shared, missed and added."""
-    ax = ax or plt.gca()
+    ax = plt.gca()
     colours = np.ones((*reference.shape[:2], 3))
     a, b = reference[:, :, k], prediction[:, :, k]
-    for where, key, text in (
-        (a & b, "agree", "in both"),
-        (a & ~b, "missed", "missed"),
-        (b & ~a, "added", "added"),
-    ):
+    for where, key in ((a & b, "agree"), (a & ~b, "missed"), (b & ~a, "added")):
         colours[where] = plt.matplotlib.colors.to_rgb(DIFFERENCE[key])
-        ax.plot([], [], "s", color=DIFFERENCE[key], label=text)
+        ax.plot([], [], "s", color=DIFFERENCE[key], label="in both" if key == "agree" else key)
     ax.imshow(colours.transpose(1, 0, 2), origin="lower", interpolation="nearest")
     ax.legend(loc="upper right", frameon=False)
     ax.set(xlabel="i (voxels)", ylabel="j (voxels)")
     return ax
 
 
-def surface_plot(
-    reference, prediction, spacing_mm, k: float, tolerance_mm: float, ax: plt.Axes | None = None
-) -> plt.Axes:
+def surface_plot(reference, prediction, spacing_mm, k: float, tolerance_mm: float) -> Axes:
     """Surface cells near one slice: filled within the tolerance of the other surface, else open."""
-    ax = ax or plt.gca()
+    ax = plt.gca()
     for mask, other, colour, name, marker in (
         (reference, prediction, REFERENCE_COLOUR, "reference", "o"),
         (prediction, reference, PREDICTION_COLOUR, "prediction", "s"),
@@ -208,24 +147,18 @@ def surface_plot(
         cells = _cell_distances(mask, other, spacing_mm)
         cells = cells[cells["k"] == k]
         near = cells["distance_mm"] <= tolerance_mm
-        ax.plot(
-            "i",
-            "j",
-            marker,
-            data=cells[near],
-            color=colour,
-            ms=4,
-            label=f"{name}, within {tolerance_mm:g} mm",
-        )
-        ax.plot("i", "j", marker, data=cells[~near], color=colour, ms=4, mfc="none", label=f"{name}, farther")
+        look = {"color": colour, "ms": 4}
+        words = f"{name}, within {tolerance_mm:g} mm"
+        ax.plot("i", "j", marker, data=cells[near], label=words, **look)
+        ax.plot("i", "j", marker, data=cells[~near], mfc="none", label=f"{name}, farther", **look)
     ax.set(aspect="equal", xlabel="i (voxels)", ylabel="j (voxels)")
     ax.legend(loc="upper right", frameon=False, fontsize=8)
     return ax
 
 
-def tolerance_plot(curve: pd.DataFrame, voxel_mm: float, ax: plt.Axes | None = None) -> plt.Axes:
+def tolerance_plot(curve: pd.DataFrame, voxel_mm: float) -> Axes:
     """Surface Dice against tolerance, with Dice, 1 mm and the voxel's edge marked."""
-    ax = ax or plt.gca()
+    ax = plt.gca()
     ax.step(curve["tolerance_mm"], curve["surface_dice"], where="post", color="#009e73", label="NSD")
     ax.axhline(curve["dice"].iloc[0], color="#444444", ls="--", label="DSC")
     ax.axvline(1, color=PREDICTION_COLOUR, lw=1, label="1 mm")
@@ -249,25 +182,23 @@ def answer_table(report: dict) -> pd.DataFrame:
     """``program, version, DSC, NSD, HD95, ASSD`` of the two masks; NaN where there is no number."""
     rows = [
         {"program": name, "version": said["version"]}
-        | {title: _number(said["two masks"][m]) for m, title in METRICS.items()}
+        | {
+            t: float(np.nan if (v := said["two masks"][m]) in (None, "error") else v)
+            for m, t in METRICS.items()
+        }
         for name, said in report["programs"].items()
     ]
     return pd.DataFrame(rows)
 
 
-def empty_table(report: dict) -> pd.DataFrame:
-    """DSC, NSD and HD95 of each program where a mask is empty, as text."""
+def empty_table(report: dict) -> str:
+    """DSC, NSD and HD95 of each program where a mask is empty."""
     rows = [
         {"program": f"{name} {said['version']}"}
         | {case: ", ".join(_text(said[case][m]) for m in list(METRICS)[:3]) for case in EMPTY}
         for name, said in report["programs"].items()
     ]
-    return pd.DataFrame(rows)
-
-
-def _number(answer: float | str | None) -> float:
-    """An answer as a number; NaN for an error and for no answer."""
-    return np.nan if answer in (None, "error") else float(answer)
+    return markdown_table(pd.DataFrame(rows))
 
 
 def _text(answer: float | str | None) -> str:
@@ -278,16 +209,11 @@ def _text(answer: float | str | None) -> str:
 
 
 def scored(
-    reference: np.ndarray, prediction: np.ndarray, spacing_mm: tuple, tolerance_mm: float
+    reference: np.ndarray, prediction: np.ndarray, spacing_mm: tuple, *tolerances_mm: float
 ) -> pd.Series:
     """All metrics of two masks."""
     masks = (m.astype(np.uint8) for m in (reference, prediction))
-    return metrics.score(*masks, spacing_mm=spacing_mm, values=[1], tolerances_mm=(tolerance_mm,)).iloc[0]
-
-
-def definition_table(definitions: pd.DataFrame) -> str:
-    """What other definitions make of the two masks."""
-    return markdown_table(definitions.assign(value=definitions["value"].map("{:.3f}".format)))
+    return metrics.score(*masks, spacing_mm=spacing_mm, values=[1], tolerances_mm=tolerances_mm).iloc[0]
 
 
 def program_table(report: dict) -> str:
@@ -297,18 +223,15 @@ def program_table(report: dict) -> str:
     first = {"program": "this project", "version": __version__, "DSC": own["dice"]}
     first |= {"NSD": own[f"surface_dice_{tau:g}mm"], "HD95": own["hausdorff_95"], "ASSD": own["assd"]}
     table = pd.concat([pd.DataFrame([first]), answer_table(report)], ignore_index=True)
-    numbers = {m: table[m].map(lambda v: "" if np.isnan(v) else f"{v:.3f}") for m in list(table)[2:]}
+    numbers = table[list(METRICS.values())].map("{:.3f}".format).replace("nan", "")
     return markdown_table(table.assign(**numbers))
 
 
-def empty_program_table(report: dict) -> str:
-    """What each program prints where a mask is empty."""
-    return markdown_table(empty_table(report))
-
-
 def state_table() -> str:
-    """Metrics of the four states of a pair of masks."""
-    states = _empty_states()[["status", "dice", "surface_dice_1mm", "hausdorff_95", "assd", "rvd"]]
+    """Metrics where the reference, the prediction or both are empty."""
+    none, full = np.zeros((4, 4, 4)), np.pad(np.ones((2, 2, 2)), 1)
+    rows = [scored(a, b, (1, 1, 1), 1.0) for a, b in ((none, full), (full, none), (none, none))]
+    states = pd.DataFrame(rows)[["status", "dice", "surface_dice_1mm", "hausdorff_95", "assd", "rvd"]]
     return markdown_table(
         states.map(lambda v: v if isinstance(v, str) else "undefined" if np.isnan(v) else f"{v:g}")
     )
@@ -322,9 +245,14 @@ def ceiling_table(ceilings: pd.DataFrame) -> str:
 
 
 def curve_of_tolerances(voxel_mm: float, shift_mm: float) -> pd.DataFrame:
-    """Scores of a moved kidney over tolerances of 0.25 to 12 mm."""
-    kidney, moved, grid = _moved_kidney(voxel_mm, shift_mm)
-    return _tolerance_curve(kidney, moved, grid, tuple(np.round(np.arange(0.25, 12.01, 0.25), 2).tolist()))
+    """Scores of a kidney moved along one axis, on a grid of cubes: surface Dice over tolerances, and Dice."""
+    spacing, half = (voxel_mm,) * 3, SHAPES["kidney (ellipsoid, 160 ml)"]
+    shape = tuple(int(2 * (h + shift_mm) / voxel_mm) + 5 for h in half)
+    kidney, moved = (ellipsoid(shape, spacing, (x, 0, 0), half) for x in (0, shift_mm))
+    tolerances_mm = np.round(np.arange(0.25, 12.01, 0.25), 2).tolist()
+    row = scored(kidney, moved, spacing, *tolerances_mm)
+    values = [row[f"surface_dice_{tau:g}mm"] for tau in tolerances_mm]
+    return pd.DataFrame({"tolerance_mm": tolerances_mm, "surface_dice": values, "dice": row["dice"]})
 
 
 def printed_spans() -> tuple[dict[str, str], int]:

@@ -13,7 +13,7 @@ from umdlib.scores import table as score_tables
 from umdlib.statistics.failures import DELINEATED
 from umdlib.statistics.second_image import ALL, BOTH, OF_ITS_KIND, second_image_table, with_and_without
 from umdlib.statistics.verdicts import FLOOR, at_floor
-from umdlib.tables.markdown import count, gap_text, interval, number, p_text
+from umdlib.tables.markdown import count, gap_texts, interval, intervals, number, p_text
 from umdlib.tables.modality_table import session_title, structure_title
 from umdlib.weights import card
 
@@ -69,7 +69,7 @@ def title(row: pd.Series) -> str:
 
 def layout(table: pd.DataFrame) -> pd.DataFrame:
     """With one image and with both, structures down; what both leave at the floor is not identifiable."""
-    floor = at_floor(table, sides=("alone", "both"))
+    floors = table.assign(at_floor=at_floor(table, sides=("alone", "both")))
     return pd.DataFrame(
         {
             "session": table["session"].map(session_title),
@@ -77,10 +77,7 @@ def layout(table: pd.DataFrame) -> pd.DataFrame:
             "structure": table["structure"].map(structure_title),
             "one image": [number(v) for v in table["alone"]],
             "both": [number(v) for v in table["both"]],
-            "added [95 %]": [
-                gap_text(r.estimate, r.ci_low, r.ci_high, f)
-                for r, f in zip(table.itertuples(), floor, strict=True)
-            ],
+            "added [95 %]": gap_texts(floors),
             "p": table["p_value"].map(p_text),
             "n": table["n_subjects"],
         }
@@ -126,10 +123,8 @@ def kind_words(table: pd.DataFrame) -> str:
     if table.empty:
         return NO_KIND
     below = table["ci_high"].lt(0)
-    told = "; ".join(
-        f"{session_title(r['session'])}, {title(r)}: {interval(r['estimate'], r['ci_low'], r['ci_high'])}"
-        for _, r in table.iterrows()
-    )
+    changes = zip(table.iterrows(), intervals(table, "estimate", "ci_low", "ci_high"), strict=True)
+    told = "; ".join(f"{session_title(r['session'])}, {title(r)}: {text}" for (_, r), text in changes)
     return (
         f"The network of both images, given both, scores lower than the network of one kind in {int(below.sum())} of "
         f"{len(table)} comparisons with an interval below 0, and higher in {int(table['ci_low'].gt(0).sum())} with one "

@@ -8,7 +8,7 @@ from umdlib.cohort.manifest import read_cohort
 from umdlib.files import read_tsv
 from umdlib.statistics.flow import STEPS
 from umdlib.statistics.subgroups import FACTORS
-from umdlib.tables.markdown import count, gap_text, interval, p_text
+from umdlib.tables.markdown import count, gap_texts, intervals, p_text
 from umdlib.tables.modality_table import session_title
 
 
@@ -37,15 +37,11 @@ def layout(groups: pd.DataFrame) -> pd.DataFrame:
     """
     names = {factor: titles for factor, (titles, _) in FACTORS.items()}
     table = pd.DataFrame({"session": groups["session"].map(session_title), "segmenter": groups["segmenter"]})
-    for i, side in enumerate(("first", "second")):
-        table[("one group", "the other")[i]] = [
-            f"{names[r.factor][i]}: {interval(getattr(r, side), getattr(r, side + '_low'), getattr(r, side + '_high'))}"
-            f" (n = {getattr(r, 'n_' + side)})"
-            for r in groups.itertuples()
-        ]
-    table["difference"] = [
-        gap_text(r.estimate, float("nan"), float("nan"), r.at_floor) for r in groups.itertuples()
-    ]
+    for i, (side, heading) in enumerate((("first", "one group"), ("second", "the other"))):
+        means = intervals(groups, side, f"{side}_low", f"{side}_high")
+        rows = zip(groups["factor"], means, groups[f"n_{side}"], strict=True)
+        table[heading] = [f"{names[factor][i]}: {mean} (n = {n})" for factor, mean, n in rows]
+    table["difference"] = gap_texts(groups, "estimate")
     table["p (interaction)"] = [p_text(p) for p in groups["p_value"]]
     table["p (Holm)"] = [p_text(p) for p in groups["p_holm"]]
     return table.assign(note=groups["note"])

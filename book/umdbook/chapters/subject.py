@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import pandas as pd
 
-from umdbook.chapters.gallery import best_segmenter, check_segmenter, scored_segmenters
+from umdbook.chapters.gallery import best_segmenter
 from umdbook.names import title
 from umdlib import labels
 from umdlib.cohort.manifest import Case, Cohort
 from umdlib.tables.markdown import numbered_table
-from umdlib.viewer.cases import case_table, first_pairs, intensity_table, read_viewer, shared_structure
+from umdlib.viewer.cases import (
+    case_table,
+    first_pairs,
+    intensity_table,
+    read_viewer,
+    scored_segmenters,
+    shared_structure,
+)
 from umdlib.viewer.pair import Pair
 
-__all__ = ["check_segmenter", "first_pairs", "shared_structure"]
+__all__ = ["first_pairs", "shared_structure"]
 
 Examination = tuple[Case, Case]
 

@@ -11,25 +11,13 @@ from umdlib import published
 from umdlib.figures.style import Looks, axes, given_intervals, legend_below, rows_down, segmenter_style
 from umdlib.scores.empty_rules import higher_is_better, is_directed
 from umdlib.statistics import FLOOR
-from umdlib.tables.markdown import gap_text, number
+from umdlib.tables.markdown import gap_texts, intervals, number
 from umdlib.tables.modality_table import metric_title, session_title, structure_title
 from umdlib.training.nnunet import release
 from umdlib.training.nnunet.recipes import RECIPES
 from umdlib.weights import card
 
-__all__ = [
-    "card",
-    "condition_layout",
-    "condition_words",
-    "excess_layout",
-    "excess_plot",
-    "gap_layout",
-    "pet_only_layout",
-    "printed_loss",
-    "quartile_layout",
-    "reference_layout",
-    "release",
-]
+__all__ = ["card", "release"]
 
 
 def reference_layout(means: pd.DataFrame) -> pd.DataFrame:
@@ -37,15 +25,14 @@ def reference_layout(means: pd.DataFrame) -> pd.DataFrame:
 
     `means`: from `umdlib.statistics.reference_gap.reference_means`.
     """
-    rows = means.assign(own=[_bounded(r.estimate, r.ci_low, r.ci_high) for r in means.itertuples()])
     return pd.DataFrame(
         {
-            "reference": rows["segmenter"].map(title),
-            "session": rows["session"].map(session_title),
-            "modality": rows["modality"],
-            "mean DSC here [95 %]": rows["own"],
-            "n": rows["n_subjects"],
-            "UMD printed": [number(v) for v in rows["printed"]],
+            "reference": means["segmenter"].map(title),
+            "session": means["session"].map(session_title),
+            "modality": means["modality"],
+            "mean DSC here [95 %]": _bounded(means),
+            "n": means["n_subjects"],
+            "UMD printed": [number(v) for v in means["printed"]],
         }
     )
 
@@ -123,9 +110,7 @@ def gap_layout(gaps: pd.DataFrame) -> pd.DataFrame:
         {
             "reference": gaps["segmenter"].map(title),
             "session": gaps["session"].map(session_title),
-            "PET − structural [95 %]": [
-                gap_text(r.estimate, r.ci_low, r.ci_high, r.at_floor) for r in gaps.itertuples()
-            ],
+            "PET − structural [95 %]": gap_texts(gaps),
             "n": gaps["n_subjects"],
             "UMD printed": [number(v, sign=True) for v in gaps["printed"]],
         }
@@ -137,19 +122,16 @@ def excess_layout(excess: pd.DataFrame) -> pd.DataFrame:
 
     `excess`: from `umdlib.statistics.reference_gap.excess_gap`.
     """
+    metric = excess.attrs.get("metric", "dice")
     return pd.DataFrame(
         {
             "session": excess["session"].map(session_title),
             "segmenter": excess["segmenter"].map(title),
             "gap": [number(v, sign=True) for v in excess["gap"]],
             "reference's gap": [number(v, sign=True) for v in excess["reference_gap"]],
-            "excess [95 %]": [
-                gap_text(r.estimate, r.ci_low, r.ci_high, r.at_floor) for r in excess.itertuples()
-            ],
+            "excess [95 %]": gap_texts(excess),
             "n": excess["n_subjects"],
-            "beside the baseline": [
-                _excess_verdict(r, excess.attrs.get("metric", "dice")) for r in excess.itertuples()
-            ],
+            "beside the baseline": [_excess_verdict(r, metric) for r in excess.itertuples()],
         }
     )
 
@@ -176,9 +158,7 @@ def condition_layout(conditions: pd.DataFrame) -> pd.DataFrame:
             "reference": conditions["segmenter"].map(title),
             "image": conditions["modality"],
             "mean DSC on its own data": [number(v) for v in conditions["home"]],
-            "mean DSC here [95 %]": [
-                _bounded(r.estimate, r.ci_low, r.ci_high) for r in conditions.itertuples()
-            ],
+            "mean DSC here [95 %]": _bounded(conditions),
             "n": conditions["n_subjects"],
             "a reference here": conditions["holds"].map({True: "yes", False: "**no**"}),
         }
@@ -188,14 +168,11 @@ def condition_layout(conditions: pd.DataFrame) -> pd.DataFrame:
 def condition_words(conditions: pd.DataFrame) -> str:
     """Say in which sessions there is no reference for this cohort, and why."""
     gone = conditions[~conditions["holds"].astype(bool)]
-    if gone.empty:
-        return ""
-    lines = [
+    return "\n".join(
         f"- **No reference for this cohort**, {session_title(r.session)}: {title(r.segmenter)} does not "
         f"count here, because {r.why}. No excess gap is computed."
         for r in gone.itertuples()
-    ]
-    return "\n".join(lines)
+    )
 
 
 def _excess_verdict(row, metric: str) -> str:
@@ -214,11 +191,9 @@ def _excess_verdict(row, metric: str) -> str:
     return "loses more" if below == higher_is_better(metric) else "loses less"
 
 
-def _bounded(value: float, low: float, high: float) -> str:
-    """A score with its interval, without signs."""
-    if low != low:
-        return number(value)
-    return f"{number(value)} [{number(low)}, {number(high)}]"
+def _bounded(table: pd.DataFrame) -> list[str]:
+    """Scores with their intervals, without signs."""
+    return [text.replace("+", "") for text in intervals(table, "estimate", "ci_low", "ci_high")]
 
 
 def excess_plot(excess: pd.DataFrame, *, looks: Looks | None = None, ax: Axes | None = None) -> Axes:
@@ -234,19 +209,17 @@ def excess_plot(excess: pd.DataFrame, *, looks: Looks | None = None, ax: Axes | 
     by = "structure" if "structure" in rows else "segmenter"
     names = list(dict.fromkeys(rows[by]))
     looks = looks or segmenter_style(rows["segmenter"])
-    shown = list(dict.fromkeys(rows["segmenter"]))
     ax = axes(ax, figsize=(7.2, 1.6 + 0.42 * max(len(names), 2)))
     ax.axvline(0, color="#444444", lw=0.9)
     floor = rows["at_floor"].astype(bool)
     told = rows.assign(**{c: rows[c].where(~floor) for c in ("estimate", "ci_low", "ci_high")})
     if not floor.all():
         given_intervals(ax, told, looks, down=by)
-    written = structure_title if by == "structure" else title
-    rows_down(ax, map(written, names))
+    rows_down(ax, map(structure_title if by == "structure" else title, names))
     metric = metric_title(excess.attrs.get("metric", "dice"))
     reference = title(excess.attrs.get("reference", "the reference"))
     ax.set_xlabel(f"{metric}: gap minus that of {reference}")
     if by == "structure":
-        titles = {s: title(s) for s in shown}
-        legend_below(ax, handles=[Line2D([], [], lw=1.8, label=titles[s], **looks[s]) for s in shown])
+        shown = dict.fromkeys(rows["segmenter"])
+        legend_below(ax, handles=[Line2D([], [], lw=1.8, label=title(s), **looks[s]) for s in shown])
     return ax

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
@@ -30,16 +29,10 @@ def state_table(device: str = "cpu") -> pd.DataFrame:
     rows = []
     for name in segmenters.names():
         record = segmenters.get(name)
-        state = segmenters.availability(record, device)
-        rows.append(
-            {
-                "System": f"{record.title} (`{name}`)",
-                "Takes": _kinds(record),
-                "Runs": "in its own environment" if record.external else "in process",
-                "Here": "ready" if state.ok else "unavailable",
-            }
-        )
-    return pd.DataFrame(rows)
+        where = "in its own environment" if record.external else "in process"
+        here = "ready" if segmenters.availability(record, device).ok else "unavailable"
+        rows.append([f"{record.title} (`{name}`)", _kinds(record), where, here])
+    return pd.DataFrame(rows, columns=["System", "Takes", "Runs", "Here"])
 
 
 def card(name: str, device: str = "cpu") -> str:
@@ -81,19 +74,11 @@ def weights_table() -> pd.DataFrame:
                 owners, words = rows.setdefault(key, ([], {}))
                 owners.append(record.title)
                 words[item.file] = item.hash_words
-    return pd.DataFrame(
-        [
-            {
-                "System": ", ".join(dict.fromkeys(owners)),
-                "Files": len(words),
-                "Licence": licence,
-                "Hash": min(words.values())
-                if len(set(words.values())) == 1
-                else "published sha256 of each file",
-            }
-            for (_, licence, _), (owners, words) in rows.items()
-        ]
-    )
+    shown = []
+    for (_, licence, _), (owners, words) in rows.items():
+        (*one, last), each = set(words.values()), "published sha256 of each file"
+        shown.append([", ".join(dict.fromkeys(owners)), len(words), licence, each if one else last])
+    return pd.DataFrame(shown, columns=["System", "Files", "Licence", "Hash"])
 
 
 def structures_table() -> pd.DataFrame:
@@ -106,16 +91,10 @@ def structures_table() -> pd.DataFrame:
         known = [s.name for s in ORGANS if s.name in record.structures]
         missing = [structure_title(s.name) for s in ORGANS if s.name not in record.structures]
         rest = [structure_title(s) for s in record.structures if s not in known]
-        rows.append(
-            {
-                "System": record.title,
-                "Trained on": ", ".join(record.modalities),
-                f"Of {len(ORGANS)} structures": len(known),
-                "Not": ", ".join(missing) if known else "all of them",
-                "Also": ", ".join(rest),
-            }
-        )
-    return pd.DataFrame(rows)
+        without = ", ".join(missing) if known else "all of them"
+        rows.append([record.title, ", ".join(record.modalities), len(known), without, ", ".join(rest)])
+    counted = f"Of {len(ORGANS)} structures"
+    return pd.DataFrame(rows, columns=["System", "Trained on", counted, "Not", "Also"])
 
 
 def parity() -> pd.DataFrame:
@@ -132,39 +111,20 @@ def parity() -> pd.DataFrame:
 def parity_summary() -> str:
     """A row per system: comparisons with its official code, how many agree in every voxel, the most that differ."""
     grouped = parity().groupby("system", sort=False)["differing"]
-    shown = pd.DataFrame(
-        {
-            "System": list(grouped.groups),
-            "Comparisons": grouped.size().to_numpy(),
-            "Equal in every voxel": grouped.agg(lambda n: int((n == 0).sum())).to_numpy(),
-            "Most voxels that differ": grouped.max().to_numpy(),
-        }
-    )
-    return markdown_table(shown)
+    shown = grouped.agg(["size", lambda n: int((n == 0).sum()), "max"]).reset_index()
+    columns = ["System", "Comparisons", "Equal in every voxel", "Most voxels that differ"]
+    return markdown_table(shown.set_axis(columns, axis=1))
 
 
 def parity_markdown() -> str:
     """The record of parity, folded: differing voxels, their number per voxel in the mask, and the commands."""
     table = parity()
-    shown = pd.DataFrame(
-        {
-            "System": table["system"],
-            "Prompt": table["prompts"],
-            "Phantom": table["grid"],
-            "In the mask": [f"{n:,}" for n in table["foreground"]],
-            "Differing": [f"{n:,}" for n in table["differing"]],
-            "Of the mask": [f"{share:.2%}" for share in table["per_foreground"]],
-        }
-    )
-    sides = {"In the mask": "right", "Differing": "right", "Of the mask": "right"}
+    shown = table[["system", "prompts", "grid"]].set_axis(["System", "Prompt", "Phantom"], axis=1)
+    shown["In the mask"] = table["foreground"].map("{:,}".format)
+    shown["Differing"] = table["differing"].map("{:,}".format)
+    shown["Of the mask"] = table["per_foreground"].map("{:.2%}".format)
+    sides = dict.fromkeys(shown.columns[3:], "right")
     every = page.fold("Every comparison", markdown_table(shown, align=sides))
-    return (
-        f"{every}\n\n{page.fold('Official code, versions, networks and commands', _parity_commands(table))}"
-    )
-
-
-def _parity_commands(table: pd.DataFrame) -> str:
-    """How each system was compared: official code, commit, versions, network and command."""
     lines = []
     for name, rows in table.groupby("system", sort=False):
         first = rows.iloc[0]
@@ -173,63 +133,66 @@ def _parity_commands(table: pd.DataFrame) -> str:
             f"- **{name}**: {first['official code']}, {first['commit']}; {first['versions']}; "
             f"network: {networks}. `python {first['command']}`"
         )
-    return "\n".join(lines)
+    how = page.fold("Official code, versions, networks and commands", "\n".join(lines))
+    return f"{every}\n\n{how}"
 
 
-@contextmanager
-def _written(path: Path, holds: str) -> Iterator[dict]:
-    """What a script in ``benchmarks/`` wrote; the block's errors say that the file holds something else."""
+def _timed(path: str | Path, holds: str, written: Callable[[dict, pd.DataFrame], str], absent: str) -> str:
+    """What a script in ``benchmarks/`` wrote, as a page shows it; the sentence `absent` where it did not run.
+
+    `written`: from the record and its rows.
+    InputError: the file holds something else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return absent
     try:
-        yield json.loads(path.read_text("utf-8"))
-    except (ValueError, KeyError, IndexError) as error:
+        record = json.loads(path.read_text("utf-8"))
+        return written(record, pd.DataFrame(record["rows"]))
+    except (ValueError, KeyError, IndexError, TypeError) as error:
         raise InputError(f"File {path} holds no {holds}: {error}.") from None
 
 
-def cost_markdown(path: str | Path) -> str:
-    """CPU seconds and memory of full-size systems, from what ``benchmarks/systems.py`` wrote.
+_COSTS = {
+    "unit": "Unit of work",
+    "million parameters": "Parameters (million)",
+    "CPU seconds": "CPU seconds",
+    "peak MB": "Peak memory (MB)",
+}
+_GPU_COSTS = {
+    "encoded": "Cubes or slices encoded",
+    "first structure s": "First structure (s)",
+    "further structure s": "Further structure (s)",
+    "structures": "Structures",
+    "encoder passes": "Encoder passes",
+    "peak GPU MB": "Peak GPU memory (MB)",
+}
 
-    InputError: the file is not such a result.
-    """
-    path = Path(path)
-    if not path.is_file():
-        return "No full-size system was timed: `python benchmarks/systems.py` does it."
-    with _written(path, "times of systems") as record:
-        table = pd.DataFrame(record["rows"])
-        shown = pd.DataFrame(
-            {
-                "System": [title(n) for n in table["segmenter"]],
-                "Unit of work": table["unit"],
-                "Parameters (million)": table["million parameters"],
-                "CPU seconds": table["CPU seconds"],
-                "Peak memory (MB)": table["peak MB"],
-            }
-        )
-    return markdown_table(shown, {"Parameters (million)": ".1f"})
+
+def cost_markdown(path: str | Path) -> str:
+    """CPU seconds and memory of full-size systems, from what ``benchmarks/systems.py`` wrote."""
+
+    def written(_, table: pd.DataFrame) -> str:
+        return markdown_table(_of_systems(table, _COSTS), {"Parameters (million)": ".1f"})
+
+    absent = "No full-size system was timed: `python benchmarks/systems.py` does it."
+    return _timed(path, "times of systems", written, absent)
 
 
 def gpu_markdown(path: str | Path) -> str:
-    """Seconds and memory on a GPU, from what ``benchmarks/gpu.py`` wrote.
+    """Seconds and memory on a GPU, from what ``benchmarks/gpu.py`` wrote."""
 
-    InputError: the file is not such a result.
-    """
-    path = Path(path)
-    if not path.is_file():
-        return "No system was timed on a GPU yet: `python benchmarks/gpu.py` does it in under ten minutes."
-    with _written(path, "times of systems on a GPU") as known:
-        table = pd.DataFrame(known["rows"])
-        shown = pd.DataFrame(
-            {
-                "System": [title(n) for n in table["segmenter"]],
-                "Cubes or slices encoded": table["encoded"],
-                "First structure (s)": table["first structure s"],
-                "Further structure (s)": table["further structure s"],
-                "Structures": table["structures"],
-                "Encoder passes": table["encoder passes"],
-                "Peak GPU memory (MB)": table["peak GPU MB"],
-            }
-        )
-        about = f"{known['gpu']}, torch {known['torch']}, {known['date']}."
-    return f"{markdown_table(shown)}\n\n{about}"
+    def written(record: dict, table: pd.DataFrame) -> str:
+        about = f"{record['gpu']}, torch {record['torch']}, {record['date']}."
+        return f"{markdown_table(_of_systems(table, _GPU_COSTS))}\n\n{about}"
+
+    absent = "No system was timed on a GPU yet: `python benchmarks/gpu.py` does it in under ten minutes."
+    return _timed(path, "times of systems on a GPU", written, absent)
+
+
+def _of_systems(table: pd.DataFrame, titles: dict[str, str]) -> pd.DataFrame:
+    """Some columns of a record under titles, after those of the systems."""
+    return table.assign(System=table["segmenter"].map(title))[["System", *titles]].rename(columns=titles)
 
 
 _CUBES = ("official_crop_192mm", "centre", "official_random")
@@ -245,8 +208,7 @@ def ceilings_markdown(manifest: str | Path) -> str:
     if found.empty:
         return "No structural reference of this cohort holds a structure."
     wide = found.pivot_table(index="structure", columns="prompt", values="ceiling", sort=False)[list(_CUBES)]
-    shown = wide.reset_index().rename(columns={"structure": "Structure"})
-    shown["Structure"] = shown["Structure"].map(structure_title)
+    shown = wide.rename(structure_title).reset_index(names="Structure")
     caption = (
         f"Mean over {len(cases)} structural references of this run's cohort of the DSC that "
         f"{system.title} has after one click if its network is right in every voxel of its cube."
@@ -259,46 +221,31 @@ def live_markdown(path: str | Path) -> str:
     if not path or not Path(path).is_file():
         return "Not part of this run: its profile names no subject for it."
     table = read_scores(path)
-    wide = table.pivot_table(
-        index="structure", columns="modality", values=["dice", "seconds"], sort=False, observed=True
-    )
-    shown = pd.DataFrame({"Structure": [structure_title(s) for s in wide.index]})
-    formats = {}
-    for column, words, digits in (("dice", "DSC", ".3f"), ("seconds", "Seconds", ".0f")):
-        for modality in wide[column].columns:
-            shown[f"{words}, {modality}"] = wide[column, modality].to_numpy()
-            formats[f"{words}, {modality}"] = digits
+    columns = {"dice": ("DSC", ".3f"), "seconds": ("Seconds", ".0f")}
+    wide = table.pivot_table(index="structure", columns="modality", values=list(columns), sort=False)
+    formats = {f"{columns[c][0]}, {modality}": columns[c][1] for c, modality in wide}
+    shown = wide.rename(structure_title).set_axis(list(formats), axis=1).reset_index(names="Structure")
     who = f"{title(table['segmenter'].iloc[0])} on subject {table['subject'].iloc[0]}"
     caption = f"{who}: one box in both images. One subject: no interval."
     return numbered_table(shown, caption, "tab-live", formats)
 
 
 def encoder_markdown(path: str | Path) -> str:
-    """Ways to compute LiteMedSAM's encoder, from what ``benchmarks/encoder.py`` wrote.
+    """Ways to compute LiteMedSAM's encoder, from what ``benchmarks/encoder.py`` wrote."""
 
-    InputError: the file is not such a result.
-    """
-    path = Path(path)
-    if not path.is_file():
-        return "Its encoder was not timed: `python benchmarks/encoder.py` does it."
-    with _written(path, "times of an encoder") as record:
-        table = pd.DataFrame(record["rows"])
-        first = table.iloc[0]
-        shown = pd.DataFrame(
-            {
-                "Encoder": table["way"],
-                "CPU seconds a slice": table["cpu_seconds"],
-                "Times as fast": first["cpu_seconds"] / table["cpu_seconds"],
-                "Voxels that differ": table["differing_voxels"],
-            }
-        )
+    def written(_, table: pd.DataFrame) -> str:
+        first, seconds = table.iloc[0], table["cpu_seconds"]
+        shown = pd.DataFrame({"Encoder": table["way"], "CPU seconds a slice": seconds})
+        shown["Times as fast"] = first["cpu_seconds"] / seconds
+        shown["Voxels that differ"] = table["differing_voxels"]
         caption = (
             f"LiteMedSAM's image encoder with its published weights on one thread, and the masks of {first['slices']} "
             f"boxes in as many slices ({first['foreground_voxels']:,} voxels) beside those of the encoder as published."
         )
-    return numbered_table(
-        shown, caption, "tab-encoder", {"Times as fast": ".2f", "CPU seconds a slice": ".2f"}
-    )
+        return numbered_table(shown, caption, "tab-encoder")
+
+    absent = "Its encoder was not timed: `python benchmarks/encoder.py` does it."
+    return _timed(path, "times of an encoder", written, absent)
 
 
 def _kinds(record: Segmenter) -> str:

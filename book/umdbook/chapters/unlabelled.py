@@ -11,25 +11,11 @@ from umdlib.evaluation import agree_run
 from umdlib.figures.style import Looks, axes, legend_below, nothing, segmenter_style
 from umdlib.scores.table import read_scores
 from umdlib.statistics import label_free, pairs
-from umdlib.tables.markdown import gap_text, number
+from umdlib.tables.markdown import gap_texts, intervals, number
 from umdlib.tables.modality_table import session_title
+from umdlib.viewer.cases import scored_segmenters
 
-__all__ = [
-    "agree_run",
-    "beside_gap",
-    "between_layout",
-    "bounds_layout",
-    "pairs_plot",
-    "predicted",
-    "validation_layout",
-    "words",
-]
-
-
-def predicted(scores: pd.DataFrame) -> list[str]:
-    """Segmenters of a run that have a prediction, in the table's order."""
-    rows = scores[~scores["status"].isin(["failed", "unavailable"])]
-    return list(rows["segmenter"].unique())
+__all__ = ["agree_run", "scored_segmenters"]
 
 
 def beside_gap(within: pd.DataFrame, scores: str) -> pd.DataFrame:
@@ -48,9 +34,7 @@ def bounds_layout(table: pd.DataFrame) -> pd.DataFrame:
             "agreement (DSC)": [number(v) for v in table["agreement"]],
             "gap at most": [number(v) for v in table["largest_gap"]],
             "one mask wrong by at least": [number(v) for v in table["least_error"]],
-            "measured gap": [
-                gap_text(r.measured_gap, np.nan, np.nan, r.at_floor) for r in table.itertuples()
-            ],
+            "measured gap": gap_texts(table, "measured_gap"),
             "pairs beyond the bound": table["broken"].astype(int),
             "undefined": table["n_undefined"],
             "n": table["n_subjects"],
@@ -77,12 +61,7 @@ def between_layout(between: pd.DataFrame) -> pd.DataFrame:
 
 def validation_layout(table: pd.DataFrame) -> pd.DataFrame:
     """How well agreement ranks and predicts, with intervals."""
-    shown = [
-        number(r.value)
-        if not np.isfinite(r.low)
-        else f"{number(r.value)} [{number(r.low)}, {number(r.high)}]"
-        for r in table.itertuples()
-    ]
+    shown = [text.replace("+", "") for text in intervals(table, "value", "low", "high")]
     return pd.DataFrame(
         {
             "session": table["session"].map(session_title),

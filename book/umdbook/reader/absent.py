@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from pathlib import PurePosixPath
 
 from docutils import nodes
@@ -36,4 +37,4 @@ class UnlinkAbsent(SphinxPostTransform):
         if target.suffix not in _PAGES:
             return False
         here = PurePosixPath(link.get("refdoc", self.env.docname)).parent
-        return str(here / target.with_suffix("")) not in self.env.all_docs
+        return posixpath.normpath(here / target.with_suffix("")) not in self.env.all_docs

@@ -35,13 +35,9 @@ def three_ways(trial: Trial) -> Figure:
 
     lesions = trial.lesions.data > 0
     count = len(trial.clicks)
+    organ = trial.organ_reference, trial.organ_prediction, [trial.organ_click]
     ways = [
-        (
-            f"(a) {trial.organ.title}: one click",
-            trial.organ_reference,
-            trial.organ_prediction,
-            [trial.organ_click],
-        ),
+        (f"(a) {trial.organ.title}: one click", *organ),
         ("(b) Lesions: one click", lesions, trial.after(1), trial.clicks[:1]),
         (f"(c) Lesions: {count} clicks, one each", lesions, trial.after(count), trial.clicks),
     ]
@@ -116,13 +112,8 @@ def viewer(trial: Trial, **options) -> Pair:
 
     steps = len(trial.clicks)
     one = Pane("PET", trial.image, shown, (prediction(1, 0),), title="PET, one click")
-    many = Pane(
-        "PET",
-        trial.image,
-        shown,
-        tuple(prediction(k + 1, k) for k in range(steps)),
-        title="PET, one click per lesion",
-    )
+    every = tuple(prediction(k + 1, k) for k in range(steps))
+    many = Pane("PET", trial.image, shown, every, title="PET, one click per lesion")
     defaults = {
         "structure": LESIONS.name,
         "overlay": "difference",

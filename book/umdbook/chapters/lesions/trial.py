@@ -119,7 +119,8 @@ def run_trial(
     if whole is None:
         raise InputError(f"Structure {organ.name} is absent from {case.name}.")
     numbers = range(1, int(lesions.data.max()) + 1)
-    each = _centre_prompts(lesions, [_numbered(n) for n in numbers], case.modality)
+    single = [Structure(n, f"lesion_{n}", f"Lesion {n}", str(n), LESIONS.colour) for n in numbers]
+    each = _centre_prompts(lesions, single, case.modality)
     answers = [a for a in _asked(segment, image, each) if a is not None]
     return Trial(
         case,
@@ -162,23 +163,11 @@ def click_table(trial: Trial) -> pd.DataFrame:
     each = lesion_table(trial)
     rows = []
     for count in range(1, len(trial.masks) + 1):
-        found = trial.after(count)
+        found, clicked = trial.after(count), each.iloc[:count]
         touched = set(np.unique(trial.lesions.data[found])) - {0}
         d = detection.detect(wanted, found, spacing_mm=spacing)
-        delineated = int(each["delineated"].iloc[:count].sum())
-        beyond = len(touched - set(each["lesion"].iloc[:count]))
-        rows.append(
-            [
-                count,
-                d.reference,
-                delineated,
-                beyond,
-                d.invented,
-                dice(wanted, found),
-                d.missed_ml,
-                d.invented_ml,
-            ]
-        )
+        counts = [count, d.reference, int(clicked["delineated"].sum()), len(touched - set(clicked["lesion"]))]
+        rows.append([*counts, d.invented, dice(wanted, found), d.missed_ml, d.invented_ml])
     columns = ["clicks", "lesions", "delineated", "beyond", "invented", "dice", "missed_ml", "invented_ml"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -206,16 +195,10 @@ def lesion_table(trial: Trial) -> pd.DataFrame:
 
 def lesion_markdown(trial: Trial) -> str:
     """Every lesion and the answer to its own click, as a table."""
-    formats = {"volume (ml)": ".1f", "SUVmax": ".1f", "DSC of its own answer": ".3f"}
-    return markdown_table(_lesion_layout(trial), formats | {"healthy tissue added (ml)": ".1f"})
-
-
-def _lesion_layout(trial: Trial) -> pd.DataFrame:
-    """`lesion_table` as a reader sees it."""
     table = lesion_table(trial)
-    return table.assign(delineated=table["delineated"].map({True: "yes", False: "no"})).rename(
-        columns=_LESION_TITLES
-    )
+    shown = table.assign(delineated=table["delineated"].map({True: "yes", False: "no"}))
+    formats = dict.fromkeys(("volume (ml)", "SUVmax", "healthy tissue added (ml)"), ".1f")
+    return markdown_table(shown.rename(columns=_LESION_TITLES), formats | {"DSC of its own answer": ".3f"})
 
 
 def summary_table(trial: Trial) -> pd.DataFrame:
@@ -226,10 +209,9 @@ def summary_table(trial: Trial) -> pd.DataFrame:
     """
     clicks = click_table(trial)
     organ_dice = dice(trial.organ_reference, trial.organ_prediction)
-    organ_parts = detection.detect(
-        trial.organ_reference, trial.organ_reference, spacing_mm=trial.image.spacing_mm
-    ).reference
-    ml = float(np.prod(trial.image.spacing_mm)) / 1000
+    spacing = trial.image.spacing_mm
+    organ_parts = detection.detect(*[trial.organ_reference] * 2, spacing_mm=spacing).reference
+    ml = float(np.prod(spacing)) / 1000
     organ_ml, lesion_ml = trial.organ_reference.sum() * ml, (trial.lesions.data > 0).sum() * ml
     organ = [f"{trial.organ.title}, one click", 1, organ_parts, int(organ_dice >= DELINEATED), 0]
     rows = [[*organ, organ_ml, organ_dice]]
@@ -246,21 +228,12 @@ def _asked(segment: Segment, image: Volume, given: Sequence[Prompt]) -> list:
     return [(p.clicks[0], segment(image, p)) if p.clicks else None for p in given]
 
 
-def _numbered(number: int) -> Structure:
-    return Structure(number, f"lesion_{number}", f"Lesion {number}", str(number), LESIONS.colour)
-
-
 def best_organ(table: pd.DataFrame, structures: Sequence[Structure], *, segmenter: str) -> Structure:
     """The organ that a segmenter does best on PET after one click, by its mean DSC in a run.
 
     The first structure where the run has no such score.
     """
-    rows = table[
-        (table["segmenter"] == segmenter)
-        & (table["modality"] == "PET")
-        & (table["step"] == 0)
-        & (table["prompt"] == "centre")
-    ]
+    rows = table.query("segmenter == @segmenter and modality == 'PET' and step == 0 and prompt == 'centre'")
     means = rows.groupby("structure")["dice"].mean().dropna()
     known = [s for s in structures if s.name in means.index]
     return max(known, key=lambda s: means[s.name]) if known else structures[0]
