@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from umdbook import page
 from umdbook.chapters import gallery
 from umdlib.errors import InputError
 from umdlib.scores.simulated import score_table
@@ -54,7 +55,7 @@ def test_a_name_that_is_not_in_the_run_is_refused(scores):
     with pytest.raises(InputError, match="dcie.*dice"):
         gallery.chosen(scores, "", session="petct", metric="dcie")
     with pytest.raises(InputError, match="nmaed"):
-        gallery.check_segmenter(scores, "nmaed")
+        page.checked("segmenter of this run", "nmaed", scores["segmenter"])
     assert gallery.chosen(scores, "named", session="petct") == "named"
 
 
