@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -561,6 +562,27 @@ def test_a_case_stays_where_the_new_one_cannot_take_its_place(tmp_path):
     runs._put(part, folder)
     assert (folder / "scores.parquet").read_text() == "new"
     assert [p.name for p in tmp_path.iterdir()] == ["case"]
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_the_same_case_of_another_process_stays_in_its_place(
+    same, make_cohort, register, tmp_path, monkeypatch
+):
+    cohort, write, places = read_cohort(make_cohort(1)), runs.write_case, []
+
+    def beaten(part, folder, table, given, stamp):
+        other = shutil.copytree(part, part.with_suffix(".other"))
+        write(other, folder, table, given, stamp if same else {**stamp, "inputs_key": "of other inputs"})
+        places.append((folder, folder.stat().st_ino))
+        return write(part, folder, table, given, stamp)
+
+    monkeypatch.setattr(runs, "write_case", beaten)
+    name = register(Counting(by_name), prompts=("class",))
+    table = benchmark.score_cohort(cohort, name, tmp_path, settings=ONE)
+    assert places and all((folder.stat().st_ino == inode) == same for folder, inode in places)
+    lines = []
+    again = benchmark.score_cohort(cohort, name, tmp_path, settings=ONE, report=lines.append)
+    assert "kept" in lines[0] and again["dice"].equals(table["dice"])
 
 
 def test_two_models_of_one_name_are_refused_before_anything_runs(make_cohort, tmp_path, capsys):

@@ -301,11 +301,20 @@ class Kept:
         """Whether a row has failed."""
         return bool(self._table["status"].eq("failed").any())
 
+    def holds(self, stamp: dict) -> bool:
+        """Whether this is the case of a stamp: same inputs, prediction and scoring, whole and without failures."""
+        keys = ("inputs_key", "prediction_key", "score_key", "structures")
+        same = all(self.stamp.get(k) == stamp.get(k) for k in keys)
+        return bool(self.stamp) and not self.damage and same and not self.holds_failures()
+
 
 def write_case(
     part: Path, folder: Path, table: pd.DataFrame, given: Iterable[Prompt], stamp: dict
 ) -> pd.DataFrame:
     """Finish a case's folder, whose predictions lie in `part`, and put it into its place.
+
+    Where another process has put the same case there meanwhile, whole and without failures, its folder stays:
+    nobody who reads it finds it gone.
 
     Returns the rows as they are read back.
     """
@@ -315,8 +324,15 @@ def write_case(
     write_case_scores(part, table, {**stamp, "files": {n: file_hash(part / n) for n in names}})
     for name in (_OWNER, _CRASH):
         (part / name).unlink(missing_ok=True)
-    _put(part, folder)
-    return scores.read_scores(folder / "scores.parquet")
+    written = scores.read_scores(part / "scores.parquet")
+    try:
+        part.replace(folder)  # succeeds where there is nothing
+    except OSError:
+        there = Kept(folder)
+        if there.holds(stamp):
+            return there.table
+        _put(part, folder)
+    return written
 
 
 def write_case_scores(folder: Path, table: pd.DataFrame, stamp: dict) -> None:
