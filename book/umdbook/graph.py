@@ -21,11 +21,23 @@ _PACKAGES = ("umdlib", "umdbook")
 # The three training runs of a network, and the prompt of further networks.
 TRAININGS = ("structural", "pet", "both")
 FURTHER_PROMPTS = "centre:1:0"
-# The network of both images, with the second image and without it, and the released run of the two.
-BOTH_IMAGES = ("clicknet_pair", "clicknet_pair_alone")
-BOTH_IMAGES_RELEASE = "second_image"
 DOMAIN_SEED = 3  # of the cohorts of other domains: no subject of a training
 _HERE = Path(__file__).parent
+
+
+class Beside(NamedTuple):
+    """A run beside the main one, on its subjects: segmenters, and the name of their released run."""
+
+    segmenters: tuple[str, ...]
+    release: str
+
+
+BESIDE = {
+    # the network of both images, with the second image and without it
+    "both_images": Beside(("clicknet_pair", "clicknet_pair_alone"), "second_image"),
+    # the three training runs once more, with as many steps for each kind of image
+    "balanced": Beside(tuple(f"clicknet_balanced_{t}" for t in TRAININGS), "balanced"),
+}
 
 
 def chapter(template: str | Path) -> dict:
@@ -390,13 +402,13 @@ def holds_further(card: release.Release, profile: Mapping) -> bool:
     return bool(names) and names <= set(card.segmenters)
 
 
-def both_images_released(card: release.Release | None, profile: Mapping) -> bool:
-    """Whether scores with both images are released beside the run that a profile stands on, of the same cohort."""
-    _, folder = release_place(profile)
-    if card is None or BOTH_IMAGES_RELEASE not in release.release_names(folder):
+def beside_released(part: str, card: release.Release | None, profile: Mapping) -> bool:
+    """Whether a run of `BESIDE` is released, of the cohort of the release that a profile stands on."""
+    run, (_, folder) = BESIDE[part], release_place(profile)
+    if card is None or run.release not in release.release_names(folder):
         return False
-    prompts = {f"{n}/{s}": FURTHER_PROMPTS for n in BOTH_IMAGES for s in card.subjects}
-    return not release.misfit(release.read_card(BOTH_IMAGES_RELEASE, folder), {**profile, "prompts": prompts})
+    prompts = {f"{n}/{s}": FURTHER_PROMPTS for n in run.segmenters for s in card.subjects}
+    return not release.misfit(release.read_card(run.release, folder), {**profile, "prompts": prompts})
 
 
 def own_files(segmenter: str) -> list[str]:

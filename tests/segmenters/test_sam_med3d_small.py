@@ -424,10 +424,10 @@ def test_contrasts_of_two_architectures_come_from_their_own_rows():
         n_subjects=5, gap={f"{f}_{d}": g * k for f, k in both.items() for d, g in gaps.items()}
     )
     rows = {f: design.design_scores(table, family=f) for f in both}
-    found = chapter.by_architecture(rows, n_resamples=99)
+    found = chapter.by_family(rows, chapter.ARCHITECTURES, n_resamples=99)
     gap = found[found["contrast"].eq("gap")].set_index("network")["estimate"]
     assert gap["ClickNet"] == pytest.approx(-0.3, abs=0.05)
     assert gap["SAM-Med3D, small"] == pytest.approx(-0.15, abs=0.05)
-    alone = chapter.by_architecture({"clicknet": rows["clicknet"][:0]}, n_resamples=99)
+    alone = chapter.by_family({"clicknet": rows["clicknet"][:0]}, chapter.ARCHITECTURES, n_resamples=99)
     assert chapter.architecture_layout(alone).empty
     assert chapter.architecture_words(alone) == ""

@@ -178,11 +178,11 @@ def test_a_release_of_other_subjects_is_compared_in_those_that_both_have(
     """The release with both images has subjects of its own: the draw of the run need not hit them."""
     folder, manifest = released
     card, table, people = releases.read_release("full", folder / "released")
-    monkeypatch.setattr(graph, "BOTH_IMAGES", ("threshold",))
+    name = "beside"
+    monkeypatch.setattr(graph, "BESIDE", {"part": graph.Beside(("threshold",), name)})
     monkeypatch.setattr(graph, "FURTHER_PROMPTS", PROFILE["prompts"])
     profile = PROFILE | {"released": f"{folder}/released/full"}
-    assert not graph.both_images_released(card, profile)  # there is none
-    name = graph.BOTH_IMAGES_RELEASE
+    assert not graph.beside_released("part", card, profile)  # there is none
     for shared, rows in (("sub-003", 8), ("sub-002", 0)):  # the live run has 001 and 003
         part = table[table["subject"].eq(shared)]
         part.attrs = table.attrs
@@ -193,9 +193,9 @@ def test_a_release_of_other_subjects_is_compared_in_those_that_both_have(
         assert f"released run {name}: {rows} rows computed again" in said
         status, said = check(script, folder, manifest, capsys, name)
         assert status == 2 and "is computed and not released" in said
-    assert graph.both_images_released(card, profile)
-    assert not graph.both_images_released(card, profile | {"spacing_mm": 6.0})
-    assert not graph.both_images_released(None, profile)
+    assert graph.beside_released("part", card, profile)
+    assert not graph.beside_released("part", card, profile | {"spacing_mm": 6.0})
+    assert not graph.beside_released("part", None, profile)
 
 
 def test_the_draw_of_live_subjects_changes_with_the_version():

@@ -255,3 +255,22 @@ def test_the_withheld_structures_stand_on_top_of_their_figure():
     full, fewer = (line.get_xdata() for line in ax.lines[:2])
     np.testing.assert_allclose(full - fewer, [0.2, 0.2] + [0] * 11, atol=1e-9)
     plt.close("all")
+
+
+def test_exposure_is_said_by_the_way_that_steps_were_shared_out():
+    columns = ["training", "trained on", "CT", "MR", "PET"]
+    rows = [["equal steps", "PET", 0, 0, 2000], ["equal steps", "structural images", 1000, 1000, 0]]
+    rows += [["equal exposure", "both", 700, 700, 700], ["equal exposure", "PET", 0, 0, 700]]
+    said = chapter.exposure_words(pd.DataFrame(rows, columns=columns))
+    assert "With equal steps a network saw a kind of image for 1,000 to 2,000 steps" in said
+    assert said.endswith("With equal exposure every network saw each of its kinds of image for 700 steps.")
+    assert chapter.exposure_words(chapter.exposure()[:0]) == ""
+
+
+def test_the_released_networks_of_equal_exposure_saw_each_kind_equally_long():
+    rows = chapter.exposure()
+    fair = rows[rows["training"].eq("equal exposure")][["CT", "MR", "PET"]].to_numpy()
+    assert len(fair) and len({int(n) for n in fair[fair > 0]}) == 1
+    both = rows[rows["training"].eq("equal steps") & rows["trained on"].eq("both")].iloc[0]
+    assert both["PET"] == 2 * both["CT"] == both["steps"] / 2
+    assert "bodies in float32" in chapter.balanced_words()

@@ -149,6 +149,9 @@ TITLES = {
     "pet": "ClickNet, trained on PET",
     "both": "ClickNet, trained on CT, MR and PET",
     "pair": "ClickNet, sees both images at once",
+    "balanced_structural": "ClickNet, trained on CT and MR, equal exposure",
+    "balanced_pet": "ClickNet, trained on PET, equal exposure",
+    "balanced_both": "ClickNet, trained on CT, MR and PET, equal exposure",
 }
 
 
@@ -210,7 +213,10 @@ def _released(trained_on: str, modalities: tuple[str, ...]) -> Segmenter:
 CLICKNET_STRUCTURAL = _released("structural", ("CT", "MR"))
 CLICKNET_PET = _released("pet", ("PET",))
 CLICKNET_BOTH = _released("both", ("CT", "MR", "PET"))
-
+# The same three with as many steps for each kind of image, not for all kinds together.
+CLICKNET_BALANCED_STRUCTURAL = _released("balanced_structural", ("CT", "MR"))
+CLICKNET_BALANCED_PET = _released("balanced_pet", ("PET",))
+CLICKNET_BALANCED_BOTH = _released("balanced_both", ("CT", "MR", "PET"))
 
 CLICKNET_PAIR = _released("pair", ("CT", "MR", "PET"))
 # Its features of one image, so that the same weights can be used with and without the other.

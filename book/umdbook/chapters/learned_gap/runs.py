@@ -15,8 +15,12 @@ from umdlib.training.sessions import NETWORKS
 from umdlib.weights import card
 
 FAMILY = "clicknet"
+# ClickNets that saw each kind of image for as many steps.
+BALANCED = "clicknet_balanced"
 # Networks with three training runs each: name -> name shown to a reader.
 ARCHITECTURES = NETWORKS
+# The two ways of sharing out the steps of a training: family -> name shown to a reader.
+EXPOSURES = {FAMILY: "equal steps", BALANCED: "equal exposure"}
 # The same training as that of FULL, with structures withheld (its card says which).
 FULL, FEWER = "clicknet_pet", "clicknet_pet_visible"
 NO_WEIGHTS = "This installation holds no released network of this family."
@@ -31,6 +35,10 @@ NO_FEWER = (
 ONE_GROUP = (
     "The structures of this cohort were all withheld from that training, or none was: there are no two "
     "groups to compare."
+)
+NO_BALANCED = (
+    "This run holds no scores of networks of equal exposure: the segmenters `clicknet_balanced_structural`, "
+    "`clicknet_balanced_pet` and `clicknet_balanced_both`."
 )
 NO_SMALL = (
     "This run holds no scores of these networks: the segmenters `sam_med3d_small_structural`, "
@@ -81,25 +89,26 @@ def costs() -> pd.DataFrame:
 
 
 def exposure() -> pd.DataFrame:
-    """How many training steps each released network of `FAMILY` spent on each kind of image.
+    """How many training steps each released ClickNet spent on each kind of image.
 
     An examination is drawn, then one of the images that the training sees: CT and MR share what
-    structure gets, and PET gets half where both are seen.
+    structure gets, and PET gets half where both are seen. A balanced training draws the kind of image.
     """
     rows = []
-    for name in released(FAMILY):
-        made = card.read(name)
-        steps, kinds = made.settings["steps"], made.data["modalities"]
-        structural = [m for m in kinds if m != "PET"]
-        left = 0.5 if structural and "PET" in kinds else 1.0
-        share = {m: left / len(structural) for m in structural}
-        share |= {"PET": 1 - sum(share.values())} if "PET" in kinds else {}
-        if made.settings.get("balanced"):
-            share = dict.fromkeys(kinds, 1 / len(kinds))
-        trained_on, seed = parts_of(name, family=FAMILY)
-        row = {"network": ARCHITECTURES[FAMILY], "trained on": TRAINED_ON[trained_on], "seed": seed}
-        rows.append(row | {"steps": steps} | {m: round(steps * share.get(m, 0)) for m in ("CT", "MR", "PET")})
-    columns = ["network", "trained on", "seed", "steps", "CT", "MR", "PET"]
+    for family, shared_out in EXPOSURES.items():
+        for name in released(family):
+            made = card.read(name)
+            steps, kinds = made.settings["steps"], made.data["modalities"]
+            structural = [m for m in kinds if m != "PET"]
+            left = 0.5 if structural and "PET" in kinds else 1.0
+            share = {m: left / len(structural) for m in structural}
+            share |= {"PET": 1 - sum(share.values())} if "PET" in kinds else {}
+            if made.settings.get("balanced"):
+                share = dict.fromkeys(kinds, 1 / len(kinds))
+            trained_on, seed = parts_of(name, family=family)
+            row = {"training": shared_out, "trained on": TRAINED_ON[trained_on], "seed": seed, "steps": steps}
+            rows.append(row | {m: round(steps * share.get(m, 0)) for m in ("CT", "MR", "PET")})
+    columns = ["training", "trained on", "seed", "steps", "CT", "MR", "PET"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -109,28 +118,32 @@ def millions(family: str) -> float:
 
 
 def exposure_words(exposures: pd.DataFrame) -> str:
-    """Say whether the training runs gave every kind of image the same number of steps."""
-    if exposures.empty:
-        return ""
-    seen = exposures[["CT", "MR", "PET"]].where(exposures[["CT", "MR", "PET"]] > 0)
-    low, high = int(seen.min().min()), int(seen.max().max())
-    if low == high:
-        return f"Every network saw each of its kinds of image for {low:,} steps."
-    return (
-        f"The number of steps was equal, the exposure was not: a network saw a kind of image for {low:,} to {high:,} "
-        "steps. The network trained on PET spent all of them on PET, the one trained on structural images shared them "
-        "between CT and MR. So part of every contrast between networks may be exposure, and the modality effect "
-        "(PET with more steps) may be flattered by it. The released networks are not balanced yet: "
-        "`umdlib train promptable --balanced` gives every kind of image as many steps as these networks had for all "
-        "together, "
-        f"which would take {_balanced_hours():.1f} CPU hours by the cards of these networks."
-    )
+    """Say for how many steps the networks saw a kind of image, `exposures` being of `exposure`."""
+    said = []
+    for shared_out, rows in exposures.groupby("training", sort=False):
+        seen = rows[["CT", "MR", "PET"]].where(rows[["CT", "MR", "PET"]] > 0)
+        low, high = int(seen.min().min()), int(seen.max().max())
+        if low == high:
+            said.append(f"With {shared_out} every network saw each of its kinds of image for {low:,} steps.")
+        else:
+            said.append(
+                f"With {shared_out} a network saw a kind of image for {low:,} to {high:,} steps: the one trained on "
+                "PET spent all of them on PET, the one trained on structural images shared them between CT and MR. "
+                "So part of a contrast between these networks may be exposure."
+            )
+    return " ".join(said)
 
 
-def _balanced_hours() -> float:
-    """CPU hours of the family's training runs if each kind of image were given the steps of all together."""
-    made = [card.read(name) for name in released(FAMILY)]
-    return sum(c.cost["cpu_seconds"] * len(c.data["modalities"]) for c in made) / 3600
+def balanced_words() -> str:
+    """In what else the trainings of equal exposure differ from those of equal steps, by their cards."""
+    ones = [card.read(next(iter(released(family)), "")) for family in EXPOSURES if released(family)]
+    if len(ones) < len(EXPOSURES):
+        return NO_BALANCED
+    each = [
+        f"{c.data['subjects']} bodies in {c.settings['precision']} with {shared_out}"
+        for c, shared_out in zip(ones, EXPOSURES.values(), strict=True)
+    ]
+    return f"The trainings differ in more than the steps: {' and '.join(each)}, so the columns are not one experiment."
 
 
 def logs(seed: int = 0, family: str = FAMILY) -> dict[str, pd.DataFrame]:
@@ -156,15 +169,14 @@ def with_further(table: pd.DataFrame, further: pd.DataFrame, family: str = FAMIL
     return both[both["segmenter"].isin([s for s in both["segmenter"].unique() if parts_of(s, family=family)])]
 
 
-def by_architecture(trainings: Mapping[str, pd.DataFrame], **options) -> pd.DataFrame:
-    """`umdlib.statistics.factorial.contrast_table` of each architecture, with its title in `network`.
+def by_family(trainings: Mapping[str, pd.DataFrame], titles: Mapping[str, str], **options) -> pd.DataFrame:
+    """`umdlib.statistics.factorial.contrast_table` of each family of networks, with its title in `network`.
 
-    `trainings`: family -> its rows of the design, see `umdlib.statistics.factorial.design_scores`. `options`:
-    of `umdlib.statistics.factorial.contrast_table`.
+    `trainings`: family -> its rows of the design, see `umdlib.statistics.factorial.design_scores`. `titles`:
+    of the families. `options`: of `umdlib.statistics.factorial.contrast_table`.
     """
     tables = [
-        contrast_table(rows, **options).assign(network=ARCHITECTURES[family])
-        for family, rows in trainings.items()
+        contrast_table(rows, **options).assign(network=titles[family]) for family, rows in trainings.items()
     ]
     metrics = {t.attrs.get("metric", "dice") for t in tables}
     table = pd.concat(tables, ignore_index=True)

@@ -88,17 +88,17 @@ def both_layout(contrasts: pd.DataFrame) -> pd.DataFrame:
 
 
 def architecture_layout(contrasts: pd.DataFrame) -> pd.DataFrame:
-    """Contrasts of every architecture side by side, in sessions that have several.
+    """Contrasts of every family of networks side by side, in sessions that have several.
 
-    `contrasts`: from `umdbook.chapters.learned_gap.runs.by_architecture`.
+    `contrasts`: from `umdbook.chapters.learned_gap.runs.by_family`.
     """
     return _side_by_side(contrasts, "network")
 
 
 def architecture_words(contrasts: pd.DataFrame) -> str:
-    """Whether the architectures agree on the interaction of training and test modality.
+    """Whether families of networks agree on the interaction of training and test modality.
 
-    `contrasts`: from `umdbook.chapters.learned_gap.runs.by_architecture`.
+    `contrasts`: from `umdbook.chapters.learned_gap.runs.by_family`.
     """
     said = []
     rows = contrasts[contrasts["contrast"].eq("interaction")]
