@@ -37,23 +37,6 @@ def examples():
         yield stack.data[z], (columns.min(), rows.min(), columns.max(), rows.max())
 
 
-def folded(encoder):
-    """A copy whose batch normalisations are part of the convolutions before them."""
-    import torch
-
-    def fold(module) -> None:
-        for name, child in module.named_children():
-            if hasattr(child, "fuse"):
-                setattr(module, name, child.fuse())
-            else:
-                fold(child)
-
-    found = copy.deepcopy(encoder)
-    with torch.no_grad():
-        fold(found)
-    return found
-
-
 def onnx_runtime(encoder, example):
     """The encoder as ONNX Runtime computes it on one thread; None where that is not installed."""
     import tempfile
@@ -77,9 +60,13 @@ def ways(encoder, example) -> dict:
     """Name of a way to compute the encoder -> a function of its input."""
     import torch
 
-    last, fold = torch.channels_last, folded(encoder)
-    moved = copy.deepcopy(encoder).to(memory_format=last)
-    both = copy.deepcopy(fold).to(memory_format=last)
+    from umdlib.segmenters.systems import litemedsam
+
+    last, both = torch.channels_last, litemedsam.folded(encoder)
+    moved, fold = (
+        copy.deepcopy(encoder).to(memory_format=last),
+        copy.deepcopy(both).to(memory_format=torch.contiguous_format),
+    )
     found = {
         "as published": encoder,
         "channels last": lambda x: moved(x.contiguous(memory_format=last)),
@@ -102,7 +89,7 @@ def main() -> None:
     shown = [(picture, box, *litemedsam._tensor_of(picture)) for picture, box in examples()]
     rows, plain = [], None
     with torch.inference_mode():
-        for name, way in ways(segment._net.image_encoder, shown[0][2].contiguous()).items():
+        for name, way in ways(litemedsam.published().eval().image_encoder, shown[0][2].contiguous()).items():
             masks, seconds = [], []
             for picture, box, tensor, inner in shown:
                 started = time.process_time()

@@ -240,7 +240,8 @@ def encoder_markdown(path: str | Path) -> str:
         shown["Voxels that differ"] = table["differing_voxels"]
         caption = (
             f"LiteMedSAM's image encoder with its published weights on one thread, and the masks of {first['slices']} "
-            f"boxes in as many slices ({first['foreground_voxels']:,} voxels) beside those of the encoder as published."
+            f"boxes in as many slices ({first['foreground_voxels']:,} voxels) beside those of the published encoder. "
+            "On a CPU this project asks it folded, channels last."
         )
         return numbered_table(shown, caption, "tab-encoder")
 
