@@ -1,0 +1,105 @@
+"""Rows of one condition, their order, pairs that are none, and means as if nobody lacked a structure."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from umdlib.errors import InputError
+from umdlib.statistics import condition, paired_differences, subject_means, unpaired
+from umdlib.statistics.pairs import in_order, standardised_means
+
+
+def row(subject="s1", modality="PET", dice=0.5, **more):
+    known = {"subject": subject, "session": "petct", "modality": modality, "structure": "liver"}
+    known |= {"segmenter": "a", "prompt": "centre", "step": 0, "seed": 0, "status": "ok", "reason": ""}
+    return known | {"dice": dice} | more
+
+
+def test_several_prompts_without_the_wanted_one_are_not_chosen_among():
+    table = pd.DataFrame([row(prompt="box"), row(prompt="random")])
+    with pytest.raises(InputError) as error:
+        condition(table)
+    assert str(error.value) == "Unknown prompt of a 'centre'. Known: box, random."
+    assert condition(table[:1])["prompt"].tolist() == ["box"]
+    with pytest.raises(InputError, match="Unknown step of a '2'. Known: 0, 1"):
+        condition(pd.DataFrame([row(), row(step=1)]), step=2)
+
+
+def test_each_segmenter_keeps_its_only_prompt_and_unavailable_rows_stay():
+    table = pd.DataFrame(
+        [row(), row(prompt="random"), row(segmenter="b", prompt="class")]
+        + [row(segmenter="c", prompt="", status="unavailable", dice=np.nan)]
+    )
+    found = condition(table)
+    assert found[["segmenter", "prompt"]].to_numpy().tolist() == [["a", "centre"], ["b", "class"], ["c", ""]]
+    assert condition(pd.DataFrame([row(), row(step=3)]), step=None)["step"].tolist() == [0, 3]
+
+
+def test_rows_stand_by_session_segmenter_as_listed_organ_and_subject():
+    table = pd.DataFrame(
+        [
+            row("s2", session="petmr"),
+            row("s1", structure="tumour"),
+            row("s1", segmenter="b"),
+            row("s2"),
+            row("s1", structure="spleen"),
+            row("s1"),
+        ]
+    )
+    found = in_order(table, ["b", "a"])[["session", "segmenter", "structure", "subject"]]
+    assert found.to_numpy().tolist() == [
+        ["petct", "b", "liver", "s1"],
+        ["petct", "a", "liver", "s1"],
+        ["petct", "a", "liver", "s2"],
+        ["petct", "a", "spleen", "s1"],
+        ["petct", "a", "tumour", "s1"],
+        ["petmr", "a", "liver", "s2"],
+    ]
+
+
+def test_what_is_no_pair_is_counted_by_its_reason():
+    table = pd.DataFrame(
+        [
+            row("s1"),
+            row("s1", "CT"),
+            row("s2"),
+            row("s3"),
+            row("s4", "CT"),
+            row("s4", dice=np.nan, status="failed"),
+        ]
+    )
+    found = unpaired(paired_differences(table)).set_index("why")["n"].to_dict()
+    assert found == {"structural: no row": 2, "PET: failed": 1}
+
+
+def test_another_structural_image_may_be_the_reference():
+    table = pd.DataFrame([row(), row(modality="CT", dice=0.9), row(modality="MR", dice=0.6)])
+    assert paired_differences(table)["difference"].item() == pytest.approx(-0.4)
+    found = paired_differences(table, reference_modality="MR")["difference"].item()
+    assert found == pytest.approx(-0.1)
+    with pytest.raises(InputError, match="No rows of PET or its reference in the score table, only MR"):
+        paired_differences(table[table["modality"].eq("MR")])
+    with pytest.raises(InputError, match="Unknown modality 'PETT'. Did you mean 'PET'"):
+        paired_differences(pd.DataFrame([row(modality="PETT")]))
+    with pytest.raises(InputError, match="Unknown column 'structur'. Did you mean 'structure'"):
+        subject_means(paired_differences(table), ["structur"])
+
+
+def test_standardised_means_are_those_of_least_squares():
+    """Subject + structure by a design matrix: the mean of the fitted values over all structures."""
+    rng = np.random.default_rng(2)
+    values = rng.normal(0, 1, (6, 4))
+    values[[0, 1, 1, 4], [2, 0, 3, 1]] = np.nan
+    n, k = values.shape
+    where = np.argwhere(np.isfinite(values))
+    design = np.zeros((len(where), n + k - 1))
+    for line, (i, j) in enumerate(where):
+        design[line, i] = 1
+        if j:
+            design[line, n + j - 1] = 1
+    fitted = np.linalg.lstsq(design, values[tuple(where.T)], rcond=None)[0]
+    expected = fitted[:n] + fitted[n:].sum() / k
+    complete = np.isfinite(values).all(axis=1)
+    expected[complete] = values[complete].mean(axis=1)
+    found = standardised_means(pd.DataFrame(values, [f"s{i}" for i in range(n)]))
+    assert found.to_numpy() == pytest.approx(expected)
