@@ -173,10 +173,9 @@ def _latex_grids(text: str) -> list[Grid]:
 
 
 def _after_groups(body: str, count: int) -> str:
-    """What follows the arguments of an environment."""
-    body = re.sub(r"^\s*\[[^]]*\]", "", body)
+    """What follows the arguments of an environment, each of which an option in brackets may precede."""
     for _ in range(count):
-        body = _group(body)[1]
+        body = _group(re.sub(r"^\s*\[[^]]*\]", "", body))[1]
     return body
 
 
