@@ -117,6 +117,15 @@ def test_an_injection_in_another_time_zone():
     assert hours[0] == 3600
 
 
+@pytest.mark.parametrize("gone", [("AcquisitionDate",), ("SeriesDate", "AcquisitionDate")])
+def test_dates_that_an_anonymiser_took_away_leave_the_clock(gone):
+    """The slice was taken 5 min after the start of the scan; the series' time counts all the same."""
+    dates = dict.fromkeys(gone) | {"AcquisitionTime": "105446.2"}
+    injected = {"RadiopharmaceuticalStartDateTime": "20240301090000"}
+    assert factor(**dates, **injected) == pytest.approx(START, rel=1e-9)
+    assert factor(**dates, **injected, StudyDate="20240301") == pytest.approx(START, rel=1e-9)
+
+
 def test_two_injections_that_differ_are_refused():
     (d,) = slices()
     (other,) = slices(RadionuclideTotalDose="100000000")

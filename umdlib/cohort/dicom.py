@@ -294,11 +294,11 @@ def _joined(found: list[tuple[LabelMap, list[str]]], image: Volume) -> tuple[Lab
 def _columns(series: Series, options: DicomOptions) -> dict[str, str]:
     """Age, sex, weight, height and tracer; no date, name or number."""
     person = series.first.person
-    age = re.fullmatch(r"(\d{3})([DWMY])", person["PatientAge"])
+    age = re.fullmatch(r"(\d{1,3})([DWMY])", person["PatientAge"])
     years = {"Y": 1, "M": 1 / 12, "W": 1 / 52, "D": 1 / 365}
     columns = {
         "age": f"{int(int(age[1]) * years[age[2]])}" if age else "",
-        "sex": person["PatientSex"] if person["PatientSex"] in ("F", "M", "O") else "",
+        "sex": person["PatientSex"].upper() if person["PatientSex"].upper() in ("F", "M", "O") else "",
         "height_cm": _in_range(person["PatientSize"], 100, 30, 250),
         "weight_kg": _in_range(person["PatientWeight"], 1, 0.3, 400),
     }

@@ -78,8 +78,9 @@ class Acquisition:
         injected = "RadiopharmaceuticalStartDateTime"
         tags[injected] = _in_zone(tags[injected], _text(first, "TimezoneOffsetFromUTC"))
         slices = []
+        day = tags["SeriesDate"] = tags["SeriesDate"] or _text(first, "StudyDate") or tags["AcquisitionDate"]
         for d in datasets:
-            when = moment(_text(d, "AcquisitionDate"), _text(d, "AcquisitionTime"))
+            when = moment(_text(d, "AcquisitionDate") or day, _text(d, "AcquisitionTime"))
             if when is not None:
                 slices.append(
                     (when, _number(_text(d, "FrameReferenceTime")), _number(_text(d, "ActualFrameDuration")))
@@ -244,7 +245,7 @@ def uptake_s(a: Acquisition) -> tuple[float, str]:
     """
     scan = scan_start(a)
     full = moment("", a.tags.get("RadiopharmaceuticalStartDateTime", ""))
-    dated = full is not None and full.year > 1900
+    dated = full is not None and min(full.year, scan.year) > 1900  # else an anonymiser took a date away
     if dated:
         seconds = (scan - full).total_seconds()
         if -86400 <= seconds < 0 and 0 <= seconds + 86400 <= 6 * 3600:
