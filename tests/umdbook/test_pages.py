@@ -293,6 +293,19 @@ def test_a_term_shows_its_definition_to_mouse_and_keyboard(pages, browser):
 
 
 @pytest.mark.browser
+def test_the_first_chart_fits_a_phone_and_stands_once_at_every_width(pages, browser):
+    shown = """[...document.querySelectorAll('.cell svg.umd-chart')].filter(c => c.checkVisibility())
+      .slice(0, 2).map(c => [c.closest('.cell').className.includes('narrow'), c.getBoundingClientRect().right])"""
+    for width in (390, 1440):
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        page.goto((pages / "results" / "intro.html").as_uri())
+        charts = page.evaluate(shown)
+        assert charts[0][0] == (width < 600) and charts[0][1] <= width
+        assert not any(narrow for narrow, _ in charts[1:])
+        page.close()
+
+
+@pytest.mark.browser
 def test_a_viewer_opens_from_the_keyboard(pages, browser):
     page = browser.new_page(viewport={"width": 1440, "height": 1000})
     page.goto((pages / "results" / "intro.html").as_uri())

@@ -2,7 +2,6 @@
 
 import base64
 import gzip
-import io
 import json
 import re
 
@@ -151,13 +150,24 @@ def test_fields_that_do_not_meet_fall_back_to_the_first():
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_poster_is_light_on_a_site_and_loads_when_it_is_near(pair, tmp_path):
+    figure = pair.write(tmp_path)
+    (file,) = (tmp_path / "posters").iterdir()
+    shown = np.asarray(Image.open(file).convert("RGB")).astype(int)
+    exact = np.asarray(pair._built.poster).astype(int)
+    assert file.suffix == ".webp" and np.abs(shown - exact).mean() < 3
+    assert file.stat().st_size < len(posters.png(pair._built.poster)) / 2
+    assert f'{file.name}" alt=' in figure and 'loading="lazy"' in figure
+    assert f'width="{exact.shape[1]}" height="{exact.shape[0]}"' in figure
+
+
 def test_the_poster_shows_the_right_side_of_the_body_on_the_left(sign):
     data = np.full((10, 10, 10), -1000.0, np.float32)
     data[8] = 1000.0  # index 8 lies at x = +3.5 mm (the subject's right) or -3.5 mm
     affine = np.diag([sign, 1.0, 1.0, 1.0])
     affine[0, 3] = -sign * 4.5
     still = posters.Still("CT", Scene(Volume(data, affine, "HU")))
-    page = np.asarray(Image.open(io.BytesIO(posters.poster([still], (0, 4, 4)))).convert("L"))
+    page = np.asarray(posters.poster([still], (0, 4, 4)).convert("L"))
     coronal = page[100:120, :360]  # rows without letters
     left, right = coronal[:, :180].mean(), coronal[:, 180:].mean()
     assert (left > right) == (sign > 0)
@@ -279,9 +289,7 @@ def test_pet_lies_on_the_structural_image_at_its_place_in_the_world():
     hot = np.zeros((20, 20, 20), np.float32)
     hot[15, 10, 10] = 20.0  # at (30, 20, 20) mm: the subject's right, left in the picture
     pet = posters.Still("PET", Scene(Volume(hot, np.diag([2.0, 2, 2, 1]), "SUV")))
-    page = np.asarray(Image.open(io.BytesIO(posters.poster([ct, pet], (20, 20, 20)))).convert("RGB")).astype(
-        int
-    )
+    page = np.asarray(posters.poster([ct, pet], (20, 20, 20))).astype(int)
     warm = np.argwhere(page[..., 0] - page[..., 2] > 60)
     start = 2 * (360 + posters.GAP)  # after the coronal and the axial CT
     assert len(warm) and (warm[:, 1] >= start).all() and (warm[:, 1] < start + 360).all()

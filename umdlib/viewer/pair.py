@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from umdlib import labels
 from umdlib.errors import InputError, unknown_name
@@ -117,7 +118,7 @@ class Pair:
         ----------
         assets
             Folder that the site publishes as `root`; gets ``volumes/<hash>.js`` and
-            ``posters/<hash>.png``, named by content, so that a second run writes nothing.
+            ``posters/<hash>.webp``, named by content, so that a second run writes nothing.
         root
             Address of `assets` as seen from the page.
         poster
@@ -133,8 +134,8 @@ class Pair:
             webvolumes.write_script(assets / "volumes", name, coded)
         if not poster:
             return self._figure("", root)
-        picture = self._built.poster
-        name = f"{hashlib.sha256(picture).hexdigest()[:16]}.png"
+        picture = posters.webp(self._built.poster)
+        name = f"{hashlib.sha256(picture).hexdigest()[:16]}.webp"
         webvolumes.write_once(assets / "posters" / name, picture)
         return self._figure(f"{root}posters/{name}", root)
 
@@ -148,7 +149,7 @@ class Pair:
         """
         if self.networks:  # a frame would hold megabytes that nobody may ask for
             return replace(self, networks=()).inline(height=height)
-        source = "data:image/png;base64," + base64.b64encode(self._built.poster).decode("ascii")
+        source = "data:image/png;base64," + base64.b64encode(posters.png(self._built.poster)).decode("ascii")
         volumes = json.dumps(self._built.volumes)
         engine = base64.b64encode(vendored.packed(NIIVUE)).decode("ascii")
         page = (
@@ -172,7 +173,7 @@ class Pair:
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
         bundle = {"text/html": self._repr_html_(), "text/plain": self.alt}
         if os.environ.get("UMD_STATIC"):  # for output formats without HTML
-            bundle["image/png"] = base64.b64encode(self._built.poster).decode("ascii")
+            bundle["image/png"] = base64.b64encode(posters.png(self._built.poster)).decode("ascii")
         return bundle
 
     @property
@@ -207,8 +208,11 @@ class Pair:
         """The figure: poster (none for an empty address), button, caption, and what the script needs to know."""
         built, picture = self._built, ""
         if poster:
-            width, height = _png_size(built.poster)
-            picture = f'<img src="{poster}" alt="{html.escape(self.alt)}" width="{width}" height="{height}">'
+            width, height = built.poster.size
+            picture = (
+                f'<img src="{poster}" alt="{html.escape(self.alt)}" width="{width}" height="{height}" '
+                'loading="lazy" decoding="async">'
+            )
         size = f"{self.download_mb + 2.3:.1f} MB"
         config = json.dumps(built.config, separators=(",", ":")).replace("<", "\\u003c")
         caption = html.escape(" ".join(t for t in (self.caption, built.note) if t))
@@ -233,8 +237,8 @@ class _Built:
     note: str
 
     @functools.cached_property
-    def poster(self) -> bytes:
-        """PNG."""
+    def poster(self) -> Image.Image:
+        """What stands on the page before the viewer is opened."""
         return posters.poster(self.stills, self.centre, side_mm=self.side_mm)
 
 
@@ -405,8 +409,3 @@ def _note(pair: Pair, built: list[BuiltPane]) -> str:
         f"Radiological convention. Shown on a reduced grid ({grids}; 8 bits), cut to the body in "
         f"the field that the images share; {scores}."
     )
-
-
-def _png_size(content: bytes) -> tuple[int, int]:
-    """Width and height from a PNG's header."""
-    return int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")

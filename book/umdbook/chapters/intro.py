@@ -120,11 +120,22 @@ def picture(cohort, scores: pd.DataFrame, root: str, shown: Example, *, name: st
     )
 
 
-def changes_figure(printed: pd.DataFrame, measured: pd.DataFrame, session: str, *, simulated: bool) -> Axes:
+def _names_above(ax: Axes, names: Sequence[str]) -> None:
+    """Names over their rows, from the left edge on, for a screen that has no room beside them."""
+    for y, name in enumerate(names):
+        ax.text(0, y - 0.36, name, transform=ax.get_yaxis_transform(), fontsize=9, va="center")
+    ax.set_yticks(range(len(names)), [""] * len(names))
+    ax.grid(axis="y", visible=False)
+
+
+def changes_figure(
+    printed: pd.DataFrame, measured: pd.DataFrame, session: str, *, simulated: bool, narrow: bool = False
+) -> Axes:
     """Change of the mean DSC from the structural image to PET: the paper's systems above, the run's below."""
     upper = printed.sort_values("estimate", ascending=False)
     lower = measured.sort_values("estimate", ascending=False)
-    ax = style.axes(None, figsize=(8.2, 1.9 + 0.34 * (len(upper) + len(lower) + 2)))
+    wide, high = (3.9, 0.46) if narrow else (8.2, 0.34)
+    ax = style.axes(None, figsize=(wide, 1.9 + high * (len(upper) + len(lower) + 2)))
     names = [*upper["model"], "", *(title(n) for n in lower["segmenter"])]
     ax.axvline(0, color="#444444", lw=0.9, zorder=1)
     above = upper.assign(ci_low=0.0, ci_high=upper["estimate"])
@@ -134,12 +145,12 @@ def changes_figure(printed: pd.DataFrame, measured: pd.DataFrame, session: str, 
     ):
         for y, row in enumerate(rows.itertuples(), first):
             if row.at_floor:
-                words = f" {FLOOR}: at the floor on both"
+                words = f" {FLOOR}" if narrow else f" {FLOOR}: at the floor on both"
                 ax.text(0, y, words, va="center", fontsize=9, color="#444444")
                 continue
             ax.hlines(y, row.ci_low, row.ci_high, color=colour, lw=width, zorder=2)
             ax.plot(row.estimate, y, marker, color=colour, ms=7, zorder=3)
-    style.rows_down(ax, names)
+    (_names_above if narrow else style.rows_down)(ax, names)
     ax.tick_params(axis="y", length=0)
     structural = labels.session(session).structural
     ax.set_xlabel(f"Change of the mean DSC from {structural} to PET\n← lower on PET   |   higher on PET →")
@@ -149,9 +160,13 @@ def changes_figure(printed: pd.DataFrame, measured: pd.DataFrame, session: str, 
         "Printed in the UMD paper (no interval published)",
         f"Measured here, {kind}, n = {n} (bar: 95 % interval)",
     )
-    for y, words in zip((-0.75, len(upper)), heads, strict=True):
-        ax.text(0.01, y, words, transform=ax.get_yaxis_transform(), fontsize=9, weight="bold", va="center")
-    ax.set_ylim(len(names) - 0.4, -1.1)
+    for y, words in zip((-1.1 if narrow else -0.75, len(upper)), heads, strict=True):
+        words = words.replace(" (", "\n(") if narrow else words
+        text = ax.text(
+            0.01, y, words, transform=ax.get_yaxis_transform(), fontsize=9, weight="bold", va="center"
+        )
+        text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1})  # over the line at zero
+    ax.set_ylim(len(names) - 0.4, -1.7 if narrow else -1.1)
     return ax
 
 

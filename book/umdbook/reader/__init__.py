@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from umdbook.reader import absent, charts, figures, heads, live, shading, terms
+from umdbook.reader import absent, charts, figures, heads, live, shading, terms, units
 
 
 def setup(app) -> dict:
@@ -19,6 +19,7 @@ def setup(app) -> dict:
     app.connect("doctree-resolved", shading.shade)
     app.connect("doctree-resolved", live.enliven)
     app.connect("doctree-resolved", charts.mark)
+    app.connect("doctree-resolved", units.keep)
     app.connect("html-page-context", heads.complete, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": _version(app.srcdir)}
 

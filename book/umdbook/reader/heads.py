@@ -1,4 +1,4 @@
-"""The head of each page: a description for search engines, no script twice, none that the text waits for."""
+"""The head of each page: a description, no script twice, none that the text waits for, nothing that no page needs."""
 
 from __future__ import annotations
 
@@ -11,13 +11,20 @@ _LONGEST = 160  # characters that search engines show
 
 def complete(app, page: str, template: str, context: dict, doctree: nodes.document | None) -> None:
     """Handler of Sphinx's ``html-page-context``."""
+    context["css_files"] = [s for s in context.get("css_files", []) if not unused(s)]
     if "script_files" in context:
-        scripts = unique_scripts(context["script_files"])
+        scripts = unique_scripts([s for s in context["script_files"] if not unused(s)])
         # Sphinx's search page has scripts of its own that need the others as they are read.
         context["script_files"] = scripts if page == "search" else [deferred(script) for script in scripts]
     if doctree is not None and (words := description(doctree)):
         tag = f'<meta name="description" content="{html.escape(words)}"/>'
         context["metatags"] = f"{context.get('metatags', '')}\n{tag}"
+
+
+def unused(asset) -> bool:
+    """Whether a style or a script serves Thebe, which runs cells on a server: no page of this book does."""
+    words = f"{getattr(asset, 'filename', '')} {getattr(asset, 'attributes', {}).get('body', '')}"
+    return "thebe" in words.lower()
 
 
 def unique_scripts(scripts: list) -> list:

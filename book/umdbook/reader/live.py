@@ -11,6 +11,7 @@ from umdlib.tables.interactive import live_tables
 
 _LEAST_ROWS = 6  # a shorter table is seen at a glance
 _LONG = 48  # letters of a cell that has to wrap
+_SHORT = 12  # letters of a name like sub-001, which does not break at its hyphen
 _INTERVAL = re.compile(r"([\[(][^\[\]()]{0,32}\d[^\[\]()]{0,32}[\])])")
 
 
@@ -22,16 +23,27 @@ def enliven(app, document: nodes.document, name: str) -> None:
         _keep_intervals_whole(entry)
     found = [table for table in document.findall(nodes.table) if _is_long(table)]
     for table in found:
-        cells = [entry.astext() for entry in table.findall(nodes.entry)]
-        wrap = ["umd-wrap"] if any(len(cell) > _LONG for cell in cells) else []
-        table["classes"] += ["umd-live", "umd-measured", *wrap]
+        table["classes"] += ["umd-live", "umd-measured"]
+        _widen_columns_of_words(table)
     if found:
         document += nodes.raw("", str(live_tables()), format="html")
 
 
+def _widen_columns_of_words(table: nodes.table) -> None:
+    """Give the cells of a column that holds sentences a class: it is wide, where columns of numbers are narrow."""
+    rows = [list(row.findall(nodes.entry)) for body in table.findall(nodes.tbody) for row in body.children]
+    for column in zip(*rows, strict=False):
+        if any(len(entry.astext()) > _LONG for entry in column):
+            for entry in column:
+                entry["classes"].append("umd-long")
+
+
 def _keep_intervals_whole(entry: nodes.entry) -> None:
-    """Let no line end within the brackets of an interval; cells of many words wrap as they do."""
+    """Let no line end within the brackets of an interval or a short name; cells of many words wrap as they do."""
     for text in list(entry.findall(nodes.Text)):
+        if "-" in text.astext() and " " not in text.astext() and len(text.astext()) <= _SHORT:
+            text.parent.replace(text, nodes.inline("", text.astext(), classes=["umd-whole"]))
+            continue
         parts = _INTERVAL.split(text.astext())
         if len(parts) == 1 or len(text.astext()) > _LONG:
             continue

@@ -69,6 +69,15 @@ def test_all_systems_are_counted_and_a_real_cohort_is_not_called_simulated():
     assert "(simulated cohort, 5 subjects)" in intro.measured_words(measured, "petct", simulated=True)
     ax = intro.changes_figure(intro.printed_changes("petct"), measured, "petct", simulated=True)
     assert [t.get_text() for t in ax.get_yticklabels()][-3:] == ["b", "c", "a"]
+    small = intro.changes_figure(
+        intro.printed_changes("petct"), measured, "petct", simulated=True, narrow=True
+    )
+    ax.figure.canvas.draw()
+    above = {t.get_text(): t for t in small.texts}
+    assert {"b", "c", "a", *intro.printed_changes("petct")["model"]} <= set(above)
+    small.figure.canvas.draw()
+    ends = [t.get_window_extent().x1 for t in small.texts]
+    assert small.figure.get_figwidth() < 4 and max(ends) < small.figure.bbox.x1
 
 
 def test_the_loss_is_called_learned_only_where_the_network_trained_on_pet_has_none():

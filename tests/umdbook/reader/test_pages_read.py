@@ -1,14 +1,16 @@
 """The book's Sphinx extension: terms with their definition, viewers as numbered figures."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
 from docutils import nodes
+from docutils.utils import new_document
 from PIL import Image
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace
 
-from umdbook.reader import heads
+from umdbook.reader import heads, live, units
 
 GLOSSARY = """# Glossary
 ```{glossary}
@@ -134,6 +136,49 @@ def test_a_page_describes_itself_and_declares_nothing_twice(built):
     assert words.endswith("of a label map. case")
     long = nodes.section("", nodes.paragraph(text="word " * 60))
     assert heads.description(long).endswith("word…") and len(heads.description(long)) <= 160
+
+
+def test_no_page_loads_what_runs_cells_on_a_server():
+    def file(name):
+        return SimpleNamespace(filename=f"_static/{name}", attributes={})
+
+    inline = SimpleNamespace(filename=None, attributes={"body": "const THEBE_JS_URL = 1"})
+    switch = SimpleNamespace(filename=None, attributes={"body": "let shown = 1"})
+    context = {
+        "css_files": [file("sphinx-thebe.css"), file("copybutton.css")],
+        "script_files": [inline, switch, file("sphinx-thebe.js")],
+    }
+    heads.complete(None, "search", "page.html", context, None)
+    assert [s.filename for s in context["css_files"]] == ["_static/copybutton.css"]
+    assert context["script_files"] == [switch]
+
+
+def page_of(*children):
+    """A page as Sphinx resolves it, and the application that renders it."""
+    app = SimpleNamespace(builder=SimpleNamespace(format="html"))
+    document = new_document("page")
+    document += children
+    return app, document
+
+
+def test_a_number_and_its_unit_stay_on_one_line_and_code_stays_as_it_is():
+    text = nodes.paragraph("", "95 % of 4.5 mm, 3 mms, 1 %", nodes.literal("", "5 mm"))
+    units.keep(*page_of(text), "page")
+    assert text.astext() == "95\xa0% of 4.5\xa0mm, 3 mms, 1\xa0%5 mm"
+
+
+def test_a_column_of_sentences_is_wide_and_a_short_name_does_not_break():
+    def row(*words):
+        return nodes.row("", *(nodes.entry("", nodes.paragraph("", w)) for w in words))
+
+    body = nodes.tbody("", *(row("sub-001", "word " * (12 if n else 1), "2") for n in range(6)))
+    group = nodes.tgroup("", nodes.thead("", row("subject", "means", "n")), body, cols=3)
+    table = nodes.table("", nodes.title("", "Caption"), group)
+    live.enliven(*page_of(table), "page")
+    assert "umd-live" in table["classes"]
+    for entries in (list(r.findall(nodes.entry)) for r in body.children):
+        assert ["umd-long" in e["classes"] for e in entries] == [False, True, False]
+        assert [i.astext() for i in entries[0].findall(nodes.inline)] == ["sub-001"]
 
 
 def test_an_inline_script_is_kept_once():
