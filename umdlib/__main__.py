@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):  # a letter that the terminal lacks must not stop a command
             stream.reconfigure(errors="backslashreplace")
     commands = parser()
-    arguments = commands.parse_args(segment_command.signed(sys.argv[1:] if argv is None else argv))
+    words = segment_command.signed(sys.argv[1:] if argv is None else argv)
+    arguments = commands.parse_args(words)
+    arguments.words = list(words)
     if not hasattr(arguments, "run"):
         commands.print_help()
         return 0
@@ -668,9 +671,17 @@ def _domains(a) -> None:
 
 
 @_command("run")
-def _run(a) -> None:
+def _run(a) -> int | None:
+    from umdbook import warm
+
+    status = warm.hand_over(a.words) if len(a.notebook) == 1 else None
+    return _run_here(a) if status is None else status
+
+
+def _run_here(a) -> None:
     from umdbook import notebook
 
+    began = time.perf_counter()
     folder = Path("notebooks")
     if not folder.is_dir() and not all(name.endswith(".ipynb") for name in a.notebook or [""]):
         raise InputError(
@@ -691,7 +702,10 @@ def _run(a) -> None:
         if not path.is_file():
             raise unknown_name("notebook", name, sorted(p.stem for p in folder.glob("*.ipynb")))
         values = notebook.parse_values(path, texts)
-        notebook.execute(path, Path(a.out) / f"{a.name or path.stem}.ipynb", values, report=_say)
+        output = Path(a.out) / f"{a.name or path.stem}.ipynb"
+        notebook.execute(path, output, values, report=_say, minutes=a.minutes)
+    if a.cost:
+        notebook.keep_cost(a.cost, time.perf_counter() - began)
 
 
 @_command("collect")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import re
 import string
 import sys
@@ -19,6 +20,7 @@ import umdlib
 from umdbook import kernels
 from umdlib import labels
 from umdlib.errors import InputError, NothingToShow, unknown_name
+from umdlib.files import replaced
 from umdlib.published.words import caption_words
 from umdlib.tables.markdown import inert
 
@@ -128,6 +130,7 @@ def execute(
     values: Mapping[str, Any] | None = None,
     *,
     report: Callable[[str], None] = print,
+    minutes: float | None = None,
 ) -> Path:
     """Run a notebook through papermill.
 
@@ -143,6 +146,8 @@ def execute(
         ``$structural_title`` what they are where there is a session.
     report
         Called with a line per cell that took over a second, and at the end.
+    minutes
+        That one cell may take; a longer one fails.
 
     Returns
     -------
@@ -179,6 +184,7 @@ def execute(
                 parameters=values,
                 engine_name=engine,
                 progress_bar=False,
+                execution_timeout=math.ceil(60 * (minutes or 0)) or None,
                 kernel_name="python3",
                 kernel_manager_class=kernels.kernel_manager(),
                 extra_arguments=["--IPKernelApp.log_level=50"],  # its end logs an interrupt as an error
@@ -208,6 +214,29 @@ def execute(
     failed.unlink(missing_ok=True)
     report(f"[{output.stem}] done in {seconds:.1f} s -> {output}")
     return output
+
+
+def keep_cost(path: str | Path, seconds: float) -> None:
+    """Write what this process and its kernels took, in columns of Snakemake's benchmark files.
+
+    Parameters
+    ----------
+    path
+        TSV file; replaced. Memory is the peak of the larger process in MB; where the system does not
+        count (Windows), it and the CPU seconds are ``-``.
+    seconds
+        By the clock.
+    """
+    memory = processor = "-"
+    with suppress(ImportError):
+        import resource
+
+        used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        unit = 2**20 if sys.platform == "darwin" else 2**10  # of a megabyte
+        memory = f"{max(u.ru_maxrss for u in used) / unit:.2f}"
+        processor = f"{sum(u.ru_utime + u.ru_stime for u in used):.2f}"
+    with replaced(path) as part:
+        part.write_text(f"s\tmax_rss\tcpu_time\n{seconds:.4f}\t{memory}\t{processor}\n", "utf-8")
 
 
 def _sentence_page(document, sentence: str):
