@@ -191,9 +191,9 @@ BY_METRIC = """| Metric | Ours | Improvement |
 | HD95 | 10.3 ± 2.3 | -29.0% |
 | n | 20 | |
 """
-ASIDE = """Method,dice_mean,dice_std,hd95_liver,Year,Params (M),FP vol (ml)
-V-Net,0.856,0.02,5.2,2016,45.1,2.5
-Diff-UNet,0.874,0.60,6.1,2024,30.2,3.1
+ASIDE = """Method,dice_mean,dice_std,hd95_liver,Year,Params (M),FP vol (ml),Speedup fp16,Examinations
+V-Net,0.856,0.02,5.2,2016,45.1,2.5,1.2,16
+Diff-UNet,0.874,0.60,6.1,2024,30.2,3.1,2.4,16
 """
 HTML = """<table><caption>Lungs</caption>
 <tr><td rowspan="2"><center>Set<td colspan="2">Left</td></tr><tr><td>DSC</td><td>NSD</td></tr>
@@ -205,7 +205,7 @@ HTML = """<table><caption>Lungs</caption>
 def test_rows_may_name_the_metric_and_gains_are_no_scores(tmp_path):
     table, found = audited(write(tmp_path, "m.md", BY_METRIC))
     assert dict(zip(table["row"], table["metric"], strict=True)) == {"Dice": "dice", "HD95": "hd95"}
-    assert published.report.is_sound(found)
+    assert not found["grade"].isin(["impossible", "inconsistent"]).any()
     assert "No scores, left out: Improvement, n." in table.attrs["reading"]
 
 
@@ -216,7 +216,7 @@ def test_a_loss_called_dice_is_not_a_metric(tmp_path):
 
 
 def test_sds_in_their_own_columns_and_what_is_no_score(tmp_path):
-    table, found = audited(write(tmp_path, "a.csv", ASIDE), n=16)
+    table, found = audited(write(tmp_path, "a.csv", ASIDE))
     assert list(dict.fromkeys(table["column"])) == ["dice", "hd95_liver", "FP vol (ml)"]
     assert list(dict.fromkeys(table["metric"])) == ["dice", "hd95", "volume"]
     # √(0.874 × 0.126 × 16/15) = 0.343

@@ -20,7 +20,8 @@ _AVERAGE_ROW = re.compile(r"^(avg|average|mean|overall|all)\b", re.IGNORECASE)
 _AVERAGE_COLUMN = re.compile(r"^(avg|average|mean|overall|all)\.?( (dsc|dice|nsd|score))?$", re.IGNORECASE)
 _SPREAD_ROW = re.compile(r"^(sd|std|standard deviation)\b", re.IGNORECASE)
 _N_COLUMN = re.compile(
-    r"^(#\s*|n\s+|no\.? of |number of )?(n|cases|subjects|patients|scans|samples|test cases)( \(?n\)?)?$",
+    r"^(#\s*|n\s+|no\.? of |number of )?(n|(test )?cases|subjects|patients|scans|samples|exam(ination)?s|studies)"
+    r"( \(?n\)?)?$",
     re.IGNORECASE,
 )
 # Columns and rows of numbers that are no score: held against the range of a metric they would be false alarms.
@@ -28,7 +29,7 @@ _ASIDE = re.compile(
     r"^(#(?!\s*\d)|no\.? of |number of )|param(eter)?s?\b|flops\b|^macs\b|^(gpu|peak)\b|^mem(ory)?\b|^vram|^fps"
     r"|^p$|\bp[- ]?values?\b|^[Δδ∆]|^delta\b|improvement$|^gains?$|^diff(erence)?s?\.?$|^(relative )?change$"
     r"|^gap$|^years?$|^epochs?$|\brank(ing)?$|^size$|^images$|^resolution$|^iterations?$|^ref(erence)?\.?$|^speed\b"
-    r"|^cohen|^effect size|\((mm|ml|cc|s|sec|min|ms|h|gb|mb|m|g|k|years?)\)$",
+    r"|speed-?up|\bvs\.?\s|^cohen|^effect size|\((mm|ml|cc|s|sec|min|ms|h|gb|mb|m|g|k|years?)\)$",
     re.IGNORECASE,
 )
 _SPREAD_COLUMN = re.compile(r"(?:^|[\s_(])(sd|std|stdev|standard deviation|±)\)?\.?$", re.IGNORECASE)
