@@ -26,6 +26,8 @@ FIRST = "clicknet_structural"
 # Shown first if the cohort has it: an organ with a sharp border on CT and a known one on PET.
 STRUCTURES = ("kidney_right", "lung")
 
+_PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # below words that cross the line at zero
+
 NOTHING = (
     "No segmenter of this run has a score on both images of a subject: there is nothing to compare yet. "
     "The page on the run lists what failed, and why."
@@ -123,7 +125,9 @@ def picture(cohort, scores: pd.DataFrame, root: str, shown: Example, *, name: st
 def _names_above(ax: Axes, names: Sequence[str]) -> None:
     """Names over their rows, from the left edge on, for a screen that has no room beside them."""
     for y, name in enumerate(names):
-        ax.text(0, y - 0.36, name, transform=ax.get_yaxis_transform(), fontsize=9, va="center")
+        text = ax.text(0.02, y - 0.38, name, transform=ax.get_yaxis_transform(), fontsize=9, va="center")
+        if name:
+            text.set_bbox(_PAPER)
     ax.set_yticks(range(len(names)), [""] * len(names))
     ax.grid(axis="y", visible=False)
 
@@ -165,7 +169,7 @@ def changes_figure(
         text = ax.text(
             0.01, y, words, transform=ax.get_yaxis_transform(), fontsize=9, weight="bold", va="center"
         )
-        text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1})  # over the line at zero
+        text.set_bbox(_PAPER)
     ax.set_ylim(len(names) - 0.4, -1.7 if narrow else -1.1)
     return ax
 
