@@ -14,8 +14,11 @@ def keep(app, document: nodes.document, name: str) -> None:
     """Handler of ``doctree-resolved``: no line of the text ends between a number and its unit."""
     if app.builder.format != "html":
         return
-    for text in list(document.findall(nodes.Text)):
-        if not isinstance(text.parent, nodes.literal | nodes.literal_block | nodes.raw | nodes.comment):
-            joined = _BETWEEN.sub(_NO_BREAK, text.astext())
-            if joined != text.astext():
-                text.parent.replace(text, nodes.Text(joined))
+    for element in document.findall(nodes.Element):
+        if isinstance(element, nodes.literal | nodes.literal_block | nodes.raw | nodes.comment):
+            continue
+        for k, child in enumerate(
+            element.children
+        ):  # other handlers leave texts that do not know their parent
+            if isinstance(child, nodes.Text) and _BETWEEN.search(child.astext()):
+                element[k] = nodes.Text(_BETWEEN.sub(_NO_BREAK, child.astext()))

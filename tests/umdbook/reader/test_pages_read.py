@@ -163,6 +163,7 @@ def page_of(*children):
 
 def test_a_number_and_its_unit_stay_on_one_line_and_code_stays_as_it_is():
     text = nodes.paragraph("", "95 % of 4.5 mm, 3 mms, 1 %", nodes.literal("", "5 mm"))
+    text.children[0].parent = None  # as handlers leave it that replace a node by several
     units.keep(*page_of(text), "page")
     assert text.astext() == "95\xa0% of 4.5\xa0mm, 3 mms, 1\xa0%5 mm"
 
