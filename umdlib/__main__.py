@@ -535,8 +535,14 @@ def _ladder(a) -> None:
     names = _listed(a.segmenters)
     if not names:
         raise InputError("No segmenter is named. `umdlib segmenters` lists them.")
-    given = {"reverse": a.reverse, "device": a.device, "watch": ladder.Watch(_say)}
-    cells, estimates = ladder.ladder_run(cohort, names, out, pairs=pairs[shard[0] :: shard[1]], **given)
+    cells, estimates = ladder.ladder_run(
+        cohort,
+        names,
+        out,
+        pairs=pairs[shard[0] :: shard[1]],
+        settings=ladder.LadderSettings(reverse=a.reverse, device=a.device, run=a.scored or None),
+        watch=ladder.Watch(_say),
+    )
     _write_ladder(out, cells, estimates, f"_{shard[0] + 1}of{shard[1]}" if a.shard else "")
 
 

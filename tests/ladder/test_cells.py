@@ -149,9 +149,9 @@ def test_contrast_gives_each_region_pets_mean_and_keeps_its_texture():
     [(_, image)] = degraded_cells(ct, Degradations(regions=parts, pet_means=means), ["C"])
     assert image.unit == "SUV"
     for n, name in enumerate(parts.names):
-        there = parts.index == n + 1
-        if there.any():
-            assert image.data[there].mean() == pytest.approx(means[n], rel=0.05), name
+        core = binary_erosion(parts.index == n + 1)  # a border is as wide as a voxel
+        if core.any():
+            assert image.data[core].mean() == pytest.approx(means[n], rel=0.03), name
     liver = labels.data == phantom.BY_NAME["liver"].value
     liver = binary_erosion(liver, iterations=3)
     assert np.corrcoef(image.data[liver], ct.data[liver])[0, 1] > 0.999

@@ -6,6 +6,7 @@ import ladder_phantom as phantom
 import numpy as np
 import pytest
 
+from umdlib.images.geometry import resample
 from umdlib.images.volume import LabelMap, Volume
 from umdlib.ladder import estimates, point_spread
 from umdlib.ladder.cells import degraded_cells
@@ -52,6 +53,21 @@ def test_a_blur_that_is_not_sampled_is_as_wide_as_it_says():
     width = (wide @ (np.arange(25) - 12.0) ** 2) ** 0.5 * 4.5 * phantom.FWHM_PER_SD
     assert width == pytest.approx(4.0, rel=0.01)
     assert point_spread.widened(point, (4.5,) * 3, 0.0) is point
+
+
+@pytest.mark.parametrize("spacing", [3.0, 4.0])
+def test_a_blurred_structural_image_is_its_own_model_however_uneven_it_is(spacing):
+    """Regions of one mean each would read another width, displacements and other means."""
+    (ct, labels), _ = phantom.pair()
+    uneven = 60 * phantom.noise(ct.shape, 3.0, np.random.default_rng(1), 15.0)
+    ct = replace(ct, data=(ct.data + uneven).astype(np.float32))
+    affine, shape = phantom.grid(spacing, 1.3 if spacing != 3.0 else 0.0)
+    spread = point_spread.widened(ct.data, ct.spacing_mm, 8.0, sampled=spacing != 3.0)
+    pet = Volume(resample(spread, ct.affine, affine, shape, order=1, fill=40), affine, "HU")
+    found = estimate_pair((ct, labels), (pet, phantom.labels(affine, shape)), phantom.STRUCTURES)
+    assert found.made_of.fwhm_mm == pytest.approx(8.0, rel=0.01)
+    assert found.made_of.displacement is None
+    assert np.array_equal(found.made_of.pet_means, found.made_of.regions.means)
 
 
 def test_displacements_are_found_within_2_mm(planted):

@@ -8,9 +8,11 @@ import pytest
 from umdlib.__main__ import main
 from umdlib.cohort.manifest import read_cohort
 from umdlib.errors import InputError
+from umdlib.evaluation import score_cohort
+from umdlib.evaluation.store import case_folder
 from umdlib.ladder import run
 from umdlib.ladder.cells import CELLS, PET, UNDONE
-from umdlib.ladder.run import header_filter, ladder_run
+from umdlib.ladder.run import LadderSettings, header_filter, ladder_run
 from umdlib.statistics import attribution
 
 
@@ -34,6 +36,31 @@ def test_the_command_climbs_resumes_and_asks_again_only_what_was_lost(make_cohor
     image.with_name(image.name.replace(".nii.gz", ".json")).write_text('{"ReconFilterSize": 5.0}')
     assert main(command) == 0  # where no edge tells the point spread, all cells depend on this filter
     assert "20 cells asked, 0 kept" in capsys.readouterr().out
+
+
+def test_scores_that_a_run_has_kept_are_the_plain_cells_and_others_are_asked(make_cohort, tmp_path):
+    manifest, run_folder = make_cohort(1), tmp_path / "run"
+    cohort = read_cohort(manifest)
+    scores = score_cohort(cohort, "threshold", run_folder)
+    first = scores[scores["step"].eq(0) & scores["prompt"].eq("centre")].set_index(["modality", "structure"])
+
+    def seconds_and_scores(folder, run_folder=None):
+        settings = LadderSettings(run=run_folder)
+        cells, _ = ladder_run(cohort, ["threshold"], tmp_path / folder, settings=settings)
+        return cells.set_index(["cell", "structure"])[["seconds", "score"]]
+
+    alone, served = seconds_and_scores("alone"), seconds_and_scores("served", run_folder)
+    assert served["score"].equals(alone["score"])
+    asked = first[first["status"].eq("ok")]
+    assert len(asked) > 1
+    for (modality, structure), row in asked.iterrows():
+        cell = (PET if modality == PET else "none", structure)
+        assert served.loc[cell, "seconds"] == row["seconds"] != alone.loc[cell, "seconds"]
+    kept = case_folder(run_folder, "threshold", cohort.pairs()[0][1])
+    next(kept.glob("*.nii.gz")).write_bytes(b"damaged")
+    again = seconds_and_scores("again", run_folder)
+    assert again["score"].equals(alone["score"])
+    assert not set(again.loc[PET, "seconds"].dropna()) & set(first["seconds"])
 
 
 def test_shards_hold_all_pairs_once_and_a_bad_one_is_refused(make_cohort, tmp_path, capsys):

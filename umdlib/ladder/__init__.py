@@ -9,6 +9,6 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "estimates": ["Estimates", "estimate_pair"],
         "regions": ["Regions", "regions_of"],
         "shards": ["gathered"],
-        "run": ["CELL_COLUMNS", "ESTIMATE_COLUMNS", "Watch", "header_filter", "ladder_run"],
+        "run": ["CELL_COLUMNS", "ESTIMATE_COLUMNS", "LadderSettings", "Watch", "header_filter", "ladder_run"],
     },
 )

@@ -14,7 +14,7 @@ from umdlib.images.grids import Grid
 from umdlib.images.volume import Volume
 from umdlib.ladder.point_spread import widened
 from umdlib.ladder.regions import ZERO, Regions, above_air, thinned
-from umdlib.synthetic.scanner.sampling import blur, correlated_noise
+from umdlib.synthetic.scanner.sampling import correlated_noise
 
 FACTORS: dict[str, str] = {"R": "resolution", "N": "noise", "C": "contrast", "A": "alignment"}
 NONE, PET = "none", "PET"
@@ -23,7 +23,9 @@ CELLS: tuple[str, ...] = tuple(
 )
 UNDONE: tuple[str, ...] = ("PET-C", "PET-A", "PET-C+A")  # of real PET; R and N cannot be undone
 
-_MOST_TEXTURE = 3.0  # means of its region; a vessel in the lung would be hotter than anything
+_MOST_TEXTURE = (
+    3.0  # new means of its region, or its value on the common scale: a vessel in the lung would be hottest
+)
 _FLOOR = 0.03  # of the noise region's mean: where there is no signal, noise does not vanish
 _REACH_MM = 10.0  # a displacement is a structure's own up to about here
 _COARSE_MM = 12.0  # spacing of the grid on which displacements are spread
@@ -165,7 +167,7 @@ def undone_cells(
     grid, structural_maps = Grid(pet.shape, pet.affine), []
     if made_of.regions is not None and made_of.pet_means is not None:
         for means, unit in ((made_of.pet_means, pet.unit), (made_of.regions.means, structural.unit)):
-            spread = _piecewise(made_of.regions, means, structural, unit)
+            spread = piecewise(made_of.regions, means, structural, unit)
             structural_maps.append(_blurred(spread, made_of.fwhm_mm, sampled=True))
     known, back, there = made_of.displacement, None, None
     if known is not None:
@@ -177,7 +179,7 @@ def undone_cells(
         if "C" in undone and structural_maps:
             still = "A" in undone or there is None
             maps = [_sampled(m, grid) if still else _moved(m, grid, there) for m in structural_maps]
-            source = _exchanged(source, *maps)
+            source = exchanged(source, *maps)
         yield cell, source
 
 
@@ -187,19 +189,18 @@ def _with_contrast(image: Volume, made_of: Degradations) -> Volume:
         return image
     if made_of.unit == image.unit and np.array_equal(made_of.regions.means, made_of.pet_means):
         return image
-    own = _piecewise(made_of.regions, made_of.regions.means, image, image.unit)
-    new = _piecewise(made_of.regions, made_of.pet_means, image, made_of.unit)
-    return _exchanged(image, own, new)
+    own = piecewise(made_of.regions, made_of.regions.means, image, image.unit)
+    return exchanged(image, own, piecewise(made_of.regions, made_of.pet_means, image, made_of.unit))
 
 
-def _piecewise(regions: Regions, means: np.ndarray, image: Volume, unit: str) -> Volume:
-    """The means of regions, with borders as sharp as voxels, on the grid of their image."""
+def piecewise(regions: Regions, means: np.ndarray, image: Volume, unit: str) -> Volume:
+    """The means of regions on the grid of their image, with borders as sharp as a scanner's: about a voxel."""
     table = np.concatenate([[0.0], means]).astype(np.float32)
-    data = blur(table[regions.index], image.spacing_mm, image.spacing_mm)
+    data = widened(table[regions.index], image.spacing_mm, np.array(image.spacing_mm))
     return Volume(data - np.float32(ZERO[unit]), image.affine, unit, image.name)
 
 
-def _exchanged(image: Volume, old: Volume, new: Volume) -> Volume:
+def exchanged(image: Volume, old: Volume, new: Volume) -> Volume:
     """An image times new means over old ones, voxel by voxel.
 
     Texture, what an image has beyond the means of its regions at its own sharpness, is scaled with them. Where the
@@ -208,14 +209,15 @@ def _exchanged(image: Volume, old: Volume, new: Volume) -> Volume:
     values, was, becomes = above_air(image), above_air(old), above_air(new)
     if was.max() <= 0:  # nothing but air has no texture to scale
         return new
-    middle = float(np.median(was[was > 0.05 * was.max()]))
+    lit = was[was > 0.05 * was.max()]
+    middle = float(np.median(lit[:: max(1, len(lit) // 100_000)]))
     bright = was > 0.05 * middle
     gain = np.divide(becomes, was, out=np.zeros_like(was), where=bright)
     common = np.float32(np.median(gain[bright][:: max(1, int(bright.sum()) // 100_000)]))
-    texture = np.where(
-        bright, np.minimum(values, _MOST_TEXTURE * was) * gain, becomes + (values - was) * common
-    )
-    np.maximum(texture, 0, out=texture)
+    most = np.maximum(_MOST_TEXTURE * becomes, values * common)
+    texture = np.where(bright, np.minimum(values * gain, most), becomes + (values - was) * common)
+    if new.unit != "HU":  # in air, a CT's noise goes below
+        np.maximum(texture, 0, out=texture)
     return Volume(texture - np.float32(ZERO[new.unit]), image.affine, new.unit, image.name)
 
 

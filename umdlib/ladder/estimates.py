@@ -26,8 +26,8 @@ NO_UNIFORM = "no uniform region for noise"
 FLAT = "its edge stands out too little to say where PET shows it"
 
 _LEAST_VOXELS = 8
-_SHIFT_ERROR_MM = 1.0  # a displacement with a larger standard error is none
-_CERTAIN = 4.0  # standard errors that it must have: correlated noise makes them too small by about half
+_SHIFT_ERROR_MM = 2.0  # a displacement with a larger standard error is none
+_CERTAIN = 3.0  # standard errors that it must have
 _STILL_MM = 0.5  # a smaller displacement is none
 _SAME_MEAN = 0.03  # in one unit, means nearer than this share are the same
 _SAME_NOISE = 1.15  # a noise that is not this much larger than the structural image's own is none
@@ -131,8 +131,8 @@ def estimate_pair(
     for name, reason in [*((n, ABSENT) for n in absent), *((n, TOO_SMALL) for n in small)]:
         for factor, quantity, unit in _QUANTITIES[2:]:
             out.none(factor, name, quantity, unit, reason)
-    regions = replace(regions, means=fit.sharp_means(regions, image, _own_width(image)))
-    found = fit.fit_pair(regions, image.affine, function, reference, present)
+    regions = replace(regions, means=fit.sharp_means(regions, image, fit.own_width(image)))
+    found = fit.fit_pair(regions, image, function, reference, present)
     made_of = _resolution(out, made_of, found, image, filter_mm)
     made_of = _contrast(out, made_of, found, regions, image, function)
     made_of = _alignment(out, made_of, found, labels)
@@ -161,14 +161,9 @@ def _overlap(image: Volume, pet: Volume) -> bool:
     return bool((np.maximum(ends[0][0], ends[1][0]) < np.minimum(ends[0][1], ends[1][1])).all())
 
 
-def _own_width(image: Volume) -> float:
-    """FWHM (mm) of a structural image: a scanner's is about its voxel in the plane."""
-    return float(np.sqrt(np.prod(sorted(image.spacing_mm)[:2])))
-
-
 def _resolution(out: _Rows, made_of, found: fit.Fit, image: Volume, filter_mm) -> Degradations:
     """The point spread that the structural image lacks."""
-    own = _own_width(image)
+    own = fit.own_width(image)
     if np.isfinite(found.fwhm_mm):
         width, error, how = found.fwhm_mm, found.fwhm_error, f"edges of {', '.join(found.edges)}"
     elif filter_mm:

@@ -1,4 +1,4 @@
-"""Fit of a pair: PET as regions of one mean, blurred, each structure displaced and moving along z."""
+"""Fit of a pair: PET as the structural image with other means, blurred, each structure displaced and moving along z."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import scipy
 from umdlib.images import geometry, masks
 from umdlib.images.volume import LabelMap, Volume
 from umdlib.labels import Structure
+from umdlib.ladder.cells import exchanged, piecewise
 from umdlib.ladder.point_spread import widened
-from umdlib.ladder.regions import ZERO, Regions, thinned
+from umdlib.ladder.regions import ZERO, Regions, above_air, thinned
 from umdlib.synthetic.scanner.sampling import FWHM_PER_SD
 
 _ROUNDS, _LOCAL_ROUNDS = 5, 3  # with whole edges; then with their parts
@@ -30,6 +31,7 @@ _THICK_MM = 10.0  # depth below which a structure's width and contrast are not t
 _LABELS = 1 / 24  # variance (voxels) by which voxelised labels put an edge off its place, half averaged out
 _FLAT = 1e-5  # a change of the model along an axis (share of it, per mm) below which a fit sees none
 _EDGE_ERROR = 0.25  # a width whose standard error is a larger share of it is not read
+_BLOCK_MM = 20.0  # misfits nearer to each other than this are alike: errors count blocks of it, not voxels
 _STATES = np.array([-(1.5**0.5), 0.0, 1.5**0.5])
 
 
@@ -65,22 +67,45 @@ class Fit:
 
 
 class _Template:
-    """The regions on a grid of about 3 mm, and the model's values anywhere."""
+    """A structural image on a grid of about 3 mm, and what it is with other means of its regions, blurred."""
 
-    def __init__(self, regions: Regions, affine: np.ndarray) -> None:
-        step = np.maximum(np.floor(_TEMPLATE_MM / np.array(geometry.spacing_mm(affine)) + 0.01), 1).astype(
-            int
-        )
-        self.index, self.affine = thinned(regions.index, affine, step)
+    def __init__(self, regions: Regions, image: Volume) -> None:
+        step = np.maximum(np.floor(_TEMPLATE_MM / np.array(image.spacing_mm) + 0.01), 1).astype(int)
+        index, self.affine = thinned(regions.index, image.affine, step)
+        self.regions = replace(regions, index=index)
+        self.image = replace(image, data=thinned(image.data, image.affine, step)[0], affine=self.affine)
         self.spacing = np.array(geometry.spacing_mm(self.affine))
+        self.jitter = FWHM_PER_SD * float(self.spacing.mean()) * _LABELS**0.5
         self._to_voxel = np.linalg.inv(self.affine)
         self._model: np.ndarray | None = None
+        self._own: Volume | None = None
+        self._between = np.ones(3)
 
-    def use(self, means: np.ndarray, fwhm_mm: float, *, sampled: bool = True) -> None:
-        """Blur the regions with these means to a total width, of what `at` will read between voxels."""
+    def meet(self, xyz: np.ndarray) -> None:
+        """Note how far from voxels' centres the model will be read: a share f between two adds a variance f (1 - f)."""
+        f = np.modf(self._to_voxel[:3, :3] @ xyz.T + self._to_voxel[:3, 3:] + 1000)[0]
+        self._between = 6 * (f * (1 - f)).mean(axis=1)  # 1 where all places are as frequent
+
+    def use(self, means: np.ndarray, unit: str, fwhm_mm: float) -> None:
+        """Model an image of a unit with these means, as wide as `at` will read it where it was told.
+
+        In the structural image's own unit it is that image: both show the same matter. In another it is regions of one
+        mean, for the texture of one is not in the other.
+        """
+        if unit != self.image.unit:
+            self.use_regions(means, float(np.hypot(fwhm_mm, self.jitter)), sampled=self._between)
+            return
+        if self._own is None:
+            self._own = piecewise(self.regions, self.regions.means, self.image, unit)
+        new = piecewise(self.regions, np.nan_to_num(means), self.image, unit)
+        image = above_air(exchanged(self.image, self._own, new))
+        blur = max(fwhm_mm**2 - own_width(self.image) ** 2, 0.0) ** 0.5
+        self._model = widened(image, self.spacing, blur, sampled=self._between)
+
+    def use_regions(self, means: np.ndarray, fwhm_mm: float, *, sampled: bool | np.ndarray = False) -> None:
+        """Model regions of one mean each, blurred."""
         lookup = np.concatenate([[0.0], np.nan_to_num(means)]).astype(np.float32)
-        own = FWHM_PER_SD * float(self.spacing.mean()) * _LABELS**0.5
-        self._model = widened(lookup[self.index], self.spacing, np.hypot(fwhm_mm, own), sampled=sampled)
+        self._model = widened(lookup[self.regions.index], self.spacing, fwhm_mm, sampled=sampled)
 
     def at(self, xyz: np.ndarray) -> np.ndarray:
         """The model at world points (n, 3), linearly."""
@@ -100,6 +125,10 @@ class _Edge:
     motion: float = 0.0  # variance along z
     width: float = 0.0  # what the plane's variance lacks
     errors: np.ndarray = field(default_factory=lambda: np.full(5, np.inf))
+    blocks: np.ndarray = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.blocks = _blocks(self.xyz)
 
     def parts(self) -> list[_Edge]:
         """The edge in octants around its middle, each with a displacement of its own from here on."""
@@ -144,14 +173,34 @@ class _Edge:
         if not np.isfinite(found).all() or gain < 0.2:
             self.errors = np.full(5, np.inf)
             return
-        sd = np.sqrt((rest**2).sum() / max(len(y) - 7, 1))
-        errors = sd * np.sqrt(np.maximum(np.diag(inverse), 0))[2:] / scale[2:] / gain
+        spread = _spread(inverse, x / scale, rest, self.blocks)
+        errors = np.sqrt(np.maximum(np.diag(spread), 0))[2:] / scale[2:] / gain
         self.errors = np.where(norms[2:] > _FLAT * norms[1], errors, np.inf)
         step = found[2:5] / gain
         step *= min(1.0, _MOST_STEP_MM / max(float(np.linalg.norm(step)), 1e-9))
         self.shift = np.clip(self.shift + step, -_MOST_SHIFT_MM, _MOST_SHIFT_MM)
         self.width = float(found[5] / gain)
         self.motion = float(np.clip(self.motion + found[6] / gain - self.width, 0, _MOST_MOTION_MM**2))
+
+
+def own_width(image: Volume) -> float:
+    """FWHM (mm) of a structural image: a scanner's is about its voxel in the plane."""
+    return float(np.sqrt(np.prod(sorted(image.spacing_mm)[:2])))
+
+
+def _blocks(xyz: np.ndarray) -> np.ndarray:
+    """Number of the cube that each point lies in."""
+    i, j, k = np.floor(xyz / _BLOCK_MM).astype(np.int64).T
+    return np.unique((i * 4096 + j) * 4096 + k, return_inverse=True)[1]
+
+
+def _spread(inverse: np.ndarray, x: np.ndarray, rest: np.ndarray, blocks: np.ndarray) -> np.ndarray:
+    """Covariance (7, 7) of least squares whose misfit is alike in blocks (a sandwich), or the plain one if larger."""
+    n = blocks.max() + 1
+    sums = np.stack([np.bincount(blocks, column * rest, minlength=n) for column in x.T])
+    robust = inverse @ (sums @ sums.T) @ inverse * n / max(n - 1, 1)
+    plain = inverse * (rest @ rest) / max(len(rest) - x.shape[1], 1)
+    return robust if np.trace(robust) > np.trace(plain) else plain
 
 
 def sharp_means(regions: Regions, image: Volume, fwhm_mm: float) -> np.ndarray:
@@ -169,24 +218,24 @@ def sharp_means(regions: Regions, image: Volume, fwhm_mm: float) -> np.ndarray:
     numpy.ndarray
         Above air, as `Regions.means`.
     """
-    template = _Template(regions, image.affine)
+    template = _Template(regions, image)
     sample = _Sample(template, image, regions.names)
     means = sample.first()
     for _ in range(_OWN_ROUNDS):
-        template.use(means, fwhm_mm, sampled=False)
+        template.use_regions(means, float(np.hypot(fwhm_mm, template.jitter)))
         means = sample.corrected(means, template, ())
     return np.where(np.isfinite(means), means, regions.means)
 
 
 def fit_pair(
-    regions: Regions, affine: np.ndarray, pet: Volume, reference: LabelMap, structures: Sequence[Structure]
+    regions: Regions, image: Volume, pet: Volume, reference: LabelMap, structures: Sequence[Structure]
 ) -> Fit:
     """Fit means, point spread and displacements in turn.
 
     Parameters
     ----------
-    regions, affine
-        Of the structural image, on its grid.
+    regions, image
+        The structural image and its regions, on one grid.
     pet, reference
         PET and its reference, on one grid.
     structures
@@ -204,27 +253,40 @@ def fit_pair(
     along z, where breathing widens an edge. Means are corrected by the mean misfit of their region (iterative
     geometric transfer matrix, Rousset 1998).
 
+    B is made of regions with one mean each, for the texture of CT or MR is not in a tracer's image. Where both images
+    have one unit, B is the structural image with the other's means, which is exact where they differ by blur alone.
+    Regions are not: an uneven bone, or a rim of voxels that are part lung and part muscle, would be read as a narrower
+    point spread.
+
     The width is that of the image as it is sampled, PET's voxels included: a line across an edge, read at many
     places between voxels. The model's own share is known: values at voxels' centres have no width, linear
     interpolation adds a variance of h^2/6, and labels of voxels of edge h put an edge off its place (h^2/12, half
     of which the blur averages out), which the fit would otherwise read as a wider PET.
 
+    A misfit is alike over some 20 mm. Standard errors are those of a sandwich estimate whose clusters are cubes of
+    that edge (Liang and Zeger 1986).
+
     What moves or takes up unevenly only widens an edge. So the width in the plane is read in octants of each
     structure more than 10 mm deep, each with a displacement of its own, and the mean of those between the
     sharpest 20 and 40 %, by precision, is taken.
     """
-    template = _Template(regions, affine)
+    template = _Template(regions, image)
     boxes = masks.bounding_boxes(reference.data, [s.value for s in structures])
     edges = [_edge(pet, reference, s, box) for s, box in zip(structures, boxes, strict=True)]
     sample = _Sample(template, pet, regions.names)
     means = sample.first()
     width, parts = _START_MM, []
-    for n in range(_ROUNDS + _LOCAL_ROUNDS):
-        template.use(means, width)
-        for edge in parts or edges:
+    least = own_width(template.image) if pet.unit == image.unit else _FWHM_MM[0]
+    for n in range(_ROUNDS + _LOCAL_ROUNDS + 1):
+        if edges:
+            template.meet(np.concatenate([e.xyz - e.shift for e in edges]))
+        template.use(means, pet.unit, width)
+        last = n == _ROUNDS + _LOCAL_ROUNDS  # displacements and means with the width that is told
+        for edge in edges if last else parts or edges:
             edge.improve(template)
         means = sample.corrected(means, template, edges)
-        width, error, named = _common_width(width, parts or edges)
+        if not last:
+            width, error, named = _common_width(width, parts or edges, least)
         if n == _ROUNDS - 1:
             parts = _readable_parts(edges, template, width)
     return Fit(
@@ -255,7 +317,7 @@ def _precise(edges: Sequence[_Edge], width: float) -> list[_Edge]:
     return [e for e in edges if 0 < e.errors[3] < 2 * _EDGE_ERROR * (width / FWHM_PER_SD) ** 2]
 
 
-def _common_width(width: float, edges: Sequence[_Edge]) -> tuple[float, float, tuple[str, ...]]:
+def _common_width(width: float, edges: Sequence[_Edge], least: float) -> tuple[float, float, tuple[str, ...]]:
     """Width of all edges together, its standard error, and the structures that it rests on."""
     variance = (width / FWHM_PER_SD) ** 2
     good = _precise(edges, width)
@@ -269,7 +331,7 @@ def _common_width(width: float, edges: Sequence[_Edge]) -> tuple[float, float, t
     held = np.minimum(ends, _SHARP[1]) - np.maximum(ends - weights[order] / weights.sum(), _SHARP[0])
     change = np.average(found[order], weights=np.maximum(held, 0))
     change = float(np.clip(change, -0.5 * variance, 1.0 * variance))
-    new = float(np.clip(FWHM_PER_SD * (variance + change) ** 0.5, *_FWHM_MM))
+    new = float(np.clip(FWHM_PER_SD * (variance + change) ** 0.5, least, _FWHM_MM[1]))
     error = float(FWHM_PER_SD * weights.sum() ** -0.5 / (2 * (variance + change) ** 0.5))
     return new, error, tuple(dict.fromkeys(e.structure.name for e in good))
 
@@ -294,7 +356,7 @@ class _Sample:
 
     def __init__(self, template: _Template, pet: Volume, names: Sequence[str]) -> None:
         self.names = names
-        numbers = geometry.resample(template.index, template.affine, pet.affine, pet.shape, order=0)
+        numbers = geometry.resample(template.regions.index, template.affine, pet.affine, pet.shape, order=0)
         places = [np.flatnonzero(numbers == n + 1) for n in range(len(names))]
         places = np.concatenate([p[:: max(1, len(p) // _MOST_POINTS)] for p in places])
         ijk = np.unravel_index(places, pet.shape)
@@ -303,6 +365,9 @@ class _Sample:
         self.pet = pet
         self.counts = np.bincount(self.number, minlength=len(names) + 1)[1:]
         self.errors = np.full(len(names), np.nan)
+        self.blocks = _blocks(self.xyz)  # made of one region each
+        pairs, self.blocks = np.unique(self.blocks * 256 + self.number, return_inverse=True)
+        self.block_number = pairs % 256
 
     def first(self) -> np.ndarray:
         """Means as they are read, without a correction."""
@@ -318,9 +383,15 @@ class _Sample:
             shifts[self.names.index(edge.structure.name) + 1] = edge.shift
         places, values = self._near(self.xyz + shifts[self.number])
         rest = values - template.at(places - shifts[self.number])
-        with np.errstate(invalid="ignore", divide="ignore"):
-            self.errors = np.sqrt(self._mean(rest**2) / self.counts)
+        self.errors = self._errors(rest)
         return np.maximum(means + self._mean(rest), 0)
+
+    def _errors(self, rest: np.ndarray) -> np.ndarray:
+        """Standard error of each region's mean misfit, which is alike within blocks."""
+        sums = np.bincount(self.blocks, rest)
+        squares = np.bincount(self.block_number, sums**2, minlength=len(self.names) + 1)[1:]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.sqrt(np.maximum(squares / self.counts**2, self._mean(rest**2) / self.counts))
 
     def _near(self, xyz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """World places (n, 3) of PET's voxels nearest to points, and their values above air."""

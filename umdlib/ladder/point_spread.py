@@ -18,7 +18,11 @@ _INTERPOLATED = 1 / 6  # variance (voxels) that linear interpolation adds, mean 
 
 
 def widened(
-    values: np.ndarray, spacing_mm: Sequence[float], fwhm_mm: float, *, sampled: bool = False
+    values: np.ndarray,
+    spacing_mm: Sequence[float],
+    fwhm_mm: float | np.ndarray,
+    *,
+    sampled: bool | np.ndarray = False,
 ) -> np.ndarray:
     """Widen an image's point spread by a Gaussian.
 
@@ -29,17 +33,19 @@ def widened(
     spacing_mm
         Voxel edges along the array's axes.
     fwhm_mm
-        Full width at half maximum that is added, by the kernel's variance on voxels.
+        Full width at half maximum that is added, one or along each axis, by the kernel's variance on voxels.
     sampled
-        Whether the result will be interpolated linearly at other places: its share of the width is left out.
-        Values at voxels' centres have no width of their own.
+        Whether the result will be interpolated linearly at other places, whose share of the width is left out. Along
+        each axis it may be how much of that share: 1 for places anywhere between voxels, 0 for voxels' centres.
 
     Returns
     -------
     numpy.ndarray
         The values themselves where nothing is missing to the width.
     """
-    wanted = (fwhm_mm / FWHM_PER_SD / np.asarray(spacing_mm, float)) ** 2 - _INTERPOLATED * sampled
+    wanted = (fwhm_mm / FWHM_PER_SD / np.asarray(spacing_mm, float)) ** 2 - _INTERPOLATED * np.asarray(
+        sampled, float
+    )
     sd = np.where(wanted > _VARIANCE[-1], np.sqrt(np.maximum(wanted, 0)), np.interp(wanted, _VARIANCE, _SD))
     sd = np.where(wanted > 1e-6, sd, 0.0)
     return blur(values, spacing_mm, sd * np.asarray(spacing_mm) * FWHM_PER_SD) if sd.any() else values

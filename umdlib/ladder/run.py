@@ -17,14 +17,15 @@ import pandas as pd
 from umdlib import prompts, protocols, segmenters, sources
 from umdlib.cohort.manifest import Case, Cohort
 from umdlib.errors import InputError
-from umdlib.evaluation.plans import Plan, Settings, drawing_code, taken_plans
+from umdlib.evaluation import store
+from umdlib.evaluation.plans import Examination, Plan, Settings, drawing_code, inputs_key, taken_plans
 from umdlib.evaluation.store import FileHashes
 from umdlib.files import replaced
+from umdlib.images import masks
 from umdlib.images.volume import LabelMap, Volume
 from umdlib.labels import Structure
 from umdlib.ladder.cells import CELLS, NONE, PET, UNDONE, degraded_cells, undone_cells
 from umdlib.ladder.estimates import COLUMNS, Estimates, estimate_pair
-from umdlib.metrics.masks import dice
 from umdlib.prompts.prompt import Prompt
 from umdlib.segmenters.calls import Opened, Unavailable
 
@@ -56,15 +57,36 @@ class Watch:
     show: Callable[[str, Volume, LabelMap, dict[str, np.ndarray]], None] | None = None
 
 
+@dataclass(frozen=True)
+class LadderSettings:
+    """Settings of a ladder.
+
+    Attributes
+    ----------
+    structures
+        Names to score; empty for all. The estimates use all.
+    reverse
+        Also PET with contrast and displacement undone: three predictions more.
+    device
+        As of `umdlib.segmenters.open`.
+    run
+        Folder of a run (`umdlib score`). Where it has kept predictions of the structural image and of PET with the
+        same key, their scores are those of the two cells in which nothing is degraded.
+    """
+
+    structures: Sequence[str] = ()
+    reverse: bool = False
+    device: str = "cpu"
+    run: str | Path | None = None
+
+
 def ladder_run(
     cohort: Cohort,
     names: Sequence[str],
     root: str | Path,
     *,
     pairs: Sequence[tuple[Case, Case]] | None = None,
-    structures: Sequence[str] = (),
-    reverse: bool = False,
-    device: str = "cpu",
+    settings: LadderSettings | None = None,
     watch: Watch | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Score every cell of every pair with one segmenter or several; what is done already is read.
@@ -83,12 +105,8 @@ def ladder_run(
         Folder; each cell is a file with a key of its own, ``root/ladder/<segmenter>/<pair>/<cell>.json``.
     pairs
         Of the cohort; None for all.
-    structures
-        Names to score; empty for all. The estimates use all.
-    reverse
-        Also PET with contrast and displacement undone: three predictions more.
-    device
-        As of `umdlib.segmenters.open`.
+    settings
+        What is asked, and where.
     watch
         What is called meanwhile.
 
@@ -107,15 +125,14 @@ def ladder_run(
     chosen = cohort.pairs() if pairs is None else list(pairs)
     if not chosen:
         raise InputError(f"No complete pair in {cohort.manifest}. A ladder needs two images of one subject.")
-    watch = watch or Watch()
-    wanted = (*CELLS, PET, *(UNDONE if reverse else ()))
-    opened = [segmenters.open(n, device) for n in dict.fromkeys(names)]
+    watch, settings = watch or Watch(), settings or LadderSettings()
+    wanted = (*CELLS, PET, *(UNDONE if settings.reverse else ()))
+    opened = [segmenters.open(n, settings.device) for n in dict.fromkeys(names)]
+    asked = [cohort.structure(n) for n in settings.structures] or list(cohort.structures)
     hashes = FileHashes(Path(root) / "hashes.json")
     cells, estimates = [], []
     for pair in chosen:
-        rung = _Rung(
-            pair, Path(root), hashes, [cohort.structure(n) for n in structures] or list(cohort.structures)
-        )
+        rung = _Rung(pair, Path(root), hashes, asked, settings.run)
         cells += _climbed(rung, opened, wanted, watch if pair is chosen[0] else replace(watch, show=None))
         estimates += [(pair[0].subject, pair[0].session, *row) for row in rung.estimate_rows()]
         hashes.keep()
@@ -127,6 +144,19 @@ def ladder_run(
     )
 
 
+@dataclass(frozen=True)
+class _Target:
+    """A structure of a reference: its box, and its mask there."""
+
+    box: masks.Box
+    inside: np.ndarray
+
+    def dice(self, mask: np.ndarray) -> float:
+        """DSC of a boolean mask (I, J, K) on the reference's grid; NaN where both are empty."""
+        total = np.count_nonzero(self.inside) + np.count_nonzero(mask)
+        return 2 * np.count_nonzero(mask[self.box] & self.inside) / total if total else float("nan")
+
+
 @dataclass
 class _Rung:
     """A pair: what is read and estimated of it, each once and only where it is needed."""
@@ -135,9 +165,11 @@ class _Rung:
     root: Path
     hashes: FileHashes
     asked: list[Structure]
+    run: str | Path | None = None
     _read: list[tuple[Volume, LabelMap]] = field(default_factory=list)
     _estimates: Estimates | None = None
     _drawn: dict[str, dict[str, Prompt]] = field(default_factory=dict)
+    _targets: dict[int, dict[str, _Target]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -199,6 +231,24 @@ class _Rung:
         )
         return drawn
 
+    def targets(self, reference: LabelMap) -> dict[str, _Target]:
+        """Structures of one of the two references, each in its box."""
+        if id(reference) not in self._targets:
+            boxes = masks.bounding_boxes(reference.data, [s.value for s in self.asked])
+            nowhere = (slice(0, 0),) * 3
+            self._targets[id(reference)] = {
+                s.name: _Target(box or nowhere, reference.data[box or nowhere] == s.value)
+                for s, box in zip(self.asked, boxes, strict=True)
+            }
+        return self._targets[id(reference)]
+
+    def of_run(self, opened: Opened, plan: Plan) -> dict[str, dict[str, tuple[float, float]]]:
+        """What a run has kept of the two images: cell to structure to score and seconds."""
+        if self.run is None:
+            return {}
+        cells = zip((NONE, PET), self.pair, strict=True)
+        return {cell: _kept_scores(self, opened, plan, case) for cell, case in cells}
+
     def images(self, cells: Sequence[str]):
         """(cell, image, reference) of some cells."""
         (image, labels), (pet, reference) = self.read()
@@ -223,6 +273,7 @@ class _Climber:
     folder: Path
     keys: dict[str, str]
     found: dict[str, list]
+    of_run: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
     seconds: float = 0.0
 
     @classmethod
@@ -238,21 +289,49 @@ class _Climber:
         base = [*rung.key(), asked, record.name, opened.identity, plan.protocol, drawing_code()]
         keys = {c: _digest([*base, c]) for c in wanted}
         kept = {c: _kept(folder / f"{c}.json", k) for c, k in keys.items()}
-        return cls(opened, plan, "", folder, keys, {c: rows for c, rows in kept.items() if rows is not None})
+        found = {c: rows for c, rows in kept.items() if rows is not None}
+        of_run = rung.of_run(opened, plan) if {NONE, PET} - found.keys() else {}
+        return cls(opened, plan, "", folder, keys, found, of_run)
 
-    def ask(self, rung: _Rung, cell: str, image: Volume, reference: LabelMap) -> dict[str, np.ndarray]:
-        """Predict and score one cell, keep the scores, and return the masks by structure."""
-        call, given = self.opened.call(None), rung.drawn(self.plan)
-        rows, masks = [], {}
+    def ask(
+        self, rung: _Rung, cell: str, image: Volume, reference: LabelMap, *, drawn: bool = False
+    ) -> dict[str, np.ndarray]:
+        """Predict and score one cell, keep the scores, and return the masks by structure.
+
+        What a run has kept is not predicted, unless the masks are drawn.
+        """
+        name, given, rows, found = self.opened.record.name, rung.drawn(self.plan), [], {}
+        known = {} if drawn else self.of_run.get(cell, {})
         for s in rung.asked:
-            row, mask = _scored(rung, self.opened.record, call, cell, image, reference, given[s.name])
-            rows.append(row)
-            if mask is not None:
-                masks[s.name] = mask
-        self.seconds += sum(row[-2] for row in rows if np.isfinite(row[-2]))
+            if reason := _unasked(rung, self.opened.record, cell, given[s.name]):
+                rows.append(_row(rung, name, s.name, cell, reason))
+            elif s.name in known:
+                rows.append(_row(rung, name, s.name, cell, "", *known[s.name]))
+            else:
+                row, mask = self._predicted(rung, cell, image, reference, given[s.name])
+                rows.append(row)
+                if mask is not None:
+                    found[s.name] = mask
+                    self.seconds += row[-2]
         self.found[cell] = rows
         _keep(self.folder / f"{cell}.json", self.keys[cell], rows)
-        return masks
+        return found
+
+    def _predicted(
+        self, rung: _Rung, cell: str, image: Volume, reference: LabelMap, prompt: Prompt
+    ) -> tuple[list, np.ndarray | None]:
+        """Row of one structure and cell, and its mask; None where the segmenter failed."""
+        row = functools.partial(_row, rung, self.opened.record.name, prompt.structure, cell)
+        started = time.perf_counter()
+        try:
+            mask = self.opened.call(None)(image, prompt, None)
+        except InputError as error:
+            return row(str(error)), None
+        except Exception as error:  # whatever a model does, the other cells go on
+            return row(f"{type(error).__name__}: {error}"[:500]), None
+        seconds = time.perf_counter() - started
+        score = rung.targets(reference)[prompt.structure].dice(mask)
+        return row("" if np.isfinite(score) else "reference and mask are empty", score, seconds), mask
 
 
 def _climbed(
@@ -269,9 +348,10 @@ def _climbed(
         for one in climbers:
             if cell not in missing[id(one)]:
                 continue
-            masks = one.ask(rung, cell, image, reference)
-            if watch.show is not None and one is climbers[0]:
-                watch.show(cell, image, reference, masks)
+            drawn = watch.show is not None and one is climbers[0]
+            found = one.ask(rung, cell, image, reference, drawn=drawn)
+            if drawn:
+                watch.show(cell, image, reference, found)
     for one in climbers:
         name, asked = one.opened.record.name, len(missing[id(one)])
         word = (
@@ -298,30 +378,32 @@ def _why_not(rung: _Rung, opened: Opened | Unavailable, plan: Plan) -> str:
     return opened.why_not(None) or ""
 
 
-def _scored(
-    rung, record, call, cell: str, image: Volume, reference: LabelMap, prompt: Prompt
-) -> tuple[list, np.ndarray | None]:
-    """Row of one structure and cell, and its mask; None where there is none."""
+def _unasked(rung: _Rung, record, cell: str, prompt: Prompt) -> str:
+    """Why a structure is not asked in a cell; ``""`` where it is."""
     name = prompt.structure
     reason = rung.estimates().why_not(name, cell if cell != PET else NONE)
     if not reason and record.structures and name not in record.structures:
         reason = _UNTAUGHT
-    if not reason and prompt.note == prompts.REFERENCE_EMPTY:
-        reason = _NO_CLICK
-    if reason:
-        return _row(rung, record.name, name, cell, reason), None
-    started = time.perf_counter()
-    try:
-        mask = call(image, prompt, None)
-    except InputError as error:
-        return _row(rung, record.name, name, cell, str(error)), None
-    except Exception as error:  # whatever a model does, the other cells go on
-        return _row(rung, record.name, name, cell, f"{type(error).__name__}: {error}"[:500]), None
-    seconds = time.perf_counter() - started
-    value = next(s.value for s in rung.pair[0].structures if s.name == name)
-    score = dice(reference.data == value, mask)
-    reason = "" if np.isfinite(score) else "reference and mask are empty"
-    return _row(rung, record.name, name, cell, reason, score, seconds), mask
+    return reason or (_NO_CLICK if prompt.note == prompts.REFERENCE_EMPTY else "")
+
+
+def _kept_scores(rung: _Rung, opened: Opened, plan: Plan, case: Case) -> dict[str, tuple[float, float]]:
+    """Structure to score and seconds of a run's first prediction of an image, where its key is today's."""
+    kept = store.Kept(store.case_folder(rung.run, opened.record.name, case))
+    if not kept.stamp or kept.damage or opened.record.partner:  # a run shows it the other image too
+        return {}
+    table = kept.table
+    plans = tuple(
+        Plan(p, tuple(dict.fromkeys(map(int, rows["seed"]))), int(rows["step"].max()))
+        for p, rows in table.groupby("prompt", sort=False)
+    )
+    examination = Examination(case.subject, case.session, rung.pair, rung.pair)
+    key = inputs_key(examination, case, opened.record, opened.identity, Settings(plans), rung.hashes)
+    if kept.stamp.get("inputs_key") != key:
+        return {}
+    first = table["prompt"].eq(plan.protocol) & table["seed"].eq(plan.seeds[0]) & table["step"].eq(0)
+    sound = table[first & table["status"].eq("ok") & table["dice"].notna()]
+    return {r.structure: (float(r.dice), float(r.seconds)) for r in sound.itertuples()}
 
 
 def _row(rung: _Rung, segmenter: str, structure: str, cell: str, reason: str, *numbers: float) -> list:

@@ -94,9 +94,16 @@ class Climb:
 
 
 def climb(
-    cohort: Cohort, segmenters: str, folder: str, *, subjects: int, structures: str, reverse: bool = False
+    cohort: Cohort,
+    segmenters: str,
+    folder: str,
+    *,
+    subjects: int,
+    structures: str,
+    reverse: bool = False,
+    run: str | None = None,
 ) -> Climb:
-    """Run the ladder on the first pairs of each session; scores that the folder holds are read."""
+    """Run the ladder on the first pairs of each session; scores that the folder or the run holds are read."""
     pairs = [p for s in cohort.sessions() for p in cohort.pairs(s)[:subjects]]
     known = [s.name for s in cohort.structures]
     asked = [n for n in structures.split(",") if n in known]
@@ -112,8 +119,7 @@ def climb(
         chosen,
         folder,
         pairs=pairs,
-        structures=asked,
-        reverse=reverse,
+        settings=ladder.LadderSettings(structures=asked, reverse=reverse, run=run),
         watch=ladder.Watch(show=collected.add),
     )
     shown = sorted(collected.shown, key=lambda s: (*_ORDER, s.cell).index(s.cell))
@@ -215,10 +221,15 @@ def words(table: pd.DataFrame) -> str:
             continue
         largest = TITLES[most["factor"]]
         verb = "is" if most["factor"] == attribution.RESIDUAL else "comes from"
+        low, high = most.get("low", np.nan), most.get("high", np.nan)
+        unsure = ", and its interval holds 0" if low <= 0 <= high else ""
         lines.append(
             f"{head}DSC changes by {number(gap['estimate'].iloc[0], sign=True)} on PET; the largest of the parts that "
-            f"sum to it, {number(most['estimate'], sign=True)}, {verb} {largest}."
+            f"sum to it, {interval(most['estimate'], low, high)}, {verb} {largest}{unsure}."
         )
+    known = table[table["estimate"].notna()]
+    if len(known) and not known.get("low", known["estimate"] * np.nan).notna().any():
+        lines.append("\nOf one subject each: without an interval, another subject's largest part may differ.")
     return "\n".join(lines) or "Nothing was asked."
 
 

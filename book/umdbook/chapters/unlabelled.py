@@ -78,9 +78,14 @@ def words(bounds: pd.DataFrame, validation: pd.DataFrame) -> str:
     broken, sessions = int(bounds["broken"].sum()), []
     for session, part in validation.groupby("session", sort=False):
         row = part[part["what"].eq("rank of systems by size of the gap")].iloc[0]
-        text = (
-            "no rank: fewer than three systems" if not np.isfinite(row["value"]) else number(row["value"], 2)
-        )
+        if not np.isfinite(row["value"]):
+            text = "no rank: fewer than three systems"
+        elif np.isfinite(row["low"]):
+            text = f"{number(row['value'], 2)} [{number(row['low'], 2)}, {number(row['high'], 2)}]"
+        else:
+            text = (
+                f"{number(row['value'], 2)} (no interval: {row['n_subjects']} subjects, {row['n']} systems)"
+            )
         sessions.append(f"{session_title(session)} {text}")
     held = (
         "Every measured gap lies within its bound"

@@ -57,10 +57,14 @@ def test_the_sentence_names_the_largest_part_and_its_system():
             for f, v in (("R", -0.1), ("N", 0.02), ("residual", -0.3), ("gap", -0.38))
         ]
     )
-    assert ladder.words(table) == (
+    assert ladder.words(table).splitlines()[0] == (
         "- PET/CT, Threshold: DSC changes by −0.380 on PET; the largest of the parts that sum to it, "
         "−0.300, is not explained."
     )
+    assert "without an interval" in ladder.words(table)
+    told = ladder.words(table.assign(low=table["estimate"] - 0.1, high=table["estimate"] + 0.4))
+    assert "−0.300 [−0.400, +0.100], is not explained, and its interval holds 0." in told
+    assert "without an interval" not in told
     lost = table.assign(estimate=float("nan"))
     assert "no number" in ladder.words(lost)
 
