@@ -40,15 +40,18 @@ def drawn_labels(affine, shape, shift=0.0):
 # Files of a minute or more, which begin first: two processes then end together.
 LONG = [
     "umdbook/test_pages.py",
+    "umdbook/test_chapters.py",
     "synthetic/test_cohort.py",
     "umdbook/test_lab.py",
     "umdbook/test_kinds.py",
     "training/test_nnunet.py",
-    "benchmarks/test_faults.py",
+    "training/test_promptable.py",
     "canaries/test_checks.py",
     "statistics/test_operating_characteristics.py",
+    "benchmarks/test_faults.py",
     "workflow/test_partial_scores.py",
     "workflow/test_slurm.py",
+    "segmenters/test_sam_med3d_small.py",
 ]
 
 

@@ -47,7 +47,7 @@ def executed(document, given, monkeypatch):
                 space |= {k: v for k, v in given.items() if k in space}
         cells.append(SimpleNamespace(cell_type=cell["cell_type"], source=source, outputs=outputs))
     for number in plt.get_fignums():
-        plt.figure(number).canvas.draw()
+        plt.figure(number).draw_without_rendering()
     plt.close("all")
     return SimpleNamespace(cells=cells)
 

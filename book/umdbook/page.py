@@ -117,8 +117,10 @@ def checked(kind: str, name: str, known: Iterable[str]) -> str:
     InputError
         It names none of them; the message has the nearest.
     """
-    names = list(dict.fromkeys(known))
-    if name and name not in names:
+    if not name:
+        return name
+    names = list(known.unique() if hasattr(known, "unique") else dict.fromkeys(known))
+    if name not in names:
         raise unknown_name(kind, name, names)
     return name
 

@@ -6,6 +6,7 @@ import pytest
 from umdlib.errors import InputError
 from umdlib.statistics.equivalence import detectable_effect
 from umdlib.statistics.planning import (
+    _equivalence_power,
     planning_table,
     subjects_for_difference,
     subjects_for_equivalence,
@@ -26,6 +27,15 @@ def test_equivalence_has_the_power_that_it_promises():
 
     t = (0.02 - np.abs(values.mean(axis=0))) / error
     assert np.mean(stats.t.sf(t, n - 1) < 0.05) == pytest.approx(0.8, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("sd", "margin", "alpha"), [(0.05, 0.02, 0.05), (0.3, 0.02, 0.05 / 13), (0.001, 0.1, 0.05)]
+)
+def test_one_subject_fewer_would_not_show_equivalence(sd, margin, alpha):
+    n = subjects_for_equivalence(sd, margin, alpha=alpha)
+    assert _equivalence_power(n, sd, margin, alpha) >= 0.8
+    assert n == 2 or _equivalence_power(n - 1, sd, margin, alpha) < 0.8
 
 
 def test_a_failure_that_matters_is_seen_in_nineteen_of_twenty_cohorts():

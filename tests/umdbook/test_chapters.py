@@ -11,13 +11,15 @@ from in_process import ON_SCORES as CHAPTERS
 from in_process import executed
 
 from umdbook import notebook
+from umdlib import statistics
 from umdlib.scores.simulated import Model, score_table
 from umdlib.scores.table import write_scores
 
 mpl.use("Agg")
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
-QUICK = {"n_resamples": 99, "n_cohorts": 10}
+QUICK = {"n_resamples": 99, "n_cohorts": 10, "metrics": ["dice", "hausdorff_95"]}
+SIMULATED = ("type_one_error", "false_alarms", "equivalence_rates", "coverage")
 
 
 def small():
@@ -105,6 +107,27 @@ def scores(request, tmp_path_factory):
     table = table.assign(seconds=np.where(table["status"].eq("ok"), 0.2, np.nan), peak_mb=1.0)
     write_scores(path, table)
     return path
+
+
+def once(function):
+    """A simulation that knows nothing of the run, made once for all runs."""
+    kept = {}
+
+    def call(**settings):
+        key = repr(settings)
+        if key not in kept:
+            kept[key] = function(**settings)
+        return kept[key].copy()
+
+    return call
+
+
+@pytest.fixture(scope="module", autouse=True)
+def simulations():
+    with pytest.MonkeyPatch.context() as patch:
+        for name in SIMULATED:
+            patch.setattr(statistics, name, once(getattr(statistics, name)))
+        yield
 
 
 @pytest.mark.slow

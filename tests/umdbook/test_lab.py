@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 from pathlib import Path
 
 import nbclient
@@ -16,6 +17,15 @@ TEMPLATES = sorted((PROJECT / "notebooks").glob("*.ipynb"))
 SMALL = PROJECT / "results" / "small"
 # these train, or start jobs of their own: their run is part of the book's
 LONG = {"inference", "train", "train_promptable", "your_own", "run"}
+FEW = {
+    "n_resamples": 99,
+    "n_cohorts": 10,
+    "n_simulated": 1,
+    "n_runs": 1,
+    "own_prompt": 0,
+    "shown": 1,
+    "measured": 1,
+}
 
 
 def run_in(folder, cells):
@@ -80,6 +90,23 @@ for name in [n for n in sys.modules if n.partition(".")[0] == "umdbook"]:
 """
 
 
+def of_the_small_run(path):
+    """A template up to the cell that first reads a file of the run, on the small run and with few repeats."""
+    document = nbformat.read(path, as_version=4)
+    code = [n for n, cell in enumerate(document.cells) if cell.cell_type == "code"]
+    first = document.cells[code[0]]
+    paths = re.findall(r'^(\w+): str = "results/default', first.source, re.MULTILINE)
+    use = re.compile(rf"\b({'|'.join(paths) or 'scores'})\b")
+    reading = (n for n in code[2:] if use.search(document.cells[n].source))
+    last = (
+        code[1] if path.stem == "ladder" else next(reading, code[min(2, len(code) - 1)])
+    )  # it predicts there
+    few = [f"{name} = {n}" for name, n in FEW.items() if f"{name}: int" in first.source]
+    first.source = "\n".join([first.source.replace("results/default", "results/small"), *few])
+    document.cells = document.cells[: last + 1]
+    return document
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda p: p.stem)
 def test_a_template_runs_in_its_own_folder(path, lab_kernel):
@@ -87,14 +114,7 @@ def test_a_template_runs_in_its_own_folder(path, lab_kernel):
         pytest.skip("it trains or starts jobs")
     if not (SMALL / "scores.parquet").is_file():
         pytest.skip("no small run (make book PROFILE=small)")
-    document = nbformat.read(path, as_version=4)
-    for cell in document.cells:
-        if "parameters" in cell.metadata.get("tags", []):
-            cell.source = cell.source.replace("results/default", "results/small")
-    code = [n for n, cell in enumerate(document.cells) if cell.cell_type == "code"]
-    # what finds and reads its files; the ladder's third cell predicts
-    last = 1 if path.stem == "ladder" else 3
-    document.cells = document.cells[: code[min(last, len(code) - 1)] + 1]
+    document = of_the_small_run(path)
     document.cells.insert(0, nbformat.v4.new_code_cell(AS_NEW.format(folder=str(path.parent))))
     # nbclient answers a widget on the socket that it waits on, misses the reply there, and sees it when its time is up
     limit_s = 30 if path.stem == "explore" else 600

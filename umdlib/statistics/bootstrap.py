@@ -354,12 +354,13 @@ class _MeanInterval(NamedTuple):
         return dict(zip(("estimate", "ci_low", "ci_high", "p_value"), self[:4], strict=True))
 
 
-@functools.lru_cache(maxsize=1)
-def _last_counts(n: int, n_resamples: int, seed: int) -> np.ndarray:
-    """`resample_counts` of a seed, kept for the next mean over as many subjects."""
+@functools.lru_cache(maxsize=32)
+def _kept_counts(n: int, n_resamples: int, seed: int) -> np.ndarray:
+    """`resample_counts` of a seed in a byte each, kept for further means over as many subjects."""
     counts = resample_counts(n, n_resamples, np.random.default_rng(seed))
-    counts.flags.writeable = False
-    return counts
+    small = counts.astype(np.uint8 if counts.max() < 256 else np.uint16)
+    small.flags.writeable = False
+    return small
 
 
 def interval_of_mean(
@@ -395,7 +396,7 @@ def interval_of_mean(
     if len(values) < 2:
         mean = float(values[0]) if len(values) else np.nan
         return _MeanInterval(mean, np.nan, np.nan, np.nan, len(values))
-    counts = _last_counts(len(values), n_resamples, seed)
+    counts = _kept_counts(len(values), n_resamples, seed).astype(float)
     estimate = estimate_means(values[:, None], counts, bounds=value_bounds(metric, kind))
     low, high = estimate.interval()
     p_value = estimate.p_value()[0] if estimate.error[0] > 0 or values[0] != 0 else 1.0

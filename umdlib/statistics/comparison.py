@@ -286,14 +286,15 @@ def _single(column: np.ndarray, confidence: float) -> dict[str, object]:
 def _notes(values: np.ndarray, table: pd.DataFrame, rows: pd.DataFrame, by: list[str]) -> list[str]:
     """Why a statistic of each comparison is missing or weak; empty where nothing is."""
     notes = []
-    groups = [part for _, part in rows.groupby(by, sort=False)]
-    for column, n_pairs, part in zip(values.T, table["n_pairs"], groups, strict=True):
-        gone = part[part["state"].ne("paired")]
-        reason = f"{part['why'].mode().iloc[0]}"
+    sizes = rows.groupby(by, sort=False).size()
+    gone = dict(list(rows[rows["state"].ne("paired")].groupby(by, sort=False)["why"]))
+    keys = sizes.index.to_frame(index=False).itertuples(index=False, name=None)
+    for key, size, column, n_pairs in zip(keys, sizes, values.T, table["n_pairs"], strict=True):
+        reasons = gone.get(key, pd.Series(dtype=str))
         if n_pairs == 0:
-            notes.append(f"no pairs ({reason})")
+            notes.append(f"no pairs ({reasons.mode().iloc[0]})")
             continue
-        words = [_weakness(column), *_missing(gone, len(part), "structure" not in by)]
+        words = [_weakness(column), *_missing(reasons, size, "structure" not in by)]
         notes.append("; ".join(filter(None, words)))
     return notes
 
@@ -311,13 +312,12 @@ def _weakness(column: np.ndarray) -> str:
     return few + ("; Student's interval" if kept.size < bootstrap.STUDENT_BELOW else "")
 
 
-def _missing(gone: pd.DataFrame, n_rows: int, averaged: bool) -> list[str]:
+def _missing(reasons: pd.Series, n_rows: int, averaged: bool) -> list[str]:
     """How many rows have no partner, why, and what was done about it."""
-    if gone.empty:
+    if reasons.empty:
         return []
-    reasons = gone["why"].value_counts(sort=False)
-    counts = ", ".join(f"{n} × {why}" for why, n in reasons.items())
-    words = f"{len(gone)} of {n_rows} without a pair ({counts})"
+    counts = ", ".join(f"{n} × {why}" for why, n in reasons.value_counts(sort=False).items())
+    words = f"{len(reasons)} of {n_rows} without a pair ({counts})"
     return [words + (", standardised over the structures" if averaged else "")]
 
 

@@ -104,12 +104,10 @@ def design_scores(
         `session, subject, structure, trained_on, side` (``structural`` or ``pet``), `score`, `n_seeds`;
         empty where the table holds none of these networks. ``attrs["metric"]`` names the metric.
     """
-    check_scores(scores, [metric])
-    scores = scores.reset_index(drop=True)
-    rows = scores.assign(score=with_empty_rule(scores, metric, empty))
-    parts = {s: p for s in rows["segmenter"].unique() if (p := parts_of(s, family=family))}
-    here = rows["segmenter"].isin(parts) & rows["status"].ne("unavailable")
-    rows = rows[here & rows["prompt"].eq(prompt) & rows["step"].eq(step)]
+    check_scores(scores[:0], [metric])
+    parts = {s: p for s in scores["segmenter"].unique() if (p := parts_of(s, family=family))}
+    here = scores["segmenter"].isin(parts) & scores["status"].ne("unavailable")
+    rows = _with_score(scores, here & scores["prompt"].eq(prompt) & scores["step"].eq(step), metric, empty)
     if rows.empty:
         return pd.DataFrame(columns=_COLUMNS)
     rows = rows.assign(
@@ -121,6 +119,16 @@ def design_scores(
     table = pd.concat(complete)[_COLUMNS]
     table.attrs["metric"] = metric
     return table
+
+
+def _with_score(scores: pd.DataFrame, kept: pd.Series, metric: str, empty: str) -> pd.DataFrame:
+    """Rows that are kept, with their score; a rule that fills a distance looks at all of them."""
+    scores, kept = scores.reset_index(drop=True), kept.to_numpy(bool)
+    rows = scores[kept]
+    check_scores(rows, [metric])
+    if empty == "drop":
+        return rows.assign(score=with_empty_rule(rows, metric, empty))
+    return rows.assign(score=with_empty_rule(scores, metric, empty)[kept])
 
 
 _COLUMNS = ["session", "subject", "structure", "trained_on", "side", "score", "n_seeds"]
@@ -458,13 +466,13 @@ def class_means(
     pandas.DataFrame
         `session, label, segmenter, modality, structure, score`, in the order of `systems`.
     """
-    check_scores(scores, [metric])
-    scores = scores.reset_index(drop=True)
-    rows = scores.assign(score=with_empty_rule(scores, metric, empty))
-    rows = rows[rows["status"].ne("unavailable")]
+    check_scores(scores[:0], [metric])
+    asked = scores["segmenter"].isin({s[1] for s in systems}) & scores["step"].isin({s[2] for s in systems})
+    rows = _with_score(scores, asked & scores["status"].ne("unavailable"), metric, empty)
+    places = rows.groupby(["segmenter", "step"], sort=False).indices
     tables = []
     for label, segmenter, step in systems:
-        mine = rows[rows["segmenter"].eq(segmenter) & rows["step"].eq(step)]
+        mine = rows.iloc[places.get((segmenter, step), [])]
         if mine["prompt"].eq("centre").any():
             mine = mine[mine["prompt"].eq("centre")]
         keys = ["session", "modality", "structure"]

@@ -116,8 +116,22 @@ def quadrants(
     """
     check_scores(scores, ["dice"])
     pairs = failure_table(scores, below=below)
-    rows = [_quadrant_row(key, rows, by) for key, rows in pairs.groupby(list(by), sort=False)]
-    return pd.DataFrame(rows, columns=_columns(by))
+    if pairs.empty:
+        return pd.DataFrame(columns=_columns(by))
+    structural, pet = pairs["structural"], pairs["pet"]
+    cells = {
+        "both": ~structural & ~pet,
+        "structural_only": ~structural & pet,
+        "pet_only": structural & ~pet,
+        "neither": structural & pet,
+    }
+    grouped = pairs.assign(**cells).groupby(list(by), sort=False)
+    table = grouped[list(QUADRANTS)].sum()
+    table["n_pairs"], table["n_subjects"] = grouped.size(), grouped["subject"].nunique()
+    table[["failure_structural", "failure_pet"]] = grouped[["structural", "pet"]].mean()
+    tests = list(map(mcnemar, table["structural_only"], table["pet_only"]))
+    table["p_mcnemar"] = pd.Series(tests, table.index, float).where(table["n_pairs"].eq(table["n_subjects"]))
+    return table.reset_index().rename_axis(columns=None)[_columns(by)]
 
 
 def _columns(by: Sequence[str]) -> list[str]:
@@ -142,25 +156,3 @@ def failure_table(scores: pd.DataFrame, *, below: float = 0.1) -> pd.DataFrame:
     wide = table.pivot_table(index=keys, columns="role", values="share", sort=False)
     wide = wide.reindex(columns=["structural", "pet"]).dropna()
     return wide.gt(0.5).astype(bool).reset_index()
-
-
-def _quadrant_row(key: tuple, rows: pd.DataFrame, by: Sequence[str]) -> dict:
-    """Counts and test of one comparison."""
-    structural, pet = rows["structural"], rows["pet"]
-    counts = {
-        "both": int((~structural & ~pet).sum()),
-        "structural_only": int((~structural & pet).sum()),
-        "pet_only": int((structural & ~pet).sum()),
-        "neither": int((structural & pet).sum()),
-    }
-    alone = not rows["subject"].duplicated().any()
-    p_value = mcnemar(counts["structural_only"], counts["pet_only"]) if alone else float("nan")
-    return {
-        **dict(zip(by, key, strict=True)),
-        **counts,
-        "n_pairs": len(rows),
-        "n_subjects": rows["subject"].nunique(),
-        "failure_structural": float(structural.mean()),
-        "failure_pet": float(pet.mean()),
-        "p_mcnemar": p_value,
-    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -217,9 +218,8 @@ def _effect(fit: _Fit, contrast: np.ndarray) -> dict[str, object]:
     """Estimate, 95 % interval and p-value of a contrast, by t with subjects - 1 degrees."""
     estimate = float(contrast @ fit.beta)
     error = float(np.sqrt(contrast @ fit.covariance @ contrast))
-    spread = scipy.stats.t(fit.clusters - 1)
-    half = spread.ppf(0.975) * error
-    p_value = float(2 * spread.sf(abs(estimate) / error)) if error > 0 else np.nan
+    half = _quantile(fit.clusters - 1) * error
+    p_value = float(2 * scipy.stats.t.sf(abs(estimate) / error, fit.clusters - 1)) if error > 0 else np.nan
     return {
         "estimate": estimate,
         "ci_low": estimate - half,
@@ -228,6 +228,12 @@ def _effect(fit: _Fit, contrast: np.ndarray) -> dict[str, object]:
         "method": fit.method,
         "note": fit.note,
     }
+
+
+@functools.cache
+def _quantile(freedom: int) -> float:
+    """Student's t above which 2.5 % lie."""
+    return scipy.stats.t.ppf(0.975, freedom)
 
 
 def _same_effect(fit: _Fit, effects: np.ndarray) -> float:

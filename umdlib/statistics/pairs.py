@@ -235,12 +235,25 @@ def subject_means(differences: pd.DataFrame, by: Sequence[str], *, value: str = 
     rows = differences[differences["state"].eq("paired")]
     matrix = rows.pivot_table(index="subject", columns=list(by), values=value, sort=False)
     if "structure" not in by:
-        for key, part in rows.groupby(list(by), sort=False):
-            cells = part.pivot_table(index="subject", columns="structure", values=value, sort=False)
+        by_number = rows[[value]].assign(**{k: pd.factorize(rows[k])[0] for k in ("subject", "structure")})
+        subjects = rows["subject"].unique()
+        for key, places in rows.groupby(list(by), sort=False).indices.items():
+            cells = _cells(by_number.iloc[places], value)
             if cells.isna().any(axis=None):
-                column = key if len(by) > 1 else key[0]
+                cells.index = subjects[cells.index]
+                column = key if len(by) > 1 else key[0] if isinstance(key, tuple) else key
                 matrix[column] = standardised_means(cells).reindex(matrix.index)
     return matrix
+
+
+def _cells(rows: pd.DataFrame, value: str) -> pd.DataFrame:
+    """Subjects by structures, both numbered, in the order in which they come; NaN where there is no row."""
+    (i, subjects), (j, structures) = (pd.factorize(rows[k]) for k in ("subject", "structure"))
+    grid = np.full((len(subjects), len(structures)), np.nan)
+    if np.bincount(i * len(structures) + j).max() > 1:  # several prompts
+        return rows.pivot_table(index="subject", columns="structure", values=value, sort=False)
+    grid[i, j] = rows[value]
+    return pd.DataFrame(grid, subjects, structures, copy=False)  # rows stay contiguous, as a pivot has them
 
 
 def standardised_means(cells: pd.DataFrame) -> pd.Series:

@@ -59,10 +59,16 @@ def subjects_for_equivalence(sd: float, margin: float, *, alpha: float = 0.05) -
     55
     """
     _check(sd, margin, alpha)
-    n = 2
-    while _equivalence_power(n, sd, margin, alpha) < _POWER:
-        n += 1
-    return n
+    few, enough = 1, 2
+    while _equivalence_power(enough, sd, margin, alpha) < _POWER:
+        few, enough = enough, 2 * enough
+    while enough - few > 1:  # power grows with the number
+        middle = (few + enough) // 2
+        if _equivalence_power(middle, sd, margin, alpha) < _POWER:
+            few = middle
+        else:
+            enough = middle
+    return enough
 
 
 def _equivalence_power(n: int, sd: float, margin: float, alpha: float) -> float:

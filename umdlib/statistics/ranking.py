@@ -9,7 +9,7 @@ import pandas as pd
 import scipy
 
 from umdlib.labels import MODALITIES, session
-from umdlib.scores.empty_rules import check_scores, higher_is_better, with_empty_rule
+from umdlib.scores.empty_rules import EMPTY_RULES, check_scores, higher_is_better, with_empty_rule
 from umdlib.statistics import bootstrap
 from umdlib.statistics.pairs import condition
 
@@ -36,15 +36,25 @@ def case_matrix(
         Index `subject, structure`; float64, averaged over seeds.
     """
     check_scores(scores, [metric])
+    cells = _cells(scores, metric, empty)
+    return _of_all(cells) if common else cells
+
+
+def _cells(scores: pd.DataFrame, metric: str, empty: str) -> pd.DataFrame:
+    """Cases by segmenters, NaN where a segmenter has no score."""
     rows = scores[["subject", "structure", "segmenter"]].copy()
     rows["value"] = with_empty_rule(scores, metric, empty)
     every = list(rows["segmenter"].unique())
-    defined = rows.dropna(subset="value")
-    matrix = defined.pivot_table(
-        index=["subject", "structure"], columns="segmenter", values="value", sort=False
-    ).reindex(columns=every)
-    known = [s for s in every if matrix[s].notna().any()]
-    return matrix.dropna(subset=known) if common else matrix
+    index = ["subject", "structure"]
+    table = rows.dropna(subset="value").pivot_table(
+        index=index, columns="segmenter", values="value", sort=False
+    )
+    return table.reindex(columns=every)
+
+
+def _of_all(cells: pd.DataFrame) -> pd.DataFrame:
+    """The cases of which every segmenter with a score has one."""
+    return cells.dropna(subset=[s for s in cells if cells[s].notna().any()])
 
 
 def rank_segmenters(
@@ -182,28 +192,32 @@ def ranking_sensitivity(
         NaN where undefined) and `winner_changes`.
     """
     rows = condition(scores)
-    tables = []
-    for metric in metrics:
-        for empty in ("drop", "zero", "one", "worst"):
-            for common in commons:
-                table = _plain_ranks(rows, metric, empty, common)
-                tables.append(table.assign(metric=metric, empty=empty, common=common))
-    table = pd.concat(tables, ignore_index=True)
-    keys = ["session", "modality"]
-    parts = [_against_first(part) for _, part in table.groupby(keys, sort=False)]
+    check_scores(rows, metrics)
+    parts = [_ranks_of_settings(*part, metrics, commons) for part in rows.groupby(_IMAGES, sort=False)]
     return pd.concat(parts, ignore_index=True)
 
 
-def _plain_ranks(rows: pd.DataFrame, metric: str, empty: str, common: bool) -> pd.DataFrame:
-    """Scores and ranks per session and modality, without a bootstrap."""
+_IMAGES = ["session", "modality"]
+
+
+def _ranks_of_settings(images: tuple[str, str], rows: pd.DataFrame, metrics, commons) -> pd.DataFrame:
+    """Scores and ranks of one session and modality under every setting, without a bootstrap."""
+    segmenters, names = pd.factorize(rows["segmenter"])
+    numbered = {k: pd.factorize(rows[k], sort=True)[0] for k in ("subject", "structure")}
+    rows = rows.assign(**numbered, segmenter=segmenters)  # numbers are grouped faster than names
     tables = []
-    for (name, modality), part in rows.groupby(["session", "modality"], sort=False):
-        matrix = case_matrix(part, metric=metric, empty=empty, common=common)
-        score = matrix.groupby(level="subject").mean().mean()
-        rank = (score if not higher_is_better(metric) else -score).round(9).rank()
-        table = pd.DataFrame({"score": score, "rank": rank, "n_cases": len(matrix)})
-        tables.append(table.reset_index(names="segmenter").assign(session=name, modality=modality))
-    return pd.concat(tables, ignore_index=True)
+    for metric in metrics:
+        for empty in EMPTY_RULES:
+            cells = _cells(rows, metric, empty)
+            for common in commons:
+                matrix = _of_all(cells) if common else cells
+                score = matrix.groupby(level="subject").mean().mean()
+                rank = (score if not higher_is_better(metric) else -score).round(9).rank()
+                table = pd.DataFrame({"score": score, "rank": rank, "n_cases": len(matrix)})
+                table.insert(0, "segmenter", names[table.index])
+                setting = dict(zip(_IMAGES, images, strict=True), metric=metric, empty=empty, common=common)
+                tables.append(table.assign(**setting))
+    return _against_first(pd.concat(tables, ignore_index=True))
 
 
 def _against_first(part: pd.DataFrame) -> pd.DataFrame:

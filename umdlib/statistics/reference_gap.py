@@ -217,7 +217,7 @@ def excess_gap(
         The reference is not in the table.
     """
     known = specialists(scores)
-    if reference is not None and reference not in set(scores["segmenter"]):
+    if reference is not None and reference not in scores["segmenter"].unique():
         raise InputError(f"Reference '{reference}' is not in the score table.")
     reference = reference or (known[0] if known else None)
     keys = ["subject", "session", "structure"]

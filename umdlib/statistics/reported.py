@@ -42,7 +42,7 @@ def _native(scores: pd.DataFrame) -> pd.DataFrame:
     first = scores[scores["status"].ne("unavailable") & scores["step"].eq(0)]
     parts = []
     for name, rows in first.groupby("segmenter", sort=False):
-        run = set(rows["prompt"])
+        run = set(rows["prompt"].unique())
         own = next((p for p in native_protocols(str(name)) if p in run), None)
         parts.append(rows[rows["prompt"].eq(own)])
     return pd.concat(parts) if parts else first
@@ -119,11 +119,11 @@ def own_sum(
     """
     keys = ["segmenter", "session", "modality"]
     harness = own_harness() if harness is None else harness
-    here = set(scores.loc[scores["status"].ne("unavailable"), "segmenter"])
+    here = scores.loc[scores["status"].ne("unavailable"), "segmenter"].unique()
     table = cards[cards["segmenter"].isin(here)]
     theirs = harness.rename(columns={"dice": "harness", "n_subjects": "n_own"})
     own, common = (_measured_means(scores, prompt) for prompt in ("own", "common"))
-    few = set() if asked is None else set(asked["segmenter"]) - set(own["segmenter"])
+    few = set() if asked is None else set(asked["segmenter"].unique()) - set(own["segmenter"])
     if few:
         asked = asked[asked["segmenter"].isin(few)]
         same = scores.merge(asked[["subject", "session", "segmenter"]].drop_duplicates())
@@ -245,7 +245,7 @@ def _with_reasons(table: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     """Add why a number is missing."""
     reasons = scores.groupby("segmenter")["reason"].first()
     gone = scores.groupby("segmenter")["status"].agg(lambda s: s.eq("unavailable").all())
-    native_names = set(_native(scores)["segmenter"])
+    native_names = set(_native(scores)["segmenter"].unique())
     table = table.copy()
     table["why_reported"] = [_why_reported(row) for _, row in table.iterrows()]
     table["why_harness"] = np.where(

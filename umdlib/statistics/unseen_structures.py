@@ -45,7 +45,7 @@ def paired_scores(
         `COLUMNS`: one row per subject and structure for which both have a score;
         ``difference`` is fewer minus full. Empty where one of the two is not in the table.
     """
-    check_scores(scores, [metric])
+    check_scores(scores[:0], [metric])
     rows = scores[
         scores["segmenter"].isin([full, fewer])
         & scores["status"].ne("unavailable")
@@ -54,8 +54,9 @@ def paired_scores(
         & scores["modality"].eq("PET")
         & scores["structure"].isin({s.name for s in ORGANS})
     ].reset_index(drop=True)
-    if set(rows["segmenter"]) != {full, fewer}:
+    if set(rows["segmenter"].unique()) != {full, fewer}:
         return pd.DataFrame(columns=COLUMNS)
+    check_scores(rows, [metric])
     rows = rows.assign(score=with_empty_rule(rows, metric, empty))
     wide = rows.pivot_table(
         index=["session", "subject", "structure"], columns="segmenter", values="score", sort=False
