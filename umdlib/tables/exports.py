@@ -12,6 +12,11 @@ from umdlib.tables.markdown import cell_text, grid, symbol
 
 _SHADES = {"sig-2": ("0.88", "E0E0E0"), "sig-4": ("0.70", "B3B3B3")}  # LaTeX grey, XLSX colour
 
+_LATEX = str.maketrans(
+    {c: f"\\{c}" for c in "&%$#_{}"}
+    | {"\\": r"\textbackslash ", "~": r"\textasciitilde ", "^": r"\textasciicircum ", "–": "--", "−": "$-$"}
+)
+
 
 def export(cells: pd.DataFrame, path: str | Path) -> None:
     """Write the cells of `umdlib.tables.modality_table` by the ending of `path`.
@@ -76,22 +81,7 @@ def latex(text: str) -> str:
     >>> print(latex("region_growing – 5 %"))
     region\_growing -- 5 \%
     """
-    for plain, escaped in (
-        ("\\", r"\textbackslash "),
-        ("&", r"\&"),
-        ("%", r"\%"),
-        ("$", r"\$"),
-        ("#", r"\#"),
-        ("_", r"\_"),
-        ("{", r"\{"),
-        ("}", r"\}"),
-        ("~", r"\textasciitilde "),
-        ("^", r"\textasciicircum "),
-        ("–", "--"),
-        ("−", "$-$"),
-    ):
-        text = text.replace(plain, escaped)
-    return text
+    return text.translate(_LATEX)
 
 
 def _latex(cells: pd.DataFrame, path: Path) -> None:

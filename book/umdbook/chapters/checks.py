@@ -68,23 +68,14 @@ def findings_table(findings: pd.DataFrame, cohort: Cohort, most: int = 40) -> pd
     if findings.empty:
         return reason_table("No fault, no doubt, no note.")
     shown = findings.head(most)
-    where = [
-        " ".join(filter(None, names))
-        for names in zip(shown["subject"], shown["session"], shown["modality"], strict=True)
-    ]
+    names = zip(shown["subject"], shown["session"], shown["modality"], strict=True)
     folders = {str(cohort.manifest.parent), str(cohort.manifest.parent.resolve())} - {"."}
     texts = shown["message"]
     for folder in sorted(folders, key=len, reverse=True):
         texts = texts.str.replace(f"{folder}/", "", regex=False)
-    numbers = ["" if math.isnan(v) else f"{v:.3g}" for v in shown["value"]]
-    columns = {
-        "kind": shown["kind"],
-        "where": where,
-        "check": shown["check"],
-        "number": numbers,
-        "finding": texts,
-    }
-    return pd.DataFrame(columns)
+    table = shown[["kind"]].assign(where=[" ".join(filter(None, n)) for n in names], check=shown["check"])
+    table["number"] = ["" if math.isnan(v) else f"{v:.3g}" for v in shown["value"]]
+    return table.assign(finding=texts)
 
 
 def words(cohort: Cohort, findings: pd.DataFrame) -> str:
@@ -114,14 +105,8 @@ def pictures(chosen: Sequence[Sequence[Case]], findings: pd.DataFrame) -> Figure
     import matplotlib.pyplot as plt
 
     rows = max(1, math.ceil(len(chosen) / COLUMNS))
-    figure, axes = plt.subplots(
-        rows,
-        2 * COLUMNS,
-        figsize=(12, _ROW_IN * rows),
-        squeeze=False,
-        layout="constrained",
-        facecolor="white",
-    )
+    size = {"figsize": (12, _ROW_IN * rows), "squeeze": False, "layout": "constrained"}
+    figure, axes = plt.subplots(rows, 2 * COLUMNS, facecolor="white", **size)
     for ax in axes.flat:
         ax.set_axis_off()
     for number, cases in enumerate(chosen):
@@ -133,31 +118,25 @@ def pictures(chosen: Sequence[Sequence[Case]], findings: pd.DataFrame) -> Figure
 
 def _examination(axes: Sequence[Axes], cases: Sequence[Case], faults: int) -> None:
     """Both pictures of one examination, at one level of the body."""
-    read = {}
+    read = dict.fromkeys((True, False), "no image")
+    outlines = {}
     for case in cases:
         try:
-            image = case.read_image()
-            reference = None if case.reference is None else case.read(case.read_reference())[1]
+            read[case.structural] = case.read_image()
+            if case.reference is not None:
+                outlines[labels.MODALITIES[case.modality].colour] = case.read(case.read_reference())[1]
         except InputError:
-            read[case.structural] = None
-        else:
-            read[case.structural] = image, reference
+            read[case.structural] = "cannot be read"
     title = f"{cases[0].subject}, {session_title(cases[0].session)}"
     colour = "#d55e00" if faults else "black"
     axes[0].set_title(
         f"{title}\n{count(faults, 'finding')}" if faults else title, fontsize=7, color=colour, loc="left"
     )
-    level = next((montage.coronal_levels(v[0])[0] for k, v in sorted(read.items()) if v is not None), 0.0)
-    outlines = {
-        labels.MODALITIES[c.modality].colour: read[c.structural][1]
-        for c in cases
-        if read[c.structural] and read[c.structural][1] is not None
-    }
-    for structural, ax in zip((True, False), axes, strict=True):
-        if structural not in read:
-            ax.text(0.5, 0.5, "no image", ha="center", fontsize=7, transform=ax.transAxes)
-        elif read[structural] is None:
-            ax.text(0.5, 0.5, "cannot be read", ha="center", fontsize=7, transform=ax.transAxes)
+    images = [image for image in (read[False], read[True]) if not isinstance(image, str)]
+    level = montage.coronal_levels(images[0])[0] if images else 0.0
+    for image, ax in zip(read.values(), axes, strict=True):
+        if isinstance(image, str):
+            ax.text(0.5, 0.5, image, ha="center", fontsize=7, transform=ax.transAxes)
         else:
             ax.set_axis_on()
-            montage.body_picture(read[structural][0], "coronal", level, outlines=outlines, ax=ax)
+            montage.body_picture(image, "coronal", level, outlines=outlines, ax=ax)
