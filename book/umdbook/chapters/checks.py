@@ -19,6 +19,7 @@ from umdlib.viewer import montage
 
 COLUMNS = 4  # examinations in a row of pictures
 _ROW_IN = 2.9
+_MOST = 40  # findings shown
 
 
 def checks_table() -> pd.DataFrame:
@@ -59,15 +60,14 @@ def checks_table() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["check", "what is measured", "limit"])
 
 
-def findings_table(findings: pd.DataFrame, cohort: Cohort, most: int = 40) -> pd.DataFrame | str:
+def findings_table(findings: pd.DataFrame, cohort: Cohort) -> pd.DataFrame | str:
     """Findings with their numbers, faults first; a sentence where there is none.
 
     `findings`: of `umdlib.cohort.checks.Report`. `cohort`: paths in messages are given from its folder on.
-    `most`: rows shown.
     """
     if findings.empty:
         return reason_table("No fault, no doubt, no note.")
-    shown = findings.head(most)
+    shown = findings.head(_MOST)
     names = zip(shown["subject"], shown["session"], shown["modality"], strict=True)
     folders = {str(cohort.manifest.parent), str(cohort.manifest.parent.resolve())} - {"."}
     texts = shown["message"]

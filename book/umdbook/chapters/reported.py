@@ -174,7 +174,7 @@ def ceilings_words(limits: pd.DataFrame) -> str:
     return numbered_table(shown, caption, "tab-reported-ceilings", {"DSC": ".3f", "ceiling": ".3f"})
 
 
-def reported_beside_measured(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def reported_beside_measured(table: pd.DataFrame) -> Axes:
     """Reported, printed-on-UMD and measured mean DSC of every segmenter and modality, as dots.
 
     `table`: from `umdlib.statistics.reported.reported_table`.
@@ -187,7 +187,7 @@ def reported_beside_measured(table: pd.DataFrame, *, ax: Axes | None = None) -> 
         "common": ("measured here, common prompt", "#882255", "D"),
     }
     rows = table.dropna(subset=list(columns), how="all").reset_index(drop=True)
-    ax = axes(ax, figsize=(7.2, 1.6 + 0.27 * max(len(rows), 2)))
+    ax = axes(None, figsize=(7.2, 1.6 + 0.27 * max(len(rows), 2)))
     numbers = rows[list(columns)]
     ax.hlines(range(len(rows)), numbers.min(axis=1), numbers.max(axis=1), color="#bbbbbb", lw=1.2)
     for name, (label, colour, marker) in columns.items():

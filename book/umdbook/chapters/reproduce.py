@@ -85,12 +85,10 @@ class Cohort:
     needs: str
     masks: int | None = None
 
-    def hours(self, time: Time, modalities: tuple[str, ...] = ()) -> float:
+    def hours(self, time: Time) -> float:
         """Hours of a system on an A100: all structures of all images, one answer each."""
         seconds = 0.0
         for modality, images in self.images.items():
-            if modalities and modality not in modalities:
-                continue
             each = time.windows(_FIELDS_MM[modality]) if time.unit == "window" else self.structures
             answers = self.masks if self.masks and time.unit == "structure" else images * each
             seconds += answers * time.seconds
