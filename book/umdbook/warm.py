@@ -69,7 +69,7 @@ def start(packages: Iterable[str] = (*PACKAGES, *CHAPTERS)) -> subprocess.Popen 
     Returns
     -------
     subprocess.Popen or None
-        The process; None where it cannot be had (any system but Linux).
+        The process; None where it cannot be had (systems other than Linux, too long a path of temporary files).
     """
     from umdbook import kernels
 
@@ -77,7 +77,11 @@ def start(packages: Iterable[str] = (*PACKAGES, *CHAPTERS)) -> subprocess.Popen 
         return None
     place = f"{tempfile.mkdtemp(prefix='umd-')}/warm"
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(place)
+        try:
+            listener.bind(place)
+        except OSError:  # a folder for temporary files whose path is too long for a socket's
+            os.rmdir(os.path.dirname(place))
+            return None
         listener.listen(128)
         settings = _ONE_THREAD | {"PYTHONUTF8": "1", "PYTHONPATH": kernels.search_path()}
         code = f"from umdbook import warm; warm._serve({listener.fileno()}, {place!r}, {tuple(packages)!r})"

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -174,3 +175,12 @@ def test_nothing_is_forked_beside_a_thread(tmp_path, monkeypatch, server):
         process = subprocess.Popen(command, pass_fds=[number], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
     assert warm.hand_over(["run", "x"]) is None
     assert process.communicate(timeout=60)[1].endswith(b"start from nothing: a package runs threads\n")
+
+
+def test_temporary_files_too_deep_for_a_socket_leave_all_as_it_was(tmp_path, monkeypatch):
+    deep = tmp_path / ("d" * 120)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    monkeypatch.delenv(warm._PLACE, raising=False)
+    assert warm.start() is None
+    assert warm._PLACE not in os.environ and not list(deep.iterdir())
