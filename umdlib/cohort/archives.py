@@ -77,21 +77,28 @@ def unpack(
     """
     archive, folder = Path(archive), Path(folder)
     try:
+        members, stored = _members(archive), archive.stat().st_size
         folder.mkdir(parents=True, exist_ok=True)
-        stored = archive.stat().st_size
         free = shutil.disk_usage(folder).free
         allowed = int(free * (1 - _MARGIN)) if most_bytes is None else most_bytes
-        return _unpack(archive, folder, allowed, stored, say)
+        return _unpack(archive, members, folder, allowed, stored, say)
     except _DAMAGE as error:
         raise InputError(f"Archive {archive} is damaged: {error or type(error).__name__}.") from None
     except OSError as error:
         raise InputError(f"Archive {archive} cannot be unpacked: {error.strerror or error}.") from None
 
 
-def _unpack(archive: Path, folder: Path, allowed: int, stored: int, say: Callable[[str], None]) -> list[Path]:
+def _unpack(
+    archive: Path,
+    members: Iterator[_Member],
+    folder: Path,
+    allowed: int,
+    stored: int,
+    say: Callable[[str], None],
+) -> list[Path]:
     """Check and write member by member; what is inflated is counted, whatever the members claim."""
     written, total = [], 0
-    for number, member in enumerate(_members(archive), start=1):
+    for number, member in enumerate(members, start=1):
         if number > _MOST_MEMBERS:
             raise InputError(
                 f"Archive {archive} has more than {_MOST_MEMBERS:,} members. Nothing more is unpacked."
@@ -168,19 +175,18 @@ def _write(member: _Member, target: Path, archive: Path) -> None:
 
 
 def _members(archive: Path) -> Iterator[_Member]:
-    """Members of a ZIP or a tar file, in order."""
+    """Members of a ZIP or a tar file, in order; what is neither is refused at once."""
     with open(archive, "rb") as file:
         start = file.read(6)
     if zipfile.is_zipfile(archive):
-        yield from _zip_members(archive)
-    elif start[:6] in (b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07"):
+        return _zip_members(archive)
+    if start[:6] in (b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07"):
         raise InputError(
             f"Archive {archive} is a 7z or RAR file. Unpack it with 7-Zip; the import checks what it holds."
         )
-    elif tarfile.is_tarfile(archive):
-        yield from _tar_members(archive)
-    else:
-        raise InputError(f"File {archive} is not an archive: neither ZIP nor tar.")
+    if tarfile.is_tarfile(archive):
+        return _tar_members(archive)
+    raise InputError(f"File {archive} is not an archive: neither ZIP nor tar.")
 
 
 def _zip_members(archive: Path) -> Iterator[_Member]:

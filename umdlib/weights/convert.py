@@ -83,7 +83,9 @@ def read_inert(path: str | Path) -> Any:
             name = next(n for n in archive.namelist() if n.endswith("/data.pkl"))
             with archive.open(name) as stream:
                 return plain(_Unpickler(stream, archive, name.removesuffix("/data.pkl")).load())
-    except (OSError, zipfile.BadZipFile, StopIteration, EOFError, KeyError) as error:
+    except OSError as error:
+        raise InputError(f"File {path} cannot be read: {error.strerror or error}.") from None
+    except (zipfile.BadZipFile, StopIteration, EOFError, KeyError) as error:
         raise InputError(f"File {path} is not a torch file in zip format: {error}.") from None
     except (pickle.UnpicklingError, AttributeError, TypeError, ValueError) as error:
         raise InputError(f"File {path} is damaged: {error}.") from None
