@@ -20,7 +20,7 @@ from umdlib.labels import ORGANS, SESSIONS
 from umdlib.synthetic.anatomy.drawing import draw_anatomy
 from umdlib.synthetic.anatomy.person import Person, draw_person
 from umdlib.synthetic.from_labels import anatomy_from_labels
-from umdlib.synthetic.limits import anatomy_spacing
+from umdlib.synthetic.limits import Settings, anatomy_spacing, check_whole
 from umdlib.synthetic.scanner.acquisition import draw_acquisition
 from umdlib.synthetic.scanner.factors import factors
 from umdlib.synthetic.scanner.simulation import Pair, image_pair
@@ -140,11 +140,13 @@ def write_domains(
     Raises
     ------
     InputError
-        No domain, or an unknown one; another session than petct and petmr; too few label maps; a folder
-        that cannot be written.
+        No domain, or an unknown one; another session than petct and petmr; a spacing or seed out of range;
+        too few label maps; a folder that cannot be written.
     """
     if session not in SESSIONS:
         raise unknown_name("session", session, SESSIONS)
+    Settings(spacing_mm).check()
+    check_whole("seed", seed, 0)
     if not names:
         raise InputError(f"No domain is named. Known: {', '.join(DOMAINS)}.")
     for name in names:
