@@ -21,7 +21,7 @@ from umdlib.evaluation.run import Plan, Settings
 from umdlib.images.volume import Volume
 from umdlib.labels import ORGANS, Structure
 from umdlib.metrics.masks import dice
-from umdlib.networks.specialists import every_name, unique_tensors
+from umdlib.networks.specialists import TRAINERS, every_name, unique_tensors
 from umdlib.prompts.prompt import Prompt
 from umdlib.segmenters.contract import Segmenter
 from umdlib.synthetic.cohort import make_pair
@@ -413,3 +413,37 @@ def test_structures_of_the_cohort_are_what_is_learned(make_cohort, tmp_path):
     renamed, found = nnunet_raw.consecutive(np.array([[[0, 1, 4]]]), cohort.structures)
     assert renamed.tolist() == [[[0, 1, 2]]]
     assert found == ["ball", "rod"]
+
+
+@pytest.fixture(scope="module")
+def trainers():
+    pytest.importorskip("nnunetv2")
+    from umdlib.networks.trainers import specialists as made
+
+    return made
+
+
+def test_lines_of_a_killed_epoch_and_of_later_ones_give_way_to_the_new_one(trainers, tmp_path):
+    log = tmp_path / "log.tsv"
+    for epoch in (0, 1, 2, 3):
+        trainers._write_line(log, [epoch, 0.5, 0.25, 0.125, 1e-3, 2.0, 1.0])
+    trainers._write_line(log, [2, 1 / 3, 0, 0, 0, 9, 9])
+    lines = log.read_text().splitlines()
+    assert lines[0].split("\t") == list(trainers.COLUMNS)
+    assert [line.split("\t")[0] for line in lines[1:]] == ["0", "1", "2"]
+    assert lines[-1] == "2\t0.333333\t0\t0\t0\t9\t9" and not list(tmp_path.glob(".*"))
+
+
+def test_every_network_has_a_trainer_that_builds_it(trainers):
+    for network, name in TRAINERS.items():
+        made = getattr(trainers, name)
+        assert issubclass(made, trainers.NnUNetTrainer)
+        assert getattr(made, "network_name", network) == network
+
+
+@pytest.mark.parametrize(
+    ("share", "weights"), [(1.0, [1, 2, 30]), (0.5, [1, 2**0.5, 30**0.5]), (0.0, [1, 1, 1])]
+)
+def test_weights_of_rare_structures_are_cut_and_fall_to_one(trainers, share, weights):
+    assert trainers._class_weights([400, 100, 1e-4], share).tolist() == pytest.approx(weights)
+    assert trainers._class_weights([100, 400], 1.0).tolist() == [1, 1]  # never below the background's
