@@ -42,3 +42,13 @@ def test_every_import_statement_is_counted(tmp_path):
     notebook = {"cells": [{"cell_type": "code", "source": [c]} for c in cells]}
     (tmp_path / "n.ipynb").write_text(json.dumps(notebook))
     assert imports(tmp_path / "n.ipynb") == ["import a", "from b import c"]
+
+
+def test_every_class_that_a_template_gives_a_table_has_a_rule():
+    project = Path(__file__).parents[2]
+    sheets = [*(project / "book" / "_static").glob("*.css"), *(project / "umdlib").rglob("assets/*.css")]
+    rules = "".join(path.read_text("utf-8") for path in sheets)
+    texts = "".join(path.read_text("utf-8") for path in TEMPLATES)
+    given = {name for line in re.findall(r':class: ([\w -]+)\\n"', texts) for name in line.split()}
+    assert "umd-wrap" in given
+    assert [name for name in sorted(given) if name.startswith("umd-") and f".{name}" not in rules] == []
