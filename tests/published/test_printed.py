@@ -151,7 +151,7 @@ def test_annotations_point_at_printed_cells():
         assert note["column"] in {"", *table["column"]}
 
 
-@pytest.mark.parametrize("raw", ["(0.1)", "0.5 (", "0,85", "good", "0.5(0.1)(0.2)", "1.2e-3"])
+@pytest.mark.parametrize("raw", ["(0.1)", "0.5 (", "good", "0.5(0.1)(0.2)", "1.2e-3"])
 def test_a_cell_that_is_none_of_the_forms_is_refused(raw):
     with pytest.raises(InputError, match="Must be 'mean"):
         published.parse_cell(raw)
@@ -166,6 +166,7 @@ def test_a_cell_that_is_none_of_the_forms_is_refused(raw):
         ("11,041", ["11041"]),
         ("9828", ["9828"]),
         ("~0.55", ["0.55"]),
+        ("0,85 ± 0,08", ["0.85", "0.08"]),
         ("0.8488±0.08242", ["0.8488", "0.08242"]),
         ("0.85 ± 0.08", ["0.85", "0.08"]),
         ("84.9 % ± 8.2 %", ["84.9", "8.2"]),
