@@ -1,5 +1,7 @@
 """Chapters that show single cases of a run: which prompt, which click, which table stands beside the picture."""
 
+import re
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -142,6 +144,7 @@ def test_a_subject_has_a_table_of_grids_and_one_of_values(cohort):
     ct_ml, hu, pet_ml, suv = (float(v) for v in ball.strip("| ").split(" | ")[1:])
     volume = 4 / 3 * np.pi * 1.8**3
     assert abs(ct_ml - volume) < 0.1 * volume and abs(pet_ml - volume) < 0.1 * volume
+    assert re.search(r"\| \d+ \| \d+ \| \d+ \| \d\.\d\d \|$", ball)  # whole ml and HU, hundredths of SUV
     assert hu == pytest.approx(60, abs=2) and suv == pytest.approx(5.0, abs=0.1)
 
 

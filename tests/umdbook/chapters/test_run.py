@@ -18,7 +18,7 @@ def table():
     rows = [
         score("s1", "CT", "a"),
         score("s1", "PET", "a", seconds=4.0, peak_mb=30.0),
-        score("s2", "CT", "a", seed=1, step=2),
+        score("s2", "CT", "a", seed=1, step=2, peak_mb=5.0),
         score("s1", "CT", "b", "failed", reason="out of memory", **lost),
         score("s1", "PET", "c", "unavailable", reason="no weights", **lost),
     ]

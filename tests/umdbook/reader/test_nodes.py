@@ -97,9 +97,9 @@ def test_scripts_of_a_page_are_put_off_unless_something_waits_for_them():
 
 def test_a_description_is_the_first_paragraph_cut_at_a_word():
     byline = nodes.container("", nodes.paragraph(text="By nobody."), classes=["umd-byline"])
-    page = nodes.section("", byline, nodes.paragraph(text="word " * 50), nodes.paragraph(text="Not this."))
+    page = nodes.section("", byline, nodes.paragraph(text="words " * 50), nodes.paragraph(text="Not this."))
     words = heads.description(page)
-    assert words.startswith("word word") and words.endswith("word…") and len(words) <= 160
+    assert words.startswith("words words") and words.endswith(" words…") and len(words) <= 160
     assert heads.description(nodes.section()) == ""
     context = {"metatags": "<old/>"}
     heads.complete(None, "gap", "", context, nodes.section("", nodes.paragraph(text='a "b" <c>')))
