@@ -276,3 +276,15 @@ def test_the_released_networks_of_equal_exposure_saw_each_kind_equally_long():
     ].iloc[0]
     assert both["PET"] == 2 * both["CT"] == both["steps"] / 2
     assert "bodies in float32" in chapter.balanced_words()
+
+
+def test_shares_of_two_ways_stand_side_by_side_and_one_way_alone_says_nothing():
+    columns = ["session", "estimate", "ci_low", "ci_high", "note"]
+    steps = pd.DataFrame([["petct", 1.04, 1.02, 1.08, ""], ["petmr", 1.07, 1.04, 1.09, ""]], columns=columns)
+    fair = pd.DataFrame(
+        [["petct", 0.56, 0.48, 0.64, ""], ["petmr", np.nan, np.nan, np.nan, "one"]], columns=columns
+    )
+    said = chapter.share_words({"equal steps": steps, "equal exposure": fair})
+    assert "- PET/CT: 104 % [102, 108] with equal steps, 56 % [48, 64] with equal exposure" in said
+    assert "PET/MR" not in said and "Neither way is neutral" in said
+    assert chapter.share_words({"equal steps": steps}) == ""

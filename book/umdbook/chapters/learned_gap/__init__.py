@@ -53,6 +53,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "parts_layout",
             "parts_words",
             "seed_layout",
+            "share_words",
             "specialist_words",
             "withheld_layout",
             "withheld_words",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -166,6 +168,27 @@ def answer(contrasts: pd.DataFrame, shares: pd.DataFrame) -> str:
         text += f"The interaction of training and test modality is {_change(cross)}: "
         said.append(text + _verdict(cross, gap, at.loc["reverse gap"]))
     return "\n\n".join(said) or ABSENT
+
+
+def share_words(shares: Mapping[str, pd.DataFrame]) -> str:
+    """How much of the gap goes with the training, by the way that steps were shared out.
+
+    `shares`: way -> `umdlib.statistics.factorial.learned_share` of its networks.
+    """
+    said = {}
+    for shared_out, rows in shares.items():
+        for row in rows[np.isfinite(rows["estimate"])].itertuples():
+            ends = f"[{100 * row.ci_low:.0f}, {100 * row.ci_high:.0f}]"
+            said.setdefault(row.session, []).append(f"{100 * row.estimate:.0f} % {ends} with {shared_out}")
+    lines = [f"- {session_title(name)}: {', '.join(parts)}" for name, parts in said.items() if len(parts) > 1]
+    if not lines:
+        return ""
+    return (
+        "Share of the gap that goes with the training:\n\n"
+        + "\n".join(lines)
+        + "\n\nNeither way is neutral: at equal steps a network of one kind of image sees that kind more often, at "
+        "equal exposure it takes fewer steps in all. A share of one way alone is not the share that is learned."
+    )
 
 
 def specialist_words(gaps: pd.DataFrame) -> str:
