@@ -398,10 +398,19 @@ def single_factors(path: str) -> str:
         return reason_table("The benchmark's file is not part of this installation.")
     rows = []
     for r in found["rows"]:
-        row = {"PET differs by": _COHORT_TITLES[r["cohort"]], "gap": interval(*r["gap"])}
+        row = {"PET differs by": _COHORT_TITLES[r["cohort"]], "segmenter": title(r["segmenter"])}
+        row |= {
+            "gap": interval(*r["gap"]),
+            "own part of the gap": _percent(*r["part"]) if r["gap_seen"] else "",
+        }
         row |= {t: interval(*r[f]) for f, t in TITLES.items() if f != attribution.GAP}
-        rows.append({**row, "own part of the gap": f"{100 * r['part']:.1f} %", "n": r["n"]})
+        rows.append({**row, "n": r["n"]})
     return markdown_table(pd.DataFrame(rows))
+
+
+def _percent(value: float, low: float, high: float) -> str:
+    """A share with its interval, in percent."""
+    return f"{100 * value:.0f} % [{100 * low:.0f}, {100 * high:.0f}]"
 
 
 def single_factors_words(path: str) -> str:
@@ -411,13 +420,16 @@ def single_factors_words(path: str) -> str:
     except OSError:
         return ""
     alone = [r for r in found["rows"] if r["alone"]]
-    parts = [r["part"] for r in alone]
+    seen = [r for r in alone if r["gap_seen"]]
+    parts = [r["part"][0] for r in seen]
     covered = sum(r["others_cover_0"] for r in alone)
+    other = max(abs(r[f][0]) for r in seen for f in ladder.FACTORS if f != r["factor"])
     return (
-        f"Of {len(alone)} cohorts of one factor, the intervals of the other three cover 0 in {covered}, and the factor "
-        f"has {100 * min(parts):.0f} to {100 * max(parts):.0f} % of the gap; at least 95 % in "
-        f"{sum(p >= 0.95 for p in parts)}. Made with `{found['command']}` on {found['date']}: PET voxels of "
-        f"{found['spacing_mm']:g} mm, segmenter Threshold, {len(found['structures'])} structures."
+        f"In {len(seen)} of {len(alone)} cases, a cohort of one factor and a segmenter, the interval of the gap leaves "
+        f"out 0. There the factor has {100 * min(parts):.0f} to {100 * max(parts):.0f} % of the gap, at least 95 % in "
+        f"{sum(p >= 0.95 for p in parts)}. The intervals of the other three cover 0 in {covered} of {len(alone)}; the "
+        f"largest mean of another factor is {number(other, 4)}. Made with `{found['command']}` on {found['date']}: PET "
+        f"voxels of {found['spacing_mm']:g} mm, {len(found['structures'])} structures."
     )
 
 

@@ -93,18 +93,30 @@ def test_the_cells_of_one_subject_are_viewers_to_choose_from(make_cohort, tmp_pa
 def test_a_table_of_single_factors_says_when_it_was_made(tmp_path):
     file = tmp_path / "single.json"
     number = [-0.1, -0.2, 0.05]
-    row = {"cohort": "N", "factor": "N", "alone": True, "n": 5, "part": 0.981, "others_cover_0": True}
+    row = {
+        "cohort": "N",
+        "segmenter": "threshold",
+        "factor": "N",
+        "alone": True,
+        "n": 5,
+        "others_cover_0": True,
+    }
+    row |= {"part": [0.981, 0.9, 1.2], "gap_seen": True}
     row |= dict.fromkeys(["R", "N", "C", "A", "residual", "gap"], number)
     kept = {
         "structures": ["liver"],
-        "rows": [row, row | {"part": 0.9}],
+        "rows": [row, row | {"part": [0.9, 0.8, 1.0]}, row | {"part": [7.0, -50.0, 90.0], "gap_seen": False}],
         "spacing_mm": 6.0,
         "date": "2026-11-30",
         "command": "python x.py",
     }
     file.write_text(json.dumps(kept))
-    assert "98.1 %" in ladder.single_factors(str(file))
+    assert "98 % [90, 120]" in (shown := ladder.single_factors(str(file))) and "700 %" not in shown
     words = ladder.single_factors_words(str(file))
-    assert "cover 0 in 2, and the factor has 90 to 98 % of the gap; at least 95 % in 1." in words
+    assert words.startswith("In 2 of 3 cases")
+    assert (
+        "90 to 98 % of the gap, at least 95 % in 1. The intervals of the other three cover 0 in 3 of 3"
+        in words
+    )
     assert "`python x.py` on 2026-11-30" in words
     assert "not part of this installation" in ladder.single_factors(str(tmp_path / "none.json"))
