@@ -8,12 +8,16 @@ from pathlib import Path
 
 
 def project_folder(start: str | Path = ".") -> Path | None:
-    """Folder of the project that holds `start`: the nearest with templates and a graph; None outside."""
-    here = Path(start).resolve()
+    """Folder of the project that holds `start`: the nearest with templates and a graph; None outside.
+
+    Results may be a link to another disk, whole or run by run: what lies behind it is this project's too.
+    """
+    here, own = Path(start).resolve(), Path(__file__).parents[2]
     for folder in (here, *here.parents):
         if (folder / "notebooks").is_dir() and (folder / "workflow" / "Snakefile").is_file():
             return folder
-    return None
+    linked = [p.resolve() for p in (own / "results", *own.glob("results/*")) if p.is_symlink()]
+    return own if any(here.is_relative_to(p) for p in linked) else None
 
 
 def enter_project() -> None:

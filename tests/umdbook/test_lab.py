@@ -56,6 +56,20 @@ def test_outside_of_a_project_nothing_moves(tmp_path, monkeypatch):
     assert Path.cwd() == tmp_path.resolve()
 
 
+@pytest.mark.parametrize("link", ["results", "results/small"])
+def test_results_behind_a_link_are_the_projects(link, tmp_path, monkeypatch):
+    project, disk = tmp_path / "project", tmp_path / "disk"
+    (project / "book" / "umdbook").mkdir(parents=True)
+    monkeypatch.setattr(umdbook, "__file__", str(project / "book" / "umdbook" / "__init__.py"))
+    notebooks = disk / "small" / "notebooks"
+    notebooks.mkdir(parents=True)
+    assert umdbook.project_folder(notebooks) is None
+    (project / link).parent.mkdir(exist_ok=True)
+    (project / link).symlink_to(disk if link == "results" else disk / "small")
+    assert umdbook.project_folder(notebooks) == project
+    assert umdbook.project_folder(tmp_path) is None
+
+
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda p: p.stem)
 def test_a_template_with_paths_imports_the_pages_before_it_reads_a_file(path):
     cells = [c for c in json.loads(path.read_text("utf-8"))["cells"] if c["cell_type"] == "code"]
