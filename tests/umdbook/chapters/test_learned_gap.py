@@ -258,7 +258,7 @@ def test_the_withheld_structures_stand_on_top_of_their_figure():
 
 
 def test_exposure_is_said_by_the_way_that_steps_were_shared_out():
-    columns = ["training", "trained on", "CT", "MR", "PET"]
+    columns = ["Training", "Trained on", "CT", "MR", "PET"]
     rows = [["equal steps", "PET", 0, 0, 2000], ["equal steps", "structural images", 1000, 1000, 0]]
     rows += [["equal exposure", "both", 700, 700, 700], ["equal exposure", "PET", 0, 0, 700]]
     said = chapter.exposure_words(pd.DataFrame(rows, columns=columns))
@@ -269,12 +269,12 @@ def test_exposure_is_said_by_the_way_that_steps_were_shared_out():
 
 def test_the_released_networks_of_equal_exposure_saw_each_kind_equally_long():
     rows = chapter.exposure()
-    fair = rows[rows["training"].eq("equal exposure")][["CT", "MR", "PET"]].to_numpy()
+    fair = rows[rows["Training"].eq("equal exposure")][["CT", "MR", "PET"]].to_numpy()
     assert len(fair) and len({int(n) for n in fair[fair > 0]}) == 1
     both = rows[
-        rows["training"].eq("equal steps") & rows["steps"].eq(2000) & rows["MR"].gt(0) & rows["PET"].gt(0)
+        rows["Training"].eq("equal steps") & rows["Steps"].eq(2000) & rows["MR"].gt(0) & rows["PET"].gt(0)
     ].iloc[0]
-    assert both["PET"] == 2 * both["CT"] == both["steps"] / 2
+    assert both["PET"] == 2 * both["CT"] == both["Steps"] / 2
     assert "bodies in float32" in chapter.balanced_words()
 
 

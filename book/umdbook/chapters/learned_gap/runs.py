@@ -84,7 +84,7 @@ def costs() -> pd.DataFrame:
     """What each released network was trained on and what that cost."""
     further = [FEWER] if FEWER in card.names() else []
     names = {family: released(family) for family in ARCHITECTURES}
-    names[FAMILY] += further
+    names[FAMILY] += [*further, *released(BALANCED)]
     return card.cost_table([n for family in names.values() for n in family])
 
 
@@ -106,9 +106,9 @@ def exposure() -> pd.DataFrame:
             if made.settings.get("balanced"):
                 share = dict.fromkeys(kinds, 1 / len(kinds))
             trained_on, seed = parts_of(name, family=family)
-            row = {"training": shared_out, "trained on": TRAINED_ON[trained_on], "seed": seed, "steps": steps}
+            row = {"Training": shared_out, "Trained on": TRAINED_ON[trained_on], "Seed": seed, "Steps": steps}
             rows.append(row | {m: round(steps * share.get(m, 0)) for m in ("CT", "MR", "PET")})
-    columns = ["training", "trained on", "seed", "steps", "CT", "MR", "PET"]
+    columns = ["Training", "Trained on", "Seed", "Steps", "CT", "MR", "PET"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -120,7 +120,7 @@ def millions(family: str) -> float:
 def exposure_words(exposures: pd.DataFrame) -> str:
     """Say for how many steps the networks saw a kind of image, `exposures` being of `exposure`."""
     said = []
-    for shared_out, rows in exposures.groupby("training", sort=False):
+    for shared_out, rows in exposures.groupby("Training", sort=False):
         seen = rows[["CT", "MR", "PET"]].where(rows[["CT", "MR", "PET"]] > 0)
         low, high = int(seen.min().min()), int(seen.max().max())
         if low == high:
