@@ -119,7 +119,9 @@ def test_a_modality_without_a_name_keeps_its_own_and_an_unknown_one_is_named(tmp
         (tmp_path / f"a/{name}.nii.gz").parent.mkdir(exist_ok=True)
         (tmp_path / f"a/{name}.nii.gz").touch()
     plan = plan_pattern(tmp_path, image="{subject}/{modality}.nii.gz")
-    assert [why for _, why in plan.left_out] == ["'MR_T1' is no known modality; name it: --modality MR_T1=MR"]
+    known = "matches neither pattern, 'MR_T1' being no known modality; name it: --modality MR_T1=MR"
+    known += ", or references by --reference"
+    assert [why for _, why in plan.left_out] == [known]
     plan = plan_pattern(tmp_path, image="{subject}/{modality}.nii.gz", modalities={"MR_T1": "MR"})
     assert {r.modality for r in plan.rows} == {"CT", "MR", "PET"}
 

@@ -241,7 +241,7 @@ def test_installing_copies_the_engine_with_licence_and_provenance(tmp_path):
     before = {p: p.stat().st_mtime_ns for p in files}
     viewers.install(tmp_path / "_static", tmp_path / "umd")
     assert {p: p.stat().st_mtime_ns for p in files} == before
-    assert sum(p.stat().st_size for p in (tmp_path / "_static").iterdir()) < 80_000
+    assert sum(p.stat().st_size for p in (tmp_path / "_static").iterdir()) < 90_000
 
 
 def test_a_mask_on_another_grid_is_refused():

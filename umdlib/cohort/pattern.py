@@ -92,12 +92,12 @@ def plan_pattern(
     for name in files:
         if name not in used and name.lower().endswith(VOLUMES):
             other = any_modality.fullmatch(name)
-            why = (
-                f"'{other['modality']}' is no known modality; name it: --modality {other['modality']}=MR"
-                if other
-                else ""
-            )
-            plan.leave_out(name, why or "matches neither pattern")
+            why = "matches neither pattern"
+            if other:
+                why += f", '{other['modality']}' being no known modality; name it: --modality {other['modality']}=MR"
+            if other and not reference:
+                why += ", or references by --reference"
+            plan.leave_out(name, why)
     return plan
 
 
