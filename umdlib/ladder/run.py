@@ -21,7 +21,7 @@ from umdlib.evaluation import store
 from umdlib.evaluation.plans import Examination, Plan, Settings, drawing_code, inputs_key, taken_plans
 from umdlib.evaluation.store import FileHashes
 from umdlib.files import replaced
-from umdlib.images import masks
+from umdlib.images.cropped import Boxed, boxed
 from umdlib.images.volume import LabelMap, Volume
 from umdlib.labels import Structure
 from umdlib.ladder.cells import CELLS, NONE, PET, UNDONE, degraded_cells, undone_cells
@@ -144,19 +144,6 @@ def ladder_run(
     )
 
 
-@dataclass(frozen=True)
-class _Target:
-    """A structure of a reference: its box, and its mask there."""
-
-    box: masks.Box
-    inside: np.ndarray
-
-    def dice(self, mask: np.ndarray) -> float:
-        """DSC of a boolean mask (I, J, K) on the reference's grid; NaN where both are empty."""
-        total = np.count_nonzero(self.inside) + np.count_nonzero(mask)
-        return 2 * np.count_nonzero(mask[self.box] & self.inside) / total if total else float("nan")
-
-
 @dataclass
 class _Rung:
     """A pair: what is read and estimated of it, each once and only where it is needed."""
@@ -169,7 +156,7 @@ class _Rung:
     _read: list[tuple[Volume, LabelMap]] = field(default_factory=list)
     _estimates: Estimates | None = None
     _drawn: dict[str, dict[str, Prompt]] = field(default_factory=dict)
-    _targets: dict[int, dict[str, _Target]] = field(default_factory=dict)
+    _targets: dict[int, dict[str, Boxed]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -231,15 +218,10 @@ class _Rung:
         )
         return drawn
 
-    def targets(self, reference: LabelMap) -> dict[str, _Target]:
+    def targets(self, reference: LabelMap) -> dict[str, Boxed]:
         """Structures of one of the two references, each in its box."""
         if id(reference) not in self._targets:
-            boxes = masks.bounding_boxes(reference.data, [s.value for s in self.asked])
-            nowhere = (slice(0, 0),) * 3
-            self._targets[id(reference)] = {
-                s.name: _Target(box or nowhere, reference.data[box or nowhere] == s.value)
-                for s, box in zip(self.asked, boxes, strict=True)
-            }
+            self._targets[id(reference)] = {s.name: boxed(reference.data == s.value) for s in self.asked}
         return self._targets[id(reference)]
 
     def of_run(self, opened: Opened, plan: Plan) -> dict[str, dict[str, tuple[float, float]]]:
@@ -330,7 +312,7 @@ class _Climber:
         except Exception as error:  # whatever a model does, the other cells go on
             return row(f"{type(error).__name__}: {error}"[:500]), None
         seconds = time.perf_counter() - started
-        score = rung.targets(reference)[prompt.structure].dice(mask)
+        score = rung.targets(reference)[prompt.structure].dice(boxed(mask))
         return row("" if np.isfinite(score) else "reference and mask are empty", score, seconds), mask
 
 
