@@ -63,10 +63,8 @@ def ways(encoder, example) -> dict:
     from umdlib.segmenters.systems import litemedsam
 
     last, both = torch.channels_last, litemedsam.folded(encoder)
-    moved, fold = (
-        copy.deepcopy(encoder).to(memory_format=last),
-        copy.deepcopy(both).to(memory_format=torch.contiguous_format),
-    )
+    moved = copy.deepcopy(encoder).to(memory_format=last)
+    fold = copy.deepcopy(both).to(memory_format=torch.contiguous_format)
     found = {
         "as published": encoder,
         "channels last": lambda x: moved(x.contiguous(memory_format=last)),

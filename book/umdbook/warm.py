@@ -45,16 +45,24 @@ PACKAGES = (
     "umdbook.notebook",
 )
 CHAPTERS = (
-    *("pandas", "pyarrow.parquet", "scipy.stats", "scipy.ndimage", "statsmodels.api", "seaborn", "myst_nb"),
-    *("umdlib.kernels", "umdlib.scores", "umdlib.cohort", "umdlib.metrics", "umdlib.statistics"),
-    *(
-        "umdlib.tables",
-        "umdlib.figures",
-        "umdlib.published",
-        "umdlib.viewer",
-        "umdbook.page",
-        "umdbook.chapters",
-    ),
+    "pandas",
+    "pyarrow.parquet",
+    "scipy.stats",
+    "scipy.ndimage",
+    "statsmodels.api",
+    "seaborn",
+    "myst_nb",
+    "umdlib.kernels",
+    "umdlib.scores",
+    "umdlib.cohort",
+    "umdlib.metrics",
+    "umdlib.statistics",
+    "umdlib.tables",
+    "umdlib.figures",
+    "umdlib.published",
+    "umdlib.viewer",
+    "umdbook.page",
+    "umdbook.chapters",
 )
 
 # in a forked process: what it talks to its caller with, until its kernel is forked

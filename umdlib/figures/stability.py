@@ -273,8 +273,15 @@ def coverage_plot(covered: pd.DataFrame, *, legend: bool = True, ax: Axes | None
 
 
 _SOURCE_COLOURS = (
-    *("#0072b2", "#56b4e9", "#d55e00", "#a6c8dd", "#e8a070"),
-    *("#f2c9ab", "#f7e3d6", "#666666", "#bbbbbb"),
+    "#0072b2",
+    "#56b4e9",
+    "#d55e00",
+    "#a6c8dd",
+    "#e8a070",
+    "#f2c9ab",
+    "#f7e3d6",
+    "#666666",
+    "#bbbbbb",
 )
 _INTERVAL_LOOK = {
     "studentised": {"color": "#0072b2", "marker": "o"},

@@ -17,8 +17,15 @@ from umdlib.tables.titles import segmenter_title
 
 # Okabe & Ito (2008) and two of Tol's (2021), none of them a modality's; markers show the rest.
 SEGMENTER_COLOURS = (
-    *("#000000", "#cc79a7", "#56b4e9", "#e69f00", "#882255"),
-    *("#666666", "#999933", "#332288", "#661100"),
+    "#000000",
+    "#cc79a7",
+    "#56b4e9",
+    "#e69f00",
+    "#882255",
+    "#666666",
+    "#999933",
+    "#332288",
+    "#661100",
 )
 _SEGMENTER_MARKERS = "osD^vPX<>"
 GREY = "#8a8a8a"

@@ -95,19 +95,18 @@ def exposure() -> pd.DataFrame:
     structure gets, and PET gets half where both are seen. A balanced training draws the kind of image.
     """
     rows = []
-    for family, shared_out in EXPOSURES.items():
-        for name in released(family):
-            made = card.read(name)
-            steps, kinds = made.settings["steps"], made.data["modalities"]
-            structural = [m for m in kinds if m != "PET"]
-            left = 0.5 if structural and "PET" in kinds else 1.0
-            share = {m: left / len(structural) for m in structural}
-            share |= {"PET": 1 - sum(share.values())} if "PET" in kinds else {}
-            if made.settings.get("balanced"):
-                share = dict.fromkeys(kinds, 1 / len(kinds))
-            trained_on, seed = parts_of(name, family=family)
-            row = {"Training": shared_out, "Trained on": TRAINED_ON[trained_on], "Seed": seed, "Steps": steps}
-            rows.append(row | {m: round(steps * share.get(m, 0)) for m in ("CT", "MR", "PET")})
+    for family, name in ((f, n) for f in EXPOSURES for n in released(f)):
+        made = card.read(name)
+        steps, kinds = made.settings["steps"], made.data["modalities"]
+        structural = [m for m in kinds if m != "PET"]
+        left = 0.5 if structural and "PET" in kinds else 1.0
+        share = {m: left / len(structural) for m in structural}
+        share |= {"PET": 1 - sum(share.values())} if "PET" in kinds else {}
+        if made.settings.get("balanced"):
+            share = dict.fromkeys(kinds, 1 / len(kinds))
+        trained_on, seed = parts_of(name, family=family)
+        row = {"Training": EXPOSURES[family], "Trained on": TRAINED_ON[trained_on], "Seed": seed}
+        rows.append(row | {"Steps": steps} | {m: round(steps * share.get(m, 0)) for m in ("CT", "MR", "PET")})
     columns = ["Training", "Trained on", "Seed", "Steps", "CT", "MR", "PET"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -136,12 +135,10 @@ def exposure_words(exposures: pd.DataFrame) -> str:
 
 def balanced_words() -> str:
     """In what else the trainings of equal exposure differ from those of equal steps, by their cards."""
-    ones = [card.read(next(iter(released(family)), "")) for family in EXPOSURES if released(family)]
-    if len(ones) < len(EXPOSURES):
-        return NO_BALANCED
+    first = {shared_out: card.read(released(family)[0]) for family, shared_out in EXPOSURES.items()}
     each = [
         f"{c.data['subjects']} bodies in {c.settings['precision']} with {shared_out}"
-        for c, shared_out in zip(ones, EXPOSURES.values(), strict=True)
+        for shared_out, c in first.items()
     ]
     return f"The trainings differ in more than the steps: {' and '.join(each)}, so the columns are not one experiment."
 
