@@ -76,6 +76,17 @@ def interval(estimate: float, low: float = np.nan, high: float = np.nan) -> str:
     return f"{centre} [{', '.join(ends)}]" if np.isfinite(low) and np.isfinite(high) else centre
 
 
+def share_text(share: float, low: float, high: float) -> str:
+    """A share with its interval, in per cent.
+
+    Examples
+    --------
+    >>> share_text(0.54, 0.49, 0.63)
+    '54 % [49, 63]'
+    """
+    return f"{100 * share:.0f} % [{100 * low:.0f}, {100 * high:.0f}]"
+
+
 def gap_text(estimate: float, low: float = np.nan, high: float = np.nan, at_floor: bool = False) -> str:
     """A difference with its interval, and the word of one between two floors.
 

@@ -21,7 +21,7 @@ from umdlib.images.volume import LabelMap, Volume
 from umdlib.scores.table import read_scores
 from umdlib.statistics import attribution, factorial
 from umdlib.synthetic.truth import truth
-from umdlib.tables.markdown import interval, markdown_table, number, reason_table
+from umdlib.tables.markdown import interval, markdown_table, number, reason_table, share_text
 from umdlib.tables.modality_table import session_title, structure_title
 from umdlib.viewer import montage, web_volumes
 from umdlib.viewer.choice import Choice
@@ -401,16 +401,11 @@ def single_factors(path: str) -> str:
         row = {"PET differs by": _COHORT_TITLES[r["cohort"]], "segmenter": title(r["segmenter"])}
         row |= {
             "gap": interval(*r["gap"]),
-            "own part of the gap": _percent(*r["part"]) if r["gap_seen"] else "",
+            "own part of the gap": share_text(*r["part"]) if r["gap_seen"] else "",
         }
         row |= {t: interval(*r[f]) for f, t in TITLES.items() if f != attribution.GAP}
         rows.append({**row, "n": r["n"]})
     return markdown_table(pd.DataFrame(rows))
-
-
-def _percent(value: float, low: float, high: float) -> str:
-    """A share with its interval, in percent."""
-    return f"{100 * value:.0f} % [{100 * low:.0f}, {100 * high:.0f}]"
 
 
 def single_factors_words(path: str) -> str:

@@ -14,7 +14,7 @@ from umdlib.statistics.domain_shift import PARTS, STILL
 from umdlib.statistics.factorial import TRAINED_ON
 from umdlib.statistics.unseen_structures import GROUPS
 from umdlib.statistics.verdicts import FLOOR
-from umdlib.tables.markdown import gap_text, number, p_text
+from umdlib.tables.markdown import gap_text, number, p_text, share_text
 from umdlib.tables.modality_table import metric_title, session_title
 from umdlib.training.domains import DOMAINS
 
@@ -178,8 +178,8 @@ def share_words(shares: Mapping[str, pd.DataFrame]) -> str:
     said = {}
     for shared_out, rows in shares.items():
         for row in rows[np.isfinite(rows["estimate"])].itertuples():
-            ends = f"[{100 * row.ci_low:.0f}, {100 * row.ci_high:.0f}]"
-            said.setdefault(row.session, []).append(f"{100 * row.estimate:.0f} % {ends} with {shared_out}")
+            share = share_text(row.estimate, row.ci_low, row.ci_high)
+            said.setdefault(row.session, []).append(f"{share} with {shared_out}")
     lines = [f"- {session_title(name)}: {', '.join(parts)}" for name, parts in said.items() if len(parts) > 1]
     if not lines:
         return ""
