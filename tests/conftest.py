@@ -12,6 +12,7 @@ import pytest
 from umdlib.cohort.manifest import write_manifest, write_structures
 from umdlib.images.volume import LabelMap, Volume, write_label_map, write_volume
 from umdlib.labels import Structure
+from umdlib.segmenters import registry
 from umdlib.tables import use_titles
 
 BALL = Structure(1, "ball", "Ball", "Ba", "#e69f00")
@@ -65,12 +66,29 @@ def pytest_collection_modifyitems(items):
     items.sort(key=rank)
 
 
+@contextlib.contextmanager
+def _segmenters_as_before():
+    """What is registered within is forgotten after."""
+    records = registry._registered
+    before = dict(records)
+    yield
+    records.clear()
+    records.update(before)
+
+
 @pytest.fixture(autouse=True)
-def style_as_before():
-    """The style that a test sets, and the titles that it gives segmenters, end with the test."""
-    with mpl.rc_context():
+def as_before():
+    """The style that a test sets, its titles of segmenters and the segmenters it registers end with it."""
+    with mpl.rc_context(), _segmenters_as_before():
         yield
     use_titles(None)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def module_as_before():
+    """The segmenters that a file's fixtures register end with the file."""
+    with _segmenters_as_before():
+        yield
 
 
 def _write_cohort(folder, subjects=2):
