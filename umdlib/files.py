@@ -99,8 +99,12 @@ def is_whole(content: bytes) -> bool:
     if place < 0:
         return True
     start = place + len(_MARK)
-    plain = content[:start] + b"0" * 64 + content[start + 64 :]
-    return hashlib.sha256(plain).hexdigest().encode() == content[start : start + 64]
+    end = start + 64
+    whole = memoryview(content)
+    found = hashlib.sha256(whole[:start])
+    found.update(b"0" * 64)
+    found.update(whole[end:])
+    return found.hexdigest().encode() == content[start:end]
 
 
 def write_stamped(path: str | Path, table: pd.DataFrame, key: bytes, stamp: dict) -> None:
@@ -134,7 +138,9 @@ def write_stamped(path: str | Path, table: pd.DataFrame, key: bytes, stamp: dict
         seal(part)
 
 
-def read_stamped(path: str | Path, key: bytes, *, name: str, made_by: str) -> tuple[pd.DataFrame, dict]:
+def read_stamped(
+    path: str | Path, key: bytes, *, name: str, made_by: str, categories: bool = False
+) -> tuple[pd.DataFrame, dict]:
     """Read a table that `write_stamped` wrote, and its provenance; empty where the file has none.
 
     Parameters
@@ -143,6 +149,8 @@ def read_stamped(path: str | Path, key: bytes, *, name: str, made_by: str) -> tu
         As they were written.
     name, made_by
         What the table is called, and the command that makes one, for messages.
+    categories
+        Whether text comes as categories, as the file holds it: each word once.
 
     Raises
     ------
@@ -159,11 +167,15 @@ def read_stamped(path: str | Path, key: bytes, *, name: str, made_by: str) -> tu
         content = path.read_bytes()
         if not is_whole(content):
             raise InputError(f"{name} {path} is damaged: it is not what was written. Make it anew.")
-        arrow = pq.read_table(pa.BufferReader(content))
+        words = []
+        if categories:
+            schema = pq.read_schema(pa.BufferReader(content))
+            words = [f.name for f in schema if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)]
+        arrow = pq.read_table(pa.BufferReader(content), read_dictionary=words)
         stamp = json.loads((arrow.schema.metadata or {}).get(key, b"{}"))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(f"File {path} is not a Parquet table: {error}.") from None
-    return arrow.to_pandas(), stamp
+    return arrow.to_pandas(ignore_metadata=categories), stamp
 
 
 def owner() -> dict:

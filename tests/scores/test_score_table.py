@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from umdlib.errors import InputError
+from umdlib.files import write_stamped
 from umdlib.scores import table as scores
 
 
@@ -217,3 +218,17 @@ def test_a_provenance_holds_versions_machine_and_what_is_added():
     assert found["cohort"] == "mine" and found["packages"]["numpy"] == np.__version__
     assert set(found) == {"umdlib", "commit", "python", "platform", "packages", "cohort"}
     assert [scores._surface_dice_column(t) for t in (1.0, 2.5)] == ["surface_dice_1mm", "surface_dice_2.5mm"]
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [2, 0, 3, 1], []])
+def test_a_file_whose_rows_are_in_any_order_is_read_sorted_with_plain_text(tmp_path, order):
+    rows = table(session=["z", "a", "b", "c"], reason=[None, "x", None, ""]).iloc[order]
+    write_stamped(tmp_path / "t", rows, b"umdlib", {"schema": scores.SCHEMA_VERSION})
+    pd.testing.assert_frame_equal(scores.read_scores(tmp_path / "t"), scores.check_scores(rows))
+
+
+def test_two_rows_of_a_file_with_one_key_are_refused(tmp_path):
+    rows = pd.concat([table(), table().iloc[:1]])
+    write_stamped(tmp_path / "t", rows, b"umdlib", {"schema": scores.SCHEMA_VERSION})
+    with pytest.raises(InputError, match="sub-001 petct CT liver threshold centre 0 0 occurs twice"):
+        scores.read_scores(tmp_path / "t")

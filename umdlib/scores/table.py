@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from filelock import FileLock
 
@@ -82,21 +83,50 @@ def check_scores(table: pd.DataFrame, *, source: str = "the score table") -> pd.
         if status not in STATUSES:
             raise unknown_name(f"status in {source}", status, STATUSES)
     for column in metrics:
-        wrong = table[(table[column] < 0) | (table[column] > 1)]
-        if len(wrong):
+        wrong = (table[column] < 0) | (table[column] > 1)
+        if wrong.any():
+            first = table[wrong].iloc[0]
             raise InputError(
-                f"{column} of {_name(wrong.iloc[0])} in {source} is {wrong.iloc[0][column]}. "
-                "Must lie in [0, 1]."
+                f"{column} of {_name(first)} in {source} is {first[column]}. Must lie in [0, 1]."
             )
-    invented = table[table["status"].isin(["failed", "unavailable"]) & table["dice"].notna()]
-    if len(invented):
-        raise InputError(f"{_name(invented.iloc[0])} in {source} failed and yet has a Dice.")
+    invented = table["status"].isin(["failed", "unavailable"]) & table["dice"].notna()
+    if invented.any():
+        raise InputError(f"{_name(table[invented].iloc[0])} in {source} failed and yet has a Dice.")
+    order = [*KEYS, *metrics, *[c for c in _NUMBERS if c in table], "status", "reason"]
+    order += [c for c in table if c not in order]
+    if _is_in_order(table):
+        return table[order].reset_index(drop=True)
+    table = _spelt_out(table)
     double = table[table.duplicated(list(KEYS))]
     if len(double):
         raise InputError(f"{_name(double.iloc[0])} occurs twice in {source}.")
-    order = [*KEYS, *metrics, *[c for c in _NUMBERS if c in table], "status", "reason"]
-    order += [c for c in table if c not in order]
     return table[order].sort_values(list(KEYS), ignore_index=True)
+
+
+def _is_in_order(table: pd.DataFrame) -> bool:
+    """Whether each row's key is above that of the row before; False also where that is not known."""
+    place, levels = np.zeros(len(table), np.int64), 1
+    for key in KEYS:
+        column = table[key]
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            codes, names = column.cat.codes.to_numpy(), column.cat.categories
+        else:
+            codes, names = pd.factorize(column)
+        levels *= max(len(names), 1)
+        if levels > 2**62 or (codes < 0).any():
+            return False
+        rank = np.argsort(np.argsort(np.asarray(names)))  # few names, many rows
+        place = place * len(names) + rank[codes]
+    return bool((np.diff(place) > 0).all())
+
+
+def _spelt_out(table: pd.DataFrame) -> pd.DataFrame:
+    """A table with text where it has categories."""
+    words = {n: c.cat for n, c in table.items() if isinstance(c.dtype, pd.CategoricalDtype)}
+    text = {
+        n: pd.array(c.categories, "str").take(c.codes.to_numpy(), allow_fill=True) for n, c in words.items()
+    }
+    return table.assign(**text) if text else table
 
 
 def missing_pairs(table: pd.DataFrame) -> list[str]:
@@ -153,7 +183,7 @@ def read_scores(path: str | Path, *, subjects: Iterable[str] | None = None) -> p
     InputError
         A missing, damaged or foreign file, another schema version, and as `check_scores`.
     """
-    found, stamp = read_stamped(path, _STAMP, name="Score table", made_by="umdlib score")
+    found, stamp = read_stamped(path, _STAMP, name="Score table", made_by="umdlib score", categories=True)
     if stamp.get("schema") != SCHEMA_VERSION:
         raise InputError(
             f"Score table {path} has schema version {stamp.get('schema')}. "
@@ -162,6 +192,7 @@ def read_scores(path: str | Path, *, subjects: Iterable[str] | None = None) -> p
     table = check_scores(found, source=str(path))
     if subjects is not None:
         table = table[table["subject"].isin(set(subjects))].reset_index(drop=True)
+    table = _spelt_out(table)
     table.attrs["stamp"] = stamp
     return table
 
