@@ -100,13 +100,8 @@
     if (covered) named.scrollIntoView();
   }
 
-  // on a wide screen no column is cut off: a table that is too wide wraps inside its brackets
-  function fitTables() {
-    if (window.innerWidth < 900) return;
-    for (const box of document.querySelectorAll(".umd-scroll")) {
-      if (box.scrollWidth > box.clientWidth + 1) box.querySelector("table")?.classList.add("umd-tight");
-    }
-  }
+  // a table has its width where its fold or its tab is open
+  const fitTables = () => window.umdTables?.();
 
   // docutils marks the bibliography as a list whose items browsers do not take for items
   function plainBibliography() {

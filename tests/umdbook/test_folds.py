@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from umdlib.tables import interactive
+
 STATIC = Path(__file__).parents[2] / "book" / "_static"
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>t</title>
 <link rel="stylesheet" href="umd.css"><script src="umd-reader.js" defer></script>
@@ -16,8 +18,8 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>t</title>
 <div class="sd-tab-set"><input type="radio" name="t" id="t1" checked><label for="t1">CT</label>
 <div class="sd-tab-content"><p id="first">first</p></div><input type="radio" name="t" id="t2"><label for="t2">MR</label>
 <div class="sd-tab-content"><p id="second">second</p></div></div>
-<style>.umd-whole { white-space: nowrap; } .umd-scroll { width: 500px; overflow: auto; }</style><div class="umd-scroll">
-<table class="umd-live">ROWS</table></div></article>"""
+<style>.umd-whole { white-space: nowrap; } .umd-box { width: 500px; }</style>
+TABLES<table class="umd-live"><thead><tr><th>A</th></tr></thead><tbody>ROWS</tbody></table></article>"""
 CELL = '<td>0.934 <span class="umd-whole">(0.933 to 0.935)</span></td>'
 
 
@@ -26,7 +28,8 @@ def address(tmp_path):
     """A page with the book's own style and script."""
     for name in ("umd.css", "umd-reader.js"):
         (tmp_path / name).write_text((STATIC / name).read_text("utf-8"), "utf-8")
-    (tmp_path / "page.html").write_text(PAGE.replace("ROWS", f"<tr>{CELL * 6}</tr>"), "utf-8")
+    text = PAGE.replace("ROWS", f"<tr>{CELL * 6}</tr>").replace("TABLES", interactive.live_tables())
+    (tmp_path / "page.html").write_text(text, "utf-8")
     return (tmp_path / "page.html").as_uri()
 
 

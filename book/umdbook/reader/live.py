@@ -1,4 +1,8 @@
-"""Measured tables that a reader can filter, sort and take along, as the published ones are."""
+"""Measured tables that a reader can filter, sort and take along, as the published ones are.
+
+Style and script stand before the tables, and each table is followed by the call that gives it its bar: it is painted in
+its final form, so that nothing on a page moves.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +16,22 @@ from umdlib.tables.interactive import live_tables
 _LEAST_ROWS = 6  # a shorter table is seen at a glance
 _LONG = 48  # letters of a cell that has to wrap
 _SHORT = 12  # letters of a name like sub-001, which does not break at its hyphen
+_CALL = "<script>window.umdTables?.()</script>"
 _INTERVAL = re.compile(r"([\[(][^\[\]()]{0,32}\d[^\[\]()]{0,32}[\])])")
 
 
 def enliven(app, document: nodes.document, name: str) -> None:
     """Handler of ``doctree-resolved``: every long numbered table of a page becomes a live one."""
-    if app.builder.format != "html" or is_published(name):
-        return  # the published chapters say it themselves
+    if app.builder.format != "html":
+        return
+    if not is_published(name):  # the published chapters say it themselves
+        _choose(document)
+    for table in [table for table in document.findall(nodes.table) if "umd-live" in table["classes"]]:
+        table.parent.insert(table.parent.index(table) + 1, nodes.raw("", _CALL, format="html"))
+
+
+def _choose(document: nodes.document) -> None:
+    """Give the long tables of a measured page their classes, and the page their style and script."""
     for entry in document.findall(nodes.entry):
         _keep_intervals_whole(entry)
     found = [table for table in document.findall(nodes.table) if _is_long(table)]
@@ -26,7 +39,7 @@ def enliven(app, document: nodes.document, name: str) -> None:
         table["classes"] += ["umd-live", "umd-measured"]
         _widen_columns_of_words(table)
     if found:
-        document += nodes.raw("", str(live_tables()), format="html")
+        document.insert(0, nodes.raw("", str(live_tables()), format="html"))
 
 
 def _widen_columns_of_words(table: nodes.table) -> None:

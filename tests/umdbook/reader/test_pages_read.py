@@ -244,6 +244,9 @@ def test_a_long_table_is_live_and_a_short_one_is_not(built):
     assert len(re.findall(r'<table class="[^"]*umd-live umd-measured[^"]*"', page)) == 1
     assert page.index("Six rows") < page.index("One row")
     assert page.index("umd-measured") < page.index("Six rows")
+    # all that changes a table's form has run before what follows it is read
+    assert page.index("window.umdTables = ") < page.index(" umd-measured")
+    assert re.search(r"umd-measured.*?</table>\s*(</div>\s*)?<script>window.umdTables", page, re.S)
     assert page.count("window.umdTables = ") == 1
     assert "umdTables" not in built["glossary"]
 

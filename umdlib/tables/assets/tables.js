@@ -75,8 +75,9 @@
     setTimeout(function () { URL.revokeObjectURL(url); }, 1000);
   }
   function enhance(table) {
-    if (table.dataset.umd || !table.tHead || !table.tBodies.length) return;
-    table.dataset.umd = "1";
+    if (table.dataset.umd) return;
+    table.dataset.umd = "1";  /* the style shows it from here on */
+    if (!table.tHead || !table.tBodies.length) return;
     var holder = table.closest(".pst-scrollable-table-container") || table;
     var box = el("div", { className: "umd-box" }), scroll = el("div", { className: "umd-scroll", tabIndex: 0 });
     scroll.setAttribute("role", "region");
@@ -157,7 +158,15 @@
     if (which) which.addEventListener("change", sort);
     say();
   }
-  window.umdTables = function () { document.querySelectorAll("table.umd-live").forEach(enhance); };
+  /* On a wide screen no column is cut off: a table that is too wide wraps inside its brackets. */
+  function fit(box) {
+    if (window.innerWidth >= 900 && box.scrollWidth > box.clientWidth + 1) box.querySelector("table").classList.add("umd-tight");
+  }
+  /* Pages call this right after each table, so that it has its final form before it is painted. */
+  window.umdTables = function () {
+    document.querySelectorAll("table.umd-live").forEach(enhance);
+    document.querySelectorAll(".umd-scroll:has(> table:not(.umd-tight))").forEach(fit);
+  };
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", window.umdTables);
   else window.umdTables();
 })();
