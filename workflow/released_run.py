@@ -213,7 +213,8 @@ def check(a) -> int:
     found = releases.Comparison(0, 0, "", exact)
     if any(subjects.values()) or not a.shared:
         live = finished.finished_rows(cohort, a.run, names, subjects)
-        found = releases.compare_with_release(live, released, exact=exact)
+        asked = released[released["structure"].isin([s.name for s in cohort.structures])]
+        found = releases.compare_with_release(live, asked, exact=exact)
     if found.difference:
         raise InputError(
             f"This run does not give the numbers of the released run '{a.name}'. {found.difference} Where scores "

@@ -26,12 +26,14 @@ _HERE = Path(__file__).parent
 
 
 class Beside(NamedTuple):
-    """A run beside the main one, on its subjects: segmenters, and the name of their released run."""
+    """A run beside the main one, on its subjects: segmenters, the name of their released run, prompts."""
 
     segmenters: tuple[str, ...]
     release: str
+    prompts: str = FURTHER_PROMPTS
 
 
+LIVE = Beside(("litemedsam",), "litemedsam", "box")  # the one published network whose weights are here
 BESIDE = {
     # the network of both images, with the second image and without it
     "both_images": Beside(("clicknet_pair", "clicknet_pair_alone"), "second_image"),
@@ -402,13 +404,14 @@ def holds_further(card: release.Release, profile: Mapping) -> bool:
     return bool(names) and names <= set(card.segmenters)
 
 
-def beside_released(part: str, card: release.Release | None, profile: Mapping) -> bool:
-    """Whether a run of `BESIDE` is released, of the cohort of the release that a profile stands on."""
-    run, (_, folder) = BESIDE[part], release_place(profile)
+def beside_released(run: Beside, card: release.Release | None, profile: Mapping) -> bool:
+    """Whether a run beside the main one is released, of the cohort of the release that a profile stands on."""
+    _, folder = release_place(profile)
     if card is None or run.release not in release.release_names(folder):
         return False
-    prompts = {f"{n}/{s}": FURTHER_PROMPTS for n in run.segmenters for s in card.subjects}
-    return not release.misfit(release.read_card(run.release, folder), {**profile, "prompts": prompts})
+    own = release.read_card(run.release, folder)
+    prompts = {f"{n}/{s}": run.prompts for n in run.segmenters for s in own.subjects}
+    return not release.misfit(own, {**profile, "prompts": prompts})
 
 
 def own_files(segmenter: str) -> list[str]:

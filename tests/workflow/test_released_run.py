@@ -14,6 +14,7 @@ import pytest
 from umdbook import graph
 from umdlib import evaluation
 from umdlib.cohort import read_cohort
+from umdlib.cohort.subset import write_subset
 from umdlib.errors import InputError
 from umdlib.evaluation import finished
 from umdlib.files import file_hash
@@ -172,17 +173,14 @@ def test_a_profile_stands_on_a_release_of_its_own_settings_alone(released):
     assert graph.standing(profile | {"released": ""}) == (None, {})
 
 
-def test_a_release_of_other_subjects_is_compared_in_those_that_both_have(
-    script, released, capsys, monkeypatch
-):
+def test_a_release_of_other_subjects_is_compared_in_those_that_both_have(script, released, capsys):
     """The release with both images has subjects of its own: the draw of the run need not hit them."""
     folder, manifest = released
     card, table, people = releases.read_release("full", folder / "released")
     name = "beside"
-    monkeypatch.setattr(graph, "BESIDE", {"part": graph.Beside(("threshold",), name)})
-    monkeypatch.setattr(graph, "FURTHER_PROMPTS", PROFILE["prompts"])
+    run = graph.Beside(("threshold",), name, PROFILE["prompts"])
     profile = PROFILE | {"released": f"{folder}/released/full"}
-    assert not graph.beside_released("part", card, profile)  # there is none
+    assert not graph.beside_released(run, card, profile)  # there is none
     for shared, rows in (("sub-003", 8), ("sub-002", 0)):  # the live run has 001 and 003
         part = table[table["subject"].eq(shared)]
         part.attrs = table.attrs
@@ -193,9 +191,21 @@ def test_a_release_of_other_subjects_is_compared_in_those_that_both_have(
         assert f"released run {name}: {rows} rows computed again" in said
         status, said = check(script, folder, manifest, capsys, name)
         assert status == 2 and "is computed and not released" in said
-    assert graph.beside_released("part", card, profile)
-    assert not graph.beside_released("part", card, profile | {"spacing_mm": 6.0})
-    assert not graph.beside_released("part", None, profile)
+    assert graph.beside_released(run, card, profile)
+    assert not graph.beside_released(run, card, profile | {"spacing_mm": 6.0})
+    assert not graph.beside_released(run, None, profile)
+
+
+def test_a_live_run_of_one_structure_is_compared_in_that_structure(script, released, capsys):
+    """As the graph asks a slow system again: a subset of the cohort, the release has every structure."""
+    folder, manifest = released
+    shutil.rmtree(folder / "live")
+    part = write_subset(read_cohort(manifest), folder / "live", subjects=["sub-001"], structures=["ball"])
+    evaluation.score_cohort(read_cohort(part), "threshold", folder / "live", settings=PLANS)
+    status, said = check(script, folder, part, capsys)
+    assert status == 0, said
+    assert "released run full: 4 rows computed again, equal to the bit" in said
+    assert sorted(read_scores(folder / "scores.parquet")["structure"].unique()) == ["ball", "rod"]
 
 
 def test_the_draw_of_live_subjects_changes_with_the_version():

@@ -19,8 +19,9 @@ from umdlib.labels import ORGANS
 from umdlib.scores.table import read_scores
 from umdlib.segmenters.ceilings import ceiling_table
 from umdlib.segmenters.contract import Segmenter, Weights
-from umdlib.tables.markdown import markdown_table, numbered_table
-from umdlib.tables.modality_table import structure_title
+from umdlib.statistics import comparison
+from umdlib.tables.markdown import count, gap_texts, markdown_table, numbered_table
+from umdlib.tables.modality_table import session_title, structure_title
 from umdlib.weights import reading as weights
 
 
@@ -217,17 +218,46 @@ def ceilings_markdown(manifest: str | Path) -> str:
 
 
 def live_markdown(path: str | Path) -> str:
-    """Scores of a system that ran with its published weights, a row per structure; or that none did."""
+    """DSC of a system that ran with its published weights, a row per structure; or that none did.
+
+    Of one subject with its seconds, of several with the mean differences and their intervals.
+    """
     if not path or not Path(path).is_file():
         return "Not part of this run: its profile names no subject for it."
-    table = read_scores(path)
-    columns = {"dice": ("DSC", ".3f"), "seconds": ("Seconds", ".0f")}
-    wide = table.pivot_table(index="structure", columns="modality", values=list(columns), sort=False)
-    formats = {f"{columns[c][0]}, {modality}": columns[c][1] for c, modality in wide}
-    shown = wide.rename(structure_title).set_axis(list(formats), axis=1).reset_index(names="Structure")
-    who = f"{title(table['segmenter'].iloc[0])} on subject {table['subject'].iloc[0]}"
-    caption = f"{who}: one box in both images. One subject: no interval."
-    return numbered_table(shown, caption, "tab-live", formats)
+    scores = read_scores(path)
+    name, who = title(scores["segmenter"].iloc[0]), scores["subject"].unique()
+    if len(who) == 1:
+        columns = {"dice": ("DSC", ".3f"), "seconds": ("Seconds", ".0f")}
+        wide = scores.pivot_table(index="structure", columns="modality", values=list(columns), sort=False)
+        formats = {f"{columns[c][0]}, {modality}": columns[c][1] for c, modality in wide}
+        shown = wide.rename(structure_title).set_axis(list(formats), axis=1).reset_index(names="Structure")
+        caption = f"{name} on subject {who[0]}: one box in both images. One subject: no interval."
+        return numbered_table(shown, caption, "tab-live", formats)
+    return "\n\n".join(_live_session(name, rows) for _, rows in scores.groupby("session", sort=False))
+
+
+def _live_session(name: str, scores: pd.DataFrame) -> str:
+    """Table of one session: structures, and the mean over them."""
+    session = scores["session"].iloc[0]
+    structural = next(m for m in scores["modality"].unique() if m != "PET")
+    rows = comparison.compare(scores)
+    rows = pd.concat([rows, comparison.compare(scores, by=("session", "segmenter"))], ignore_index=True)
+    shown = pd.DataFrame(
+        {
+            "Structure": rows["structure"].map(structure_title, na_action="ignore").fillna("All structures"),
+            "n": rows["n_subjects"],
+            f"DSC, {structural}": rows["mean_structural"],
+            "DSC, PET": rows["mean_pet"],
+            f"PET − {structural}": gap_texts(rows),
+        }
+    )
+    seconds = scores.groupby(["subject", "modality"])["seconds"].sum().groupby("modality").mean()
+    who = f"{name} on {count(scores['subject'].nunique(), 'subject')}, {session_title(session)}, simulated cohort"
+    caption = (
+        f"{who}: one box in both images. Mean DSC and mean difference with 95 % interval. All structures of "
+        f"{structural} took {seconds[structural]:.0f} s, those of PET {seconds['PET']:.0f} s, on one thread."
+    )
+    return numbered_table(shown, caption, f"tab-live-{session}", {c: ".3f" for c in shown if "DSC" in c})
 
 
 def encoder_markdown(path: str | Path) -> str:

@@ -130,6 +130,23 @@ def test_live_scores_are_a_line_per_structure_with_seconds_of_both_images(tmp_pa
         assert f"| {title} | {rows[name, 'CT']:.3f} | {rows[name, 'PET']:.3f} | 2 | 2 |" in shown
 
 
+def test_live_scores_of_several_subjects_are_mean_differences_with_intervals(tmp_path):
+    table = score_table(n_subjects=6, structures=["liver", "spleen"], gap={"threshold": -0.3}, seed=2)
+    write_scores(tmp_path / "scores.parquet", table.assign(seconds=2.0))
+    shown = chapter.live_markdown(tmp_path / "scores.parquet")
+    assert "Threshold on 6 subjects, PET/CT, simulated cohort" in shown
+    assert "All structures of CT took 4 s, those of PET 4 s, on one thread." in shown
+    assert "| Structure | n | DSC, CT | DSC, PET | PET − CT |" in shown
+    pairs = table.pivot(index="subject", columns=["structure", "modality"], values="dice")
+    for name, label in (("liver", "Liver"), ("spleen", "Spleen")):
+        change = (pairs[name]["PET"] - pairs[name]["CT"]).mean()
+        assert (
+            f"| {label} | 6 | {pairs[name]['CT'].mean():.3f} | {pairs[name]['PET'].mean():.3f} | −{-change:.3f} ["
+            in shown
+        )
+    assert shown.count("| All structures | 6 |") == 1
+
+
 def test_parity_is_summed_up_by_system_and_told_for_every_comparison():
     table = chapter.parity()
     shown = chapter.parity_summary().splitlines()
