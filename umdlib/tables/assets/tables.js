@@ -4,6 +4,7 @@
   var own = document.currentScript && document.currentScript.closest(".cell");
   if (own) own.style.display = "none";  /* nothing to see in the cell that brings this script */
   if (window.umdTables) { window.umdTables(); return; }
+  document.documentElement.classList.add("umd-scripted");
   var LINE = ".umd-ct, .umd-mr, .umd-pet";
   function el(tag, props, parent) {
     var node = Object.assign(document.createElement(tag), props || {});
