@@ -26,11 +26,14 @@ from umdlib.canaries import findings
 from umdlib.errors import InputError
 from umdlib.scores import table as scores
 from umdlib.tables.exports import inert_cells
+from umdlib.tables.markdown import count
 
 _BYLINES = {
     "simulated": "**Simulated** with a known truth; neither printed in the papers nor measured here",
     "published": "**Printed in the papers**; nothing on this page was measured here",
 }
+# Parameters of pages that read the images, of which a released run has those of a few subjects.
+_OF_IMAGES = {"folder", "quantities"}
 _FENCE = re.compile(r"^```(?:bash|sh|shell)\n.*?^```", re.DOTALL | re.MULTILINE)
 PROGRAM = re.compile(r"^([ \t]*)(umdlib|papermill|jupyter|snakemake)(?= )", re.MULTILINE)
 TABLE = re.compile(r"^:{3,}\{table\} .+$", re.MULTILINE)
@@ -165,9 +168,9 @@ def render(
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     html = staged.parent / "_build" / "html"
     if run.returncode or not (html / "index.html").is_file():
-        said = [line for line in (run.stdout + run.stderr).splitlines() if line.strip()]
-        notable = [line for line in said if "WARNING" in line or "ERROR" in line]
-        raise InputError("The book was not rendered:\n" + "\n".join(notable or said[-20:]))
+        printed = [line for line in (run.stdout + run.stderr).splitlines() if line.strip()]
+        notable = [line for line in printed if "WARNING" in line or "ERROR" in line]
+        raise InputError("The book was not rendered:\n" + "\n".join(notable or printed[-20:]))
     part, old = output.with_name(f".{output.name}.part"), output.with_name(f".{output.name}.old")
     for folder in (part, old):
         shutil.rmtree(folder, ignore_errors=True)
@@ -245,11 +248,16 @@ def _byline(document: dict, stamp: Mapping[str, Any]) -> None:
     """A line below the title: whose numbers these are, and where it says how they were made."""
     run = document["metadata"]["umd"]
     parameters, name = run["parameters"], run["name"]
-    if "scores" in parameters and stamp.get("released"):
+    about = stamp.get("released")
+    if "lesions" in parameters:
+        what = "**Measured here** on one simulated subject with planted lesions"
+    elif "scores" in parameters and about:
         what = _released(stamp, parameters)
     elif {"scores", "manifest"} & parameters.keys() and stamp:
-        kind = "simulated " * bool(stamp.get("simulated"))
-        what = f"**Measured here** on {kind}cohort `{stamp.get('cohort')}`, {_subjects(stamp)}"
+        kind = "simulated " * bool(stamp.get("simulated") or about)
+        # of a released run only these subjects have images here
+        shown = {s: len(names) for s, names in about["live"].items()} if about else stamp.get("subjects", {})
+        what = f"**Measured here** on {kind}cohort `{stamp.get('cohort')}`: {_subjects(shown)}"
     elif run["track"] in _BYLINES:
         what = _BYLINES[run["track"]]
     else:
@@ -270,17 +278,17 @@ def _folds_code(document: Mapping) -> bool:
 def _released(stamp: Mapping[str, Any], parameters: Mapping[str, Any]) -> str:
     """Whose scores a page reads where it uses a released run, and which of them were computed again."""
     about = stamp["released"]
-    again = " and ".join(f"{len(names)} in {labels.session(s).title}" for s, names in about["live"].items())
+    again = _subjects({s: len(names) for s, names in about["live"].items()})
     same = (
         f"all {about['rows']:,} rows equal to the bit"
         if about["exact"]
         else f"{about['equal']:,} of {about['rows']:,} rows equal to the bit on another kind of processor"
     )
     shown = "; pictures and viewers show these subjects" * ("root" in parameters)
-    shown += "; what this page computes itself is of these subjects" * ("folder" in parameters)
+    shown += "; what this page computes itself is of these subjects" * bool(_OF_IMAGES & parameters.keys())
     return (
-        f"**Measured by this project**: released run `{about['name']}`, simulated cohort, {_subjects(stamp)}. Computed "
-        f"again for this book: {again} subjects, {same}{shown}"
+        f"**Measured by this project**: released run `{about['name']}`, simulated cohort, "
+        f"{_subjects(stamp.get('subjects', {}))}. Computed again for this book: {again}, {same}{shown}"
     )
 
 
@@ -314,7 +322,8 @@ def _provenance_cell(
     words = []
     if measured:
         words += [
-            f"cohort `{stamp.get('cohort')}` ({str(stamp.get('cohort_hash', ''))[:12]}), {_subjects(stamp)}"
+            f"cohort `{stamp.get('cohort')}` ({str(stamp.get('cohort_hash', ''))[:12]}), "
+            f"{_subjects(stamp.get('subjects', {}))}"
         ]
         if about := stamp.get("released"):
             again = ", ".join(name for names in about["live"].values() for name in names)
@@ -347,11 +356,11 @@ def _provenance_cell(
     return {"cell_type": "markdown", "id": "provenance", "metadata": {}, "source": text}
 
 
-def _subjects(stamp: Mapping[str, Any]) -> str:
+def _subjects(counts: Mapping[str, int]) -> str:
     """``8 subjects in PET/CT and 8 in PET/MR``."""
     parts = [
-        f"{n} {'subjects in ' if not k else 'in '}{labels.session(s).title}"
-        for k, (s, n) in enumerate(stamp.get("subjects", {}).items())
+        f"{n if k else count(n, 'subject')} in {labels.session(s).title}"
+        for k, (s, n) in enumerate(counts.items())
     ]
     return " and ".join(parts) or "no subject"
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import umdlib
-from umdbook import kernels
+from umdbook import kernels, names
 from umdlib import labels
 from umdlib.errors import InputError, NothingToShow, unknown_name
 from umdlib.files import replaced
@@ -330,6 +330,7 @@ def _words(notebook: Path, values: Mapping[str, Any]) -> dict[str, str]:
         else {}
     )
     words |= {name: str(value) for name, value in values.items()}
+    words |= {f"{n}_title": names.title(str(v)) for n, v in values.items() if n.endswith("segmenter")}
     with suppress(InputError):
         session = labels.session(str(values.get("session")))
         words |= {

@@ -118,6 +118,23 @@ def test_tables_that_a_page_computes_itself_are_not_called_those_of_the_released
     assert cells[2]["source"].startswith(":::{table} Shares.\n")
 
 
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"manifest": "m"}, "on simulated cohort `full`: 2 subjects in PET/CT · "),
+        ({"scores": "s", "quantities": "q"}, "computes itself is of these subjects"),
+        ({"scores": "s", "lesions": 14}, "on one simulated subject with planted lesions"),
+    ],
+)
+def test_a_page_beside_a_released_run_names_the_subjects_that_it_read(parameters, words):
+    about = {"name": "full", "live": {"petct": ["a", "b"]}, "rows": 9, "equal": 9, "exact": True}
+    stamp = {"cohort": "full", "subjects": {"petct": 12}, "released": about}
+    page = {"cells": [{"source": "# A", "metadata": {}}], "metadata": {"umd": {}}}
+    page["metadata"]["umd"] = {"parameters": parameters, "name": "a", "track": "measured"}
+    book._byline(page, stamp)
+    assert words in page["cells"][0]["source"]
+
+
 def test_a_published_page_claims_no_cohort(staged):
     first, *_, last = staged[0]["published_x"]
     assert "**Printed in the papers**" in first

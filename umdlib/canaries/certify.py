@@ -233,10 +233,10 @@ def _known_answers(trial: _Trial):
     if not found:
         raise _Open("there is no mask")
     references = {n: trial.scene.references[n] for n in found}
-    said = checks.check_masks([found], [references], "program", trial.scene.modality)
+    findings = checks.check_masks([found], [references], "program", trial.scene.modality)
     mean = float(np.mean([dice(references[n], m) for n, m in found.items()]))
-    detail = " ".join(f.detail for f in said) or f"mean Dice {mean:.2f} over {len(found)} structures"
-    return [f.fault for f in said], detail
+    detail = " ".join(f.detail for f in findings) or f"mean Dice {mean:.2f} over {len(found)} structures"
+    return [f.fault for f in findings], detail
 
 
 @_canary(

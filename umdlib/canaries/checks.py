@@ -385,9 +385,9 @@ def _swaps(mean: pd.DataFrame, segmenter: str, modality: str) -> tuple[set[str],
         return set(), []
     names = list(mean.index)
     fits = [i for i, value in enumerate(after) if value >= LEAST]
-    said = ", ".join(f"{names[rows[i]]} → {names[columns[i]]}" for i in fits)
-    values = float(before.mean()), float(after.mean()), f"Asked for → fits: {said}."
-    return {names[r] for r in rows}, [Finding(segmenter, "swapped_structures", said, modality, *values)]
+    swaps = ", ".join(f"{names[rows[i]]} → {names[columns[i]]}" for i in fits)
+    values = float(before.mean()), float(after.mean()), f"Asked for → fits: {swaps}."
+    return {names[r] for r in rows}, [Finding(segmenter, "swapped_structures", swaps, modality, *values)]
 
 
 def _near_misses(predictions: Mapping, references: Mapping, matrix: pd.DataFrame) -> frozenset[str]:

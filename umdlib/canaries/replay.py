@@ -254,9 +254,9 @@ def _outside_its_domain(
             continue
         home = controls.home_scores(record, names, case.session, case.modality, device)
         if set(home) == set(names) and min(home.values()) >= canaries.LEAST:
-            told = ", ".join(f"{n} (DSC {home[n]:.2f} there)" for n in names)
+            listed = ", ".join(f"{n} (DSC {home[n]:.2f} there)" for n in names)
             words.append(
-                f"Never found here, though found in a body of its training's simulator: {told}. This cohort lies "
+                f"Never found here, though found in a body of its training's simulator: {listed}. This cohort lies "
                 "outside the domain of the network; its wiring is right."
             )
         else:

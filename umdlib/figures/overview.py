@@ -63,12 +63,12 @@ def forest(comparisons: pd.DataFrame, *, looks: Looks | None = None, ax: Axes | 
     ax.axvspan(-margin, margin, color="#dddddd", lw=0, zorder=0)
     ax.axvline(0, color="#444444", lw=0.9, zorder=1)
     floor = _floors(rows)
-    told = rows.assign(
+    known = rows.assign(
         sure=rows["p_holm"].lt(0.05) & ~floor,
         **{c: rows[c].where(~floor) for c in ("estimate", "ci_low", "ci_high")},
     )
     if not floor.all():
-        given_intervals(ax, told, looks, down="structure", sure="sure")
+        given_intervals(ax, known, looks, down="structure", sure="sure")
     y = np.array(_open_rows(ax, rows, shown, structures, comparisons.attrs))
     for segmenter in shown:
         mine = floor & rows["segmenter"].eq(segmenter).to_numpy()

@@ -136,10 +136,10 @@ def _exceptions(tables: Tables, session: str) -> Outcome:
     found.sort(reverse=True)
     floor = [f for f in found if f[3] < _FLOOR]
     above = [f for f in found if f[3] >= _FLOOR]
-    said = "; ".join(f"{MODELS[m]} {STRUCTURES[o].lower()} {d:+.4f}" for d, m, o, _ in above) or "none"
+    listed = "; ".join(f"{MODELS[m]} {STRUCTURES[o].lower()} {d:+.4f}" for d, m, o, _ in above) or "none"
     low = "; ".join(f"{MODELS[m]} {STRUCTURES[o].lower()} {d:+.4f}" for d, m, o, _ in floor) or "none"
     text = (
-        f"{len(found)} cells outside brain, heart, kidneys and bladder are better on PET; above {_FLOOR:g}: {said}; "
+        f"{len(found)} cells outside brain, heart, kidneys and bladder are better on PET; above {_FLOOR:g}: {listed}; "
         f"below {_FLOOR:g} in both images: {low}."
     )
     return (CONTRADICTED if above else DEPENDS if floor else SUPPORTED), text

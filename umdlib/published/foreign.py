@@ -224,30 +224,32 @@ class _Table:
     def sentences(self, frame: pd.DataFrame) -> list[str]:
         """Say what was taken for granted."""
         lines = frame["line"].nunique()
-        said = [f"{lines} lines and {len(self.values)} columns of numbers."]
+        sentences = [f"{lines} lines and {len(self.values)} columns of numbers."]
         if self.joined:
-            said.append(f"{self.joined} columns of SDs belong to the columns before them.")
+            sentences.append(f"{self.joined} columns of SDs belong to the columns before them.")
         if aside := [*(self.head[j] for j in self.aside), *self.rows_aside]:
-            said.append(f"No scores, left out: {', '.join(aside)}.")
+            sentences.append(f"No scores, left out: {', '.join(aside)}.")
         spans = frame[frame["statistic"].eq("none") & frame["raw"].str.contains(r"\d", regex=True)]
         if len(spans):
-            said.append(f"{len(spans)} cells hold no single number, such as '{spans['raw'].iloc[0]}'.")
+            sentences.append(f"{len(spans)} cells hold no single number, such as '{spans['raw'].iloc[0]}'.")
         kinds = {"sd": "number after ± or in brackets: SD", "q1": "pair in brackets: quartiles"}
         kinds |= {
             "iqr": "number in brackets: width between the quartiles",
             "lower": "pair in brackets: an interval",
         }
-        said += [f"Read as {text}." for s, text in kinds.items() if (frame["statistic"] == s).any()]
+        sentences += [f"Read as {text}." for s, text in kinds.items() if (frame["statistic"] == s).any()]
         for (metric, unit), own in frame.groupby(["metric", "unit"], sort=False):
             columns = dict.fromkeys(own["column"])
             named = ", ".join(columns) if len(columns) <= 6 else f"{len(columns)} columns"
-            said.append(f"{named}: {metric} in {unit}.")
+            sentences.append(f"{named}: {metric} in {unit}.")
         side = "columns" if self.transposed else "rows"
         if (frame["structure"] == AVERAGE).any():
-            said.append(f"The average is that of the other {side}.")
+            sentences.append(f"The average is that of the other {side}.")
         sizes = sorted(set(frame["n"]))
-        said.append("n is not known for every cell." if 0 in sizes else f"n: {', '.join(map(str, sizes))}.")
-        return said
+        sentences.append(
+            "n is not known for every cell." if 0 in sizes else f"n: {', '.join(map(str, sizes))}."
+        )
+        return sentences
 
 
 def _with_spreads(head: list[str], body: list[list[str]]) -> tuple[list[str], list[list[str]], int]:

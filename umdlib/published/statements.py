@@ -85,11 +85,11 @@ def captions() -> pd.DataFrame:
     for c in read_captions().query("key != 'order'").to_dict("records"):
         table = read(c["name"])
         present = sorted({_base(v) for v in table[c["key"]]} - {"", "text", "seconds"})
-        said = c["value"].split(",")
-        bad = not set(said) <= set(present)
-        text = f"The caption's {c['key']} is {', '.join(said)}, the table's {', '.join(present)}."
+        named = c["value"].split(",")
+        bad = not set(named) <= set(present)
+        text = f"The caption's {c['key']} is {', '.join(named)}, the table's {', '.join(present)}."
         if c["key"] == "modality":
-            bad = set(said) != set(present)
+            bad = set(named) != set(present)
         where = Place(f"{SOURCES[c['name']].paper}, {SOURCES[c['name']].table}", "caption", c["words"])
         rows.append(outcome("caption", where, bad, "inconsistent", text))
     return outcomes(rows)

@@ -35,7 +35,7 @@ def verdict_counts(comparisons: pd.DataFrame) -> str:
     """Count the verdicts on comparisons, with the sizes of their families."""
     known = comparisons[comparisons["estimate"].notna()]
     counts = known["verdict"].value_counts()
-    told = "; ".join(f"{counts[v]} *{v}*" for v in VERDICTS if v in counts)
+    counted = "; ".join(f"*{v}* {counts[v]}" for v in VERDICTS if v in counts)
     families = [
         f"{session_title(name)}: {' or '.join(f'{n:.0f}' for n in sorted(part['n_holm'].unique()))} "
         "p-values per segmenter (Holm)"
@@ -43,7 +43,7 @@ def verdict_counts(comparisons: pd.DataFrame) -> str:
     ]
     margin = comparisons.attrs.get("margin", 0.02)
     return (
-        f"Of {len(known)} comparisons of a segmenter on a structure: {told}; margin ±{margin:g}, each question "
+        f"Of {len(known)} comparisons of a segmenter on a structure: {counted}; margin ±{margin:g}, each question "
         f"at 5 % after Holm. Families: {'; '.join(families)}. {verdict_legend(known)}"
         + reachable_words(known)
     )

@@ -129,14 +129,14 @@ def inside_words(ranges: pd.DataFrame) -> str:
 
 
 def physics_markdown(physics: pd.DataFrame) -> str:
-    """Noise, sharpness and displacement, measured and planned, as a table."""
+    """Noise, sharpness and displacement, measured and true, as a table."""
     physics = with_session_titles(physics) if len(physics) else physics
     formats = dict.fromkeys(_PHYSICS.values(), ".1f") | {"noise": ".3f", "noise, planned": ".3f"}
     return markdown_table(physics.dropna(axis=1, how="all").rename(columns=_PHYSICS), formats)
 
 
 def agreement_figures(physics: pd.DataFrame) -> list[Axes]:
-    """Measured against planned, a panel for each measure: a point per examination, and the line of identity."""
+    """Measured against true, a panel for each measure: a point per examination, and the line of identity."""
     axes = style.panels(1, len(plausibility.MEASURES), width=3.1, height=2.6)
     sessions = list(physics["session"].unique()) if len(physics) else []
     colours = dict(zip(sessions, style.SEGMENTER_COLOURS[1:], strict=False))
@@ -149,5 +149,5 @@ def agreement_figures(physics: pd.DataFrame) -> list[Axes]:
             margin = 0.08 * (both.max() - both.min()) + 1e-3
             ends = both.min() - margin, both.max() + margin
             ax.plot(ends, ends, lw=0.8, color=style.GREY)
-        ax.set(xlabel=f"{label}, planned", ylabel="measured")
+        ax.set(xlabel=f"{label}, true", ylabel="measured")
     return axes

@@ -101,6 +101,6 @@ def state_words(scores: pd.DataFrame) -> str:
         else "The rules decide what these count for."
     )
     return (
-        f"Of {len(scores) - count.get('unavailable', 0)} predictions, {one_sided} lack one of the "
+        f"Of {len(scores) - count.get('unavailable', 0):,} predictions, {one_sided:,} lack one of the "
         f"two masks (DSC 0, distances undefined), {both} lack both, and {failed} runs failed. " + verdict
     )

@@ -17,7 +17,7 @@ from umdlib.cohort.manifest import Cohort
 from umdlib.errors import NothingToShow, unknown_name
 from umdlib.evaluation import store as runs
 from umdlib.scores.empty_rules import higher_is_better
-from umdlib.tables.markdown import markdown_table, numbered_table
+from umdlib.tables.markdown import count, markdown_table, numbered_table
 from umdlib.tables.modality_table import metric_title
 from umdlib.viewer.cases import read_viewer, scored_segmenters
 from umdlib.viewer.pair import Pair
@@ -216,14 +216,15 @@ def foci_words(foci: pd.DataFrame, *, counted: int) -> str:
 
 def gallery_words(cohort: Cohort, *, segmenter: str, session: str, prompt: str = "centre") -> str:
     """Which segmenter, session and prompt the gallery shows, as one Markdown sentence."""
-    count = len(cohort.subjects(session))
     where = labels.session(session).title
     how = f"prompted by the protocol `{prompt}`"
     if prompt == "centre":
         how = "prompted with one click in the centre of each structure"
     elif protocols.kind_given(prompt) == "class":
         how = "asked for each structure by its name"
-    return f"Shown: {title(segmenter)} on the {count} {where} subjects of this run, {how}."
+    return (
+        f"Shown: {title(segmenter)}, on {count(len(cohort.subjects(session)), 'subject')} of {where}, {how}."
+    )
 
 
 def _first_predictions(table: pd.DataFrame, segmenter: str, session: str, metric: str) -> pd.DataFrame:
@@ -276,7 +277,8 @@ class Gallery:
         """The best or the worst prediction in the error colours."""
         organ = self.cohort.structure(row["structure"]).title.lower()
         caption = (
-            f"The {word} prediction: {row['subject']}, {row['modality']}, {organ}, DSC {row['dice']:.3f}."
+            f"The {word} prediction of the {organ} on {row['modality']}: {row['subject']}, DSC {row['dice']:.3f}; "
+            f"{title(self.segmenter)}, first prompt. Agreement grey, missed blue, added orange."
         )
         return self._errors(row, [row["modality"]], f"gallery-{word}", caption)
 
@@ -284,8 +286,8 @@ class Gallery:
         """Every prediction on both images of a subject."""
         structural = labels.session(self.session).structural
         caption = (
-            f"All predictions of {title(self.segmenter)} on {structural} and on PET of {subject}, after the "
-            "first prompt."
+            f"All predictions of the segmenter {title(self.segmenter)} on {structural} and on PET of {subject}, after "
+            "the first prompt."
         )
         return self.viewer(
             subject, [structural, "PET"], overlay="prediction", name="gallery-organs", caption=caption
@@ -297,7 +299,8 @@ class Gallery:
         organ = self.cohort.structure(row["structure"]).title.lower()
         caption = (
             f"{row['subject']}, {organ}: {metric_title(metric)} {row['structural']:.3f} on {structural}, "
-            f"{row['pet']:.3f} on PET."
+            f"{row['pet']:.3f} on PET; {title(self.segmenter)}, first prompt. Agreement grey, missed blue, added "
+            "orange."
         )
         return self._errors(row, [structural, "PET"], "gallery-loss", caption)
 

@@ -16,7 +16,7 @@ from umdlib.published.claims import DEPENDS
 from umdlib.statistics import comparison
 from umdlib.statistics.pairs import condition, paired_differences
 from umdlib.statistics.verdicts import FLOOR, at_floor
-from umdlib.tables.markdown import gap_texts
+from umdlib.tables.markdown import count, gap_texts
 from umdlib.viewer.cases import read_viewer
 
 # Papers' table of each session's averages.
@@ -58,12 +58,13 @@ def measured_changes(scores: pd.DataFrame, session: str) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Example:
-    """One subject for the picture: which structure and segmenter, and how the subject was picked."""
+    """One subject for the picture, with the structure, the segmenter, and the number of subjects to pick from."""
 
     session: str
     segmenter: str
     structure: str
     subject: str
+    n_subjects: int
 
 
 def example(
@@ -93,7 +94,8 @@ def example(
             for organ in [structure] if structure else [*STRUCTURES, *structures]:
                 own = pairs[pairs["structure"] == organ].sort_values(["difference", "subject"])
                 if len(own):
-                    return Example(session, str(name), organ, own["subject"].iloc[(len(own) - 1) // 2])
+                    middle = own["subject"].iloc[(len(own) - 1) // 2]
+                    return Example(session, str(name), organ, middle, own["subject"].nunique())
     return None
 
 
@@ -117,8 +119,9 @@ def picture(cohort, scores: pd.DataFrame, root: str, shown: Example, *, name: st
         overlay="difference",
         name=name,
         titles={shown.segmenter: system},
-        caption=f"{organ} of {shown.subject} (median change), {system}, after one click "
-        f"(ring) at the same place in both images: agreement grey, missed blue, added orange.",
+        caption=f"{organ} of {shown.subject} (median change of {count(shown.n_subjects, 'subject')} with images "
+        f"here), {system}, after one click (ring) at the same place in both images: agreement grey, missed blue, "
+        "added orange.",
     )
 
 
@@ -190,7 +193,7 @@ def finding_words(printed: pd.DataFrame, measured: pd.DataFrame, session: str, *
     )
     checked = (
         f"**What holds.** Of {verdicts.sum()} sentences of both papers that were tested on their own tables: "
-        f"{counted} ([which sentences](published_claims.ipynb), [which numbers do not add up]"
+        f"{counted} ([the sentences](published_claims.ipynb), [the numbers that do not add up]"
         "(published_audit.ipynb))."
     )
     return "\n\n".join([printed_words, checked, measured_words(measured, session, simulated=simulated)])
@@ -219,26 +222,26 @@ def measured_words(measured: pd.DataFrame, session: str, *, simulated: bool) -> 
     structural = labels.session(session).structural
     cohort = "simulated cohort" if simulated else "the cohort at hand"
     rows = measured.set_index("segmenter")
-    told = rows[~rows["at_floor"].astype(bool)]
-    lower, higher = int((told["ci_high"] < 0).sum()), int((told["ci_low"] > 0).sum())
+    known = rows[~rows["at_floor"].astype(bool)]
+    lower, higher = int((known["ci_high"] < 0).sum()), int((known["ci_low"] > 0).sum())
     text = f"**What was measured here** ({cohort}, {int(rows['n_subjects'].max())} subjects)."
     changes = dict(zip(rows.index, gap_texts(rows), strict=True))
     parts = [f"{words}, by {changes[n]}" for n, words in _TRAINED.items() if n in changes]
     if len(parts) > 1:
         text += f" From {structural} to PET one small network changes, {'; '.join(parts)}"
         text += (
-            ": it loses on PET what it was not trained on, so the loss is not a property of PET alone "
+            ". It scores higher on the kind of image that it was trained on, so the loss is not a property of PET alone"
             if _training_matters(rows)
-            else " "
-        ) + "([how much of the gap is learned?](learned_gap.ipynb))."
+            else ""
+        ) + " (one training seed and equal steps; [other seeds and equal exposure](learned_gap.ipynb))."
     text += (
         f" From {structural} to PET, {lower} of {len(rows)} systems score lower and {higher} higher, with a 95 % "
         "interval that excludes 0."
     )
     if rows["n_subjects"].max() < comparison.FEWEST:
         text += f" With fewer than {comparison.FEWEST} subjects no test is made and no verdict given."
-    if len(told) < len(rows):
-        text += f" For {len(rows) - len(told)} the difference is {FLOOR}: both scores are at the floor."
+    if len(known) < len(rows):
+        text += f" For {len(rows) - len(known)} the difference is {FLOOR}: both scores are at the floor."
     return text
 
 

@@ -86,8 +86,8 @@ def stored_clicks(cohort: Cohort, table: pd.DataFrame, *, root: str, session: st
     """
     table = table[table["session"].eq(session)]
     first = table.groupby("segmenter")["prompt"].first()
-    asked = table.loc[table["status"].eq("ok"), "segmenter"].unique()
-    clicked = [name for name in asked if protocols.kind_given(first[name]) == "click"]
+    scored = table.loc[table["status"].eq("ok"), "segmenter"].unique()
+    clicked = [name for name in scored if protocols.kind_given(first[name]) == "click"]
     found = [store.compare_prompts(cohort, root, session, n).assign(segmenter=n) for n in clicked]
     return pd.concat(found) if found else pd.DataFrame()
 
@@ -101,7 +101,7 @@ def stored_table(compared: pd.DataFrame) -> str:
     distance = "largest distance (mm)"
     summary.columns = ["segmenter", "prompt", "pairs", distance, "outside the structure in PET"]
     caption = "First clicks of each segmenter and protocol, in the structural image against PET."
-    return numbered_table(summary, caption, "tab-prompts-pairs", {distance: ".6f"})
+    return numbered_table(summary, caption, "tab-prompts-pairs", {distance: ".2g"})
 
 
 # What stands for a number in the name of a rule, where this page shows one.

@@ -235,8 +235,8 @@ def sources_text() -> str:
     lines = []
     for source, own in facts.groupby("source", sort=False):
         places = own.groupby("where", sort=False)["what"].agg("; ".join)
-        told = ". ".join(f"{where}: {what}" for where, what in places.items())
-        lines.append(f"* **{source}**: {told}.")
+        listed = ". ".join(f"{where}: {what}" for where, what in places.items())
+        lines.append(f"* **{source}**: {listed}.")
     return "\n".join(lines)
 
 

@@ -125,14 +125,9 @@ def own_words(table: pd.DataFrame) -> str:
     whole = table[table[gaps].notna().all(axis=1)]
     if whole.empty:
         return "No network of this run has all four numbers."
-    off = float((whole[gaps].sum(axis=1) - whole["total"]).abs().max())
-    exact = " to twelve digits" if off < 1e-12 else f", but for {off:.0e}"
     largest = whole[gaps].abs().idxmax(axis=1).value_counts()
-    said = ", ".join(f"the {g.replace('_', ' ')} in {n}" for g, n in largest.items())
-    return (
-        f"{len(whole)} of {len(table)} sums are whole, and before rounding their three terms add up to the sum{exact}. "
-        f"The largest term is {said}."
-    )
+    terms = ", ".join(f"the {g.replace('_', ' ')} in {n}" for g, n in largest.items())
+    return f"All terms are known in {len(whole)} of {len(table)} rows; the largest is {terms}."
 
 
 def missing_reasons(rows: pd.DataFrame) -> pd.DataFrame:
@@ -154,9 +149,9 @@ def reported_words(rows: pd.DataFrame) -> str:
     gap = both["reported"] - both["printed"]
     return (
         f"A reported number and one printed by UMD exist in {len(both)} of {len(rows)} rows; the "
-        f"first is the larger one by {number(gap.min(), sign=True)} to "
-        f"{number(gap.max(), sign=True)} DSC. A reported number and a measurement of this run "
-        f"exist in {len(here)} rows."
+        f"first minus the second is {number(gap.min(), sign=True)} to "
+        f"{number(gap.max(), sign=True)} DSC. {len(here) or 'No'} {'row has' if len(here) <= 1 else 'rows have'} a "
+        "reported number and a measurement of this run."
     )
 
 

@@ -56,7 +56,7 @@ def answers(items: pd.DataFrame, known: dict[str, str]) -> pd.Series:
         link = f"[{known[row['page']]}]({row['page']}.ipynb)" if row["page"] in known else _NOT_REPORTED
         section = f", *{row['section']}*" if row["section"] and link != _NOT_REPORTED else ""
         note = f" {row['note']}" if row["note"] else ""
-        out.append(f"{link}{section}.{note}")
+        out.append(f"{link}{section}" + (f".{note}" if note else ""))
     return pd.Series(out, index=items.index)
 
 

@@ -367,12 +367,12 @@ def check(command: str, folder: str | Path = "notebooks") -> None:
     InputError: the command, and what is wrong in it.
     """
     words = shlex.split(command)
-    said = io.StringIO()
+    errors = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(errors):
             given = cli.parser().parse_args(words[1:])
     except SystemExit:
-        raise InputError(f"`{command}` cannot be parsed: {said.getvalue().strip()}") from None
+        raise InputError(f"`{command}` cannot be parsed: {errors.getvalue().strip()}") from None
     if words[0] != "umdlib" or not hasattr(given, "run"):
         raise InputError(f"`{command}` is not a command of this project.")
     if getattr(given, "session", None):

@@ -18,7 +18,7 @@ def fact_table(table: pd.DataFrame) -> str:
     facts = {
         "cohort": f"{stamp['cohort']} ({stamp['cohort_hash'][:12]})",
         "subjects": ", ".join(f"{n} in {session_title(s)}" for s, n in subjects.items()),
-        "rows of the score table": f"{len(table)}",
+        "rows of the score table": f"{len(table):,}",
         "surface Dice at": " and ".join(f"{t:g} mm" for t in stamp["tolerances_mm"]),
         "device": stamp["device"],
         "umdlib": f"{stamp['umdlib']} {stamp['commit']}".strip(),
@@ -31,8 +31,8 @@ def fact_table(table: pd.DataFrame) -> str:
 
 def prompt_table(table: pd.DataFrame) -> str:
     """Prompts that each segmenter was given."""
-    asked = table[table["status"].ne("unavailable")]
-    given = asked.groupby(["segmenter", "session", "prompt"], sort=False)
+    available = table[table["status"].ne("unavailable")]
+    given = available.groupby(["segmenter", "session", "prompt"], sort=False)
     given = with_session_titles(given.agg({"seed": "nunique", "step": "max"}).reset_index())
     given.columns = ["segmenter", "session", "prompt", "draws", "corrective clicks"]
     return numbered_table(given, "Prompts given, by segmenter.", "tab-run-prompts")
@@ -71,7 +71,7 @@ def cost_table(table: pd.DataFrame) -> str:
     """Seconds and memory of the predictions."""
     done = table[table["seconds"].notna()].groupby(["segmenter", "modality"])
     shown = done.agg({"seconds": ["size", "mean", "sum"], "peak_mb": "max"}).reset_index()
-    formats = {"mean (s)": ".2f", "total (s)": ".0f", "peak (MB)": ".0f"}
+    formats = {"mean (s)": ".2f", "total (s)": ".0f", "memory added (MB)": ".0f"}
     shown.columns = ["segmenter", "modality", "predictions", *formats]
     return numbered_table(shown, "Cost of the predictions.", "tab-run-cost", formats)
 

@@ -181,12 +181,12 @@ def read_programs(path: str | Path) -> dict:
 def answer_table(report: dict) -> pd.DataFrame:
     """``program, version, DSC, NSD, HD95, ASSD`` of the two masks; NaN where there is no number."""
     rows = [
-        {"program": name, "version": said["version"]}
+        {"program": name, "version": reported["version"]}
         | {
-            t: float(np.nan if (v := said["two masks"][m]) in (None, "error") else v)
+            t: float(np.nan if (v := reported["two masks"][m]) in (None, "error") else v)
             for m, t in METRICS.items()
         }
-        for name, said in report["programs"].items()
+        for name, reported in report["programs"].items()
     ]
     return pd.DataFrame(rows)
 
@@ -194,9 +194,9 @@ def answer_table(report: dict) -> pd.DataFrame:
 def empty_table(report: dict) -> str:
     """DSC, NSD and HD95 of each program where a mask is empty."""
     rows = [
-        {"program": f"{name} {said['version']}"}
-        | {case: ", ".join(_text(said[case][m]) for m in list(METRICS)[:3]) for case in EMPTY}
-        for name, said in report["programs"].items()
+        {"program": f"{name} {reported['version']}"}
+        | {case: ", ".join(_text(reported[case][m]) for m in list(METRICS)[:3]) for case in EMPTY}
+        for name, reported in report["programs"].items()
     ]
     return markdown_table(pd.DataFrame(rows))
 

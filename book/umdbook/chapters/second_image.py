@@ -45,14 +45,14 @@ def network_words() -> str:
     made = card.read(BOTH)
     start = card.read(made.settings["start"])
     others = {name: card.read(name).settings["steps"] for name in sorted(set(OF_ITS_KIND.values()))}
-    told = " and ".join(f"`{name}` for {steps:,} steps" for name, steps in others.items())
+    listed = " and ".join(f"`{name}` for {steps:,} steps" for name, steps in others.items())
     return (
         f"`{BOTH}` sees both images at once, as channels. It began with the weights of `{start.name}` "
         f"({start.settings['steps']:,} steps on CT, MR and PET in turn) and was trained for "
         f"{made.settings['steps']:,} steps more ({made.cost['cpu_seconds'] / 60:.0f} CPU minutes) on "
         f"{made.data['subjects']} synthetic subjects: in half of the steps it saw both images, in a "
         "quarter each of them beside a blank one. So it knows either alone too. Networks of one kind of "
-        f"image: {told}."
+        f"image: {listed}."
     )
 
 
@@ -100,14 +100,14 @@ def words(table: pd.DataFrame) -> str:
         if part.empty:
             continue
         most = part.loc[part["estimate"].idxmax()]
-        better = int((part["estimate"] > 0).sum())
-        shown = int((part["ci_low"] > 0).sum())
+        sides = (part["estimate"].gt(0), part["ci_low"].gt(0), part["estimate"].lt(0), part["ci_high"].lt(0))
+        better, shown, worse, lost = (int(side.sum()) for side in sides)
         lines.append(
             f"- {session_title(row['session'])}, {title(row)}: "
             f"{interval(row['estimate'], row['ci_low'], row['ci_high'])} DSC over "
             f"{count(row['n_subjects'], 'subject')}; higher in {better} of {len(part)} structures (with an interval "
             f"above 0 in {shown}), most in {structure_title(most['structure']).lower()} "
-            f"({number(most['estimate'], sign=True)})."
+            f"({number(most['estimate'], sign=True)}); lower in {worse} ({lost} with an interval below 0)."
         )
     return "\n".join(lines) or f"What the second image adds is {FLOOR}: both scores are at the floor."
 
@@ -124,11 +124,11 @@ def kind_words(table: pd.DataFrame) -> str:
         return NO_KIND
     below = table["ci_high"].lt(0)
     changes = zip(table.iterrows(), intervals(table, "estimate", "ci_low", "ci_high"), strict=True)
-    told = "; ".join(f"{session_title(r['session'])}, {title(r)}: {text}" for (_, r), text in changes)
+    listed = "; ".join(f"{session_title(r['session'])}, {title(r)}: {text}" for (_, r), text in changes)
     return (
         f"The network of both images, given both, scores lower than the network of one kind in {int(below.sum())} of "
         f"{len(table)} comparisons with an interval below 0, and higher in {int(table['ci_low'].gt(0).sum())} with one "
-        f"above 0 ({told}). The difference holds the training as well as the image."
+        f"above 0 ({listed}). The difference holds the training as well as the image."
     )
 
 
@@ -158,14 +158,14 @@ def lesion_words(added: pd.DataFrame, each: pd.DataFrame) -> str:
     if added.empty:
         return NO_LESIONS
     lines = []
-    for row, told in zip(added.itertuples(), lesion_layout(added, each).to_dict("records"), strict=True):
-        found = told["delineated with both"]
+    for row, listed in zip(added.itertuples(), lesion_layout(added, each).to_dict("records"), strict=True):
+        found = listed["delineated with both"]
         few = "" if row.n_subjects > 1 else ": n is too small for an interval, and for an answer"
         lines.append(
-            f"- {told['image']}: {told['added [95 %]']}, the difference in DSC of a subject's mean lesion, over "
-            f"{count(row.n_subjects, 'subject')}{few}. Of {count(told['lesions'], 'lesion')} "
+            f"- {listed['image']}: {listed['added [95 %]']}, the difference in DSC of a subject's mean lesion, over "
+            f"{count(row.n_subjects, 'subject')}{few}. Of {count(listed['lesions'], 'lesion')} "
             f"{found} {'is' if found == 1 else 'are'} delineated with both images and "
-            f"{told['delineated with one']} with one."
+            f"{listed['delineated with one']} with one."
         )
     return "\n".join(lines)
 

@@ -212,9 +212,9 @@ def excess_plot(excess: pd.DataFrame, *, looks: Looks | None = None, ax: Axes | 
     ax = axes(ax, figsize=(7.2, 1.6 + 0.42 * max(len(names), 2)))
     ax.axvline(0, color="#444444", lw=0.9)
     floor = rows["at_floor"].astype(bool)
-    told = rows.assign(**{c: rows[c].where(~floor) for c in ("estimate", "ci_low", "ci_high")})
+    known = rows.assign(**{c: rows[c].where(~floor) for c in ("estimate", "ci_low", "ci_high")})
     if not floor.all():
-        given_intervals(ax, told, looks, down=by)
+        given_intervals(ax, known, looks, down=by)
     rows_down(ax, map(structure_title if by == "structure" else title, names))
     metric = metric_title(excess.attrs.get("metric", "dice"))
     reference = title(excess.attrs.get("reference", "the reference"))

@@ -93,8 +93,8 @@ def words(bounds: pd.DataFrame, validation: pd.DataFrame) -> str:
         else f"**{broken} pairs lie beyond their bound**"
     )
     return (
-        f"{held}. Rank correlation of the systems' agreement with the size of their gap: {'; '.join(sessions)}. Of "
-        "the gap's sign agreement says nothing."
+        f"{held}. Rank correlation of the systems' agreement with the size of their gap: {'; '.join(sessions)}. "
+        "Agreement says nothing of the gap's sign."
     )
 
 

@@ -34,7 +34,7 @@ def test_the_first_prompt_is_the_centre_or_a_segmenters_own():
 )
 def test_the_gallery_says_how_its_segmenter_was_asked(cohort, prompt, how):
     words = gallery.gallery_words(cohort, segmenter="threshold", session="petct", prompt=prompt)
-    assert words == f"Shown: Threshold on the 2 PET/CT subjects of this run, {how}."
+    assert words == f"Shown: Threshold, on 2 subjects of PET/CT, {how}."
 
 
 def test_only_segmenters_that_predicted_can_be_shown():
@@ -114,7 +114,7 @@ def test_stored_clicks_are_summed_up_by_segmenter_or_there_are_none():
         }
     )
     text = prompts.stored_table(compared)
-    assert "| b | centre | 2 | 0.250000 | 2 |" in text and "| a | centre | 1 | 0.500000 | 0 |" in text
+    assert "| b | centre | 2 | 0.25 | 2 |" in text and "| a | centre | 1 | 0.5 | 0 |" in text
     assert prompts.stored_table(compared.iloc[:0]) == "No segmenter of this run took a click in both images."
 
 

@@ -88,7 +88,7 @@ def test_costs_are_of_predictions_that_were_timed(table):
         ["a", "CT", "2", "2.00", "4", "10"],
         ["a", "PET", "1", "4.00", "4", "30"],
     ]
-    assert "mean (s) | total (s) | peak (MB) |" in chapter.cost_table(table)
+    assert "mean (s) | total (s) | memory added (MB) |" in chapter.cost_table(table)
 
 
 def test_jobs_are_shown_the_slowest_first(tmp_path):

@@ -11,6 +11,7 @@ from umdlib import segmenters
 from umdlib.scores import table as score_tables
 from umdlib.statistics.factorial import TRAINED_ON, contrast_table, parts_of
 from umdlib.tables.markdown import number
+from umdlib.tables.modality_table import session_title
 from umdlib.training.sessions import NETWORKS
 from umdlib.weights import card
 
@@ -118,19 +119,21 @@ def millions(family: str) -> float:
 
 def exposure_words(exposures: pd.DataFrame) -> str:
     """Say for how many steps the networks saw a kind of image, `exposures` being of `exposure`."""
-    said = []
+    sentences = []
     for shared_out, rows in exposures.groupby("Training", sort=False):
         seen = rows[["CT", "MR", "PET"]].where(rows[["CT", "MR", "PET"]] > 0)
         low, high = int(seen.min().min()), int(seen.max().max())
         if low == high:
-            said.append(f"With {shared_out} every network saw each of its kinds of image for {low:,} steps.")
+            sentences.append(
+                f"With {shared_out} every network saw each of its kinds of image for {low:,} steps."
+            )
         else:
-            said.append(
+            sentences.append(
                 f"With {shared_out} a network saw a kind of image for {low:,} to {high:,} steps: the one trained on "
                 "PET spent all of them on PET, the one trained on structural images shared them between CT and MR. "
                 "So part of a contrast between these networks may be exposure."
             )
-    return " ".join(said)
+    return " ".join(sentences)
 
 
 def balanced_words() -> str:
@@ -204,10 +207,15 @@ def seed_sentence(contrasts: pd.DataFrame) -> str:
         return ""
     width = spread["max"] - spread["min"]
     session, contrast = width.idxmax()
-    gap = contrasts[contrasts["contrast"].eq("gap") & contrasts["session"].eq(session)]["estimate"]
+    gaps = [
+        f"{number(row['max'], sign=True)} to {number(row['min'], sign=True)} in {session_title(name)}"
+        for (name, of), row in spread.iterrows()
+        if of == "gap"
+    ]
     return (
-        f"Between training seeds the {contrast} varies most, by {number(width.max())}; the gap itself "
-        f"is {number(gap.max(), sign=True)} to {number(gap.min(), sign=True)}."
+        f"Between training seeds the {contrast} varies most, by {number(width.max())} in {session_title(session)}"
+        + (f"; the gap itself is {' and '.join(gaps)}" if gaps else "")
+        + "."
     )
 
 

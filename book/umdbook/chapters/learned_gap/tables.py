@@ -102,7 +102,7 @@ def architecture_words(contrasts: pd.DataFrame) -> str:
 
     `contrasts`: from `umdbook.chapters.learned_gap.runs.by_family`.
     """
-    said = []
+    sentences = []
     rows = contrasts[contrasts["contrast"].eq("interaction")]
     for name, part in rows.groupby("session", sort=False):
         if len(part) < 2:
@@ -117,8 +117,8 @@ def architecture_words(contrasts: pd.DataFrame) -> str:
             verdict = "in both the gap depends on the training, in opposite directions"
         else:
             verdict = "an interval that holds 0 decides nothing"
-        said.append(f"**{session_title(name)}**: the interaction is {each}: {verdict}.")
-    return "\n\n".join(said)
+        sentences.append(f"**{session_title(name)}**: the interaction is {each}: {verdict}.")
+    return "\n\n".join(sentences)
 
 
 def _side_by_side(contrasts: pd.DataFrame, by: str) -> pd.DataFrame:
@@ -141,11 +141,11 @@ def _side_by_side(contrasts: pd.DataFrame, by: str) -> pd.DataFrame:
 
 def answer(contrasts: pd.DataFrame, shares: pd.DataFrame) -> str:
     """Whether the gap is learned, session by session, in a sentence that the numbers decide."""
-    said = []
+    sentences = []
     for name, part in contrasts.groupby("session", sort=False):
         at = part.set_index("contrast")
         if not {"gap", "modality effect", "transfer effect", "interaction", "reverse gap"} <= set(at.index):
-            said.append(f"**{session_title(name)}**: not all of the three networks were run.")
+            sentences.append(f"**{session_title(name)}**: not all of the three networks were run.")
             continue
         gap, modality, transfer = (at.loc[n] for n in ("gap", "modality effect", "transfer effect"))
         text = (
@@ -166,8 +166,8 @@ def answer(contrasts: pd.DataFrame, shares: pd.DataFrame) -> str:
             text += share["note"].iloc[0].capitalize() + ". "
         cross = at.loc["interaction"]
         text += f"The interaction of training and test modality is {_change(cross)}: "
-        said.append(text + _verdict(cross, gap, at.loc["reverse gap"]))
-    return "\n\n".join(said) or ABSENT
+        sentences.append(text + _verdict(cross, gap, at.loc["reverse gap"]))
+    return "\n\n".join(sentences) or ABSENT
 
 
 def share_words(shares: Mapping[str, pd.DataFrame]) -> str:
@@ -175,12 +175,14 @@ def share_words(shares: Mapping[str, pd.DataFrame]) -> str:
 
     `shares`: way -> `umdlib.statistics.factorial.learned_share` of its networks.
     """
-    said = {}
+    sentences = {}
     for shared_out, rows in shares.items():
         for row in rows[np.isfinite(rows["estimate"])].itertuples():
             share = share_text(row.estimate, row.ci_low, row.ci_high)
-            said.setdefault(row.session, []).append(f"{share} with {shared_out}")
-    lines = [f"- {session_title(name)}: {', '.join(parts)}" for name, parts in said.items() if len(parts) > 1]
+            sentences.setdefault(row.session, []).append(f"{share} with {shared_out}")
+    lines = [
+        f"- {session_title(name)}: {', '.join(parts)}" for name, parts in sentences.items() if len(parts) > 1
+    ]
     if not lines:
         return ""
     return (
@@ -209,7 +211,8 @@ def specialist_words(gaps: pd.DataFrame) -> str:
         f"{number(lower, sign=True)} to {number(upper, sign=True)} from the structural image to PET, and "
         f"{int(gaps['estimate'].lt(0).sum())} of {len(gaps)} lose ({below} with an interval below 0, each alone). "
         + (
-            "Such a loss is no lack of training on PET: it is in the image, or in a reference drawn on the other one."
+            "Such a loss is not due to training on another kind of image: it may lie in the image, in a reference "
+            "drawn on the other one, or in a training that was short."
             if below
             else "None of these losses is certain."
         )
@@ -249,11 +252,10 @@ def domain_layout(changes: pd.DataFrame, titles: dict[str, str], words: dict[str
                     row |= {f"{modality}: {_metric(changes)}": "–", f"{modality}: change": "–"}
                     continue
                 here = at.loc[(trained_on, modality)]
-                told = np.isfinite(here["change"])
                 row[f"{modality}: {_metric(changes)}"] = number(here["score"])
                 row[f"{modality}: change"] = (
                     gap_text(here["change"], here["ci_low"], here["ci_high"], here["at_floor"])
-                    if told
+                    if np.isfinite(here["change"])
                     else "–"
                 )
             row["n"] = str(int(at["n_subjects"].max()))
@@ -281,17 +283,17 @@ def withheld_layout(costs: pd.DataFrame) -> pd.DataFrame:
 
 def withheld_words(costs: pd.DataFrame) -> str:
     """Whether a network finds what it was never trained to find, session by session."""
-    said, metric = [], costs.attrs.get("metric", "dice")
+    sentences, metric = [], costs.attrs.get("metric", "dice")
     for name, part in costs.groupby("session", sort=False):
         hidden, shown, extra = (part.set_index("group").loc[g] for g in GROUPS)
-        said.append(
+        sentences.append(
             f"**{session_title(name)}**: on structures that its training withheld the network "
             f"reaches a mean {_metric(costs)} of {number(hidden['fewer'])} on PET, where the one that was trained "
             f"on them reaches {number(hidden['full'])}: {_change(hidden)}. On the structures that both "
             f"were trained on the change is {_change(shown)}. The difference of the two is "
             f"{_change(extra)}{_withheld_verdict(extra, metric)}"
         )
-    return "\n\n".join(said)
+    return "\n\n".join(sentences)
 
 
 def _withheld_verdict(extra: pd.Series, metric: str) -> str:
@@ -345,10 +347,10 @@ def domain_sentence(changes: pd.DataFrame) -> str:
     if is_directed(metric):
         words = ("at worst", "at best") if higher_is_better(metric) else ("at best", "at worst")
         ends = sorted(zip((lowest, highest), words, strict=True), key=lambda end: end[1] != "at worst")
-    ends_told = " and ".join(f"{_place(row)} {word}" for row, word in ends[: min(2, len(seen))])
+    ends_text = " and ".join(f"{_place(row)} {word}" for row, word in ends[: min(2, len(seen))])
     text = (
         f"On a modality that a network was trained on, leaving the training's own simulator changes "
-        f"its mean {metric_title(metric)} by {ends_told} (the ends of {len(seen)} changes, n = "
+        f"its mean {metric_title(metric)} by {ends_text} (the ends of {len(seen)} changes, n = "
         f"{int(seen['n_subjects'].min())} subjects; 95 % intervals of each alone, not corrected for "
         "their number)."
     )
@@ -378,10 +380,10 @@ def parts_words(parts: pd.DataFrame) -> str:
     reference, image = own.loc["reference"], own.loc["image"]
     return (
         f"For the network that was trained on PET, references that were drawn on the structural image cost "
-        f"{_change(reference)} on PET; with a reference of PET's own it stands {_change(image)} beside itself on CT "
-        f"(n = {int(image['n_subjects'])} subjects, 95 % intervals where there are subjects enough). Both end in the "
-        "modality effect above, and only a cohort whose PET is known to hold still tells them apart: here the "
-        "simulator, which can switch the motion off and keeps bodies, uptake and noise. It moves organs by "
+        f"{_change(reference)} on PET; with a reference of PET's own its score on PET minus that on CT is "
+        f"{_change(image)} (n = {int(image['n_subjects'])} subjects, 95 % intervals where there are subjects enough). "
+        "Both end in the modality effect above, and only a cohort whose PET is known to hold still tells them apart: "
+        "here the simulator, which can switch the motion off and keeps bodies, uptake and noise. It moves organs by "
         "breathing, displacement and a filling bladder alone; errors of a person who draws on one image rather "
         "than on the other are not in it."
     )
