@@ -23,10 +23,7 @@ _STYLE = (
 def write_certificate(path: str | Path, found: Certificate) -> Path:
     """Write the page of a certificate.
 
-    Raises
-    ------
-    InputError
-        An ending other than ``.md``, ``.html`` or ``.htm``.
+    InputError: an ending other than ``.md``, ``.html`` or ``.htm``.
     """
     path = Path(path)
     form = {".md": markdown, ".html": html, ".htm": html}.get(path.suffix.lower())

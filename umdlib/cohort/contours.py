@@ -51,10 +51,7 @@ class StructureSet:
 def read_structure_set(path: Path, kind: str, names: NameMap) -> StructureSet:
     """Read the contents of an RTSTRUCT or SEG file, without its voxels.
 
-    Raises
-    ------
-    InputError
-        A file that cannot be read.
+    InputError: a file that cannot be read.
     """
     quiet_pydicom()
     try:

@@ -51,10 +51,7 @@ def ceilings_text(path: str) -> str:
 
 
 def modality_shares(components: pd.DataFrame) -> str:
-    """How much of the spread involves the modality, one Markdown list item per segmenter.
-
-    `components`: from `umdlib.statistics.variance_components.component_table`.
-    """
+    """How much of the spread involves the modality, one Markdown list item per segmenter."""
     known = components[components["share"].notna()]
     known = known[known["source"].str.contains("modality")]
     lines = [

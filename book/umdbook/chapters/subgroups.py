@@ -18,10 +18,7 @@ def read_people(manifest: str, people: str = "") -> pd.DataFrame:
 
 
 def flow_layout(flow: pd.DataFrame) -> pd.DataFrame:
-    """Numbers of subjects at every step.
-
-    `flow`: from `umdlib.statistics.flow.flow_table`.
-    """
+    """Numbers of subjects at every step."""
     table = pd.DataFrame({"session": flow["session"].map(session_title), "segmenter": flow["segmenter"]})
     for step, title in STEPS.items():
         table[title] = flow[step]
@@ -31,10 +28,7 @@ def flow_layout(flow: pd.DataFrame) -> pd.DataFrame:
 
 
 def layout(groups: pd.DataFrame) -> pd.DataFrame:
-    """Paired difference in both groups of a factor and the test between them.
-
-    `groups`: from `umdlib.statistics.subgroups.subgroup_table`.
-    """
+    """Paired difference in both groups of a factor and the test between them."""
     names = {factor: titles for factor, (titles, _) in FACTORS.items()}
     table = pd.DataFrame({"session": groups["session"].map(session_title), "segmenter": groups["segmenter"]})
     for i, (side, heading) in enumerate((("first", "one group"), ("second", "the other"))):

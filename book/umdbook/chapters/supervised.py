@@ -21,10 +21,7 @@ __all__ = ["card", "release"]
 
 
 def reference_layout(means: pd.DataFrame) -> pd.DataFrame:
-    """Mean DSC of the specialists beside what UMD printed for its nnU-Net.
-
-    `means`: from `umdlib.statistics.reference_gap.reference_means`.
-    """
+    """Mean DSC of the specialists beside what UMD printed for its nnU-Net."""
     return pd.DataFrame(
         {
             "reference": means["segmenter"].map(title),
@@ -102,10 +99,7 @@ def quartile_layout(table: pd.DataFrame, session: str, *, best: pd.DataFrame | N
 
 
 def gap_layout(gaps: pd.DataFrame) -> pd.DataFrame:
-    """What each specialist loses on PET.
-
-    `gaps`: from `umdlib.statistics.reference_gap.supervised_gap`.
-    """
+    """What each specialist loses on PET."""
     return pd.DataFrame(
         {
             "reference": gaps["segmenter"].map(title),
@@ -118,10 +112,7 @@ def gap_layout(gaps: pd.DataFrame) -> pd.DataFrame:
 
 
 def excess_layout(excess: pd.DataFrame) -> pd.DataFrame:
-    """Gap, the reference's gap on the same pairs, and the excess with its interval.
-
-    `excess`: from `umdlib.statistics.reference_gap.excess_gap`.
-    """
+    """Gap, the reference's gap on the same pairs, and the excess with its interval."""
     metric = excess.attrs.get("metric", "dice")
     return pd.DataFrame(
         {
@@ -148,10 +139,7 @@ def recipe_numbers() -> dict[str, int | float]:
 
 
 def condition_layout(conditions: pd.DataFrame) -> pd.DataFrame:
-    """Whether the reference is one for this cohort, by session.
-
-    `conditions`: from `umdlib.statistics.reference_gap.reference_condition`.
-    """
+    """Whether the reference is one for this cohort, by session."""
     return pd.DataFrame(
         {
             "session": conditions["session"].map(session_title),

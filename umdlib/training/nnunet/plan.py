@@ -162,10 +162,7 @@ def needed_bytes(plans: dict, recipe: Recipe, heads: int) -> int:
 def check_memory(needed: int, available: int, recipe: Recipe, device: str) -> None:
     """Refuse a plan that does not fit.
 
-    Raises
-    ------
-    InputError
-        Naming recipe, device, both sizes and the ways out.
+    InputError: naming recipe, device, both sizes and the ways out.
     """
     if needed > available:
         raise InputError(
