@@ -23,7 +23,10 @@ _STYLE = (
 def write_certificate(path: str | Path, found: Certificate) -> Path:
     """Write the page of a certificate.
 
-    InputError: an ending other than ``.md``, ``.html`` or ``.htm``.
+    Raises
+    ------
+    InputError
+        An ending other than ``.md``, ``.html`` or ``.htm``.
     """
     path = Path(path)
     form = {".md": markdown, ".html": html, ".htm": html}.get(path.suffix.lower())

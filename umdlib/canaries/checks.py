@@ -243,8 +243,12 @@ def check_ceilings(scores: pd.DataFrame, segmenter: str, modality: str = "") -> 
     The ceiling is a bound: with a share s of the structure where the system looks, no mask of voxels there has
     a Dice above 2 s / (1 + s). A score above it was made with something that the record does not name.
 
-    `scores`: score rows; those without a ceiling are left out.
-    `segmenter, modality`: whose rows are looked at; every modality by default.
+    Parameters
+    ----------
+    scores
+        Score rows; those without a ceiling are left out.
+    segmenter, modality
+        Whose rows are looked at; every modality by default.
 
     Examples
     --------

@@ -62,10 +62,16 @@ def home_scores(
 ) -> dict[str, float]:
     """Dice of a network that this project trained on structures of such a body as it was trained on.
 
-    `record`: the network's.
-    `structures`: of the 13 organs; each is clicked at its deepest voxel, or given by its name.
-    `session, modality`: which image.
-    `device`: where it runs.
+    Parameters
+    ----------
+    record
+        The network's.
+    structures
+        Of the 13 organs; each is clicked at its deepest voxel, or given by its name.
+    session, modality
+        Which image.
+    device
+        Where it runs.
     """
     images = body(session)
     image, reference = images[modality]

@@ -167,12 +167,23 @@ def own_scene(
 ) -> Scene:
     """A user's image and label map.
 
-    `kind`: as `Scene.kind`.
-    `image, reference`: files on one grid.
-    `modality`: CT, MR or PET.
-    `structures`: name -> value in the reference; a program is given the names as texts.
-    `partner`: the other image of the examination and its modality, for a program that sees two.
-    InputError: what the readers refuse; a value that the reference does not hold.
+    Parameters
+    ----------
+    kind
+        As `Scene.kind`.
+    image, reference
+        Files on one grid.
+    modality
+        CT, MR or PET.
+    structures
+        Name -> value in the reference; a program is given the names as texts.
+    partner
+        The other image of the examination and its modality, for a program that sees two.
+
+    Raises
+    ------
+    InputError
+        What the readers refuse; a value that the reference does not hold.
     """
     unit = labels.modality(modality).unit
     read = read_volume(image, unit=unit)

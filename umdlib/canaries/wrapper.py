@@ -88,11 +88,18 @@ class Outcome:
 class Command:
     """A program by its command line.
 
-    `template`: with the names of `PLACES` in braces; ``{image}`` and ``{mask}`` are needed. It is split as a
-    shell would, and no shell runs it. What it needs beside is an absolute path.
-    `limit_s`: seconds after which a call is given up.
-    InputError: a name in braces that is not of `PLACES`; ``{image}`` or ``{mask}`` is missing; a limit of 0
-    or less.
+    Parameters
+    ----------
+    template
+        With the names of `PLACES` in braces; ``{image}`` and ``{mask}`` are needed. It is split as a
+        shell would, and no shell runs it. What it needs beside is an absolute path.
+    limit_s
+        Seconds after which a call is given up.
+
+    Raises
+    ------
+    InputError
+        A name in braces that is not of `PLACES`; ``{image}`` or ``{mask}`` is missing; a limit of 0 or less.
     """
 
     def __init__(self, template: str, limit_s: float = 600.0) -> None:

@@ -30,12 +30,21 @@ _ACTIVITY = {"bq": 1.0, "kbq": 1e3, "mbq": 1e6, "gbq": 1e9, "mci": 3.7e7}
 def plan_bids(folder: str | Path, names: NameMap, *, suv: str = "bw") -> Plan:
     """Plan a cohort of a BIDS folder.
 
-    `folder`: ``sub-X/[ses-Y/]…/sub-X_[ses-Y_]{ct,pet,T1w,…}.nii.gz``. A label map is a ``…_dseg.nii.gz`` of
-    the same subject and session, in the folder or in its derivatives; one whose ``space-`` names a modality
-    belongs to that image, any other to all images of the session. `dseg.tsv` names its values.
-    `names`: what those names mean.
-    `suv`: one of `suv.KINDS`; lbm and bsa take height and sex from `participants.tsv`.
-    InputError: no such folder, no image, an unknown SUV.
+    Parameters
+    ----------
+    folder
+        ``sub-X/[ses-Y/]…/sub-X_[ses-Y_]{ct,pet,T1w,…}.nii.gz``. A label map is a ``…_dseg.nii.gz`` of the same
+        subject and session, in the folder or in its derivatives; one whose ``space-`` names a modality belongs
+        to that image, any other to all images of the session. `dseg.tsv` names its values.
+    names
+        What those names mean.
+    suv
+        One of `suv.KINDS`; lbm and bsa take height and sex from `participants.tsv`.
+
+    Raises
+    ------
+    InputError
+        No such folder, no image, an unknown SUV.
     """
     if suv not in KINDS:
         raise unknown_name("SUV", suv, KINDS)
@@ -172,17 +181,27 @@ def sidecar_factor(
 ) -> float:
     """Factor from the values of a PET file to SUV, by its PET-BIDS sidecar.
 
-    `sidecar`: ``Units`` (SUVbw needs nothing else), ``InjectedRadioactivity`` with
-    ``InjectedRadioactivityUnits``, ``TracerRadionuclide`` or ``RadionuclideHalfLife``, ``InjectionStart`` and
-    ``ImageDecayCorrectionTime`` in seconds after ``TimeZero``, ``ImageDecayCorrected``,
-    ``AttenuationCorrection``.
-    `person`: row of participants.tsv: ``weight_kg`` (the sidecar's ``BodyWeight`` or ``PatientWeight``
-    replaces it), ``height_cm`` and ``sex``.
-    `suv`: one of `suv.KINDS`.
-    `source`: what errors name.
-    `plan`: takes notes.
-    InputError: a key that is missing or not possible, by its name; PET that is not corrected for decay or
-    attenuation; an injection that starts with the scan, as converters write that do not know its time.
+    Parameters
+    ----------
+    sidecar
+        ``Units`` (SUVbw needs nothing else), ``InjectedRadioactivity`` with ``InjectedRadioactivityUnits``,
+        ``TracerRadionuclide`` or ``RadionuclideHalfLife``, ``InjectionStart`` and ``ImageDecayCorrectionTime`` in
+        seconds after ``TimeZero``, ``ImageDecayCorrected``, ``AttenuationCorrection``.
+    person
+        Row of participants.tsv: ``weight_kg`` (the sidecar's ``BodyWeight`` or ``PatientWeight`` replaces it),
+        ``height_cm`` and ``sex``.
+    suv
+        One of `suv.KINDS`.
+    source
+        What errors name.
+    plan
+        Takes notes.
+
+    Raises
+    ------
+    InputError
+        A key that is missing or not possible, by its name; PET that is not corrected for decay or attenuation;
+        an injection that starts with the scan, as converters write that do not know its time.
     """
     try:
         return _sidecar_factor(sidecar, person or {}, suv, plan)

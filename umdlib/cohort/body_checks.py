@@ -102,10 +102,15 @@ def outline_findings(structural: Facts, pet: Facts, overlay: Overlay) -> Iterato
 def _outline_shift(structural: Facts, overlay: Overlay) -> tuple[np.ndarray, float] | None:
     """Displacement of the body in PET against the structural image (mm, RAS+) and its standard error.
 
-    Returns: `numpy.ndarray`, across the body: median, over lines through it, of how far the middle between
-    its two edges is apart. Along the body: the shift at which the areas of the sections agree best, where
-    that is clear, else 0; `float`, of the lines' spread (lines of a section count as one) and half a voxel of
-    the sample; `None`, where too few lines pass through the body.
+    Returns
+    -------
+    numpy.ndarray
+        Across the body: median, over lines through it, of how far the middle between its two edges is apart. Along
+        the body: the shift at which the areas of the sections agree best, where that is clear, else 0.
+    float
+        Of the lines' spread (lines of a section count as one) and half a voxel of the sample.
+    None
+        Where too few lines pass through the body.
     """
     body = _body(structural, overlay)
     if body.sum() < _LEAST_BODY:

@@ -51,7 +51,10 @@ class StructureSet:
 def read_structure_set(path: Path, kind: str, names: NameMap) -> StructureSet:
     """Read the contents of an RTSTRUCT or SEG file, without its voxels.
 
-    InputError: a file that cannot be read.
+    Raises
+    ------
+    InputError
+        A file that cannot be read.
     """
     quiet_pydicom()
     try:

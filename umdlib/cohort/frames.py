@@ -101,9 +101,14 @@ def pet_tags(dataset) -> dict[str, str]:
 def read_frames(path: Path, *, real_world: bool, tolerance_mm: float):
     """Frames of a file as highdicom's volume, in LPS.
 
-    `path`: enhanced multi-frame file whose frames are one stack.
-    `real_world`: whether the real-world values are taken (PET), else those of the modality's rescaling (HU).
-    `tolerance_mm`: by which the distances of frames may vary.
+    Parameters
+    ----------
+    path
+        Enhanced multi-frame file whose frames are one stack.
+    real_world
+        Whether the real-world values are taken (PET), else those of the modality's rescaling (HU).
+    tolerance_mm
+        By which the distances of frames may vary.
     """
     import highdicom
 

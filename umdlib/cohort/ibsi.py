@@ -21,11 +21,19 @@ _APART = "petmr-apart"
 def plan_ibsi(folder: str | Path, *, apart: bool = False) -> Plan:
     """Plan the set (``STS_001/CT_image.nii.gz``, ``…_mask.nii.gz``).
 
-    `folder`: of the patients.
-    `apart`: whether to enrol the MR too, as session petmr-apart. It was taken days or weeks before the PET/CT
-    (19 days in STS_031) and registered to it: it is not a hybrid examination, and the PET of petct is then
-    enrolled a second time.
-    InputError: as `pattern.plan_pattern` does.
+    Parameters
+    ----------
+    folder
+        Of the patients.
+    apart
+        Whether to enrol the MR too, as session petmr-apart. It was taken days or weeks before the PET/CT
+        (19 days in STS_031) and registered to it: it is not a hybrid examination, and the PET of petct is
+        then enrolled a second time.
+
+    Raises
+    ------
+    InputError
+        As `pattern.plan_pattern` does.
     """
     plan = plan_pattern(
         folder,

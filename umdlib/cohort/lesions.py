@@ -85,7 +85,10 @@ def read_lesions(case: Case) -> LabelMap:
 def lesion_file(case: Case) -> Path:
     """Where the synthesis puts the lesions of a case: beside its reference.
 
-    InputError: no reference, or one whose name is not of a synthetic cohort.
+    Raises
+    ------
+    InputError
+        No reference, or one whose name is not of a synthetic cohort.
     """
     if case.reference is None:
         raise InputError(f"{case.name} has no reference, beside which its lesions would lie.")
@@ -100,12 +103,15 @@ def lesion_file(case: Case) -> Path:
 def by_size(mask: np.ndarray) -> np.ndarray:
     """Components (26 neighbours) of a mask (I, J, K), numbered from 1 by falling size, uint16.
 
-    InputError: more than 65,535 components.
-
     Examples
     --------
     >>> by_size(np.array([[[1, 0, 1, 1, 0, 1]]], bool)).tolist()
     [[[2, 0, 1, 1, 0, 3]]]
+
+    Raises
+    ------
+    InputError
+        More than 65,535 components.
     """
     numbers, sizes = masks.components(mask)
     if len(sizes) > 65536:

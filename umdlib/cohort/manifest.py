@@ -486,10 +486,19 @@ def named_structures(
 ) -> tuple[Structure, ...]:
     """Structures from value -> name, with the looks of `labels.ORGANS` where a name is one of them.
 
-    `names`: commas and slashes, which file names cannot hold, become underscores; the title keeps them.
-    `looks`: value -> ``short`` or ``colour`` that is given.
-    `source`: what errors name.
-    InputError: as `labels.check_structures` does.
+    Parameters
+    ----------
+    names
+        Commas and slashes, which file names cannot hold, become underscores; the title keeps them.
+    looks
+        Value -> ``short`` or ``colour`` that is given.
+    source
+        What errors name.
+
+    Raises
+    ------
+    InputError
+        As `labels.check_structures` does.
     """
     known = {s.name: s for s in labels.ORGANS}
     structures = []

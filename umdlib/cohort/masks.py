@@ -27,10 +27,18 @@ _IMAGE_NAMES = {
 def plan_masks(folder: str | Path, names: NameMap) -> Plan:
     """Plan a cohort of subject folders with images and a folder of masks.
 
-    `folder`: ``<subject>/[<session>/]{ct,pet,mr}.nii.gz`` and masks in a folder beside them. A folder whose
-    name begins with a modality (``pet_masks``) belongs to that image, any other to all images there.
-    `names`: what the masks' file names mean.
-    InputError: no such folder, or no image in it.
+    Parameters
+    ----------
+    folder
+        ``<subject>/[<session>/]{ct,pet,mr}.nii.gz`` and masks in a folder beside them. A folder whose name
+        begins with a modality (``pet_masks``) belongs to that image, any other to all images there.
+    names
+        What the masks' file names mean.
+
+    Raises
+    ------
+    InputError
+        No such folder, or no image in it.
     """
     folder, plan = Path(folder), Plan()
     for subject in subfolders(folder):

@@ -16,12 +16,20 @@ from umdlib.errors import InputError
 def plan_nnunet(folder: str | Path, names: NameMap, *, case: str = r"(?P<subject>.+)") -> Plan:
     """Plan a cohort of ``imagesTr/CASE_0000.nii.gz`` and ``labelsTr/CASE.nii.gz``.
 
-    `folder`: with `dataset.json`: ``channel_names`` (or version 1's ``modality``) say which channel is CT, MR
-    or PET, ``labels`` what the values mean. ``imagesTs`` is enrolled without references.
-    `names`: what the labels' names mean; a name that is not known is kept as it is.
-    `case`: regular expression of a case's name with the groups ``subject`` and, optional, ``session``.
-    InputError: no such folder, a `dataset.json` that is missing or cannot be read, no channel of a known
-    modality.
+    Parameters
+    ----------
+    folder
+        With `dataset.json`: ``channel_names`` (or version 1's ``modality``) say which channel is CT, MR or PET,
+        ``labels`` what the values mean. ``imagesTs`` is enrolled without references.
+    names
+        What the labels' names mean; a name that is not known is kept as it is.
+    case
+        Regular expression of a case's name with the groups ``subject`` and, optional, ``session``.
+
+    Raises
+    ------
+    InputError
+        No such folder, a `dataset.json` that is missing or cannot be read, no channel of a known modality.
     """
     folder, plan = Path(folder), Plan()
     about = _about(folder / "dataset.json")

@@ -31,20 +31,30 @@ def plan_pattern(
 
     Each PET is paired with each structural image of its subject: with CT as session petct, with MR as petmr.
 
-    `folder`: where to look, links followed.
-    `image`: pattern relative to `folder` with ``{subject}``, ``{modality}`` and, where there are several
-    examinations of a subject, ``{session}``: ``"{subject}/{session}/{modality}.nii.gz"``; ``*`` is any part
-    of a name.
-    `reference`: pattern of the label map with the same fields, or of masks with ``{structure}``; empty: there
-    is none.
-    `modalities`: name in the file names -> CT, MR or PET. A modality without a name here is called CT, MR or
-    PET.
-    `structures`: what the label values mean; None takes what a `dseg.tsv` or `dataset.json` in `beside` or in
-    `folder` says, without one the 13 organs, and says that this is a guess.
-    `names`: of structures, for masks; None takes those that ship with the project.
-    `beside`: folder of the manifest.
-    InputError: no such folder, a pattern without its fields, no file that matches, no image with its
-    reference.
+    Parameters
+    ----------
+    folder
+        Where to look, links followed.
+    image
+        Pattern relative to `folder` with ``{subject}``, ``{modality}`` and, where there are several
+        examinations of a subject, ``{session}``: ``"{subject}/{session}/{modality}.nii.gz"``; ``*`` is any
+        part of a name.
+    reference
+        Pattern of the label map with the same fields, or of masks with ``{structure}``; empty: there is none.
+    modalities
+        Name in the file names -> CT, MR or PET. A modality without a name here is called CT, MR or PET.
+    structures
+        What the label values mean; None takes what a `dseg.tsv` or `dataset.json` in `beside` or in
+        `folder` says, without one the 13 organs, and says that this is a guess.
+    names
+        Of structures, for masks; None takes those that ship with the project.
+    beside
+        Folder of the manifest.
+
+    Raises
+    ------
+    InputError
+        No such folder, a pattern without its fields, no file that matches, no image with its reference.
     """
     folder, plan = Path(folder), Plan()
     given = dict(modalities or {})

@@ -30,11 +30,21 @@ FACE_WARNING = (
 def header_texts(path: str | Path) -> dict[str, str]:
     """Texts in the header of a volume that may say more than a program's name.
 
-    `path`: file of a volume; its voxels are not read. Of other formats than NIfTI in one file nothing is said
-    of single fields: what they copy from DICOM has no end, so that they count as text as a whole.
-    Returns: field -> text; ``extension`` for each header extension; ``format`` of what is not NIfTI in one
-    file.
-    InputError: a file that nibabel cannot open.
+    Parameters
+    ----------
+    path
+        File of a volume; its voxels are not read. Of other formats than NIfTI in one file nothing is said of
+        single fields: what they copy from DICOM has no end, so that they count as text as a whole.
+
+    Returns
+    -------
+    dict
+        Field -> text; ``extension`` for each header extension; ``format`` of what is not NIfTI in one file.
+
+    Raises
+    ------
+    InputError
+        A file that nibabel cannot open.
     """
     import nibabel as nib
 
@@ -110,8 +120,13 @@ def read_ids(path: str | Path | None) -> Ids:
 def head_in_view(image: Volume) -> bool:
     """Whether a CT shows a head: near its upper end a skull-like section that is narrow, with shoulders below.
 
-    `image`: CT in HU. Of any other image nothing can be said here: False.
+    Parameters
+    ----------
+    image
+        CT in HU. Of any other image nothing can be said here: False.
 
+    Notes
+    -----
     A section counts as a skull where 80-450 cm2 of it are denser than -300 HU and at least 8 % of that is
     denser than 300 HU. Three such sections, 10 mm apart, within 300 mm of the upper end are a head.
     """

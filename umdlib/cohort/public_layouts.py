@@ -41,11 +41,18 @@ _MISSING = ("", "n/a", "nan", "none", "unknown")
 def plan_petwb_rep(folder: str | Path, names: NameMap) -> Plan:
     """Plan PETWB-REP: CT in ``rawdata``, PET in SUV in ``derivatives``, no references.
 
-    `folder`: ``rawdata/sub-X/ses-01/anat/sub-X_ses-01_ct.nii.gz`` and
-    ``derivatives/sub-X/[ses-01/]…_desc-pet_suv.nii.gz`` or ``…_desc-suv_pet.nii.gz``; `metadata.csv`. Reports
-    are never read.
-    `names`: not used: the set has no labels.
-    InputError: no image of this layout.
+    Parameters
+    ----------
+    folder
+        ``rawdata/sub-X/ses-01/anat/sub-X_ses-01_ct.nii.gz`` and ``derivatives/sub-X/[ses-01/]…_desc-pet_suv.nii.gz``
+        or ``…_desc-suv_pet.nii.gz``; `metadata.csv`. Reports are never read.
+    names
+        Not used: the set has no labels.
+
+    Raises
+    ------
+    InputError
+        No image of this layout.
     """
     folder, plan = Path(folder), Plan(defaced=True)
     people = {_bare(k): v for k, v in _people_of(folder / "metadata.csv", "image_id", plan).items()}
@@ -80,11 +87,18 @@ def _bare(name: str) -> str:
 def plan_enhance_pet(folder: str | Path, names: NameMap) -> Plan:
     """Plan ENHANCE.PET 1.6k: organs and heart on the CT, the same put on the PET's grid; PET to SUV.
 
-    `folder`: with ``imaging-data/images/{CT…,PT…}/NNNN.nii.gz``,
-    ``imaging-data/ground-truth/{Organs,Cardiac}``, `PT-details.xlsx` (dose, weight, times, ``Data-Source``)
-    and `labels.json`.
-    `names`: of the scheme enhance-pet; `labels.json` is held against it.
-    InputError: no image of this layout; a table that cannot be read.
+    Parameters
+    ----------
+    folder
+        With ``imaging-data/images/{CT…,PT…}/NNNN.nii.gz``, ``imaging-data/ground-truth/{Organs,Cardiac}``,
+        `PT-details.xlsx` (dose, weight, times, ``Data-Source``) and `labels.json`.
+    names
+        Of the scheme enhance-pet; `labels.json` is held against it.
+
+    Raises
+    ------
+    InputError
+        No image of this layout; a table that cannot be read.
     """
     folder, plan = Path(folder), Plan(defaced=True)
     data = folder / "imaging-data"
@@ -187,13 +201,22 @@ def _hold_against(path: Path, names: NameMap, plan: Plan) -> None:
 def plan_autopet(folder: str | Path, names: NameMap, *, organs: str | Path | None = None) -> Plan:
     """Plan autoPET, in either form; with AutoPET-Organ's labels, only the cases that have them.
 
-    `folder`: nnU-Net's raw layout (``imagesTr/{tracer}_{patient}_{study}_0000.nii.gz``, ``labelsTr``) or
-    ``<patient>/<study>/{SUV,CTres,CT,SEG,PET}.nii.gz``, of which CTres and SUV, on one grid, are taken.
-    `names`: of the schemes autopet and autopet-organ.
-    `organs`: folder of AutoPET-Organ (``PETCT_<hash>_<study>_.nii.gz``), or of the organ maps of autoPET
-    III's winner (``fdg_<hash>.nii.gz``: model output; one value for both kidneys, which are told apart by
-    side); None looks for such files below `folder`.
-    InputError: no image of this layout.
+    Parameters
+    ----------
+    folder
+        nnU-Net's raw layout (``imagesTr/{tracer}_{patient}_{study}_0000.nii.gz``, ``labelsTr``) or
+        ``<patient>/<study>/{SUV,CTres,CT,SEG,PET}.nii.gz``, of which CTres and SUV, on one grid, are taken.
+    names
+        Of the schemes autopet and autopet-organ.
+    organs
+        Folder of AutoPET-Organ (``PETCT_<hash>_<study>_.nii.gz``), or of the organ maps of autoPET III's
+        winner (``fdg_<hash>.nii.gz``: model output; one value for both kidneys, which are told apart by
+        side); None looks for such files below `folder`.
+
+    Raises
+    ------
+    InputError
+        No image of this layout.
     """
     folder = Path(folder)
     if (folder / "imagesTr").is_dir():
@@ -310,10 +333,19 @@ def _name_sessions(plan: Plan) -> None:
 def plan_deep_psma(folder: str | Path, names: NameMap, *, target: str = "organs") -> Plan:
     """Plan DEEP-PSMA: two tracers of one person, as the sessions petct-fdg and petct-psma.
 
-    `folder`: ``train_0001/{PSMA,FDG}/{CT,PET,TTB,totseg_24}.nii.gz``.
-    `names`: of the schemes totalsegmentator and deep-psma.
-    `target`: ``organs``: TotalSegmentator's labels on CT and PET; ``lesions``: the tumour burden.
-    InputError: no image of this layout.
+    Parameters
+    ----------
+    folder
+        ``train_0001/{PSMA,FDG}/{CT,PET,TTB,totseg_24}.nii.gz``.
+    names
+        Of the schemes totalsegmentator and deep-psma.
+    target
+        ``organs``: TotalSegmentator's labels on CT and PET; ``lesions``: the tumour burden.
+
+    Raises
+    ------
+    InputError
+        No image of this layout.
     """
     folder, plan = Path(folder), Plan()
     first_24 = {v: s for v, s in names.of_values("totalsegmentator").items() if v <= 24}
@@ -345,10 +377,18 @@ def plan_deep_psma(folder: str | Path, names: NameMap, *, target: str = "organs"
 def plan_bic_mac(folder: str | Path, names: NameMap) -> Plan:
     """Plan BIC-MAC: CT, attenuation-corrected PET and MR of one person.
 
-    `folder`: ``train/sub-000/features/{nacpet,mri_combined_in_phase,…}.nii.gz``,
-    ``ct-label/{ct,organ_seg}.nii.gz``, ``pet-label/{acpet,organ_seg}.nii.gz``.
-    `names`: of the scheme totalsegmentator, as which ``organ_seg`` is read.
-    InputError: no image of this layout.
+    Parameters
+    ----------
+    folder
+        ``train/sub-000/features/{nacpet,mri_combined_in_phase,…}.nii.gz``, ``ct-label/{ct,organ_seg}.nii.gz``,
+        ``pet-label/{acpet,organ_seg}.nii.gz``.
+    names
+        Of the scheme totalsegmentator, as which ``organ_seg`` is read.
+
+    Raises
+    ------
+    InputError
+        No image of this layout.
     """
     folder, plan = Path(folder), Plan()
     meaning = names.of_values("totalsegmentator")
@@ -400,10 +440,17 @@ def _mr(volumes: Iterable[str]) -> str | None:
 def plan_totalsegmentator(folder: str | Path, names: NameMap) -> Plan:
     """Plan TotalSegmentator's data sets: CT (or MR) with one mask per structure, no PET.
 
-    `folder`: ``s0000/{ct,mri}.nii.gz`` and ``s0000/segmentations/<organ>.nii.gz``; `meta.csv` where it is
-    there.
-    `names`: what the masks' names mean.
-    InputError: no image of this layout.
+    Parameters
+    ----------
+    folder
+        ``s0000/{ct,mri}.nii.gz`` and ``s0000/segmentations/<organ>.nii.gz``; `meta.csv` where it is there.
+    names
+        What the masks' names mean.
+
+    Raises
+    ------
+    InputError
+        No image of this layout.
     """
     plan = plan_masks(folder, names)
     people = _people_of(Path(folder) / "meta.csv", "image_id", plan)

@@ -107,9 +107,14 @@ def read_headers(
 ) -> list[Header]:
     """Headers of all DICOM files that can be read; the others are left out with the reason.
 
-    `files`: of any kind and name.
-    `leave_out`: takes a file and why it is left out.
-    `say`: takes a line of progress every 500 files.
+    Parameters
+    ----------
+    files
+        Of any kind and name.
+    leave_out
+        Takes a file and why it is left out.
+    say
+        Takes a line of progress every 500 files.
     """
     pydicom = quiet_pydicom()
     found = []
@@ -144,7 +149,10 @@ def quiet_pydicom():
 def read_file(path: Path, *, stop_before_pixels: bool = False):
     """Read a DICOM file with pydicom, also one that begins with its first tag, as files of old archives do.
 
-    pydicom.errors.InvalidDicomError: not a DICOM file. Damaged bytes raise whatever pydicom makes of them.
+    Raises
+    ------
+    pydicom.errors.InvalidDicomError
+        Not a DICOM file. Damaged bytes raise whatever pydicom makes of them.
     """
     pydicom = quiet_pydicom()
     with open(path, "rb") as file:
@@ -356,11 +364,24 @@ def _leaning(series: Series) -> str | None:
 def read_series(series: Series, *, suv: str = "bw") -> tuple[Volume, str]:
     """Volume of a series: HU, SUV or a.u.
 
-    `series`: its pixels are decoded by pydicom and laid out by highdicom.
-    `suv`: kind of SUV, of `suv.KINDS`.
-    Returns: `Volume`, (I, J, K): columns, rows, slices in the direction of the head (or right, front); `str`,
-    a word where something was repaired; empty else.
-    InputError: files that cannot be decoded; PET that cannot become SUV.
+    Parameters
+    ----------
+    series
+        Its pixels are decoded by pydicom and laid out by highdicom.
+    suv
+        Kind of SUV, of `suv.KINDS`.
+
+    Returns
+    -------
+    Volume
+        (I, J, K): columns, rows, slices in the direction of the head (or right, front).
+    str
+        A word where something was repaired; empty else.
+
+    Raises
+    ------
+    InputError
+        Files that cannot be decoded; PET that cannot become SUV.
     """
     quiet_pydicom()
     import highdicom

@@ -148,15 +148,30 @@ def _in_zone(time: str, zone: str) -> str:
 def suv_factor(acquisition: Acquisition, *, kind: str = "bw", source: str = "the series") -> float:
     """Factor from rescaled pixel values to SUV.
 
-    `acquisition`: of the series.
-    `kind`: one of `KINDS`.
-    `source`: what errors name.
-    Returns: BQML: (weight in g, lean mass in g or surface in cm2) / dose in Bq, the dose decayed from
-    injection to the start of the scan where the image is corrected to START, and not where it is corrected to
-    ADMIN. CNTS: Philips' own factor, or its factor to Bq/ml and then as BQML. GML: 1.
-    InputError: a tag that is missing or not possible, by its name and number; images that are not corrected
-    for attenuation (ATTN) and decay (DECY); an injection that does not precede the scan by less than a day.
+    Parameters
+    ----------
+    acquisition
+        Of the series.
+    kind
+        One of `KINDS`.
+    source
+        What errors name.
 
+    Returns
+    -------
+    float
+        BQML: (weight in g, lean mass in g or surface in cm2) / dose in Bq, the dose decayed from injection to
+        the start of the scan where the image is corrected to START, and not where it is corrected to ADMIN.
+        CNTS: Philips' own factor, or its factor to Bq/ml and then as BQML. GML: 1.
+
+    Raises
+    ------
+    InputError
+        A tag that is missing or not possible, by its name and number; images that are not corrected for
+        attenuation (ATTN) and decay (DECY); an injection that does not precede the scan by less than a day.
+
+    Notes
+    -----
     QIBA, Standardized Uptake Value, vendor-neutral pseudo-code. Lean body mass: Janmahasatian et al., Clin
     Pharmacokinet 2005, doi:10.2165/00003088-200544100-00004. Surface: Du Bois, Arch Intern Med 1916.
     """
@@ -304,8 +319,12 @@ def _size(a: Acquisition, kind: str) -> float:
 def body_size(kind: str, weight_kg: float, height_m: float = 1.0, sex: str = "") -> float:
     """Body size that normalises SUV: weight or lean body mass in g, or body surface in cm2.
 
-    `kind`: one of `KINDS`; bw needs neither height nor sex, bsa no sex.
-    `weight_kg, height_m, sex`: of the person; sex is F or M.
+    Parameters
+    ----------
+    kind
+        One of `KINDS`; bw needs neither height nor sex, bsa no sex.
+    weight_kg, height_m, sex
+        Of the person; sex is F or M.
 
     Examples
     --------

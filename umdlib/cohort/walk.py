@@ -18,7 +18,10 @@ _LEFTOVERS = (".", "Thumbs.db", "desktop.ini", "__MACOSX")
 def subfolders(folder: str | Path) -> list[Path]:
     """Folders in a folder, sorted, links to folders among them; hidden ones are not.
 
-    InputError: no such folder, or one that is closed.
+    Raises
+    ------
+    InputError
+        No such folder, or one that is closed.
     """
     return [p for p in _entries(Path(folder)) if p.is_dir()]
 
@@ -26,9 +29,17 @@ def subfolders(folder: str | Path) -> list[Path]:
 def files_below(folder: str | Path, left_out: list[tuple[str, str]] | None = None) -> list[Path]:
     """All files below a folder, sorted, links followed once; names in composed Unicode are compared.
 
-    `folder`: where to look. Hidden files and folders (``._sub-001``, ``.DS_Store``) are skipped.
-    `left_out`: takes (what, why) of folders that cannot be entered and links that lead nowhere or back.
-    InputError: no such folder, or it is closed.
+    Parameters
+    ----------
+    folder
+        Where to look. Hidden files and folders (``._sub-001``, ``.DS_Store``) are skipped.
+    left_out
+        Takes (what, why) of folders that cannot be entered and links that lead nowhere or back.
+
+    Raises
+    ------
+    InputError
+        No such folder, or it is closed.
     """
     found: list[Path] = []
     left_out = [] if left_out is None else left_out

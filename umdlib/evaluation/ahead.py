@@ -13,8 +13,12 @@ from umdlib.images.volume import Volume
 class Ahead:
     """Images read by a thread in the order of a run; at most one waits beside the one in use.
 
-    `cases`: in the order in which they are read; none: nothing is read ahead.
-    `wanted`: whether a case will be read at all.
+    Parameters
+    ----------
+    cases
+        In the order in which they are read; none: nothing is read ahead.
+    wanted
+        Whether a case will be read at all.
     """
 
     def __init__(self, cases: Sequence[Case], wanted: Callable[[Case], bool]) -> None:

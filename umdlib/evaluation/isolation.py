@@ -67,10 +67,19 @@ class Limits:
 class Isolated:
     """The checked call of a segmenter that runs in another process, started anew after it ended.
 
-    `name`: name that the other process can find the segmenter by.
-    `device`: where it runs.
-    `limits`: of a case.
-    `peak_mb`: memory that the process held at most in the last call, above what it began with.
+    Parameters
+    ----------
+    name
+        Name that the other process can find the segmenter by.
+    device
+        Where it runs.
+    limits
+        Of a case.
+
+    Attributes
+    ----------
+    peak_mb
+        Memory that the process held at most in the last call, above what it began with.
     """
 
     def __init__(self, name: str, device: str, limits: Limits) -> None:
@@ -330,7 +339,10 @@ def _opened(name: str, device: str):
 def importable(name: str) -> None:
     """Refuse a segmenter that another process cannot find.
 
-    InputError: it was registered in this process alone.
+    Raises
+    ------
+    InputError
+        It was registered in this process alone.
     """
     known = name in segmenters.BUILT_IN or ":" in name
     if not known:

@@ -173,11 +173,21 @@ def drawn_prompts(
     They are the same for all images of an examination, but for protocols that name an image's own
     slices.
 
-    `plans`: what to draw.
-    `root`: folder of the run; the prompts are kept in its ``prompts``.
-    `hash_of`: sha256 of a file.
-    `read`: gives the references of the examination by modality; called only where something is drawn.
-    Returns: (protocol, seed) -> structure name -> prompt; its note says where there is none to give.
+    Parameters
+    ----------
+    plans
+        What to draw.
+    root
+        Folder of the run; the prompts are kept in its ``prompts``.
+    hash_of
+        sha256 of a file.
+    read
+        Gives the references of the examination by modality; called only where something is drawn.
+
+    Returns
+    -------
+    dict
+        (protocol, seed) -> structure name -> prompt; its note says where there is none to give.
     """
     path = root / "prompts" / f"{examination.subject}_{examination.session}.json"
     basis = _digest([_references(examination, hash_of), _structures(case), drawing_code()])

@@ -27,8 +27,12 @@ FILE = "quantities.parquet"
 class Quantifier:
     """Quantities of one case after the other; an image and its reference are read once.
 
-    `root`: folder of the run.
-    `hash_of`: sha256 of a file.
+    Parameters
+    ----------
+    root
+        Folder of the run.
+    hash_of
+        sha256 of a file.
     """
 
     def __init__(self, root: str | Path, hash_of: Callable[[Path], str]) -> None:
@@ -42,12 +46,22 @@ class Quantifier:
     ) -> pd.DataFrame:
         """Quantities of a scored case, written beside its scores; what is there already is read.
 
-        `case`: the image.
-        `scored`: its score rows, with the stamp that they were written with.
-        `segmenter`: whose predictions.
-        `read`: gives image and reference on one grid; called only where something has to be measured.
-        Returns: columns `umdlib.quantities.table.COLUMNS`, one row per score row. A prediction that failed or
-        was not asked has no numbers; its status and reason are the score's.
+        Parameters
+        ----------
+        case
+            The image.
+        scored
+            Its score rows, with the stamp that they were written with.
+        segmenter
+            Whose predictions.
+        read
+            Gives image and reference on one grid; called only where something has to be measured.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns `umdlib.quantities.table.COLUMNS`, one row per score row. A prediction that failed
+            or was not asked has no numbers; its status and reason are the score's.
         """
         stamp = scored.attrs.get("stamp", {})
         if not stamp.get("prediction_key"):  # nothing was predicted

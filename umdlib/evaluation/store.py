@@ -242,7 +242,10 @@ def _stamp_of(stamp: dict, name: str) -> dict:
 def grid_of(file: Path) -> LabelMap:
     """The grid of a prediction by its header, without its voxels.
 
-    InputError: it cannot be read.
+    Raises
+    ------
+    InputError
+        It cannot be read.
     """
     import nibabel as nib
 
@@ -344,7 +347,10 @@ def part_of(folder: Path) -> Iterator[Path]:
     It says who writes it. Folders that dead processes left are removed; one whose writer may still
     live, also on another machine, stays. A crash of this process leaves its trace in the folder.
 
-    InputError: it cannot be written.
+    Raises
+    ------
+    InputError
+        It cannot be written.
     """
     part = folder.with_name(f".{folder.name}.{_HOST}.{os.getpid()}.part")
     try:

@@ -69,11 +69,20 @@ def folder_error(path: Path) -> InputError:
 def read_other(path: Path, start: bytes, *, two_files: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Voxels (I, J, K) and affine (RAS+, mm) of a file that is not NIfTI.
 
-    `path`: NRRD or MetaImage, or MGH.
-    `start`: its first bytes, inflated.
-    `two_files`: whether voxels may lie in a second file of the same folder (.nhdr, .mhd).
-    InputError: another format, with its name and what to do; voxels in a second file; a damaged file;
-    SimpleITK is not installed.
+    Parameters
+    ----------
+    path
+        NRRD or MetaImage, or MGH.
+    start
+        Its first bytes, inflated.
+    two_files
+        Whether voxels may lie in a second file of the same folder (.nhdr, .mhd).
+
+    Raises
+    ------
+    InputError
+        Another format, with its name and what to do; voxels in a second file; a damaged file;
+        SimpleITK is not installed.
     """
     found = kind(start)
     if found is None:
@@ -183,9 +192,14 @@ BOMB_RATIO, BOMB_BYTES = 500, 1 << 30
 def check_claim(claimed: int, stored: int, path: Path, *, deflated: bool) -> None:
     """Raise before memory is taken where a header claims more than its file or this machine can hold.
 
-    `claimed`: bytes of the voxels by the header.
-    `stored`: bytes of the file.
-    `deflated`: whether the voxels are compressed.
+    Parameters
+    ----------
+    claimed
+        Bytes of the voxels by the header.
+    stored
+        Bytes of the file.
+    deflated
+        Whether the voxels are compressed.
     """
     if claimed > stored * (_DEFLATE_AT_MOST if deflated else 1):
         raise InputError(

@@ -288,11 +288,21 @@ def write(path: str | Path, data: np.ndarray, affine: np.ndarray, description: s
 def write_like(path: str | Path, labels: np.ndarray, affine: np.ndarray, like: str | Path | None) -> None:
     """Write labels (I, J, K) of an image with the header of its file: place, axes and units to the bit.
 
-    `path`: ``.nii`` or ``.nii.gz``.
-    `labels`: boolean or unsigned.
-    `affine`: of the image.
-    `like`: its file. None, or a file that is not NIfTI: a new header with `affine`.
-    InputError: another ending; a file that cannot be read or written; labels of another shape.
+    Parameters
+    ----------
+    path
+        ``.nii`` or ``.nii.gz``.
+    labels
+        Boolean or unsigned.
+    affine
+        Of the image.
+    like
+        Its file. None, or a file that is not NIfTI: a new header with `affine`.
+
+    Raises
+    ------
+    InputError
+        Another ending; a file that cannot be read or written; labels of another shape.
     """
     if not str(path).lower().endswith((".nii", ".nii.gz")):
         raise InputError(f"Invalid name of a mask {path}. Must end in .nii or .nii.gz.")

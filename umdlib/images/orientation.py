@@ -99,10 +99,19 @@ def reordered(
 ) -> np.ndarray | None:
     """A volume in the voxel order of another grid; None where more than the order differs.
 
-    `data`: (I, J, K) on the grid of `affine`.
-    `affine, to_affine`: (4, 4), voxel to world (RAS+, mm).
-    `to_shape`: shape of the other grid.
-    Returns: `to_shape`, a view, where the two grids are the same to `geometry.TOLERANCE_VOXELS`.
+    Parameters
+    ----------
+    data
+        (I, J, K) on the grid of `affine`.
+    affine, to_affine
+        (4, 4), voxel to world (RAS+, mm).
+    to_shape
+        Shape of the other grid.
+
+    Returns
+    -------
+    numpy.ndarray
+        `to_shape`, a view, where the two grids are the same to `geometry.TOLERANCE_VOXELS`.
     """
     between = np.linalg.inv(to_affine) @ affine
     turn = axes_of(between)

@@ -21,10 +21,19 @@ def middle_line(reference: LabelMap, box: depth.Box, value: int) -> tuple[XYZ, .
     The slice is the grid's own that lies closest to axial; of the structure in it, the part that
     holds the deepest voxel. What a user would draw with one stroke.
 
-    `reference`: label map.
-    `box`: box of the structure, as of `umdlib.images.masks.bounding_boxes`.
-    `value`: of the structure.
-    Returns: centres of neighbouring voxels (RAS+, mm), in order; at least one.
+    Parameters
+    ----------
+    reference
+        Label map.
+    box
+        Box of the structure, as of `umdlib.images.masks.bounding_boxes`.
+    value
+        Of the structure.
+
+    Returns
+    -------
+    tuple of (x, y, z)
+        Centres of neighbouring voxels (RAS+, mm), in order; at least one.
     """
     from scipy.sparse import csgraph
     from skimage.graph import pixel_graph
@@ -47,7 +56,10 @@ def middle_line(reference: LabelMap, box: depth.Box, value: int) -> tuple[XYZ, .
 def middle_slice(reference: LabelMap, box: depth.Box, value: int) -> tuple[np.ndarray, int, int]:
     """The part of a structure that holds its deepest voxel, in that voxel's slice closest to axial.
 
-    Returns: boolean (two of the axes of `box`), the third axis, and the slice's index along it in `box`.
+    Returns
+    -------
+    tuple
+        Boolean (two of the axes of `box`), the third axis, and the slice's index along it in `box`.
     """
     from skimage.measure import label
 

@@ -20,10 +20,20 @@ def largest_sd(mean: float, *, n: int, low: float = 0.0, high: float = 1.0, half
     mean within `half_unit` that allows most. Without an upper limit one value holds all that is
     above `low`, and the sample SD is (mean - low) √n.
 
-    `mean, low, high, half_unit`: in the unit of the score; `high` may be infinite.
-    `n`: number of values, 2 or more.
-    Returns: NaN if the mean is NaN or no mean within `half_unit` lies in the range.
+    Parameters
+    ----------
+    mean, low, high, half_unit
+        In the unit of the score; `high` may be infinite.
+    n
+        Number of values, 2 or more.
 
+    Returns
+    -------
+    float
+        NaN if the mean is NaN or no mean within `half_unit` lies in the range.
+
+    Notes
+    -----
     doi 10.1080/00029890.2000.12005203.
 
     Examples
@@ -125,7 +135,10 @@ def sd_range_from_quartiles(
     when each quarter sits on the two ends of its range. Three values are given away for the
     definition of a quartile, and `half_unit` for each rounded number.
 
-    Returns: NaN, NaN if no values in [0, 1] have these quartiles and this mean.
+    Returns
+    -------
+    tuple of float
+        NaN, NaN if no values in [0, 1] have these quartiles and this mean.
 
     Examples
     --------
@@ -166,10 +179,19 @@ def _fill(lower: np.ndarray, upper: np.ndarray, total: float) -> np.ndarray:
 def counts_at_one(mean: float, sd: float, *, n: int, half_unit: float) -> list[tuple[int, int]]:
     """Numbers k of `n` subjects that would print this mean and SD if k score 1 and the rest 0.
 
-    `mean, sd`: as printed.
-    `n`: subjects.
-    `half_unit`: half a unit of the last printed place.
-    Returns: ddof 0: the SD divides by n, 1: by n - 1. Empty if none fits, k = 0 and k = n excluded.
+    Parameters
+    ----------
+    mean, sd
+        As printed.
+    n
+        Subjects.
+    half_unit
+        Half a unit of the last printed place.
+
+    Returns
+    -------
+    list of (k, ddof)
+        ddof 0: the SD divides by n, 1: by n - 1. Empty if none fits, k = 0 and k = n excluded.
 
     Examples
     --------
@@ -191,11 +213,21 @@ def counts_at_one(mean: float, sd: float, *, n: int, half_unit: float) -> list[t
 def fullest_subject(ones: list[int], sd: float, *, n: int, half_unit: float) -> tuple[float, float]:
     """Fewest and most ones that the subject with most of them has, from the SD of subjects' averages.
 
-    `ones`: subjects that score 1 in each structure; all other scores are 0.
-    `sd`: SD over subjects of the average over structures (divided by n or n - 1).
-    `n`: subjects.
-    `half_unit`: half a unit of the last printed place of `sd`.
-    Returns: NaN, NaN if no arrangement gives this SD.
+    Parameters
+    ----------
+    ones
+        Subjects that score 1 in each structure; all other scores are 0.
+    sd
+        SD over subjects of the average over structures (divided by n or n - 1).
+    n
+        Subjects.
+    half_unit
+        Half a unit of the last printed place of `sd`.
+
+    Returns
+    -------
+    tuple of float
+        NaN, NaN if no arrangement gives this SD.
 
     Examples
     --------

@@ -23,9 +23,15 @@ _WINDOWS = (1, 2, 4, 10)  # units of the last place within which cells count as 
 def copied_cells(wide: pd.DataFrame) -> pd.DataFrame:
     """No two cells of a table agree in every digit of centre and spread more often than chance would.
 
-    `wide`: cells as `umdlib.published.checks.sized` gives them. Left out are cells without a spread, with a
-    centre near zero of a bounded scale, and those that `counts_at_one` explains.
+    Parameters
+    ----------
+    wide
+        Cells as `umdlib.published.checks.sized` gives them. Left out are cells without a spread, with
+        a centre near zero of a bounded scale, and those that
+        `counts_at_one` explains.
 
+    Notes
+    -----
     In a cohort and metric, pairs of cells are counted whose d numbers all lie within w units of each
     other, but are not equal. Where equals are as likely as neighbours, each of the (2w + 1)^d places
     of the window is hit alike, and the number of equal pairs is about Poisson with that count over

@@ -43,8 +43,12 @@ def _axes(width: float, height: float) -> Axes:
 def modality_dumbbells(wide: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Means of one system on both modalities, a line per structure; bars are ± 1 SD.
 
-    `wide`: cells of one session and one segmenter.
-    `ax`: axes to draw on.
+    Parameters
+    ----------
+    wide
+        Cells of one session and one segmenter.
+    ax
+        Axes to draw on.
     """
     ax = ax or _axes(5, 4.4)
     rows = list(dict.fromkeys(wide["row"]))

@@ -21,7 +21,10 @@ _TABULAR = re.compile(r"\\begin\{(tabular[*x]?|longtable|tabulary)\}(.*?)\\end\{
 def grids_of(path: Path) -> list[Grid]:
     """Return every table of a file.
 
-    InputError: if the file cannot be read as text or holds no table.
+    Raises
+    ------
+    InputError
+        If the file cannot be read as text or holds no table.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")

@@ -83,7 +83,10 @@ def metric_named(text: str) -> str | None:
 def check_metric(name: str) -> str:
     """Return the metric's own name for a user's word for it.
 
-    InputError: if it is unknown, with the nearest.
+    Raises
+    ------
+    InputError
+        If it is unknown, with the nearest.
 
     Examples
     --------
@@ -101,7 +104,10 @@ def check_metric(name: str) -> str:
 def check_unit(metric: str, unit: str) -> str:
     """Return `unit` if the metric can be printed in it.
 
-    InputError: naming the units that are possible.
+    Raises
+    ------
+    InputError
+        Naming the units that are possible.
     """
     own = SCALES[metric].unit
     possible = (own, PER_CENT) if own == "fraction" else (own,)

@@ -24,7 +24,10 @@ _STAMP = b"umdlib_quantities"
 def _check_quantities(table: pd.DataFrame, *, source: str = "the table of quantities") -> pd.DataFrame:
     """The table with its columns typed and ordered.
 
-    InputError: a missing column, two rows of one key, a negative volume.
+    Raises
+    ------
+    InputError
+        A missing column, two rows of one key, a negative volume.
     """
     for column in COLUMNS:
         if column not in table:

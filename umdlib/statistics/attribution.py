@@ -34,10 +34,19 @@ def subsets(factors: str) -> list[str]:
 def shapley_values(values: np.ndarray) -> np.ndarray:
     """Shapley value of each factor from the worth of every subset.
 
-    `values`: shape (..., 2**k); the subset at index ``n`` holds factor ``i`` where bit ``i`` of ``n`` is set.
-    Returns: shape (..., k). They sum to the worth of all factors minus that of none; a factor that changes no
-    subset has exactly 0.
+    Parameters
+    ----------
+    values
+        Shape (..., 2**k); the subset at index ``n`` holds factor ``i`` where bit ``i`` of ``n`` is set.
 
+    Returns
+    -------
+    numpy.ndarray
+        Shape (..., k). They sum to the worth of all factors minus that of none; a factor that changes
+        no subset has exactly 0.
+
+    Notes
+    -----
     Shapley (1953): the mean over all orders of what a factor adds to those before it.
 
     Examples
@@ -60,8 +69,15 @@ def shapley_values(values: np.ndarray) -> np.ndarray:
 def order_extremes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Smallest and largest part that each factor has over all orders in which they can be added.
 
-    `values`: as of `shapley_values`.
-    Returns: shape (..., k).
+    Parameters
+    ----------
+    values
+        As of `shapley_values`.
+
+    Returns
+    -------
+    low, high : numpy.ndarray
+        Shape (..., k).
 
     Examples
     --------

@@ -46,10 +46,18 @@ def resample_counts(n: int, n_resamples: int, rng: np.random.Generator) -> np.nd
 def resampled_means(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Mean of each column in each resample, over the subjects that have a value.
 
-    `values`: shape (n, cells); NaN where a subject has no value.
-    `counts`: shape (n_resamples, n), from `resample_counts`. One set for all cells keeps segmenters and
-    structures of a subject together.
-    Returns: shape (n_resamples, cells); NaN where a resample drew no subject with a value.
+    Parameters
+    ----------
+    values
+        Shape (n, cells); NaN where a subject has no value.
+    counts
+        Shape (n_resamples, n), from `resample_counts`. One set for all cells keeps segmenters and
+        structures of a subject together.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n_resamples, cells); NaN where a resample drew no subject with a value.
     """
     defined = np.isfinite(values)
     sums = counts @ np.where(defined, values, 0.0)
@@ -110,9 +118,17 @@ def bca_interval(
 def student_interval(values: np.ndarray, *, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
     """Student's t interval of the mean of each column.
 
-    `values`: shape (n, cells), one row per subject, NaN where undefined.
-    `confidence`: nominal coverage, 0 to 1; reached by normal values.
-    Returns: shape (cells,). NaN with fewer than two defined subjects.
+    Parameters
+    ----------
+    values
+        Shape (n, cells), one row per subject, NaN where undefined.
+    confidence
+        Nominal coverage, 0 to 1; reached by normal values.
+
+    Returns
+    -------
+    low, high : numpy.ndarray
+        Shape (cells,). NaN with fewer than two defined subjects.
 
     Examples
     --------
@@ -203,8 +219,11 @@ class MeanEstimate:
         as Student's does, so that a p-value below ``10 / n_resamples`` keeps its size. With fewer subjects
         it ends at ``1 / n_resamples``: what lies further out rests on no data.
 
-        Returns: shape (cells,). NaN with fewer than two subjects, and without any variance: equal values say
-        nothing about how far others would lie.
+        Returns
+        -------
+        above, below : numpy.ndarray
+            Shape (cells,). NaN with fewer than two subjects, and without any variance: equal values say
+            nothing about how far others would lie.
         """
         with np.errstate(invalid="ignore", divide="ignore"):
             t = (self.mean - null) / self.error
@@ -252,8 +271,12 @@ def estimate_means(
 ) -> MeanEstimate:
     """Means of columns with their studentised bootstrap over subjects.
 
-    `values, counts`: see `bca_interval`.
-    `bounds`: see `mean_interval`.
+    Parameters
+    ----------
+    values, counts
+        See `bca_interval`.
+    bounds
+        See `mean_interval`.
 
     Examples
     --------
@@ -291,15 +314,25 @@ def mean_interval(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The book's 95 % interval of the mean of each column: studentised bootstrap over subjects.
 
-    `values, counts`: see `bca_interval`.
-    `bounds`: smallest and largest possible value, such as (-1, 1) for a difference of overlaps; None where
-    there are none. The interval is cut where values within these bounds put the mean with 99 % whatever their
-    distribution (`umdlib.statistics.distribution_free`): one subject that fails alone can stretch a
-    studentised interval over the whole scale.
-    Returns: shape (cells,). From ten subjects on the studentised interval; from five, with neither end inside
-    Student's interval; below five, Student's. Without bounds an end that would be infinite is Student's. NaN
-    with fewer than two defined subjects.
+    Parameters
+    ----------
+    values, counts
+        See `bca_interval`.
+    bounds
+        Smallest and largest possible value, such as (-1, 1) for a difference of overlaps; None
+        where there are none. The interval is cut where values within these bounds put the mean
+        with 99 % whatever their distribution (`umdlib.statistics.distribution_free`): one subject that fails alone
+        can stretch a studentised interval over the whole scale.
 
+    Returns
+    -------
+    low, high : numpy.ndarray
+        Shape (cells,). From ten subjects on the studentised interval; from five, with neither end
+        inside Student's interval; below five, Student's. Without bounds an end that would be
+        infinite is Student's. NaN with fewer than two defined subjects.
+
+    Notes
+    -----
     `umdlib.statistics.operating_characteristics.coverage` is the reason for the choice: of
     Student's, BCa and this interval it covers most on the shapes that paired differences of DSC have,
     skewed ones included. Where a failure is too rare to be among the subjects none of the three covers.
@@ -425,10 +458,20 @@ def _quantile_sorted(ordered: np.ndarray, kept: np.ndarray, share: np.ndarray) -
 def resampled_medians(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Median of each column in each resample, from sorted cumulative counts.
 
-    `values`: shape (n, cells), without NaN.
-    `counts`: shape (n_resamples, n).
-    Returns: shape (n_resamples, cells).
+    Parameters
+    ----------
+    values
+        Shape (n, cells), without NaN.
+    counts
+        Shape (n_resamples, n).
 
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n_resamples, cells).
+
+    Notes
+    -----
     The bootstrap distribution of a median sits on few values; its 95 % interval covered 91-93 % in
     simulations of 6 to 20 subjects. `umdlib.statistics.signed_rank.median_interval` needs no resampling and
     covers at least what it says.

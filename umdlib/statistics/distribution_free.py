@@ -73,11 +73,20 @@ def distribution_free_tail(
 ) -> np.ndarray:
     """One-sided p-value that the mean of each column lies beyond `null`, for any distribution.
 
-    `values, limits`: see `distribution_free_bounds`.
-    `null`: hypothetical mean.
-    `side`: 1 for *the mean is below* `null`, -1 for *above*.
-    Returns: shape (cells,): the largest level at which the bound of `distribution_free_bounds` on that side
-    still holds `null`; 1 where the observed mean does not lie beyond it.
+    Parameters
+    ----------
+    values, limits
+        See `distribution_free_bounds`.
+    null
+        Hypothetical mean.
+    side
+        1 for *the mean is below* `null`, -1 for *above*.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (cells,): the largest level at which the bound of `distribution_free_bounds` on that side
+        still holds `null`; 1 where the observed mean does not lie beyond it.
 
     Examples
     --------

@@ -14,12 +14,22 @@ from umdlib.statistics.bootstrap import MeanEstimate
 def equivalence_p(estimate: MeanEstimate, margin: float) -> np.ndarray:
     """P-value that each mean lies within ±`margin`: two one-sided tests by the reported interval.
 
-    `estimate`: of paired differences.
-    `margin`: largest difference that does not matter, in units of the metric; > 0.
-    Returns: shape (cells,). Below 0.05 exactly where the 90 % interval lies inside the margin. NaN with fewer
-    than two subjects and without any variance: equal differences, of which two are enough for a variance of
-    zero, say nothing about how far those of others would lie.
+    Parameters
+    ----------
+    estimate
+        Of paired differences.
+    margin
+        Largest difference that does not matter, in units of the metric; > 0.
 
+    Returns
+    -------
+    numpy.ndarray
+        Shape (cells,). Below 0.05 exactly where the 90 % interval lies inside the margin. NaN with
+        fewer than two subjects and without any variance: equal differences, of which two are enough
+        for a variance of zero, say nothing about how far those of others would lie.
+
+    Notes
+    -----
     Schuirmann (1987), https://doi.org/10.1007/BF01068419, with the studentised bootstrap in place of
     Student's t.
 
@@ -38,7 +48,10 @@ def equivalence_p(estimate: MeanEstimate, margin: float) -> np.ndarray:
 def relevance_p(estimate: MeanEstimate, margin: float) -> np.ndarray:
     """P-value that each mean lies beyond ±`margin`, on either side.
 
-    Returns: shape (cells,). Below 0.05 exactly where the 95 % interval lies wholly outside the margin.
+    Returns
+    -------
+    numpy.ndarray
+        Shape (cells,). Below 0.05 exactly where the 95 % interval lies wholly outside the margin.
     """
     _check(margin)
     return np.minimum(1.0, 2 * np.minimum(estimate.tails(margin)[0], estimate.tails(-margin)[1]))
@@ -54,10 +67,19 @@ def unseen_p(
     such a subject loses; the smallest s that ends outside the margin is unseen in n subjects with
     probability (1 - s)^n.
 
-    `mean, n`: mean difference and number of subjects.
-    `margin`: see `equivalence_p`.
-    `loss, gain`: what a subject can lose or gain: the mean score on the structural image, and on PET.
-    Returns: the larger chance of both sides.
+    Parameters
+    ----------
+    mean, n
+        Mean difference and number of subjects.
+    margin
+        See `equivalence_p`.
+    loss, gain
+        What a subject can lose or gain: the mean score on the structural image, and on PET.
+
+    Returns
+    -------
+    numpy.ndarray
+        The larger chance of both sides.
 
     Examples
     --------

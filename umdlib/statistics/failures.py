@@ -46,8 +46,13 @@ def failed(scores: pd.DataFrame, *, below: float = 0.1) -> pd.Series:
 def mcnemar(structural_only: int, pet_only: int) -> float:
     """Exact McNemar p-value from the two discordant counts.
 
-    Returns: 1 without a discordant pair: the data say nothing about a difference.
+    Returns
+    -------
+    float
+        1 without a discordant pair: the data say nothing about a difference.
 
+    Notes
+    -----
     McNemar (1947), https://doi.org/10.1007/BF02295996; two-sided binomial.
 
     Examples
@@ -93,12 +98,21 @@ def quadrants(
 
     A subject with several seeds counts once: it fails where most of its seeds fail.
 
-    `scores`: score table of one prompt and one step (`umdlib.statistics.pairs.condition`).
-    `by`: columns that make a comparison.
-    `below`: see `failed`.
-    Returns: `by`, the counts `both, structural_only, pet_only, neither`, their sum `n_pairs`, `n_subjects`,
-    `failure_structural` and `failure_pet` (shares), `p_mcnemar` (NaN where a subject has more than one pair
-    in a comparison: those pairs are not independent).
+    Parameters
+    ----------
+    scores
+        Score table of one prompt and one step (`umdlib.statistics.pairs.condition`).
+    by
+        Columns that make a comparison.
+    below
+        See `failed`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `by`, the counts `both, structural_only, pet_only, neither`, their sum `n_pairs`,
+        `n_subjects`, `failure_structural` and `failure_pet` (shares), `p_mcnemar` (NaN where a
+        subject has more than one pair in a comparison: those pairs are not independent).
     """
     check_scores(scores, ["dice"])
     pairs = failure_table(scores, below=below)

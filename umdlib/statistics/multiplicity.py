@@ -74,14 +74,25 @@ def adjust(
 ) -> pd.DataFrame:
     """Add Holm's and Benjamini-Hochberg's p-values, each with the size of its family.
 
-    `comparisons`: comparison table with a column `p_value`.
-    `p_value`: that column.
-    `name`: how the new columns begin; each question asked of all comparisons is a family of its own.
-    `within`: columns that are the same in a Holm family: by default the structures of one segmenter.
-    `across`: columns that are the same in a Benjamini-Hochberg family: by default all segmenters on one
-    structure.
-    Returns: a copy with `p_holm`, `n_holm`, `p_bh`, `n_bh` (of another name, without the sizes). A p-value
-    that could not be computed is in no family, and a column that the table does not have is not a split.
+    Parameters
+    ----------
+    comparisons
+        Comparison table with a column `p_value`.
+    p_value
+        That column.
+    name
+        How the new columns begin; each question asked of all comparisons is a family of its own.
+    within
+        Columns that are the same in a Holm family: by default the structures of one segmenter.
+    across
+        Columns that are the same in a Benjamini-Hochberg family: by default all segmenters on
+        one structure.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A copy with `p_holm`, `n_holm`, `p_bh`, `n_bh` (of another name, without the sizes). A p-value
+        that could not be computed is in no family, and a column that the table does not have is not a split.
     """
     table = comparisons.copy()
     for short, rule, columns in (("holm", holm, within), ("bh", benjamini_hochberg, across)):

@@ -264,9 +264,16 @@ def standardised_means(cells: pd.DataFrame) -> pd.Series:
     subject lacks is filled by least squares from the effect of the subject and that of the structure,
     which supposes that a structure is not missing *because* its value is unusual.
 
-    `cells`: subjects by structures, NaN where missing.
-    Returns: per subject; the plain mean of its row where nothing is missing, and where subjects share too few
-    structures for the effects to be told apart.
+    Parameters
+    ----------
+    cells
+        Subjects by structures, NaN where missing.
+
+    Returns
+    -------
+    pandas.Series
+        Per subject; the plain mean of its row where nothing is missing, and where subjects share too
+        few structures for the effects to be told apart.
 
     Examples
     --------

@@ -22,8 +22,15 @@ def plan_hash() -> str:
 def departures(settings: Mapping[str, object]) -> dict[str, tuple[object, object]]:
     """List settings of a comparison that are not those of the plan.
 
-    `settings`: ``attrs`` of a table of `umdlib.statistics.comparison.compare`.
-    Returns: name -> (planned, used); empty where the table follows the plan.
+    Parameters
+    ----------
+    settings
+        ``attrs`` of a table of `umdlib.statistics.comparison.compare`.
+
+    Returns
+    -------
+    dict
+        Name -> (planned, used); empty where the table follows the plan.
 
     Examples
     --------

@@ -15,9 +15,14 @@ _POWER = 0.8
 def subjects_for_difference(sd: float, size: float, *, alpha: float = 0.05) -> int:
     """Smallest number of pairs that show a mean difference of a given size.
 
-    `sd`: standard deviation of the paired differences.
-    `size`: mean difference to be found, in the same units; > 0.
-    `alpha`: of the two-sided t test; its power is 0.8.
+    Parameters
+    ----------
+    sd
+        Standard deviation of the paired differences.
+    size
+        Mean difference to be found, in the same units; > 0.
+    alpha
+        Of the two-sided t test; its power is 0.8.
 
     Examples
     --------
@@ -35,9 +40,15 @@ def subjects_for_difference(sd: float, size: float, *, alpha: float = 0.05) -> i
 def subjects_for_equivalence(sd: float, margin: float, *, alpha: float = 0.05) -> int:
     """Smallest number of pairs whose interval lies inside the margin where there is no difference.
 
-    `sd, margin`: standard deviation of the paired differences, and the margin; > 0.
-    `alpha`: of each of the two one-sided t tests; the power of both together is 0.8.
+    Parameters
+    ----------
+    sd, margin
+        Standard deviation of the paired differences, and the margin; > 0.
+    alpha
+        Of each of the two one-sided t tests; the power of both together is 0.8.
 
+    Notes
+    -----
     For normal differences with mean zero; the chance that both one-sided tests reject is
     ``2 T(limit) - 1`` with the non-central t distribution T, see Phillips (1990),
     https://doi.org/10.1007/BF01063556.

@@ -19,12 +19,21 @@ def case_matrix(
 ) -> pd.DataFrame:
     """Scores of one modality as subject × structure rows and segmenter columns.
 
-    `scores`: rows of one session and modality.
-    `metric, empty`: what is ranked, and the empty rule.
-    `common`: keep only the cases that every segmenter has a score for: the winner over different cases may
-    not be the winner over the same ones. A segmenter without any score is no reason to drop a case; its
-    column stays, empty.
-    Returns: index `subject, structure`; float64, averaged over seeds.
+    Parameters
+    ----------
+    scores
+        Rows of one session and modality.
+    metric, empty
+        What is ranked, and the empty rule.
+    common
+        Keep only the cases that every segmenter has a score for: the winner over different cases
+        may not be the winner over the same ones. A segmenter without any score is no reason to
+        drop a case; its column stays, empty.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index `subject, structure`; float64, averaged over seeds.
     """
     check_scores(scores, [metric])
     cells = _cells(scores, metric, empty)

@@ -92,8 +92,15 @@ def _sum_shares(ranks: np.ndarray) -> np.ndarray:
 def sign_test(differences: np.ndarray) -> float:
     """Two-sided sign-test p-value that the median is zero: it inverts `median_interval`.
 
-    `differences`: shape (n,), NaN ignored. A zero speaks for neither side, and so against a difference.
-    Returns: NaN without data. At most 0.05 exactly where the 95 % interval of the median leaves out 0.
+    Parameters
+    ----------
+    differences
+        Shape (n,), NaN ignored. A zero speaks for neither side, and so against a difference.
+
+    Returns
+    -------
+    float
+        NaN without data. At most 0.05 exactly where the 95 % interval of the median leaves out 0.
 
     Examples
     --------
@@ -153,8 +160,14 @@ def _signed_rank_quantile(n: int, tail: float) -> int:
 def hodges_lehmann(differences: np.ndarray, *, confidence: float = 0.95) -> tuple[float, float, float]:
     """Median of the Walsh averages and its interval: the shift that belongs to Wilcoxon's test.
 
-    Returns: NaN without data; the interval is NaN where n is too small for the confidence (n < 6 at 95 %).
+    Returns
+    -------
+    estimate, low, high : float
+        NaN without data; the interval is NaN where n is too small for the confidence (n < 6
+        at 95 %).
 
+    Notes
+    -----
     Hodges and Lehmann (1963), https://doi.org/10.1214/aoms/1177704172. The interval inverts the
     signed-rank test: exact below 50 differences (R's ``wilcox.test(d, conf.int=TRUE)``), normal
     above; zeros are kept, so it is conservative with many of them.
@@ -190,8 +203,11 @@ def _walsh_cut(n: int, tail: float) -> int:
 def median_interval(differences: np.ndarray, *, confidence: float = 0.95) -> tuple[float, float, float]:
     """Median with the order-statistic interval of the sign test.
 
-    Returns: coverage is at least `confidence` for any distribution; NaN bounds where n is too small (n < 6 at
-    95 %).
+    Returns
+    -------
+    estimate, low, high : float
+        Coverage is at least `confidence` for any distribution; NaN bounds where n is too small
+        (n < 6 at 95 %).
 
     Examples
     --------

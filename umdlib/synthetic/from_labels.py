@@ -75,7 +75,10 @@ RULES = """\
 def tissue_named(name: str) -> str:
     """Tissue that a structure's name stands for.
 
-    InputError: if no rule knows the name.
+    Raises
+    ------
+    InputError
+        If no rule knows the name.
     """
     patterns = {pattern: tissue for tissue, names in NAMES.items() for pattern in names.split()}
     for pattern, tissue in patterns.items():

@@ -142,10 +142,18 @@ def edge_fwhm(image: Volume, mask: np.ndarray) -> float:
     Rays from the middle find the surface at half height, so that neither displacement nor filling
     counts; the mean profile along the surface's normals is fitted by an error function.
 
-    `image`: axis-aligned volume.
-    `mask`: (I, J, K) the structure, roughly.
-    Returns: full width at half maximum; NaN if the structure is absent, or not at least three times hotter
-    than what surrounds it.
+    Parameters
+    ----------
+    image
+        Axis-aligned volume.
+    mask
+        (I, J, K) the structure, roughly.
+
+    Returns
+    -------
+    float
+        Full width at half maximum; NaN if the structure is absent, or not at least three times
+        hotter than what surrounds it.
     """
     box = scipy.ndimage.find_objects(mask.astype(np.uint8))
     if not box:

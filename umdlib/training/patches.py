@@ -76,16 +76,29 @@ def draw_patch(
 ) -> Patch:
     """A cube that holds part of a randomly chosen structure of a randomly chosen body.
 
-    `bodies`: to draw from.
-    `trained_on`: a name of `TRAINED_ON`. Body, place and structures do not depend on it: runs with one seed
-    see the same places of the same bodies.
-    `rng`: draws everything.
-    `size`: edge in voxels.
-    `prompts`: structures at most; the chosen one is the first.
-    `centred`: the drawn voxel is the middle of the cube, not anywhere in it.
-    `balanced`: where the training sees both images: PET as often as each kind of structural image, where the
-    sessions have as many bodies. By default PET gets half.
-    InputError: no body holds a structure.
+    Parameters
+    ----------
+    bodies
+        To draw from.
+    trained_on
+        A name of `TRAINED_ON`. Body, place and structures do not depend on it: runs with one seed
+        see the same places of the same bodies.
+    rng
+        Draws everything.
+    size
+        Edge in voxels.
+    prompts
+        Structures at most; the chosen one is the first.
+    centred
+        The drawn voxel is the middle of the cube, not anywhere in it.
+    balanced
+        Where the training sees both images: PET as often as each kind of structural image, where the
+        sessions have as many bodies. By default PET gets half.
+
+    Raises
+    ------
+    InputError
+        No body holds a structure.
     """
     body = bodies[int(rng.integers(len(bodies)))]
     if not body.present:

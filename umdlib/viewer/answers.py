@@ -66,7 +66,10 @@ def described(
 def runtime_script() -> str:
     """Classic script with the packed files of onnxruntime-web and the worker that calls it.
 
-    InputError: if a packed file is not the one whose hash is recorded.
+    Raises
+    ------
+    InputError
+        If a packed file is not the one whose hash is recorded.
     """
     lines = []
     for file, known in vendored.record(RUNTIME)["files"].items():

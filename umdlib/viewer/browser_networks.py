@@ -48,8 +48,12 @@ def grid_record(image: Volume) -> tuple[dict, bytes]:
     NaN where there is no image; where intensities have no scale, they are shares of the bright ones.
     Half precision moves an input of the network by at most 0.001.
 
-    Returns: `dict`, ``shape`` (I, J, K) and ``affine`` (3 × 4, voxel to world, RAS+, mm); `bytes`, float16 in
-    C order, lowest byte first.
+    Returns
+    -------
+    dict
+        ``shape`` (I, J, K) and ``affine`` (3 × 4, voxel to world, RAS+, mm).
+    bytes
+        float16 in C order, lowest byte first.
     """
     grid = padded_grid(image)
     values = inputs.interpolated(image, grid)

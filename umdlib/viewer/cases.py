@@ -150,13 +150,24 @@ def pane(
 ) -> Pane:
     """A case with its reference and the predictions of a run, for a viewer.
 
-    `root`: folder of the run.
-    `case`: the image.
-    `table`: score table of the run; gives the DSC that is shown.
-    `segmenters`: names; by default all that have a scored prediction of this case.
-    `prompt, seed`: which prompts' predictions. A segmenter that was prompted otherwise (by class or text) is
-    shown with the prompt it took.
-    InputError: as the readers of the case and of its predictions do.
+    Parameters
+    ----------
+    root
+        Folder of the run.
+    case
+        The image.
+    table
+        Score table of the run; gives the DSC that is shown.
+    segmenters
+        Names; by default all that have a scored prediction of this case.
+    prompt, seed
+        Which prompts' predictions. A segmenter that was prompted otherwise (by class or text) is
+        shown with the prompt it took.
+
+    Raises
+    ------
+    InputError
+        As the readers of the case and of its predictions do.
     """
     image, reference = case.read()
     rows = table[

@@ -155,9 +155,13 @@ def _metric_titles(table: pd.DataFrame) -> dict[str, str]:
 def score_columns(table: pd.DataFrame) -> dict:
     """Score rows as columns: keys as numbers of a list of names, metrics in 1/10000.
 
-    Returns: ``names`` (key to list), ``codes`` (key to one number per row), ``values`` (metric to one integer
-    per row, None where undefined) and ``filled`` (metric to rule to {row: integer}, where an empty rule gives
-    an undefined score a value). Rows of unavailable segmenters are left out.
+    Returns
+    -------
+    dict
+        ``names`` (key to list), ``codes`` (key to one number per row), ``values`` (metric to one
+        integer per row, None where undefined) and ``filled`` (metric to rule to {row: integer},
+        where an empty rule gives an undefined score a value). Rows of unavailable segmenters are
+        left out.
     """
     rows = table[table["status"] != "unavailable"].reset_index(drop=True)
     names, codes = {}, {}

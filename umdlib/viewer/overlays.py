@@ -28,13 +28,25 @@ def overlay_colours(
     Where masks of several structures overlap, the one with the fewest voxels is shown. In the
     difference of all structures, a voxel that misses one structure and adds another is "both".
 
-    `reference, prediction`: bit volumes (I, J, K), or None.
-    `structures`: in the order of the bits.
-    `overlay`: one of `OVERLAYS`.
-    `structure`: name, or ``""`` for all.
-    `shape`: (I, J, K) of the result.
-    `opacity`: 0 to 1.
-    Returns: (I, J, K, 4) uint8.
+    Parameters
+    ----------
+    reference, prediction
+        Bit volumes (I, J, K), or None.
+    structures
+        In the order of the bits.
+    overlay
+        One of `OVERLAYS`.
+    structure
+        Name, or ``""`` for all.
+    shape
+        (I, J, K) of the result.
+    opacity
+        0 to 1.
+
+    Returns
+    -------
+    numpy.ndarray
+        (I, J, K, 4) uint8.
     """
     result = np.zeros((*shape, 4), np.uint8)
     alpha = round(255 * opacity)

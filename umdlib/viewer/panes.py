@@ -125,12 +125,20 @@ def build_pane(
 ) -> BuiltPane:
     """Cut, average and code one image and its masks.
 
-    `pane`: what to show.
-    `structures`: in the order of the bits.
-    `field_mm`: lowest and highest corner (RAS+, mm) of what is kept.
-    `spacing_mm`: spacing aimed at.
-    `first`: segmenter and step shown first.
-    `structure`: structure shown first; ``""`` for all.
+    Parameters
+    ----------
+    pane
+        What to show.
+    structures
+        In the order of the bits.
+    field_mm
+        Lowest and highest corner (RAS+, mm) of what is kept.
+    spacing_mm
+        Spacing aimed at.
+    first
+        Segmenter and step shown first.
+    structure
+        Structure shown first; ``""`` for all.
     """
     image = pane.image
     low, high = field_mm

@@ -36,10 +36,19 @@ def poster(stills: Sequence[Still], centre_mm: Sequence[float], *, side_mm: floa
     A structural image and PET are shown as coronal | axial | PET on the structural image in hot metal |
     axial PET | coronal PET. Radiological convention: the subject's right is on the left of the picture.
 
-    `stills`: one per image.
-    `centre_mm`: the point (RAS+, mm).
-    `side_mm`: side of the square around the point that the axial slices show; 0 for the whole slice.
-    Returns: in RGB; `png` and `webp` are its files.
+    Parameters
+    ----------
+    stills
+        One per image.
+    centre_mm
+        The point (RAS+, mm).
+    side_mm
+        Side of the square around the point that the axial slices show; 0 for the whole slice.
+
+    Returns
+    -------
+    Image
+        In RGB; `png` and `webp` are its files.
     """
     centre = np.asarray(centre_mm, float)
     whole = field_mm(stills[0].scene.image)

@@ -137,9 +137,14 @@ def _block_mean(data: np.ndarray, blocks: Sequence[int]) -> np.ndarray:
 def without_air(data: np.ndarray, affine: np.ndarray, unit: str) -> np.ndarray:
     """CT or MR whose air outside the body has one value: its noise would be half of the file.
 
-    `data`: (I, J, K) intensities.
-    `affine`: (4, 4), voxel to world (RAS+, mm); gives the axis that runs along the body.
-    `unit`: ``"SUV"`` is left as it is: uptake may reach the skin.
+    Parameters
+    ----------
+    data
+        (I, J, K) intensities.
+    affine
+        (4, 4), voxel to world (RAS+, mm); gives the axis that runs along the body.
+    unit
+        ``"SUV"`` is left as it is: uptake may reach the skin.
     """
     if unit == "SUV":
         return data
@@ -198,9 +203,14 @@ def byte_range(data: np.ndarray, unit: str) -> tuple[float, float]:
 def nifti_bytes(data: np.ndarray, affine: np.ndarray, span: tuple[float, float]) -> bytes:
     """An 8-bit NIfTI-1 file whose slope and intercept give back the intensities.
 
-    `data`: (I, J, K) intensities.
-    `affine`: (4, 4), voxel to world (RAS+, mm).
-    `span`: intensities of bytes 0 and 255.
+    Parameters
+    ----------
+    data
+        (I, J, K) intensities.
+    affine
+        (4, 4), voxel to world (RAS+, mm).
+    span
+        Intensities of bytes 0 and 255.
     """
     import nibabel as nib
 
@@ -222,10 +232,22 @@ def nifti_bytes(data: np.ndarray, affine: np.ndarray, span: tuple[float, float])
 def bit_volume(masks: Sequence[np.ndarray | None], shape: tuple[int, int, int]) -> np.ndarray:
     """One bit per structure, so that masks may overlap: bit b is set where mask b is.
 
-    `masks`: in the order of the structures; None for a structure without a mask.
-    `shape`: of the grid.
-    Returns: uint8, uint16 or uint32, the narrowest that holds all bits.
-    InputError: more than 32 structures.
+    Parameters
+    ----------
+    masks
+        In the order of the structures; None for a structure without a mask.
+    shape
+        Of the grid.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8, uint16 or uint32, the narrowest that holds all bits.
+
+    Raises
+    ------
+    InputError
+        More than 32 structures.
 
     Examples
     --------
@@ -275,7 +297,10 @@ def script(name: str, coded: str) -> str:
 def write_once(path: Path, content: bytes) -> Path:
     """Write a file whose name is made from its content, unless it is there; never half of it.
 
-    InputError: if the file cannot be written.
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
     """
     if path.is_file():
         return path

@@ -73,7 +73,10 @@ class _Unpickler(pickle.Unpickler):
 def read_inert(path: str | Path) -> Any:
     """Content of a torch file (zip format), with anything but tensors and plain values as None.
 
-    InputError: the file is not a torch zip file, or it is damaged.
+    Raises
+    ------
+    InputError
+        The file is not a torch zip file, or it is damaged.
     """
     try:
         with zipfile.ZipFile(path) as archive:

@@ -51,7 +51,10 @@ def ceilings_text(path: str) -> str:
 
 
 def modality_shares(components: pd.DataFrame) -> str:
-    """How much of the spread involves the modality, one Markdown list item per segmenter."""
+    """How much of the spread involves the modality, one Markdown list item per segmenter.
+
+    `components`: from `umdlib.statistics.variance_components.component_table`.
+    """
     known = components[components["share"].notna()]
     known = known[known["source"].str.contains("modality")]
     lines = [

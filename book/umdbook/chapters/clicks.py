@@ -10,7 +10,10 @@ from umdlib.tables.titles import segmenter_title
 
 
 def gain_rows(curves: pd.DataFrame) -> pd.DataFrame:
-    """Gain of every corrective click on either modality, and their difference."""
+    """Gain of every corrective click on either modality, and their difference.
+
+    `curves`: from `umdlib.statistics.click_curves.curve_table`.
+    """
     later, rows = curves[curves["gain"].notna()], []
     keys = ["session", "segmenter", "prompt", "step"]
     for key, part in later.groupby(keys, sort=False):

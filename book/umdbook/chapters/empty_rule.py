@@ -60,7 +60,10 @@ def rule_verdicts(summaries: pd.DataFrame) -> pd.DataFrame:
 def winners(ranks: pd.DataFrame) -> pd.DataFrame:
     """The winner under every metric and choice of cases, an empty rule per column.
 
-    A winner is bold where it is not that of the first setting; the number of cases follows."""
+    A winner is bold where it is not that of the first setting; the number of cases follows.
+
+    `ranks`: from `umdlib.statistics.ranking.ranking_sensitivity`.
+    """
     best = ranks.groupby(_SETTING)["rank"].transform("min")
     rows = ranks[ranks["rank"].eq(best)].groupby(_SETTING, sort=False)
     titled = rows["segmenter"].agg(lambda names: " = ".join(map(segmenter_title, names)))

@@ -12,7 +12,10 @@ from umdlib.tables.titles import segmenter_title
 
 
 def failure_rows(comparisons: pd.DataFrame) -> pd.DataFrame:
-    """Comparisons in which a pair fails on one modality only, with McNemar's p."""
+    """Comparisons in which a pair fails on one modality only, with McNemar's p.
+
+    `comparisons`: from `umdlib.statistics.comparison.compare`.
+    """
     rows = comparisons[comparisons[["structural_only", "pet_only"]].sum(axis=1) > 0]
     table = rows[["segmenter", "structure"]].assign(structure=rows["structure"].map(structure_title))
     names = ["both", "structural_only", "pet_only", "neither"]

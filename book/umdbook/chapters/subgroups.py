@@ -18,7 +18,10 @@ def read_people(manifest: str, people: str = "") -> pd.DataFrame:
 
 
 def flow_layout(flow: pd.DataFrame) -> pd.DataFrame:
-    """Numbers of subjects at every step."""
+    """Numbers of subjects at every step.
+
+    `flow`: from `umdlib.statistics.flow.flow_table`.
+    """
     table = pd.DataFrame({"session": flow["session"].map(session_title), "segmenter": flow["segmenter"]})
     for step, title in STEPS.items():
         table[title] = flow[step]
@@ -28,7 +31,10 @@ def flow_layout(flow: pd.DataFrame) -> pd.DataFrame:
 
 
 def layout(groups: pd.DataFrame) -> pd.DataFrame:
-    """Paired difference in both groups of a factor and the test between them."""
+    """Paired difference in both groups of a factor and the test between them.
+
+    `groups`: from `umdlib.statistics.subgroups.subgroup_table`.
+    """
     names = {factor: titles for factor, (titles, _) in FACTORS.items()}
     table = pd.DataFrame({"session": groups["session"].map(session_title), "segmenter": groups["segmenter"]})
     for i, (side, heading) in enumerate((("first", "one group"), ("second", "the other"))):

@@ -21,7 +21,10 @@ __all__ = ["card", "release"]
 
 
 def reference_layout(means: pd.DataFrame) -> pd.DataFrame:
-    """Mean DSC of the specialists beside what UMD printed for its nnU-Net."""
+    """Mean DSC of the specialists beside what UMD printed for its nnU-Net.
+
+    `means`: from `umdlib.statistics.reference_gap.reference_means`.
+    """
     return pd.DataFrame(
         {
             "reference": means["segmenter"].map(title),
@@ -99,7 +102,10 @@ def quartile_layout(table: pd.DataFrame, session: str, *, best: pd.DataFrame | N
 
 
 def gap_layout(gaps: pd.DataFrame) -> pd.DataFrame:
-    """What each specialist loses on PET."""
+    """What each specialist loses on PET.
+
+    `gaps`: from `umdlib.statistics.reference_gap.supervised_gap`.
+    """
     return pd.DataFrame(
         {
             "reference": gaps["segmenter"].map(title),
@@ -112,7 +118,10 @@ def gap_layout(gaps: pd.DataFrame) -> pd.DataFrame:
 
 
 def excess_layout(excess: pd.DataFrame) -> pd.DataFrame:
-    """Gap, the reference's gap on the same pairs, and the excess with its interval."""
+    """Gap, the reference's gap on the same pairs, and the excess with its interval.
+
+    `excess`: from `umdlib.statistics.reference_gap.excess_gap`.
+    """
     metric = excess.attrs.get("metric", "dice")
     return pd.DataFrame(
         {
@@ -139,7 +148,10 @@ def recipe_numbers() -> dict[str, int | float]:
 
 
 def condition_layout(conditions: pd.DataFrame) -> pd.DataFrame:
-    """Whether the reference is one for this cohort, by session."""
+    """Whether the reference is one for this cohort, by session.
+
+    `conditions`: from `umdlib.statistics.reference_gap.reference_condition`.
+    """
     return pd.DataFrame(
         {
             "session": conditions["session"].map(session_title),

@@ -136,7 +136,10 @@ def job_of(image: Volume, prompt: Prompt, *, file: str, texts: Mapping[str, str 
     fractional voxel, and in world RAS+ mm. A box is the first and last voxel whose centre it holds.
     `texts` maps a structure's name to its text, None where the prompt holds none.
 
-    InputError: a click or the box lies outside the image.
+    Raises
+    ------
+    InputError
+        A click or the box lies outside the image.
     """
     clicks = [
         {
@@ -166,13 +169,21 @@ def job_of(image: Volume, prompt: Prompt, *, file: str, texts: Mapping[str, str 
 class External:
     """A worker in its own environment, started at the first call and kept for the next ones.
 
-    `name`: of the system.
-    `command`: what starts its worker.
-    `given`: what every job carries: checkpoints, commit, device, settings.
-    `together`: structures that are predicted in one job where the prompt is their name alone; their masks are
-    kept until another image comes.
-    `takes_text`: whether every job carries a text, made of the structure's name where the prompt has none.
-    `limit_s`: seconds after which a job is given up.
+    Parameters
+    ----------
+    name
+        Of the system.
+    command
+        What starts its worker.
+    given
+        What every job carries: checkpoints, commit, device, settings.
+    together
+        Structures that are predicted in one job where the prompt is their name alone; their masks
+        are kept until another image comes.
+    takes_text
+        Whether every job carries a text, made of the structure's name where the prompt has none.
+    limit_s
+        Seconds after which a job is given up.
     """
 
     def __init__(

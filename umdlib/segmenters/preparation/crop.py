@@ -82,11 +82,21 @@ class Crop:
 def crop_around(image: Volume, xyz_mm: np.ndarray, *, reach_mm: float, block_mm: float) -> Crop:
     """The part of an image within `reach_mm` of a point along each voxel axis.
 
-    `image`: the image.
-    `xyz_mm`: world point (RAS+, mm).
-    `reach_mm`: half width of the cube.
-    `block_mm`: voxels finer than this are averaged in blocks no larger than this; coarser ones are kept.
-    InputError: the point lies outside the image.
+    Parameters
+    ----------
+    image
+        The image.
+    xyz_mm
+        World point (RAS+, mm).
+    reach_mm
+        Half width of the cube.
+    block_mm
+        Voxels finer than this are averaged in blocks no larger than this; coarser ones are kept.
+
+    Raises
+    ------
+    InputError
+        The point lies outside the image.
     """
     centre = geometry.nearest_voxel(image.affine, xyz_mm, image.shape)
     if centre is None:
@@ -122,9 +132,14 @@ def connected(
     Voxels nearer to a negative click than to every positive one are taken out first, which cuts a leak.
     Empty without a positive click, or where the clicked voxel itself is not inside.
 
-    `image, prompt`: as a segmenter is asked.
-    `inside`: boolean mask of a crop around a click.
-    `reach_mm, block_mm`: of the crop, see `crop_around`.
+    Parameters
+    ----------
+    image, prompt
+        As a segmenter is asked.
+    inside
+        Boolean mask of a crop around a click.
+    reach_mm, block_mm
+        Of the crop, see `crop_around`.
     """
     from scipy import ndimage
 

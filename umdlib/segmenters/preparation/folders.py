@@ -28,8 +28,12 @@ class Mapper(Protocol):
 class Folders:
     """Label maps of the last image, each made when a structure first needs it.
 
-    `parts`: each gives an image's label map.
-    `unions`: structure to the values of each label map that it is the union of.
+    Parameters
+    ----------
+    parts
+        Each gives an image's label map.
+    unions
+        Structure to the values of each label map that it is the union of.
     """
 
     def __init__(self, parts: Sequence[Mapper], unions: Unions) -> None:
@@ -83,9 +87,14 @@ def published_unions(scheme: str, *files: str) -> Unions:
 def published_values(scheme: str, before: int, count: int) -> dict[str, int]:
     """Values that one of a model's networks gives to the model's names; 0 where it does not hold one.
 
-    `scheme`: in the project's table of names.
-    `before`: labels of the networks before it, whose values come first in the model's.
-    `count`: its own labels.
+    Parameters
+    ----------
+    scheme
+        In the project's table of names.
+    before
+        Labels of the networks before it, whose values come first in the model's.
+    count
+        Its own labels.
 
     Examples
     --------

@@ -42,11 +42,18 @@ TURNING = ("NibabelIOWithReorient", "SimpleITKIOWithReorient")
 class NnUNet:
     """nnU-Net's predictor, the names of its labels, and the last image's label map.
 
-    `predictor`: as `predictor_of` makes it.
-    `labels`: structure name to label value.
-    `turned`: whether images are turned to RAS first: the plans' reader says so, or the trainer.
-    `name`: of the segmenter, for messages.
-    `channels`: modalities of its input, in order, where it takes two images; empty for one.
+    Parameters
+    ----------
+    predictor
+        As `predictor_of` makes it.
+    labels
+        Structure name to label value.
+    turned
+        Whether images are turned to RAS first: the plans' reader says so, or the trainer.
+    name
+        Of the segmenter, for messages.
+    channels
+        Modalities of its input, in order, where it takes two images; empty for one.
     """
 
     def __init__(

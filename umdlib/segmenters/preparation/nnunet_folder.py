@@ -18,8 +18,11 @@ _RESAMPLING = ("resampling_fn_data", "resampling_fn_seg", "resampling_fn_probabi
 def read_folder(root: Path) -> tuple[dict, dict]:
     """Plans and data set of a folder that nnU-Net's training wrote.
 
-    InputError: a file is missing or not JSON, or is of version 1; the network takes other channels than one
-    image, or a structural one and PET.
+    Raises
+    ------
+    InputError
+        A file is missing or not JSON, or is of version 1; the network takes other channels than one image,
+        or a structural one and PET.
     """
     plans_file, dataset_file = root / "plans.json", root / "dataset.json"
     if not plans_file.is_file() and (old := next(root.glob("plans*.pkl"), None)) is not None:
@@ -37,7 +40,10 @@ def read_folder(root: Path) -> tuple[dict, dict]:
 def channels_of(dataset: dict, root: Path) -> tuple[str, ...]:
     """Modalities of a network of two images, in the order of its channels; empty where it takes one.
 
-    InputError: more than two channels; two of which not one is PET and the other CT or MR, by their names.
+    Raises
+    ------
+    InputError
+        More than two channels; two of which not one is PET and the other CT or MR, by their names.
     """
     names = [name for _, name in sorted(dataset["channel_names"].items(), key=lambda item: int(item[0]))]
     if len(names) == 1:
@@ -56,7 +62,10 @@ def channels_of(dataset: dict, root: Path) -> tuple[str, ...]:
 def check_state(state: dict, path: Path, plans: dict, root: Path) -> None:
     """Refuse a checkpoint that is not of version 2, not of these plans, or of a newer version.
 
-    InputError: with the file, the value, and the installed version where it decides.
+    Raises
+    ------
+    InputError
+        With the file, the value, and the installed version where it decides.
     """
     if not isinstance(state, dict) or "network_weights" not in state:
         old = " It is a checkpoint of version 1." if isinstance(state, dict) and "state_dict" in state else ""

@@ -98,7 +98,10 @@ def _boxes_of(mask: np.ndarray) -> Iterator[tuple[int, Box2D]]:
 def pixels_of(box: Box, stack: Stack) -> tuple[int, int, Box2D]:
     """First and last slice and in-plane box, all inclusive, of a prompt's box, cut to the stack.
 
-    InputError: the box lies outside the image.
+    Raises
+    ------
+    InputError
+        The box lies outside the image.
     """
     low, high = box.voxels(stack.affine, stack.data.shape[::-1])
     (x0, y0, z0), (x1, y1, z1) = low.tolist(), high.tolist()
@@ -151,9 +154,14 @@ class Memory:
 
     What is more than `keep` lies in a temporary folder, to the bit, where the disk has room.
 
-    `encode`: makes the codes of a list of pictures, one each, in order.
-    `keep`: most codes kept in memory.
-    `batch`: pictures that are encoded together.
+    Parameters
+    ----------
+    encode
+        Makes the codes of a list of pictures, one each, in order.
+    keep
+        Most codes kept in memory.
+    batch
+        Pictures that are encoded together.
     """
 
     def __init__(

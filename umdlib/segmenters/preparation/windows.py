@@ -105,7 +105,10 @@ def reach(image: Volume, prompt: Prompt, wanted: np.ndarray, *, spacing_mm: floa
 def first_cubes(image: Volume, grid: Grid, prompt: Prompt, size: int) -> list[IJK]:
     """First voxels of the cubes that clicks and protocol open, before any that a mask opens.
 
-    InputError: no click is positive, or one lies outside the image and all cubes.
+    Raises
+    ------
+    InputError
+        No click is positive, or one lies outside the image and all cubes.
     """
     if not any(c.positive for c in prompt.clicks):
         raise InputError(f"The prompt for '{prompt.structure}' holds no positive click.")

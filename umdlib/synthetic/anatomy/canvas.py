@@ -92,9 +92,14 @@ class Window:
 class Canvas:
     """Tissue codes on a grid, and each voxel's place in the reference adult.
 
-    `frame`: world to reference.
-    `low_mm, high_mm`: world box to cover.
-    `spacing_mm`: edge of the cubic voxels.
+    Parameters
+    ----------
+    frame
+        World to reference.
+    low_mm, high_mm
+        World box to cover.
+    spacing_mm
+        Edge of the cubic voxels.
     """
 
     def __init__(self, frame: Frame, low_mm, high_mm, spacing_mm: float):

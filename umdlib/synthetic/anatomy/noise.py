@@ -17,11 +17,19 @@ _UNIT_SD = (151 / 315) ** 1.5
 class SplineField:
     """A smooth random scalar field over a box.
 
-    `rng`: draws the coefficients.
-    `low_mm, high_mm`: corners of the box; the field is continued beyond by its edge coefficients.
-    `knots_mm`: distance of the control points, one number or one per axis: features are twice as long.
-    `sd`: standard deviation of the field.
+    Parameters
+    ----------
+    rng
+        Draws the coefficients.
+    low_mm, high_mm
+        Corners of the box; the field is continued beyond by its edge coefficients.
+    knots_mm
+        Distance of the control points, one number or one per axis: features are twice as long.
+    sd
+        Standard deviation of the field.
 
+    Notes
+    -----
     A deformation whose coefficients stay below 0.4 times the knot distance is one-to-one
     (Choi & Lee 2000, doi 10.1006/gmod.2000.0531), hence keeps topology.
     """

@@ -50,13 +50,24 @@ def pet_image(
     With every factor of PET at 0 it is `structural` itself, to the bit. Below full contrast the
     values stay in the structural image's unit, with uptake scaled so that the liver's is its value.
 
-    `anatomy, structural`: what is imaged, and its CT or MR.
-    `session, acquisition, factors`: which physics, how much, how strong. With ``factors.resolution`` 0 the
-    grid is the structural image's.
-    `rng`: texture and noise: two streams that do not depend on the factors.
-    `spacing_mm`: edge of a PET voxel, about.
-    `lesions`: of `umdlib.synthetic.anatomy.lesions`.
-    Returns: float32 SUV at full contrast.
+    Parameters
+    ----------
+    anatomy, structural
+        What is imaged, and its CT or MR.
+    session, acquisition, factors
+        Which physics, how much, how strong. With ``factors.resolution`` 0 the grid is the structural
+        image's.
+    rng
+        Texture and noise: two streams that do not depend on the factors.
+    spacing_mm
+        Edge of a PET voxel, about.
+    lesions
+        Of `umdlib.synthetic.anatomy.lesions`.
+
+    Returns
+    -------
+    Volume
+        float32 SUV at full contrast.
     """
     texture_rng, noise_rng = rng.spawn(2)
     grid = Grid(structural.shape, structural.affine)

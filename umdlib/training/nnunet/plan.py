@@ -162,7 +162,10 @@ def needed_bytes(plans: dict, recipe: Recipe, heads: int) -> int:
 def check_memory(needed: int, available: int, recipe: Recipe, device: str) -> None:
     """Refuse a plan that does not fit.
 
-    InputError: naming recipe, device, both sizes and the ways out.
+    Raises
+    ------
+    InputError
+        Naming recipe, device, both sizes and the ways out.
     """
     if needed > available:
         raise InputError(

@@ -32,10 +32,19 @@ def dataset_name(session: str, modality: str) -> str:
 def training_cases(cohort: Cohort, session: str, modality: str, *, subjects: int) -> tuple[Case, ...]:
     """Cases of a session and modality, enough to train on.
 
-    `cohort`: training cohort.
-    `session, modality`: which cases.
-    `subjects`: fewest subjects.
-    InputError: no such case, or fewer subjects than `subjects`.
+    Parameters
+    ----------
+    cohort
+        Training cohort.
+    session, modality
+        Which cases.
+    subjects
+        Fewest subjects.
+
+    Raises
+    ------
+    InputError
+        No such case, or fewer subjects than `subjects`.
     """
     cases = tuple(c for c in cohort.cases if (c.session, c.modality) == (session, modality))
     if not cases:
@@ -52,7 +61,10 @@ def training_cases(cohort: Cohort, session: str, modality: str, *, subjects: int
 def partners_of(cohort: Cohort, cases: Sequence[Case]) -> dict[str, Case]:
     """The other image of each case's examination, by subject.
 
-    InputError: an examination that has one image only.
+    Raises
+    ------
+    InputError
+        An examination that has one image only.
     """
     pairs = {case.name: other for pair in cohort.pairs() for case, other in (pair, pair[::-1])}
     for case in cases:
@@ -75,14 +87,27 @@ def write_raw(
     Files are turned to RAS+ so that left stays left whatever the axes of a file; label values
     become 1, 2, … in the order of `structures`, as nnU-Net demands.
 
-    `cases`: of one session and modality.
-    `structures`: what is learned.
-    `folder`: nnU-Net's raw folder.
-    `partners`: subject to the other image of its examination, where the network sees both: it is interpolated
-    onto the image's grid as `umdlib.images.partner.onto` does, and channels are the structural image, then
-    PET.
-    Returns: structure name to the subjects whose reference holds it.
-    InputError: an unreadable case; a structure that no reference holds.
+    Parameters
+    ----------
+    cases
+        Of one session and modality.
+    structures
+        What is learned.
+    folder
+        nnU-Net's raw folder.
+    partners
+        Subject to the other image of its examination, where the network sees both: it is interpolated onto
+        the image's grid as `umdlib.images.partner.onto` does, and channels are the structural image, then PET.
+
+    Returns
+    -------
+    dict
+        Structure name to the subjects whose reference holds it.
+
+    Raises
+    ------
+    InputError
+        An unreadable case; a structure that no reference holds.
     """
     first = cases[0]
     root = Path(folder) / dataset_name(first.session, first.modality)

@@ -141,14 +141,17 @@ def recipe(name: str, **changes) -> Recipe:
 def for_network(made: Recipe, network: str) -> Recipe:
     """The recipe with a patch whose sizes the network divides, and its epochs.
 
-    InputError: there is no such network.
-
     Examples
     --------
     >>> for_network(recipe("small"), "swinunetr").patch
     (80, 48, 80)
     >>> for_network(recipe("small"), "segresnet").epochs
     250
+
+    Raises
+    ------
+    InputError
+        There is no such network.
     """
     if network not in TRAINERS:
         raise unknown_name("network", network, TRAINERS)

@@ -116,7 +116,10 @@ def train(
 def model_folder(work: Path | str, network: str = "nnunet") -> Path:
     """nnU-Net's results folder of a network's training in `work`.
 
-    InputError: there is no finished training.
+    Raises
+    ------
+    InputError
+        There is no finished training.
     """
     request = read_request(work)
     dataset = nnunet_raw.dataset_name(request["session"], request["modality"])
@@ -132,7 +135,10 @@ def model_folder(work: Path | str, network: str = "nnunet") -> Path:
 def read_request(work: Path | str) -> dict:
     """The request of the training run in `work`.
 
-    InputError: the folder holds none.
+    Raises
+    ------
+    InputError
+        The folder holds none.
     """
     try:
         return json.loads((Path(work) / REQUEST).read_text("utf-8"))

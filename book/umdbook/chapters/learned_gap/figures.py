@@ -52,7 +52,10 @@ def design_plot(
 
 
 def effect_plot(contrasts: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Contrasts with their intervals, one row each; colour and marker show the session."""
+    """Contrasts with their intervals, one row each; colour and marker show the session.
+
+    `contrasts`: from `umdlib.statistics.factorial.contrast_table`.
+    """
     names = list(dict.fromkeys(contrasts["contrast"]))
     sessions = list(dict.fromkeys(contrasts["session"]))
     ax = axes(ax, figsize=(6.4, 1.2 + 0.42 * len(names)))

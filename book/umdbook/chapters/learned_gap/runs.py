@@ -197,7 +197,10 @@ def withheld_structures() -> list[str]:
 
 
 def seed_sentence(contrasts: pd.DataFrame) -> str:
-    """How far training runs of several seeds differ, beside the largest of the effects."""
+    """How far training runs of several seeds differ, beside the largest of the effects.
+
+    `contrasts`: from `umdlib.statistics.factorial.contrasts_by_training_seed`.
+    """
     spread = contrasts.groupby(["session", "contrast"], sort=False)["estimate"].agg(["min", "max", "nunique"])
     spread = spread[spread["nunique"].gt(1)]
     if spread.empty:

@@ -64,13 +64,19 @@ def contrast_layout(contrasts: pd.DataFrame) -> pd.DataFrame:
 
 
 def seed_layout(contrasts: pd.DataFrame) -> pd.DataFrame:
-    """Contrasts of every training seed side by side, in sessions that have several."""
+    """Contrasts of every training seed side by side, in sessions that have several.
+
+    `contrasts`: from `umdlib.statistics.factorial.contrasts_by_training_seed`.
+    """
     table = _side_by_side(contrasts, "training_seed")
     return table.rename(columns={n: f"Training seed {n}" for n in contrasts["training_seed"].unique()})
 
 
 def both_layout(contrasts: pd.DataFrame) -> pd.DataFrame:
-    """Contrasts with intervals over subjects and training seeds."""
+    """Contrasts with intervals over subjects and training seeds.
+
+    `contrasts`: from `umdlib.statistics.factorial.contrasts_over_seeds`.
+    """
     return pd.DataFrame(
         {
             "Session": [session_title(s) for s in contrasts["session"]],
@@ -84,12 +90,18 @@ def both_layout(contrasts: pd.DataFrame) -> pd.DataFrame:
 
 
 def architecture_layout(contrasts: pd.DataFrame) -> pd.DataFrame:
-    """Contrasts of every family of networks side by side, in sessions that have several."""
+    """Contrasts of every family of networks side by side, in sessions that have several.
+
+    `contrasts`: from `umdbook.chapters.learned_gap.runs.by_family`.
+    """
     return _side_by_side(contrasts, "network")
 
 
 def architecture_words(contrasts: pd.DataFrame) -> str:
-    """Whether families of networks agree on the interaction of training and test modality."""
+    """Whether families of networks agree on the interaction of training and test modality.
+
+    `contrasts`: from `umdbook.chapters.learned_gap.runs.by_family`.
+    """
     sentences = []
     rows = contrasts[contrasts["contrast"].eq("interaction")]
     for name, part in rows.groupby("session", sort=False):
@@ -182,7 +194,10 @@ def share_words(shares: Mapping[str, pd.DataFrame]) -> str:
 
 
 def specialist_words(gaps: pd.DataFrame) -> str:
-    """Say what networks lose on PET that were trained on PET, for as many structures by name."""
+    """Say what networks lose on PET that were trained on PET, for as many structures by name.
+
+    `gaps`: from `umdlib.statistics.reference_gap.supervised_gap`.
+    """
     if gaps.empty:
         return "This run holds no specialists, which would say what networks lose that were trained on PET for long."
     gaps = gaps[~gaps["at_floor"].astype(bool)]
@@ -249,7 +264,10 @@ def domain_layout(changes: pd.DataFrame, titles: dict[str, str], words: dict[str
 
 
 def withheld_layout(costs: pd.DataFrame) -> pd.DataFrame:
-    """What withholding structures from a training changed, by session and group of structures."""
+    """What withholding structures from a training changed, by session and group of structures.
+
+    `costs`: from `umdlib.statistics.unseen_structures.cost_of_withholding`.
+    """
     rows = costs[costs["group"].ne(GROUPS[-1])]
     return pd.DataFrame(
         {
@@ -312,7 +330,10 @@ def _change(row: pd.Series) -> str:
 
 
 def domain_sentence(changes: pd.DataFrame) -> str:
-    """The lowest change and the highest outside the domain, with their intervals."""
+    """The lowest change and the highest outside the domain, with their intervals.
+
+    `changes`: from `domain_changes`.
+    """
     if changes.empty:
         return NO_DOMAINS
     home = np.array([_home(r.trained_on, r.modality) for r in changes.itertuples()])
@@ -338,7 +359,10 @@ def domain_sentence(changes: pd.DataFrame) -> str:
 
 
 def parts_layout(parts: pd.DataFrame) -> pd.DataFrame:
-    """Gap of each training and its two parts, one row per training."""
+    """Gap of each training and its two parts, one row per training.
+
+    `parts`: from `umdlib.statistics.domain_shift.reference_parts`.
+    """
     rows = []
     for trained_on, own in parts.groupby("trained_on", sort=False):
         at = own.set_index("part")

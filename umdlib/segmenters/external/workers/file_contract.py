@@ -94,7 +94,10 @@ def read_checkpoint(given: dict) -> dict:
     One that the other side has vetted is read without restriction: the torch of this environment
     may know no numbers of NumPy in a restricted file.
 
-    RuntimeError: the file is another one than was vetted.
+    Raises
+    ------
+    RuntimeError
+        The file is another one than was vetted.
     """
     import torch
 
@@ -106,7 +109,10 @@ def read_checkpoint(given: dict) -> dict:
 def only_gpu(device: str):
     """The worker's device: the one GPU that it sees, or the CPU.
 
-    RuntimeError: a GPU that the torch of this environment was not built for.
+    Raises
+    ------
+    RuntimeError
+        A GPU that the torch of this environment was not built for.
     """
     import torch
 
