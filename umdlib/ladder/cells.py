@@ -12,6 +12,7 @@ import scipy
 from umdlib.images import geometry
 from umdlib.images.grids import Grid
 from umdlib.images.volume import Volume
+from umdlib.kernels import linear
 from umdlib.ladder.point_spread import widened
 from umdlib.ladder.regions import ZERO, Regions, above_air, thinned
 from umdlib.synthetic.scanner.sampling import correlated_noise
@@ -50,8 +51,6 @@ class Displacement:
         """(3, I, J, K) at the voxels of another grid."""
         mapping = np.linalg.inv(self.grid.affine) @ grid.affine
         turn, start = mapping[:3, :3], mapping[:3, 3]
-        if np.array_equal(turn, np.diag(np.diag(turn))):
-            turn = np.diag(turn)  # SciPy is faster along axes
         return np.stack(
             [
                 scipy.ndimage.affine_transform(part, turn, start, grid.shape, order=1, mode="nearest")
@@ -206,19 +205,31 @@ def exchanged(image: Volume, old: Volume, new: Volume) -> Volume:
     Texture, what an image has beyond the means of its regions at its own sharpness, is scaled with them. Where the
     old mean is as dark as air it takes the scale that is common.
     """
-    values, was, becomes = above_air(image), above_air(old), above_air(new)
+    values, was, becomes = (np.ascontiguousarray(above_air(v)) for v in (image, old, new))
     if was.max() <= 0:  # nothing but air has no texture to scale
         return new
-    lit = was[was > 0.05 * was.max()]
-    middle = float(np.median(lit[:: max(1, len(lit) // 100_000)]))
-    bright = was > 0.05 * middle
-    gain = np.divide(becomes, was, out=np.zeros_like(was), where=bright)
-    common = np.float32(np.median(gain[bright][:: max(1, int(bright.sum()) // 100_000)]))
-    most = np.maximum(_MOST_TEXTURE * becomes, values * common)
-    texture = np.where(bright, np.minimum(values * gain, most), becomes + (values - was) * common)
-    if new.unit != "HU":  # in air, a CT's noise goes below
-        np.maximum(texture, 0, out=texture)
-    return Volume(texture - np.float32(ZERO[new.unit]), image.affine, new.unit, image.name)
+    middle = float(np.median(was.ravel()[_some_of(was > 0.05 * was.max())]))
+    dark = 0.05 * middle
+    sample = _some_of(was > dark)
+    common = np.float32(np.median(becomes.ravel()[sample] / was.ravel()[sample]))
+    texture = np.empty_like(was)
+    for out, v, w, b in zip(
+        texture, values, was, becomes, strict=True
+    ):  # plane by plane: they stay in the cache
+        bright = w > dark
+        gain = np.divide(b, w, out=np.zeros_like(w), where=bright)
+        most = np.maximum(_MOST_TEXTURE * b, v * common)
+        out[:] = np.where(bright, np.minimum(v * gain, most), b + (v - w) * common)
+        if new.unit != "HU":  # in air, a CT's noise goes below
+            np.maximum(out, 0, out=out)
+        out -= np.float32(ZERO[new.unit])
+    return Volume(texture, image.affine, new.unit, image.name)
+
+
+def _some_of(mask: np.ndarray) -> np.ndarray:
+    """Flat places of about 100,000 voxels of a mask."""
+    found = np.flatnonzero(mask)
+    return found[:: max(1, len(found) // 100_000)]
 
 
 def _blurred(image: Volume, fwhm_mm: float, *, sampled: bool) -> Volume:
@@ -234,21 +245,27 @@ def _sampled(image: Volume, grid: Grid | None) -> Volume:
     if grid is None:
         return image
     data, fill = image.data.astype(np.float32, copy=False), -ZERO[image.unit]
-    sampled = geometry.resample(data, image.affine, grid.affine, grid.shape, order=1, fill=fill)
+    mapping = np.linalg.inv(image.affine) @ grid.affine
+    if linear.along(mapping):
+        sampled = linear.resampled(data, mapping, grid.shape, fill)
+    else:
+        sampled = geometry.resample(data, image.affine, grid.affine, grid.shape, order=1, fill=fill)
     return Volume(sampled, grid.affine, image.unit, image.name)
 
 
 def _moved(image: Volume, grid: Grid, places: np.ndarray) -> Volume:
     """An image read linearly at the places (3, I, J, K) of the voxels of a grid."""
     data, fill = image.data.astype(np.float32, copy=False), -ZERO[image.unit]
-    moved = scipy.ndimage.map_coordinates(data, places, order=1, cval=fill, output=np.float32)
-    return Volume(moved, grid.affine, image.unit, image.name)
+    return Volume(linear.read_at(data, places, fill), grid.affine, image.unit, image.name)
 
 
 def _places(affine: np.ndarray, grid: Grid, displacement: Displacement) -> np.ndarray:
     """(3, I, J, K) float32: where in a source the content of each voxel of a grid comes from."""
-    inverse, shift = np.linalg.inv(affine), displacement.at(grid)
+    inverse, coarse = np.linalg.inv(affine), np.linalg.inv(displacement.grid.affine) @ grid.affine
     mapping = inverse @ grid.affine
+    if linear.along(mapping) and linear.along(coarse) and linear.along(inverse):
+        return linear.displaced(displacement.field, coarse, mapping, np.diag(inverse)[:3], grid.shape)
+    shift = displacement.at(grid)
     axes = [np.arange(n, dtype=np.float32).reshape(np.roll([-1, 1, 1], a)) for a, n in enumerate(grid.shape)]
     index = np.empty((3, *grid.shape), np.float32)
     for a in range(3):
@@ -266,16 +283,19 @@ def _noisy(
     place = made_of.regions.number(made_of.noise_region)
     means = made_of.pet_means if "C" in cell and made_of.pet_means is not None else made_of.regions.means
     level = np.float32(means[place])
-    signal = np.maximum(above_air(image), np.float32(_FLOOR) * level)
     on_pet = "R" in cell and made_of.grid is not None
     if on_pet not in drawn:
         rng = np.random.default_rng([zlib.crc32(name.encode()), int(on_pet)])
         drawn[on_pet] = correlated_noise(rng, image.shape, image.spacing_mm, made_of.noise_fwhm_mm)
-    noise = drawn[on_pet]
-    data = image.data + np.sqrt(signal * level) * np.float32(made_of.noise_share) * noise
-    if image.unit == "SUV":
-        np.maximum(data, 0, out=data)
-    return replace(image, data=data.astype(np.float32, copy=False))
+    data = np.empty(image.shape, np.float32)
+    for out, plane, noise in zip(data, np.ascontiguousarray(image.data), drawn[on_pet], strict=True):
+        signal = np.maximum(
+            plane.astype(np.float32) + np.float32(ZERO[image.unit]), np.float32(_FLOOR) * level
+        )
+        out[:] = plane + np.sqrt(signal * level) * np.float32(made_of.noise_share) * noise
+        if image.unit == "SUV":
+            np.maximum(out, 0, out=out)
+    return replace(image, data=data)
 
 
 def spread_displacement(

@@ -10,6 +10,7 @@ import scipy
 
 from umdlib.images import geometry, masks
 from umdlib.images.volume import LabelMap, Volume
+from umdlib.kernels import linear
 from umdlib.labels import Structure
 from umdlib.ladder.cells import exchanged, piecewise
 from umdlib.ladder.point_spread import widened
@@ -33,6 +34,8 @@ _FLAT = 1e-5  # a change of the model along an axis (share of it, per mm) below 
 _EDGE_ERROR = 0.25  # a width whose standard error is a larger share of it is not read
 _BLOCK_MM = 20.0  # misfits nearer to each other than this are alike: errors count blocks of it, not voxels
 _STATES = np.array([-(1.5**0.5), 0.0, 1.5**0.5])
+_STILL, _NO_OFFSET = np.zeros(1), np.zeros((1, 3))
+_SIDES = np.array([[0, 0, 0], [1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]], float)
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class _Template:
     def __init__(self, regions: Regions, image: Volume) -> None:
         step = np.maximum(np.floor(_TEMPLATE_MM / np.array(image.spacing_mm) + 0.01), 1).astype(int)
         index, self.affine = thinned(regions.index, image.affine, step)
-        self.regions = replace(regions, index=index)
+        self.regions = replace(regions, index=np.ascontiguousarray(index))
         self.image = replace(image, data=thinned(image.data, image.affine, step)[0], affine=self.affine)
         self.spacing = np.array(geometry.spacing_mm(self.affine))
         self.jitter = FWHM_PER_SD * float(self.spacing.mean()) * _LABELS**0.5
@@ -100,17 +103,21 @@ class _Template:
         new = piecewise(self.regions, np.nan_to_num(means), self.image, unit)
         image = above_air(exchanged(self.image, self._own, new))
         blur = max(fwhm_mm**2 - own_width(self.image) ** 2, 0.0) ** 0.5
-        self._model = widened(image, self.spacing, blur, sampled=self._between)
+        self._model = np.ascontiguousarray(widened(image, self.spacing, blur, sampled=self._between))
 
     def use_regions(self, means: np.ndarray, fwhm_mm: float, *, sampled: bool | np.ndarray = False) -> None:
         """Model regions of one mean each, blurred."""
         lookup = np.concatenate([[0.0], np.nan_to_num(means)]).astype(np.float32)
-        self._model = widened(lookup[self.regions.index], self.spacing, fwhm_mm, sampled=sampled)
+        blurred = widened(lookup[self.regions.index], self.spacing, fwhm_mm, sampled=sampled)
+        self._model = np.ascontiguousarray(blurred)
 
-    def at(self, xyz: np.ndarray) -> np.ndarray:
-        """The model at world points (n, 3), linearly."""
-        places = self._to_voxel[:3, :3] @ xyz.T + self._to_voxel[:3, 3:]
-        return scipy.ndimage.map_coordinates(self._model, places, order=1, mode="nearest", output=np.float64)
+    def at(
+        self, xyz: np.ndarray, offsets: np.ndarray = _NO_OFFSET, states: np.ndarray = _STILL
+    ) -> np.ndarray:
+        """The model (m, n) at world points (n, 3) moved by each of (m, 3), mean over states (s,) of moving along z."""
+        found = np.empty((len(offsets), len(xyz)))
+        linear.at_points(self._model, self._to_voxel, xyz, offsets, states, found)
+        return found
 
 
 @dataclass
@@ -140,18 +147,12 @@ class _Edge:
             if len(c) >= _LEAST_POINTS
         ]
 
-    def model(self, template: _Template, offset: np.ndarray) -> np.ndarray:
-        """The model at the points, displaced and moving."""
-        at = self.xyz - self.shift + offset
-        if self.motion <= 0:
-            return template.at(at)
-        return sum(template.at(at - [0, 0, s * self.motion**0.5]) for s in _STATES) / len(_STATES)
-
     def improve(self, template: _Template) -> None:
         """One step of displacement, motion and width, by linear least squares."""
         h = template.spacing
-        middle = self.model(template, np.zeros(3))
-        sides = [[self.model(template, sign * h[a] * np.eye(3)[a]) for sign in (1, -1)] for a in range(3)]
+        states = _STATES * self.motion**0.5 if self.motion > 0 else _STILL
+        middle, *near = template.at(self.xyz - self.shift, _SIDES * h, states)
+        sides = list(zip(near[::2], near[1::2], strict=True))
         slopes = [(p - m) / (2 * h[a]) for a, (p, m) in enumerate(sides)]
         bends = [(p + m - 2 * middle) / h[a] ** 2 for a, (p, m) in enumerate(sides)]
         columns = [
@@ -351,12 +352,27 @@ def _edge(pet: Volume, reference: LabelMap, structure: Structure, where: masks.B
     return _Edge(structure, places, values, float(deep.max()))
 
 
+def _nearest(data: np.ndarray, affine: np.ndarray, other: Volume) -> np.ndarray:
+    """Whole numbers (I, J, K) at the nearest voxels of the grid of another volume; 0 outside."""
+    mapping = np.linalg.inv(affine) @ other.affine
+    if not linear.along(mapping):
+        return geometry.resample(data, affine, other.affine, other.shape, order=0)
+    index = [
+        np.floor(mapping[a, 3] + np.arange(n) * mapping[a, a] + 0.5).astype(int)
+        for a, n in enumerate(other.shape)
+    ]
+    known = [(i >= 0) & (i < n) for i, n in zip(index, data.shape, strict=True)]
+    out = np.zeros(other.shape, data.dtype)
+    out[np.ix_(*known)] = data[np.ix_(*(i[k] for i, k in zip(index, known, strict=True)))]
+    return out
+
+
 class _Sample:
     """Voxels of PET of every region, by which their means are corrected."""
 
     def __init__(self, template: _Template, pet: Volume, names: Sequence[str]) -> None:
         self.names = names
-        numbers = geometry.resample(template.regions.index, template.affine, pet.affine, pet.shape, order=0)
+        numbers = _nearest(template.regions.index, template.affine, pet)
         places = [np.flatnonzero(numbers == n + 1) for n in range(len(names))]
         places = np.concatenate([p[:: max(1, len(p) // _MOST_POINTS)] for p in places])
         ijk = np.unravel_index(places, pet.shape)
@@ -382,7 +398,7 @@ class _Sample:
         for edge in known:
             shifts[self.names.index(edge.structure.name) + 1] = edge.shift
         places, values = self._near(self.xyz + shifts[self.number])
-        rest = values - template.at(places - shifts[self.number])
+        rest = values - template.at(places - shifts[self.number])[0]
         self.errors = self._errors(rest)
         return np.maximum(means + self._mean(rest), 0)
 

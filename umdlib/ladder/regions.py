@@ -94,4 +94,4 @@ def regions_of(image: Volume, labels: LabelMap, structures: Sequence[Structure])
     names += CLASSES.get(image.unit, CLASSES["a.u."])
     sums = np.bincount(index.ravel("K"), values.ravel("K"), minlength=len(names) + 1)[1:]
     counts = np.bincount(index.ravel("K"), minlength=len(names) + 1)[1:]
-    return Regions(index, tuple(names), sums / np.maximum(counts, 1))
+    return Regions(np.ascontiguousarray(index), tuple(names), sums / np.maximum(counts, 1))

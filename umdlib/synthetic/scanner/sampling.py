@@ -73,12 +73,15 @@ def blur(values: np.ndarray, spacing_mm, fwhm_mm, *, mode: str = "nearest") -> n
 
     0 leaves the values exactly as they are.
     """
+    from umdlib.kernels import gaussian
+
     sd = np.broadcast_to(np.asarray(fwhm_mm, float) / FWHM_PER_SD, 3) / np.asarray(spacing_mm)
+    one = (
+        gaussian.filtered if values.dtype == np.float32 else scipy.ndimage.gaussian_filter1d
+    )  # equal to the bit
     for axis in range(3):
         if sd[axis] > 0:
-            values = scipy.ndimage.gaussian_filter1d(
-                values, sd[axis], axis=axis, mode=mode, truncate=_TRUNCATE
-            )
+            values = one(values, float(sd[axis]), axis=axis, mode=mode, truncate=_TRUNCATE)
     return values
 
 
