@@ -3,7 +3,7 @@
     python benchmarks/single_factors.py
     python benchmarks/single_factors.py --subjects 2 --cohorts "R;N"
 
-A few subjects of the synthetic PET/CT cohort, eight structures, and two segmenters with the common click. The
+A few subjects of the synthetic PET/CT cohort, eight structures, and three segmenters with the common click. The
 simulator's contrast is uneven within organs (cortex and pelvis of a kidney, grey and white matter), and its
 misalignment stretches, blurs and fills a bladder: more than the ladder's factor. Two cohorts isolate the factor: "even
 uptake" gives each structure and each class of the rest one uptake, "shift" moves the whole body.
@@ -46,7 +46,7 @@ from umdlib.synthetic.scanner.simulation import Pair, image_pair
 RESULTS = Path(__file__).parent / "results" / "single_factors.json"
 SEED, SPACING_MM = 20260207, 6.0
 STRUCTURES = ("liver", "spleen", "kidney_left", "kidney_right", "brain", "urinary_bladder", "aorta", "heart")
-SEGMENTERS = ("threshold", "region_growing")
+SEGMENTERS = ("threshold", "region_growing", "clicknet_structural")
 # cohort: (factor, whether nothing but this factor differs)
 COHORTS = {
     "R, twice": ("R", True),

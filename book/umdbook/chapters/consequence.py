@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -199,6 +201,36 @@ def correlation_layout(table: pd.DataFrame) -> pd.DataFrame:
             heading: [number(v, 2, sign=True) for v in table["rank_correlation"]],
             "predictions": table["n_pairs"],
         }
+    )
+
+
+def network_quantities(measured: pd.DataFrame, path: str) -> tuple[pd.DataFrame, str]:
+    """Quantities of the networks: the run's, or those of a benchmark where the run has too few subjects; and which."""
+    subjects = measured.groupby("session")["subject"].nunique()
+    if (subjects >= networks.LEAST_SUBJECTS).any() or not Path(path).is_file():
+        return measured, ""
+    larger = read_quantities(path)
+    stamp = larger.attrs["stamp"]
+    few = count(int(subjects.max()), "subject") if len(subjects) else "no subject"
+    return larger, (
+        f"This run has at most {few} in a session, too few for a network. What follows is of "
+        f"{larger['subject'].nunique()} simulated subjects with PET voxels of {stamp['spacing_mm']:g} mm, made with "
+        f"`{stamp['command']}` on {stamp['date']}."
+    )
+
+
+def distance_words(table: pd.DataFrame) -> str:
+    """Say which systems' networks lie within what so few subjects do by themselves."""
+    known = table[table["distance"].notna()].sort_values("distance")
+    if known.empty:
+        return ""
+    near = known[known["distance"] <= known["chance"]]
+    first, last = (
+        f"{names.title(r.segmenter)} ({number(r.distance)})" for r in known.iloc[[0, -1]].itertuples()
+    )
+    return (
+        f"Nearest to the reference's network lies that of {first}, farthest that of {last}. {len(near)} of "
+        f"{len(known)} lie nearer than a resample of the same subjects does."
     )
 
 

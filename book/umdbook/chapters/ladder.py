@@ -37,6 +37,8 @@ __all__ = [
     "cell_pictures",
     "cell_viewers",
     "climb",
+    "cost",
+    "cost_words",
     "estimates_layout",
     "orders_layout",
     "reverse_layout",
@@ -45,6 +47,7 @@ __all__ = [
     "single_factors_words",
     "states_layout",
     "title",
+    "truth_words",
     "unestimated",
     "words",
 ]
@@ -229,7 +232,9 @@ def words(table: pd.DataFrame) -> str:
         )
     known = table[table["estimate"].notna()]
     if len(known) and not known.get("low", known["estimate"] * np.nan).notna().any():
-        lines.append("\nOf one subject each: without an interval, another subject's largest part may differ.")
+        lines.append(
+            "\nThere is one subject each, so no interval: in another subject the largest part may differ."
+        )
     return "\n".join(lines) or "Nothing was asked."
 
 
@@ -324,11 +329,36 @@ def estimates_layout(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def truth_words(table: pd.DataFrame) -> str:
+    """How far the estimates are from what was planted at most, beside what is asked of them."""
+    if table.empty:
+        return ""
+    shift = table["quantity"].str.startswith("displacement")
+    off = (table["estimate"] - table["true"]).abs()
+    share = (off / table["true"].abs()).where(~shift)
+    pairs = [table["subject"], table["session"]]
+    missed = (off.where(shift) ** 2).groupby(pairs).sum(min_count=1) ** 0.5
+    at_most = share.groupby(table["quantity"]).max()
+    parts = [
+        f"the {what} by at most {100 * at_most[name]:.1f} %{asked}"
+        for name, what, asked in (
+            ("fwhm", "point spread", " (asked of it: 10 %)"),
+            ("sd over mean", "noise", " (15 %)"),
+            ("mean", "liver's mean", ""),
+        )
+        if name in at_most
+    ]
+    if missed.notna().any():
+        parts.append(f"the place of the head by at most {missed.max():.2f} mm (2 mm)")
+    n = pd.concat(pairs, axis=1).drop_duplicates()
+    return f"In {len(n)} {'pair' if len(n) == 1 else 'pairs'} the estimates miss {', '.join(parts)}."
+
+
 def cell_pictures(run: Climb) -> plt.Figure:
     """Coronal slices of the sixteen cells of the first pair, and its real PET."""
     if not run.shown:
         return nothing(axes(None, figsize=(6, 1))).figure
-    figure, grid = plt.subplots(2, 9, figsize=(11, 5.4))
+    figure, grid = plt.subplots(3, 6, figsize=(7.2, 7.4))
     for ax, shown in zip(grid.ravel(), [s for s in run.shown if s.cell in _ORDER], strict=False):
         montage.body_picture(shown.slice, "coronal", shown.slice.affine[1, 3], ax=ax)
         ax.set_title(_CELL_TITLES.get(shown.cell, shown.cell), fontsize=8)
@@ -420,11 +450,56 @@ def single_factors_words(path: str) -> str:
     covered = sum(r["others_cover_0"] for r in alone)
     other = max(abs(r[f][0]) for r in seen for f in ladder.FACTORS if f != r["factor"])
     return (
-        f"In {len(seen)} of {len(alone)} cases, a cohort of one factor and a segmenter, the interval of the gap leaves "
-        f"out 0. There the factor has {100 * min(parts):.0f} to {100 * max(parts):.0f} % of the gap, at least 95 % in "
+        f"There are {len(alone)} cases of one cohort and one segmenter in which the factor is alone. In {len(seen)} "
+        "of them the interval of the gap leaves out 0: there the factor has "
+        f"{100 * min(parts):.0f} to {100 * max(parts):.0f} % of the gap, at least 95 % in "
         f"{sum(p >= 0.95 for p in parts)}. The intervals of the other three cover 0 in {covered} of {len(alone)}; the "
         f"largest mean of another factor is {number(other, 4)}. Made with `{found['command']}` on {found['date']}: PET "
         f"voxels of {found['spacing_mm']:g} mm, {len(found['structures'])} structures."
+    )
+
+
+def cost(path: str) -> str:
+    """What a ladder costs beside its predictions, from the file that a benchmark wrote."""
+    try:
+        found = json.loads(Path(path).read_text("utf-8"))
+    except OSError:
+        return reason_table("The benchmark's file is not part of this installation.")
+    rows = [
+        {
+            "PET voxels": f"{size['spacing_mm']:g} mm",
+            "segmenter": title(r["segmenter"]),
+            "predictions of one image": f"{r['prediction_s']:.2f} s",
+            "one image of a run": f"{r['image_of_a_run_s']:.2f} s",
+            "ladder": f"{r['ladder_s']:.1f} s",
+            "over 16 × predictions": f"{r['over_predictions']:.2f}",
+            "over 16 × image of a run": f"{r['over_images_of_a_run']:.2f}",
+        }
+        for size in found["sizes"]
+        for r in size["rows"]
+    ]
+    return markdown_table(pd.DataFrame(rows))
+
+
+def cost_words(path: str) -> str:
+    """How long estimates and images take, and how often the goal is met."""
+    try:
+        found = json.loads(Path(path).read_text("utf-8"))
+    except OSError:
+        return ""
+    rows = [r for size in found["sizes"] for r in size["rows"]]
+    stages = "; ".join(
+        f"{size['estimates_s']:.1f} and {size['images_s']:.1f} CPU s for a CT of "
+        f"{' × '.join(map(str, size['shapes'][0]))} voxels"
+        for size in found["sizes"]
+    )
+    met = {k: sum(r[k] <= found["goal"] for r in rows) for k in ("over_predictions", "over_images_of_a_run")}
+    return (
+        f"Beside its predictions a ladder needs the estimates and the sixteen images: {stages}. The goal is at most "
+        f"{found['goal']:g} times sixteen predictions. It is met in {met['over_predictions']} of {len(rows)} cases "
+        "where a prediction is the segmenter's own work, and in "
+        f"{met['over_images_of_a_run']} where it is all that a run does for an image: a segmenter of a tenth of a "
+        f"second costs less than the images that it is asked on. Made with `{found['command']}` on {found['date']}."
     )
 
 

@@ -93,8 +93,8 @@ def words(bounds: pd.DataFrame, validation: pd.DataFrame) -> str:
         else f"**{broken} pairs lie beyond their bound**"
     )
     return (
-        f"{held}. Rank correlation of the systems' agreement with the size of their gap: {'; '.join(sessions)}. "
-        "Agreement says nothing of the gap's sign."
+        f"{held}. Rank correlation of the systems' agreement with the size of their gap (−1 where the gap always "
+        f"grows as agreement falls): {'; '.join(sessions)}. Agreement says nothing of the gap's sign."
     )
 
 

@@ -61,10 +61,10 @@ def test_the_sentence_names_the_largest_part_and_its_system():
         "- PET/CT, Threshold: DSC changes by −0.380 on PET; the largest of the parts that sum to it, "
         "−0.300, is not explained."
     )
-    assert "without an interval" in ladder.words(table)
+    assert "one subject each" in ladder.words(table)
     told = ladder.words(table.assign(low=table["estimate"] - 0.1, high=table["estimate"] + 0.4))
     assert "−0.300 [−0.400, +0.100], is not explained, and its interval holds 0." in told
-    assert "without an interval" not in told
+    assert "one subject each" not in told
     lost = table.assign(estimate=float("nan"))
     assert "no number" in ladder.words(lost)
 
@@ -113,10 +113,50 @@ def test_a_table_of_single_factors_says_when_it_was_made(tmp_path):
     file.write_text(json.dumps(kept))
     assert "98 % [90, 120]" in (shown := ladder.single_factors(str(file))) and "700 %" not in shown
     words = ladder.single_factors_words(str(file))
-    assert words.startswith("In 2 of 3 cases")
+    assert words.startswith("There are 3 cases") and "In 2 of them the interval" in words
     assert (
         "90 to 98 % of the gap, at least 95 % in 1. The intervals of the other three cover 0 in 3 of 3"
         in words
     )
     assert "`python x.py` on 2026-11-30" in words
     assert "not part of this installation" in ladder.single_factors(str(tmp_path / "none.json"))
+
+
+def test_the_sentence_on_estimates_says_how_far_they_miss_at_most():
+    keys = {"subject": "sub-001", "session": "petct"}
+    rows = [
+        ("fwhm", "", 7.0, 6.8),
+        ("sd over mean", "", 0.10, 0.125),
+        ("displacement x", "brain", 0.3, 0.0),
+        ("displacement y", "brain", -1.4, -1.0),
+    ]
+    table = pd.DataFrame(
+        [{**keys, "quantity": q, "structure": s, "estimate": e, "true": t, "unit": ""} for q, s, e, t in rows]
+    )
+    assert ladder.truth_words(table) == (
+        "In 1 pair the estimates miss the point spread by at most 2.9 % (asked of it: 10 %), the noise by at most "
+        "20.0 % (15 %), the place of the head by at most 0.50 mm (2 mm)."
+    )
+    two = pd.concat([table, table.assign(subject="sub-002", estimate=table["true"])])
+    assert "In 2 pairs" in ladder.truth_words(two) and "at most 20.0 %" in ladder.truth_words(two)
+
+
+def test_the_cost_of_a_ladder_stands_beside_sixteen_predictions(tmp_path):
+    row = {"segmenter": "threshold", "prediction_s": 0.1, "image_of_a_run_s": 0.5, "ladder_s": 4.0}
+    row |= {"over_predictions": 2.5, "over_images_of_a_run": 0.5}
+    size = {
+        "spacing_mm": 6.0,
+        "shapes": [[9, 8, 7], [6, 5, 4]],
+        "estimates_s": 1.04,
+        "images_s": 0.5,
+        "rows": [row],
+    }
+    file = tmp_path / "ladder.json"
+    file.write_text(
+        json.dumps({"sizes": [size], "goal": 1.2, "date": "2026-11-30", "command": "python x.py"})
+    )
+    words = ladder.cost_words(str(file))
+    assert "1.0 and 0.5 CPU s for a CT of 9 × 8 × 7 voxels" in words
+    assert "in 0 of 1 cases where a prediction is the segmenter's own work, and in 1 where" in words
+    assert "2.50" in ladder.cost(str(file)) and "4.0 s" in ladder.cost(str(file))
+    assert "not part of this installation" in ladder.cost(str(tmp_path / "none.json"))

@@ -66,7 +66,8 @@ def test_words_say_whether_every_bound_held_and_which_rank_each_session_gives():
     words = chapter.words(bounds(), ranks)
     assert words == (
         "Every measured gap lies within its bound. Rank correlation of the systems' agreement with the size of their "
-        "gap: PET/CT 0.50 [0.20, 0.70]; PET/MR no rank: fewer than three systems. Agreement says "
+        "gap (−1 where the gap always grows as agreement falls): "
+        "PET/CT 0.50 [0.20, 0.70]; PET/MR no rank: fewer than three systems. Agreement says "
         "nothing of the gap's sign."
     )
     assert chapter.words(bounds(broken=2.0), ranks).startswith("**2 pairs lie beyond their bound**.")
