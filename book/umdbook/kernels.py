@@ -70,13 +70,10 @@ def _settings(folder: Path) -> dict[str, str]:
     found = importlib.util.find_spec("matplotlib")
     if found is not None and found.origin:
         settings["MATPLOTLIBRC"] = str(Path(found.origin).parent / "mpl-data" / "matplotlibrc")
-    if not _writable(Path(os.path.expanduser("~"))):
+    home = Path(os.path.expanduser("~"))
+    if not (home.is_dir() and os.access(home, os.W_OK)):
         settings["MPLCONFIGDIR"] = str(folder / "matplotlib")
     return settings
-
-
-def _writable(folder: Path) -> bool:
-    return folder.is_dir() and os.access(folder, os.W_OK)
 
 
 def kernel_manager():

@@ -378,4 +378,4 @@ def test_glued_numbers_are_plain(monkeypatch):
     glued = {}
     monkeypatch.setattr("myst_nb.glue", lambda key, value, display: glued.update({key: value}))
     chapter.show_numbers(a=np.float64(0.5), b=np.int64(3), c="x")
-    assert [repr(v) for v in glued.values()] == ["0.5", "3", "'x'"]
+    assert [repr(v) for v in glued.values()] == ["0.5", "'+0.500'", "3", "'x'"]

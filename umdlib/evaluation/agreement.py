@@ -45,11 +45,12 @@ def agree_run(
     root: str | Path,
     names: Sequence[str],
     *,
-    seed: int = 0,
     references: bool = True,
     report: Callable[[str], None] = lambda line: None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Agreement of the first predictions that a run has kept; nothing is predicted.
+    """Agreement of the first predictions (seed 0) that a run has kept; nothing is predicted.
+
+    The prompt is the common click, or a segmenter's own protocol where it has no other.
 
     Parameters
     ----------
@@ -59,8 +60,6 @@ def agree_run(
         Folder of the run.
     names
         Segmenters.
-    seed
-        Of the prompt; the protocol is the common click, or a segmenter's own where it has no other.
     references
         Whether the cohort's references are references, to be scored against; not those of a pointer.
     report
@@ -90,10 +89,10 @@ def agree_run(
         )
     within, between = [], []
     for pair in pairs:
-        masks = {(n, c.modality): _Masks.read(root, n, c, seed) for n in names for c in pair}
+        masks = {(n, c.modality): _Masks.read(root, n, c) for n in names for c in pair}
         truth = _reference(pair[1]) if references else None
         for name in names:
-            within += _within(pair, name, *(masks[name, c.modality] for c in pair), truth, seed)
+            within += _within(pair, name, *(masks[name, c.modality] for c in pair), truth)
         for case in pair:
             for first, second in itertools.combinations(names, 2):
                 between += _between(case, first, second, masks)
@@ -112,17 +111,17 @@ class _Masks:
         self.bits, self.affine, self.places, self.prompt = bits, affine, places, prompt
 
     @classmethod
-    def read(cls, root: str | Path, name: str, case: Case, seed: int) -> _Masks | None:
+    def read(cls, root: str | Path, name: str, case: Case) -> _Masks | None:
         """Read what a run has kept of an image; None where nothing can be used."""
         kept = store.Kept(store.case_folder(root, name, case))
         if not kept.stamp or kept.damage:
             return None
-        rows = kept.table[kept.table["step"].eq(0) & kept.table["seed"].eq(seed)]
+        rows = kept.table[kept.table["step"].eq(0) & kept.table["seed"].eq(0)]
         given = list(dict.fromkeys(rows["prompt"]))
         if not given:
             return None
         prompt = "centre" if "centre" in given else given[0]
-        file = kept.folder / store.prediction_file(prompt, seed, 0)
+        file = kept.folder / store.prediction_file(prompt, 0, 0)
         places = store.bit_places(kept.folder, case)
         rows = rows[rows["prompt"].eq(prompt) & ~rows["status"].isin(["failed", "unavailable"])]
         known = set(rows["structure"])
@@ -145,12 +144,7 @@ def _reference(case: Case) -> LabelMap | None:
 
 
 def _within(
-    pair: tuple[Case, Case],
-    name: str,
-    structural: _Masks | None,
-    pet: _Masks | None,
-    truth: LabelMap | None,
-    seed: int,
+    pair: tuple[Case, Case], name: str, structural: _Masks | None, pet: _Masks | None, truth: LabelMap | None
 ) -> list[tuple]:
     """Rows of one pair of images and one segmenter."""
     nan = float("nan")
@@ -162,7 +156,7 @@ def _within(
         known = None if truth is None else truth.data[kept]
     for s in pair[1].structures:
         prompt = pet.prompt if pet is not None else ""
-        key = (pair[0].subject, pair[0].session, s.name, name, prompt, seed)
+        key = (pair[0].subject, pair[0].session, s.name, name, prompt, 0)
         if moved is None or s.name not in structural.places or s.name not in pet.places:
             rows.append((*key, nan, nan, nan, nan, NOT_MADE))
             continue

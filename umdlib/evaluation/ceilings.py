@@ -34,7 +34,6 @@ def cohort_ceilings(
     jitter_mm: tuple[float, ...] = JITTER_MM,
     shift_mm: float = SHIFT_MM,
     displacements: Displacements | None = None,
-    seed: int = 0,
     report: Callable[[str], None] = lambda line: None,
 ) -> pd.DataFrame:
     """Ceilings of every pair of a cohort, from its references alone: no image is read.
@@ -50,8 +49,6 @@ def cohort_ceilings(
     displacements
         (subject, session, structure) -> (x, y, z) in mm, where PET's anatomy was measured to lie from the
         structural image's; the kind *motion* has a number only there.
-    seed
-        Of the second readers' boundaries.
     report
         Called with one line per pair.
 
@@ -63,7 +60,7 @@ def cohort_ceilings(
         structure). No rows where no pair has two references. A second reader has a row on either
         modality, all others are of PET.
     """
-    settings = _Settings(tuple(jitter_mm), float(shift_mm), displacements or {}, seed)
+    settings = _Settings(tuple(jitter_mm), float(shift_mm), displacements or {})
     rows = []
     for pair in cohort.pairs():
         if any(case.reference is None for case in pair):
@@ -88,7 +85,6 @@ class _Settings:
     jitter_mm: tuple[float, ...]
     shift_mm: float
     displacements: Displacements
-    seed: int
 
 
 class _References:
@@ -123,7 +119,7 @@ def _rows(read: _References, modality: str, structure: Structure, settings: _Set
     yield row("PET", "motion", size, value, UNMEASURED if by_mm is None else ABSENT)
     for jitter in settings.jitter_mm:
         for where, mask, grid in ((modality, drawn, read.structural), ("PET", own, read.pet)):
-            seed = [settings.seed, zlib.crc32(repr((*key, where, jitter)).encode())]
+            seed = [0, zlib.crc32(repr((*key, where, jitter)).encode())]
             value = ceilings.second_reader(mask, grid.spacing_mm, jitter, rng=np.random.default_rng(seed))
             yield row(where, "second reader", jitter, value)
 

@@ -13,6 +13,8 @@ from umdlib.images.volume import LabelMap
 from umdlib.metrics.masks import dice
 
 _SLAB = 2_000_000  # voxels looked at together
+# Second readings that are averaged, and the length (mm, SD of the smoothing) over which a boundary stays alike.
+_DRAWS, _LENGTH_MM = 4, 10.0
 
 
 def on_grid(mask: np.ndarray, affine: np.ndarray, coarse: LabelMap) -> tuple[float, float]:
@@ -141,13 +143,7 @@ def moved(mask: np.ndarray, affine: np.ndarray, by_mm: Sequence[float]) -> float
 
 
 def second_reader(
-    mask: np.ndarray,
-    spacing_mm: tuple[float, float, float],
-    jitter_mm: float,
-    *,
-    rng: np.random.Generator,
-    length_mm: float = 10.0,
-    draws: int = 4,
+    mask: np.ndarray, spacing_mm: tuple[float, float, float], jitter_mm: float, *, rng: np.random.Generator
 ) -> float:
     """Mean Dice of a mask with itself drawn again, the boundary off by a smooth random distance.
 
@@ -161,10 +157,6 @@ def second_reader(
         Standard deviation of the distance between the two boundaries.
     rng
         Of the boundaries.
-    length_mm
-        Over which the distance along the boundary stays alike (standard deviation of the smoothing).
-    draws
-        How many second readings are averaged.
 
     Returns
     -------
@@ -174,7 +166,7 @@ def second_reader(
     Raises
     ------
     InputError
-        A jitter below 0 or a length that is not above 0.
+        A jitter below 0.
 
     Notes
     -----
@@ -182,10 +174,8 @@ def second_reader(
     too, evenly. So the volume that differs is on average (area of the boundary) x jitter x sqrt(2 / pi), whatever
     the voxel size: the Dice is about 1 - area x jitter / (sqrt(2 pi) x volume) while that is near 1.
     """
-    if not (np.isfinite(jitter_mm) and jitter_mm >= 0 and length_mm > 0):
-        raise InputError(
-            f"Invalid boundary jitter {jitter_mm} mm over {length_mm} mm. Must be 0 or more, over a length above 0."
-        )
+    if not (np.isfinite(jitter_mm) and jitter_mm >= 0):
+        raise InputError(f"Invalid boundary jitter {jitter_mm} mm. Must be 0 or more.")
     where, _ = _box(mask)
     if where is None:
         return float("nan")
@@ -199,9 +189,9 @@ def second_reader(
     inwards, step_in = _distance(own, spacing)
     outwards, step_out = _distance(~own, spacing)
     found = []
-    for _ in range(draws):
-        offset = jitter_mm * _smooth(own.shape, spacing, length_mm, rng)
-        between = scipy.special.ndtr(_smooth(own.shape, spacing, length_mm, rng))
+    for _ in range(_DRAWS):
+        offset = jitter_mm * _smooth(own.shape, spacing, _LENGTH_MM, rng)
+        between = scipy.special.ndtr(_smooth(own.shape, spacing, _LENGTH_MM, rng))
         depth = np.where(own, inwards - step_in * between, -(outwards - step_out * (1 - between)))
         found.append(dice(own, depth + offset > 0))
     return float(np.mean(found))

@@ -10,7 +10,7 @@ from umdlib.published.outcomes import GRADES, INNOCENT
 from umdlib.published.printed import cells, read
 from umdlib.published.significance import CERTAIN, DEPENDS, NEVER, modality_ranges
 from umdlib.statistics.verdicts import FLOOR, at_floor
-from umdlib.tables.markdown import markdown_table
+from umdlib.tables.markdown import markdown_table, number, p_text
 
 # Marks of a difference that is certain for every correlation, and the class that shades it.
 MARKS = ((1e-4, "‡", "umd-sig4"), (1e-2, "†", "umd-sig2"))
@@ -181,7 +181,7 @@ def findings_table(found: pd.DataFrame) -> pd.DataFrame:
         {
             "Where": found["table"] + ": " + found["where"],
             "Printed": found["printed"],
-            "Arithmetic": found["arithmetic"],
+            "Arithmetic": _with_minus(found["arithmetic"]),
             "What else it could be": found["check"].map(INNOCENT),
         }
     )
@@ -205,9 +205,14 @@ def claims_table(claims: pd.DataFrame) -> pd.DataFrame:
             "Words of the paper": "“" + claims["quote"] + "”",
             "Source": claims["paper"] + ", " + claims["where"],
             "Tested as": claims["reading"],
-            "Numbers": claims["numbers"],
+            "Numbers": _with_minus(claims["numbers"]),
         }
     )
+
+
+def _with_minus(texts: pd.Series) -> pd.Series:
+    """Texts with a minus sign, not a hyphen, before a negative number."""
+    return texts.str.replace(r"(?<![\w)])-(?=\d)", "−", regex=True)
 
 
 def certainty_table(table: pd.DataFrame, *, alpha: float) -> pd.DataFrame:
@@ -243,11 +248,6 @@ def training_table(training: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _p(value: float) -> str:
-    """A p-value to one digit; what a double cannot hold is a bound."""
-    return f"{value:.1g}" if value > 0 else "<1e-300"
-
-
 def ranges_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Range of p over ρ for some cells, for a reader; a difference between two floors has that word."""
     floor = at_floor(rows, sides=("structural", "pet"))
@@ -256,10 +256,10 @@ def ranges_table(rows: pd.DataFrame) -> pd.DataFrame:
         {
             "System": rows["segmenter"].map(MODELS),
             "Structure": rows["structure"].map(STRUCTURES),
-            "Difference": rows["difference"].map("{:+.4f}".format) + word,
-            "p, best ρ": rows["p_low"].map(_p),
-            "p, worst ρ": rows["p_high"].map(_p),
-            "ρ needed": rows["rho_needed"].map("{:.2f}".format).replace("nan", "none"),
+            "Difference": [number(d, 4, sign=True) for d in rows["difference"]] + word,
+            "p, best ρ": rows["p_low"].map(p_text),
+            "p, worst ρ": rows["p_high"].map(p_text),
+            "ρ needed": [number(r, 2).replace("–", "none") for r in rows["rho_needed"]],
             "Verdict": rows["verdict"],
         }
     )

@@ -84,7 +84,10 @@ def captions() -> pd.DataFrame:
     rows = []
     for c in read_captions().query("key != 'order'").to_dict("records"):
         table = read(c["name"])
-        present = sorted({_base(v) for v in table[c["key"]]} - {"", "text", "seconds"})
+        present = sorted(
+            {next((m for m in SCALES if v.startswith(m)), v) for v in table[c["key"]]}
+            - {"", "text", "seconds"}
+        )
         named = c["value"].split(",")
         bad = not set(named) <= set(present)
         text = f"The caption's {c['key']} is {', '.join(named)}, the table's {', '.join(present)}."
@@ -93,11 +96,6 @@ def captions() -> pd.DataFrame:
         where = Place(f"{SOURCES[c['name']].paper}, {SOURCES[c['name']].table}", "caption", c["words"])
         rows.append(outcome("caption", where, bad, "inconsistent", text))
     return outcomes(rows)
-
-
-def _base(value: str) -> str:
-    """A metric without its tolerance; anything else as it is."""
-    return next((m for m in SCALES if value.startswith(m)), value)
 
 
 def pointers() -> pd.DataFrame:

@@ -267,7 +267,7 @@ def compare_with_release(live: pd.DataFrame, released: pd.DataFrame, *, exact: b
         raise InputError("No row was computed again: there is nothing to compare with the release.")
     own = ["subject", "session", "segmenter"]
     wanted = pd.MultiIndex.from_frame(released[own]).isin(pd.MultiIndex.from_frame(live[own]))
-    ours, theirs = (_by_key(t) for t in (live, released[wanted]))
+    ours, theirs = (t.set_index(list(KEYS)).sort_index() for t in (live, released[wanted]))
     for name, more, less in (("released", theirs, ours), ("computed", ours, theirs)):
         alone = more.index.difference(less.index)
         if len(alone):
@@ -278,21 +278,14 @@ def compare_with_release(live: pd.DataFrame, released: pd.DataFrame, *, exact: b
     gone = set(columns) ^ {c for c in ours if c not in _NOT_COMPARED}
     if gone:
         return Comparison(len(ours), 0, f"Column {sorted(gone)[0]} is in one table only.", exact)
-    unequal = pd.DataFrame({c: _unequal(ours[c], theirs[c]) for c in columns}, index=theirs.index)
+    unequal = pd.DataFrame(
+        {c: ~(ours[c].eq(theirs[c]) | (ours[c].isna() & theirs[c].isna())) for c in columns},
+        index=theirs.index,
+    )
     differs = unequal.any(axis=1)
     equal = int((~differs).sum())
     difference = _first(unequal, ours, theirs) if exact else _too_far(ours, theirs)
     return Comparison(len(ours), equal, difference, exact)
-
-
-def _by_key(table: pd.DataFrame) -> pd.DataFrame:
-    """A table by its key, sorted."""
-    return table.set_index(list(KEYS)).sort_index()
-
-
-def _unequal(ours: pd.Series, theirs: pd.Series) -> pd.Series:
-    """Where two columns differ; missing equals missing."""
-    return ~((ours == theirs) | (ours.isna() & theirs.isna()))
 
 
 def _first(unequal: pd.DataFrame, ours: pd.DataFrame, theirs: pd.DataFrame) -> str:

@@ -78,11 +78,11 @@ def _itk_image(data: np.ndarray, affine: np.ndarray) -> dict:
     }
 
 
-def reachable(url: str, *, timeout_s: float = 4.0) -> bool:
+def reachable(url: str) -> bool:
     """Whether a server answers at an address, with whatever status."""
     request = urllib.request.Request(url, method="HEAD")
     try:
-        with urllib.request.urlopen(request, timeout=timeout_s):
+        with urllib.request.urlopen(request, timeout=4.0):
             return True
     except urllib.error.HTTPError:
         return True

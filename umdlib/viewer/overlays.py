@@ -9,6 +9,7 @@ from umdlib.labels import Structure
 # The error colours of every picture: blue and orange that no structure has, told apart by all kinds of colour vision;
 # agreement in grey.
 DIFFERENCE = {"agree": "#bbbbbb", "missed": "#2f6bff", "added": "#ff7a00", "both": "#b03a9e"}
+_OPACITY = 0.55
 OVERLAYS = ("none", "reference", "prediction", "difference")
 OUTLINES = ("none", "reference", "prediction", "both")
 
@@ -21,7 +22,6 @@ def overlay_colours(
     overlay: str,
     structure: str,
     shape: tuple[int, int, int],
-    opacity: float = 0.55,
 ) -> np.ndarray:
     """RGBA of an overlay; the script of the page follows the same rule.
 
@@ -40,8 +40,6 @@ def overlay_colours(
         Name, or ``""`` for all.
     shape
         (I, J, K) of the result.
-    opacity
-        0 to 1.
 
     Returns
     -------
@@ -49,7 +47,7 @@ def overlay_colours(
         (I, J, K, 4) uint8.
     """
     result = np.zeros((*shape, 4), np.uint8)
-    alpha = round(255 * opacity)
+    alpha = round(255 * _OPACITY)
     bits = [b for b, s in enumerate(structures) if structure in ("", s.name)]
     mask = sum(1 << b for b in bits)
     if overlay == "difference" and reference is not None and prediction is not None:

@@ -14,7 +14,7 @@ from umdlib.weights import reading
 from umdlib.weights.record import Weights
 
 
-def fetch_members(items: Sequence[Weights], *, timeout_s: float = 60.0) -> None:
+def fetch_members(items: Sequence[Weights]) -> None:
     """Download the archive of `items` once and put each of them at its place in the weights folder.
 
     The archive is removed when every file is there. A broken download resumes where it stopped.
@@ -28,7 +28,7 @@ def fetch_members(items: Sequence[Weights], *, timeout_s: float = 60.0) -> None:
     first = items[0]
     archive = reading.folder() / ".parts" / Path(first.url).name
     if not archive.is_file():
-        reading.download(first, archive, timeout_s=timeout_s)
+        reading.download(first, archive)
     actual = reading.sha256(archive)
     if first.archive_sha256 and actual != first.archive_sha256:
         archive.unlink()

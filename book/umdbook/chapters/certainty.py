@@ -15,10 +15,7 @@ from umdlib.tables.verdicts import reachable_words, verdict_legend
 
 
 def interval_rows(overall: pd.DataFrame) -> pd.DataFrame:
-    """Three intervals of each mean difference: studentised, BCa, Student's.
-
-    `overall`: from `umdlib.statistics.comparison.compare`, rows without an estimate are left out.
-    """
+    """Three intervals of each mean difference: studentised, BCa, Student's."""
     rows = overall[overall["estimate"].notna()]
     table = with_session_titles(rows[["session", "segmenter"]]).assign(
         subjects=rows["n_subjects"].astype(int)

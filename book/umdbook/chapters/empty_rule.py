@@ -35,11 +35,7 @@ def state_counts(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def rule_verdicts(summaries: pd.DataFrame) -> pd.DataFrame:
-    """How far the empty rule moves each mean difference, and whether its verdict changes.
-
-    `summaries`: rows of `umdlib.statistics.comparison.compare` by session and segmenter, for several rules
-    and metrics, with columns `empty` and `metric`.
-    """
+    """How far the empty rule moves each mean difference, and whether its verdict changes."""
     keys = ["session", "segmenter", "metric"]
     known = summaries[summaries.groupby(keys)["estimate"].transform("count") > 0]
     sign = known["estimate"].gt(0).map({True: "+", False: "−"})

@@ -13,6 +13,7 @@ from umdbook.names import title
 from umdlib import labels, published
 from umdlib.figures import forest, style
 from umdlib.published.claims import DEPENDS
+from umdlib.published.names import MODELS
 from umdlib.statistics import comparison
 from umdlib.statistics.pairs import condition, paired_differences
 from umdlib.statistics.verdicts import FLOOR, at_floor
@@ -42,11 +43,13 @@ def is_simulated(cohort) -> bool:
 def printed_changes(session: str) -> pd.DataFrame:
     """Average DSC on both modalities as the UMD paper prints it: one row per system, and the change."""
     rows = published.cells(published.read(_PRINTED[session])).query("structure == 'average'")
-    wide = rows.pivot_table(index=["segmenter", "model"], columns="modality", values="mean", sort=False)
+    wide = rows.pivot_table(index="segmenter", columns="modality", values="mean", sort=False)
     structural = labels.session(session).structural
     wide = wide.rename(columns={structural: "structural", "PET": "pet"}).reset_index()
     return wide.assign(
-        estimate=wide["pet"] - wide["structural"], at_floor=at_floor(wide, sides=("structural", "pet"))
+        model=wide["segmenter"].map(MODELS),
+        estimate=wide["pet"] - wide["structural"],
+        at_floor=at_floor(wide, sides=("structural", "pet")),
     )
 
 

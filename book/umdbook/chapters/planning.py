@@ -50,10 +50,7 @@ def needed(values: dict[str, float], margins: tuple[float, ...] = _MARGINS) -> p
 
 
 def layout(needed: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Numbers of subjects for each margin.
-
-    `needed`: from `umdlib.statistics.planning.planning_table`. `metric`: what the margin is of.
-    """
+    """Numbers of subjects for each margin."""
     table = pd.DataFrame({f"margin ({metric_title(metric)})": [number(m, 2) for m in needed["margin"]]})
     for column, (title, _, _) in _QUESTIONS.items():
         table[f"subjects to {title}"] = [f"{n:,}" for n in needed[column]]

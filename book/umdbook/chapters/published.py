@@ -15,10 +15,11 @@ from umdbook.page import Text, keep
 from umdlib import published
 from umdlib.published import acquisition, bounds, checks, explorer, figures, markup, pairing
 from umdlib.published.claims import VERDICTS
-from umdlib.published.names import MODELS
+from umdlib.published.names import MODELS, STRUCTURES
 from umdlib.published.significance import CERTAIN
 from umdlib.published.tolerance import dice_at_nsd
 from umdlib.tables import interactive
+from umdlib.tables.markdown import number
 
 __all__ = ["figures", "interactive", "markup"]
 
@@ -33,9 +34,11 @@ def show_table(key: str, frame: pd.DataFrame, *, text: bool = False) -> None:
 
 
 def show_numbers(**values: object) -> None:
-    """Keep values under their names."""
+    """Keep values under their names, and a float as ``NAME_signed`` too."""
     for key, value in values.items():
         keep(key, value)
+        if isinstance(value, float):
+            keep(f"{key}_signed", number(value, sign=True))
 
 
 def show_findings(found: pd.DataFrame, grade: str) -> None:
@@ -292,7 +295,7 @@ def design_table(errors: pd.DataFrame, world: pairing.World, **sizes: int) -> pd
     return pd.DataFrame(
         {
             "Design": [pairing.DESIGNS[d] for d in errors.index],
-            "Bias": errors["bias"].map("{:+.3f}".format),
+            "Bias": [number(b, sign=True) for b in errors["bias"]],
             "SD of the estimate": errors["sd"].map("{:.3f}".format),
             "SD expected": [f"{pairing.expected_sd(world, d, **sizes):.3f}" for d in errors.index],
             "Wrong by more than half the gap": errors["off_by_half"].map("{:.1%}".format),
@@ -311,5 +314,5 @@ def selection_numbers(
         "n_lines": len(difference),
         "n_higher": int((difference > 0).sum()),
         "largest": float(difference[where]),
-        "largest_where": str(where).replace("_", " "),
+        "largest_where": STRUCTURES.get(where) or MODELS.get(where, where),
     }

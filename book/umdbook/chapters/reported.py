@@ -13,6 +13,7 @@ from umdlib import evaluation
 from umdlib.cohort.manifest import read_cohort
 from umdlib.figures.style import axes, legend_below, rows_down
 from umdlib.labels import SESSIONS, session
+from umdlib.published.names import MODELS
 from umdlib.statistics.reported import own_protocol
 from umdlib.tables.markdown import number, numbered_table
 from umdlib.tables.modality_table import session_title, with_session_titles
@@ -28,7 +29,7 @@ _REPORTED_COLUMNS: dict[str, str] = {
 
 def of_the_papers(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of the systems that somebody reported a number of; what else this run scored has pages of its own."""
-    rows = rows.assign(title=rows["title"].map(names.title))
+    rows = rows.assign(title=rows["segmenter"].map(MODELS).fillna(rows["title"].map(names.title)))
     numbers = [c for c in ("reported", "printed", "harness") if c in rows]
     known = rows[numbers].notna().any(axis=1).groupby(rows["title"]).transform("any")
     return rows[known].reset_index(drop=True)
@@ -170,11 +171,7 @@ def ceilings_words(limits: pd.DataFrame) -> str:
 
 
 def reported_beside_measured(table: pd.DataFrame) -> Axes:
-    """Reported, printed-on-UMD and measured mean DSC of every segmenter and modality, as dots.
-
-    `table`: from `umdlib.statistics.reported.reported_table`.
-    Returns: Rows without any number are left out.
-    """
+    """Reported, printed-on-UMD and measured mean DSC of every segmenter and modality, as dots."""
     columns = {
         "reported": ("reported elsewhere", "#999933", "s"),
         "printed": ("printed by UMD", "#000000", "o"),

@@ -53,10 +53,7 @@ def printed_loss() -> str:
 
 
 def pet_only_layout(printed: pd.DataFrame, studies: pd.DataFrame) -> pd.DataFrame:
-    """UMD's nnU-Net on PET, and networks of others that were trained on many PET scans.
-
-    `printed`: ``umdlib.published.read("umd_table3")``. `studies`: from `umdlib.published.read_pet_only`.
-    """
+    """UMD's nnU-Net on PET, and networks of others that were trained on many PET scans."""
     rows = printed[printed["segmenter"].eq("nnunet") & printed["modality"].eq("PET")]
     rows = rows[rows["session"].isin(["petct", "petmr"])].drop_duplicates("session")
     ours = [
@@ -76,11 +73,7 @@ def pet_only_layout(printed: pd.DataFrame, studies: pd.DataFrame) -> pd.DataFram
 
 
 def quartile_layout(table: pd.DataFrame, session: str, *, best: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Median (Q1–Q3), segmenters down and structures across, as SegAnyPET prints it.
-
-    `table`: from `umdlib.statistics.reference_gap.quartiles`. `session`: which session. `best`: from
-    `umdlib.tables.beside_scores`: a line of means per ceiling of PET, below a DSC.
-    """
+    """Median (Q1–Q3), segmenters down and structures across, as SegAnyPET prints it."""
     rows = table[table["session"].eq(session)]
     names = [title(r.segmenter) + (f" ({r.points}p)" if r.points else "") for r in rows.itertuples()]
     cells = [f"{number(r.median)} ({number(r.q1)}–{number(r.q3)})" for r in rows.itertuples()]
@@ -200,10 +193,6 @@ def excess_plot(excess: pd.DataFrame, *, looks: Looks | None = None, ax: Axes | 
     """Gap of each segmenter beside the reference's, and the excess with its interval.
 
     What is not identifiable has its line and no point.
-
-    `excess`: from `umdlib.statistics.reference_gap.excess_gap` of one session: by segmenter, or by segmenter
-    and structure (then structures go down). `looks`: colour and marker of each segmenter, see
-    `segmenter_style`; of those shown alone by default.
     """
     rows = excess[excess["estimate"].notna()]
     by = "structure" if "structure" in rows else "segmenter"

@@ -25,11 +25,7 @@ def design_plot(
     legend: bool = True,
     ax: Axes | None = None,
 ) -> Axes:
-    """Score on either image after each training: lines that cross are an interaction.
-
-    `table`: from `umdlib.statistics.factorial.design_table`, of one session. `seeds`: from
-    `umdlib.statistics.factorial.by_training_seed`, of that session: small marks, one per seed.
-    """
+    """Score on either image after each training: lines that cross are an interaction."""
     ax = axes(ax, figsize=(4.6, 3.9))
     for n, trained_on in enumerate(d for d in TRAINED_ON if d in set(table["trained_on"])):
         part = table[table["trained_on"].eq(trained_on)]
@@ -51,14 +47,11 @@ def design_plot(
     return ax
 
 
-def effect_plot(contrasts: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Contrasts with their intervals, one row each; colour and marker show the session.
-
-    `contrasts`: from `umdlib.statistics.factorial.contrast_table`.
-    """
+def effect_plot(contrasts: pd.DataFrame) -> Axes:
+    """Contrasts with their intervals, one row each; colour and marker show the session."""
     names = list(dict.fromkeys(contrasts["contrast"]))
     sessions = list(dict.fromkeys(contrasts["session"]))
-    ax = axes(ax, figsize=(6.4, 1.2 + 0.42 * len(names)))
+    ax = axes(None, figsize=(6.4, 1.2 + 0.42 * len(names)))
     ax.axvline(0, color="#444444", lw=0.9)
     for n, name in enumerate(sessions):
         structural = session(name).structural
@@ -77,11 +70,7 @@ def effect_plot(contrasts: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 def class_boxes(
     classes: pd.DataFrame, *, metric: str = "dice", legend: bool = True, ax: Axes | None = None
 ) -> Axes:
-    """One box per system over the structures' mean scores: the form of SegAnyPET's figure 2a.
-
-    `classes`: from `umdlib.statistics.factorial.class_means`, of one session.
-    Returns: Line: median; box: quartiles; dots: structures beyond 1.5 box lengths.
-    """
+    """One box per system over the structures' mean scores: the form of SegAnyPET's figure 2a."""
     labels = list(dict.fromkeys(classes["label"]))
     structural = MODALITIES[session(classes["session"].iloc[0]).structural]
     ax = axes(ax, figsize=(7.2, 1.2 + 0.5 * len(labels)))
@@ -111,14 +100,9 @@ def class_boxes(
     return ax
 
 
-def domain_plot(table: pd.DataFrame, titles: Mapping[str, str], *, ax: Axes | None = None) -> Axes:
-    """Score of each training in every domain, on its own modality and on the other.
-
-    `table`: from `umdlib.statistics.domain_shift.domain_scores`. `titles`: domain -> name shown, in the order
-    of the figure.
-    Returns: Large marks are means, small ones subjects; filled on the structural image, open on PET.
-    """
-    ax = axes(ax, figsize=(7.2, 4.0))
+def domain_plot(table: pd.DataFrame, titles: Mapping[str, str]) -> Axes:
+    """Score of each training in every domain, on its own modality and on the other."""
+    ax = axes(None, figsize=(7.2, 4.0))
     metric = table.attrs.get("metric", "dice")
     table = table.groupby(["domain", "trained_on", "modality", "number"])["score"].mean().reset_index()
     shown = [d for d in titles if d in set(table["domain"])]
@@ -136,7 +120,7 @@ def domain_plot(table: pd.DataFrame, titles: Mapping[str, str], *, ax: Axes | No
     ax.set_ylabel(f"mean {metric_title(metric)} over structures")
     handles = [Line2D([], [], ls="none", label=f"trained on {TRAINED_ON[d]}", **LOOKS[d]) for d in TRAINED_ON]
     handles += [
-        Line2D([], [], ls="none", marker="o", color=GREY, label="tested on structure"),
+        Line2D([], [], ls="none", marker="o", color=GREY, label="tested on the structural image"),
         Line2D([], [], ls="none", marker="o", mec=GREY, mfc="white", color=GREY, label="tested on PET"),
     ]
     legend_below(ax, handles=handles, columns=3)
@@ -144,12 +128,7 @@ def domain_plot(table: pd.DataFrame, titles: Mapping[str, str], *, ax: Axes | No
 
 
 def withheld_plot(pairs: pd.DataFrame, *, legend: bool = True, ax: Axes | None = None) -> Axes:
-    """Each structure's mean score with and without it in the training; the withheld ones on top.
-
-    `pairs`: from `umdlib.statistics.unseen_structures.paired_scores`, of one session.
-    Returns: Filled: the network trained on all structures; open: the one whose training withheld those above
-    the line.
-    """
+    """Each structure's mean score with and without it in the training; the withheld ones on top."""
     means = pairs.groupby("structure", sort=False)[["withheld", "full", "fewer"]].mean()
     means = means.sort_values(["withheld", "full"], ascending=[False, True], kind="stable")
     ax = axes(ax, figsize=(7.0, 1.2 + 0.32 * len(means)))

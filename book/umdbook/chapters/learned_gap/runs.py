@@ -170,11 +170,7 @@ def with_further(table: pd.DataFrame, further: pd.DataFrame, family: str = FAMIL
 
 
 def by_family(trainings: Mapping[str, pd.DataFrame], titles: Mapping[str, str], **options) -> pd.DataFrame:
-    """`umdlib.statistics.factorial.contrast_table` of each family of networks, with its title in `network`.
-
-    `trainings`: family -> its rows of the design, see `umdlib.statistics.factorial.design_scores`. `titles`:
-    of the families. `options`: of `umdlib.statistics.factorial.contrast_table`.
-    """
+    """`umdlib.statistics.factorial.contrast_table` of each family of networks, with its title in `network`."""
     tables = [
         contrast_table(rows, **options).assign(network=titles[family]) for family, rows in trainings.items()
     ]

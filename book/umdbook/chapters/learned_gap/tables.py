@@ -171,10 +171,7 @@ def answer(contrasts: pd.DataFrame, shares: pd.DataFrame) -> str:
 
 
 def share_words(shares: Mapping[str, pd.DataFrame]) -> str:
-    """How much of the gap goes with the training, by the way that steps were shared out.
-
-    `shares`: way -> `umdlib.statistics.factorial.learned_share` of its networks.
-    """
+    """How much of the gap goes with the training, by the way that steps were shared out."""
     sentences = {}
     for shared_out, rows in shares.items():
         for row in rows[np.isfinite(rows["estimate"])].itertuples():
@@ -236,10 +233,7 @@ def _verdict(cross: pd.Series, gap: pd.Series, reverse: pd.Series) -> str:
 
 
 def domain_layout(changes: pd.DataFrame, titles: dict[str, str], words: dict[str, str]) -> pd.DataFrame:
-    """Mean DSC per domain and training on each image, and the change against the training's domain.
-
-    `changes`: from `umdlib.statistics.domain_shift.domain_changes`. `titles, words`: of the domains.
-    """
+    """Mean DSC per domain and training on each image, and the change against the training's domain."""
     rows = []
     for domain in (d for d in titles if d in set(changes["domain"])):
         at = changes[changes["domain"].eq(domain)].set_index(["trained_on", "modality"])

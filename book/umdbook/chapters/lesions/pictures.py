@@ -51,11 +51,7 @@ def three_ways(trial: Trial) -> Figure:
 def projection(
     image: Volume, reference: np.ndarray, prediction: np.ndarray, clicks: Iterable[Click], *, ax: Axes
 ) -> Axes:
-    """Maximum intensity projection from the front with a reference, a prediction and clicks.
-
-    `image`: PET. `reference, prediction`: (I, J, K) boolean on its grid. `clicks`: drawn wherever they lie in
-    depth. `ax`: axes to draw on.
-    """
+    """Maximum intensity projection from the front with a reference, a prediction and clicks."""
     flat, shadow, outline = (
         projected(Volume(data, image.affine, image.unit, image.name), "coronal")
         for data in (image.data, prediction.astype(np.uint8), reference.astype(np.uint8))
@@ -89,8 +85,6 @@ def viewer(trial: Trial, **options) -> Pair:
     """Two panes of the same PET: what one click finds, and what one click on each lesion finds.
 
     The slider of the right pane counts the lesions clicked after the first.
-
-    `**options`: of `Pair`.
     """
     reference = np.where(trial.lesions.data > 0, LESIONS.value, 0).astype(np.uint8)
     organ = replace(trial.organ, value=1)

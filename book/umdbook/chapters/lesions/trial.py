@@ -50,26 +50,8 @@ _LESION_TITLES: dict[str, str] = {
 class Trial:
     """What one segmenter makes of an organ and of the lesions of one subject, on PET.
 
-    Attributes
-    ----------
-    case
-        The PET case.
-    image
-        Its volume.
-    organ
-        The organ that was clicked.
-    organ_reference, organ_prediction
-        (I, J, K) boolean.
-    organ_click
-        The one click in its centre.
-    lesions
-        Label map of the lesions, 1 is the largest (I, J, K).
-    clicks
-        The centre of each lesion, in that order.
-    masks
-        What each click alone gives, (I, J, K) boolean each.
-    segmenter, organ_segmenter
-        Names of the segmenter of the lesions, and of the one of the organ.
+    `lesions`: label map (I, J, K), 1 is the largest; `clicks`: the centre of each, in that order; `masks`: what
+    each click alone gives, (I, J, K) boolean, as are reference and prediction of the organ.
     """
 
     case: Case
@@ -90,11 +72,7 @@ class Trial:
 
 
 def plant_lesions(folder: str | Path, *, lesions: int, seed: int, spacing_mm: float = 4.0) -> Case:
-    """The PET case of a synthetic subject with lesions; what is there already is kept.
-
-    `folder`: where its cohort of one is written. `lesions`: how many to plant. `seed`: of the subject and of
-    its lesions. `spacing_mm`: voxel size of PET.
-    """
+    """The PET case of a synthetic subject with lesions; what is there already is kept."""
     manifest = synthetic.synthesise(
         folder, subjects=1, seed=seed, sessions=("petct",), settings=synthetic.Settings(spacing_mm, lesions)
     )
