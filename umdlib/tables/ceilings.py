@@ -89,7 +89,7 @@ def ceilings_layout(ceilings: pd.DataFrame, session: str) -> pd.DataFrame:
 def kinds_words(ceilings: pd.DataFrame) -> str:
     """What each kind in a table is, as a Markdown list, and whether it is a bound."""
     bound = dict(zip(ceilings["kind"], ceilings["bound"], strict=True))
-    lines = []
+    items = []
     for kind, words in KINDS.items():
         if kind in bound:
             force = (
@@ -97,5 +97,5 @@ def kinds_words(ceilings: pd.DataFrame) -> str:
                 if bound[kind]
                 else "a line to read by, not a bound"
             )
-            lines.append(f"- *{kind}*: {words} ({force})")
-    return "\n".join(lines)
+            items.append(f"- *{'moved' if kind == 'shift' else kind}*: {words} ({force})")
+    return "\n".join(items)

@@ -323,7 +323,7 @@ def estimates_layout(table: pd.DataFrame) -> pd.DataFrame:
                 for q, s in zip(table["quantity"], table["structure"], strict=True)
             ],
             "estimated": [number(v, 2) for v in table["estimate"]],
-            "planted": [number(v, 2) for v in table["true"]],
+            "true": [number(v, 2) for v in table["true"]],
             "unit": table["unit"],
         }
     )
@@ -504,7 +504,7 @@ def cost_words(path: str) -> str:
 
 
 def beside_training(table: pd.DataFrame, scores: str) -> str:
-    """Compare the ladder of the network trained on structure with the 3 × 2 design, in one sentence a session."""
+    """Compare the ladder of the network trained on structural images with the 3 × 2 design, a sentence a session."""
     design = factorial.design_scores(read_scores(scores))
     own = table[table["segmenter"].eq("clicknet_structural")]
     if design.empty or own.empty:

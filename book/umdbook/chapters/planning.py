@@ -25,7 +25,10 @@ def plan_table() -> pd.DataFrame:
     plan = read_plan()
     rows = [["primary endpoint", plan["primary_endpoint"]], ["prompt", plan["prompt"]]]
     rows += [[f"family: {k}", v] for k, v in plan["families"].items()]
-    rows += [[k.replace("_", " "), str(v)] for k, v in plan["settings"].items()]
+    rows += [
+        [k.replace("_", " "), metric_title(v) if k == "metric" else str(v)]
+        for k, v in plan["settings"].items()
+    ]
     rows += [["frozen", plan["frozen"]], ["written", plan["written"]], ["SHA-256", f"`{plan_hash()}`"]]
     return pd.DataFrame(rows, columns=["item", "plan"])
 

@@ -232,9 +232,10 @@ def state_table() -> str:
     none, full = np.zeros((4, 4, 4)), np.pad(np.ones((2, 2, 2)), 1)
     rows = [scored(a, b, (1, 1, 1), 1.0) for a, b in ((none, full), (full, none), (none, none))]
     states = pd.DataFrame(rows)[["status", "dice", "surface_dice_1mm", "hausdorff_95", "assd", "rvd"]]
-    return markdown_table(
-        states.map(lambda v: v if isinstance(v, str) else "undefined" if np.isnan(v) else f"{v:g}")
+    words = states.map(
+        lambda v: v.replace("_", " ") if isinstance(v, str) else "undefined" if np.isnan(v) else f"{v:g}"
     )
+    return markdown_table(words.rename(columns=metric_title))
 
 
 def ceiling_table(ceilings: pd.DataFrame) -> str:

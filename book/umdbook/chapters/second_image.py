@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 
+from umdbook import names
 from umdlib.figures.style import axes, nothing, rows_down
 from umdlib.labels import MODALITIES
 from umdlib.scores import table as score_tables
@@ -45,14 +46,14 @@ def network_words() -> str:
     made = card.read(BOTH)
     start = card.read(made.settings["start"])
     others = {name: card.read(name).settings["steps"] for name in sorted(set(OF_ITS_KIND.values()))}
-    listed = " and ".join(f"`{name}` for {steps:,} steps" for name, steps in others.items())
+    listed = " and ".join(f"{names.title(name)} for {steps:,} steps" for name, steps in others.items())
     return (
-        f"`{BOTH}` sees both images at once, as channels. It began with the weights of `{start.name}` "
-        f"({start.settings['steps']:,} steps on CT, MR and PET in turn) and was trained for "
+        f"The network (`{BOTH}`) sees both images at once, as channels. It began with the weights of "
+        f"{names.title(start.name)} ({start.settings['steps']:,} steps on CT, MR and PET in turn) and was trained for "
         f"{made.settings['steps']:,} steps more ({made.cost['cpu_seconds'] / 60:.0f} CPU minutes) on "
         f"{made.data['subjects']} synthetic subjects: in half of the steps it saw both images, in a "
-        "quarter each of them beside a blank one. So it knows either alone too. Networks of one kind of "
-        f"image: {listed}."
+        "quarter each of them beside a blank one. So it knows either alone too. It is compared with networks "
+        f"of one kind of image: {listed}."
     )
 
 

@@ -60,6 +60,6 @@ def words(groups: pd.DataFrame) -> str:
     return (
         f"{count(len(tested), 'interaction')} tested, {shown} shown (p < 0.05 after Holm over the {family} factors of "
         f"a segmenter); without a correction {alone} would be called one. A subgroup in which a difference is "
-        f"significant beside one in which it is not is no interaction: only *p (interaction)* compares the two."
+        f"significant beside one in which it is not is not an interaction: only *p (interaction)* compares the two."
         + gone
     )

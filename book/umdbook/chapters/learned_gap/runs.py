@@ -86,7 +86,8 @@ def costs() -> pd.DataFrame:
     further = [FEWER] if FEWER in card.names() else []
     names = {family: released(family) for family in ARCHITECTURES}
     names[FAMILY] += [*further, *released(BALANCED)]
-    return card.cost_table([n for family in names.values() for n in family])
+    table = card.cost_table([n for family in names.values() for n in family])
+    return table.assign(title=table["title"].str.replace("on structure", "on structural images", regex=False))
 
 
 def exposure() -> pd.DataFrame:
