@@ -514,6 +514,102 @@ def test_contours_of_thicker_slices_of_a_series_that_is_not_there_are_refused(tm
     assert "16.00 mm apart" in (tmp_path / "out_import.tsv").read_text()
 
 
+def contour(corners, k=7, kind="CLOSED_PLANAR"):
+    """A contour through voxel places (i, j) of a slice of `SMALL`."""
+    points = np.array([[i, j, k, 1] for i, j in corners]) @ (np.diag([-1.0, -1.0, 1.0, 1.0]) @ SMALL[0]).T
+    (item,) = in_sequence(ContourGeometricType=kind, ContourData=points[:, :3].ravel().round(4).tolist())
+    return item
+
+
+def square(low, high, **options):
+    return contour([(low, low), (high, low), (high, high), (low, high)], **options)
+
+
+@pytest.mark.parametrize(
+    ("contours", "voxels"),
+    [
+        ([square(3.5, 10.5), square(5.5, 8.5)], 49 - 9),
+        ([square(5.5, 8.5), square(3.5, 10.5), square(6.5, 7.5)], 49 - 9 + 1),
+        ([square(3.5, 8.5), square(6.5, 10.5)], 25 + 16 - 4),
+        ([square(3.5, 8.5), square(3.5, 8.5)], 25),
+        ([square(3.5, 8.5), square(6.5, 10.5, kind="CLOSEDPLANAR_XOR")], 25 + 16 - 8),
+        ([square(-5, 40)], 16 * 14),
+        ([square(3.5, 8.5), contour([(3, 3), (5, 5)])], 25),
+    ],
+    ids=["hole", "island in a hole", "overlap", "a copy", "xor", "beyond the image", "two points"],
+)
+def test_contours_of_one_plane(tmp_path, contours, voxels):
+    """Of a voxel grid by counting; a contour that was there twice came out empty, an overlap as a hole."""
+    ct = write_series(tmp_path / "in/c", "CT", SMALL)
+    write_contours(tmp_path / "in/RS", SMALL, {"Liver": ((4, 6), (4, 6), (5, 6))}, series=ct)
+    d = pydicom.dcmread(tmp_path / "in/RS")
+    d.ROIContourSequence[0].ContourSequence = contours
+    d.save_as(tmp_path / "in/RS")
+    case, _ = one_image(tmp_path)
+    assert int(case.read_reference().data.sum()) == voxels
+
+
+def test_a_region_without_a_contour_is_no_reference(tmp_path):
+    """The image was lost with the file's first missing contour, or enrolled with an empty reference."""
+    ct = write_series(tmp_path / "in/c", "CT", SMALL)
+    write_contours(tmp_path / "in/RS", SMALL, {"Liver": BOX}, series=ct)
+    d = pydicom.dcmread(tmp_path / "in/RS")
+    del d.ROIContourSequence
+    d.save_as(tmp_path / "in/RS")
+    case, plan = one_image(tmp_path)
+    assert case.reference is None and why(plan, "a region without a contour")
+
+
+def renumbered(folder, name):
+    """Give the files of a folder UIDs of their own."""
+    changed(folder, lambda d, k: setattr(d, "SOPInstanceUID", uid(name, k)))
+
+
+def test_images_at_one_place_of_a_series_are_told_apart(tmp_path):
+    """Dixon images in one series: the MR was left out as a whole."""
+    for name in ("FAT", "IN_PHASE", "WATER"):
+        image_type = ["ORIGINAL", "PRIMARY", "M", "FFE", name]
+        write_series(tmp_path / "in" / name, "MR", SMALL, ImageType=image_type)
+        renumbered(tmp_path / "in" / name, name)
+    case, plan = one_image(tmp_path)
+    assert case.modality == "MR" and case.read_image().shape == SMALL[1]
+    assert any("(M/FFE/WATER, 20 slices) chosen of 3" in note for note in plan.notes)
+    assert "it shows neither fat nor phase" in why(plan, "(M/FFE/FAT, 20 slices) of")[0]
+
+
+def test_frames_of_a_dynamic_pet_are_not_told_apart(tmp_path):
+    for n in range(2):
+        write_series(tmp_path / f"in/{n}", "PT", SMALL, AcquisitionNumber=str(n))
+        renumbered(tmp_path / f"in/{n}", n)
+    with pytest.raises(InputError, match="a dynamic, gated or multi-echo series"):
+        plan_of(tmp_path / "in")
+
+
+def test_a_localiser_within_a_series_is_left_out_alone(tmp_path):
+    write_series(tmp_path / "in", "CT", SMALL)
+    d = pydicom.dcmread(tmp_path / "in/IM0000")
+    d.SOPInstanceUID, d.ImageType, d.ImagePositionPatient = (
+        uid(9),
+        ["ORIGINAL", "PRIMARY", "LOCALIZER"],
+        [0, 0, 300],
+    )
+    d.save_as(tmp_path / "in/scout")
+    case, plan = one_image(tmp_path)
+    assert case.read_image().shape == SMALL[1] and why(plan, "ImageType says localizer")
+
+
+@pytest.mark.parametrize(
+    ("patient", "persons", "said"), [("", 2, "no PatientID"), ("ANON", 1, "several sexes")]
+)
+def test_persons_whom_their_id_does_not_tell_apart(tmp_path, patient, persons, said):
+    """Two persons without an ID were one with two examinations."""
+    for study, sex in (("A", "F"), ("B", "M")):
+        write_series(tmp_path / "in" / study, "CT", SMALL, patient=study, PatientID=patient, PatientSex=sex)
+    plan = plan_of(tmp_path / "in")
+    assert len({row.subject for row in plan.rows}) == persons and len(plan.rows) == 2
+    assert any(said in note for note in plan.notes)
+
+
 def test_a_folder_without_any_series_is_refused(tmp_path):
     (tmp_path / "a.txt").write_text("nothing")
     with pytest.raises(InputError, match=r"No series in .*0 DICOM files"):

@@ -399,6 +399,26 @@ def test_bids_sidecar_by_hand():
     assert sidecar_factor(late, person={"weight_kg": "70"}) == pytest.approx(1 / 5000, rel=1e-9)
 
 
+@pytest.mark.parametrize("nuclide", ["F18", "18F", "[18F]", "F-18", "^18^Fluorine", "fluorine-18"])
+def test_a_sidecar_may_call_its_nuclide_in_any_way(nuclide):
+    assert sidecar_factor(
+        SIDECAR | {"TracerRadionuclide": nuclide}, person={"weight_kg": "70"}
+    ) == pytest.approx(1 / 2500, rel=1e-4)
+
+
+def test_a_sidecar_in_dicoms_words_needs_the_injection_that_dcm2niix_does_not_write():
+    dcm2niix = {
+        "Units": "BQML",
+        "RadionuclideTotalDose": 350e6,
+        "RadionuclideHalfLife": 6586.2,
+        "PatientWeight": 70,
+    }
+    dcm2niix |= {"AttenuationCorrectionMethod": "measured,AC_CT", "DecayCorrection": "ADMIN"}
+    assert sidecar_factor(dcm2niix) == pytest.approx(1 / 5000, rel=1e-9)
+    with pytest.raises(InputError, match="InjectionStart is missing.*`umdlib import dicom` reads it"):
+        sidecar_factor(dcm2niix | {"DecayCorrection": "START"})
+
+
 def test_bids_by_lean_mass_and_surface_needs_height_and_sex():
     # as by DICOM: 55857.1 g and 18481 cm2 of a man of 70 kg and 1.75 m; 175 MBq are left
     person = {"weight_kg": "70", "height_cm": "175", "sex": "M"}
@@ -424,6 +444,8 @@ def test_bids_by_lean_mass_and_surface_needs_height_and_sex():
         ({"InjectedRadioactivity": None}, "InjectedRadioactivity is missing"),
         ({"InjectedRadioactivityUnits": "MB"}, "InjectedRadioactivityUnits is 'mb'"),
         ({"TracerRadionuclide": "X9"}, "RadionuclideHalfLife"),
+        ({"RadionuclideHalfLife": 109.77}, "is it in minutes"),
+        ({"InjectedRadioactivity": 350e6}, "Must be 0.1 to 50,000 MBq: is it in another unit"),
     ],
 )
 def test_a_sidecar_that_cannot_become_suv_names_its_key(tmp_path, change, said):

@@ -126,6 +126,67 @@ def test_dates_that_an_anonymiser_took_away_leave_the_clock(gone):
     assert factor(**dates, **injected, StudyDate="20240301") == pytest.approx(START, rel=1e-9)
 
 
+def coded(meaning, **tags):
+    """The factor of a slice whose nuclide is coded."""
+    (d,) = slices(**tags)
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "X", "SRT", meaning
+    d.RadiopharmaceuticalInformationSequence[0].RadionuclideCodeSequence = [code]
+    return suv_factor(Acquisition.of_dicom([d]))
+
+
+def test_a_half_life_is_that_of_a_nuclide_in_seconds():
+    """109.77 is F-18's in minutes: SUV came out 2e14 times too high, and in hours as a division by zero."""
+    for wrong in ("109.77", "1.83", "0.0001", "-6586"):
+        with pytest.raises(InputError, match="half-life of a nuclide of PET in seconds"):
+            factor(RadionuclideHalfLife=wrong)
+    with pytest.raises(InputError, match="that of F18, and the nuclide is Ga68"):
+        coded("^68^Gallium")
+    assert coded("^18^Fluorine", RadionuclideHalfLife=None) == pytest.approx(START, rel=1e-9)
+
+
+def test_an_injection_more_than_five_half_lives_ago_is_refused_and_one_of_days_is_not():
+    """A clock that is later than the scan, or an anonymiser's midnight, is no injection of the day before."""
+    for clock in ("110000", "000000"):
+        with pytest.raises(InputError, match=r"Must be 0 to 9.1 h \(5 half-lives\)"):
+            factor(RadiopharmaceuticalStartTime=clock)
+    zr = {"RadionuclideHalfLife": "282276", "RadiopharmaceuticalStartDateTime": "20240227104946.2"}
+    assert factor(**zr) == pytest.approx(70000 / (350e6 * 2 ** (-3 * 86400 / 282276)), rel=1e-9)
+    assert (
+        "0 s after the injection"
+        in uptake_s(Acquisition.of_dicom(slices(RadiopharmaceuticalStartTime="104946")))[1]
+    )
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR DT")
+@pytest.mark.parametrize(
+    "injected", ["202403010900", "2024030109", "20240301", "01-03-2024 09:00:00", "20240301 09:00:00"]
+)
+def test_an_injections_date_may_be_short_or_as_a_viewer_shows_it(injected):
+    assert factor(RadiopharmaceuticalStartDateTime=injected) == pytest.approx(START, rel=1e-9)
+
+
+def test_an_injection_without_a_readable_time_is_named():
+    with pytest.raises(
+        InputError, match=r"RadiopharmaceuticalStartTime \(0018,1072\) is '20240301'. Must be a time"
+    ):
+        factor(RadiopharmaceuticalStartDateTime="20240301", RadiopharmaceuticalStartTime=None)
+
+
+def test_slices_past_midnight_that_keep_the_date_of_their_series():
+    times = {"SeriesTime": "235000", "RadiopharmaceuticalStartDateTime": "20240301225000"}
+    scan = slices(AcquisitionTime="235000", **times) + slices(AcquisitionTime="000500", **times)
+    assert uptake_s(Acquisition.of_dicom(scan)) == (3600, "")
+
+
+def test_philips_factor_as_bytes_and_without_its_creator():
+    (d,) = slices("CNTS")
+    d.private_block(0x7053, "Philips PET Private Group", create=True).add_new(0x00, "UN", b"0.000412 ")
+    assert suv_factor(Acquisition.of_dicom([d])) == 0.000412
+    del d[0x70530010]
+    assert suv_factor(Acquisition.of_dicom([d])) == 0.000412
+
+
 def test_two_injections_that_differ_are_refused():
     (d,) = slices()
     (other,) = slices(RadionuclideTotalDose="100000000")
@@ -203,8 +264,10 @@ def test_a_table_of_the_same_tags_gives_the_same_factor():
         "RadionuclideTotalDose": "350000000",
         "SeriesTime": "104946.2",
     }
-    row |= {"RadionuclideHalfLife": str(HALF_LIFE), "RadiopharmaceuticalStartTime": "09:00:00"}
-    assert suv_factor(Acquisition.of_table(row)) == pytest.approx(START, rel=1e-9)
+    row |= {"RadionuclideHalfLife": str(HALF_LIFE), "SeriesDate": "20240301.0"}
+    for spreadsheet in ("09:00:00", "9:00:00", "90000", "90000.0"):
+        injected = {"RadiopharmaceuticalStartTime": spreadsheet}
+        assert suv_factor(Acquisition.of_table(row | injected)) == pytest.approx(START, rel=1e-9)
 
 
 def test_times_that_are_none():

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from umdlib import labels
+from umdlib.cohort import nuclides
 from umdlib.cohort.manifest import read_structures
 from umdlib.cohort.names import NameMap
 from umdlib.cohort.pattern import session_name
@@ -21,10 +22,19 @@ from umdlib.files import existing, read_tsv
 _MR = ("T1w", "T2w", "FLAIR", "MR", "mr", "PDw")
 _SUFFIXES = {"ct": "CT", "CT": "CT", "pet": "PET", "PET": "PET"} | dict.fromkeys(_MR, "MR")
 
-# Seconds: F-18 109.77 min, Ga-68 67.71 min, C-11 20.36 min, Zr-89 78.41 h, Cu-64 12.70 h.
-_HALF_LIVES = {"F18": 6586.2, "GA68": 4062.6, "C11": 1221.6, "ZR89": 282276.0, "CU64": 45720.0}
+_ACTIVITY = {"bq": 1.0, "kbq": 1e3, "mbq": 1e6, "gbq": 1e9, "uci": 3.7e4, "mci": 3.7e7, "ci": 3.7e10}
 
-_ACTIVITY = {"bq": 1.0, "kbq": 1e3, "mbq": 1e6, "gbq": 1e9, "mci": 3.7e7}
+# Injected activities (Bq) and weights (kg) of persons.
+_DOSE, _WEIGHT = (1e5, 5e10), (1, 400)
+
+# Where the nuclide is named; the first that is there counts.
+_NUCLIDES_IN = ("TracerRadionuclide", "Radiopharmaceutical", "TracerName")
+
+# What dcm2niix writes in DICOM's words -> PET-BIDS.
+_IN_DICOMS_WORDS = {
+    "RadionuclideTotalDose": "InjectedRadioactivity",
+    "AttenuationCorrectionMethod": "AttenuationCorrection",
+}
 
 
 def plan_bids(folder: str | Path, names: NameMap, *, suv: str = "bw") -> Plan:
@@ -215,6 +225,8 @@ def _body(kind: str, sidecar: Mapping, person: Mapping[str, str]) -> tuple[float
         person.get("weight_kg") or sidecar.get("BodyWeight") or sidecar.get("PatientWeight"),
         "the body weight",
     )
+    if not _WEIGHT[0] <= weight <= _WEIGHT[1]:
+        raise InputError(f"the body weight is {weight:g} kg. Must be {_WEIGHT[0]} to {_WEIGHT[1]}")
     if kind == "bw":
         return weight * 1000, weight * 1000
     height = _positive(
@@ -234,9 +246,10 @@ def _sidecar_factor(sidecar: Mapping, person: Mapping[str, str], suv: str, plan:
     if unit in ("suv", "suvbw", "g/ml", "gml"):
         size, grams = (1.0, 1.0) if suv == "bw" else _body(suv, sidecar, person)
         return size / grams
-    if unit not in ("bq/ml", "bqml", "kbq/ml"):
+    if unit not in ("bq/ml", "bqml", "bq/cc", "kbq/ml", "kbqml", "kbq/cc"):
         raise InputError(f"Units is '{sidecar.get('Units', '')}'. Must be Bq/mL, kBq/mL or SUV")
-    if sidecar.get("ImageDecayCorrected") is not True:
+    sidecar = _in_bids_words(sidecar)
+    if str(sidecar.get("ImageDecayCorrected")).lower() != "true":
         raise InputError(
             "ImageDecayCorrected is not true: PET that is not corrected for decay cannot become SUV"
         )
@@ -246,23 +259,50 @@ def _sidecar_factor(sidecar: Mapping, person: Mapping[str, str], suv: str, plan:
             "AttenuationCorrection is missing or none: PET that is not corrected cannot become SUV"
         )
     size, _ = _body(suv, sidecar, person)
+    dose = _injected_bq(sidecar)
+    if str(sidecar.get("DecayCorrection") or "").upper() != "ADMIN":
+        dose *= _decayed(sidecar, plan)
+    return (1000.0 if unit.startswith("k") else 1.0) * size / dose
+
+
+def _in_bids_words(sidecar: Mapping) -> dict:
+    """A sidecar that dcm2niix wrote in DICOM's words in those of PET-BIDS; lists of one number as the number."""
+    found = {k: v[0] if isinstance(v, list) and len(v) == 1 else v for k, v in sidecar.items()}
+    for theirs, ours in _IN_DICOMS_WORDS.items():
+        if theirs in found:
+            found.setdefault(ours, found[theirs])
+            if theirs == "RadionuclideTotalDose":
+                found.setdefault("InjectedRadioactivityUnits", "Bq")
+    if str(found.get("DecayCorrection") or "").upper() in ("START", "ADMIN"):
+        found.setdefault("ImageDecayCorrected", True)
+    return found
+
+
+def _injected_bq(sidecar: Mapping) -> float:
+    """Injected activity in Bq."""
     dose = _positive(sidecar.get("InjectedRadioactivity"), "InjectedRadioactivity")
-    dose_unit = str(sidecar.get("InjectedRadioactivityUnits") or "").lower()
-    if dose_unit not in _ACTIVITY:
+    unit = str(sidecar.get("InjectedRadioactivityUnits") or "").lower().replace("µ", "u").replace("μ", "u")
+    if unit not in _ACTIVITY:
+        raise InputError(f"InjectedRadioactivityUnits is '{unit}'. Must be one of {', '.join(_ACTIVITY)}")
+    activity = dose * _ACTIVITY[unit]
+    if not _DOSE[0] <= activity <= _DOSE[1]:
         raise InputError(
-            f"InjectedRadioactivityUnits is '{dose_unit}'. Must be one of {', '.join(_ACTIVITY)}"
+            f"InjectedRadioactivity is {dose:g} {unit} = {activity / 1e6:g} MBq. Must be {_DOSE[0] / 1e6:g} to "
+            f"{_DOSE[1] / 1e6:,.0f} MBq: is it in another unit?"
         )
-    half_life = sidecar.get("RadionuclideHalfLife") or _HALF_LIVES.get(
-        re.sub(r"[^A-Z0-9]", "", str(sidecar.get("TracerRadionuclide") or "").upper())
-    )
-    half_life = _positive(half_life, "RadionuclideHalfLife (or a known TracerRadionuclide)")
+    return activity
+
+
+def _decayed(sidecar: Mapping, plan: Plan | None) -> float:
+    """Share of the dose that is left at the time that the image is decay-corrected to."""
+    named = nuclides.nuclide_of(next((str(sidecar[k]) for k in _NUCLIDES_IN if sidecar.get(k)), ""))
+    half_life = nuclides.half_life_s(sidecar.get("RadionuclideHalfLife"), named, "RadionuclideHalfLife")
     seconds = _decay_s(sidecar)
     if plan is not None and seconds < 600:
         plan.notes.append(
             f"a PET was decay-corrected to {seconds:.0f} s after its injection: is that the protocol?"
         )
-    activity = dose * _ACTIVITY[dose_unit] * 2.0 ** (-seconds / half_life)
-    return (1000.0 if unit.startswith("k") else 1.0) * size / activity
+    return 2.0 ** (-seconds / half_life)
 
 
 def _decay_s(sidecar: Mapping) -> float:
@@ -271,7 +311,14 @@ def _decay_s(sidecar: Mapping) -> float:
     to = sidecar.get("ImageDecayCorrectionTime")
     for key, value in (("InjectionStart", start), ("ImageDecayCorrectionTime", to)):
         if not isinstance(value, int | float):
-            raise InputError(f"{key} is missing. Without it the dose cannot be decayed")
+            raise InputError(
+                f"{key} is missing. Without it the dose cannot be decayed"
+                + (
+                    "; dcm2niix does not write it, `umdlib import dicom` reads it"
+                    if "DecayCorrection" in sidecar
+                    else ""
+                )
+            )
     if start == 0 and to == 0 and scan in (0, None) and not _dynamic(sidecar):
         raise InputError(
             "InjectionStart, ScanStart and ImageDecayCorrectionTime are all 0: a scan that begins with its injection "

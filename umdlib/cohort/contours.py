@@ -16,6 +16,9 @@ from umdlib.errors import InputError
 from umdlib.images import geometry
 from umdlib.images.volume import LabelMap, Volume
 
+# A contour with this share of its voxels in another one lies within it.
+_WITHIN = 0.9
+
 # Contours as near as this (share of a slice) lie in one plane: one within another is a hole.
 _ONE_PLANE = 0.05
 
@@ -38,6 +41,8 @@ class StructureSet:
         Number of a part -> structure.
     unknown
         Names that no structure is known for.
+    undrawn
+        Names of regions without a contour.
     """
 
     path: Path
@@ -46,6 +51,7 @@ class StructureSet:
     series: frozenset[str]
     meaning: dict[int, str]
     unknown: tuple[str, ...]
+    undrawn: tuple[str, ...] = ()
 
 
 def read_structure_set(path: Path, kind: str, names: NameMap) -> StructureSet:
@@ -61,9 +67,12 @@ def read_structure_set(path: Path, kind: str, names: NameMap) -> StructureSet:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             dataset = read_file(path, stop_before_pixels=True)
+            drawn = _drawn(dataset) if kind == "RTSTRUCT" else None
             frame, series, parts = (_contour_parts if kind == "RTSTRUCT" else _segment_parts)(dataset)
     except Exception as error:  # a damaged file raises whatever its bytes lead pydicom to
         raise InputError(f"{kind} {path.name} cannot be read: {type(error).__name__}: {error}.") from None
+    undrawn = () if drawn is None else tuple(name for n, name in parts.items() if n not in drawn)
+    parts = {n: name for n, name in parts.items() if drawn is None or n in drawn}
     known = {number: _structure(name, names) for number, name in parts.items()}
     return StructureSet(
         path,
@@ -72,7 +81,17 @@ def read_structure_set(path: Path, kind: str, names: NameMap) -> StructureSet:
         frozenset(series),
         {n: s for n, s in known.items() if s},
         tuple(parts[n] for n, s in known.items() if s is None),
+        undrawn,
     )
+
+
+def _drawn(dataset) -> set[int]:
+    """Numbers of the regions of an RTSTRUCT that have a contour."""
+    return {
+        int(r.ReferencedROINumber)
+        for r in dataset.get("ROIContourSequence") or ()
+        if r.get("ContourSequence")
+    }
 
 
 def _structure(name: str, names: NameMap) -> str | None:
@@ -159,9 +178,9 @@ def label_map(
     return LabelMap(whole, image.affine, image.name), notes
 
 
-def _planes(structures: StructureSet, image: Volume) -> dict[int, dict[float, list[np.ndarray]]]:
-    """Region number -> place along the slices -> closed contours in voxels (n, 2) of a plane."""
-    regions: dict[int, dict[float, list[np.ndarray]]] = {}
+def _planes(structures: StructureSet, image: Volume) -> dict[int, dict[float, list[tuple[bool, np.ndarray]]]]:
+    """Region number -> place along the slices -> closed contours of a plane: whether it is XOR, voxels (n, 2)."""
+    regions: dict[int, dict[float, list[tuple[bool, np.ndarray]]]] = {}
     for region in read_file(structures.path).ROIContourSequence:
         number = int(region.ReferencedROINumber)
         if number not in structures.meaning:
@@ -171,7 +190,12 @@ def _planes(structures: StructureSet, image: Volume) -> dict[int, dict[float, li
             kind = str(contour.get("ContourGeometricType") or "CLOSED_PLANAR")
             if kind not in ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR") or not contour.get("ContourData"):
                 continue
-            points = np.array([float(v) for v in contour.ContourData]).reshape(-1, 3) * (-1, -1, 1)
+            data = [float(v) for v in contour.ContourData]
+            if len(data) % 3:
+                raise InputError(
+                    f"A contour of {structures.path.name} has {len(data)} numbers. Must be three a point."
+                )
+            points = np.array(data).reshape(-1, 3) * (-1, -1, 1)
             ijk = geometry.to_voxel(image.affine, points)
             if np.ptp(ijk[:, 2]) > 0.5:
                 raise InputError(
@@ -180,12 +204,14 @@ def _planes(structures: StructureSet, image: Volume) -> dict[int, dict[float, li
             if len(points) > 2:
                 place = float(ijk[:, 2].mean())
                 plane = next((p for p in planes if abs(p - place) < _ONE_PLANE), place)
-                planes.setdefault(plane, []).append(ijk[:, :2])
+                planes.setdefault(plane, []).append((kind == "CLOSEDPLANAR_XOR", ijk[:, :2]))
     return regions
 
 
 def _filled(
-    regions: dict[int, dict[float, list[np.ndarray]]], image: Volume, foreign: StructureSet | None
+    regions: dict[int, dict[float, list[tuple[bool, np.ndarray]]]],
+    image: Volume,
+    foreign: StructureSet | None,
 ) -> dict[int, np.ndarray]:
     """Region number -> mask; `foreign` is a structure set of another image, whose planes must be as near."""
     places = np.unique([place for planes in regions.values() for place in planes])
@@ -204,9 +230,25 @@ def _filled(
                 nearest[k] = place
         for k, place in nearest.items():
             if 0 <= k < image.shape[2]:
-                for contour in planes[place]:
-                    masks[number][:, :, k] ^= polygon2mask(image.shape[:2], contour)
+                masks[number][:, :, k] = _plane_filled(planes[place], image.shape[:2])
     return masks
+
+
+def _plane_filled(contours: list[tuple[bool, np.ndarray]], shape: tuple[int, int]) -> np.ndarray:
+    """Mask of the contours of one plane: one within another is a hole, those that overlap are one, a copy is none."""
+    copies = {contour.round(2).tobytes(): (xor, contour) for xor, contour in contours}
+    filled = [(xor, polygon2mask(shape, contour)) for xor, contour in copies.values()]
+    filled.sort(key=lambda f: f[1].sum(), reverse=True)
+    mask = np.zeros(shape, bool)
+    for n, (xor, inner) in enumerate(filled):
+        around = sum((inner & outer).sum() >= _WITHIN * inner.sum() for _, outer in filled[:n])
+        if xor:
+            mask ^= inner
+        elif around % 2:
+            mask &= ~inner
+        else:
+            mask |= inner
+    return mask
 
 
 def _segments(structures: StructureSet, image: Volume) -> dict[int, np.ndarray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +24,8 @@ from umdlib.images.volume import LabelMap, Volume
 # Images of one hybrid examination are taken within this time.
 _TOGETHER_H = 6.0
 
-# Kernels of CT that sharpen lung or bone.
+# Words of ImageType of MR that shows no anatomy as readers know it; kernels of CT that sharpen lung or bone.
+_FAT_OR_PHASE = {"F", "FAT", "FF", "FAT_FRACTION", "P", "PHASE", "PHASE MAP"}
 _SHARP = re.compile(r"lung|bone|sharp|edge|\bB[67]\d|\bBl\d|\bBr[67]\d", re.IGNORECASE)
 
 
@@ -89,6 +90,8 @@ def plan_dicom(
     for h, found in sets:
         for name in found.unknown:
             plan.leave_out(f"'{name}' of {h.path}", "not a known structure; name it in a table (--names)")
+        for name in found.undrawn:
+            plan.leave_out(f"'{name}' of {h.path}", "a region without a contour")
     series = group_series(headers, plan.leave_out)
     if not series:
         raise InputError(
@@ -101,11 +104,27 @@ def plan_dicom(
         for s in series
         if s.first.frame == s.first.study
     ]
+    plan.notes += _persons(series)
     plan.structures = {s for _, found in sets for s in found.meaning.values()}
     for patient in dict.fromkeys(s.first.patient for s in series):
         own = [s for s in series if s.first.patient == patient]
         _patient(plan, patient, own, [f for h, f in sets if h.patient == patient], options)
     return plan
+
+
+def _persons(series: list[Series]) -> Iterator[str]:
+    """Notes on persons that headers do not tell apart, or perhaps wrongly."""
+    unnamed = {s.first.patient for s in series if s.first.patient.startswith("unnamed-")}
+    if unnamed:
+        yield f"{len(unnamed)} studies have no PatientID: each counts as a person of its own"
+    for patient in sorted({s.first.patient for s in series} - unnamed):
+        people = [h.person for s in series if s.first.patient == patient for h in s.headers]
+        for key, what in (("PatientSex", "sexes"), ("born", "birth dates")):
+            if len({p[key].upper() for p in people} - {"", "O"}) > 1:
+                yield (
+                    f"PatientID {patient} stands beside several {what}: it counts as one person. Are they several, "
+                    "import their folders apart"
+                )
 
 
 def _patient(
@@ -124,9 +143,7 @@ def _patient(
         several = kinds.count(kind) > 1
         session = session_name(kind, f"{apart}{kinds[:number].count(kind) + 1}" if several else apart)
         for modality, chosen in exam.items():
-            plan.rows.append(
-                _planned(plan, patient or "unnamed", session, modality, chosen, sets, series, options)
-            )
+            plan.rows.append(_planned(plan, patient, session, modality, chosen, sets, series, options))
 
 
 def _examinations(plan: Plan, series: list[Series], options: DicomOptions) -> list[dict[str, Series]]:
@@ -218,11 +235,12 @@ def _rank(series: Series, pet: Series | None) -> list[tuple[str, float | str]]:
     return [
         ("it is primary and the other one derived", float("SECONDARY" not in series.first.image_type)),
         ("it is original and the other one derived", float("DERIVED" not in series.first.image_type)),
+        ("it shows neither fat nor phase", float(not _FAT_OR_PHASE.intersection(series.first.image_type))),
         ("it shares more of the PET's length" if pet else "it is longer", round(shared / 10)),
         ("its kernel is not a sharp one", float(not sharp)),
         ("it has more slices", series.slices),
         ("its voxels are smaller", -round(voxel, 3)),
-        ("of the order of their UIDs", series.first.series),
+        ("of the order of their UIDs", f"{series.first.series} {series.part}"),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import warnings
 from collections.abc import Callable, Iterable
@@ -32,6 +33,9 @@ _SAME_COSINE, _SAME_SPACING = 2e-3, 1e-3
 # A stack may lean by this share of its height, as `header.check_affine` allows it, or by half a voxel.
 _LEAN = 5e-3
 
+# What `Header.part` holds, as titles call it.
+_PARTS = ("", "echo time ", "acquisition ")
+
 # Voxels of one volume that are read at most: 2 GB of int16.
 _MOST_VOXELS = 1 << 30
 
@@ -41,7 +45,8 @@ class Header:
     """Fields of one file's header. No name, birth date or number of a person but `patient`.
 
     `frame` is the study's UID where the file names no frame of reference; `scale` says why CT is not in HU and
-    PET in no unit, and is empty else.
+    PET in no unit, and is empty else; `part` tells images apart that lie at one place of one series. A study without
+    a PatientID is a person of its own.
     """
 
     path: Path
@@ -62,6 +67,7 @@ class Header:
     person: dict[str, str]
     kernel: str
     scale: str
+    part: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,7 @@ class Series:
     """Files of one series that have one size and orientation, in the order of their place."""
 
     headers: tuple[Header, ...] = field(repr=False)
+    part: str = ""
 
     @property
     def first(self) -> Header:
@@ -79,7 +86,8 @@ class Series:
     def title(self) -> str:
         """What a note calls it."""
         name = self.first.description or "without a description"
-        return f"{self.first.modality} '{name}' ({self.slices} slices)"
+        part = f"{self.part}, " if self.part else ""
+        return f"{self.first.modality} '{name}' ({part}{self.slices} slices)"
 
     @property
     def positions(self) -> list[tuple[float, ...]]:
@@ -177,24 +185,32 @@ def _header(path: Path, dataset) -> Header:
     if not modality:
         raise InputError("a DICOM file without a modality (a DICOMDIR or a report)")
     keywords = ("PatientAge", "PatientSex", "PatientSize", "PatientWeight")
+    image_type = tuple(str(v).upper() for v in (dataset.get("ImageType") or ()))
     injected = (dataset.get("RadiopharmaceuticalInformationSequence") or [{}])[0]
     return Header(
         path=path,
-        patient=text("PatientID"),
+        patient=text("PatientID") or f"unnamed-{_digest(text('StudyInstanceUID'))}",
         study=text("StudyInstanceUID"),
         series=text("SeriesInstanceUID"),
         instance=text("SOPInstanceUID"),
         frame=text("FrameOfReferenceUID") or text("StudyInstanceUID"),
         modality=modality,
-        image_type=tuple(str(v).upper() for v in (dataset.get("ImageType") or ())),
+        image_type=image_type,
         description=text("SeriesDescription"),
         when=_moment_of(dataset),
         size=(int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)),
         **_geometry(dataset, modality),
-        person={k: text(k) for k in keywords} | {"tracer": _tracer(injected)},
+        person={k: text(k) for k in keywords}
+        | {"tracer": _tracer(injected), "born": _digest(text("PatientBirthDate"))},
         kernel=text("ConvolutionKernel"),
         scale=_scale(dataset, modality),
+        part=("/".join(image_type[2:]), text("EchoTime"), text("AcquisitionNumber")),
     )
+
+
+def _digest(text: str) -> str:
+    """Eight letters that stand for a text; none for an empty one."""
+    return hashlib.sha256(text.encode()).hexdigest()[:8] if text else ""
 
 
 def _scale(dataset, modality: str) -> str:
@@ -274,7 +290,8 @@ def group_series(headers: Iterable[Header], leave_out: Callable[[object, str], N
         if first != h.path and h.instance:
             leave_out(h.path, f"the same image (SOPInstanceUID) as {first}")
             continue
-        key = (str(h.path) if h.multi_frame else "", h.patient, h.study, h.series, h.size)
+        picture = bool(_NOT_IMAGES.intersection(h.image_type))  # a localiser within a series
+        key = (str(h.path) if h.multi_frame else "", h.patient, h.study, h.series, h.size, picture)
         stacks = groups.setdefault(key, [])
         stack = next((s for s in stacks if _parallel(s[0], h)), None)
         if stack is None:
@@ -282,19 +299,35 @@ def group_series(headers: Iterable[Header], leave_out: Callable[[object, str], N
         else:
             stack.append(h)
     found = []
-    for members in (stack for stacks in groups.values() for stack in stacks):
+    for part, members in (p for stacks in groups.values() for stack in stacks for p in _parts(stack)):
         if (why := _no_volume(members)) is not None:
             leave_out(_called(members), why)
             continue
-        series = Series(tuple(members))
+        series = Series(tuple(members), part)
         if not members[0].multi_frame:
             order = np.argsort(series.places(), kind="stable")
-            series = Series(tuple(members[n] for n in order))
+            series = Series(tuple(members[n] for n in order), part)
         if (why := _uneven(series) or _leaning(series)) is not None:
             leave_out(_called(members), why)
             continue
         found.append(series)
     return found
+
+
+def _parts(stack: list[Header]) -> list[tuple[str, list[Header]]]:
+    """Images of CT or MR that one series holds at the same places, told apart by type, echo and acquisition.
+
+    A stack without two slices at one place stays as it is, and one that these do not tell apart.
+    """
+    if len(stack) == len({h.positions for h in stack}) or stack[0].modality == "PT":
+        return [("", stack)]
+    for fields in ((0,), (1,), (2,), (0, 1), (0, 1, 2)):
+        parts: dict[str, list[Header]] = {}
+        for h in stack:
+            parts.setdefault(", ".join(f"{_PARTS[n]}{h.part[n]}" for n in fields), []).append(h)
+        if all(len(p) == len({h.positions for h in p}) for p in parts.values()):
+            return list(parts.items())
+    return [("", stack)]
 
 
 def _parallel(a: Header, b: Header) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from umdlib.cohort import frames
+from umdlib.cohort import frames, nuclides
 from umdlib.errors import InputError
 
 KINDS: dict[str, str] = {
@@ -38,8 +38,13 @@ _TAGS: dict[str, str] = {
     "SUVType": "0054,1006",
 }
 
-# Longest time from injection to scan that is taken for one: a day.
-_LONGEST_S = 24 * 3600.0
+# Longest time from injection to scan that is taken for one, in half-lives: 3 % of the activity is left.
+_LONGEST_HALF_LIVES = 5.0
+
+# A shorter uptake than this (s) is worth a word.
+_SHORT_S = 600.0
+
+_DAY_S = 86400
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,8 @@ class Acquisition:
         GE's private time of the scan (0009,xx0d).
     assumed
         Whether corrections that are not stated are assumed: tables of public sets lack them.
+    nuclide
+        Of `nuclides.NUCLIDES`; empty where nothing names it.
     """
 
     tags: Mapping[str, str]
@@ -65,22 +72,26 @@ class Acquisition:
     philips: tuple[float | None, float | None] = (None, None)
     ge_scan: datetime | None = None
     assumed: bool = False
+    nuclide: str = ""
 
     @classmethod
     def of_dicom(cls, datasets: Iterable) -> Acquisition:
         """From the slices of a series, as pydicom reads them."""
         datasets = list(datasets)
         first = datasets[0]
-        tags = {k: _text(first, k) for k in _TAGS}
-        tags |= _injection(first)
+        injected, nuclide = _injection(first)
+        tags = {k: _text(first, k) for k in _TAGS} | injected
         if frames.is_multi_frame(first):
             tags |= {k: tags[k] or _as_text(frames.value(first, k)) for k in _TAGS} | frames.pet_tags(first)
         injected = "RadiopharmaceuticalStartDateTime"
         tags[injected] = _in_zone(tags[injected], _text(first, "TimezoneOffsetFromUTC"))
         slices = []
         day = tags["SeriesDate"] = tags["SeriesDate"] or _text(first, "StudyDate") or tags["AcquisitionDate"]
+        series = moment(day, tags["SeriesTime"])
         for d in datasets:
             when = moment(_text(d, "AcquisitionDate") or day, _text(d, "AcquisitionTime"))
+            if when is not None and series is not None and _past_midnight(series, when):
+                when += timedelta(days=1)
             if when is not None:
                 slices.append(
                     (when, _number(_text(d, "FrameReferenceTime")), _number(_text(d, "ActualFrameDuration")))
@@ -91,6 +102,7 @@ class Acquisition:
             (earliest[0], earliest[1] or 0.0, earliest[2] or 0.0),
             tuple(_number(_private(first, 0x7053, "Philips PET Private Group", e)) for e in (0x00, 0x09)),
             moment("", _private(first, 0x0009, "GEMS_PETD_01", 0x0D)),
+            nuclide=nuclide,
         )
 
     @classmethod
@@ -98,8 +110,10 @@ class Acquisition:
         """From a row whose columns are DICOM's keywords in any case; corrections that it lacks are assumed."""
         row = {str(k).lower(): str(v).strip() for k, v in row.items()}
         tags = {k: row[k.lower()] for k in _TAGS if row.get(k.lower(), "").lower() not in ("", "nan", "n/a")}
+        tags |= {k: _table_time(text) for k, text in tags.items() if k.endswith(("Date", "Time"))}
         when = moment(tags.get("AcquisitionDate", ""), tags.get("AcquisitionTime", ""))
-        return cls(tags, (when, 0.0, 0.0), assumed=True)
+        named = nuclides.nuclide_of(row.get("radionuclide", ""), row.get("radiopharmaceutical", ""))
+        return cls(tags, (when, 0.0, 0.0), assumed=True, nuclide=named)
 
     def need(self, keyword: str) -> str:
         """Text of a tag; raises InputError with the tag's name where it is missing."""
@@ -117,8 +131,25 @@ class Acquisition:
         return number
 
 
-def _injection(dataset) -> dict[str, str]:
-    """Tags of the injection; raises InputError where there are several that differ, as of two tracers."""
+def _past_midnight(series: datetime, slice_: datetime) -> bool:
+    """Whether a slice was taken after the midnight that its series ran through, and keeps the date of its start."""
+    return series.date() == slice_.date() and series.hour >= 20 and slice_.hour < 4
+
+
+def _table_time(text: str) -> str:
+    """A date or time of a table, of which a spreadsheet took the leading zero or to which it gave decimals.
+
+    Examples
+    --------
+    >>> _table_time("90000.0"), _table_time("9:00:00"), _table_time("20240301.0"), _table_time("104946.2")
+    ('090000', '09:00:00', '20240301', '104946.2')
+    """
+    text = re.sub(r"\.0+$", "", text)
+    return f"0{text}" if re.match(r"\d{5}(\.|$)|\d:", text) else text
+
+
+def _injection(dataset) -> tuple[dict[str, str], str]:
+    """Tags and nuclide of the injection; raises InputError where there are several that differ, as of two tracers."""
     items = [
         {k: _text(item, k) for k in _TAGS if k.startswith("Radio")}
         for item in dataset.get("RadiopharmaceuticalInformationSequence") or [{}]
@@ -127,7 +158,9 @@ def _injection(dataset) -> dict[str, str]:
         raise InputError(
             f"RadiopharmaceuticalInformationSequence (0054,0016) holds {len(items)} injections that differ. Must be one"
         )
-    return items[0]
+    first = (dataset.get("RadiopharmaceuticalInformationSequence") or [{}])[0]
+    codes = [str(c.get("CodeMeaning") or "") for c in first.get("RadionuclideCodeSequence") or ()]
+    return items[0], nuclides.nuclide_of(*codes, str(first.get("Radiopharmaceutical") or ""))
 
 
 def _in_zone(time: str, zone: str) -> str:
@@ -232,7 +265,13 @@ def _decayed_dose(a: Acquisition) -> float:
         return dose
     if how != "START":
         raise InputError(f"DecayCorrection ({_TAGS['DecayCorrection']}) is '{how}'. Must be START or ADMIN")
-    return dose * 2.0 ** (-uptake_s(a)[0] / a.positive("RadionuclideHalfLife"))
+    return dose * 2.0 ** (-uptake_s(a)[0] / _half_life(a))
+
+
+def _half_life(a: Acquisition) -> float:
+    """Half-life (s), of the nuclide where the tag is missing."""
+    tag = "RadionuclideHalfLife"
+    return nuclides.half_life_s(a.tags.get(tag), a.nuclide, f"{tag} ({_TAGS[tag]})")
 
 
 def uptake_s(a: Acquisition) -> tuple[float, str]:
@@ -243,36 +282,36 @@ def uptake_s(a: Acquisition) -> tuple[float, str]:
     The injection is taken on the day of the scan, or on the day before where that would put it after the scan
     (midnight). A full date one day too late, with a time that fits the day of the scan, is taken on that day.
     """
-    scan = scan_start(a)
-    full = moment("", a.tags.get("RadiopharmaceuticalStartDateTime", ""))
-    dated = full is not None and min(full.year, scan.year) > 1900  # else an anonymiser took a date away
-    if dated:
+    scan, longest = scan_start(a), _LONGEST_HALF_LIVES * _half_life(a)
+    stated = a.tags.get("RadiopharmaceuticalStartDateTime", "")
+    full = moment("", stated)
+    if full is not None and min(full.year, scan.year) > 1900:  # else an anonymiser took a date away
         seconds = (scan - full).total_seconds()
-        if -86400 <= seconds < 0 and 0 <= seconds + 86400 <= 6 * 3600:
+        if -_DAY_S <= seconds < 0 and 0 <= seconds + _DAY_S <= 6 * 3600:
             return (
-                seconds + 86400,
+                seconds + _DAY_S,
                 "the injection is dated one day after the scan; it is taken on the scan's day",
             )
     else:
-        clock = moment(
-            "", a.tags.get("RadiopharmaceuticalStartDateTime") or a.need("RadiopharmaceuticalStartTime")
-        )
+        clock = full or moment("", a.tags.get("RadiopharmaceuticalStartTime", ""))
         if clock is None:
+            tag = "RadiopharmaceuticalStartTime"
             raise InputError(
-                f"RadiopharmaceuticalStartTime ({_TAGS['RadiopharmaceuticalStartTime']}) is "
-                f"'{a.tags['RadiopharmaceuticalStartTime']}'. Must be a time"
+                f"{tag} ({_TAGS[tag]}) is '{a.tags.get(tag) or stated or a.need(tag)}'. Must be a time"
             )
         injected = scan.replace(
             hour=clock.hour, minute=clock.minute, second=clock.second, microsecond=clock.microsecond
         )
         seconds = (scan - injected).total_seconds()
-        seconds += 86400 if seconds < 0 else 0
-    if not 0 <= seconds <= _LONGEST_S:
+        seconds += _DAY_S if seconds < 0 else 0
+    if not 0 <= seconds <= longest:
         raise InputError(
-            f"The injection is {seconds / 3600:.1f} h before the scan. Must be 0 to {_LONGEST_S / 3600:.0f} h: see "
-            f"RadiopharmaceuticalStartDateTime ({_TAGS['RadiopharmaceuticalStartDateTime']}) and SeriesTime"
+            f"The injection is {seconds / 3600:.1f} h before the scan. Must be 0 to {longest / 3600:.1f} h "
+            f"({_LONGEST_HALF_LIVES:g} half-lives): see RadiopharmaceuticalStartDateTime "
+            f"({_TAGS['RadiopharmaceuticalStartDateTime']}), RadiopharmaceuticalStartTime and SeriesTime"
         )
-    return seconds, ""
+    short = f"the scan begins {seconds:.0f} s after the injection: is that the protocol?"
+    return seconds, short if seconds < _SHORT_S else ""
 
 
 def scan_start(a: Acquisition) -> datetime:
@@ -293,7 +332,7 @@ def scan_start(a: Acquisition) -> datetime:
     if acquired is None:
         raise InputError(f"SeriesTime ({_TAGS['SeriesTime']}) and AcquisitionTime are missing. One is needed")
     if reference_ms > 0 and duration_ms > 0:
-        decay = math.log(2) / a.positive("RadionuclideHalfLife")
+        decay = math.log(2) / _half_life(a)
         frame = decay * duration_ms / 1000
         within = math.log(frame / (1 - math.exp(-frame))) / decay
         return acquired + timedelta(seconds=within - reference_ms / 1000)
@@ -349,8 +388,8 @@ def moment(date: str, time: str) -> datetime | None:
     >>> moment("", "20041209112900.00+0100").hour, moment("20000907", "") is None
     (11, True)
     """
-    time = re.sub(r"[+-]\d{4}$", "", time.strip()).replace(":", "")
-    if re.fullmatch(r"\d{14}(\.\d*)?", time):
+    time = re.sub(r"(?<=\d{8}) |[+-]\d{4}$", "", time.strip()).replace(":", "")
+    if re.fullmatch(r"\d{10}|\d{12}|\d{14}(\.\d*)?", time):
         date, time = time[:8], time[8:]
     date = date.strip().replace("-", "").replace(".", "").replace("/", "") or "19000102"
     match = re.fullmatch(r"(\d{2})(\d{2})?(\d{2})?(\.\d*)?", time)
@@ -382,9 +421,11 @@ def _as_text(value) -> str:
 def _private(dataset, group: int, creator: str, element: int) -> str:
     """A private tag as text; empty where its block is missing."""
     try:
-        return str(dataset.private_block(group, creator)[element].value)
-    except KeyError:
-        return ""
+        value = dataset.private_block(group, creator)[element].value
+    except KeyError:  # some anonymisers take the creator and leave its values
+        bare = (group, 0x1000 + element)
+        value = dataset[bare].value if bare in dataset and (group, 0x0010) not in dataset else ""
+    return value.decode("ascii", "replace").strip("\0 ") if isinstance(value, bytes) else str(value)
 
 
 def _number(text: str) -> float | None:
