@@ -312,6 +312,17 @@ def write_tsv(path: str | Path, table: pd.DataFrame) -> Path:
     return Path(path)
 
 
+def in_utf8(text: str) -> str:
+    r"""A text that UTF-8 can hold: what a file's name holds of another encoding is spelt out.
+
+    Examples
+    --------
+    >>> in_utf8(os.fsdecode(b"J\xf6rg.nii")), in_utf8("Jörg.nii")
+    ('J\\udcf6rg.nii', 'Jörg.nii')
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def _lines(path: Path) -> list[str]:
     """Lines of a text file, without their ends."""
     found = existing(path)

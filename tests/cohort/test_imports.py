@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 from pathlib import Path
 
 import nibabel as nib
@@ -105,6 +106,20 @@ def test_a_closed_folder_is_told_and_the_others_go_on(tmp_path, monkeypatch):
     plan = plan_pattern(tmp_path / "source", **PATTERN)
     assert {r.subject for r in plan.rows} == {"sub-001"}
     assert any("sub-002" in what and "Permission denied" in why for what, why in plan.left_out)
+
+
+def test_a_folder_whose_name_is_not_utf8_is_left_out_or_copied(tmp_path):
+    """As an archive of an old Windows unpacks: the report of the import could not be written."""
+    names = ("a", os.fsdecode(b"J\xf6rg"))
+    for name in names:
+        (tmp_path / "in" / name).mkdir(parents=True)
+        phantom.write_image(tmp_path / "in" / name / "CT.nii.gz", CT_GRID, "CT")
+    for copy, subjects in ((False, ["a"]), (True, ["a", "J-rg"])):
+        plan = plan_pattern(tmp_path / "in", image=PATTERN["image"])
+        found = cohort.read_cohort(carry_out(plan, tmp_path / f"out{copy}", copy=copy))
+        assert sorted(found.subjects()) == sorted(subjects)
+        report = (tmp_path / f"out{copy}_import.tsv").read_text()
+        assert ("J\\udcf6rg/CT.nii.gz is not UTF-8" in report) is not copy
 
 
 def test_what_matches_no_pattern_is_listed(tmp_path):

@@ -1,6 +1,7 @@
 """One image, a prompt, a mask on its own grid: what is written, kept and refused."""
 
 import json
+import os
 
 import nibabel as nib
 import numpy as np
@@ -74,6 +75,19 @@ def test_a_click_gives_a_mask_with_the_header_of_the_image_and_a_picture(capsys,
     inside = read_volume(ct).data[found > 0]
     assert (row["mean"], row["max"]) == (pytest.approx(inside.mean(), abs=1e-3), inside.max())
     assert (tmp_path / "ball.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("name", [os.fsdecode(b"J\xf6rg.nii.gz"), "a$b_^$.nii.gz"])
+def test_a_name_that_letters_of_a_picture_cannot_hold_is_spelt_out(capsys, ct, tmp_path, name):
+    """Names of old Windows archives are not UTF-8; between two $ a formula would begin."""
+    try:
+        ct.rename(tmp_path / name)
+    except OSError:
+        pytest.skip("this disk holds no such name")
+    out = tmp_path / "mask.nii.gz"
+    system = ("--system", "region_growing", "--click", "-20,0,0", "-o", out)
+    assert run(capsys, "segment", tmp_path / name, *system)[0] == 0
+    assert (tmp_path / "mask.png").is_file() and json.loads((tmp_path / "mask.json").read_text())
 
 
 def test_five_lines_of_python_give_the_same_mask(capsys, ct, pet, tmp_path):

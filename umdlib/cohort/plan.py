@@ -16,7 +16,7 @@ from umdlib.cohort import privacy
 from umdlib.cohort.manifest import write_manifest, write_structures
 from umdlib.cohort.names import LEFT_OUT, SIDES, structures_of
 from umdlib.errors import InputError
-from umdlib.files import write_tsv
+from umdlib.files import in_utf8, write_tsv
 from umdlib.images import geometry, masks, volume
 from umdlib.images.volume import LabelMap, Volume
 from umdlib.labels import Structure
@@ -275,6 +275,11 @@ def _make(
     if row.reference:
         reference, more = _reference(row, image, place, structures, copy)
         notes += more
+    for used in filter(None, (path, reference)):
+        if in_utf8(str(used)) != str(used):
+            raise InputError(
+                f"the name {in_utf8(str(used))} is not UTF-8, which a manifest is: rename it, or --copy"
+            )
     made = {
         "subject": row.subject,
         "session": row.session,
@@ -422,6 +427,6 @@ def _write_report(plan: Plan, place: Destination) -> None:
     """What was chosen and left out, beside the cohort: it may name the source's persons."""
     import pandas as pd
 
-    rows = [("note", "", note) for note in plan.notes]
-    rows += [("left out", what, why) for what, why in plan.left_out]
+    rows = [("note", "", in_utf8(note)) for note in plan.notes]
+    rows += [("left out", in_utf8(what), in_utf8(why)) for what, why in plan.left_out]
     write_tsv(place.beside("import"), pd.DataFrame(rows, columns=["kind", "what", "why"]))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from umdlib.files import replaced
+from umdlib.files import in_utf8, replaced
 from umdlib.images import geometry
 from umdlib.images.volume import Volume
 from umdlib.labels import ORGANS
@@ -46,18 +46,20 @@ def draw(
     image = opening.image
     at = _middle(image, labels, prompts[0])
     colours = _colours(names)
-    shown: dict[str, np.ndarray] = {}
+    drawn: dict[str, np.ndarray] = {}
     for value, colour in colours.items():
-        shown[colour] = shown.get(colour, False) | (labels == value)
+        drawn[colour] = drawn.get(colour, False) | (labels == value)
     figure = Figure(figsize=(12, 4.9), layout="constrained")
-    scene = Scene(image, shown, clicks=prompts[0].clicks)
+    scene = Scene(image, drawn, clicks=prompts[0].clicks)
     for ax, plane in zip(figure.subplots(1, 3), PLANES, strict=True):
         slice_picture(scene, view(image, at, plane, width_mm=WIDTH_MM), ax=ax, letters=9.0)
         ax.set_title(plane, fontsize=9)
     point = ", ".join(f"{v:.0f}" for v in at)
-    figure.suptitle(f"{Path(image.name).name}, planes through {point} mm (RAS)", fontsize=9)
+    name = in_utf8(Path(image.name).name).replace("$", r"\$")
+    figure.suptitle(f"{name}, planes through {point} mm (RAS)", fontsize=9)
+    words = {v: names[v].replace("$", r"\$") for v in colours}
     marks = [
-        Line2D([], [], color=c, label=f"{names[v]} {_ml(labels == v, image)}") for v, c in colours.items()
+        Line2D([], [], color=c, label=f"{words[v]} {_ml(labels == v, image)}") for v, c in colours.items()
     ]
     figure.legend(handles=marks[:MOST], loc="outside lower center", ncols=min(len(marks), 5), fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
