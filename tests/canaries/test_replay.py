@@ -42,8 +42,7 @@ def run(make_cohort, tmp_path):
         scores.write_scores(tmp_path / "run" / "scores.parquet", table, stamp=table.attrs["stamp"])
         return cohort, tmp_path / "run"
 
-    yield make
-    segmenters.registry._registered.pop("canary_of_test", None)
+    return make
 
 
 def test_a_segmenter_wired_right_raises_no_alarm_and_is_called_unverified(run):
@@ -151,10 +150,7 @@ def test_the_command_takes_segmenters_as_the_run_was_given_them(make_cohort, tmp
     named = ["--segmenters", f"{file}:MINE"]
     assert main(["score", str(manifest), *named, "--out", str(root), "--prompts", "centre"]) == 0
     segmenters.registry._registered.pop("canary_of_test")  # as in another process
-    try:
-        assert main(["canaries", str(manifest), str(root), *(named if told else [])]) == 0
-    finally:
-        segmenters.registry._registered.pop("canary_of_test", None)
+    assert main(["canaries", str(manifest), str(root), *(named if told else [])]) == 0
     control = flags.read(root)["control"]
     assert control.eq("unverified adapter" if told else "not run here").all()
 

@@ -1,5 +1,6 @@
 """A coarse body with the 13 organs at plausible places and sizes, for trees of files that tests make."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +32,13 @@ PET_GRID = (
 
 
 def organs(grid, names=tuple(PLACES)):
-    """Name -> mask, without overlaps: the first one keeps a voxel."""
-    affine, shape = grid
+    """Name -> mask, without overlaps: the first one keeps a voxel. Drawn once for each grid."""
+    return dict(_drawn(grid[0].tobytes(), grid[1], names))
+
+
+@functools.cache
+def _drawn(affine, shape, names):
+    affine = np.frombuffer(affine).reshape(4, 4)
     ijk = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1)
     xyz = ijk @ affine[:3, :3].T + affine[:3, 3]
     free, masks = np.ones(shape, bool), {}
@@ -40,6 +46,7 @@ def organs(grid, names=tuple(PLACES)):
         centre, size = map(np.array, PLACES[name])
         mask = ((2 * (xyz - centre) / size) ** 2).sum(axis=-1) <= 1
         masks[name] = mask & free
+        masks[name].setflags(write=False)
         free &= ~mask
     return masks
 

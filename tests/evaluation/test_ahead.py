@@ -27,7 +27,7 @@ class Waiting:
         if image.data is not getattr(self, "last", None):
             self.last, self.left = image.data, self.left - 1
             if self.left:
-                assert self.prepared.acquire(timeout=20)
+                assert self.prepared.acquire(timeout=300)
             self.events.append(("asked", image.name))
         return image.data > np.median(image.data)
 
@@ -47,8 +47,7 @@ def events(monkeypatch):
         return read(self)
 
     monkeypatch.setattr(Case, "read_image", noted)
-    yield found
-    segmenters.registry._registered.pop("waiting", None)
+    return found
 
 
 def test_each_image_is_read_while_the_one_before_is_asked(make_cohort, events, tmp_path):
@@ -60,7 +59,6 @@ def test_each_image_is_read_while_the_one_before_is_asked(make_cohort, events, t
         record = Segmenter(
             "waiting", "W", "for tests", lambda d: segment, frozenset({"click", "negative_click"})
         )
-        segmenters.registry._registered.pop("waiting", None)
         segmenters.register(record)
         table = evaluation.score_cohort(cohort, "waiting", tmp_path / folder, settings=ONE, limits=limits)
         return table.drop(columns=["seconds", "peak_mb"])

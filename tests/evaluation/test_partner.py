@@ -43,8 +43,7 @@ def both(tmp_path):
     """Name of a segmenter that sees both images, and its record."""
     (tmp_path / "both_of_test.py").write_text(MODULE)
     name = f"{tmp_path / 'both_of_test.py'}:BOTH"
-    yield name, segmenters.get(name)
-    segmenters.registry._registered.pop("both_of_test", None)
+    return name, segmenters.get(name)
 
 
 def seen_by(record):

@@ -49,18 +49,13 @@ class Counting:
 
 
 @pytest.fixture
-def register(monkeypatch):
-    made = []
-
+def register():
     def make(call, name="counting", prompts=("click", "negative_click")):
         record = Segmenter(name, name.title(), "for tests", lambda device: call, frozenset(prompts))
         segmenters.register(record)
-        made.append(name)
         return name
 
-    yield make
-    for name in made:
-        segmenters.registry._registered.pop(name, None)
+    return make
 
 
 def test_both_images_of_a_subject_get_the_same_click(make_cohort, register, tmp_path):
@@ -242,10 +237,7 @@ def test_unavailable_segmenter_has_rows_and_no_number(make_cohort, tmp_path):
         packages=("no_such_package_here",),
     )
     segmenters.register(record)
-    try:
-        table = benchmark.score_cohort(read_cohort(make_cohort(1)), "absent", tmp_path, settings=ONE)
-    finally:
-        segmenters.registry._registered.pop("absent", None)
+    table = benchmark.score_cohort(read_cohort(make_cohort(1)), "absent", tmp_path, settings=ONE)
     assert (table["status"] == "unavailable").all()
     assert table["reason"].str.contains("no_such_package_here").all()
     assert table["dice"].isna().all()
@@ -443,10 +435,7 @@ def test_a_segmenter_that_cannot_be_loaded_has_rows_with_the_reason(make_cohort,
         raise RuntimeError("3 missing keys")
 
     segmenters.register(Segmenter("broken", "B", "B.", load, frozenset({"click"})))
-    try:
-        table = benchmark.score_cohort(read_cohort(make_cohort(1)), "broken", tmp_path)
-    finally:
-        segmenters.registry._registered.pop("broken")
+    table = benchmark.score_cohort(read_cohort(make_cohort(1)), "broken", tmp_path)
     assert table["status"].eq("unavailable").all()
     assert table["reason"].eq("RuntimeError: 3 missing keys").all()
 
@@ -503,11 +492,8 @@ def test_no_memory_to_load_a_segmenter_ends_the_command(make_cohort, tmp_path):
         raise RuntimeError("CUDA out of memory. Tried to allocate 3 GiB")
 
     segmenters.register(Segmenter("large", "L", "L.", load, frozenset({"click"})))
-    try:
-        with pytest.raises(InputError, match="ran out of memory on cpu while it was loaded"):
-            benchmark.score_cohort(read_cohort(make_cohort(1)), "large", tmp_path)
-    finally:
-        segmenters.registry._registered.pop("large")
+    with pytest.raises(InputError, match="ran out of memory on cpu while it was loaded"):
+        benchmark.score_cohort(read_cohort(make_cohort(1)), "large", tmp_path)
 
 
 def test_rescoring_keeps_the_rows_of_images_that_a_segmenter_has_no_weights_for(make_cohort, tmp_path):
@@ -517,11 +503,8 @@ def test_rescoring_keeps_the_rows_of_images_that_a_segmenter_has_no_weights_for(
     segmenters.register(
         Segmenter("half", "H", "H.", load, frozenset({"click"}), conditions=(("petct", "CT"),))
     )
-    try:
-        cohort = read_cohort(make_cohort(1))
-        table = benchmark.score_cohort(cohort, "half", tmp_path, settings=ONE)
-    finally:
-        segmenters.registry._registered.pop("half")
+    cohort = read_cohort(make_cohort(1))
+    table = benchmark.score_cohort(cohort, "half", tmp_path, settings=ONE)
     scores.write_scores(tmp_path / "scores.parquet", table, stamp=table.attrs["stamp"])
     anew = benchmark.rescore(cohort, tmp_path)
     key = ["subject", "modality", "structure"]
@@ -595,11 +578,8 @@ def test_two_models_of_one_name_are_refused_before_anything_runs(make_cohort, tm
     for name in ("one.py", "two.py"):
         (tmp_path / name).write_text(text)
     named = ",".join(f"{tmp_path / name}:MINE" for name in ("one.py", "two.py"))
-    try:
-        call = ["score", str(make_cohort(1)), "--segmenters", named, "--out", str(tmp_path / "run")]
-        assert main(call) == 2
-    finally:
-        segmenters.registry._registered.pop("twin", None)
+    call = ["score", str(make_cohort(1)), "--segmenters", named, "--out", str(tmp_path / "run")]
+    assert main(call) == 2
     assert "have one name" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 

@@ -123,22 +123,19 @@ def test_a_system_of_two_images_is_given_the_partner_and_asks_for_it(capsys, ct,
         "-o",
         out,
     )
-    try:
-        status, said, _ = run(capsys, *words, "--partner", pet)
-        assert status == 0 and "sees one image" not in said
-        ball = drawn_labels(CT_AFFINE, CT_SHAPE) > 0
-        assert umd.dice(ball, read_label_map(out).data > 0) > 0.7
-        assert json.loads((tmp_path / "two.json").read_text())["partner"].endswith("pet.nii.gz")
-        status, _, error = run(capsys, *words, "--overwrite")
-        assert status == 2 and "ct.nii.gz (CT) needs PET as partner" in error
-        image = read_volume(pet, unit="SUV")
-        away = image.affine.copy()
-        away[2, 3] += 900
-        write_volume(pet, Volume(image.data, away, "SUV"))
-        status, _, error = run(capsys, *words, "--partner", pet, "--overwrite")
-        assert status == 2 and "do not meet" in error and "in the image's own frame" in error
-    finally:
-        umd.segmenters.registry._registered.pop("two_of_test", None)
+    status, said, _ = run(capsys, *words, "--partner", pet)
+    assert status == 0 and "sees one image" not in said
+    ball = drawn_labels(CT_AFFINE, CT_SHAPE) > 0
+    assert umd.dice(ball, read_label_map(out).data > 0) > 0.7
+    assert json.loads((tmp_path / "two.json").read_text())["partner"].endswith("pet.nii.gz")
+    status, _, error = run(capsys, *words, "--overwrite")
+    assert status == 2 and "ct.nii.gz (CT) needs PET as partner" in error
+    image = read_volume(pet, unit="SUV")
+    away = image.affine.copy()
+    away[2, 3] += 900
+    write_volume(pet, Volume(image.data, away, "SUV"))
+    status, _, error = run(capsys, *words, "--partner", pet, "--overwrite")
+    assert status == 2 and "do not meet" in error and "in the image's own frame" in error
 
 
 def test_the_same_request_is_kept_and_another_is_not_overwritten(capsys, ct, tmp_path):

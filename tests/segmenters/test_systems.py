@@ -336,7 +336,6 @@ def users(tmp_path):
     for name, text in USERS.items():
         (tmp_path / name).write_text(text)
     yield tmp_path
-    segmenters.registry._registered.pop("users_own", None)
     sys.modules.pop("sibling", None)
     if str(tmp_path) in sys.path:
         sys.path.remove(str(tmp_path))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,9 @@ from umdlib.errors import InputError
 from umdlib.training import domains
 
 
+@functools.cache
 def pair(name: str, number=0):
+    """A pair of a domain, drawn once for all tests, which leave it as it is."""
     return domains.draw_pair(domains.DOMAINS[name], number, 7, "petct", 8.0, None)
 
 

@@ -28,9 +28,10 @@ PARAMETERS = {
 }
 
 
-@pytest.fixture
-def staged(tmp_path):
+@pytest.fixture(scope="module")
+def staged(tmp_path_factory):
     """Texts of the staged notebooks, by name."""
+    tmp_path = tmp_path_factory.mktemp("book")
     templates, ran, source = (tmp_path / n for n in ("notebooks", "ran", "book"))
     source.mkdir()
     (source / "_toc.yml").write_text(

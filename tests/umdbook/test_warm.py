@@ -36,7 +36,7 @@ def server(variables):
     process = warm.start(warm.PACKAGES)
     yield os.environ[warm._PLACE]
     process.stdin.close()
-    assert process.wait(60) == 0
+    assert process.wait(300) == 0
     assert not Path(os.environ[warm._PLACE]).parent.exists()
 
 
@@ -67,9 +67,9 @@ def template(folder, source):
 
 
 def gone(folder):
-    """Whether the kernel that wrote its number ends within seconds."""
+    """Whether the kernel that wrote its number ends within a minute."""
     pid = int((folder / "pid").read_text())
-    for _ in range(150):
+    for _ in range(600):
         if not Path(f"/proc/{pid}").exists():
             return True
         time.sleep(0.1)
@@ -117,7 +117,7 @@ def test_the_death_of_the_process_above_the_kernel_is_told(run, tmp_path, capfd)
 
 
 def test_a_cell_beyond_its_minutes_fails(run, tmp_path, capfd):
-    assert run(KEEP_PID + "time.sleep(600)", "--minutes", "0.01")[0] == 2
+    assert run(KEEP_PID + "time.sleep(600)", "--minutes", "0.03")[0] == 2
     assert "CellTimeoutError" in capfd.readouterr().err
     assert gone(tmp_path)
 
@@ -125,7 +125,7 @@ def test_a_cell_beyond_its_minutes_fails(run, tmp_path, capfd):
 def test_a_thread_that_is_left_behind_holds_nothing_up(run, tmp_path):
     began = time.monotonic()
     assert run(KEEP_PID + "threading.Thread(target=time.sleep, args=(600,)).start()")[0] == 0
-    assert gone(tmp_path) and time.monotonic() - began < 60
+    assert gone(tmp_path) and time.monotonic() - began < 300
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
@@ -139,7 +139,7 @@ def test_who_ends_the_command_ends_its_kernel(server, tmp_path, monkeypatch, num
         time.sleep(0.1)
     time.sleep(0.2)
     command.send_signal(number)
-    assert command.wait(30) != 0
+    assert command.wait(120) != 0
     assert gone(tmp_path)
 
 
@@ -174,7 +174,7 @@ def test_nothing_is_forked_beside_a_thread(tmp_path, monkeypatch, server):
         command = [sys.executable, "-c", code]
         process = subprocess.Popen(command, pass_fds=[number], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
     assert warm.hand_over(["run", "x"]) is None
-    assert process.communicate(timeout=60)[1].endswith(b"start from nothing: a package runs threads\n")
+    assert process.communicate(timeout=300)[1].endswith(b"start from nothing: a package runs threads\n")
 
 
 def test_temporary_files_too_deep_for_a_socket_leave_all_as_it_was(tmp_path, monkeypatch):
