@@ -123,9 +123,17 @@ def _write_cohort(folder, subjects=2):
 
 
 @pytest.fixture(scope="session")
-def write_cohort():
+def write_cohort(tmp_path_factory):
     """Function (folder, subjects) that writes a cohort of paired PET/CT subjects and returns its manifest."""
-    return _write_cohort
+    drawn = {}
+
+    def write(folder, subjects=2):
+        if subjects not in drawn:
+            drawn[subjects] = _write_cohort(tmp_path_factory.mktemp("drawn"), subjects).parent
+        shutil.copytree(drawn[subjects], folder, copy_function=shutil.copyfile, dirs_exist_ok=True)
+        return Path(folder) / "manifest.tsv"
+
+    return write
 
 
 @pytest.fixture

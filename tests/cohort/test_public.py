@@ -52,7 +52,7 @@ def host():
     """A local server, and the addresses that stand for the public ones."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Host)
     server.asked, server.listed, server.content = [], dict(CONTENT), dict(CONTENT)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     server.hosts = {
         k: f"http://127.0.0.1:{server.server_port}/{p}" for k, p in (("zenodo", "records"), ("github", "raw"))
     }

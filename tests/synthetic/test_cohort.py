@@ -418,8 +418,8 @@ def check_shapes(labels, tissue, spacing_mm, case) -> None:
     assert not labels[:, :, 2:-2][~inside[:, :, 2:-2]].any(), case
     voxels, boxes = np.bincount(labels.ravel()), ndimage.find_objects(labels)
     for structure in ORGANS:
-        record, name = VOLUMES[structure.name], structure.name
-        low, high = UMD_VOLUMES.get(name) or (0.72 * record.low, 1.1 * record.high)
+        name = structure.name
+        low, high = UMD_VOLUMES.get(name) or (0.72 * VOLUMES[name].low, 1.1 * VOLUMES[name].high)
         assert low < voxels[structure.value] * spacing_mm**3 / 1000 < high, (case, name)
         if name not in ("lung", "colon", "pancreas"):
             box = boxes[structure.value - 1]

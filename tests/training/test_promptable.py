@@ -29,7 +29,7 @@ from umdlib.training import loop, promptable  # noqa: E402
 SMALL = promptable.smaller(promptable.Settings(trained_on="both", seed=3))
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def one_thread():
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -56,11 +56,17 @@ def train(folder, settings=SMALL, given=None, **options):
     return promptable.train(given or two(), settings, folder, least_subjects=1, **options)
 
 
-def test_a_training_that_was_stopped_ends_where_one_that_ran_through_does(tmp_path):
-    whole, log, cost = train(tmp_path / "whole")
-    train(tmp_path / "parts", stop_after=2)
+@pytest.fixture(scope="module")
+def trained(one_thread, tmp_path_factory):
+    """Network, log and cost of one small training, which tests leave as they are."""
+    return train(tmp_path_factory.mktemp("trained"))
+
+
+def test_a_training_that_was_stopped_ends_where_one_that_ran_through_does(trained, tmp_path):
+    whole, log, cost = trained
+    train(tmp_path, stop_after=2)
     lines = []
-    parts, log_parts, cost_parts = train(tmp_path / "parts", say=lines.append)
+    parts, log_parts, cost_parts = train(tmp_path, say=lines.append)
     assert [line.split(":")[0] for line in lines] == ["clicknet_both_3 step 4/4"]
     assert log_parts["step"].tolist() == log["step"].tolist() == [2, 4]
     np.testing.assert_array_equal(log_parts["loss"], log["loss"])
@@ -143,8 +149,8 @@ def test_clicks_and_image_are_learned(tmp_path):
     assert log["loss"].iloc[-10:].mean() < 0.6 * log["loss"].iloc[:3].mean()
 
 
-def test_released_weights_give_the_trained_masks(tmp_path, monkeypatch):
-    net, log, cost = train(tmp_path)
+def test_released_weights_give_the_trained_masks(trained, tmp_path):
+    net, log, cost = trained
     data = {"cohort": "c", "seed": 1, "subjects": 2, "spacing_mm": 4.0, "modalities": ["CT"]}
     done = promptable.release(net, log, cost, SMALL, data, name="toy", title="T", folder=tmp_path)
     assert done.parameters == network.parameters(net)
@@ -184,8 +190,8 @@ def test_every_fourth_patch_of_a_pair_shows_the_one_image_and_every_fourth_the_o
         assert blank == pytest.approx(100, abs=27)  # three standard deviations
 
 
-def test_a_network_of_two_images_begins_as_the_one_of_one_image_that_it_is_made_of(tmp_path):
-    single, log, cost = train(tmp_path)
+def test_a_network_of_two_images_begins_as_the_one_of_one_image_that_it_is_made_of(trained, tmp_path):
+    single, log, cost = trained
     data = {"cohort": "c", "seed": 1, "subjects": 2, "spacing_mm": 4.0, "modalities": ["CT"]}
     promptable.release(single, log, cost, SMALL, data, name="toy", title="T", folder=tmp_path)
     pair = promptable.replace(SMALL, trained_on="pair", start=str(tmp_path / "toy.json"), learning_rate=0.0)
@@ -256,18 +262,18 @@ def test_dice_of_a_perfect_prediction_costs_nothing():
     assert float(loop.loss(half, whole)) == pytest.approx(1 - 9 / 13 + 15.0, abs=1e-4)
 
 
-def test_one_process_of_torchrun_trains_to_the_same_weights(tmp_path, torchrun):
+def test_one_process_of_torchrun_trains_to_the_same_weights(trained, tmp_path, torchrun):
     """DistributedDataParallel around the same loop, in a group of one."""
-    plain, _, _ = train(tmp_path / "plain")
+    plain, _, _ = trained
     with torchrun():
-        parallel, _, _ = train(tmp_path / "parallel")
+        parallel, _, _ = train(tmp_path)
     for a, b in zip(plain.state_dict().values(), parallel.state_dict().values(), strict=True):
         torch.testing.assert_close(a, b)
 
 
-def test_mixed_precision_is_close_to_full(tmp_path):
-    _, full, _ = train(tmp_path / "full")
-    _, mixed, _ = train(tmp_path / "mixed", promptable.replace(SMALL, precision="bfloat16"))
+def test_mixed_precision_is_close_to_full(trained, tmp_path):
+    _, full, _ = trained
+    _, mixed, _ = train(tmp_path, promptable.replace(SMALL, precision="bfloat16"))
     np.testing.assert_allclose(mixed["loss"], full["loss"], rtol=0.05)
 
 
@@ -413,8 +419,8 @@ def test_structures_can_be_withheld_from_a_training(make_cohort, tmp_path, capsy
     assert "bodies was" in capsys.readouterr().err
 
 
-def test_a_network_of_ones_own_is_named_by_its_card(tmp_path):
-    net, log, cost = train(tmp_path)
+def test_a_network_of_ones_own_is_named_by_its_card(trained, tmp_path):
+    net, log, cost = trained
     data = {"cohort": "c", "seed": 1, "subjects": 2, "spacing_mm": 4.0, "modalities": ["CT"]}
     promptable.release(net, log, cost, SMALL, data, name="toy", title="Toy", folder=tmp_path)
     record = segmenters.get(f"clicknet:{tmp_path / 'toy.json'}")

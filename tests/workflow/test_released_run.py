@@ -40,14 +40,15 @@ def script():
         yield module
 
 
-@pytest.fixture
-def released(make_cohort, tmp_path):
+@pytest.fixture(scope="module")
+def made(write_cohort, tmp_path_factory):
     """A release of three subjects in a folder, and a run of two of them beside it."""
-    cohort = read_cohort(make_cohort(3))
-    evaluation.score_cohort(cohort, "threshold", tmp_path / "whole", settings=PLANS)
-    shutil.copytree(tmp_path / "whole", tmp_path / "live", ignore=shutil.ignore_patterns("sub-002*"))
-    done = finished.finished_subjects(cohort, tmp_path / "whole", ["threshold"])
-    table = finished.finished_rows(cohort, tmp_path / "whole", ["threshold"], done)
+    folder = tmp_path_factory.mktemp("release")
+    cohort = read_cohort(write_cohort(folder / "cohort", 3))
+    evaluation.score_cohort(cohort, "threshold", folder / "whole", settings=PLANS)
+    shutil.copytree(folder / "whole", folder / "live", ignore=shutil.ignore_patterns("sub-002*"))
+    done = finished.finished_subjects(cohort, folder / "whole", ["threshold"])
+    table = finished.finished_rows(cohort, folder / "whole", ["threshold"], done)
     table.attrs["stamp"] = {"cohort": "full", "segmenters": {"threshold": {}}, "umdlib": "0"}
     card = releases.Release(
         "full",
@@ -60,10 +61,17 @@ def released(make_cohort, tmp_path):
         "0",
     )
     people = cohort.table[["subject", "session", "modality"]]
-    releases.write_release(card, table, people, tmp_path / "released")
-    some = tmp_path / "cohort" / "some.tsv"
-    cohort.table[cohort.table["subject"] != "sub-002"].to_csv(some, sep="\t", index=False)
-    return tmp_path, some
+    releases.write_release(card, table, people, folder / "released")
+    some = cohort.table[cohort.table["subject"] != "sub-002"]
+    some.to_csv(folder / "cohort" / "some.tsv", sep="\t", index=False)
+    return folder
+
+
+@pytest.fixture
+def released(made, tmp_path):
+    """A copy of the release and the run that a test may change, and the manifest of the two subjects."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    return tmp_path, tmp_path / "cohort" / "some.tsv"
 
 
 def check(script, folder, manifest, capsys, name="full", more=()):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import shlex
 import shutil
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from umdlib import __main__ as cli
 from umdlib.cohort.manifest import COLUMNS, OPTIONAL, Case, Cohort, write_structures
 from umdlib.errors import InputError, NothingToShow
 from umdlib.images.volume import LabelMap, write_label_map
@@ -40,11 +43,21 @@ def empty_folder(folder: str) -> None:
 def shell(command: str, *, ends: Sequence[int] = (0,)) -> None:
     """Run a command as a reader would type it, show what it prints, and stop if it ends otherwise."""
     print(f"$ {command}")
-    words = [sys.executable, "-m", *shlex.split(command)]
-    run = subprocess.run(words, capture_output=True, text=True, check=False)
-    print((run.stdout + run.stderr).strip())
-    if run.returncode not in ends:
-        raise InputError(f"{command} ended with status {run.returncode}.")
+    status, said = _ended(shlex.split(command))
+    print(said.strip())
+    if status not in ends:
+        raise InputError(f"{command} ended with status {status}.")
+
+
+def _ended(words: Sequence[str]) -> tuple[int, str]:
+    """Exit status and printed text of a command: in this process, but for one that starts a kernel."""
+    if words[0] == "umdlib" and words[1] != "run":
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            status = cli.main(words[1:])
+        return status, out.getvalue() + err.getvalue()
+    run = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True, check=False)
+    return run.returncode, run.stdout + run.stderr
 
 
 def column_table() -> str:
