@@ -38,21 +38,30 @@ def drawn_labels(affine, shape, shift=0.0):
     return data
 
 
-# Files of a minute or more, which begin first: two processes then end together.
+# Files of twenty seconds or more, the longest first: two processes then end together.
 LONG = [
     "umdbook/test_pages.py",
-    "umdbook/test_chapters.py",
-    "synthetic/test_cohort.py",
-    "umdbook/test_lab.py",
-    "umdbook/test_kinds.py",
     "training/test_nnunet.py",
-    "training/test_promptable.py",
-    "canaries/test_checks.py",
-    "statistics/test_operating_characteristics.py",
+    "umdbook/test_kinds.py",
+    "umdbook/test_lab.py",
+    "synthetic/test_cohort.py",
     "benchmarks/test_faults.py",
-    "workflow/test_partial_scores.py",
+    "training/test_promptable.py",
+    "segmenters/test_systems.py",
+    "viewer/test_live.py",
     "workflow/test_slurm.py",
+    "workflow/test_partial_scores.py",
+    "synthetic/test_simulation.py",
+    "umdbook/test_chapters.py",
+    "cohort/test_dicom.py",
+    "evaluation/test_faults.py",
+    "statistics/test_operating_characteristics.py",
+    "cohort/test_checks.py",
+    "canaries/test_replay.py",
+    "viewer/test_browser_networks.py",
     "segmenters/test_sam_med3d_small.py",
+    "canaries/test_checks.py",
+    "training/test_domains.py",
 ]
 
 

@@ -13,9 +13,9 @@ from umdlib.training import domains
 
 
 @functools.cache
-def pair(name: str, number=0):
+def pair(name: str, number=0, draw=domains.draw_pair):
     """A pair of a domain, drawn once for all tests, which leave it as it is."""
-    return domains.draw_pair(domains.DOMAINS[name], number, 7, "petct", 8.0, None)
+    return draw(domains.DOMAINS[name], number, 7, "petct", 8.0, None)
 
 
 def test_the_same_persons_in_every_domain_but_for_what_it_fixes():
@@ -47,7 +47,12 @@ def test_other_bodies_are_as_named():
     assert (tall.height_cm, round(tall.bmi, 1)) == (196.0, 17.5)
 
 
-def test_a_domain_on_disk_is_a_cohort(tmp_path):
+def test_a_domain_on_disk_is_a_cohort(tmp_path, monkeypatch):
+    def drawn(domain, number, *given):
+        assert given == (7, "petct", 8.0, None)
+        return pair(next(name for name, known in domains.DOMAINS.items() if known is domain), number)
+
+    monkeypatch.setattr(domains, "draw_pair", drawn)
     manifest = domains.write_domains(tmp_path, names=["same", "tracer"], subjects=1, seed=7, spacing_mm=8.0)
     found = read_cohort(manifest)
     assert [c.modality for c in found.cases] == ["CT", "PET"] * 2
