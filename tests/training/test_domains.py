@@ -11,11 +11,18 @@ from umdlib.cohort import check_cohort, read_cohort
 from umdlib.errors import InputError
 from umdlib.training import domains
 
+GIVEN = (7, "petct", 8.0, None)
+_draw = domains.draw_pair
+
 
 @functools.cache
-def pair(name: str, number=0, draw=domains.draw_pair):
+def _drawn(name: str, number: int):
+    return _draw(domains.DOMAINS[name], number, *GIVEN)
+
+
+def pair(name: str, number=0):
     """A pair of a domain, drawn once for all tests, which leave it as it is."""
-    return draw(domains.DOMAINS[name], number, 7, "petct", 8.0, None)
+    return _drawn(name, number)
 
 
 def test_the_same_persons_in_every_domain_but_for_what_it_fixes():
@@ -49,7 +56,7 @@ def test_other_bodies_are_as_named():
 
 def test_a_domain_on_disk_is_a_cohort(tmp_path, monkeypatch):
     def drawn(domain, number, *given):
-        assert given == (7, "petct", 8.0, None)
+        assert given == GIVEN
         return pair(next(name for name, known in domains.DOMAINS.items() if known is domain), number)
 
     monkeypatch.setattr(domains, "draw_pair", drawn)
