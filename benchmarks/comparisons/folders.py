@@ -44,10 +44,11 @@ _OLD = {  # a configuration as nnU-Net 2.0 to 2.2 wrote it, which is the form of
 
 
 def compare_totalsegmentator(checkout: Path) -> Iterator[common.Found]:
-    """Both tasks through ``nnUNet_predict_image``, with plans in the old form of the published ones."""
+    """Three tasks through ``nnUNet_predict_image``, with plans in the old form of the published ones."""
     official = _imported(checkout, "totalsegmentator.nnunet")
     for name, task, parts, offset in (
         ("totalsegmentator", "total", ts.CT, 291),
+        ("totalsegmentator_v3", "total_v3", ts.CT_V3, 831),
         ("totalsegmentator_mr", "total_mr", ts.MR, 850),
     ):
         root = common.scratch()
@@ -75,7 +76,7 @@ def compare_totalsegmentator(checkout: Path) -> Iterator[common.Found]:
                 )
             return np.asarray(image.dataobj)
 
-        meaning = read_names().of_values(name)
+        meaning = read_names().of_values(name.removesuffix("_v3"))
         yield from _compared(name, root, predicted, meaning, f"task {task}, {len(parts)} parts")
 
 
@@ -133,26 +134,25 @@ def compare_lion(checkout: Path) -> Iterator[common.Found]:
     """The steps of its function ``lion``, which downloads its network, on a folder that is here."""
     sys.modules.setdefault("dask.distributed", MagicMock())  # for its films alone
     work, images = (_imported(checkout, f"lionz.{m}") for m in ("predict", "image_processing"))
-    root = common.scratch()
-    place = write(root / "lion" / "fdg", moose.TUMOUR, 0, favoured=moose.TUMOUR)
-    model = SimpleNamespace(
-        voxel_spacing=_SPACING, configuration_directory=str(place), tumor_label=moose.TUMOUR
-    )
+    for name, tracer in (("lion", "fdg"), ("lion_psma", "psma")):
+        root, label = common.scratch(), moose.TUMOUR[tracer]
+        place = write(root / "lion" / tracer, label, 0, favoured=label)
+        model = SimpleNamespace(voxel_spacing=_SPACING, configuration_directory=str(place), tumor_label=label)
 
-    def predicted(file: Path, out: Path) -> np.ndarray:
-        sitk = images.sitk
-        image = sitk.ReadImage(str(file))
-        array = images.ImageResampler.resample_image_SimpleITK_DASK_array(image, "bspline", _SPACING)
-        with _in_process():
-            labels = work.predict_from_array_by_iterator(array, model, "cpu", os.devnull)
-        made = sitk.GetImageFromArray(labels)
-        made.SetSpacing(_SPACING)
-        made.SetOrigin(image.GetOrigin())
-        made.SetDirection(image.GetDirection())
-        sitk.WriteImage(images.ImageResampler.resample_segmentation(image, made), str(out / "o.nii.gz"))
-        return np.asarray(nib.load(out / "o.nii.gz").dataobj)
+        def predicted(file: Path, out: Path, model=model) -> np.ndarray:
+            sitk = images.sitk
+            image = sitk.ReadImage(str(file))
+            array = images.ImageResampler.resample_image_SimpleITK_DASK_array(image, "bspline", _SPACING)
+            with _in_process():
+                labels = work.predict_from_array_by_iterator(array, model, "cpu", os.devnull)
+            made = sitk.GetImageFromArray(labels)
+            made.SetSpacing(_SPACING)
+            made.SetOrigin(image.GetOrigin())
+            made.SetDirection(image.GetDirection())
+            sitk.WriteImage(images.ImageResampler.resample_segmentation(image, made), str(out / "o.nii.gz"))
+            return np.asarray(nib.load(out / "o.nii.gz").dataobj)
 
-    yield from _compared("lion", root, predicted, {1: "lesion"}, "fdg")
+        yield from _compared(name, root, predicted, {1: "lesion"}, tracer)
 
 
 def write(

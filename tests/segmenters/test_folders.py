@@ -24,7 +24,15 @@ from umdlib.weights import reading as weights
 from umdlib.weights.archives import fetch_members
 from umdlib.weights.record import Weights
 
-NEW = ("totalsegmentator", "totalsegmentator_mr", "mrsegmentator", "moose", "lion")
+NEW = (
+    "totalsegmentator",
+    "totalsegmentator_v3",
+    "totalsegmentator_mr",
+    "mrsegmentator",
+    "moose",
+    "lion",
+    "lion_psma",
+)
 RAS = np.diag([3.0, 3.0, 3.0, 1.0])
 
 
@@ -65,11 +73,13 @@ def in_ras(mask, image) -> np.ndarray:
 def test_the_records_say_which_structures_each_system_answers():
     known = {s.name for s in ORGANS}
     answered = {n: set(segmenters.get(n).structures) for n in NEW}
-    assert answered["totalsegmentator"] == answered["totalsegmentator_mr"] == answered["moose"] == known
+    for name in ("totalsegmentator", "totalsegmentator_v3", "totalsegmentator_mr", "moose"):
+        assert answered[name] == known
     assert answered["mrsegmentator"] == known - {"brain"}
-    assert answered["lion"] == {"lesion"}
+    assert answered["lion"] == answered["lion_psma"] == {"lesion"}
     assert sum(ts.CT.values()) == 117
     assert sum(ts.MR.values()) == 50
+    assert tuple(ts.CT_V3.values()) == tuple(ts.CT.values())
 
 
 def test_a_later_part_lies_over_an_earlier_one_and_values_follow_each_other():
@@ -184,7 +194,7 @@ def lion(tmp_path, monkeypatch):
     from umdlib.segmenters.preparation import published_folders
 
     monkeypatch.setenv("UMD_WEIGHTS", str(tmp_path))
-    made = published_folders.random_model(moose.TUMOUR, favoured=moose.TUMOUR)
+    made = published_folders.random_model(moose.TUMOUR["fdg"], favoured=moose.TUMOUR["fdg"])
     return laid(tmp_path / "lion" / "fdg", "fold_all", *made)
 
 
@@ -200,12 +210,21 @@ def test_a_published_folder_opens_from_its_place_and_its_files_are_hashed(lion):
         segmenters.load("lion")
 
 
+def test_each_tracer_of_lion_has_its_own_folder_and_its_own_label(lion):
+    with pytest.raises(InputError, match=r"lion/psma/fold_all/checkpoint_final.pth"):
+        segmenters.load("lion_psma")
+    segmenters.load("lion")
+    (lion.parent / "psma").symlink_to(lion)  # FDG's folder: its label 6 is no tumour
+    with pytest.raises(InputError, match=r"are the same file as"):
+        segmenters.load("lion_psma")
+
+
 def test_the_folder_of_another_network_under_this_name_is_refused(lion):
     dataset = json.loads((lion / "dataset.json").read_text("utf-8"))
     dataset["labels"].pop("label_11")
     (lion / "dataset.json").write_text(json.dumps(dataset), "utf-8")
     with pytest.raises(
-        InputError, match=r"dataset.json has 10 labels, and this folder of 'lion' must have 11"
+        InputError, match=r"dataset.json has 10 labels, and this folder of 'lion' must have at least 11"
     ):
         segmenters.load("lion")
     dataset["labels"]["label_11"] = 11

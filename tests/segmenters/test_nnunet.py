@@ -78,6 +78,33 @@ def test_the_record_reads_axes_as_its_plans_do(folder, reader, affine):
     np.testing.assert_array_equal(mask, own)
 
 
+def test_a_network_of_regions_answers_each_region_by_all_its_values(tmp_path):
+    """Regions of nnU-Net hold each other: the mask of one is the union of its values in the package's own file."""
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+    plans, dataset = nnunet.tiny_model()
+    state = nnunet.random_state(plans, dataset | {"labels": {"one": 1, "two": 2}})  # one channel a region
+    labels = {"background": 0, "whole": [1, 2], "core": 2, "ignore": 3}
+    dataset |= {"labels": labels, "regions_class_order": [1, 2]}
+    root = tmp_path / "regions"
+    (root / "fold_0").mkdir(parents=True)
+    (root / "plans.json").write_text(json.dumps(plans), "utf-8")
+    (root / "dataset.json").write_text(json.dumps(dataset), "utf-8")
+    torch.save(state, root / "fold_0" / nnunet.CHECKPOINT)
+    record, given = segmenters.get(f"nnunet:{root}"), image(LPS)
+    assert record.structures == ("whole", "core")
+    predictor = nnUNetPredictor(use_mirroring=False, device=torch.device("cpu"), allow_tqdm=False)
+    predictor.initialize_from_trained_model_folder(str(root), None, nnunet.CHECKPOINT)
+    file = str(tmp_path / "case_0000.nii.gz")
+    nib.save(nib.Nifti1Image(given.data, given.affine), file)
+    (official,) = predictor.predict_from_files_sequential([[file]], None)
+    segment = segmenters.load(record)
+    for name, values in (("whole", (1, 2)), ("core", (2,))):
+        expected = np.isin(official.T, values)
+        assert 0 < expected.sum() < expected.size
+        np.testing.assert_array_equal(segment(given, Prompt(name)), expected)
+
+
 @pytest.mark.parametrize(
     ("order", "reader"),
     [(("CT", "PET"), "SimpleITKIO"), (("PET (SUV)", "CT"), "NibabelIOWithReorient")],

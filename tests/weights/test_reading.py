@@ -129,7 +129,7 @@ def test_a_truncated_file_is_named(folder):
 
 
 def test_a_wrong_file_names_its_first_missing_keys(folder):
-    torch.save({"model_state_dict": {"module.0.weight": torch.zeros(3, 2)}}, folder / "net.pth")
+    torch.save({"model_state_dict": {"encoder.0.weight": torch.zeros(3, 2)}}, folder / "net.pth")
     with pytest.raises(InputError, match=r"0 of 4 keys match. Missing 0.weight, 0.bias, 1.weight …"):
         weights.load_strict(net(), ITEM, "x", inner=("model_state_dict",))
 
@@ -146,6 +146,17 @@ def test_a_right_file_is_loaded_from_inside_its_dictionary(folder):
     torch.save({"model_state_dict": source.state_dict()}, folder / "net.pth")
     weights.load_strict(target, ITEM, "x", inner=("model_state_dict",))
     assert torch.equal(source[0].weight, target[0].weight)
+
+
+@pytest.mark.parametrize("wrapper", ["module.", "_orig_mod.", "module._orig_mod."])
+def test_a_network_saved_inside_its_wrapper_is_loaded_and_one_of_mixed_names_is_not(wrapper):
+    source, target = net(), net()
+    state = {wrapper + k: v for k, v in source.state_dict().items()}
+    weights.fill(target, state, "net.pth")
+    assert torch.equal(source[1].bias, target[1].bias)
+    state["1.bias"] = state.pop(f"{wrapper}1.bias")
+    with pytest.raises(InputError, match=r"1 of 4 keys match. Missing 0.weight"):
+        weights.fill(target, state, "net.pth")
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])

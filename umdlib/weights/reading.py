@@ -212,14 +212,14 @@ def read_state(path: str | Path, *, mmap: bool = False) -> dict:
 
 
 def fill(net, state: dict, name: str) -> None:
-    """Load `state` into a network; every key must match in name and shape.
+    """Load `state` into a network; every key must match in name and shape, see `unwrapped`.
 
     Raises
     ------
     InputError
         With the fraction that matches and the first keys that do not.
     """
-    own = net.state_dict()
+    own, state = net.state_dict(), unwrapped(state)
     absent = [k for k in own if k not in state]
     foreign = [k for k in state if k not in own]
     shapes = [k for k in own if k in state and tuple(own[k].shape) != tuple(state[k].shape)]
@@ -235,6 +235,20 @@ def fill(net, state: dict, name: str) -> None:
             f"{'; '.join(faults).capitalize()}."
         )
     net.load_state_dict(state, strict=True)
+
+
+def unwrapped(state: dict) -> dict:
+    """Tensors by the names that they have without the wrapper that a training put around its network.
+
+    Examples
+    --------
+    >>> unwrapped({"module.a": 1, "module.b": 2}), unwrapped({"module.a": 1, "b": 2})
+    ({'a': 1, 'b': 2}, {'module.a': 1, 'b': 2})
+    """
+    for wrapper in ("module.", "_orig_mod."):  # of several GPUs, of compilation
+        if state and all(str(k).startswith(wrapper) for k in state):
+            return unwrapped({k.removeprefix(wrapper): v for k, v in state.items()})
+    return state
 
 
 def load_strict(net, item: Weights, segmenter: str, *, inner: tuple[str, ...] = ()) -> None:

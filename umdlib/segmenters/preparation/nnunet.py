@@ -6,7 +6,7 @@ import contextlib
 import importlib.util
 import io
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +47,7 @@ class NnUNet:
     predictor
         As `predictor_of` makes it.
     labels
-        Structure name to label value.
+        Structure name to its values of the label map; a region has several.
     turned
         Whether images are turned to RAS first: the plans' reader says so, or the trainer.
     name
@@ -59,7 +59,7 @@ class NnUNet:
     def __init__(
         self,
         predictor,
-        labels: dict[str, int],
+        labels: Mapping[str, Sequence[int]],
         *,
         turned: bool = False,
         name: str = "nnunet",
@@ -81,7 +81,11 @@ class NnUNet:
         if self._data is None or self._data[0] is not given[0] or self._data[1] is not given[1]:
             self._map = self.label_map(image, partner)
             self._data = given
-        return self._map == self._labels[prompt.structure]
+        first, *others = self._labels[prompt.structure]
+        mask = self._map == first
+        for value in others:
+            mask |= self._map == value
+        return mask
 
     def planned_spacing(self, *, transposed_back: bool = True) -> tuple[float, ...]:
         """Spacing of the plans in mm, for the axes of an array (K, J, I) or in the plans' own order."""
@@ -129,14 +133,15 @@ def predictor_of(
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
     manager, configuration = managed(plans, states[0]["init_args"]["configuration"])
+    tensors = [weights.unwrapped(s["network_weights"]) for s in states]
     trainer = states[0].get("trainer_name", "nnUNetTrainer")
     if net is None:
         heads = manager.get_label_manager(dataset).num_segmentation_heads
         net = _trainer_class(trainer).build_network_architecture(
             manager, configuration, len(dataset["channel_names"]), heads, enable_deep_supervision=False
         )
-    for number, state in enumerate(states):
-        weights.fill(net, state["network_weights"], f"{CHECKPOINT} of fold {number + 1}")
+    for number, state in enumerate(tensors):
+        weights.fill(net, state, f"{CHECKPOINT} of fold {number + 1}")
     axes = states[0].get("inference_allowed_mirroring_axes")
     with contextlib.redirect_stdout(io.StringIO()):  # it names a setting that is not given
         predictor = nnUNetPredictor(
@@ -148,13 +153,7 @@ def predictor_of(
             verbose=False,
         )
     predictor.manual_initialization(
-        net,
-        manager,
-        configuration,
-        [s["network_weights"] for s in states],
-        dataset,
-        trainer,
-        tuple(axes) if axes is not None else None,
+        net, manager, configuration, tensors, dataset, trainer, tuple(axes) if axes is not None else None
     )
     return predictor
 
@@ -184,12 +183,24 @@ def open_folder(
     turned = turned or states[0].get("trainer_name") in TRAINERS.values()  # trained in RAS
     predictor = predictor_of(plans, dataset, states, device, mirror=mirror, step=step)
     channels = channels_of(dataset, root)
-    return NnUNet(predictor, labels_of(dataset), turned=turned, name=name, channels=channels)
+    return NnUNet(predictor, values_of(dataset), turned=turned, name=name, channels=channels)
 
 
 def labels_of(dataset: dict) -> dict[str, int]:
-    """Structure name to label value, of a data set without regions."""
-    return {k: v for k, v in dataset["labels"].items() if isinstance(v, int) and v > 0}
+    """Structure name to label value; without regions, and without the label that training ignores."""
+    return {k: v[0] for k, v in values_of(dataset).items() if isinstance(dataset["labels"][k], int)}
+
+
+def values_of(dataset: dict) -> dict[str, tuple[int, ...]]:
+    """Structure name to its values of a label map: one, or those of a region.
+
+    Examples
+    --------
+    >>> values_of({"labels": {"background": 0, "whole": [1, 2], "core": 2, "ignore": 3}})
+    {'whole': (1, 2), 'core': (2,)}
+    """
+    given = {k: (v,) if isinstance(v, int) else tuple(v) for k, v in dataset["labels"].items()}
+    return {k: v for k, v in given.items() if k != "ignore" and v != (0,)}
 
 
 def folds(root: Path) -> list[Path]:
@@ -326,7 +337,7 @@ def tiny() -> Segment:
     """A network of three stages and two structures with random weights."""
     plans, dataset = tiny_model()
     predictor = predictor_of(plans, dataset, [random_state(plans, dataset)], mirror=False)
-    return NnUNet(predictor, labels_of(dataset))
+    return NnUNet(predictor, values_of(dataset))
 
 
 def _trainer_class(name: str):

@@ -60,14 +60,16 @@ def opened(
     device: str = "cpu",
     *,
     labels: int,
+    at_least: bool = False,
     values: Mapping[str, int] | None = None,
     mirror: bool = True,
     step: float = 0.5,
 ) -> nnunet.NnUNet:
     """The folder's network, its files verified and its labels held against what is published.
 
-    `values` are those that this folder gives to the model's names, 0 where another folder holds them; a label
-    that is called otherwise says nothing.
+    It must have as many `labels`, or `at_least` so many where it is not public how many there are. `values` are
+    those that this folder gives to the model's names, 0 where another folder holds them; a label that is called
+    otherwise says nothing.
 
     Raises
     ------
@@ -79,10 +81,11 @@ def opened(
             raise InputError(sentence)
     root = weights.path_of(items[-1]).parent
     _, dataset = nnunet.read_folder(root)
-    if (found := len(nnunet.labels_of(dataset))) != labels:
+    found = len(nnunet.labels_of(dataset))
+    if found < labels or (found > labels and not at_least):
         raise InputError(
-            f"File {root / 'dataset.json'} has {found} labels, and this folder of '{name}' must have {labels}: it "
-            "is another network's."
+            f"File {root / 'dataset.json'} has {found} labels, and this folder of '{name}' must have "
+            f"{'at least ' * at_least}{labels}: it is another network's."
         )
     _check_values(root / "dataset.json", dataset, values or {}, name)
     for item in items:
@@ -113,7 +116,7 @@ def tiny(labels: int, *, seed: int = 0, favoured: int = 0) -> nnunet.NnUNet:
     """A network of three stages and that many labels, with random weights, see `random_model`."""
     plans, dataset, state = random_model(labels, seed=seed, favoured=favoured)
     predictor = nnunet.predictor_of(plans, dataset, [state], mirror=False)
-    return nnunet.NnUNet(predictor, nnunet.labels_of(dataset))
+    return nnunet.NnUNet(predictor, nnunet.values_of(dataset))
 
 
 def random_model(labels: int, *, seed: int = 0, favoured: int = 0) -> tuple[dict, dict, dict]:

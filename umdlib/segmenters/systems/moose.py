@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -25,7 +26,12 @@ _MOOSE = {
     "clin_ct_digestive": ("clin_ct_digestive_06102024", "Dataset999_Digestive"),
 }
 LABELS = {"clin_ct_organs": 19, "clin_ct_cardiac": 13, "clin_ct_digestive": 4}
-TUMOUR = 11  # in LION's labels for FDG
+TUMOUR = {"fdg": 11, "psma": 6}  # in LION's labels of each tracer
+# tracer of LION -> its archive and its folder there
+_LION = {
+    "fdg": ("clin_pt_fdg_5235_17122025", "Dataset789_Tumors"),
+    "psma": ("clin_pt_psma_2046_25112025", "Dataset711_PSMA"),
+}
 
 
 class Resliced:
@@ -164,15 +170,18 @@ def _moose_files(folder: str) -> tuple[Weights, ...]:
     )
 
 
-_LION_FILES = published_folders.files(
-    "lion/fdg",
-    folds=(_FOLD,),
-    where="release lionz-v.1.0.0 of ENHANCE-PET/LION, clin_pt_fdg_5235_17122025.zip; or copy "
-    "TRAINER__PLANS__CONFIGURATION from LION's own Dataset789_Tumors",
-    licence="Apache-2.0, as the repository; the archive's own licence was not seen",
-    url="https://github.com/ENHANCE-PET/LION/releases/download/lionz-v.1.0.0/clin_pt_fdg_5235_17122025.zip",
-    inside="Dataset789_Tumors/*__*__*",
-)
+def _lion_files(tracer: str) -> tuple[Weights, ...]:
+    """Files of LION's network of a tracer."""
+    archive, dataset = _LION[tracer]
+    return published_folders.files(
+        f"lion/{tracer}",
+        folds=(_FOLD,),
+        where=f"release lionz-v.1.0.0 of ENHANCE-PET/LION, {archive}.zip; or copy "
+        f"TRAINER__PLANS__CONFIGURATION from LION's own {dataset}",
+        licence="Apache-2.0, as the repository; the archive's own licence was not seen",
+        url=f"https://github.com/ENHANCE-PET/LION/releases/download/lionz-v.1.0.0/{archive}.zip",
+        inside=f"{dataset}/*__*__*",
+    )
 
 
 def _load_moose(device: str = "cpu") -> Segment:
@@ -184,15 +193,15 @@ def _load_moose(device: str = "cpu") -> Segment:
     return Folders(parts, published_unions("moose", *_MOOSE))
 
 
-def _load_lion(device: str = "cpu") -> Segment:
-    """The network of FDG; only its tumour label is used."""
-    net = published_folders.opened(_LION_FILES, "lion", device, labels=TUMOUR)
-    return _lion(Resliced(net, turned=False, pieces_to=None))
+def _load_lion(device: str = "cpu", *, name: str, tracer: str) -> Segment:
+    """The network of a tracer; only its tumour label is used."""
+    net = published_folders.opened(_lion_files(tracer), name, device, labels=TUMOUR[tracer], at_least=True)
+    return _lion(net, tracer)
 
 
-def _lion(net: Resliced) -> Folders:
-    """The call around LION's label map."""
-    return Folders([net], published_unions("lion", "fdg"))
+def _lion(net: nnunet.NnUNet, tracer: str) -> Folders:
+    """The call around LION's network."""
+    return Folders([Resliced(net, turned=False, pieces_to=None)], published_unions("lion", tracer))
 
 
 def _tiny_moose() -> Segment:
@@ -203,8 +212,7 @@ def _tiny_moose() -> Segment:
 
 def _tiny_lion() -> Segment:
     """A network of three stages with random weights."""
-    net = published_folders.tiny(TUMOUR, favoured=TUMOUR)
-    return _lion(Resliced(net, turned=False, pieces_to=None))
+    return _lion(published_folders.tiny(TUMOUR["fdg"], favoured=TUMOUR["fdg"]), "fdg")
 
 
 _COMMON = {
@@ -233,22 +241,31 @@ MOOSE = Segmenter(
     structures=tuple(published_unions("moose", *_MOOSE)),
     **_COMMON,
 )
-LION = Segmenter(
-    name="lion",
-    title="LION",
-    summary="An nnU-Net for tumours in FDG PET (version 1.0), of whose eleven labels one is the tumour.",
-    load=_load_lion,
-    settings={"network": "fdg", "label": TUMOUR},
-    weights=_LION_FILES,
-    modalities=("PET",),
-    paper="doi:10.5281/zenodo.12626789",
-    trained_on="FDG PET of 5,235 patients, as its readme says",
-    native="the same: no prompt; an SUV threshold can be asked for there and is not used here",
-    grid="the file's own axes: it is not turned, as the official code does not; cubic B-splines at the plans' "
-    "spacing, windows of the plans, half overlapping; labels come back by the nearest voxel",
-    users="none was found; since images are not turned, a file with other axes than those of its training gets "
-    "another mask",
-    tiny=_tiny_lion,
-    structures=("lesion",),
-    **_COMMON,
-)
+
+
+def _lion_record(name: str, title: str, tracer: str, patients: str, **more) -> Segmenter:
+    """Record of LION's network of a tracer."""
+    label = TUMOUR[tracer]
+    return Segmenter(
+        name=name,
+        title=title,
+        summary=f"An nnU-Net for tumours in {tracer.upper()} PET (version 1.0), whose label {label} is the tumour.",
+        load=partial(_load_lion, name=name, tracer=tracer),
+        settings={"network": tracer, "label": label},
+        weights=_lion_files(tracer),
+        modalities=("PET",),
+        paper="doi:10.5281/zenodo.12626789",
+        trained_on=f"{tracer.upper()} PET of {patients} patients, as its readme says",
+        native="the same: no prompt; an SUV threshold can be asked for there and is not used here",
+        grid="the file's own axes: it is not turned, as the official code does not; cubic B-splines at the plans' "
+        "spacing, windows of the plans, half overlapping; labels come back by the nearest voxel",
+        users="none was found; since images are not turned, a file with other axes than those of its training gets "
+        "another mask",
+        structures=("lesion",),
+        **_COMMON,
+        **more,
+    )
+
+
+LION = _lion_record("lion", "LION", "fdg", "5,235", tiny=_tiny_lion)
+LION_PSMA = _lion_record("lion_psma", "LION, PSMA", "psma", "2,046")

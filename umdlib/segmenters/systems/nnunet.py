@@ -69,7 +69,7 @@ def trained(folder: str | Path, *, mirror: bool = True) -> Segmenter:
         files,
         summary=f"A trained nnU-Net folder, {len(files)} fold{'s' * (len(files) > 1)}.",
         settings={"mirroring": mirror, "plans": plans.get("plans_name", "")},
-        structures=tuple(nnunet.labels_of(dataset)),
+        structures=tuple(nnunet.values_of(dataset)),
         **({"modalities": channels, "partner": channels} if channels else {}),
     )
 

@@ -35,7 +35,7 @@ def specialist(architecture: dict, state: dict, device: str = "cpu") -> Segment:
         "inference_allowed_mirroring_axes": axes,
     }
     predictor = nnunet.predictor_of(plans, dataset, [checkpoint], device, mirror=axes is not None, net=net)
-    return nnunet.NnUNet(predictor, nnunet.labels_of(dataset), turned=True, name=architecture["network"])
+    return nnunet.NnUNet(predictor, nnunet.values_of(dataset), turned=True, name=architecture["network"])
 
 
 def _network(architecture: dict, configuration: str):

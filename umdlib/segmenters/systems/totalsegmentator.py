@@ -29,6 +29,13 @@ CT = {
     "Dataset294_TotalSegmentator_part4_muscles_1559subj": 23,
     "Dataset295_TotalSegmentator_part5_ribs_1559subj": 26,
 }
+CT_V3 = {
+    "Dataset831_TotalSegmentator_part1_organs_1830subj": 24,
+    "Dataset832_TotalSegmentator_part2_vertebrae_1559subj": 26,
+    "Dataset833_TotalSegmentator_part3_cardiac_1830subj": 18,
+    "Dataset834_TotalSegmentator_part4_muscles_1830subj": 23,
+    "Dataset835_TotalSegmentator_part5_ribs_1559subj": 26,
+}
 MR = {"Dataset850_TotalSegMRI_part1_organs_1088subj": 29, "Dataset851_TotalSegMRI_part2_muscles_1088subj": 21}
 
 
@@ -125,8 +132,10 @@ def _files(name: str, folder: str, trainer: str, version: str) -> tuple[Weights,
     )
 
 
-def _record(name: str, scheme: str, parts: dict[str, int], trainer: str, version: str, **more) -> Segmenter:
-    """Record of one task and its parts."""
+def _record(
+    name: str, scheme: str, parts: dict[str, int], trainer: str, version: str, *, tiny: bool = True, **more
+) -> Segmenter:
+    """Record of one task and its parts, with a `tiny` twin where no other task's is the same."""
     files = {folder: _files(name, folder, trainer, version) for folder in parts}
     counts = tuple(parts.values())
 
@@ -142,7 +151,7 @@ def _record(name: str, scheme: str, parts: dict[str, int], trainer: str, version
             before += parts[folder]
         return _model(opened, counts, scheme)
 
-    def tiny() -> Segment:
+    def twin() -> Segment:
         made = [published_folders.tiny(n, seed=k) for k, n in enumerate(counts)]
         return _model(made, counts, scheme, spacing_mm=4.0)
 
@@ -156,13 +165,13 @@ def _record(name: str, scheme: str, parts: dict[str, int], trainer: str, version
         weights=tuple(w for items in files.values() for w in items),
         code_licence="Apache-2.0",
         native="the same: no prompt. Every part is predicted and what a later part labels lies over an earlier "
-        "one's; the mask of fewer parts (its option roi_subset) can differ at borders. Its newer tasks and its "
-        "faster 3 mm and 6 mm networks are not here",
+        "one's; the mask of fewer parts (its option roi_subset) can differ at borders. Its other tasks, its "
+        "smaller networks and its faster ones of 3 mm and 6 mm are not here",
         grid="1.5 mm, RAS, linear; values cut to whole numbers; windows of the plans 0.8 of their size apart, "
         "no mirroring; labels come back by the nearest voxel",
         users="before 2.16 images were resampled with cubic splines. It is made for HU and MR intensities: whole "
         "numbers keep little of an SUV below 5",
-        tiny=tiny,
+        tiny=twin if tiny else None,
         structures=tuple(published_unions(scheme)),
         **more,
     )
@@ -179,6 +188,19 @@ TOTALSEGMENTATOR = _record(
     modalities=("CT",),
     paper="doi:10.1148/ryai.230024",
     trained_on="1,532 to 1,559 CT scans a part, as their folders say",
+)
+TOTALSEGMENTATOR_V3 = _record(
+    "totalsegmentator_v3",
+    "totalsegmentator",  # its names but value 26, a vertebra
+    CT_V3,
+    "nnUNetTrainerNoMirroring",
+    "v3.0.0-weights",
+    tiny=False,
+    title="TotalSegmentator v3",
+    summary="The same five nnU-Nets trained again (task total_v3 of 2.18), here the structures of the benchmark.",
+    modalities=("CT",),
+    paper="doi:10.1148/ryai.230024",
+    trained_on="1,559 to 1,830 CT scans a part, as their folders say",
 )
 TOTALSEGMENTATOR_MR = _record(
     "totalsegmentator_mr",
