@@ -51,10 +51,18 @@ SYSTEMS: dict[str, System] = {
     ),
     "vista3d": System(
         "VISTA3D",
-        "Project-MONAI/model-zoo models/vista3d (inference.json, its evaluator and inferer)",
+        "NVIDIA-Medtech/NV-Segment-CTMR NV-Segment-CT (inference.json, its evaluator and inferer)",
         "vista3d:compare",
         "vista3d vista3d_point",
-        "model-zoo",
+        "NV-Segment-CTMR",
+        ("torch", "monai"),
+    ),
+    "nv_segment_ctmr": System(
+        "NV-Segment-CTMR",
+        "NVIDIA-Medtech/NV-Segment-CTMR NV-Segment-CTMR (inference.json, its evaluator and inferer)",
+        "vista3d:compare_ctmr",
+        "nv_segment_ctmr",
+        "NV-Segment-CTMR",
         ("torch", "monai"),
     ),
     "nninteractive": System(

@@ -38,6 +38,23 @@ def test_all_structures_cost_the_encoder_one_pass_and_are_those_of_one_at_a_time
     assert not alone.free_memory()
 
 
+def test_the_network_of_ct_and_mr_asks_two_lungs_outside_ct_and_scales_by_percentiles():
+    data = np.random.default_rng(0).normal(300, 90, (20, 18, 10)).astype(np.float32)
+    for unit, lungs in (("HU", (28, 29, 30, 31, 32)), ("a.u.", (135, 136))):
+        segment, asked = vista3d.NV_SEGMENT_CTMR.tiny(), []
+        answer = segment._by_class
+        segment._by_class = lambda ready, ids, answer=answer, asked=asked: (
+            asked.append(ids) or answer(ready, ids)
+        )
+        image = Volume(data, np.diag([-1.5, -1.5, 1.5, 1.0]), unit, "noise")
+        segment(image, Prompt("lung"))
+        (ids,) = asked
+        assert {i for i in ids if i in range(28, 33) or i > 130} == set(lungs)
+        low, high = np.percentile(data, (1, 99))
+        expected = np.clip((data - low) / (high - low), 0, 1)[::-1, ::-1]
+        np.testing.assert_allclose(segment._prepared(image)[0], expected, atol=1e-5)
+
+
 def test_a_click_in_the_border_voxel_of_an_image_is_answered():
     """Its centre lies up to half a voxel outside the grid of 1.5 mm, where the bundle finds the nearest voxel."""
     data = np.full((20, 18, 10), 60, np.float32)

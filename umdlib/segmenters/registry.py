@@ -67,6 +67,7 @@ BUILT_IN: dict[str, str] = {
     "nninteractive": "umdlib.segmenters.systems.nninteractive:NNINTERACTIVE",
     "vista3d": "umdlib.segmenters.systems.vista3d:VISTA3D_CLASS",
     "vista3d_point": "umdlib.segmenters.systems.vista3d:VISTA3D_POINT",
+    "nv_segment_ctmr": "umdlib.segmenters.systems.vista3d:NV_SEGMENT_CTMR",
     "sat_pro": "umdlib.segmenters.external.worker:SAT",
     "voxtell": "umdlib.segmenters.systems.voxtell:VOXTELL",
     "seganypet_v1": "umdlib.segmenters.systems.sam_med3d:SEGANYPET_V1",

@@ -1,9 +1,11 @@
-"""VISTA3D by class or by points, with the constants of NVIDIA's MONAI bundle."""
+"""VISTA3D by class or by points and NV-Segment-CTMR by class, with the constants of NVIDIA's MONAI bundles."""
 
 from __future__ import annotations
 
 import warnings
 from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
 
@@ -45,6 +47,30 @@ CLASSES: dict[str, tuple[int, ...]] = {
 }
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """What differs between the two bundles.
+
+    Attributes
+    ----------
+    window
+        Voxels of a window along X, Y, Z.
+    percentiles
+        Of the cropped image, which become 0 and 1; None: the window of CT does, whatever the image is.
+    others
+        Class numbers of structures in images that are not CT.
+    """
+
+    window: tuple[int, int, int] = (SIDE, SIDE, SIDE)
+    percentiles: tuple[float, float] | None = None
+    others: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: CLASSES)
+
+
+CT_BUNDLE = Recipe()
+# its label_dict.json has lobes for CT and whole lungs for MR
+CTMR_BUNDLE = Recipe((192, 192, 128), (1.0, 99.0), CLASSES | {"lung": (135, 136)})
+
+
 class _Windows:
     """An encoder that keeps what it made of the last windows, by their values: later clicks go on from it."""
 
@@ -71,9 +97,12 @@ class _Windows:
 class Vista3D:
     """The network with the last image it has prepared, and the masks of all classes in it."""
 
-    def __init__(self, net, device: str, *, by: str, side: int = SIDE) -> None:
-        self._net = network.guard(net.to(device).eval(), "vista3d")
-        self._device, self._by, self._side = device, by, side
+    def __init__(
+        self, net, device: str, *, by: str, recipe: Recipe = CT_BUNDLE, name: str = "vista3d"
+    ) -> None:
+        self._net = network.guard(net.to(device).eval(), name)
+        self._device, self._by, self._recipe = device, by, recipe
+        self._classes: Mapping[str, tuple[int, ...]] = CLASSES
         self._data: np.ndarray | None = None
         self._ready = None
         self._spaced: Grid | None = None
@@ -107,13 +136,14 @@ class Vista3D:
         """Boolean mask (X, Y, Z) of a structure; all are predicted together at the first call."""
         shape = tuple(ready.shape[1:])
         if structure not in self._masks:
-            wanted = (structure,) if self._lean else tuple(CLASSES)
-            logits = self._by_class(ready, [c for name in wanted for c in CLASSES[name]])
+            known = self._classes
+            wanted = (structure,) if self._lean else tuple(known)
+            logits = self._by_class(ready, [c for name in wanted for c in known[name]])
             first = 0
             for name in wanted:
-                part = logits[first : first + len(CLASSES[name])]
+                part = logits[first : first + len(known[name])]
                 self._masks[name] = np.packbits(network.numpy_mask(part.amax(0) > 0))
-                first += len(CLASSES[name])
+                first += len(known[name])
         bits = np.unpackbits(self._masks[structure], count=int(np.prod(shape)))
         return bits.astype(bool).reshape(shape)
 
@@ -125,13 +155,14 @@ class Vista3D:
             tensor = MetaTensor(np.ascontiguousarray(image.data, np.float32)[None], affine=image.affine)
             if not self._lean:  # as the bundle: resampled where the network is
                 tensor = tensor.to(self._device)
-            spaced, rest = _preparation()
+            spaced, rest = _preparation(self._recipe)
             even = spaced({"image": tensor})
             self._spaced = Grid(tuple(even["image"].shape[1:]), np.array(even["image"].affine.tolist()))
             self._ready = rest(even)["image"].to(self._device)
             self._masks.clear()
             self._windows.clear()
             self._data = image.data
+            self._classes = CLASSES if image.unit == "HU" else self._recipe.others
         return self._ready
 
     def _by_class(self, ready, classes: list[int]):
@@ -141,7 +172,7 @@ class Vista3D:
 
         ids = torch.tensor(classes, device=self._device)[:, None]
         window = SlidingWindowInfererAdapt(
-            roi_size=(self._side,) * 3,
+            roi_size=self._recipe.window,
             sw_batch_size=1,
             with_coord=True,
             overlap=OVERLAP,
@@ -186,7 +217,7 @@ class Vista3D:
             warnings.filterwarnings("ignore", message="Setting affine", category=UserWarning)
             logits = point_based_window_inferer(
                 ready[None],
-                roi_size=(self._side,) * 3,
+                roi_size=self._recipe.window,
                 predictor=self._net,
                 point_coords=points,
                 point_labels=signs,
@@ -231,15 +262,26 @@ def home(mask: np.ndarray, affine: np.ndarray, spaced: Grid, image: Volume) -> n
     return push(whole, Grid(whole.shape, wider), image)
 
 
-def _preparation():
-    """The bundle's preprocessing: to 1.5 mm; then crop to the positive, CT window, RAS."""
-    from monai.transforms import Compose, CropForegroundd, Orientationd, ScaleIntensityRanged, Spacingd
+def _preparation(recipe: Recipe):
+    """The bundle's preprocessing: to 1.5 mm; then crop to the positive, scale to 0 to 1, RAS."""
+    from monai.transforms import (
+        Compose,
+        CropForegroundd,
+        Orientationd,
+        ScaleIntensityRanged,
+        ScaleIntensityRangePercentilesd,
+        Spacingd,
+    )
 
-    low, high = WINDOW_HU
+    scaled = (
+        ScaleIntensityRanged("image", *WINDOW_HU, 0, 1, clip=True)
+        if recipe.percentiles is None
+        else ScaleIntensityRangePercentilesd("image", *recipe.percentiles, 0, 1, clip=True)
+    )
     return Spacingd("image", pixdim=(SPACING_MM,) * 3, mode="bilinear"), Compose(
         [
             CropForegroundd("image", source_key="image", allow_smaller=True, margin=MARGIN),
-            ScaleIntensityRanged("image", low, high, 0, 1, clip=True),
+            scaled,
             Orientationd("image", axcodes="RAS", labels=None),
         ]
     )
@@ -276,10 +318,17 @@ def _load(device: str = "cpu", *, by: str) -> Segment:
     return Vista3D(net, device, by=by)
 
 
-def _tiny(by: str) -> Segment:
-    """Either kind with a thin encoder and random weights."""
+def _load_ctmr(device: str = "cpu") -> Segment:
+    """The file of CT and MR."""
+    net = build()
+    files.load_strict(net, CTMR_FILE, "nv_segment_ctmr")
+    return Vista3D(net, device, by="class", recipe=CTMR_BUNDLE, name="nv_segment_ctmr")
+
+
+def _tiny(by: str, *, recipe: Recipe = CT_BUNDLE, window: tuple[int, int, int] = (32, 32, 32)) -> Segment:
+    """Either kind with a thin encoder, small windows and random weights."""
     with network.seeded(0):
-        return Vista3D(build(small=True), "cpu", by=by, side=32)
+        return Vista3D(build(small=True), "cpu", by=by, recipe=replace(recipe, window=window))
 
 
 FILE = Weights(
@@ -290,13 +339,18 @@ FILE = Weights(
     md5="6ce45a8edde4400c5d28d5e74d7b61d5",
     url="https://developer.download.nvidia.com/assets/Clara/monai/tutorials/model_zoo/model_vista3d.pt",
 )
-_COMMON = {
-    "packages": ("monai", "torch", "einops"),
-    "extra": "monai",
+CTMR_FILE = Weights(
+    file="vista3d/nv_segment_ctmr.pt",
+    where="Hugging Face nvidia/NV-Segment-CTMR, vista3d_pretrained_model/model.pt",
+    licence="not for commercial use, as the repository's readme says",
+    repo="nvidia/NV-Segment-CTMR",
+    remote="vista3d_pretrained_model/model.pt",
+)
+_PACKAGES = {"packages": ("monai", "torch", "einops"), "extra": "monai", "code_licence": "Apache-2.0"}
+_COMMON = _PACKAGES | {
     "weights": (FILE,),
     "modalities": ("CT",),
     "paper": "arXiv:2406.05285",
-    "code_licence": "Apache-2.0",
     "trained_on": "11,454 CT scans; the CT window is applied to any image: SUV 0 to 20 becomes "
     "0.478 to 0.488",
     "users": "black output for the super-classes 2, 20, 21 (Project-MONAI/VISTA#42, #41); a wrong "
@@ -330,4 +384,26 @@ VISTA3D_POINT = Segmenter(
     grid="1.5 mm, RAS, CT window, one window of 128 voxels around each click",
     tiny=partial(_tiny, "click"),
     **_COMMON,
+)
+NV_SEGMENT_CTMR = Segmenter(
+    name="nv_segment_ctmr",
+    title="NV-Segment-CTMR",
+    summary="VISTA3D's network trained further on CT and MR, by class number; the lung is the union of five lobes "
+    "in CT, of two lungs elsewhere.",
+    load=_load_ctmr,
+    prompts=frozenset({"class"}),
+    settings={"spacing_mm": SPACING_MM, "window": "192 x 192 x 128", "overlap": OVERLAP},
+    weights=(CTMR_FILE,),
+    modalities=("CT", "MR"),
+    paper="arXiv:2406.05285 is of its predecessor VISTA3D; none of its own was found",
+    trained_on="VISTA3D's weights, then more than 30,000 CT and MR scans, as its readme says; no PET is named",
+    native="the same: class numbers, those of TotalSegmentator MR for MR, each with a mask of its own here, argmax "
+    "where several are asked together. Its networks for brain parts want a skull-stripped T1 and are not here",
+    grid="1.5 mm, RAS, percentiles 1 to 99 of the image cropped to its positive voxels, windows of 192 x 192 x 128 "
+    "voxels with overlap 0.25",
+    users="a structure inside another vanishes where both are asked together (NVIDIA-Medtech/NV-Segment-CTMR#8); "
+    "here each has its own mask",
+    structures=tuple(CLASSES),
+    tiny=partial(_tiny, "class", recipe=CTMR_BUNDLE, window=(64, 32, 32)),
+    **_PACKAGES,
 )
