@@ -22,7 +22,6 @@ NAMES = (
     "sam_med3d_turbo",
     "nninteractive",
     "vista3d",
-    "nv_segment_ctmr",
     "sam_vit_b",
     "medsam",
     "litemedsam",
