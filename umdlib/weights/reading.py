@@ -219,7 +219,8 @@ def fill(net, state: dict, name: str) -> None:
     InputError
         With the fraction that matches and the first keys that do not.
     """
-    own, state = net.state_dict(), unwrapped(state)
+    own = net.state_dict()
+    state = state if own.keys() & state.keys() else unwrapped(state)
     absent = [k for k in own if k not in state]
     foreign = [k for k in state if k not in own]
     shapes = [k for k in own if k in state and tuple(own[k].shape) != tuple(state[k].shape)]
