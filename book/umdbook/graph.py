@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+import umdlib
 from umdlib.errors import InputError, unknown_name
 from umdlib.files import replaced
 from umdlib.scores import release
@@ -82,6 +86,51 @@ def code_of(*starts: str) -> tuple[Path, ...]:
     InputError
         A start that does not exist.
     """
+    name = "\n".join(map(str, starts))
+    if name not in _kept:
+        _kept[name] = list(map(str, _found_code(starts)))
+    return tuple(map(Path, _kept[name]))
+
+
+_kept: dict[str, list[str]] = {}  # what `code_of` has found: files by the lines of its starts
+
+
+def keep_found_code(path: str | Path) -> None:
+    """Take what `code_of` found in an earlier process, where no source has changed, and keep what it finds in this one.
+
+    Reading every import takes seconds; a file of hashes tells in an instant that they are as they were.
+    """
+    state = _state_of_sources()
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        known = json.loads(Path(path).read_text("utf-8"))
+        if known["state"] == state:
+            _kept.update(known["found"])
+    before = len(_kept)
+
+    def keep() -> None:
+        if len(_kept) > before:
+            with suppress(InputError), replaced(path) as part:
+                part.write_text(json.dumps({"state": state, "found": _kept}), "utf-8")
+
+    atexit.register(keep)
+
+
+def _state_of_sources() -> str:
+    """Hash of all that `code_of` reads: sources by their content, other files of the packages by their names."""
+    project, state = _HERE.parents[1], hashlib.sha256(__version__.encode())
+    for folder in (Path(umdlib.__file__).parent, _HERE, project / "notebooks", project / "workflow"):
+        for inside, folders, names in os.walk(folder):
+            folders[:] = sorted(n for n in folders if n not in ("__pycache__", ".ipynb_checkpoints"))
+            for name in sorted(names):
+                path = os.path.join(inside, name)
+                state.update(f"{path}\n".encode())
+                if name.endswith((".py", ".ipynb")):
+                    state.update(Path(path).read_bytes())
+    return state.hexdigest()
+
+
+def _found_code(starts: Iterable[str]) -> tuple[Path, ...]:
+    """See `code_of`."""
     files = set(import_closure(starts, packages=_PACKAGES))
     if any(file.match("segmenters/registry.py") for file in files):
         root = next(f for f in files if f.match("segmenters/registry.py")).parent

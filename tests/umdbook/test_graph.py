@@ -1,5 +1,6 @@
 """Inputs of the graph's jobs: which change of which line starts which job."""
 
+import json
 import os
 import re
 from pathlib import Path
@@ -127,3 +128,47 @@ def test_a_template_without_its_entry_is_refused(tmp_path):
 def test_segmenters_whose_names_differ_in_marks_alone_are_refused():
     with pytest.raises(InputError, match="Rename one"):
         graph.names_of("a.py:M,a.py-M")
+
+
+def test_found_code_is_kept_for_the_next_process_until_a_source_changes(tmp_path, monkeypatch):
+    kept, starts, later = tmp_path / "code.json", ("umdlib.files", "notebooks/reporting.ipynb"), []
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("atexit.register", later.append)
+    monkeypatch.setattr(graph, "_kept", {})
+
+    def new_process():
+        graph.code_of.cache_clear()
+        graph._kept.clear()
+        graph.keep_found_code(kept)
+
+    new_process()
+    found = graph.code_of(*starts)
+    assert ROOT / "umdlib" / "files.py" in found
+    later.pop()()
+    with monkeypatch.context() as patch:
+        patch.setattr(graph, "import_closure", lambda *_, **__: pytest.fail("an import was read"))
+        new_process()
+        assert graph.code_of(*starts) == found
+    later.pop()()
+    assert json.loads(kept.read_text())["found"]
+    monkeypatch.setattr(graph, "_state_of_sources", lambda: "another")
+    new_process()
+    assert not graph._kept
+    kept.write_text("half")
+    new_process()
+    assert not graph._kept
+    graph.code_of.cache_clear()
+
+
+def test_the_state_of_the_sources_is_that_of_their_content_and_of_the_files_there_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(graph, "_HERE", tmp_path / "book" / "umdbook")
+    graph._HERE.mkdir(parents=True)
+    source = graph._HERE / "a.py"
+    states = []
+    for text in ("x = 1", "x = 2", "x = 1"):
+        source.write_text(text)
+        states.append(graph._state_of_sources())
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "table.tsv").write_text("")
+    states.append(graph._state_of_sources())
+    assert states[0] == states[2] and len(set(states)) == 3
