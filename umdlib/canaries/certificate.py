@@ -21,13 +21,7 @@ _STYLE = (
 
 
 def write_certificate(path: str | Path, found: Certificate) -> Path:
-    """Write the page of a certificate.
-
-    Raises
-    ------
-    InputError
-        An ending other than ``.md``, ``.html`` or ``.htm``.
-    """
+    """Write the page of a certificate."""
     path = Path(path)
     form = {".md": markdown, ".html": html, ".htm": html}.get(path.suffix.lower())
     if form is None:

@@ -50,11 +50,6 @@ def plan_bids(folder: str | Path, names: NameMap, *, suv: str = "bw") -> Plan:
         What those names mean.
     suv
         One of `suv.KINDS`; lbm and bsa take height and sex from `participants.tsv`.
-
-    Raises
-    ------
-    InputError
-        No such folder, no image, an unknown SUV.
     """
     if suv not in KINDS:
         raise unknown_name("SUV", suv, KINDS)

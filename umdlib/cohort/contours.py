@@ -55,13 +55,7 @@ class StructureSet:
 
 
 def read_structure_set(path: Path, kind: str, names: NameMap) -> StructureSet:
-    """Read the contents of an RTSTRUCT or SEG file, without its voxels.
-
-    Raises
-    ------
-    InputError
-        A file that cannot be read.
-    """
+    """Read the contents of an RTSTRUCT or SEG file, without its voxels."""
     quiet_pydicom()
     try:
         with warnings.catch_warnings():

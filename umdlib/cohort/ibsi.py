@@ -29,11 +29,6 @@ def plan_ibsi(folder: str | Path, *, apart: bool = False) -> Plan:
         Whether to enrol the MR too, as session petmr-apart. It was taken days or weeks before the PET/CT
         (19 days in STS_031) and registered to it: it is not a hybrid examination, and the PET of petct is
         then enrolled a second time.
-
-    Raises
-    ------
-    InputError
-        As `pattern.plan_pattern` does.
     """
     plan = plan_pattern(
         folder,

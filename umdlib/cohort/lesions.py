@@ -107,11 +107,6 @@ def by_size(mask: np.ndarray) -> np.ndarray:
     --------
     >>> by_size(np.array([[[1, 0, 1, 1, 0, 1]]], bool)).tolist()
     [[[2, 0, 1, 1, 0, 3]]]
-
-    Raises
-    ------
-    InputError
-        More than 65,535 components.
     """
     numbers, sizes = masks.components(mask)
     if len(sizes) > 65536:

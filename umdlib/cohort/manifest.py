@@ -494,11 +494,6 @@ def named_structures(
         Value -> ``short`` or ``colour`` that is given.
     source
         What errors name.
-
-    Raises
-    ------
-    InputError
-        As `labels.check_structures` does.
     """
     known = {s.name: s for s in labels.ORGANS}
     structures = []

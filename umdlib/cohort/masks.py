@@ -34,11 +34,6 @@ def plan_masks(folder: str | Path, names: NameMap) -> Plan:
         begins with a modality (``pet_masks``) belongs to that image, any other to all images there.
     names
         What the masks' file names mean.
-
-    Raises
-    ------
-    InputError
-        No such folder, or no image in it.
     """
     folder, plan = Path(folder), Plan()
     for subject in subfolders(folder):

@@ -40,11 +40,6 @@ def header_texts(path: str | Path) -> dict[str, str]:
     -------
     dict
         Field -> text; ``extension`` for each header extension; ``format`` of what is not NIfTI in one file.
-
-    Raises
-    ------
-    InputError
-        A file that nibabel cannot open.
     """
     import nibabel as nib
 

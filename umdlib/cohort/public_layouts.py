@@ -48,11 +48,6 @@ def plan_petwb_rep(folder: str | Path, names: NameMap) -> Plan:
         or ``…_desc-suv_pet.nii.gz``; `metadata.csv`. Reports are never read.
     names
         Not used: the set has no labels.
-
-    Raises
-    ------
-    InputError
-        No image of this layout.
     """
     folder, plan = Path(folder), Plan(defaced=True)
     people = {_bare(k): v for k, v in _people_of(folder / "metadata.csv", "image_id", plan).items()}
@@ -94,11 +89,6 @@ def plan_enhance_pet(folder: str | Path, names: NameMap) -> Plan:
         `PT-details.xlsx` (dose, weight, times, ``Data-Source``) and `labels.json`.
     names
         Of the scheme enhance-pet; `labels.json` is held against it.
-
-    Raises
-    ------
-    InputError
-        No image of this layout; a table that cannot be read.
     """
     folder, plan = Path(folder), Plan(defaced=True)
     data = folder / "imaging-data"
@@ -212,11 +202,6 @@ def plan_autopet(folder: str | Path, names: NameMap, *, organs: str | Path | Non
         Folder of AutoPET-Organ (``PETCT_<hash>_<study>_.nii.gz``), or of the organ maps of autoPET III's
         winner (``fdg_<hash>.nii.gz``: model output; one value for both kidneys, which are told apart by
         side); None looks for such files below `folder`.
-
-    Raises
-    ------
-    InputError
-        No image of this layout.
     """
     folder = Path(folder)
     if (folder / "imagesTr").is_dir():
@@ -341,11 +326,6 @@ def plan_deep_psma(folder: str | Path, names: NameMap, *, target: str = "organs"
         Of the schemes totalsegmentator and deep-psma.
     target
         ``organs``: TotalSegmentator's labels on CT and PET; ``lesions``: the tumour burden.
-
-    Raises
-    ------
-    InputError
-        No image of this layout.
     """
     folder, plan = Path(folder), Plan()
     first_24 = {v: s for v, s in names.of_values("totalsegmentator").items() if v <= 24}
@@ -384,11 +364,6 @@ def plan_bic_mac(folder: str | Path, names: NameMap) -> Plan:
         ``pet-label/{acpet,organ_seg}.nii.gz``.
     names
         Of the scheme totalsegmentator, as which ``organ_seg`` is read.
-
-    Raises
-    ------
-    InputError
-        No image of this layout.
     """
     folder, plan = Path(folder), Plan()
     meaning = names.of_values("totalsegmentator")
@@ -446,11 +421,6 @@ def plan_totalsegmentator(folder: str | Path, names: NameMap) -> Plan:
         ``s0000/{ct,mri}.nii.gz`` and ``s0000/segmentations/<organ>.nii.gz``; `meta.csv` where it is there.
     names
         What the masks' names mean.
-
-    Raises
-    ------
-    InputError
-        No image of this layout.
     """
     plan = plan_masks(folder, names)
     people = _people_of(Path(folder) / "meta.csv", "image_id", plan)

@@ -113,17 +113,7 @@ class Series:
 def read_headers(
     files: Iterable[Path], leave_out: Callable[[object, str], None], say: Callable[[str], None]
 ) -> list[Header]:
-    """Headers of all DICOM files that can be read; the others are left out with the reason.
-
-    Parameters
-    ----------
-    files
-        Of any kind and name.
-    leave_out
-        Takes a file and why it is left out.
-    say
-        Takes a line of progress every 500 files.
-    """
+    """Headers of all DICOM files that can be read; the others are left out with the reason."""
     pydicom = quiet_pydicom()
     found = []
     for number, path in enumerate(files, start=1):
@@ -410,11 +400,6 @@ def read_series(series: Series, *, suv: str = "bw") -> tuple[Volume, str]:
         (I, J, K): columns, rows, slices in the direction of the head (or right, front).
     str
         A word where something was repaired; empty else.
-
-    Raises
-    ------
-    InputError
-        Files that cannot be decoded; PET that cannot become SUV.
     """
     quiet_pydicom()
     import highdicom

@@ -181,15 +181,6 @@ def _in_zone(time: str, zone: str) -> str:
 def suv_factor(acquisition: Acquisition, *, kind: str = "bw", source: str = "the series") -> float:
     """Factor from rescaled pixel values to SUV.
 
-    Parameters
-    ----------
-    acquisition
-        Of the series.
-    kind
-        One of `KINDS`.
-    source
-        What errors name.
-
     Returns
     -------
     float
@@ -357,13 +348,6 @@ def _size(a: Acquisition, kind: str) -> float:
 
 def body_size(kind: str, weight_kg: float, height_m: float = 1.0, sex: str = "") -> float:
     """Body size that normalises SUV: weight or lean body mass in g, or body surface in cm2.
-
-    Parameters
-    ----------
-    kind
-        One of `KINDS`; bw needs neither height nor sex, bsa no sex.
-    weight_kg, height_m, sex
-        Of the person; sex is F or M.
 
     Examples
     --------

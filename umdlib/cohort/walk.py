@@ -16,13 +16,7 @@ _LEFTOVERS = (".", "Thumbs.db", "desktop.ini", "__MACOSX")
 
 
 def subfolders(folder: str | Path) -> list[Path]:
-    """Folders in a folder, sorted, links to folders among them; hidden ones are not.
-
-    Raises
-    ------
-    InputError
-        No such folder, or one that is closed.
-    """
+    """Folders in a folder, sorted, links to folders among them; hidden ones are not."""
     return [p for p in _entries(Path(folder)) if p.is_dir()]
 
 
@@ -35,11 +29,6 @@ def files_below(folder: str | Path, left_out: list[tuple[str, str]] | None = Non
         Where to look. Hidden files and folders (``._sub-001``, ``.DS_Store``) are skipped.
     left_out
         Takes (what, why) of folders that cannot be entered and links that lead nowhere or back.
-
-    Raises
-    ------
-    InputError
-        No such folder, or it is closed.
     """
     found: list[Path] = []
     left_out = [] if left_out is None else left_out

@@ -67,15 +67,6 @@ class Limits:
 class Isolated:
     """The checked call of a segmenter that runs in another process, started anew after it ended.
 
-    Parameters
-    ----------
-    name
-        Name that the other process can find the segmenter by.
-    device
-        Where it runs.
-    limits
-        Of a case.
-
     Attributes
     ----------
     peak_mb
@@ -337,13 +328,7 @@ def _opened(name: str, device: str):
 
 
 def importable(name: str) -> None:
-    """Refuse a segmenter that another process cannot find.
-
-    Raises
-    ------
-    InputError
-        It was registered in this process alone.
-    """
+    """Refuse a segmenter that another process cannot find."""
     known = name in segmenters.BUILT_IN or ":" in name
     if not known:
         raise InputError(

@@ -25,15 +25,7 @@ FILE = "quantities.parquet"
 
 
 class Quantifier:
-    """Quantities of one case after the other; an image and its reference are read once.
-
-    Parameters
-    ----------
-    root
-        Folder of the run.
-    hash_of
-        sha256 of a file.
-    """
+    """Quantities of one case after the other; an image and its reference are read once."""
 
     def __init__(self, root: str | Path, hash_of: Callable[[Path], str]) -> None:
         self._root, self._hash_of = Path(root), hash_of

@@ -240,13 +240,7 @@ def _stamp_of(stamp: dict, name: str) -> dict:
 
 
 def grid_of(file: Path) -> LabelMap:
-    """The grid of a prediction by its header, without its voxels.
-
-    Raises
-    ------
-    InputError
-        It cannot be read.
-    """
+    """The grid of a prediction by its header, without its voxels."""
     import nibabel as nib
 
     try:
@@ -346,11 +340,6 @@ def part_of(folder: Path) -> Iterator[Path]:
 
     It says who writes it. Folders that dead processes left are removed; one whose writer may still
     live, also on another machine, stays. A crash of this process leaves its trace in the folder.
-
-    Raises
-    ------
-    InputError
-        It cannot be written.
     """
     part = folder.with_name(f".{folder.name}.{_HOST}.{os.getpid()}.part")
     try:

@@ -190,17 +190,7 @@ BOMB_RATIO, BOMB_BYTES = 500, 1 << 30
 
 
 def check_claim(claimed: int, stored: int, path: Path, *, deflated: bool) -> None:
-    """Raise before memory is taken where a header claims more than its file or this machine can hold.
-
-    Parameters
-    ----------
-    claimed
-        Bytes of the voxels by the header.
-    stored
-        Bytes of the file.
-    deflated
-        Whether the voxels are compressed.
-    """
+    """Raise before memory is taken where a header claims more than its file or this machine can hold."""
     if claimed > stored * (_DEFLATE_AT_MOST if deflated else 1):
         raise InputError(
             f"File {path} is truncated: its header claims {claimed:,} bytes of voxels, more than its "

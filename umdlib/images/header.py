@@ -221,13 +221,7 @@ def _affine(fields: np.ndarray, shape: tuple[int, int, int], path: Path) -> np.n
 
 
 def check_affine(affine: np.ndarray, path: Path) -> None:
-    """Raise unless the axes are perpendicular, the voxels of a size, and the place one in a room.
-
-    Raises
-    ------
-    InputError
-        Naming `path`, the value and the limit.
-    """
+    """Raise unless the axes are perpendicular, the voxels of a size, and the place one in a room."""
     low, high = SPACING_MM
     with np.errstate(
         over="ignore", invalid="ignore"

@@ -48,13 +48,7 @@ class Claim:
 
 
 def claims_of(paper: str, tests: Mapping[str, Test | tuple[Test, ...]]) -> tuple[Claim, ...]:
-    """Claims of a paper: its sentences in `claims.tsv`, each with its test or tests.
-
-    Raises
-    ------
-    InputError
-        If a sentence has no test, or a test no sentence.
-    """
+    """Claims of a paper: its sentences in `claims.tsv`, each with its test or tests."""
     rows = read_claims().query("paper == @paper")
     odd = set(rows["key"]).symmetric_difference(tests)
     if odd:

@@ -41,15 +41,7 @@ def _axes(width: float, height: float) -> Axes:
 
 
 def modality_dumbbells(wide: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Means of one system on both modalities, a line per structure; bars are ± 1 SD.
-
-    Parameters
-    ----------
-    wide
-        Cells of one session and one segmenter.
-    ax
-        Axes to draw on.
-    """
+    """Means of one system on both modalities, a line per structure; bars are ± 1 SD."""
     ax = ax or _axes(5, 4.4)
     rows = list(dict.fromkeys(wide["row"]))
     y = {name: len(rows) - 1 - i for i, name in enumerate(rows)}

@@ -19,13 +19,7 @@ _TABULAR = re.compile(r"\\begin\{(tabular[*x]?|longtable|tabulary)\}(.*?)\\end\{
 
 
 def grids_of(path: Path) -> list[Grid]:
-    """Return every table of a file.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read as text or holds no table.
-    """
+    """Return every table of a file."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

@@ -83,11 +83,6 @@ def metric_named(text: str) -> str | None:
 def check_metric(name: str) -> str:
     """Return the metric's own name for a user's word for it.
 
-    Raises
-    ------
-    InputError
-        If it is unknown, with the nearest.
-
     Examples
     --------
     >>> check_metric("DSC"), check_metric("hd95")
@@ -102,13 +97,7 @@ def check_metric(name: str) -> str:
 
 
 def check_unit(metric: str, unit: str) -> str:
-    """Return `unit` if the metric can be printed in it.
-
-    Raises
-    ------
-    InputError
-        Naming the units that are possible.
-    """
+    """Return `unit` if the metric can be printed in it."""
     own = SCALES[metric].unit
     possible = (own, PER_CENT) if own == "fraction" else (own,)
     unit = PER_CENT if unit in ("%", "percent", "per_cent") else unit

@@ -22,13 +22,7 @@ _STAMP = b"umdlib_quantities"
 
 
 def _check_quantities(table: pd.DataFrame, *, source: str = "the table of quantities") -> pd.DataFrame:
-    """The table with its columns typed and ordered.
-
-    Raises
-    ------
-    InputError
-        A missing column, two rows of one key, a negative volume.
-    """
+    """The table with its columns typed and ordered."""
     for column in COLUMNS:
         if column not in table:
             raise InputError(f"Column '{column}' is missing in {source}.")

@@ -73,13 +73,7 @@ RULES = """\
 
 
 def tissue_named(name: str) -> str:
-    """Tissue that a structure's name stands for.
-
-    Raises
-    ------
-    InputError
-        If no rule knows the name.
-    """
+    """Tissue that a structure's name stands for."""
     patterns = {pattern: tissue for tissue, names in NAMES.items() for pattern in names.split()}
     for pattern, tissue in patterns.items():
         if fnmatchcase(name, pattern):

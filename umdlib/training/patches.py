@@ -94,11 +94,6 @@ def draw_patch(
     balanced
         Where the training sees both images: PET as often as each kind of structural image, where the
         sessions have as many bodies. By default PET gets half.
-
-    Raises
-    ------
-    InputError
-        No body holds a structure.
     """
     body = bodies[int(rng.integers(len(bodies)))]
     if not body.present:

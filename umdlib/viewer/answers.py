@@ -64,13 +64,7 @@ def described(
 
 @functools.cache
 def runtime_script() -> str:
-    """Classic script with the packed files of onnxruntime-web and the worker that calls it.
-
-    Raises
-    ------
-    InputError
-        If a packed file is not the one whose hash is recorded.
-    """
+    """Classic script with the packed files of onnxruntime-web and the worker that calls it."""
     lines = []
     for file, known in vendored.record(RUNTIME)["files"].items():
         vendored.content(file, known["sha256"])

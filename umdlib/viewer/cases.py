@@ -163,11 +163,6 @@ def pane(
     prompt, seed
         Which prompts' predictions. A segmenter that was prompted otherwise (by class or text) is
         shown with the prompt it took.
-
-    Raises
-    ------
-    InputError
-        As the readers of the case and of its predictions do.
     """
     image, reference = case.read()
     rows = table[

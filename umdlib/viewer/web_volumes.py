@@ -244,11 +244,6 @@ def bit_volume(masks: Sequence[np.ndarray | None], shape: tuple[int, int, int]) 
     numpy.ndarray
         uint8, uint16 or uint32, the narrowest that holds all bits.
 
-    Raises
-    ------
-    InputError
-        More than 32 structures.
-
     Examples
     --------
     >>> a, b = np.array([[[1, 1, 0]]], bool), np.array([[[0, 1, 0]]], bool)
@@ -295,13 +290,7 @@ def script(name: str, coded: str) -> str:
 
 
 def write_once(path: Path, content: bytes) -> Path:
-    """Write a file whose name is made from its content, unless it is there; never half of it.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be written.
-    """
+    """Write a file whose name is made from its content, unless it is there; never half of it."""
     if path.is_file():
         return path
     with replaced(path) as part:

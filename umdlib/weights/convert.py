@@ -71,13 +71,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def read_inert(path: str | Path) -> Any:
-    """Content of a torch file (zip format), with anything but tensors and plain values as None.
-
-    Raises
-    ------
-    InputError
-        The file is not a torch zip file, or it is damaged.
-    """
+    """Content of a torch file (zip format), with anything but tensors and plain values as None."""
     try:
         with zipfile.ZipFile(path) as archive:
             name = next(n for n in archive.namelist() if n.endswith("/data.pkl"))

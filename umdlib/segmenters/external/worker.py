@@ -135,11 +135,6 @@ def job_of(image: Volume, prompt: Prompt, *, file: str, texts: Mapping[str, str 
     Clicks are given three times: as the voxel (i, j, k) of the file's own grid that holds them, as a
     fractional voxel, and in world RAS+ mm. A box is the first and last voxel whose centre it holds.
     `texts` maps a structure's name to its text, None where the prompt holds none.
-
-    Raises
-    ------
-    InputError
-        A click or the box lies outside the image.
     """
     clicks = [
         {

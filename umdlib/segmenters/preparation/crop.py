@@ -92,11 +92,6 @@ def crop_around(image: Volume, xyz_mm: np.ndarray, *, reach_mm: float, block_mm:
         Half width of the cube.
     block_mm
         Voxels finer than this are averaged in blocks no larger than this; coarser ones are kept.
-
-    Raises
-    ------
-    InputError
-        The point lies outside the image.
     """
     centre = geometry.nearest_voxel(image.affine, xyz_mm, image.shape)
     if centre is None:
@@ -131,15 +126,6 @@ def connected(
 
     Voxels nearer to a negative click than to every positive one are taken out first, which cuts a leak.
     Empty without a positive click, or where the clicked voxel itself is not inside.
-
-    Parameters
-    ----------
-    image, prompt
-        As a segmenter is asked.
-    inside
-        Boolean mask of a crop around a click.
-    reach_mm, block_mm
-        Of the crop, see `crop_around`.
     """
     from scipy import ndimage
 

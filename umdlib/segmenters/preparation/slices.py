@@ -96,13 +96,7 @@ def _boxes_of(mask: np.ndarray) -> Iterator[tuple[int, Box2D]]:
 
 
 def pixels_of(box: Box, stack: Stack) -> tuple[int, int, Box2D]:
-    """First and last slice and in-plane box, all inclusive, of a prompt's box, cut to the stack.
-
-    Raises
-    ------
-    InputError
-        The box lies outside the image.
-    """
+    """First and last slice and in-plane box, all inclusive, of a prompt's box, cut to the stack."""
     low, high = box.voxels(stack.affine, stack.data.shape[::-1])
     (x0, y0, z0), (x1, y1, z1) = low.tolist(), high.tolist()
     return z0, z1, (x0, y0, x1, y1)
@@ -153,15 +147,6 @@ class Memory:
     """The pictures encoded of one image, each once; forgotten when another image comes.
 
     What is more than `keep` lies in a temporary folder, to the bit, where the disk has room.
-
-    Parameters
-    ----------
-    encode
-        Makes the codes of a list of pictures, one each, in order.
-    keep
-        Most codes kept in memory.
-    batch
-        Pictures that are encoded together.
     """
 
     def __init__(

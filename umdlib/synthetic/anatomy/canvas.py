@@ -90,17 +90,7 @@ class Window:
 
 
 class Canvas:
-    """Tissue codes on a grid, and each voxel's place in the reference adult.
-
-    Parameters
-    ----------
-    frame
-        World to reference.
-    low_mm, high_mm
-        World box to cover.
-    spacing_mm
-        Edge of the cubic voxels.
-    """
+    """Tissue codes on a grid, and each voxel's place in the reference adult."""
 
     def __init__(self, frame: Frame, low_mm, high_mm, spacing_mm: float):
         """Lay out the grid and find every voxel's reference coordinates."""

@@ -160,13 +160,7 @@ def needed_bytes(plans: dict, recipe: Recipe, heads: int) -> int:
 
 
 def check_memory(needed: int, available: int, recipe: Recipe, device: str) -> None:
-    """Refuse a plan that does not fit.
-
-    Raises
-    ------
-    InputError
-        Naming recipe, device, both sizes and the ways out.
-    """
+    """Refuse a plan that does not fit."""
     if needed > available:
         raise InputError(
             f"Recipe '{recipe.name}' needs about {needed / 1e9:.1f} GB on {device}; "

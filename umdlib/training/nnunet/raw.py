@@ -30,22 +30,7 @@ def dataset_name(session: str, modality: str) -> str:
 
 
 def training_cases(cohort: Cohort, session: str, modality: str, *, subjects: int) -> tuple[Case, ...]:
-    """Cases of a session and modality, enough to train on.
-
-    Parameters
-    ----------
-    cohort
-        Training cohort.
-    session, modality
-        Which cases.
-    subjects
-        Fewest subjects.
-
-    Raises
-    ------
-    InputError
-        No such case, or fewer subjects than `subjects`.
-    """
+    """Cases of a session and modality, enough to train on."""
     cases = tuple(c for c in cohort.cases if (c.session, c.modality) == (session, modality))
     if not cases:
         raise InputError(f"No case of {cohort.manifest} is {modality} of session {session}.")
@@ -59,13 +44,7 @@ def training_cases(cohort: Cohort, session: str, modality: str, *, subjects: int
 
 
 def partners_of(cohort: Cohort, cases: Sequence[Case]) -> dict[str, Case]:
-    """The other image of each case's examination, by subject.
-
-    Raises
-    ------
-    InputError
-        An examination that has one image only.
-    """
+    """The other image of each case's examination, by subject."""
     pairs = {case.name: other for pair in cohort.pairs() for case, other in (pair, pair[::-1])}
     for case in cases:
         if case.name not in pairs:
@@ -103,11 +82,6 @@ def write_raw(
     -------
     dict
         Structure name to the subjects whose reference holds it.
-
-    Raises
-    ------
-    InputError
-        An unreadable case; a structure that no reference holds.
     """
     first = cases[0]
     root = Path(folder) / dataset_name(first.session, first.modality)

@@ -147,11 +147,6 @@ def for_network(made: Recipe, network: str) -> Recipe:
     (80, 48, 80)
     >>> for_network(recipe("small"), "segresnet").epochs
     250
-
-    Raises
-    ------
-    InputError
-        There is no such network.
     """
     if network not in TRAINERS:
         raise unknown_name("network", network, TRAINERS)

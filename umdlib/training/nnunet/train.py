@@ -114,13 +114,7 @@ def train(
 
 
 def model_folder(work: Path | str, network: str = "nnunet") -> Path:
-    """nnU-Net's results folder of a network's training in `work`.
-
-    Raises
-    ------
-    InputError
-        There is no finished training.
-    """
+    """nnU-Net's results folder of a network's training in `work`."""
     request = read_request(work)
     dataset = nnunet_raw.dataset_name(request["session"], request["modality"])
     name = f"{TRAINERS[network]}__nnUNetPlans__{request['recipe']['configuration']}"
@@ -133,13 +127,7 @@ def model_folder(work: Path | str, network: str = "nnunet") -> Path:
 
 
 def read_request(work: Path | str) -> dict:
-    """The request of the training run in `work`.
-
-    Raises
-    ------
-    InputError
-        The folder holds none.
-    """
+    """The request of the training run in `work`."""
     try:
         return json.loads((Path(work) / REQUEST).read_text("utf-8"))
     except (OSError, ValueError):

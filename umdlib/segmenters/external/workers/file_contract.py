@@ -93,11 +93,6 @@ def read_checkpoint(given: dict) -> dict:
 
     One that the other side has vetted is read without restriction: the torch of this environment
     may know no numbers of NumPy in a restricted file.
-
-    Raises
-    ------
-    RuntimeError
-        The file is another one than was vetted.
     """
     import torch
 
@@ -107,13 +102,7 @@ def read_checkpoint(given: dict) -> dict:
 
 
 def only_gpu(device: str):
-    """The worker's device: the one GPU that it sees, or the CPU.
-
-    Raises
-    ------
-    RuntimeError
-        A GPU that the torch of this environment was not built for.
-    """
+    """The worker's device: the one GPU that it sees, or the CPU."""
     import torch
 
     if device == "cpu":
