@@ -239,7 +239,7 @@ def picked_table(picked: pd.DataFrame, cohort: Cohort, *, segmenter: str, sessio
     """The best and the worst prediction, as a table."""
     shown = readable(picked[["subject", "modality", "structure", metric]], cohort, session)
     name, by = title(segmenter), metric_title(metric)
-    caption = f"The best and the worst prediction of one structure by {name}, picked by {by}."
+    caption = f"The best and the worst prediction of one structure, picked by {by}; {name}, first prompt."
     return numbered_table(shown, caption, "tab-extremes", dict.fromkeys(shown, ".3f"))
 
 
@@ -247,7 +247,7 @@ def loss_table(losses: pd.DataFrame, cohort: Cohort, *, segmenter: str, session:
     """The largest losses, as a table."""
     shown = readable(losses, cohort, session)
     structural, by = labels.session(session).structural, metric_title(metric)
-    caption = f"The three largest losses of {title(segmenter)} from {structural} to PET, by {by}."
+    caption = f"The three largest losses from {structural} to PET by {by}; {title(segmenter)}, first prompt."
     return numbered_table(shown, caption, "tab-losses", dict.fromkeys(shown, ".3f"))
 
 

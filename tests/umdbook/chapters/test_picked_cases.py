@@ -63,13 +63,13 @@ def test_picked_cases_are_tables_under_the_names_of_the_page(cohort):
     of = {"segmenter": "threshold", "session": "petct", "metric": "dice"}
     picked = pd.DataFrame({"subject": ["s1"], "modality": "CT", "structure": "ball", "dice": [0.5], "x": 1})
     text = gallery.picked_table(picked, cohort, **of)
-    assert "The best and the worst prediction of one structure by Threshold, picked by DSC." in text
+    assert "The best and the worst prediction of one structure, picked by DSC; Threshold, first prompt." in text
     assert "| subject | modality | structure | DSC |" in text and "| s1 | CT | Ball | 0.500 |" in text
     losses = pd.DataFrame(
         {"subject": ["s1"], "structure": "rod", "structural": [0.9], "pet": [0.4], "difference": [-0.5]}
     )
     text = gallery.loss_table(losses, cohort, **of)
-    assert "The three largest losses of Threshold from CT to PET, by DSC." in text
+    assert "The three largest losses from CT to PET by DSC; Threshold, first prompt." in text
     assert (
         "| subject | structure | CT | PET | difference |" in text
         and "| s1 | Rod | 0.900 | 0.400 | −0.500 |" in text
