@@ -63,7 +63,9 @@ def test_picked_cases_are_tables_under_the_names_of_the_page(cohort):
     of = {"segmenter": "threshold", "session": "petct", "metric": "dice"}
     picked = pd.DataFrame({"subject": ["s1"], "modality": "CT", "structure": "ball", "dice": [0.5], "x": 1})
     text = gallery.picked_table(picked, cohort, **of)
-    assert "The best and the worst prediction of one structure, picked by DSC; Threshold, first prompt." in text
+    assert (
+        "The best and the worst prediction of one structure, picked by DSC; Threshold, first prompt." in text
+    )
     assert "| subject | modality | structure | DSC |" in text and "| s1 | CT | Ball | 0.500 |" in text
     losses = pd.DataFrame(
         {"subject": ["s1"], "structure": "rod", "structural": [0.9], "pet": [0.4], "difference": [-0.5]}
