@@ -36,7 +36,8 @@ def design_plot(
         if seeds is not None:
             mine = seeds[seeds["trained_on"].eq(trained_on)]
             spots = mine["side"].eq("pet") + 0.05 * (n - 1) + 0.07
-            ax.scatter(spots, mine["score"], s=14, marker="_", color=look["color"], lw=1.6)
+            small = {"s": 16, "facecolors": "white", "edgecolors": look["color"], "linewidths": 1.2}
+            ax.scatter(spots, mine["score"], marker=look["marker"], **small, zorder=3)
     structural = session(table["session"].iloc[0]).structural
     ax.set_xticks([0, 1], [f"tested on {structural}", "tested on PET"])
     ax.set_xlim(-0.3, 1.3)
