@@ -447,13 +447,20 @@ def single_factors_words(path: str) -> str:
     alone = [r for r in found["rows"] if r["alone"]]
     seen = [r for r in alone if r["gap_seen"]]
     parts = [r["part"][0] for r in seen]
+    short = [r for r in seen if r["part"][0] < 0.95]
+    even = sum(r["residual"][1] <= 0 <= r["residual"][2] for r in short)
+    less = (
+        f"; of the rest, {even} of {len(short)} leave something unexplained whose interval holds 0"
+        if short
+        else ""
+    )
     covered = sum(r["others_cover_0"] for r in alone)
     other = max(abs(r[f][0]) for r in seen for f in ladder.FACTORS if f != r["factor"])
     return (
         f"There are {len(alone)} cases of one cohort and one segmenter in which the factor is alone. In {len(seen)} "
         "of them the interval of the gap leaves out 0: there the factor has "
         f"{100 * min(parts):.0f} to {100 * max(parts):.0f} % of the gap, at least 95 % in "
-        f"{sum(p >= 0.95 for p in parts)}. The intervals of the other three cover 0 in {covered} of {len(alone)}; the "
+        f"{len(parts) - len(short)}{less}. The intervals of the other three cover 0 in {covered} of {len(alone)}; the "
         f"largest mean of another factor is {number(other, 4)}. Made with `{found['command']}` on {found['date']}: PET "
         f"voxels of {found['spacing_mm']:g} mm, {len(found['structures'])} structures."
     )

@@ -115,8 +115,8 @@ def test_a_table_of_single_factors_says_when_it_was_made(tmp_path):
     words = ladder.single_factors_words(str(file))
     assert words.startswith("There are 3 cases") and "In 2 of them the interval" in words
     assert (
-        "90 to 98 % of the gap, at least 95 % in 1. The intervals of the other three cover 0 in 3 of 3"
-        in words
+        "90 to 98 % of the gap, at least 95 % in 1; in 1 of the 1 below, what is not explained has an interval that "
+        "holds 0. The intervals of the other three cover 0 in 3 of 3" in words
     )
     assert "`python x.py` on 2026-11-30" in words
     assert "not part of this installation" in ladder.single_factors(str(tmp_path / "none.json"))
