@@ -450,7 +450,7 @@ def single_factors_words(path: str) -> str:
     short = [r for r in seen if r["part"][0] < 0.95]
     even = sum(r["residual"][1] <= 0 <= r["residual"][2] for r in short)
     less = (
-        f"; of the rest, {even} of {len(short)} leave something unexplained whose interval holds 0"
+        f"; in {even} of the {len(short)} below, what is not explained has an interval that holds 0"
         if short
         else ""
     )
