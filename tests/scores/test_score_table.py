@@ -7,6 +7,8 @@ import pytest
 from umdlib.errors import InputError
 from umdlib.files import write_stamped
 from umdlib.scores import table as scores
+from umdlib.scores.simulated import score_table
+from umdlib.statistics.pairs import condition
 
 
 def table(**changes):
@@ -232,3 +234,18 @@ def test_two_rows_of_a_file_with_one_key_are_refused(tmp_path):
     write_stamped(tmp_path / "t", rows, b"umdlib", {"schema": scores.SCHEMA_VERSION})
     with pytest.raises(InputError, match="sub-001 petct CT liver threshold centre 0 0 occurs twice"):
         scores.read_scores(tmp_path / "t")
+
+
+def test_the_rows_of_a_number_of_clicks_are_what_the_statistics_choose_from(tmp_path):
+    given = score_table(n_subjects=2, structures=["liver"], gap={"a": 0.0, "b": 0.0, "c": 0.0}, steps=(0, 1))
+    given.loc[given["segmenter"].eq("b"), "prompt"] = "box"
+    given = given[given["segmenter"].ne("b") | given["step"].eq(1)]  # no row without a click
+    gone = given["segmenter"].eq("c")
+    given.loc[gone, given.columns[given.dtypes.eq(float)]] = np.nan
+    given.loc[gone, "status"] = "unavailable"
+    scores.write_scores(tmp_path / "t", given)
+    first, every = scores.read_scores(tmp_path / "t", step=0), scores.read_scores(tmp_path / "t")
+    assert len(every) == 20 and len(first) == 4 + 4 + 8
+    pd.testing.assert_frame_equal(
+        condition(first).reset_index(drop=True), condition(every).reset_index(drop=True)
+    )

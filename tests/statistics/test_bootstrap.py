@@ -15,6 +15,7 @@ from umdlib.statistics.bootstrap import (
     resample_counts,
     resampled_means,
     resampled_medians,
+    seeded_counts,
     student_interval,
 )
 from umdlib.statistics.distribution_free import distribution_free_bounds, distribution_free_tail
@@ -236,3 +237,14 @@ def test_distribution_free_tail_inverts_the_bound():
         assert distribution_free_tail(values, (-1, 1), low[i], -1)[i] == pytest.approx(0.05, abs=1e-5)
         assert distribution_free_tail(values, (-1, 1), high[i], 1)[i] == pytest.approx(0.05, abs=1e-5)
     assert (distribution_free_tail(values, (-1, 1), 0.0, 1) == 1).all()
+
+
+def test_counts_of_a_seed_are_kept_with_the_generator_after_them():
+    for n in (6, 7, 8, 6):  # drawn, dropped as floats, and taken from what is kept
+        rng = np.random.default_rng(4)
+        drawn = resample_counts(n, 50, rng)
+        counts, after = seeded_counts(n, 50, 4)
+        np.testing.assert_array_equal(counts, drawn)
+        assert after.integers(0, 2**40, 3).tolist() == rng.integers(0, 2**40, 3).tolist()
+    with pytest.raises(ValueError, match="read-only"):
+        counts[0, 0] = 0

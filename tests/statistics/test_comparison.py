@@ -6,7 +6,7 @@ import pytest
 
 from umdlib.errors import InputError
 from umdlib.scores.simulated import Model, score_table
-from umdlib.statistics.comparison import compare
+from umdlib.statistics.comparison import Settings, compare, compare_each
 from umdlib.statistics.pairs import condition, paired_differences, standardised_means, subject_means, unpaired
 
 QUICK = {"n_resamples": 500}
@@ -360,3 +360,28 @@ def test_equivalence_is_corrected_in_a_family_of_its_own():
     smallest = result["p_equivalence"].min()
     assert smallest < 0.5
     assert result["p_equivalence_holm"].min() == pytest.approx(2 * smallest)
+
+
+def test_settings_that_share_their_pairs_give_what_each_gives_alone():
+    table = score_table(
+        n_subjects=7,
+        structures=["liver", "aorta"],
+        gap={"a": 0.0, "b": -0.2},
+        n_seeds=2,
+        model=Model(failure_rate=0.2),
+    )
+    table = table.drop(index=table.index[::9])
+    table.loc[table["segmenter"].eq("b") & table["subject"].eq("sub-002"), ["dice", "hausdorff_95"]] = np.nan
+    settings = [
+        Settings(metric=metric, empty=empty, failure_below=below, reference_modality=modality, n_resamples=50)
+        for metric, empty, below, modality in (
+            ("dice", "drop", 0.1, None),
+            ("hausdorff_95", "worst", 0.5, None),
+            ("dice", "zero", 0.5, "CT"),
+        )
+    ]
+    for by in (["session", "segmenter"], ["session", "segmenter", "structure"]):
+        for chosen, found in zip(settings, compare_each(table, settings, by=by), strict=True):
+            alone = compare(table, by=by, settings=chosen)
+            pd.testing.assert_frame_equal(found, alone, check_exact=True)
+            assert found.attrs == alone.attrs and found.attrs["empty"] == chosen.empty

@@ -147,6 +147,31 @@ def with_empty_rule(scores: pd.DataFrame, metric: str, empty: str) -> pd.Series:
     return values.mask(values.isna() & failed, no) if empty == "worst" else values
 
 
+def rows_with_score(scores: pd.DataFrame, kept: pd.Series, metric: str, empty: str) -> pd.DataFrame:
+    """Rows that are kept, checked, with their score; a rule that fills a distance looks at all of them.
+
+    Parameters
+    ----------
+    scores
+        Score table.
+    kept
+        Whether each of its rows is.
+    metric, empty
+        As `with_empty_rule` takes them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        With the column `score`; the index numbers the rows of `scores`.
+    """
+    scores, kept = scores.reset_index(drop=True), kept.to_numpy(bool)
+    rows = scores[kept]
+    check_scores(rows, [metric])
+    if empty == "drop":
+        return rows.assign(score=with_empty_rule(rows, metric, empty))
+    return rows.assign(score=with_empty_rule(scores, metric, empty)[kept])
+
+
 def _no_agreement(structure: pd.Series, values: pd.Series, metric: str) -> pd.Series:
     """Value of no agreement per row: 0, or the largest distance of the structure."""
     if higher_is_better(metric):

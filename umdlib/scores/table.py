@@ -120,6 +120,16 @@ def _is_in_order(table: pd.DataFrame) -> bool:
     return bool((np.diff(place) > 0).all())
 
 
+def _after_clicks(table: pd.DataFrame, step: int) -> pd.DataFrame:
+    """Rows of a number of corrective clicks, and all of what has none with that number or was not available."""
+    kind = table.groupby(["segmenter", "prompt"], sort=False, observed=True).ngroup().to_numpy()
+    here = table["status"].ne("unavailable").to_numpy(bool)
+    asked = here & table["step"].eq(step).to_numpy()
+    has = np.zeros(kind.max(initial=-1) + 1, bool)
+    has[kind[asked]] = True
+    return table[asked | ~here | ~has[kind]].reset_index(drop=True)
+
+
 def _spelt_out(table: pd.DataFrame) -> pd.DataFrame:
     """A table with text where it has categories."""
     words = {n: c.cat for n, c in table.items() if isinstance(c.dtype, pd.CategoricalDtype)}
@@ -168,7 +178,9 @@ def write_scores(path: str | Path, table: pd.DataFrame, *, stamp: dict | None = 
     write_stamped(path, table, _STAMP, {"schema": SCHEMA_VERSION, **(stamp or {})})
 
 
-def read_scores(path: str | Path, *, subjects: Iterable[str] | None = None) -> pd.DataFrame:
+def read_scores(
+    path: str | Path, *, subjects: Iterable[str] | None = None, step: int | None = None
+) -> pd.DataFrame:
     """Read a score table; `table.attrs["stamp"]` is its provenance.
 
     Parameters
@@ -177,6 +189,9 @@ def read_scores(path: str | Path, *, subjects: Iterable[str] | None = None) -> p
         Of the file.
     subjects
         Keep the rows of these alone: of a released run the images of a few subjects are at hand.
+    step
+        Keep, of the rows of each segmenter and protocol, those after this number of corrective clicks, where
+        there are such: what `umdlib.statistics.condition` chooses from. None keeps every step.
 
     Raises
     ------
@@ -192,6 +207,8 @@ def read_scores(path: str | Path, *, subjects: Iterable[str] | None = None) -> p
     table = check_scores(found, source=str(path))
     if subjects is not None:
         table = table[table["subject"].isin(set(subjects))].reset_index(drop=True)
+    if step is not None:
+        table = _after_clicks(table, step)
     table = _spelt_out(table)
     table.attrs["stamp"] = stamp
     return table

@@ -9,7 +9,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "bootstrap": ["interval_of_mean"],
         "ceilings": ["beside_ceilings", "read_ceilings", "structure_ceilings"],
         "click_curves": ["curve_table", "effort_table", "gain_is_worse", "until_satisfied"],
-        "comparison": ["Settings", "TESTS", "compare"],
+        "comparison": ["Settings", "TESTS", "compare", "compare_each"],
         "distribution_free": ["distribution_free_bounds"],
         "domain_shift": ["PARTS", "domain_changes", "domain_scores", "reference_parts"],
         "equivalence": ["detectable_effect"],

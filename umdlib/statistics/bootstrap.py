@@ -43,6 +43,39 @@ def resample_counts(n: int, n_resamples: int, rng: np.random.Generator) -> np.nd
     return counts.reshape(n_resamples, n).astype(float)
 
 
+def seeded_counts(n: int, n_resamples: int, seed: int) -> tuple[np.ndarray, np.random.Generator]:
+    """Draw `resample_counts` from a seed, or take them where they were drawn last.
+
+    Returns
+    -------
+    counts : numpy.ndarray
+        Shape (n_resamples, n), not to be written to.
+    rng : numpy.random.Generator
+        The generator after that draw.
+    """
+    counts, state = _counts(n, n_resamples, seed)
+    rng = np.random.default_rng()
+    rng.bit_generator.state = state
+    return counts, rng
+
+
+@functools.lru_cache(maxsize=2)
+def _counts(n: int, n_resamples: int, seed: int) -> tuple[np.ndarray, dict]:
+    """Counts ready for a product, and the state of their generator."""
+    small, state = _kept_counts(n, n_resamples, seed)
+    counts = small.astype(float)
+    counts.flags.writeable = False
+    return counts, state
+
+
+@functools.lru_cache(maxsize=32)
+def _kept_counts(n: int, n_resamples: int, seed: int) -> tuple[np.ndarray, dict]:
+    """Counts in a byte each, where that is enough, kept for further means over as many subjects."""
+    rng = np.random.default_rng(seed)
+    counts = resample_counts(n, n_resamples, rng)
+    return counts.astype(np.uint8 if counts.max() < 256 else np.uint16), rng.bit_generator.state
+
+
 def resampled_means(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Mean of each column in each resample, over the subjects that have a value.
 
@@ -225,21 +258,23 @@ class MeanEstimate:
             Shape (cells,). NaN with fewer than two subjects, and without any variance: equal values say
             nothing about how far others would lie.
         """
+        return self.tail(null, 1), self.tail(null, -1)
+
+    def tail(self, null: float, side: int) -> np.ndarray:
+        """One of `tails`: that each mean lies above `null` (`side` 1), or below (-1)."""
         with np.errstate(invalid="ignore", divide="ignore"):
             t = (self.mean - null) / self.error
-        kept, freedom = self._kept(), np.maximum(self.n - 1, 1)
-        ratios = [column[:k] for column, k in zip(self.ratios.T, kept, strict=True)]
-        tails = []
-        for side in (1, -1):  # upper tail of the ratios, then the lower one as the upper of its mirror
-            ordered = ratios if side > 0 else [-column[::-1] for column in ratios]
-            student = stdtr(freedom, -side * t)
-            p = np.array([_tail(*c) for c in zip(ordered, side * t, self.n, strict=True)])
-            p = np.where(self.n < FEW, np.maximum(p, student), p)
-            p = np.where(self.n < STUDENT_BELOW, student, p)
-            if self.bounds is not None:
-                p = np.minimum(p, _CUT * distribution_free_tail(self.values, self.bounds, null, -side))
-            tails.append(np.where((self.error > 0) & (self.n > 1), p, np.nan))
-        return tails[0], tails[1]
+        freedom = np.maximum(self.n - 1, 1)
+        ratios = [column[:k] for column, k in zip(self.ratios.T, self._kept(), strict=True)]
+        # the lower tail of the ratios is the upper one of their mirror
+        ordered = ratios if side > 0 else [-column[::-1] for column in ratios]
+        student = stdtr(freedom, -side * t)
+        p = np.array([_tail(*c) for c in zip(ordered, side * t, self.n, strict=True)])
+        p = np.where(self.n < FEW, np.maximum(p, student), p)
+        p = np.where(self.n < STUDENT_BELOW, student, p)
+        if self.bounds is not None:
+            p = np.minimum(p, _CUT * distribution_free_tail(self.values, self.bounds, null, -side))
+        return np.where((self.error > 0) & (self.n > 1), p, np.nan)
 
     def p_value(self) -> np.ndarray:
         """Two-sided p-value of the hypothesis that each mean is zero."""
@@ -297,7 +332,9 @@ def _studentised_means(centred: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Mean over its own standard error, per resample and column; infinite without spread."""
     defined = np.isfinite(centred)
     filled = np.where(defined, centred, 0.0)
-    drawn = counts.sum(axis=1, keepdims=True) if defined.all() else counts @ defined.astype(float)
+    drawn = np.full((len(counts), 1), 1.0 * counts.shape[1])
+    if not defined.all():
+        drawn = counts @ defined.astype(float)
     drawn = np.where(drawn > 1, drawn, np.nan)
     means = (counts @ filled) / drawn
     squares = (counts @ filled**2) / drawn
@@ -354,15 +391,6 @@ class _MeanInterval(NamedTuple):
         return dict(zip(("estimate", "ci_low", "ci_high", "p_value"), self[:4], strict=True))
 
 
-@functools.lru_cache(maxsize=32)
-def _kept_counts(n: int, n_resamples: int, seed: int) -> np.ndarray:
-    """`resample_counts` of a seed in a byte each, kept for further means over as many subjects."""
-    counts = resample_counts(n, n_resamples, np.random.default_rng(seed))
-    small = counts.astype(np.uint8 if counts.max() < 256 else np.uint16)
-    small.flags.writeable = False
-    return small
-
-
 def interval_of_mean(
     values: np.ndarray, metric: str, n_resamples: int, seed: int, *, kind: str = "difference"
 ) -> _MeanInterval:
@@ -396,7 +424,7 @@ def interval_of_mean(
     if len(values) < 2:
         mean = float(values[0]) if len(values) else np.nan
         return _MeanInterval(mean, np.nan, np.nan, np.nan, len(values))
-    counts = _kept_counts(len(values), n_resamples, seed).astype(float)
+    counts, _ = seeded_counts(len(values), n_resamples, seed)
     estimate = estimate_means(values[:, None], counts, bounds=value_bounds(metric, kind))
     low, high = estimate.interval()
     p_value = estimate.p_value()[0] if estimate.error[0] > 0 or values[0] != 0 else 1.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 
@@ -9,6 +11,7 @@ from umdlib.labels import session
 from umdlib.protocols import coordinates_given
 from umdlib.scores.empty_rules import check_scores, higher_is_better, with_empty_rule
 from umdlib.statistics import bootstrap
+from umdlib.statistics.pairs import group_numbers
 from umdlib.statistics.verdicts import at_floor
 
 _KEYS = ["session", "segmenter", "prompt", "step", "modality"]
@@ -27,16 +30,39 @@ def _subject_scores(scores: pd.DataFrame, *, metric: str = "dice", empty: str = 
 
 
 def _whole_cases(scores: pd.DataFrame, metric: str, empty: str) -> pd.DataFrame:
-    """Scores averaged over seeds, of the structures of an image that are scored at every step."""
+    """Scores averaged over seeds, of the structures of an image that are scored at every step.
+
+    Subjects and structures are numbers, in the order of their names.
+    """
     check_scores(scores, [metric])
     rows = scores[scores["status"].ne("unavailable")].reset_index(drop=True)
     rows = rows.assign(score=with_empty_rule(rows, metric, empty))
     if "seconds" not in rows:
         rows["seconds"] = np.nan
     case = ["session", "segmenter", "prompt", "modality", "subject", "structure"]
-    rows = rows.groupby([*case, "step"], sort=False)[["score", "seconds"]].mean().reset_index()
-    steps = rows.groupby(["session", "segmenter", "prompt"])["step"].transform("nunique")
-    return rows[rows.groupby(case)["score"].transform("count").eq(steps)]
+    if rows["seed"].ne(rows["seed"].min()).any():
+        rows = rows.groupby([*case, "step"], sort=False)[["score", "seconds"]].mean().reset_index()
+    rows = rows[[*case, "step", "score", "seconds"]]
+    rows = rows.assign(**{k: pd.factorize(rows[k], sort=True)[0] for k in ("subject", "structure")})
+    asked, first = group_numbers(rows, case[:3])
+    numbers = rows[["modality", "subject", "structure", "step"]].assign(asked=asked)
+    steps = np.bincount(asked[group_numbers(numbers, ["asked", "step"])[1]], minlength=len(first))
+    number, first = group_numbers(numbers, ["asked", "modality", "subject", "structure"])
+    scored = np.bincount(number, weights=rows["score"].notna(), minlength=len(first))
+    return rows[scored[number] == steps[asked]]
+
+
+def _parts(
+    rows: pd.DataFrame, keys: list[str], order: np.ndarray | None = None
+) -> Iterator[tuple[tuple, pd.DataFrame]]:
+    """Groups of rows, in the order in which they come, without the names that they share."""
+    number, first = group_numbers(rows, keys)
+    names = list(rows[keys].iloc[first].itertuples(index=False, name=None))
+    rest = rows.drop(columns=keys)
+    if order is not None:
+        rest, number = rest.iloc[order], number[order]
+    for n, part in rest.groupby(number, sort=False):
+        yield names[n], part
 
 
 def effort_table(scores: pd.DataFrame, *, metric: str = "dice", empty: str = "drop") -> pd.DataFrame:
@@ -100,13 +126,12 @@ def curve_table(
     """
     rows = _whole_cases(scores, metric, empty)
     tables = []
-    for (name, segmenter, prompt), part in rows.groupby(_KEYS[:3], sort=False):
+    for (name, segmenter, prompt), part in _parts(rows, _KEYS[:3]):
         cases = part.pivot_table(index=["subject", "structure"], columns=["modality", "step"], values="score")
         matrix = cases.groupby("subject").mean()
         change = _differences(cases, session(name).structural)
         matrix = matrix.join(change) if len(change.columns) else matrix
-        rng = np.random.default_rng(seed)
-        table = _curve(matrix, metric, n_resamples, rng)
+        table = _curve(matrix, metric, n_resamples, seed)
         tables.append(table.assign(session=name, segmenter=segmenter, prompt=prompt))
     if not tables:
         return pd.DataFrame(columns=_CURVE)
@@ -153,11 +178,11 @@ def until_satisfied(
         or the prompts end, median; `budget`: prompts given at most; `n_subjects`.
     """
     rows = _whole_cases(scores, metric, empty)
-    rows = rows.sort_values("step", kind="stable")
     good = rows["score"] >= target if higher_is_better(metric) else rows["score"] <= target
     rows = rows.assign(good=good, number=rows["step"] + 1)
+    order = np.argsort(rows["step"].to_numpy(), kind="stable")
     tables = []
-    for key, part in rows.groupby(["session", "segmenter", "prompt", "modality"], sort=False):
+    for key, part in _parts(rows, ["session", "segmenter", "prompt", "modality"], order):
         budget = int(part["number"].max())
         if budget == 1:
             continue
@@ -199,9 +224,9 @@ def _differences(cases: pd.DataFrame, structural: str) -> pd.DataFrame:
     return table
 
 
-def _curve(matrix: pd.DataFrame, metric: str, n_resamples: int, rng: np.random.Generator) -> pd.DataFrame:
+def _curve(matrix: pd.DataFrame, metric: str, n_resamples: int, seed: int) -> pd.DataFrame:
     """Means and gains of every column (modality, step) with their intervals."""
-    counts = bootstrap.resample_counts(len(matrix), n_resamples, rng)
+    counts, _ = bootstrap.seeded_counts(len(matrix), n_resamples, seed)
     low, high = _intervals(matrix, counts, metric, ("score", "difference"))
     gains = matrix * np.nan
     for modality, step in matrix.columns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 
@@ -13,7 +14,7 @@ from umdlib.scores.empty_rules import score_limits
 from umdlib.statistics import bootstrap, equivalence, signed_rank
 from umdlib.statistics.failures import quadrants
 from umdlib.statistics.multiplicity import adjust
-from umdlib.statistics.pairs import PAIR_KEYS, condition, paired_differences, subject_means
+from umdlib.statistics.pairs import PAIR_KEYS, condition, group_numbers, pairing, subject_matrices
 from umdlib.statistics.permutation import sign_flip_p
 from umdlib.statistics.verdicts import at_floor, decide
 
@@ -133,25 +134,46 @@ def compare(
     for name in changes:
         if name not in {f.name for f in fields(Settings)}:
             raise unknown_name("setting", name, [f.name for f in fields(Settings)])
-    chosen = replace(settings or Settings(), **changes)
+    return compare_each(scores, [replace(settings or Settings(), **changes)], by=by)[0]
+
+
+def compare_each(
+    scores: pd.DataFrame,
+    settings: Sequence[Settings],
+    *,
+    by: Sequence[str] = ("session", "segmenter", "structure"),
+) -> list[pd.DataFrame]:
+    """`compare` under each of several settings; pairs are found once for all that are of the same rows.
+
+    Examples
+    --------
+    >>> from umdlib.scores.simulated import score_table
+    >>> table = score_table(n_subjects=8, structures=["liver"], gap={"b": -0.3}, seed=2)
+    >>> rules = [Settings(empty=rule, n_resamples=99) for rule in ("drop", "zero")]
+    >>> [found["estimate"].round(2).tolist() for found in compare_each(table, rules)]
+    [[-0.37], [-0.37]]
+    """
     by = list(by)
     for name in by:
         if name not in PAIR_KEYS:
             raise unknown_name("column", name, PAIR_KEYS)
-    rows = condition(scores, prompt=chosen.prompt, step=chosen.step)
-    differences = paired_differences(
-        rows, metric=chosen.metric, reference_modality=chosen.reference_modality, empty=chosen.empty
-    )
-    table = _estimates(differences, by, chosen)
-    table["p_value"] = table[f"p_{chosen.test}"]
-    few = table["n_subjects"].lt(FEWEST)
-    table.loc[few, ["p_value", "p_equivalence", "p_relevance"]] = np.nan
-    failures = quadrants(rows, by=by, below=chosen.failure_below)
-    table = table.merge(failures.drop(columns=["n_pairs", "n_subjects"]), on=by, how="left")
-    table = _with_verdicts(table, by, chosen)
-    table = _with_unavailable(table, scores, by)
-    table.attrs = asdict(chosen)
-    return table
+    rows = functools.cache(lambda prompt, step: condition(scores, prompt=prompt, step=step))
+    pairs = functools.cache(lambda prompt, step, modality: pairing(rows(prompt, step), modality))
+    fails = functools.cache(lambda prompt, step, below: quadrants(rows(prompt, step), by=by, below=below))
+    tables = []
+    for chosen in settings:
+        found = pairs(chosen.prompt, chosen.step, chosen.reference_modality)
+        table = _estimates(found.differences(chosen.metric, chosen.empty), by, chosen)
+        table["p_value"] = table[f"p_{chosen.test}"]
+        few = table["n_subjects"].lt(FEWEST)
+        table.loc[few, ["p_value", "p_equivalence", "p_relevance"]] = np.nan
+        failures = fails(chosen.prompt, chosen.step, chosen.failure_below)
+        table = table.merge(failures.drop(columns=["n_pairs", "n_subjects"]), on=by, how="left")
+        table = _with_verdicts(table, by, chosen)
+        table = _with_unavailable(table, scores, by)
+        table.attrs = asdict(chosen)
+        tables.append(table)
+    return tables
 
 
 def _with_verdicts(table: pd.DataFrame, by: list[str], settings: Settings) -> pd.DataFrame:
@@ -173,10 +195,11 @@ def _estimates(differences: pd.DataFrame, by: list[str], settings: Settings) -> 
     for session in sessions:
         rows = differences if session is None else differences[differences["session"].eq(session)]
         every = rows.groupby(by, sort=False).size().index
-        matrices = {}
-        for value in ("difference", "structural", "pet"):
-            matrix = subject_means(rows, by, value=value) if len(rows) else pd.DataFrame(columns=every)
-            matrices[value] = matrix.reindex(columns=every)
+        sides = ("difference", "structural", "pet")
+        found = dict.fromkeys(sides, pd.DataFrame(columns=every))
+        if len(rows):
+            found = subject_matrices(rows, by, sides)
+        matrices = {side: matrix.reindex(columns=every) for side, matrix in found.items()}
         blocks.append(_block(matrices, rows, by, settings))
     return pd.concat(blocks, ignore_index=True)
 
@@ -208,8 +231,7 @@ def _of_means(values: np.ndarray, table: pd.DataFrame, settings: Settings) -> di
     names += ["p_equivalence", "p_relevance", "p_permutation"]
     if not len(values):
         return {name: np.full(len(table), np.nan) for name in names} | {"permutation_method": ""}
-    rng = np.random.default_rng(settings.seed)
-    counts = bootstrap.resample_counts(len(values), settings.n_resamples, rng)
+    counts, rng = bootstrap.seeded_counts(len(values), settings.n_resamples, settings.seed)
     bounds = bootstrap.value_bounds(settings.metric)
     estimate = bootstrap.estimate_means(values, counts, bounds=bounds)
     inside = equivalence.equivalence_p(estimate, settings.margin)
@@ -236,12 +258,11 @@ def _of_means(values: np.ndarray, table: pd.DataFrame, settings: Settings) -> di
 
 def _sizes(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """Numbers of subjects, of pairs and of rows that are none, per comparison."""
-    paired = rows[rows["state"].eq("paired")]
-    every = rows.groupby(by, sort=False)["state"]
-    table = pd.DataFrame({"n_unpaired": every.agg(lambda s: int(s.ne("paired").sum()))})
-    table["n_subjects"] = paired.groupby(by)["subject"].nunique()
-    table["n_pairs"] = paired.groupby(by).size()
-    return table.fillna({"n_subjects": 0, "n_pairs": 0}).astype(int).reset_index(drop=True)
+    number, first = group_numbers(rows, by)
+    paired = rows["state"].eq("paired").to_numpy(bool)
+    each = group_numbers(rows[paired], [*by, "subject"])[1]
+    counted = {"n_unpaired": number[~paired], "n_subjects": number[paired][each], "n_pairs": number[paired]}
+    return pd.DataFrame({name: np.bincount(n, minlength=len(first)) for name, n in counted.items()})
 
 
 def _sides(matrices: dict[str, pd.DataFrame]) -> pd.DataFrame:

@@ -100,15 +100,28 @@ def distribution_free_tail(
     n = np.isfinite(flipped).sum(axis=0)
     ordered = np.sort(np.where(np.isfinite(flipped), flipped, top), axis=0)
     steps = np.diff(ordered, axis=0, append=np.full((1, ordered.shape[1]), top))
-    reached = np.arange(1, len(ordered) + 1)[:, None] / np.maximum(n, 1)
-    inside, outside = np.zeros(len(n)), np.ones(len(n))
-    beyond = (n > 0) & (top - (steps * np.minimum(reached, 1)).sum(axis=0) < null)
-    for _ in range(40):  # the largest gap of the two distribution functions with a bound short of `null`
+    reached = np.minimum(np.arange(1, len(ordered) + 1)[:, None] / np.maximum(n, 1), 1)
+    beyond = (n > 0) & (top - (steps * reached).sum(axis=0) < null)
+    asked = np.flatnonzero(beyond)
+    tail = np.ones(len(n))
+    if len(asked):
+        gap = _gap_short_of(null, top, steps[:, asked], reached[:, asked])
+        tail[asked] = scipy.stats.ksone.sf(gap, np.maximum(n[asked], 1))
+    return tail
+
+
+def _gap_short_of(null: float, top: float, steps: np.ndarray, reached: np.ndarray) -> np.ndarray:
+    """Largest gap of the two distribution functions, per column, whose bound is short of `null`."""
+    inside, outside = np.zeros(steps.shape[1]), np.ones(steps.shape[1])
+    share = np.empty_like(reached)
+    for _ in range(40):
         middle = (inside + outside) / 2
-        upper = top - (steps * np.maximum(np.minimum(reached, 1) - middle, 0)).sum(axis=0)
-        short = upper < null
+        np.subtract(reached, middle, out=share)
+        np.maximum(share, 0, out=share)
+        np.multiply(steps, share, out=share)
+        short = top - share.sum(axis=0) < null
         inside, outside = np.where(short, middle, inside), np.where(short, outside, middle)
-    return np.where(beyond, scipy.stats.ksone.sf(inside, np.maximum(n, 1)), 1.0)
+    return inside
 
 
 def _upper(ordered: np.ndarray, top: float, level: float) -> float:

@@ -42,7 +42,7 @@ def equivalence_p(estimate: MeanEstimate, margin: float) -> np.ndarray:
     True
     """
     _check(margin)
-    return np.maximum(estimate.tails(-margin)[0], estimate.tails(margin)[1])
+    return np.maximum(estimate.tail(-margin, 1), estimate.tail(margin, -1))
 
 
 def relevance_p(estimate: MeanEstimate, margin: float) -> np.ndarray:
@@ -54,7 +54,7 @@ def relevance_p(estimate: MeanEstimate, margin: float) -> np.ndarray:
         Shape (cells,). Below 0.05 exactly where the 95 % interval lies wholly outside the margin.
     """
     _check(margin)
-    return np.minimum(1.0, 2 * np.minimum(estimate.tails(margin)[0], estimate.tails(-margin)[1]))
+    return np.minimum(1.0, 2 * np.minimum(estimate.tail(margin, 1), estimate.tail(-margin, -1)))
 
 
 def unseen_p(

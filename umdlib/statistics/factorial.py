@@ -23,8 +23,9 @@ from scipy.special import stdtrit
 
 from umdlib.errors import InputError
 from umdlib.labels import session as session_record
-from umdlib.scores.empty_rules import check_scores, score_limits, with_empty_rule
+from umdlib.scores.empty_rules import check_scores, rows_with_score, score_limits
 from umdlib.statistics import bootstrap
+from umdlib.statistics.pairs import group_numbers
 from umdlib.statistics.verdicts import FLOOR, means_at_floor
 
 TRAINED_ON: dict[str, str] = {
@@ -107,7 +108,9 @@ def design_scores(
     check_scores(scores[:0], [metric])
     parts = {s: p for s in scores["segmenter"].unique() if (p := parts_of(s, family=family))}
     here = scores["segmenter"].isin(parts) & scores["status"].ne("unavailable")
-    rows = _with_score(scores, here & scores["prompt"].eq(prompt) & scores["step"].eq(step), metric, empty)
+    rows = rows_with_score(
+        scores, here & scores["prompt"].eq(prompt) & scores["step"].eq(step), metric, empty
+    )
     if rows.empty:
         return pd.DataFrame(columns=_COLUMNS)
     rows = rows.assign(
@@ -119,16 +122,6 @@ def design_scores(
     table = pd.concat(complete)[_COLUMNS]
     table.attrs["metric"] = metric
     return table
-
-
-def _with_score(scores: pd.DataFrame, kept: pd.Series, metric: str, empty: str) -> pd.DataFrame:
-    """Rows that are kept, with their score; a rule that fills a distance looks at all of them."""
-    scores, kept = scores.reset_index(drop=True), kept.to_numpy(bool)
-    rows = scores[kept]
-    check_scores(rows, [metric])
-    if empty == "drop":
-        return rows.assign(score=with_empty_rule(rows, metric, empty))
-    return rows.assign(score=with_empty_rule(scores, metric, empty)[kept])
 
 
 _COLUMNS = ["session", "subject", "structure", "trained_on", "side", "score", "n_seeds"]
@@ -181,7 +174,7 @@ def design_table(scores: pd.DataFrame, *, n_resamples: int = 10_000, seed: int =
     tables = []
     for name, part in scores.groupby("session", sort=False):
         matrix = cells(part)
-        counts = bootstrap.resample_counts(len(matrix), n_resamples, np.random.default_rng(seed))
+        counts, _ = bootstrap.seeded_counts(len(matrix), n_resamples, seed)
         limits = score_limits(scores.attrs.get("metric", "dice"))
         low, high = bootstrap.mean_interval(matrix.to_numpy(), counts, bounds=limits)
         table = matrix.columns.to_frame(index=False)
@@ -280,7 +273,7 @@ def learned_share(scores: pd.DataFrame, *, n_resamples: int = 10_000, seed: int 
         )
         if gap is None or transfer is None:
             continue
-        counts = bootstrap.resample_counts(len(matrix), n_resamples, np.random.default_rng(seed))
+        counts, _ = bootstrap.seeded_counts(len(matrix), n_resamples, seed)
         limits = bootstrap.value_bounds(scores.attrs.get("metric", "dice"))
         low, high = bootstrap.mean_interval(gap[:, None], counts, bounds=limits)
         row = {"session": session, "estimate": np.nan, "ci_low": np.nan, "ci_high": np.nan}
@@ -468,15 +461,18 @@ def class_means(
     """
     check_scores(scores[:0], [metric])
     asked = scores["segmenter"].isin({s[1] for s in systems}) & scores["step"].isin({s[2] for s in systems})
-    rows = _with_score(scores, asked & scores["status"].ne("unavailable"), metric, empty)
-    places = rows.groupby(["segmenter", "step"], sort=False).indices
+    rows = rows_with_score(scores, asked & scores["status"].ne("unavailable"), metric, empty)
+    system, first = group_numbers(rows, ["segmenter", "step"])
+    centre = rows["prompt"].eq("centre").to_numpy(bool)
+    with_centre = np.bincount(system, weights=centre, minlength=len(first)) > 0
+    rows = rows[centre | ~with_centre[system]]
+    keys = ["session", "modality", "structure"]
+    number, first = group_numbers(rows, ["segmenter", "step", *keys])
+    means = rows[["segmenter", "step", *keys]].iloc[first].reset_index(drop=True)
+    means["score"] = rows["score"].groupby(number).mean().to_numpy()
     tables = []
     for label, segmenter, step in systems:
-        mine = rows.iloc[places.get((segmenter, step), [])]
-        if mine["prompt"].eq("centre").any():
-            mine = mine[mine["prompt"].eq("centre")]
-        keys = ["session", "modality", "structure"]
-        means = mine.groupby(keys, sort=False)["score"].mean().reset_index()
-        tables.append(means.assign(label=label, segmenter=segmenter))
+        mine = means[means["segmenter"].eq(segmenter) & means["step"].eq(step)]
+        tables.append(mine[[*keys, "score"]].assign(label=label, segmenter=segmenter))
     columns = ["session", "label", "segmenter", "modality", "structure", "score"]
     return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 import scipy
 
 from umdlib.labels import MODALITIES
 from umdlib.scores.empty_rules import check_scores
+from umdlib.statistics.pairs import group_numbers
 
 QUADRANTS: dict[str, str] = {
     "both": "both work",
@@ -118,20 +120,18 @@ def quadrants(
     pairs = failure_table(scores, below=below)
     if pairs.empty:
         return pd.DataFrame(columns=_columns(by))
-    structural, pet = pairs["structural"], pairs["pet"]
-    cells = {
-        "both": ~structural & ~pet,
-        "structural_only": ~structural & pet,
-        "pet_only": structural & ~pet,
-        "neither": structural & pet,
-    }
-    grouped = pairs.assign(**cells).groupby(list(by), sort=False)
-    table = grouped[list(QUADRANTS)].sum()
-    table["n_pairs"], table["n_subjects"] = grouped.size(), grouped["subject"].nunique()
-    table[["failure_structural", "failure_pet"]] = grouped[["structural", "pet"]].mean()
+    number, first = group_numbers(pairs, by)
+    each = group_numbers(pairs, [*by, "subject"])[1]
+    quadrant = 2 * pairs["structural"].to_numpy() + pairs["pet"].to_numpy()
+    counts = np.bincount(4 * number + quadrant, minlength=4 * len(first)).reshape(-1, 4)
+    table = pairs[list(by)].iloc[first].reset_index(drop=True)
+    table[["both", "structural_only", "pet_only", "neither"]] = counts
+    table["n_pairs"], table["n_subjects"] = counts.sum(axis=1), np.bincount(number[each])
+    table["failure_structural"] = counts[:, 2:].sum(axis=1) / table["n_pairs"]
+    table["failure_pet"] = counts[:, 1::2].sum(axis=1) / table["n_pairs"]
     tests = list(map(mcnemar, table["structural_only"], table["pet_only"]))
-    table["p_mcnemar"] = pd.Series(tests, table.index, float).where(table["n_pairs"].eq(table["n_subjects"]))
-    return table.reset_index().rename_axis(columns=None)[_columns(by)]
+    table["p_mcnemar"] = pd.Series(tests, dtype=float).where(table["n_pairs"].eq(table["n_subjects"]))
+    return table[_columns(by)]
 
 
 def _columns(by: Sequence[str]) -> list[str]:
@@ -147,12 +147,16 @@ def failure_table(scores: pd.DataFrame, *, below: float = 0.1) -> pd.DataFrame:
     are left out: there is nothing to fail at.
     """
     keys = ["subject", "session", "structure", "segmenter"]
-    roles = {m: "structural" if MODALITIES[m].structural else "pet" for m in scores["modality"].unique()}
-    role = scores["modality"].map(roles)
-    share = failed(scores, below=below).astype("Float64")
-    table = scores[keys].assign(role=role, share=share).dropna(subset="share")
-    if table.empty:
-        return table[keys].assign(structural=False, pet=False)
-    wide = table.pivot_table(index=keys, columns="role", values="share", sort=False)
-    wide = wide.reindex(columns=["structural", "pet"]).dropna()
-    return wide.gt(0.5).astype(bool).reset_index()
+    found = failed(scores, below=below)
+    known = found.notna().to_numpy()
+    rows, fails = scores[known], found[known].to_numpy(bool)
+    number, first = group_numbers(rows, keys)
+    modality, names = pd.factorize(rows["modality"])
+    pet = np.array([not MODALITIES[m].structural for m in names], bool)[modality]
+    cell, size = 2 * number + pet, 2 * len(first)
+    n, lost = (np.bincount(cell, weights=w, minlength=size).reshape(-1, 2) for w in (None, fails))
+    order = np.lexsort([pd.factorize(rows[key])[0][first] for key in reversed(keys)])
+    order = order[n.all(axis=1)[order]]
+    table = rows[keys].iloc[first[order]].reset_index(drop=True)
+    table[["structural", "pet"]] = lost[order] / n[order] > 0.5
+    return table

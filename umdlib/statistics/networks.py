@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pandas as pd
 
-from umdlib.statistics.bootstrap import resample_counts
+from umdlib.statistics.bootstrap import seeded_counts
 from umdlib.statistics.pairs import condition
 
 LEAST_SUBJECTS = 4  # an interval of a correlation needs n - 3 of at least 1
@@ -118,7 +118,7 @@ def network_distance(
     x, y = sides
     n = len(x)
     upper = np.triu_indices(x.shape[1], 1)
-    counts = resample_counts(n, n_resamples, np.random.default_rng(seed))
+    counts, _ = seeded_counts(n, n_resamples, seed)
     one = np.ones((1, n))
     plain = [_correlations(v, one)[0][upper] for v in (x, y)]
     drawn = [_correlations(v, counts)[:, upper[0], upper[1]] for v in (x, y)]

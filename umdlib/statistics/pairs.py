@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -39,16 +40,45 @@ def condition(scores: pd.DataFrame, *, prompt: str | None = None, step: int | No
         If a segmenter has several protocols or steps and none of them is the given one.
     """
     scores = scores.reset_index(drop=True)
-    here = scores["status"].ne("unavailable")
-    keep = ~here
-    said = scores.loc[here, ["segmenter", "prompt", "step"]]
-    for segmenter, rows in said.groupby("segmenter", sort=False):
+    here = scores["status"].ne("unavailable").to_numpy(bool)
+    number, first = group_numbers(scores, ["segmenter", "prompt", "step"])
+    found = pd.unique(number[here])
+    kinds = scores.loc[first[found], ["segmenter", "prompt", "step"]].set_axis(found)
+    keep = np.zeros(len(first), bool)
+    for segmenter, rows in kinds.groupby("segmenter", sort=False):
         chosen = _chosen(rows["prompt"], prompt or "centre", f"prompt of {segmenter}")
         rows = rows[rows["prompt"].eq(chosen)]
         if step is not None:
             rows = rows[rows["step"].eq(_chosen(rows["step"], step, f"step of {segmenter}"))]
         keep[rows.index] = True
-    return scores[keep]
+    return scores[keep[number] | ~here]
+
+
+def group_numbers(table: pd.DataFrame, keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Number the groups of rows that agree in `keys`, in the order in which they come.
+
+    Returns
+    -------
+    number, first : numpy.ndarray
+        Number of each row's group; place of each group's first row.
+
+    Examples
+    --------
+    >>> number, first = group_numbers(pd.DataFrame({"a": ["y", "x", "y"], "b": [1, 1, 1]}), ["a", "b"])
+    >>> number.tolist(), first.tolist()
+    ([0, 1, 0], [0, 1])
+    """
+    number, levels = np.zeros(len(table), np.int64), 1
+    for key in keys:
+        codes, names = pd.factorize(table[key], use_na_sentinel=False)
+        if levels * len(names) > 2**62:
+            number, kinds = pd.factorize(number)
+            levels = len(kinds)
+        number, levels = number * len(names) + codes, levels * max(len(names), 1)
+    number = pd.factorize(number)[0]
+    first = np.empty(number.max(initial=-1) + 1, np.int64)
+    first[number[::-1]] = np.arange(len(table))[::-1]
+    return number, first
 
 
 def _chosen(values: pd.Series, wanted: object, what: str) -> object:
@@ -101,22 +131,125 @@ def paired_differences(
     >>> paired_differences(table).shape
     (3, 12)
     """
-    check_scores(scores, [metric])
+    return pairing(scores, reference_modality).differences(metric, empty)
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Which rows of a score table make pairs, whatever is compared.
+
+    Attributes
+    ----------
+    scores
+        Score table, its rows numbered.
+    structural, pet
+        Row of either side, seed by seed; -1 where there is none.
+    number
+        Pair of each of those, whose keys are `keys`.
+    first
+        Place of each pair's first seed.
+    keys
+        `PAIR_KEYS` of every pair, in the order of `in_order`.
+    """
+
+    scores: pd.DataFrame
+    structural: np.ndarray
+    pet: np.ndarray
+    number: np.ndarray
+    first: np.ndarray
+    keys: pd.DataFrame
+
+    def differences(self, metric: str, empty: str) -> pd.DataFrame:
+        """See `paired_differences`."""
+        if metric not in self.scores:
+            raise unknown_name("column", metric, self.scores.columns)
+        values = np.append(with_empty_rule(self.scores, metric, empty), np.nan)
+        seeds = pd.DataFrame({"structural": values[self.structural], "pet": values[self.pet]})
+        seeds["difference"] = seeds["pet"] - seeds["structural"]
+        paired = seeds["difference"].notna().to_numpy()
+        n_seeds = np.bincount(self.number, weights=paired, minlength=len(self.keys)).astype(np.int64)
+        only_common = ~paired & (n_seeds[self.number] > 0)  # only common seeds, where there are any
+        for side in ("structural", "pet"):
+            seeds[side] = seeds[side].mask(only_common)
+        if len(seeds) > len(self.keys):
+            means = seeds.groupby(self.number).mean()
+        else:
+            means = seeds.iloc[self.first].reset_index(drop=True)
+        sides = means["structural"].notna(), means["pet"].notna()
+        state = np.select(
+            [means["difference"].notna(), sides[0] & sides[1], *sides],
+            ["paired", "neither", "structural only", "PET only"],
+            "neither",
+        )
+        why = np.full(len(means), "", dtype=object)
+        alone = np.flatnonzero(state != "paired")
+        why[alone] = self._reasons(seeds.iloc[self.first[alone]])
+        more = {"n_seeds": n_seeds, "state": pd.array(state, "str"), "why": pd.array(why, "str")}
+        table = pd.concat([self.keys, means], axis=1).assign(**more)
+        table.attrs = {"metric": metric, "empty": empty}
+        return table
+
+    def _reasons(self, seeds: pd.DataFrame) -> list[str]:
+        """Why a side of some seeds has no score; empty where both have one."""
+        places = seeds.index.to_numpy()
+        keys = self.keys.iloc[self.number[places]]
+        gone = self.scores[self.scores["status"].eq("unavailable")]
+        parts = []
+        for side, title, rows in (
+            ("structural", "structural", gone[gone["modality"].ne("PET")]),
+            ("pet", "PET", gone[gone["modality"].eq("PET")]),
+        ):
+            could_not = set(
+                rows[["session", "segmenter"]].drop_duplicates().itertuples(index=False, name=None)
+            )
+            place = getattr(self, side)[places]
+            status = self.scores["status"].iloc[place].to_numpy(object)
+            asked = zip(keys["session"], keys["segmenter"], strict=True)
+            words = [
+                s if p >= 0 else "unavailable" if k in could_not else "no row"
+                for s, p, k in zip(status, place, asked, strict=True)
+            ]
+            missing = seeds[side].isna()
+            parts.append(
+                [f"{title}: {w.replace('_', ' ')}" if m else "" for w, m in zip(words, missing, strict=True)]
+            )
+        return ["; ".join(filter(None, both)) for both in zip(*parts, strict=True)]
+
+
+def pairing(scores: pd.DataFrame, reference_modality: str | None = None) -> Pairing:
+    """Find the pairs of a score table, as `paired_differences` compares them.
+
+    Raises
+    ------
+    InputError
+        As `paired_differences`, but for the metric.
+    """
+    check_scores(scores, [])
     scores = scores.reset_index(drop=True)
-    rows = scores.loc[scores["status"].ne("unavailable"), [*PAIR_KEYS, "seed", "status"]].copy()
-    rows["role"] = _roles(scores.loc[rows.index], reference_modality)
-    rows["score"] = with_empty_rule(scores, metric, empty)[rows.index]
-    rows = rows[rows["role"].ne("")]
-    sides = [_side(rows, role) for role in ("structural", "pet")]
-    seeds = sides[0].merge(sides[1], on=[*PAIR_KEYS, "seed"], how="outer", sort=False)
-    seeds = _with_unavailable(seeds, scores[scores["status"].eq("unavailable")])
-    table = in_order(_averaged_over_seeds(seeds), list(scores["segmenter"].unique()))
-    table.attrs = {"metric": metric, "empty": empty}
-    return table
+    rows = scores.loc[scores["status"].ne("unavailable"), [*PAIR_KEYS, "seed", "modality"]]
+    role = _roles(rows, reference_modality).to_numpy(object)
+    places = [rows.index[role == side] for side in ("structural", "pet")]
+    rows = rows.loc[places[0].append(places[1])]
+    seed, first = group_numbers(rows, [*PAIR_KEYS, "seed"])
+    row_of = np.full((2, len(first)), -1)
+    row_of[0, seed[: len(places[0])]] = places[0]
+    row_of[1, seed[len(places[0]) :]] = places[1]
+    keys = rows[PAIR_KEYS].iloc[first]
+    number, of_pair = group_numbers(keys, PAIR_KEYS)
+    keys = keys.iloc[of_pair]
+    order = _order(keys, list(scores["segmenter"].unique()))
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    return Pairing(scores, *row_of, place[number], of_pair[order], keys.iloc[order].reset_index(drop=True))
 
 
 def in_order(table: pd.DataFrame, segmenters: Sequence[str]) -> pd.DataFrame:
     """Rows by session, segmenter as listed, structure as in `umdlib.labels.ORGANS`, subject."""
+    return table.iloc[_order(table, segmenters)].reset_index(drop=True)
+
+
+def _order(table: pd.DataFrame, segmenters: Sequence[str]) -> np.ndarray:
+    """Places of the rows in that order."""
     organs = [s.name for s in ORGANS]
     others = [s for s in table["structure"].unique() if s not in organs]
     places = {
@@ -124,11 +257,13 @@ def in_order(table: pd.DataFrame, segmenters: Sequence[str]) -> pd.DataFrame:
         "segmenter": list(segmenters),
         "structure": organs + others,
     }
-    order = table[["subject", "prompt", "step"]].copy()
-    for column, names in places.items():
-        order[column] = table[column].map({name: i for i, name in enumerate(names)})
-    by = ["session", "segmenter", "structure", "prompt", "step", "subject"]
-    return table.loc[order.sort_values(by, kind="stable").index].reset_index(drop=True)
+    order = []
+    for column in ("session", "segmenter", "structure", "prompt", "step", "subject"):
+        codes, names = pd.factorize(table[column])
+        known = places.get(column) or sorted(names)
+        rank = {name: i for i, name in enumerate(known)}
+        order.append(np.array([rank.get(n, len(rank)) for n in names] + [len(rank)])[codes])
+    return np.lexsort(order[::-1])
 
 
 def _roles(rows: pd.DataFrame, reference_modality: str | None) -> pd.Series:
@@ -136,65 +271,17 @@ def _roles(rows: pd.DataFrame, reference_modality: str | None) -> pd.Series:
     for name in rows["modality"].unique():
         if name not in MODALITIES:
             raise unknown_name("modality", name, MODALITIES)
-    structural = {name: session(name).structural for name in rows["session"].unique()}
-    wanted = rows["session"].map({s: reference_modality or m for s, m in structural.items()})
-    role = pd.Series("", index=rows.index).mask(rows["modality"].eq(wanted), "structural")
-    role = role.mask(rows["modality"].eq("PET"), "pet")
+    number, first = group_numbers(rows, ["session", "modality"])
+    kinds = []
+    for name, modality in rows[["session", "modality"]].iloc[first].itertuples(index=False):
+        wanted = reference_modality or session(name).structural
+        kinds.append("pet" if modality == "PET" else "structural" if modality == wanted else "")
+    role = pd.Series(pd.array(kinds, dtype="str").take(number), index=rows.index)
     if len(rows) and role.eq("").all():
         found = ", ".join(sorted(rows["modality"].unique()))
         msg = f"No rows of PET or its reference in the score table, only {found}."
         raise InputError(f"{msg} A paired difference needs both.")
     return role
-
-
-def _side(rows: pd.DataFrame, role: str) -> pd.DataFrame:
-    """Scores and states of one side of the pairs."""
-    side = rows.loc[rows["role"].eq(role), [*PAIR_KEYS, "seed", "score", "status"]]
-    return side.rename(columns={"score": role, "status": f"{role}_status"})
-
-
-def _with_unavailable(seeds: pd.DataFrame, gone: pd.DataFrame) -> pd.DataFrame:
-    """A side without a row says so where its segmenter could not be run on that modality."""
-    pet = gone["modality"].eq("PET")
-    for side, rows in (("structural", gone[~pet]), ("pet", gone[pet])):
-        keys, status = ["session", "segmenter"], f"{side}_status"
-        asked = rows[keys].drop_duplicates()
-        blank = seeds.index[seeds[status].isna()]
-        could_not = pd.MultiIndex.from_frame(seeds.loc[blank, keys]).isin(pd.MultiIndex.from_frame(asked))
-        seeds.loc[blank[could_not], status] = "unavailable"
-    return seeds
-
-
-def _averaged_over_seeds(seeds: pd.DataFrame) -> pd.DataFrame:
-    """One row per subject and condition, averaged over the seeds that have both sides."""
-    difference = seeds["pet"] - seeds["structural"]
-    both = difference.notna()
-    seeds = seeds.assign(difference=difference, n_seeds=both.astype(int))
-    any_pair = both.groupby([seeds[k] for k in PAIR_KEYS], dropna=False).transform("any")
-    for side in ("structural", "pet"):  # only common seeds, where there are any
-        seeds[side] = seeds[side].where(both | ~any_pair)
-    seeds["why"] = _reason(seeds)
-    grouped = seeds.groupby(PAIR_KEYS, dropna=False, sort=False)
-    table = grouped[["structural", "pet", "difference"]].mean()
-    table["n_seeds"] = grouped["n_seeds"].sum()
-    table["state"] = np.select(
-        [table["difference"].notna(), table["structural"].notna() & table["pet"].notna()],
-        ["paired", "neither"],
-        np.select(
-            [table["structural"].notna(), table["pet"].notna()], ["structural only", "PET only"], "neither"
-        ),
-    )
-    table["why"] = grouped["why"].first().where(table["state"].ne("paired"), "")
-    return table.reset_index()
-
-
-def _reason(seeds: pd.DataFrame) -> pd.Series:
-    """Why a side of each seed has no score; empty where both have one."""
-    parts = []
-    for side, title in (("structural", "structural"), ("pet", "PET")):
-        status = seeds[f"{side}_status"].fillna("no row").str.replace("_", " ")
-        parts.append((title + ": " + status).where(seeds[side].isna(), ""))
-    return (parts[0] + "; " + parts[1]).str.strip("; ")
 
 
 def unpaired(differences: pd.DataFrame) -> pd.DataFrame:
@@ -229,21 +316,46 @@ def subject_means(differences: pd.DataFrame, by: Sequence[str], *, value: str = 
     pandas.DataFrame
         Index subject, columns `by`; NaN where a subject has no pair in a comparison.
     """
+    return subject_matrices(differences, by, [value])[value]
+
+
+def subject_matrices(
+    differences: pd.DataFrame, by: Sequence[str], values: Sequence[str]
+) -> dict[str, pd.DataFrame]:
+    """`subject_means` of several columns."""
     for name in by:
         if name not in differences.columns:
             raise unknown_name("column", name, differences.columns)
     rows = differences[differences["state"].eq("paired")]
-    matrix = rows.pivot_table(index="subject", columns=list(by), values=value, sort=False)
-    if "structure" not in by:
-        by_number = rows[[value]].assign(**{k: pd.factorize(rows[k])[0] for k in ("subject", "structure")})
-        subjects = rows["subject"].unique()
-        for key, places in rows.groupby(list(by), sort=False).indices.items():
-            cells = _cells(by_number.iloc[places], value)
-            if cells.isna().any(axis=None):
-                cells.index = subjects[cells.index]
-                column = key if len(by) > 1 else key[0] if isinstance(key, tuple) else key
-                matrix[column] = standardised_means(cells).reindex(matrix.index)
-    return matrix
+    (i, of_subject), (j, of_column) = (group_numbers(rows, keys) for keys in (["subject"], by))
+    keys = rows[list(by)].iloc[of_column]
+    subjects = pd.Index(rows["subject"].iloc[of_subject])
+    columns = pd.MultiIndex.from_frame(keys) if len(by) > 1 else pd.Index(keys[by[0]])
+    structure = pd.factorize(rows["structure"])[0]
+    of_each = np.split(np.argsort(j, kind="stable"), np.cumsum(np.bincount(j))[:-1])
+    matrices = {}
+    for value in values:
+        numbers = rows[value].to_numpy()
+        grid = np.full((len(of_subject), len(of_column)), np.nan)
+        grid[i, j] = _mean_of_each(numbers, i * len(of_column) + j)
+        matrix = pd.DataFrame(
+            grid, subjects, columns, copy=False
+        )  # rows stay contiguous, as a pivot has them
+        if "structure" not in by:
+            by_number = pd.DataFrame({"subject": i, "structure": structure, value: numbers})
+            for column, places in zip(columns, of_each, strict=False):
+                cells = _cells(by_number.iloc[places], value)
+                if cells.isna().any(axis=None):
+                    matrix[column] = standardised_means(cells).reindex(range(len(subjects))).to_numpy()
+        matrices[value] = matrix
+    return matrices
+
+
+def _mean_of_each(values: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Mean of the values of each one's group, in their places."""
+    if np.bincount(group).max(initial=0) < 2:
+        return values
+    return pd.Series(values).groupby(group).transform("mean").to_numpy()
 
 
 def _cells(rows: pd.DataFrame, value: str) -> pd.DataFrame:

@@ -132,6 +132,8 @@ def _saddlepoint(column: np.ndarray) -> float:
         low, high = high, 2 * high
     for _ in range(200):
         tilt = (low + high) / 2
+        if tilt in (low, high):  # neighbours: there is nothing between them
+            break
         low, high = (tilt, high) if (size * np.tanh(tilt * size)).sum() < target else (low, tilt)
     return min(1.0, max(2 * _lugannani_rice(size, tilt, target), least))
 

@@ -142,7 +142,7 @@ def _bootstrap_ranks(subjects: pd.DataFrame, larger: bool, n_resamples: int, see
     sign = -1.0 if larger else 1.0
     score = subjects.mean()
     rank = scipy.stats.rankdata(sign * score.round(9))
-    counts = bootstrap.resample_counts(len(subjects), n_resamples, np.random.default_rng(seed))
+    counts, _ = bootstrap.seeded_counts(len(subjects), n_resamples, seed)
     means = bootstrap.resampled_means(subjects.to_numpy(), counts)
     means = means[np.isfinite(means).all(axis=1)]
     ranks = scipy.stats.rankdata(sign * means.round(9), axis=1)

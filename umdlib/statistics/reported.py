@@ -62,7 +62,8 @@ def own_protocol(segmenter: str) -> str:
 def _own(scores: pd.DataFrame) -> pd.DataFrame:
     """First-step rows of each network's own protocol."""
     first = scores[scores["status"].ne("unavailable") & scores["step"].eq(0)]
-    return first[first["prompt"].eq(first["segmenter"].map(own_protocol))]
+    prompts = {name: own_protocol(name) for name in first["segmenter"].unique()}
+    return first[first["prompt"].eq(first["segmenter"].map(prompts))]
 
 
 def own_harness() -> pd.DataFrame:
@@ -243,8 +244,10 @@ def _printed_rows(printed: pd.DataFrame) -> pd.DataFrame:
 
 def _with_reasons(table: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     """Add why a number is missing."""
-    reasons = scores.groupby("segmenter")["reason"].first()
-    gone = scores.groupby("segmenter")["status"].agg(lambda s: s.eq("unavailable").all())
+    reasons = scores[["segmenter", "reason"]].dropna().drop_duplicates("segmenter")
+    reasons = reasons.set_index("segmenter")["reason"]
+    known = scores[["segmenter", "status"]].drop_duplicates()
+    gone = known["status"].eq("unavailable").groupby(known["segmenter"]).all()
     native_names = set(_native(scores)["segmenter"].unique())
     table = table.copy()
     table["why_reported"] = [_why_reported(row) for _, row in table.iterrows()]

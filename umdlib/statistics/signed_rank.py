@@ -181,13 +181,19 @@ def hodges_lehmann(differences: np.ndarray, *, confidence: float = 0.95) -> tupl
     n = kept.size
     if n == 0:
         return float("nan"), float("nan"), float("nan")
-    first, second = np.triu_indices(n)
+    first, second = _pairs(n)
     walsh = np.sort((kept[first] + kept[second]) / 2)
     cut = _walsh_cut(n, (1 - confidence) / 2)
     estimate = float(np.median(walsh))
     if cut < 1:
         return estimate, float("nan"), float("nan")
     return estimate, float(walsh[cut - 1]), float(walsh[-cut])
+
+
+@lru_cache(maxsize=4)
+def _pairs(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Each value with itself and with each later one."""
+    return np.triu_indices(n)
 
 
 def _walsh_cut(n: int, tail: float) -> int:

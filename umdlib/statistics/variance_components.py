@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from umdlib.labels import session
-from umdlib.scores.empty_rules import check_scores, with_empty_rule
+from umdlib.scores.empty_rules import rows_with_score
+from umdlib.statistics.pairs import group_numbers
 
 SOURCES: dict[str, str] = {
     "subject": "subject",
@@ -49,10 +50,15 @@ def component_table(scores: pd.DataFrame, *, metric: str = "dice", empty: str = 
     *Variance Components* (1992), https://doi.org/10.1002/9780470316856, chapter 4. All factors
     are taken as random; modality has two levels, so read its component as a size, not an estimate.
     """
-    check_scores(scores, [metric])
-    scores = scores.reset_index(drop=True)
-    rows = scores[scores["status"].ne("unavailable") & scores["step"].eq(0)].copy()
-    rows["value"] = with_empty_rule(scores, metric, empty)[rows.index]
+    first = scores["status"].ne("unavailable") & scores["step"].eq(0)
+    rows = rows_with_score(scores, first, metric, empty)
+    # numbers are grouped faster than names
+    numbers = {
+        "subject": pd.factorize(rows["subject"], sort=True)[0],
+        "structure": pd.factorize(rows["structure"])[0],
+    }
+    numbers["draw"], _ = group_numbers(rows, ["prompt", "seed"])
+    rows = rows[["session", "segmenter", "modality", "score"]].assign(**numbers)
     tables = [
         _components(part, name).assign(session=name, segmenter=segmenter)
         for (name, segmenter), part in rows.groupby(["session", "segmenter"], sort=False)
@@ -99,9 +105,8 @@ def balanced(part: pd.DataFrame, structural: str) -> tuple[np.ndarray, int]:
         Subjects without a score in every cell.
     """
     rows = part[part["modality"].isin([structural, "PET"])]
-    rows = rows.assign(draw=rows["prompt"].astype(str) + "/" + rows["seed"].astype(str))
     wide = rows.pivot_table(
-        index="subject", columns=["structure", "draw", "modality"], values="value", dropna=False
+        index="subject", columns=["structure", "draw", "modality"], values="score", dropna=False
     )
     levels = [list(rows[c].unique()) for c in ("structure", "draw")]
     wide = wide.reindex(columns=pd.MultiIndex.from_product([*levels, [structural, "PET"]]))

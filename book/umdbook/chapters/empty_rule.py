@@ -18,8 +18,9 @@ _SETTING = ["session", "modality", "metric", "empty", "common"]
 
 
 def joined(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """Comparisons under several rules as one table."""
-    return pd.concat(list(parts), ignore_index=True)
+    """Comparisons under several rules as one table, with the metric and the rule of each."""
+    named = [part.assign(empty=part.attrs["empty"], metric=part.attrs["metric"]) for part in parts]
+    return pd.concat(named, ignore_index=True)
 
 
 def state_counts(scores: pd.DataFrame) -> pd.DataFrame:

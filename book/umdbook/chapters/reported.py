@@ -81,10 +81,10 @@ def asked_own_prompt(
 
     Only networks that the run has not asked with it; None where there is none, or no image.
     """
-    random = scores[scores["prompt"].eq("random")]
+    random = scores.loc[scores["prompt"].eq("random"), "segmenter"].unique()
     networks = {n for n in card_figures()["segmenter"] if own_protocol(n) == "random"}
-    here = set(scores.loc[scores["status"].ne("unavailable"), "segmenter"])
-    networks = sorted(networks & here - set(random["segmenter"]))
+    here = set(scores.loc[scores["status"].ne("unavailable"), "segmenter"].unique())
+    networks = sorted(networks & here - set(random))
     if subjects < 1 or not networks or not Path(manifest).is_file():
         return None
     cohort = read_cohort(manifest)

@@ -37,7 +37,7 @@ def read(path: str, scores: str) -> pd.DataFrame:
     if not Path(path).is_file():
         return table
     more = score_tables.read_scores(path)
-    more = more[~more["segmenter"].isin(set(table["segmenter"]))]
+    more = more[~more["segmenter"].isin(table["segmenter"].unique())]
     return pd.concat([table, more], ignore_index=True)
 
 

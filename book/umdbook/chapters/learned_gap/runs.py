@@ -228,13 +228,12 @@ def compared(table: pd.DataFrame, titles: Mapping[str, str]) -> list[tuple[str, 
     Specialists first, then every system that takes clicks, after 1, 3 and 5 of them where the run
     goes that far, and after its last click otherwise.
     """
-    here = table[table["status"].ne("unavailable")]
+    here = table.loc[table["status"].ne("unavailable"), ["segmenter", "step"]].drop_duplicates()
     names = list(here["segmenter"].unique())
     order = [n for n in SPECIALISTS if n in names] + [n for n in names if n not in SPECIALISTS]
     systems = []
     for name in order:
-        rows = here[here["segmenter"].eq(name)]
-        steps = set(rows["step"])
+        steps = set(here.loc[here["segmenter"].eq(name), "step"])
         if steps == {0}:
             systems.append((titles.get(name, name), name, 0))
             continue
