@@ -181,8 +181,7 @@ def hodges_lehmann(differences: np.ndarray, *, confidence: float = 0.95) -> tupl
     n = kept.size
     if n == 0:
         return float("nan"), float("nan"), float("nan")
-    first, second = _pairs(n)
-    walsh = np.sort((kept[first] + kept[second]) / 2)
+    walsh = np.sort(np.add.outer(kept, kept).ravel()[_upper_triangle(n)] / 2)
     cut = _walsh_cut(n, (1 - confidence) / 2)
     estimate = float(np.median(walsh))
     if cut < 1:
@@ -191,9 +190,9 @@ def hodges_lehmann(differences: np.ndarray, *, confidence: float = 0.95) -> tupl
 
 
 @lru_cache(maxsize=4)
-def _pairs(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Each value with itself and with each later one."""
-    return np.triu_indices(n)
+def _upper_triangle(n: int) -> np.ndarray:
+    """Places of a flat matrix of n rows on and above its diagonal."""
+    return np.flatnonzero(np.tri(n, dtype=bool).T)
 
 
 def _walsh_cut(n: int, tail: float) -> int:
