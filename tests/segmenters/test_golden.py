@@ -22,6 +22,7 @@ NAMES = (
     "sam_med3d_turbo",
     "nninteractive",
     "vista3d",
+    "nv_segment_ctmr",
     "sam_vit_b",
     "medsam",
     "litemedsam",
