@@ -243,13 +243,6 @@ def check_ceilings(scores: pd.DataFrame, segmenter: str, modality: str = "") -> 
     The ceiling is a bound: with a share s of the structure where the system looks, no mask of voxels there has
     a Dice above 2 s / (1 + s). A score above it was made with something that the record does not name.
 
-    Parameters
-    ----------
-    scores
-        Score rows; those without a ceiling are left out.
-    segmenter, modality
-        Whose rows are looked at; every modality by default.
-
     Examples
     --------
     >>> rows = pd.DataFrame({"segmenter": ["a", "a"], "modality": ["CT", "CT"], "structure": ["liver", "lung"],

@@ -165,20 +165,7 @@ def own_scene(
     structures: Mapping[str, int],
     partner: tuple[str | Path, str] | None = None,
 ) -> Scene:
-    """A user's image and label map.
-
-    Parameters
-    ----------
-    kind
-        As `Scene.kind`.
-    image, reference
-        Files on one grid.
-    modality
-        CT, MR or PET.
-    structures
-        Name -> value in the reference; a program is given the names as texts.
-    partner
-        The other image of the examination and its modality, for a program that sees two.
+    """A user's image and label map, with a partner where a program sees two images.
 
     Raises
     ------

@@ -173,17 +173,6 @@ def drawn_prompts(
     They are the same for all images of an examination, but for protocols that name an image's own
     slices.
 
-    Parameters
-    ----------
-    plans
-        What to draw.
-    root
-        Folder of the run; the prompts are kept in its ``prompts``.
-    hash_of
-        sha256 of a file.
-    read
-        Gives the references of the examination by modality; called only where something is drawn.
-
     Returns
     -------
     dict

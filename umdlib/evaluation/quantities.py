@@ -38,17 +38,6 @@ class Quantifier:
     ) -> pd.DataFrame:
         """Quantities of a scored case, written beside its scores; what is there already is read.
 
-        Parameters
-        ----------
-        case
-            The image.
-        scored
-            Its score rows, with the stamp that they were written with.
-        segmenter
-            Whose predictions.
-        read
-            Gives image and reference on one grid; called only where something has to be measured.
-
         Returns
         -------
         pandas.DataFrame

@@ -69,15 +69,6 @@ def folder_error(path: Path) -> InputError:
 def read_other(path: Path, start: bytes, *, two_files: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Voxels (I, J, K) and affine (RAS+, mm) of a file that is not NIfTI.
 
-    Parameters
-    ----------
-    path
-        NRRD or MetaImage, or MGH.
-    start
-        Its first bytes, inflated.
-    two_files
-        Whether voxels may lie in a second file of the same folder (.nhdr, .mhd).
-
     Raises
     ------
     InputError

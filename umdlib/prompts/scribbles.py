@@ -21,15 +21,6 @@ def middle_line(reference: LabelMap, box: depth.Box, value: int) -> tuple[XYZ, .
     The slice is the grid's own that lies closest to axial; of the structure in it, the part that
     holds the deepest voxel. What a user would draw with one stroke.
 
-    Parameters
-    ----------
-    reference
-        Label map.
-    box
-        Box of the structure, as of `umdlib.images.masks.bounding_boxes`.
-    value
-        Of the structure.
-
     Returns
     -------
     tuple of (x, y, z)

@@ -179,15 +179,6 @@ def _fill(lower: np.ndarray, upper: np.ndarray, total: float) -> np.ndarray:
 def counts_at_one(mean: float, sd: float, *, n: int, half_unit: float) -> list[tuple[int, int]]:
     """Numbers k of `n` subjects that would print this mean and SD if k score 1 and the rest 0.
 
-    Parameters
-    ----------
-    mean, sd
-        As printed.
-    n
-        Subjects.
-    half_unit
-        Half a unit of the last printed place.
-
     Returns
     -------
     list of (k, ddof)

@@ -142,13 +142,6 @@ def edge_fwhm(image: Volume, mask: np.ndarray) -> float:
     Rays from the middle find the surface at half height, so that neither displacement nor filling
     counts; the mean profile along the surface's normals is fitted by an error function.
 
-    Parameters
-    ----------
-    image
-        Axis-aligned volume.
-    mask
-        (I, J, K) the structure, roughly.
-
     Returns
     -------
     float

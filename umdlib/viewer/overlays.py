@@ -23,23 +23,10 @@ def overlay_colours(
     structure: str,
     shape: tuple[int, int, int],
 ) -> np.ndarray:
-    """RGBA of an overlay; the script of the page follows the same rule.
+    """RGBA of an overlay of two bit volumes (I, J, K); the script of the page follows the same rule.
 
     Where masks of several structures overlap, the one with the fewest voxels is shown. In the
     difference of all structures, a voxel that misses one structure and adds another is "both".
-
-    Parameters
-    ----------
-    reference, prediction
-        Bit volumes (I, J, K), or None.
-    structures
-        In the order of the bits.
-    overlay
-        One of `OVERLAYS`.
-    structure
-        Name, or ``""`` for all.
-    shape
-        (I, J, K) of the result.
 
     Returns
     -------

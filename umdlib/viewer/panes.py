@@ -123,23 +123,7 @@ def build_pane(
     first: tuple[str, int],
     structure: str = "",
 ) -> BuiltPane:
-    """Cut, average and code one image and its masks.
-
-    Parameters
-    ----------
-    pane
-        What to show.
-    structures
-        In the order of the bits.
-    field_mm
-        Lowest and highest corner (RAS+, mm) of what is kept.
-    spacing_mm
-        Spacing aimed at.
-    first
-        Segmenter and step shown first.
-    structure
-        Structure shown first; ``""`` for all.
-    """
+    """Cut one image and its masks to `field_mm` (two corners, RAS+), average to about `spacing_mm`, and code them."""
     image = pane.image
     low, high = field_mm
     volumes: dict[str, str] = {}

@@ -31,19 +31,10 @@ class Still:
 
 
 def poster(stills: Sequence[Still], centre_mm: Sequence[float], *, side_mm: float = 0.0) -> Image.Image:
-    """Coronal and axial slices of each image through one point.
+    """Coronal slices of each image, and axial ones of a square of `side_mm` (0: whole), through one point (RAS+, mm).
 
     A structural image and PET are shown as coronal | axial | PET on the structural image in hot metal |
     axial PET | coronal PET. Radiological convention: the subject's right is on the left of the picture.
-
-    Parameters
-    ----------
-    stills
-        One per image.
-    centre_mm
-        The point (RAS+, mm).
-    side_mm
-        Side of the square around the point that the axial slices show; 0 for the whole slice.
 
     Returns
     -------

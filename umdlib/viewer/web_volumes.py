@@ -232,13 +232,6 @@ def nifti_bytes(data: np.ndarray, affine: np.ndarray, span: tuple[float, float])
 def bit_volume(masks: Sequence[np.ndarray | None], shape: tuple[int, int, int]) -> np.ndarray:
     """One bit per structure, so that masks may overlap: bit b is set where mask b is.
 
-    Parameters
-    ----------
-    masks
-        In the order of the structures; None for a structure without a mask.
-    shape
-        Of the grid.
-
     Returns
     -------
     numpy.ndarray
