@@ -639,6 +639,45 @@ def test_dicom_seg_becomes_a_label_map(tmp_path, kind):
     np.testing.assert_array_equal(case.read_reference().data, (mask > 0.5).transpose(2, 1, 0))
 
 
+@pytest.mark.parametrize(("kind", "label"), [("BINARY", "Segment_1"), ("LABELMAP", "Kidney_L")])
+def test_a_segment_that_is_only_numbered_goes_by_its_code_and_side(tmp_path, kind, label):
+    """As 3D Slicer saves it; the background of a label map is not a structure."""
+    import highdicom
+
+    write_series(tmp_path / "in/c", "CT", SMALL)
+    sources = [pydicom.dcmread(f) for f in sorted((tmp_path / "in/c").iterdir())]
+    mask = np.zeros((20, 14, 16), np.uint8)
+    mask[4:6, 4:8, 4:8] = 1
+    coded = highdicom.sr.CodedConcept
+    organ, kidney = coded("123037004", "SCT", "Anatomical Structure"), coded("64033007", "SCT", "Kidney")
+    segment = highdicom.seg.SegmentDescription(1, label, organ, kidney, "MANUAL")
+    left = coded("7771000", "SCT", "Left")
+    segment.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [left]
+    for source in sources:
+        source.AccessionNumber = source.StudyID = ""
+    highdicom.seg.Segmentation(
+        sources, mask, kind, [segment], uid("seg"), 1, uid("seg", 1), 1, "maker", "model", "1", "1"
+    ).save_as(tmp_path / "in/seg.dcm")
+    case, plan = one_image(tmp_path)
+    np.testing.assert_array_equal(case.read_reference().data, 2 * mask.transpose(2, 1, 0))
+    assert plan.left_out == []
+
+
+def test_one_region_of_both_kidneys_is_told_apart(tmp_path):
+    ct = write_series(tmp_path / "in/c", "CT", SMALL)
+    right, left = ((1, 4), (4, 8), (5, 10)), ((10, 13), (4, 8), (5, 10))
+    write_contours(tmp_path / "in/RS", SMALL, {"Kidneys": right}, series=ct)
+    write_contours(tmp_path / "other", SMALL, {"Kidneys": left}, series=ct)
+    d, other = pydicom.dcmread(tmp_path / "in/RS"), pydicom.dcmread(tmp_path / "other")
+    d.ROIContourSequence[0].ContourSequence.extend(other.ROIContourSequence[0].ContourSequence)
+    d.save_as(tmp_path / "in/RS")
+    found = one_image(tmp_path)[0].read_reference().data
+    values = {s.name: s.value for s in cohort.read_cohort(tmp_path / "out/manifest.tsv").structures}
+    for side, ((i0, i1), (j0, j1), (k0, k1)) in (("right", right), ("left", left)):
+        assert set(found[i0:i1, j0:j1, k0:k1].ravel()) == {values[f"kidney_{side}"]}
+    assert np.count_nonzero(found) == 2 * 60
+
+
 def test_damaged_dicom_files_give_typed_errors_only_and_the_others_go_on(tmp_path):
     """200 files with changed bytes, in the header and in the pixels, beside a whole examination."""
     write_series(tmp_path / "in/whole/c", "CT", CT_GRID, patient="whole")

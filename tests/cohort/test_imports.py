@@ -180,6 +180,32 @@ def test_masks_of_structures_by_pattern(tmp_path):
     ) in plan.left_out
 
 
+@pytest.mark.parametrize("kind", ["pattern", "masks"])
+def test_a_segmentation_of_3d_slicer_says_what_its_values_mean(tmp_path, kind):
+    """Its value 1 is the spleen: by the guess of 13 organs it was enrolled as the liver."""
+    sitk = pytest.importorskip("SimpleITK")
+    place = tmp_path / "in/a/segmentations" if kind == "masks" else tmp_path / "in/a"
+    place.mkdir(parents=True)
+    phantom.write_image(tmp_path / "in/a/CT.nii.gz", CT_GRID, "CT")
+    phantom.write_labels(tmp_path / "labels.nii.gz", CT_GRID, {"spleen": 1, "liver": 2, "heart": 3})
+    image = sitk.ReadImage(str(tmp_path / "labels.nii.gz"))[5:40, 3:30, 20:]  # cropped, as Slicer does
+    for number, name in enumerate(("Spleen", "Liver", "my node")):
+        image.SetMetaData(f"Segment{number}_LabelValue", str(number + 1))
+        image.SetMetaData(f"Segment{number}_Name", name)
+    sitk.WriteImage(image, str(place / "CT.seg.nrrd"))
+    options = ImportOptions(image="{subject}/{modality}.nii.gz", reference="{subject}/{modality}.seg.nrrd")
+    plan = plan_import(kind, tmp_path / "in", options)
+    (case,) = cohort.read_cohort(carry_out(plan, tmp_path / "out")).cases
+    names = {s.value: s.name for s in case.structures}
+    organs, found = phantom.organs(CT_GRID), case.read_reference().data
+    assert {names[v]: int((found == v).sum()) for v in names} == {
+        "liver": organs["liver"].sum(),
+        "spleen": organs["spleen"].sum(),
+        "my node": organs["heart"].sum(),
+    }
+    assert not any("guess" in note for note in plan.notes)
+
+
 def test_names_that_are_guessed_are_said_to_be(tmp_path):
     pair(tmp_path / "source" / "sub-001")
     assert any("which is a guess" in n for n in plan_pattern(tmp_path / "source", **PATTERN).notes)

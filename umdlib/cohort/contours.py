@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from skimage.draw import polygon2mask
 
-from umdlib.cohort.names import NameMap
+from umdlib.cohort.names import SIDES, NameMap
+from umdlib.cohort.plan import put_sides
 from umdlib.cohort.series import quiet_pydicom, read_file, to_ras
 from umdlib.errors import InputError
 from umdlib.images import geometry
@@ -112,9 +113,24 @@ def _contour_parts(dataset) -> tuple[str, set[str], dict[int, str]]:
 
 def _segment_parts(dataset) -> tuple[str, set[str], dict[int, str]]:
     """Frame, series and the names of the segments of a SEG."""
-    parts = {int(s.SegmentNumber): str(s.SegmentLabel) for s in dataset.SegmentSequence}
+    parts = {int(s.SegmentNumber): _segment_name(s) for s in dataset.SegmentSequence if int(s.SegmentNumber)}
     series = {str(s.SeriesInstanceUID) for s in dataset.get("ReferencedSeriesSequence") or ()}
     return str(dataset.get("FrameOfReferenceUID") or ""), series, parts
+
+
+def _segment_name(segment) -> str:
+    """Label of a segment; where it only numbers, the coded name with its side, as 3D Slicer writes them."""
+    label = str(segment.get("SegmentLabel") or "")
+    if not re.fullmatch(r"(segment|label|roi|structure|mask)?[\W_]*\d*", label.strip(), re.IGNORECASE):
+        return label
+    words = []
+    for code in segment.get("SegmentedPropertyTypeCodeSequence") or ():
+        words.append(str(code.get("CodeMeaning") or ""))
+        words += [
+            str(m.get("CodeMeaning") or "")
+            for m in code.get("SegmentedPropertyTypeModifierCodeSequence") or ()
+        ]
+    return " ".join(w for w in words if w) or label
 
 
 def label_map(
@@ -163,12 +179,18 @@ def label_map(
             f"{structures.kind} {structures.path.name} cannot be read: {type(error).__name__}: {error}."
         ) from None
     whole = np.zeros(image.shape, np.uint8 if max(value.values(), default=1) < 256 else np.uint16)
-    conflicts = 0
+    conflicts, notes = 0, []
     for number, mask in masks.items():
-        wanted = value[structures.meaning[number]]
-        conflicts += int((mask & (whole != 0) & (whole != wanted)).sum())
-        whole[mask & (whole == 0)] = wanted
-    notes = [f"{conflicts} voxels belong to two structures; the first one keeps them"] if conflicts else []
+        name = structures.meaning[number]
+        if SIDES in name:
+            wanted = np.zeros_like(whole)
+            notes += put_sides(wanted, mask, image.affine, name, value)
+        else:
+            wanted = mask * whole.dtype.type(value[name])
+        conflicts += int(((wanted != 0) & (whole != 0) & (whole != wanted)).sum())
+        np.copyto(whole, wanted, where=whole == 0)
+    if conflicts:
+        notes.append(f"{conflicts} voxels belong to two structures; the first one keeps them")
     return LabelMap(whole, image.affine, image.name), notes
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from umdlib import labels
-from umdlib.cohort.names import LEFT_OUT, NameMap, normal
+from umdlib.cohort.names import LEFT_OUT, NameMap, normal, segments_meaning
 from umdlib.cohort.pattern import session_name
 from umdlib.cohort.plan import Part, Plan, Planned
 from umdlib.cohort.walk import composed, files_below, is_volume, stem, subfolders
@@ -53,7 +53,7 @@ def plan_masks(folder: str | Path, names: NameMap) -> Plan:
             "or another suffix of a volume, in a folder of its subject: SUBJECT/ct.nii.gz beside "
             "SUBJECT/segmentations/liver.nii.gz. Other names: `umdlib import pattern`."
         )
-    plan.structures = {p.meaning for row in plan.rows for p in row.reference}
+    plan.structures = {name for row in plan.rows for part in row.reference for name in part.names()}
     return plan
 
 
@@ -69,7 +69,9 @@ def _examination(
             if owner not in (None, modality):
                 continue
             structure = names.of_name(stem(mask))
-            if structure:
+            if meaning := segments_meaning(mask, names):
+                parts.append(Part(mask, meaning))
+            elif structure:
                 parts.append(Part(mask, structure))
             elif structure == LEFT_OUT:
                 plan.leave_out(mask, "a structure that is left out on purpose")

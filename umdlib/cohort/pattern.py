@@ -8,7 +8,7 @@ from pathlib import Path
 
 from umdlib import labels
 from umdlib.cohort.manifest import read_structures
-from umdlib.cohort.names import LEFT_OUT, NameMap, normal, read_names
+from umdlib.cohort.names import LEFT_OUT, NameMap, normal, read_names, segments_meaning
 from umdlib.cohort.plan import Part, Plan, Planned
 from umdlib.cohort.walk import VOLUMES, composed, files_below
 from umdlib.errors import InputError
@@ -72,12 +72,15 @@ def plan_pattern(
             + _held(files, plan)
         )
     used = {f for _, f in images}
-    known: dict[str, str] = {}
+    known: dict[int, str] = {}
+    guessed, names = False, names or read_names()
     if reference and "{structure}" not in reference:
-        known = _known_structures(plan, structures, beside, folder)
+        known, guessed = _known_structures(plan, structures, beside, folder)
     for key, file in images:
-        parts, more = _parts(reference, key, files, names or read_names(), known, plan)
+        parts, more = _parts(reference, key, files, names, known, plan)
         used |= more
+        if guessed:  # what 3D Slicer saved says itself what its values mean
+            parts = tuple(Part(p.path, segments_meaning(p.path, names) or known) for p in parts)
         if reference and not parts:
             plan.leave_out(file, "its reference is missing: enrolled without one")
         _enrol(plan, key, files[file], parts, modalities)
@@ -85,8 +88,14 @@ def plan_pattern(
         raise InputError(
             f"Image {folder / images[0][1]} has no reference, and no other has: nothing matches '{reference}'."
         )
-    if not known:
-        plan.structures = {p.meaning for r in plan.rows for p in r.reference if isinstance(p.meaning, str)}
+    enrolled = [p for r in plan.rows for p in r.reference]
+    if guessed or not known:
+        plan.structures = {name for p in enrolled for name in p.names()}
+    if guessed and any(p.meaning is known for p in enrolled):
+        plan.notes.append(
+            "no dseg.tsv or dataset.json says what the label values mean: the 13 organs are assumed, which is a "
+            "guess. Write a dseg.tsv (index, name) if it is wrong"
+        )
     _pair_pets(plan)
     any_modality = re.compile(_expression(image, {}, ()).replace("(?P<modality>)", "(?P<modality>[^/]+)"))
     for name in files:
@@ -150,19 +159,14 @@ def _matches(
 
 def _known_structures(
     plan: Plan, structures: Iterable[Structure] | None, beside: Path | None, folder: Path
-) -> dict[str, str]:
-    """Value -> name of label maps; put into the plan, with a note where it is a guess."""
+) -> tuple[dict[int, str], bool]:
+    """Value -> name of label maps, put into the plan, and whether it is a guess."""
     found, guessed = (tuple(structures), False) if structures is not None else ((), True)
     for place in () if found else (beside, folder):
         if place is not None and guessed:
             found, guessed = read_structures(place)
-    if guessed:
-        plan.notes.append(
-            "no dseg.tsv or dataset.json says what the label values mean: the 13 organs are assumed, which is a "
-            "guess. Write a dseg.tsv (index, name) if it is wrong"
-        )
     plan.structures = found
-    return {s.value: s.name for s in found}
+    return {s.value: s.name for s in found}, guessed
 
 
 def _parts(

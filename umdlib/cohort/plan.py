@@ -43,6 +43,10 @@ class Part:
     path: Path
     meaning: Mapping[int, str] | str
 
+    def names(self) -> set[str]:
+        """The structures that it may hold."""
+        return {self.meaning} if isinstance(self.meaning, str) else set(self.meaning.values())
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -389,11 +393,11 @@ def _named(
     named = lookup[data]
     for v, name in present.items():
         if SIDES in name:
-            notes += _put_sides(named, data == v, found.affine, name, value)
+            notes += put_sides(named, data == v, found.affine, name, value)
     return named, notes
 
 
-def _put_sides(
+def put_sides(
     data: np.ndarray, mask: np.ndarray, affine: np.ndarray, name: str, value: Mapping[str, int]
 ) -> list[str]:
     """Write the left and the right organ of one mask into label data; a note where they cannot be told apart.

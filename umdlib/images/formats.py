@@ -56,6 +56,28 @@ def kind(start: bytes) -> tuple[str, str | None] | None:
     return None
 
 
+def segment_names(path: str | Path) -> dict[int, str]:
+    """Label value -> name, of a segmentation that 3D Slicer saved (``.seg.nrrd``); empty of any other file.
+
+    A file that cannot be read has none; reading its voxels says why.
+    """
+    if not str(path).lower().endswith((".nrrd", ".nhdr")):
+        return {}
+    try:
+        with open(path, "rb") as file:
+            start = file.read(PEEK)
+    except OSError:
+        return {}
+    header = start.replace(b"\r\n", b"\n").split(b"\n\n")[0].decode("utf-8", "replace")
+    fields = dict(re.findall(r"^(Segment\d+_(?:LabelValue|Name)):=(.*)$", header, re.MULTILINE))
+    numbered = {key.split("_")[0]: value for key, value in fields.items() if key.endswith("_LabelValue")}
+    return {
+        int(value): fields[f"{segment}_Name"].strip()
+        for segment, value in numbered.items()
+        if value.strip().isdecimal() and fields.get(f"{segment}_Name", "").strip()
+    }
+
+
 def folder_error(path: Path) -> InputError:
     """Why a folder is not an image, with what is in it."""
     with suppress(OSError):  # a closed folder is one all the same
@@ -126,7 +148,11 @@ def _read_by_itk(path: Path, name: str, voxels: Path) -> tuple[np.ndarray, np.nd
         reader.ReadImageInformation()
         size = reader.GetSize()
         if reader.GetNumberOfComponents() != 1:
-            raise InputError(f"File {path} holds several values per voxel. A volume holds one.")
+            layers = any(key.startswith("Segment0_") for key in reader.GetMetaDataKeys())
+            raise InputError(
+                f"File {path} holds several values per voxel. A volume holds one."
+                + (" They are layers of segments that overlap: export each as a label map." if layers else "")
+            )
         check_shape(size, path)
         # 8 bytes for what the type may be; what is not compressed is at least a byte a voxel
         check_claim(int(np.prod(size, dtype=object)), voxels.stat().st_size, path, deflated=True)
