@@ -97,9 +97,15 @@ def plan_pattern(
             "guess. Write a dseg.tsv (index, name) if it is wrong"
         )
     _pair_pets(plan)
+    _tell_unmatched(plan, set(files) - used, image, reference)
+    return plan
+
+
+def _tell_unmatched(plan: Plan, unused: set[str], image: str, reference: str) -> None:
+    """List the volumes that matched no pattern, with the option that may enrol them."""
     any_modality = re.compile(_expression(image, {}, ()).replace("(?P<modality>)", "(?P<modality>[^/]+)"))
-    for name in files:
-        if name not in used and name.lower().endswith(VOLUMES):
+    for name in sorted(unused):
+        if name.lower().endswith(VOLUMES):
             other = any_modality.fullmatch(name)
             why = "matches neither pattern"
             if other:
@@ -107,7 +113,6 @@ def plan_pattern(
             if other and not reference:
                 why += ", or references by --reference"
             plan.leave_out(name, why)
-    return plan
 
 
 def _held(files: Mapping[str, Path], plan: Plan) -> str:
