@@ -1,4 +1,8 @@
-"""Figures of the book, each a function from a table to axes."""
+"""Figures of the book, each a function from a table to axes, which it returns.
+
+`ax` is drawn on (None makes axes), `legend` puts one under the figure, and `looks` gives colour and marker of each
+segmenter as `segmenter_style` does (by default of those shown).
+"""
 
 import lazy_loader as lazy
 

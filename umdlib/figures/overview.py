@@ -42,14 +42,6 @@ def forest(comparisons: pd.DataFrame, *, looks: Looks | None = None, ax: Axes | 
     ----------
     comparisons
         From `umdlib.statistics.comparison.compare`, of one session.
-    looks
-        Colour and marker of each segmenter, see `segmenter_style`; of those shown alone by default.
-    ax
-        Axes to draw on; None makes them.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
     """
     rows = comparisons[comparisons["estimate"].notna()]
     structures = list(dict.fromkeys(rows["structure"]))
@@ -119,10 +111,6 @@ def slope_chart(overall: pd.DataFrame, *, looks: Looks | None = None, ax: Axes |
     ----------
     overall
         From `umdlib.statistics.comparison.compare` by session and segmenter, of one session.
-    looks
-        Colour and marker of each segmenter, see `segmenter_style`; of those shown alone by default.
-    ax
-        Axes to draw on; None makes them.
 
     Returns
     -------
@@ -177,12 +165,6 @@ def failure_quadrants(comparisons: pd.DataFrame, *, ax: Axes | None = None) -> A
     comparisons
         From `umdlib.statistics.comparison.compare` or `umdlib.statistics.failures.quadrants`;
         with several segmenters, of one structure or of all (then segmenters go down).
-    ax
-        Axes to draw on; None makes them.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
     """
     rows = comparisons.dropna(subset=list(QUADRANTS))
     several = len(rows["segmenter"].unique()) > 1 or "structure" not in rows
@@ -217,8 +199,6 @@ def participant_flow(flow: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ----------
     flow
         From `umdlib.statistics.flow.flow_table`, of one session.
-    ax
-        Axes to draw on; None makes them.
 
     Returns
     -------

@@ -38,8 +38,6 @@ def paired_plot(
         several structures, which are averaged within subject).
     n_resamples, seed
         Of the bootstrap interval of the mean difference.
-    ax
-        Axes to draw on; None makes them.
 
     Returns
     -------
@@ -122,12 +120,6 @@ def bland_altman(differences: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     differences
         Rows of `umdlib.statistics.comparison.paired_differences` of one session; several structures are points of
         their own.
-    ax
-        Axes to draw on; None makes them.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
 
     Notes
     -----
@@ -172,10 +164,6 @@ def distributions(
         Rows of `umdlib.statistics.comparison.paired_differences` of one session and segmenter.
     ceilings
         From `umdlib.tables.beside_scores`: a line at each, one style per kind.
-    legend
-        Whether to put one under the figure; the panels of a figure need only one.
-    ax
-        Axes to draw on; None makes them.
 
     Returns
     -------

@@ -44,12 +44,6 @@ def click_plot(
         Its name.
     against
         ``step`` (corrective clicks) or ``coordinates`` (numbers given, first prompt included).
-    looks
-        Colour and marker of each segmenter, see `segmenter_style`; of those shown alone by default.
-    legend
-        Whether to put one under the figure; the panels of a figure need only one.
-    ax
-        Axes to draw on; None makes them.
 
     Returns
     -------
@@ -89,8 +83,6 @@ def ranking_stability(ranks: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ----------
     ranks
         From `umdlib.statistics.ranking.rank_segmenters`, of one session and modality.
-    ax
-        Axes to draw on; None makes them.
 
     Returns
     -------
@@ -133,16 +125,6 @@ def rule_plot(
         Rows of `umdlib.statistics.comparison.compare` by session and segmenter, one set per rule, with `empty`.
     metric
         Its name.
-    looks
-        Colour and marker of each segmenter, see `segmenter_style`; of those shown alone by default.
-    legend
-        Whether to put one under the figure; the panels of a figure need only one.
-    ax
-        Axes to draw on; None makes them.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
     """
     rows = summaries[summaries["estimate"].notna()]
     rules = list(dict.fromkeys(rows["empty"]))
@@ -170,10 +152,6 @@ def variance_bars(components: pd.DataFrame, *, legend: bool = True, ax: Axes | N
     ----------
     components
         From `umdlib.statistics.variance_components.component_table`, of one session.
-    legend
-        Whether to put one under the figure; the panels of a figure need only one.
-    ax
-        Axes to draw on; None makes them.
 
     Returns
     -------
@@ -206,12 +184,6 @@ def error_rates(rates: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ----------
     rates
         From `umdlib.statistics.operating_characteristics.type_one_error`.
-    ax
-        Axes to draw on; None makes them.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
     """
     ax = axes(ax, figsize=(7.2, 1.1 + 0.4 * len(rates)))
     y = np.arange(len(rates))
@@ -234,10 +206,6 @@ def coverage_plot(covered: pd.DataFrame, *, legend: bool = True, ax: Axes | None
     ----------
     covered
         From `umdlib.statistics.operating_characteristics.coverage`, of one shape.
-    legend
-        Whether to put one under the figure; the panels of a figure need only one.
-    ax
-        Axes to draw on; None makes them.
 
     Returns
     -------

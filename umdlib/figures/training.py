@@ -28,8 +28,6 @@ def training_curves(logs: Mapping[str, pd.DataFrame], *, y: str = "loss", ax: Ax
         What it was trained on -> log, see `umdlib.training.promptable.COLUMNS`.
     y
         Column: ``loss``, ``dice_first`` or ``dice_last``.
-    ax
-        Axes to draw on; None makes them.
 
     Returns
     -------
@@ -65,8 +63,6 @@ def loss_curves(
         Name -> modality, whose colour the line has; lines of one modality differ by dashes.
     legend
         Whether it is drawn, below the figure: of several panels one has it.
-    ax
-        Axes to draw on; None makes them.
     """
     ax = axes(ax, figsize=(6.4, 4.0))
     dashes, used = ("-", "--", ":", "-."), {}

@@ -210,8 +210,6 @@ def p_against_rho(rows: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ----------
     rows
         Columns ``label, difference, sd_a, sd_b, n``.
-    ax
-        Axes to draw on.
     """
     ax = ax or _axes(7.5, 4.2)
     rho = np.linspace(-1, 1, 401)
@@ -239,8 +237,6 @@ def effort(wide: pd.DataFrame, x: str, ax: Axes | None = None) -> Axes:
         Columns ``segmenter, prompt, dice`` and `x`, with ``low`` and ``high`` of the organs.
     x
         ``points`` or ``seconds``.
-    ax
-        Axes to draw on.
     """
     ax = ax or _axes(5.5, 4.2)
     for i, (_, r) in enumerate(wide.sort_values("dice", ascending=False).iterrows()):
@@ -444,8 +440,6 @@ def two_selections(
         ``structure`` or ``segmenter``.
     a, b
         (condition, segmenter or structure).
-    ax
-        Axes to draw on.
     """
     ax = ax or _axes(8, 5.4)
     names = STRUCTURES | MODELS
