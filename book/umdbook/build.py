@@ -134,18 +134,7 @@ def _lay(wanted: Mapping[Path, bytes], staged: Path) -> None:
 def render(
     staged: str | Path, config: str | Path, output: str | Path, *, report: Callable[[str], None] = print
 ) -> Path:
-    """Render a staged book with warnings as errors and put it at `output` in one move.
-
-    Returns
-    -------
-    pathlib.Path
-        `output`/index.html.
-
-    Raises
-    ------
-    InputError
-        With what Jupyter Book said, where it did not succeed.
-    """
+    """Render a staged book with warnings as errors and put it at `output` in one move."""
     staged, output = Path(staged).resolve(), Path(output)
     started = time.perf_counter()
     command = [

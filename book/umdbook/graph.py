@@ -54,11 +54,6 @@ def chapter(template: str | Path) -> dict:
     dict
         ``track``: whose numbers it shows, one of `TRACKS`; ``reads``: files beside the run that it
         reads (those that are there), from patterns relative to the project's folder.
-
-    Raises
-    ------
-    InputError
-        A template without the entry, or with a track that does not exist.
     """
     metadata = json.loads(Path(template).read_text("utf-8"))["metadata"].get("umd")
     if metadata is None:
@@ -80,11 +75,6 @@ def code_of(*starts: str) -> tuple[Path, ...]:
     ----------
     *starts
         Dotted names of modules, or paths of ``.py`` and ``.ipynb`` files.
-
-    Raises
-    ------
-    InputError
-        A start that does not exist.
     """
     name = "\n".join(map(str, starts))
     if name not in _kept:
@@ -160,24 +150,10 @@ def _data_in(folder: Path) -> tuple[Path, ...]:
 
 
 def keep_key(path: str | Path, files: Iterable[str | Path], **values: object) -> str:
-    """Write the hashes of a job's inputs to a file that changes only when one of them does.
+    """Write the hashes of a job's inputs to the file `path`, which changes only when one of them does; return it.
 
     The graph compares this file's time: a copied, touched or re-checked-out source that says the
     same, a date in the future, and characters that the graph would take for wildcards do not matter.
-
-    Parameters
-    ----------
-    path
-        File to write.
-    files
-        Inputs; one that does not exist counts as absent.
-    **values
-        What else the job depends on.
-
-    Returns
-    -------
-    str
-        `path`.
     """
     lines = [f"{_digest(file)}  {_shown(file)}" for file in sorted(map(Path, files))]
     lines += [f"{name}: {value}" for name, value in sorted(values.items())]
@@ -194,20 +170,6 @@ def keep_images_key(path: str | Path, files: Iterable[str | Path], kept: str | P
     """Write the hashes of a cohort's files to one key file, which represents all of them in other keys.
 
     A file is read once, and again where its size or time has changed.
-
-    Parameters
-    ----------
-    path
-        File to write.
-    files
-        Images, references and tables; one that cannot be read counts as absent.
-    kept
-        Where the hashes are kept, with those of the run's jobs.
-
-    Returns
-    -------
-    str
-        `path`.
     """
     from umdlib.evaluation.store import FileHashes
 
@@ -268,11 +230,6 @@ def names_of(segmenters: str) -> dict[str, str]:
     --------
     >>> names_of("threshold,models/a.py:MINE")
     {'threshold': 'threshold', 'models-a.py-MINE': 'models/a.py:MINE'}
-
-    Raises
-    ------
-    InputError
-        Two names that differ in marks alone.
     """
     given = list(dict.fromkeys(filter(None, segmenters.split(","))))
     names = {re.sub(r"[^A-Za-z0-9_.]+", "-", s).strip("-.") or "segmenter": s for s in given}

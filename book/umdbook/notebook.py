@@ -68,11 +68,6 @@ def parameters(notebook: str | Path) -> dict[str, Parameter]:
     -------
     dict
         Name -> Parameter, in the order of the cell; empty where there is no such cell.
-
-    Raises
-    ------
-    InputError
-        A missing file, or one that is not a notebook.
     """
     light_jsonschema()
     from papermill import inspect_notebook
@@ -90,13 +85,7 @@ def parameters(notebook: str | Path) -> dict[str, Parameter]:
 
 
 def parse_values(notebook: str | Path, texts: Mapping[str, str]) -> dict[str, Any]:
-    """Parameter values from command-line texts, by the type that the notebook declares.
-
-    Raises
-    ------
-    InputError
-        An unknown name (with the nearest), or a text that is not of the type.
-    """
+    """Parameter values from command-line texts, by the type that the notebook declares."""
     known = parameters(notebook)
     values: dict[str, Any] = {}
     for name, text in texts.items():
@@ -107,13 +96,7 @@ def parse_values(notebook: str | Path, texts: Mapping[str, str]) -> dict[str, An
 
 
 def check_values(notebook: str | Path, values: Mapping[str, Any]) -> None:
-    """Refuse values that papermill would accept silently.
-
-    Raises
-    ------
-    InputError
-        An unknown name (with the nearest name), or a value of another type.
-    """
+    """Refuse values that papermill would accept silently."""
     known = parameters(notebook)
     for name, value in values.items():
         if name not in known:
@@ -263,13 +246,7 @@ def _write(document, path: Path) -> None:
 
 
 def record(notebook: str | Path) -> dict[str, Any]:
-    """What a run left in an executed notebook: parameters, seconds, cell_seconds, version, date.
-
-    Raises
-    ------
-    InputError
-        If the notebook was not executed by `execute`.
-    """
+    """What a run left in an executed notebook: parameters, seconds, cell_seconds, version, date."""
     document = json.loads(Path(_checked(notebook)).read_text(encoding="utf-8"))
     if "umd" not in document["metadata"]:
         raise InputError(f"Notebook {notebook} holds no record of a run.")

@@ -110,13 +110,7 @@ def say(line: str) -> None:
 
 
 def checked(kind: str, name: str, known: Iterable[str]) -> str:
-    """Return a parameter's value that names one of some things; empty text stands for any.
-
-    Raises
-    ------
-    InputError
-        It names none of them; the message has the nearest.
-    """
+    """Return a parameter's value that names one of some things, or is empty; refuse another, with the nearest."""
     if not name:
         return name
     names = list(known.unique() if hasattr(known, "unique") else dict.fromkeys(known))
@@ -126,13 +120,7 @@ def checked(kind: str, name: str, known: Iterable[str]) -> str:
 
 
 def read_record(path: str | Path, what: str, script: str) -> dict:
-    """Read what a script in ``benchmarks/`` wrote.
-
-    Raises
-    ------
-    InputError
-        If it does not exist; the message names the script.
-    """
+    """Read what a script in ``benchmarks/`` wrote."""
     path = Path(path)
     if not path.is_file():
         raise InputError(f"No {what} at {path}. Make one with benchmarks/{script}.")

@@ -32,15 +32,7 @@ def is_published(name: str) -> bool:
 
 
 def _shade_table(table: nodes.table, flagged: Mapping[str, str]) -> None:
-    """Mark the rows and columns of a table that name a flagged segmenter, and say below it why.
-
-    Parameters
-    ----------
-    table
-        In a document. Marked cells get the class ``flagged``; a table that names nobody stays as it is.
-    flagged
-        Segmenter to what is suspected.
-    """
+    """Mark the rows and columns of a table that name a flagged segmenter, and say below it why."""
     columns: dict[int, str] = {}
     found: dict[str, None] = {}
     for row in table.findall(nodes.row):

@@ -38,13 +38,7 @@ class _Term:
 
 
 def _glossary_terms(document: nodes.document) -> dict[str, _Term]:
-    """Entries of a glossary page, by name.
-
-    Parameters
-    ----------
-    document
-        Doctree of the page.
-    """
+    """Entries of a glossary page, by name."""
     found = {}
     for item in document.findall(nodes.definition_list_item):
         meaning = next(item.findall(nodes.definition), None)
