@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -95,7 +97,7 @@ def _difference_axis(ax: Axes, rows: pd.DataFrame, metric: str, n_resamples: int
     values = rows["difference"].to_numpy()
     low, high = interval_of_mean(values, metric, n_resamples, seed)[1:3]
     base = rows["structural"].mean()
-    right = ax.secondary_yaxis("right", functions=(lambda y: y - base, lambda d: d + base))
+    right = ax.secondary_yaxis("right", functions=(partial(np.add, -base), partial(np.add, base)))
     right.set_ylabel("paired difference")
     right.spines["right"].set_visible(True)
     spots = 1.85 + _spread(values, 0.09)

@@ -14,11 +14,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from umdlib.figures.narrow import narrow_form
+
 _SVG, _LINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 _NUMBER = re.compile(r"-?\d*\.\d{3,}")
 _MOST_MARKS = 4000  # beyond these a chart is smaller as a picture
 _SCREEN = 110 / 72  # pixels per point, as a PNG of the book has
 NUMBERS = "umd-csv"  # class of the element that holds the numbers behind a chart
+NARROW = "umd-narrow"  # class of the element that holds its form for phones
 
 
 def is_drawing(figure: Figure) -> bool:
@@ -40,8 +43,21 @@ def to_svg(figure: Figure) -> str:
     -------
     str
         One ``<svg>`` element. No style leaves it, its ids are its own, coordinates have two decimals, and
-        the numbers behind the chart stand as CSV in its ``<metadata class="umd-csv">``.
+        the numbers behind the chart stand as CSV in its ``<metadata class="umd-csv">``, its form for a
+        phone, where it has one, as a second drawing in ``<metadata class="umd-narrow">``.
     """
+    root = _drawn(figure)
+    narrow = narrow_form(figure)
+    if narrow is not None:
+        _keep(root, NARROW, ET.tostring(_drawn(narrow), encoding="unicode"))
+    numbers = chart_numbers(figure)
+    if len(numbers):
+        _keep(root, NUMBERS, numbers.to_csv(index=False))
+    return ET.tostring(root, encoding="unicode")
+
+
+def _drawn(figure: Figure) -> ET.Element:
+    """One form of a figure, with names, links and ids of its own."""
     raw = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "umdlib"}):
         figure.savefig(raw, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
@@ -51,12 +67,14 @@ def to_svg(figure: Figure) -> str:
     _tidy(root)
     _name_links(root)
     _own_ids(root, hashlib.sha256(raw.getvalue().encode()).hexdigest()[:8])
-    numbers = chart_numbers(figure)
-    if len(numbers):
-        kept = ET.Element(f"{{{_SVG}}}metadata", {"class": NUMBERS})
-        kept.text = numbers.to_csv(index=False)
-        root.insert(0, kept)
-    return ET.tostring(root, encoding="unicode")
+    return root
+
+
+def _keep(root: ET.Element, name: str, text: str) -> None:
+    """Put text into a drawing that nobody sees, in an element of this class."""
+    kept = ET.Element(f"{{{_SVG}}}metadata", {"class": name})
+    kept.text = text
+    root.insert(0, kept)
 
 
 def chart_numbers(figure: Figure) -> pd.DataFrame:

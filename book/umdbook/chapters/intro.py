@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from umdbook import page
 from umdbook.names import title
 from umdlib import labels, published
-from umdlib.figures import forest, style
+from umdlib.figures import forest, set_narrow, style
 from umdlib.published.claims import DEPENDS
 from umdlib.published.names import MODELS
 from umdlib.statistics import comparison
@@ -138,10 +138,18 @@ def _names_above(ax: Axes, names: Sequence[str]) -> None:
     ax.grid(axis="y", visible=False)
 
 
-def changes_figure(
-    printed: pd.DataFrame, measured: pd.DataFrame, session: str, *, simulated: bool, narrow: bool = False
-) -> Axes:
+def changes_figure(printed: pd.DataFrame, measured: pd.DataFrame, session: str, *, simulated: bool) -> Axes:
     """Change of the mean DSC from the structural image to PET: the paper's systems above, the run's below."""
+    wide, narrow = (
+        _changes(printed, measured, session, simulated=simulated, narrow=form) for form in (False, True)
+    )
+    return set_narrow(wide, narrow)
+
+
+def _changes(
+    printed: pd.DataFrame, measured: pd.DataFrame, session: str, *, simulated: bool, narrow: bool
+) -> Axes:
+    """One form of `changes_figure`: names beside their rows, or above them for a phone."""
     upper = printed.sort_values("estimate", ascending=False)
     lower = measured.sort_values("estimate", ascending=False)
     wide, high = (3.9, 0.46) if narrow else (8.2, 0.34)

@@ -17,6 +17,7 @@ def setup(app) -> dict:
     app.connect("env-get-outdated", terms.pages_to_read)
     app.connect("doctree-resolved", terms.link_terms)
     app.connect("doctree-resolved", shading.shade)
+    app.connect("doctree-resolved", absent.say_reasons)
     app.connect("doctree-resolved", live.enliven)
     app.connect("doctree-resolved", charts.mark)
     app.connect("doctree-resolved", units.keep)

@@ -1,4 +1,4 @@
-"""Links to chapters that a smaller book leaves out: their text stays, with a note."""
+"""What a book does not hold: links to chapters that it leaves out are text, a table without rows is a sentence."""
 
 from __future__ import annotations
 
@@ -11,6 +11,25 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 
 WORDS = " (not in this book)"
 _PAGES = (".ipynb", ".md")
+REASON = "note"  # the one head of `umdlib.tables.reason_table`
+
+
+def say_reasons(app, document: nodes.document, name: str) -> None:
+    """Handler of ``doctree-resolved``: a table that only says why it has no rows is that sentence."""
+    for table in list(document.findall(nodes.table)):
+        cells = [" ".join(entry.astext().split()) for entry in table.findall(nodes.entry)]
+        if len(cells) == 2 and cells[0] == REASON:
+            kept = [child.deepcopy() for child in list(table.findall(nodes.entry))[1].children]
+            _alone(table).replace_self(nodes.container("", *kept, ids=table["ids"]))
+
+
+def _alone(table: nodes.table) -> nodes.Element:
+    """The fold that holds nothing but this table; the table itself where there is none."""
+    holder = table
+    while len(holder.parent.children) == 1:
+        holder = holder.parent
+    fold = holder.parent
+    return fold if "sd-dropdown" in fold.get("classes", []) and len(fold.children) == 2 else table
 
 
 class UnlinkAbsent(SphinxPostTransform):

@@ -13,6 +13,7 @@ CHART = "umd-chart"
 # Grey levels from this on count as paper, and a chart is mostly paper.
 PAPER, MOSTLY = 253, 0.5
 _NUMBERS = re.compile(r'<metadata class="umd-csv">(.*?)</metadata>', re.S)
+_NARROW = re.compile(r'<metadata class="umd-narrow">(.*?)</metadata>', re.S)
 _LINK = re.compile(r'<a\b[^>]*\bhref="([^"#]+)\.html#[^>]*>(?:<title>.*?</title>)?(.*?)</a>', re.S)
 FOLDER = "_images"
 
@@ -35,12 +36,13 @@ def mark(app, doctree, docname: str) -> None:
 
 
 def _put_in(app, node: nodes.image, path: Path, docname: str) -> None:
-    """Put a drawing in the place of its image, with its files one click away."""
+    """Put a drawing in the place of its image, with its form for phones and its files one click away."""
     drawing = path.read_text("utf-8")
     if not drawing.lstrip().startswith("<svg"):
         return  # not one of this book's charts
     numbers = _NUMBERS.search(drawing)
-    drawing = _NUMBERS.sub("", drawing)
+    narrow = _NARROW.search(drawing)
+    drawing = _NARROW.sub("", _NUMBERS.sub("", drawing))
     drawing = _without_dead_links(drawing, docname, app.env.found_docs)
     figure = node.parent
     while figure is not None and not isinstance(figure, nodes.figure):
@@ -54,11 +56,20 @@ def _put_in(app, node: nodes.image, path: Path, docname: str) -> None:
     ]
     if anchor:
         links.append(f'<a href="#{anchor}">Link to this figure</a>')
-    role = "group" if "<a " in drawing else "img"
     label = html.escape(node.get("alt", "Chart"), quote=True)
-    drawing = drawing.replace("<svg ", f'<svg class="{CHART}" role="{role}" aria-label="{label}" ', 1)
+    if narrow:
+        small = _without_dead_links(html.unescape(narrow[1]), docname, app.env.found_docs)
+        forms = _named(drawing, f"{CHART} umd-wide", label) + _named(small, f"{CHART} umd-narrow", label)
+    else:
+        forms = _named(drawing, CHART, label)
     line = f'<p class="umd-files">{" · ".join(links)}</p>'
-    node.replace_self(nodes.raw("", drawing + line, format="html"))
+    node.replace_self(nodes.raw("", forms + line, format="html"))
+
+
+def _named(drawing: str, classes: str, label: str) -> str:
+    """The drawing with its classes, its role and its name."""
+    role = "group" if "<a " in drawing else "img"
+    return drawing.replace("<svg ", f'<svg class="{classes}" role="{role}" aria-label="{label}" ', 1)
 
 
 def _without_dead_links(drawing: str, docname: str, pages: set[str]) -> str:

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from umdbook.chapters import intro
+from umdlib import figures
 from umdlib.errors import InputError
 from umdlib.scores.simulated import score_table
 
@@ -69,9 +70,7 @@ def test_all_systems_are_counted_and_a_real_cohort_is_not_called_simulated():
     assert "(simulated cohort, 5 subjects)" in intro.measured_words(measured, "petct", simulated=True)
     ax = intro.changes_figure(intro.printed_changes("petct"), measured, "petct", simulated=True)
     assert [t.get_text() for t in ax.get_yticklabels()][-3:] == ["b", "c", "a"]
-    small = intro.changes_figure(
-        intro.printed_changes("petct"), measured, "petct", simulated=True, narrow=True
-    )
+    small = figures.narrow_form(ax.figure).axes[0]
     ax.figure.canvas.draw()
     above = {t.get_text(): t for t in small.texts}
     assert {"b", "c", "a", *intro.printed_changes("petct")["model"]} <= set(above)

@@ -189,6 +189,28 @@ def test_a_link_is_absent_only_where_it_names_a_page_that_is_not_there(given, go
     assert (step.document.astext() == "words (not in this book)") is gone
 
 
+def test_a_table_that_says_why_it_has_no_rows_is_a_sentence():
+    page = document()
+    page += table(1, text="note")
+    page += table(1, text="1")
+    for entry, words in zip(page[0].findall(nodes.entry), ("note", "No rows."), strict=True):
+        entry[0] = nodes.paragraph(text=words)
+    page[0]["ids"] = ["tab-a"]
+    absent.say_reasons(None, page, "gap")
+    assert page[0].astext() == "No rows." and page[0]["ids"] == ["tab-a"]
+    assert [type(child) for child in page.children] == [nodes.container, nodes.table]
+
+
+def test_a_fold_that_holds_only_such_a_reason_is_gone_and_another_stays():
+    page = document()
+    for more in ([], [nodes.paragraph(text="Words.")]):
+        reason = table(1, text="note")
+        body = nodes.container("", reason, *more)
+        page += nodes.container("", nodes.rubric(text="Numbers"), body, classes=["sd-dropdown"])
+    absent.say_reasons(None, page, "gap")
+    assert page[0].astext() == "note" and page[1].astext().split() == ["Numbers", "note", "Words."]
+
+
 def test_what_is_flagged_is_read_where_there_is_a_file(tmp_path):
     config = SimpleNamespace(umd_flagged={})
     shading.read_flagged(SimpleNamespace(srcdir=str(tmp_path)), config)
