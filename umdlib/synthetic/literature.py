@@ -282,7 +282,8 @@ def source_table():
     used: dict[str, list[str]] = {name: [] for name in SOURCES}
     for kind, table in (("volume", VOLUMES), ("uptake", UPTAKE), ("CT number", TISSUE)):
         for name, record in table.items():
-            plain = name.replace("_", " ").replace("esophagus", "oesophagus")
+            plain = name.replace("_", " ").replace("urinary bladder", "bladder")
+            plain = plain.replace("oesophagus", "esophagus").replace("esophagus", "oesophagus")
             used[record.source].append(f"{kind} of {plain}")
     for name, what in _FURTHER.items():
         used[name].append(what)

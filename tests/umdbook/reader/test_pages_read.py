@@ -168,6 +168,13 @@ def test_a_number_and_its_unit_stay_on_one_line_and_code_stays_as_it_is():
     assert text.astext() == "95\xa0% of 4.5\xa0mm, 3 mms, 1\xa0%5 mm"
 
 
+def test_a_negative_number_has_a_minus_sign_and_a_name_or_a_range_its_hyphen():
+    words = "-0.5 (-2) to [-1, sub-001, 0.1-0.2, 2026-11-30, PET-1"
+    text = nodes.paragraph("", words, nodes.literal("", "-p 1 -2"), nodes.math("", "x -1"))
+    units.keep(*page_of(text), "page")
+    assert text.astext() == "−0.5 (−2) to [−1, sub-001, 0.1-0.2, 2026-11-30, PET-1-p 1 -2x -1"
+
+
 def test_a_column_of_sentences_is_wide_and_a_short_name_does_not_break():
     def row(*words):
         return nodes.row("", *(nodes.entry("", nodes.paragraph("", w)) for w in words))
