@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from umdbook.names import title
+from umdbook.page import fold
 from umdlib import prompts, protocols
 from umdlib.cohort.manifest import Case, Cohort
 from umdlib.evaluation import store
@@ -101,7 +102,11 @@ def stored_table(compared: pd.DataFrame) -> str:
     distance = "largest distance (mm)"
     summary.columns = ["segmenter", "prompt", "pairs", distance, "outside the structure in PET"]
     caption = "First clicks of each segmenter and protocol, in the structural image against PET."
-    return numbered_table(summary, caption, "tab-prompts-pairs", {distance: ".2g"})
+    table = numbered_table(summary, caption, "tab-prompts-pairs", {distance: ".2g"})
+    if compared["distance_mm"].ne(0).any():
+        return table
+    words = f"In all {len(compared)} pairs the first clicks of the structural image and of PET are the same point."
+    return f"{words}\n\n{fold('Pairs of each segmenter and protocol', table)}"
 
 
 # What stands for a number in the name of a rule, where this page shows one.
