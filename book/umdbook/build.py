@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from umdbook import graph, notebook
+from umdbook import graph, notebook, styles
 from umdbook.reader import shading
 from umdlib import labels, published, segmenters
 from umdlib.canaries import findings
@@ -167,6 +167,7 @@ def render(
     shutil.copytree(
         html, part, ignore=shutil.ignore_patterns(".buildinfo", "objects.inv.tmp", "*.map", "fontawesome.js*")
     )
+    styles.make_lean(part)
     if output.exists():
         output.replace(old)
     part.replace(output)

@@ -112,6 +112,19 @@ def test_the_site_is_light(pages):
     assert not heavy
 
 
+def test_a_page_reads_little_style_before_it_is_painted(pages):
+    sheets = {
+        t.split("?")[0]
+        for p in chapters(pages)
+        for tag, t in Links(p.read_text("utf-8")).targets
+        if tag == "link"
+    }
+    sizes = [
+        (pages / "results" / s).stat().st_size for s in sheets if s.startswith("../") and s.endswith(".css")
+    ]
+    assert sizes and sum(sizes) < 250e3
+
+
 # a harmless error of the theme itself: a missing table of contents on pages without sections
 KNOWN = ("reading 'classList'",)
 
@@ -293,16 +306,18 @@ def test_a_term_shows_its_definition_to_mouse_and_keyboard(pages, browser):
 
 
 @pytest.mark.browser
-def test_the_first_chart_fits_a_phone_and_stands_once_at_every_width(pages, browser):
+def test_a_chart_fits_a_phone_and_stands_once_at_every_width(pages, browser):
     shown = """[...document.querySelectorAll('.cell svg.umd-chart')].filter(c => c.checkVisibility())
-      .slice(0, 2).map(c => [c.closest('.cell').className.includes('narrow'), c.getBoundingClientRect().right])"""
+      .map(c => [c.classList.contains('umd-narrow'), c.getBoundingClientRect().right])"""
+    counts = []
     for width in (390, 1440):
         page = browser.new_page(viewport={"width": width, "height": 900})
-        page.goto((pages / "results" / "intro.html").as_uri())
+        page.goto((pages / "results" / "findings.html").as_uri())
         charts = page.evaluate(shown)
-        assert charts[0][0] == (width < 600) and charts[0][1] <= width
-        assert not any(narrow for narrow, _ in charts[1:])
+        counts.append(len(charts))
+        assert charts and all(narrow == (width < 600) and right <= width for narrow, right in charts)
         page.close()
+    assert counts[0] == counts[1]
 
 
 @pytest.mark.browser
