@@ -17,6 +17,7 @@ from umdlib.figures.style import (
     rows_down,
     segmenter_style,
     stacked_bars,
+    words_in_bars,
     wrapped_title,
 )
 from umdlib.labels import session
@@ -183,7 +184,7 @@ def failure_quadrants(comparisons: pd.DataFrame, *, ax: Axes | None = None) -> A
         shown = [f"{n:.0f}" if part >= 0.03 else "" for n, part in zip(counts[key], shares[key], strict=True)]
         ink = "black" if key == "both" else "white"
         box = {"facecolor": looks[key]["color"], "edgecolor": "none", "pad": 1.2}
-        ax.bar_label(bars, shown, label_type="center", color=ink, fontsize=9, bbox=box)
+        words_in_bars(ax, bars, shown, color=ink, fontsize=9, bbox=box)
     rows_down(ax, names)
     ax.grid(visible=False)
     ax.set_xlim(0, 1)

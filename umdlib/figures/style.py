@@ -163,6 +163,13 @@ def stacked_bars(
     }
 
 
+def words_in_bars(ax: Axes, bars: BarContainer, words: Iterable[str], **look: object) -> None:
+    """Write a word into the middle of each bar."""
+    for bar, word in zip(bars, words, strict=True):
+        middle = bar.get_x() + bar.get_width() / 2, bar.get_y() + bar.get_height() / 2
+        ax.text(*middle, word, ha="center", va="center", **look)
+
+
 def rows_down(ax: Axes, labels: Iterable[str]) -> None:
     """Label rows 0, 1, … of the y axis, the first on top, with a grid across them."""
     labels = list(labels)

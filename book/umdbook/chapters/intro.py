@@ -293,7 +293,7 @@ def verdict_figure(*, narrow: bool = False) -> Axes:
     colours = dict(zip(counts, _VERDICT_COLOURS, strict=False))
     bars = style.stacked_bars(ax, counts, {v: {"color": c} for v, c in colours.items()}, height=0.6)
     for verdict, drawn in bars.items():
-        ax.bar_label(drawn, [str(n or "") for n in counts[verdict]], label_type="center", fontsize=9.5)
+        style.words_in_bars(ax, drawn, [str(n or "") for n in counts[verdict]], fontsize=9.5)
     style.rows_down(ax, counts.index)
     ax.set_xlabel("sentences")
     style.legend_below(ax)
