@@ -44,11 +44,9 @@ def narrow_form(figure: Figure) -> Figure | None:
     if copy is None:
         return None
     panels = _stacked(copy)
-    heights = [_fitted(ax, height) for ax, height in panels]
+    heights = [_fitted(ax, height) + _turn_crowded_names(ax) for ax, height in panels]
     below = _legends(copy)
     _sized(copy, heights, below)
-    for ax, _ in panels:
-        _turn_crowded_names(ax)
     width = _width(copy)
     tight = [ax for ax, _ in panels if ax.get_position().width < _SHARE and _break_texts(ax)]
     if tight:
@@ -135,12 +133,14 @@ def _names(axis: Axis) -> list[str]:
     return words if any(_LETTERS.search(word) for word in words) and "$" not in "".join(words) else []
 
 
-def _turn_crowded_names(ax: Axes) -> None:
-    """Turn names below an axis that would run into each other."""
+def _turn_crowded_names(ax: Axes) -> float:
+    """Turn names below an axis that would run into each other; return the inches that they add."""
     names = _names(ax.xaxis)
-    if sum(map(len, names)) > 30 and all(label.get_rotation() == 0 for label in ax.get_xticklabels()):
-        for label in ax.get_xticklabels():
-            label.set(rotation=45, ha="right", rotation_mode="anchor")
+    if sum(map(len, names)) <= 30 or any(label.get_rotation() for label in ax.get_xticklabels()):
+        return 0.0
+    for label in ax.get_xticklabels():
+        label.set(rotation=45, ha="right", rotation_mode="anchor")
+    return 0.06 * max(map(len, names))
 
 
 def _legends(figure: Figure) -> float:
@@ -149,7 +149,7 @@ def _legends(figure: Figure) -> float:
     for legend in list(figure.legends):
         labels = [_lines(text.get_text(), _KEY) for text in legend.get_texts()]
         longest = max((len(line) for label in labels for line in label.split("\n")), default=0)
-        columns = min(max(int(14 * WIDTH / (longest + 5)), 1), max(len(labels), 1))
+        columns = min(max(int(12 * WIDTH / (longest + 5)), 1), max(len(labels), 1))
         options = {"handles": legend.legend_handles, "labels": labels, "ncols": columns}
         options |= {
             "frameon": legend.get_frame_on(),
