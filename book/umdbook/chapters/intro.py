@@ -284,12 +284,12 @@ def doors() -> str:
     )
 
 
-def verdict_figure(*, narrow: bool = False) -> Axes:
-    """How many sentences of either paper hold on its own tables: one bar per paper; `narrow` for a phone."""
+def verdict_figure() -> Axes:
+    """How many sentences of either paper hold on its own tables: one bar per paper."""
     claims = published.evaluate(published.ALL_CLAIMS)
     counts = claims.groupby(["paper", "verdict"], sort=False).size().unstack(fill_value=0)
     counts = counts[counts.sum().sort_values(ascending=False).index]
-    ax = style.axes(None, figsize=(3.9 if narrow else 7.2, 1.3 + 0.55 * len(counts) + 0.5 * narrow))
+    ax = style.axes(None, figsize=(7.2, 1.3 + 0.55 * len(counts)))
     colours = dict(zip(counts, _VERDICT_COLOURS, strict=False))
     bars = style.stacked_bars(ax, counts, {v: {"color": c} for v, c in colours.items()}, height=0.6)
     for verdict, drawn in bars.items():

@@ -15,12 +15,16 @@ REASON = "note"  # the one head of `umdlib.tables.reason_table`
 
 
 def say_reasons(app, document: nodes.document, name: str) -> None:
-    """Handler of ``doctree-resolved``: a table that only says why it has no rows is that sentence."""
+    """Handler of ``doctree-resolved``: a table that only says why it has no rows is that sentence, once on a page."""
+    said = set()
     for table in list(document.findall(nodes.table)):
         cells = [" ".join(entry.astext().split()) for entry in table.findall(nodes.entry)]
         if len(cells) == 2 and cells[0] == REASON:
             kept = [child.deepcopy() for child in list(table.findall(nodes.entry))[1].children]
-            _alone(table).replace_self(nodes.container("", *kept, ids=table["ids"]))
+            sentence = nodes.container("", *([] if cells[1] in said else kept), ids=table["ids"])
+            _alone(table).replace_self(sentence)
+            sentence["classes"] = []  # of the fold or the table
+            said.add(cells[1])
 
 
 def _alone(table: nodes.table) -> nodes.Element:

@@ -118,7 +118,9 @@ def test_stored_clicks_are_summed_up_by_segmenter_or_there_are_none():
     text = prompts.stored_table(compared)
     assert "| b | centre | 2 | 0.25 | 2 |" in text and "| a | centre | 1 | 0.5 | 0 |" in text
     same = prompts.stored_table(compared.assign(distance_mm=0.0))
-    assert same.startswith("In all 3 pairs the first clicks") and same.index("{dropdown}") < same.index("| 2 | 0 | 2 |")
+    assert same.startswith("In all 3 pairs the first clicks") and same.index("{dropdown}") < same.index(
+        "| 2 | 0 | 2 |"
+    )
     assert prompts.stored_table(compared.iloc[:0]) == "No segmenter of this run took a click in both images."
 
 
