@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from umdlib.errors import InputError
 from umdlib.quantities.masks import QUANTITIES
@@ -115,6 +116,18 @@ def test_the_distance_is_zero_for_the_same_masks_and_that_of_the_edges_otherwise
     found = networks.network_distance(table, other)
     assert found["distance"] == pytest.approx((edges[1] - edges[0]).abs().mean())
     assert found["low"] < found["distance"] < found["high"] and found["distance"] > found["chance"]
+    without = [networks.network_distance(table.drop(i), other.drop(i))["distance"] for i in table.index]
+    n, spread = len(table), np.std(without)
+    reach = stats.t.ppf(0.975, n - 1) * np.sqrt(n - 1) * spread
+    assert found["high"] - found["distance"] == pytest.approx(reach)
+
+
+def test_an_organ_that_most_subjects_lack_is_left_out_of_the_distance():
+    table = uptake()
+    gone = table.assign(spleen=table["spleen"].where(np.arange(len(table)) < 6))
+    found = networks.network_distance(table, gone)
+    assert found["n_subjects"] == len(table) and found["distance"] == 0
+    assert found["n_edges"] == (table.shape[1] - 1) * (table.shape[1] - 2) / 2
 
 
 def test_too_few_subjects_and_no_spread_give_no_edge():

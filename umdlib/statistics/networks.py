@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 import pandas as pd
+import scipy
 
 from umdlib.statistics.bootstrap import seeded_counts
 from umdlib.statistics.pairs import condition
@@ -93,16 +94,18 @@ def network_distance(
     """How far a system's network lies from the reference's.
 
     The distance is the mean over edges of the difference of the two correlations without its sign,
-    over subjects and organs that both have. The interval is over resamples of subjects, drawn for
-    both networks together. `chance` is the same distance between the reference's network and that of
-    a resample of its own subjects, in the median: what so few subjects do by themselves.
+    over subjects and organs that both have; organs that half of the subjects lack are left out. The
+    interval is of the jackknife over subjects, for both networks together: networks of resamples lie
+    farther apart than those of the subjects, so that percentiles of a bootstrap would lie above the
+    distance. `chance` is the same distance between the reference's network and that of a resample of
+    its own subjects, in the median: what so few subjects do by themselves.
 
     Parameters
     ----------
     reference, prediction
         From `organ_uptake`.
     n_resamples, seed
-        Of the bootstrap over subjects.
+        Of the bootstrap over subjects for `chance`.
 
     Returns
     -------
@@ -118,22 +121,29 @@ def network_distance(
     x, y = sides
     n = len(x)
     upper = np.triu_indices(x.shape[1], 1)
+    plain, left_out = (
+        [_correlations(v, weights)[:, upper[0], upper[1]] for v in (x, y)]
+        for weights in (np.ones((1, n)), 1 - np.eye(n))
+    )
+    (distance,) = _mean_distances(plain[1], plain[0])
+    without = _mean_distances(left_out[1], left_out[0])
+    reach = scipy.stats.t.ppf(0.975, n - 1) * np.sqrt((n - 1) / n * np.sum((without - without.mean()) ** 2))
     counts, _ = seeded_counts(n, n_resamples, seed)
-    one = np.ones((1, n))
-    plain = [_correlations(v, one)[0][upper] for v in (x, y)]
-    drawn = [_correlations(v, counts)[:, upper[0], upper[1]] for v in (x, y)]
-    with np.errstate(invalid="ignore"):
-        moved = np.nanmean(np.abs(drawn[1] - drawn[0]), axis=1)
-        own = np.nanmean(np.abs(drawn[0] - plain[0]), axis=1)
-    low, high = np.nanpercentile(moved, [2.5, 97.5])
+    drawn = _correlations(x, counts)[:, upper[0], upper[1]]
     return {
-        "distance": float(np.nanmean(np.abs(plain[1] - plain[0]))),
-        "low": float(low),
-        "high": float(high),
-        "chance": float(np.nanmedian(own)),
+        "distance": float(distance),
+        "low": float(max(distance - reach, 0)),
+        "high": float(distance + reach),
+        "chance": float(np.median(_mean_distances(drawn, plain[0]))),
         "n_subjects": n,
         "n_edges": len(upper[0]),
     }
+
+
+def _mean_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Mean distance of correlations (resamples, edges) in each resample that has any."""
+    apart = np.abs(a - b)
+    return np.nanmean(apart[np.isfinite(apart).any(axis=1)], axis=1)
 
 
 def _complete(reference: pd.DataFrame, prediction: pd.DataFrame) -> tuple[np.ndarray, np.ndarray] | None:
@@ -144,8 +154,8 @@ def _complete(reference: pd.DataFrame, prediction: pd.DataFrame) -> tuple[np.nda
     both = sides[0].notna() & sides[1].notna()
     organs = [o for o in organs if both[o].sum() >= LEAST_SUBJECTS]
     whole = both[organs].all(axis=1)
-    # drop the organ that is missing most often until enough subjects are complete
-    while len(organs) > 2 and whole.sum() < LEAST_SUBJECTS:
+    # drop the organ that is missing most often until half of the subjects, and enough, are complete
+    while len(organs) > 2 and whole.sum() < max(LEAST_SUBJECTS, len(subjects) / 2):
         organs.remove(both[organs].sum().idxmin())
         whole = both[organs].all(axis=1)
     if len(organs) < 2 or whole.sum() < LEAST_SUBJECTS:

@@ -1,5 +1,7 @@
 """What the chapter on the consequence of a gap says of hand-made tables."""
 
+from pathlib import Path
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -124,6 +126,25 @@ def test_distances_without_an_edge_say_why():
         {"session": ["petct"], "segmenter": "threshold", "rank_correlation": -0.5, "n_pairs": [9]}
     )
     assert chapter.correlation_layout(correlations).iloc[0].tolist() == ["PET/CT", "Threshold", "−0.50", 9]
+
+
+def test_networks_are_of_the_run_where_it_has_subjects_and_else_of_the_benchmark():
+    file = Path(chapter.__file__).parents[3] / "benchmarks" / "results" / "metabolic.parquet"
+    larger, words = chapter.network_quantities(
+        few := pd.DataFrame({"session": ["petct"], "subject": "a"}), str(file)
+    )
+    assert (
+        "at most 1 subject in a session" in words and f"of {larger['subject'].nunique()} simulated" in words
+    )
+    assert larger["subject"].nunique() >= 16 and "`python benchmarks/metabolic.py`" in words
+    assert chapter.network_quantities(few, "none.parquet")[0] is few
+    enough = pd.DataFrame({"session": "petct", "subject": list("abcd")})
+    assert chapter.network_quantities(enough, str(file))[0] is enough
+    table = chapter.distance_table(larger, n_resamples=20)
+    assert table["n_edges"].max() == 78
+    near = (table["distance"] <= table["chance"]).sum()
+    assert f"{near} of {table['distance'].notna().sum()} lie nearer" in chapter.distance_words(table)
+    assert chapter.distance_words(table.iloc[:0]) == ""
 
 
 def test_edges_fill_the_matrix_on_both_sides_and_the_sure_ones_have_a_dot():
