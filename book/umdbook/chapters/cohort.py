@@ -29,9 +29,9 @@ _SHOWN = ("subject", "session", "sex", "age", "height_cm", "weight_kg", "provena
 _UNITS = {"height_cm": "height (cm)", "weight_kg": "weight (kg)"}
 _PHYSICS = {"liver_cov": "noise", "fwhm_mm": "sharpness (mm)", "dome_mm": "displacement (mm)"}
 _PHYSICS |= {
-    "liver_cov_planned": "noise, planned",
-    "fwhm_mm_planned": "sharpness, planned (mm)",
-    "dome_mm_planned": "displacement, planned (mm)",
+    "liver_cov_planned": "noise, true",
+    "fwhm_mm_planned": "sharpness, true (mm)",
+    "dome_mm_planned": "displacement, true (mm)",
 }
 _QUANTITIES = {
     "volume_ml": "volume (ml)",
@@ -131,7 +131,7 @@ def inside_words(ranges: pd.DataFrame) -> str:
 def physics_markdown(physics: pd.DataFrame) -> str:
     """Noise, sharpness and displacement, measured and true, as a table."""
     physics = with_session_titles(physics) if len(physics) else physics
-    formats = dict.fromkeys(_PHYSICS.values(), ".1f") | {"noise": ".3f", "noise, planned": ".3f"}
+    formats = dict.fromkeys(_PHYSICS.values(), ".1f") | {"noise": ".3f", "noise, true": ".3f"}
     return markdown_table(physics.dropna(axis=1, how="all").rename(columns=_PHYSICS), formats)
 
 

@@ -51,4 +51,4 @@ def test_what_was_planned_is_a_point_and_what_was_not_is_none():
     assert [len(ax.collections[0].get_offsets()) for ax in axes] == [1, 1, 1]
     assert all(not ax.collections for ax in chapter.agreement_figures(physics[:0]))
     shown = chapter.physics_markdown(physics)
-    assert "noise, planned" in shown and "liver_cov" not in shown
+    assert "noise, true" in shown and "liver_cov" not in shown

@@ -26,13 +26,14 @@ def test_ceilings_stand_beside_the_scores_of_systems_that_have_one():
 def test_the_table_of_the_papers_holds_systems_that_somebody_reported_a_number_of():
     rows = pd.DataFrame(
         {
-            "title": ["SegVol", "SegVol", "clicknet_pet", "given"],
-            "reported": [0.793, np.nan, np.nan, np.nan],
+            "segmenter": ["segvol", "sam_med3d_turbo", "clicknet_pet", "given"],
+            "title": ["SegVol", "SAM-Med3D-tb", "clicknet_pet", "given"],
+            "reported": [0.793, 0.79, np.nan, np.nan],
             "printed": [np.nan] * 4,
             "harness": [np.nan, np.nan, np.nan, 0.5],
         }
     )
-    assert list(reported.of_the_papers(rows)["title"]) == ["SegVol", "SegVol", "given"]
+    assert list(reported.of_the_papers(rows)["title"]) == ["SegVol", "SAM-Med3D", "given"]
 
 
 def official(**changes):
