@@ -206,6 +206,58 @@ def test_a_segmentation_of_3d_slicer_says_what_its_values_mean(tmp_path, kind):
     assert not any("guess" in note for note in plan.notes)
 
 
+def write_totalsegmentators(path, names):
+    """A label map as `TotalSegmentator --ml` writes it: the names of its values in an extension of the header."""
+    phantom.write_labels(path, CT_GRID, {name: value for value, name in names.items()})
+    rows = "".join(f'<Label Key="{v}" Red="0" Alpha="1"><![CDATA[{n}]]></Label>\n' for v, n in names.items())
+    table = f"<?xml version='1.0'?> <CaretExtension><LabelTable>\n{rows}</LabelTable></CaretExtension>"
+    image = nib.load(path)
+    image = nib.Nifti1Image(np.asarray(image.dataobj), image.affine, image.header)
+    image.header.extensions.append(nib.nifti1.Nifti1Extension(0, table.encode()))
+    nib.save(image, path)
+
+
+@pytest.mark.parametrize("kind", ["pattern", "masks", "bids"])
+def test_a_label_map_of_totalsegmentator_says_what_its_values_mean(tmp_path, kind):
+    """The spleen, value 1 there, was enrolled as the liver."""
+    stems = {
+        "bids": ("sub-a/ct/sub-a_ct", "sub-a/ct/sub-a_dseg"),
+        "masks": ("a/ct", "a/seg/all"),
+        "pattern": ("a/CT", "a/CT_seg"),
+    }
+    image, labels = (tmp_path / "in" / f"{s}.nii.gz" for s in stems[kind])
+    phantom.write_image(image, CT_GRID, "CT")
+    labels.parent.mkdir(parents=True, exist_ok=True)
+    write_totalsegmentators(labels, {1: "spleen", 2: "kidney_right", 5: "liver"})
+    plan = plan_import(kind, tmp_path / "in", ImportOptions(**PATTERN))
+    found = cohort.read_cohort(carry_out(plan, tmp_path / "out"))
+    values = {s.name: s.value for s in found.structures}
+    reference = found.cases[0].read_reference().data
+    for name in ("spleen", "kidney_right", "liver"):
+        np.testing.assert_array_equal(reference == values[name], phantom.organs(CT_GRID)[name])
+    assert not any("guess" in note for note in plan.notes)
+
+
+def test_names_in_a_reference_that_the_cohort_contradicts_are_doubted(tmp_path):
+    phantom.write_image(tmp_path / "ct.nii.gz", CT_GRID, "CT")
+    write_totalsegmentators(tmp_path / "seg.nii.gz", {1: "spleen", 2: "kidney_left"})
+    rows = [
+        {
+            "subject": "a",
+            "session": "petct",
+            "modality": "CT",
+            "image": "ct.nii.gz",
+            "reference": "seg.nii.gz",
+        }
+        | {"unit": "HU"}
+    ]
+    _, report = cohort.check_manifest(cohort.write_manifest(tmp_path / "manifest.tsv", rows))
+    (said,) = report.findings.loc[report.findings["check"] == "names", "message"].loc[
+        lambda m: m.str.contains("itself")
+    ]
+    assert "its values are 1 spleen (here liver): is the dseg.tsv right" in said
+
+
 def test_names_that_are_guessed_are_said_to_be(tmp_path):
     pair(tmp_path / "source" / "sub-001")
     assert any("which is a guess" in n for n in plan_pattern(tmp_path / "source", **PATTERN).notes)

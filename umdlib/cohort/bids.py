@@ -10,7 +10,7 @@ from pathlib import Path
 from umdlib import labels
 from umdlib.cohort import nuclides
 from umdlib.cohort.manifest import read_structures
-from umdlib.cohort.names import NameMap
+from umdlib.cohort.names import NameMap, named_within
 from umdlib.cohort.pattern import session_name
 from umdlib.cohort.plan import Part, Plan, Planned
 from umdlib.cohort.suv import KINDS, body_size
@@ -59,8 +59,6 @@ def plan_bids(folder: str | Path, names: NameMap, *, suv: str = "bw") -> Plan:
         raise InputError(f"No image in {folder} ends with {', '.join(sorted(set(_SUFFIXES)))} and .nii.gz.")
     structures, guessed = read_structures(_names_place(folder, maps))
     meaning = {s.value: names.of_name(s.name) or s.name for s in structures}
-    if maps and guessed:
-        plan.notes.append("no dseg.tsv names the label values: the 13 organs are assumed, which is a guess")
     people = _people(folder)
     chosen = _chosen(images, plan)
     for (subject, session, modality), (file, sidecar) in chosen.items():
@@ -74,11 +72,15 @@ def plan_bids(folder: str | Path, names: NameMap, *, suv: str = "bw") -> Plan:
             except InputError as error:
                 plan.leave_out(file, str(error))
                 continue
-        parts = tuple(Part(f, meaning) for f in _maps_of(maps, subject, session, modality))
+        own = _maps_of(maps, subject, session, modality)
+        parts = tuple(Part(f, (guessed and named_within(f, names)) or meaning) for f in own)
         for examination in _sessions_of(subject, session, modality, chosen):
             name = session_name(examination, session)
             plan.rows.append(Planned(f"sub-{subject}", name, modality, file, parts, columns, scale))
-    plan.structures = set(meaning.values()) if maps else ()
+    enrolled = [part for row in plan.rows for part in row.reference]
+    plan.structures = {name for part in enrolled for name in part.names()}
+    if guessed and any(part.meaning is meaning for part in enrolled):
+        plan.notes.append("no dseg.tsv names the label values: the 13 organs are assumed, which is a guess")
     plan.rows.sort(key=lambda r: (r.subject, r.session, r.modality == "PET"))
     return plan
 

@@ -16,7 +16,7 @@ from umdlib.cohort.image_checks import Finding, image_findings, read_facts
 from umdlib.cohort.manifest import Case, Cohort, RowFault, read_sound_rows
 from umdlib.cohort.pair_checks import pair_findings
 from umdlib.errors import InputError
-from umdlib.files import replaced
+from umdlib.files import in_utf8, replaced
 
 # A fault cannot be right, a doubt is not plausible: both fail a check. A note does not.
 KINDS = ("fault", "doubt", "note")
@@ -116,7 +116,8 @@ def write_report(path: str | Path, manifest: str | Path, report: Report) -> Path
         "findings": report.findings.to_dict("records"),
     }
     with replaced(path) as part:
-        part.write_text(json.dumps(_plain(content), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(_plain(content), indent=1, ensure_ascii=False)
+        part.write_text(in_utf8(text) + "\n", encoding="utf-8")
     return Path(path)
 
 

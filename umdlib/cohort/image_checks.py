@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from umdlib.cohort.manifest import Case
+from umdlib.cohort.names import read_names
 from umdlib.images import geometry
+from umdlib.images.formats import label_names
 from umdlib.images.volume import LabelMap, Volume
+from umdlib.labels import ORGANS
 
 # voxels of the sample on which everything but volumes is measured
 _SAMPLE = 2_000_000
@@ -210,6 +213,7 @@ def image_findings(facts: Facts) -> Iterator[Finding]:
     if not facts.volumes_ml:
         message = f"Reference {facts.case.reference} holds no structure."
         yield facts.finding("fault", "empty", message, 0, 1)
+    yield from _name_findings(facts)
     yield from _volume_findings(facts)
     yield from _place_findings(facts)
 
@@ -271,6 +275,25 @@ def _suv_findings(facts: Facts) -> Iterator[Finding]:
     if abs(mean) < 0.02 and abs(spread - 1) < 0.02:
         message = f"Image {name} has mean {mean:.3f} and spread {spread:.3f}: it is z-scored, not in SUV."
         yield facts.finding("fault", "suv", message, mean, 0.02)
+
+
+def _name_findings(facts: Facts) -> Iterator[Finding]:
+    """Values that the reference's own header calls another organ than the cohort does."""
+    within = label_names(facts.case.reference)
+    if not within:
+        return
+    names, organs = read_names(), {s.name for s in ORGANS}
+    wrong = []
+    for s in facts.case.structures:
+        meant = names.of_name(within.get(s.value, s.name))
+        if s.name in facts.volumes_ml and s.name in organs and meant not in (None, s.name):
+            wrong.append(f"{s.value} {within[s.value]} (here {s.name})")
+    if wrong:
+        message = (
+            f"Reference {facts.case.reference} says itself that its values are {', '.join(wrong[:3])}"
+            f"{f' and {len(wrong) - 3} more' if len(wrong) > 3 else ''}: is the dseg.tsv right, or missing?"
+        )
+        yield facts.finding("doubt", "names", message, len(wrong), 0)
 
 
 def _volume_findings(facts: Facts) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from umdlib import labels
-from umdlib.cohort.names import LEFT_OUT, NameMap, normal, segments_meaning
+from umdlib.cohort.names import LEFT_OUT, NameMap, named_within, normal
 from umdlib.cohort.pattern import session_name
 from umdlib.cohort.plan import Part, Plan, Planned
 from umdlib.cohort.walk import composed, files_below, is_volume, stem, subfolders
@@ -69,12 +69,12 @@ def _examination(
             if owner not in (None, modality):
                 continue
             structure = names.of_name(stem(mask))
-            if meaning := segments_meaning(mask, names):
-                parts.append(Part(mask, meaning))
-            elif structure:
+            if structure:
                 parts.append(Part(mask, structure))
             elif structure == LEFT_OUT:
                 plan.leave_out(mask, "a structure that is left out on purpose")
+            elif meaning := named_within(mask, names):
+                parts.append(Part(mask, meaning))
             else:
                 plan.leave_out(mask, "not a known structure; name it in a table (--names)")
         structural = [m for m in images.values() if m in kinds]

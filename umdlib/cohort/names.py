@@ -11,7 +11,7 @@ from pathlib import Path
 from umdlib.cohort.manifest import named_structures
 from umdlib.errors import InputError, unknown_name
 from umdlib.files import read_tsv
-from umdlib.images.formats import segment_names
+from umdlib.images.formats import label_names
 from umdlib.labels import MODALITIES, ORGANS, Structure
 
 COLUMNS: dict[str, str] = {
@@ -88,9 +88,9 @@ def normal(name: str) -> str:
     return re.sub(r"[\W_]+", "_", name.strip().lower()).strip("_")
 
 
-def segments_meaning(path: Path, names: NameMap) -> dict[int, str]:
-    """Label value -> structure by the names that 3D Slicer wrote into a file; a name that is not known stays."""
-    found = {value: (names.of_name(name), name) for value, name in segment_names(path).items()}
+def named_within(path: Path, names: NameMap) -> dict[int, str]:
+    """Label value -> structure by the names that a file holds itself; a name that is not known stays."""
+    found = {value: (names.of_name(name), name) for value, name in label_names(path).items()}
     return {value: name if known is None else known for value, (known, name) in found.items()}
 
 

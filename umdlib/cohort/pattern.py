@@ -8,7 +8,7 @@ from pathlib import Path
 
 from umdlib import labels
 from umdlib.cohort.manifest import read_structures
-from umdlib.cohort.names import LEFT_OUT, NameMap, normal, read_names, segments_meaning
+from umdlib.cohort.names import LEFT_OUT, NameMap, named_within, normal, read_names
 from umdlib.cohort.plan import Part, Plan, Planned
 from umdlib.cohort.walk import VOLUMES, composed, files_below
 from umdlib.errors import InputError
@@ -79,8 +79,8 @@ def plan_pattern(
     for key, file in images:
         parts, more = _parts(reference, key, files, names, known, plan)
         used |= more
-        if guessed:  # what 3D Slicer saved says itself what its values mean
-            parts = tuple(Part(p.path, segments_meaning(p.path, names) or known) for p in parts)
+        if guessed:  # some programs write into the file what its values mean
+            parts = tuple(Part(p.path, named_within(p.path, names) or known) for p in parts)
         if reference and not parts:
             plan.leave_out(file, "its reference is missing: enrolled without one")
         _enrol(plan, key, files[file], parts, modalities)

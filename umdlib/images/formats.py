@@ -56,13 +56,14 @@ def kind(start: bytes) -> tuple[str, str | None] | None:
     return None
 
 
-def segment_names(path: str | Path) -> dict[int, str]:
-    """Label value -> name, of a segmentation that 3D Slicer saved (``.seg.nrrd``); empty of any other file.
+def label_names(path: str | Path) -> dict[int, str]:
+    """Label value -> name, where the file itself says so; empty of any other file, and of one that cannot be read.
 
-    A file that cannot be read has none; reading its voxels says why.
+    3D Slicer writes the names into a ``.seg.nrrd``, TotalSegmentator (``--ml``) and Connectome Workbench into an
+    extension of the NIfTI header.
     """
     if not str(path).lower().endswith((".nrrd", ".nhdr")):
-        return {}
+        return _nifti_label_names(path)
     try:
         with open(path, "rb") as file:
             start = file.read(PEEK)
@@ -75,6 +76,23 @@ def segment_names(path: str | Path) -> dict[int, str]:
         int(value): fields[f"{segment}_Name"].strip()
         for segment, value in numbered.items()
         if value.strip().isdecimal() and fields.get(f"{segment}_Name", "").strip()
+    }
+
+
+def _nifti_label_names(path: str | Path) -> dict[int, str]:
+    """Names in the label table of a NIfTI header's extension."""
+    import nibabel as nib
+
+    try:
+        contents = [e.get_content() for e in getattr(nib.load(path).header, "extensions", ())]
+    except Exception:  # whatever nibabel makes of damaged bytes; reading the voxels says why
+        return {}
+    text = b"".join(c for c in contents if isinstance(c, bytes)).decode("utf-8", "replace")
+    if "<LabelTable>" not in text:
+        return {}
+    label = r'<Label\s[^>]*\bKey="(\d+)"[^>]*>\s*(?:<!\[CDATA\[)?([^<\]]+)'
+    return {
+        int(value): name.strip() for value, name in re.findall(label, text) if int(value) and name.strip()
     }
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from umdlib.errors import InputError
 from umdlib.files import read_tsv
+from umdlib.images.formats import label_names
 from umdlib.images.volume import read_label_map
 from umdlib.labels import SESSIONS
 from umdlib.labels import session as session_record
@@ -33,7 +34,7 @@ def simulate_cohort(
     out
         Folder; the subject is named after the file.
     session, seed, names, settings
-        As in `simulate`.
+        As in `simulate`; without `names`, those that the file holds itself, as TotalSegmentator writes them.
 
     Returns
     -------
@@ -46,7 +47,7 @@ def simulate_cohort(
         A file that cannot be read or written, and all that `simulate` refuses.
     """
     session_record(session)
-    settings = settings or Settings()
+    settings, names = settings or Settings(), names or label_names(label_map) or None
     pair = simulate(read_label_map(label_map), session=session, seed=seed, names=names, settings=settings)
     out, subject = Path(out), _subject_named(label_map)
     folder = out / subject / f"ses-{session}"
