@@ -186,7 +186,7 @@ def picks_words(harmless: pd.DataFrame, costly: pd.DataFrame, quantity: str, low
         r = picked.iloc[0]
         parts.append(
             f"A DSC of {number(r['dice'])} ({structure_title(r['structure']).lower()}, {names.title(r['segmenter'])}) "
-            f"costs {number(abs(r['change']), 1)} %{of}."
+            f"goes with a change of {number(r['change'], 1, sign=True)} %{of}."
         )
     return " ".join(parts)
 

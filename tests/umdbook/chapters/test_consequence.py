@@ -52,8 +52,8 @@ def test_a_poor_overlap_that_costs_little_stands_before_a_good_one_that_costs_mu
     none = picked(0.5, 1.0).iloc[:0]
     words = chapter.picks_words(picked(0.5, -1.25), picked(0.9, 40.0), "suv_mean", 0.6, 0.8)
     first, second = words.split(". ")[:2]
-    assert "A DSC of 0.500 (liver, " in first and "costs 1.2 % of" in first
-    assert "A DSC of 0.900 (liver, " in second and "costs 40.0 %" in second
+    assert "A DSC of 0.500 (liver, " in first and "goes with a change of −1.2 % of" in first
+    assert "A DSC of 0.900 (liver, " in second and "goes with a change of +40.0 %" in second
     words = chapter.picks_words(none, none, "suv_mean", 0.6, 0.8)
     assert "a DSC from 0.3 to 0.6." in words and "a DSC of 0.8 or more." in words
 
