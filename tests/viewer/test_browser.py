@@ -204,6 +204,11 @@ def test_what_a_pet_reader_expects(site, visit):
     figure.get_by_label("Spleen", exact=True).check()
     choose(figure, "Overlay", "reference")
     assert {"Liver", "Spleen"} <= set(figure.locator(".umd-legend").inner_text().split("\n"))
+    # a structure that is chosen comes into sight
+    slices = figure.get_by_label("Axial slice")
+    slices.fill(slices.get_attribute("min"))
+    choose(figure, "Structure", "0")
+    held(page, "f.querySelector('.umd-readout').textContent.includes('reference: liver')")
 
 
 def test_two_segmenters_stand_side_by_side_and_each_change_is_undone(site, visit):

@@ -5,6 +5,7 @@
 
   const ENGINE = "vendor/niivue-0.69.0.umd.js";
   const ZOOM = 4; // pixels of the projection's canvas per voxel
+  const FAR = 40; // mm from the crosshair at which a structure lies elsewhere
   const MOST_UNDONE = 100;
   const MOST_OPEN = 3; // browsers keep about 16 WebGL contexts and drop the oldest silently
   const DIFFERENCES = ["agree", "missed", "added", "both"];
@@ -753,6 +754,7 @@
           this.suit();
           this.fields.windows.forEach((refresh) => refresh());
           this.fields.solid();
+          this.seek();
           this.set({});
         }));
       const has = (kind) => kind === "none" || (kind === "reference" ? config.panes.some((p) => p.reference) : config.segmenters.length);
@@ -1120,6 +1122,14 @@
       }
       this.busy = false;
       this.describe();
+    }
+
+    /* A structure that lies elsewhere is brought into sight, by the first click into it. */
+    seek() {
+      const { state, config } = this;
+      const name = config.structures[state.structure]?.name;
+      const click = config.panes.flatMap((p) => p.predictions).flatMap((p) => p.clicks[name] || []).find((c) => c[3] === 1);
+      if (click && Math.hypot(...click.slice(0, 3).map((v, k) => v - state.xyz[k])) > FAR) this.go(click.slice(0, 3));
     }
 
     go(mm) {
