@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from umdlib.errors import InputError
+from umdlib.scores.simulated import Model, score_table
 from umdlib.statistics import condition, paired_differences, subject_means, unpaired
 from umdlib.statistics.pairs import in_order, standardised_means
 
@@ -103,3 +104,22 @@ def test_standardised_means_are_those_of_least_squares():
     expected[complete] = values[complete].mean(axis=1)
     found = standardised_means(pd.DataFrame(values, [f"s{i}" for i in range(n)]))
     assert found.to_numpy() == pytest.approx(expected)
+
+
+def test_the_order_of_the_rows_changes_neither_a_bit_nor_a_reason():
+    table = score_table(
+        n_subjects=5, structures=["liver"], gap={"a": -0.2}, n_seeds=5, model=Model(failure_rate=0.4), seed=3
+    )
+    lost = np.random.default_rng(0).random(len(table)) < 0.3
+    table.loc[lost, "dice"] = np.nan
+    table.loc[lost, "status"] = np.where(np.arange(lost.sum()) % 2, "both_empty", "failed")
+    table.loc[table["subject"].eq("sub-002") & table["modality"].eq("PET"), ["dice", "status"]] = (
+        np.nan,
+        "failed",
+    )
+    table = table.drop(index=table.index[::7])
+    expected = paired_differences(table)
+    assert expected["n_seeds"].max() > 2 and expected["why"].ne("").any()
+    for seed in range(3):
+        shuffled = paired_differences(table.sample(frac=1, random_state=seed))
+        pd.testing.assert_frame_equal(shuffled, expected, check_exact=True)

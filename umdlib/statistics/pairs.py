@@ -240,7 +240,11 @@ def pairing(scores: pd.DataFrame, reference_modality: str | None = None) -> Pair
     order = _order(keys, list(scores["segmenter"].unique()))
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
-    return Pairing(scores, *row_of, place[number], of_pair[order], keys.iloc[order].reset_index(drop=True))
+    number = place[number]
+    by_seed = np.lexsort([rows["seed"].iloc[first], number])  # a mean is summed in the order of its seeds
+    number, row_of = number[by_seed], row_of[:, by_seed]
+    begins = np.flatnonzero(np.diff(number, prepend=-1))
+    return Pairing(scores, *row_of, number, begins, keys.iloc[order].reset_index(drop=True))
 
 
 def in_order(table: pd.DataFrame, segmenters: Sequence[str]) -> pd.DataFrame:
