@@ -18,9 +18,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "flagged",
             "likeness",
             "readings",
-            "swap_gain",
             "to_table",
-            "wiring_matrix",
         ]
     },
 )

@@ -15,7 +15,6 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "file_hash",
             "inclusion_table",
             "read_cohort",
-            "read_sound_rows",
             "read_structures",
             "write_manifest",
             "write_structures",

@@ -13,10 +13,8 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "quantities": ["quantify_run"],
         "store": [
             "add_to_part",
-            "bit_places",
             "case_folder",
             "compare_prompts",
-            "prediction_file",
             "read_prediction",
             "read_prompts",
             "write_parts",

@@ -9,7 +9,7 @@ import lazy_loader as lazy
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
-        "links": ["add_targets", "case_address", "keep_numbers", "mark_words"],
+        "links": ["add_targets", "case_address", "mark_words"],
         "narrow": ["narrow_form", "set_narrow"],
         "overview": ["failure_quadrants", "forest", "participant_flow", "slope_chart"],
         "pairs": ["bland_altman", "distributions", "paired_plot"],

@@ -8,7 +8,7 @@ import lazy_loader as lazy
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
-        "parsing": ["Cell", "half_unit", "parse_cell"],
+        "parsing": ["parse_cell"],
         "printed": [
             "SOURCES",
             "cells",

@@ -4,10 +4,5 @@ import lazy_loader as lazy
 
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
-    submod_attrs={
-        "given": ["FRAMES", "Given", "prompts_of"],
-        "opening": ["Opening", "open_images"],
-        "answer": ["Answer", "Request", "answer"],
-        "batch": ["answer_all", "read_requests"],
-    },
+    submod_attrs={"given": ["prompts_of"], "opening": ["Opening"], "answer": ["Answer", "Request", "answer"]},
 )

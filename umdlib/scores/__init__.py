@@ -21,7 +21,6 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "table": [
             "KEYS",
             "SCHEMA_VERSION",
-            "STATUSES",
             "add_cases",
             "check_scores",
             "combine",

@@ -17,7 +17,6 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "load",
             "open",
             "out_of_memory",
-            "untrained",
         ],
         "identity": ["identity_of"],
     },

@@ -24,7 +24,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         ],
         "pairs": ["condition", "paired_differences", "subject_means", "unpaired"],
         "plan": ["plan_hash", "plan_words", "read_plan"],
-        "planning": ["planning_table", "subjects_for_unseen"],
+        "planning": ["planning_table"],
         "ranking": ["rank_segmenters", "ranking_sensitivity"],
         "reported": ["measured_own", "own_sum", "reported_table"],
         "subgroups": ["FACTORS", "subgroup_table", "subject_factors"],

@@ -69,11 +69,6 @@ def shapley_values(values: np.ndarray) -> np.ndarray:
 def order_extremes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Smallest and largest part that each factor has over all orders in which they can be added.
 
-    Parameters
-    ----------
-    values
-        As of `shapley_values`.
-
     Returns
     -------
     low, high : numpy.ndarray

@@ -306,13 +306,6 @@ def estimate_means(
 ) -> MeanEstimate:
     """Means of columns with their studentised bootstrap over subjects.
 
-    Parameters
-    ----------
-    values, counts
-        See `bca_interval`.
-    bounds
-        See `mean_interval`.
-
     Examples
     --------
     The p-value is below 0.05 where the 95 % interval leaves out 0, and nowhere else.
