@@ -8,12 +8,17 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from umdlib.cohort.manifest import write_manifest, write_structures
 from umdlib.images.volume import LabelMap, Volume, write_label_map, write_volume
 from umdlib.labels import Structure
 from umdlib.segmenters import registry
 from umdlib.tables import use_titles
+
+# A machine with other work is slow, and no fault of what is tested.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 BALL = Structure(1, "ball", "Ball", "Ba", "#e69f00")
 ROD = Structure(4, "rod", "Rod", "Ro", "#56b4e9")

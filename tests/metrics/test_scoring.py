@@ -443,7 +443,7 @@ def test_every_shape_of_a_cell_has_triangles():
 SHAPE = (5, 6, 7)
 masks = hnp.arrays(bool, SHAPE)
 spacings = st.tuples(*[st.sampled_from([0.5, 1.0, 2.04, 5.0])] * 3)
-properties = settings(max_examples=25, deadline=None)
+properties = settings(max_examples=25)
 
 
 def same(a, b):

@@ -74,7 +74,7 @@ def test_the_world_point_is_one_to_a_millionth_of_a_millimetre():
     st.tuples(*[st.floats(-900, 900)] * 3),
     st.tuples(*[st.floats(-400, 400)] * 3),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_affine_keeps_a_world_point_to_a_millionth_of_a_millimetre(turn, edges, shift, point):
     affine = np.eye(4)
     affine[:3, :3] = Rotation.from_euler("xyz", turn).as_matrix() * edges
@@ -292,7 +292,7 @@ def test_official_clicks_lie_in_the_error(protocol):
         assert click.positive == reference[ijk]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000))
 def test_components_and_depths_are_those_of_scipy(seed):
     rng = np.random.default_rng(seed)

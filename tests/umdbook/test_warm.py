@@ -151,7 +151,7 @@ def test_cost_is_kept_where_the_graph_looks_for_it(run, tmp_path):
     )
     table = build.job_table(tmp_path)
     assert table["job"].tolist() == ["chapter a"]
-    assert 0.1 < table["seconds"][0] < 60 and 300 < table["peak MB"][0] < 900
+    assert 0.1 < table["seconds"][0] < 600 and 300 < table["peak MB"][0] < 900
 
 
 def test_without_a_warm_process_the_command_runs_itself(tmp_path, monkeypatch):
