@@ -574,7 +574,18 @@ def test_images_at_one_place_of_a_series_are_told_apart(tmp_path):
     case, plan = one_image(tmp_path)
     assert case.modality == "MR" and case.read_image().shape == SMALL[1]
     assert any("(M/FFE/WATER, 20 slices) chosen of 3" in note for note in plan.notes)
-    assert "it shows neither fat nor phase" in why(plan, "(M/FFE/FAT, 20 slices) of")[0]
+    assert "it shows neither fat, phase, diffusion" in why(plan, "(M/FFE/FAT, 20 slices) of")[0]
+
+
+@pytest.mark.parametrize("name", ["WB_MRAC_PET_UMAP", "MRAC umap", "ep2d ADC", "resolve_TRACEW"])
+def test_what_a_scanner_makes_beside_the_anatomy_is_not_chosen(tmp_path, name):
+    """The map of PET/MR for attenuation has more slices than the T1."""
+    fine = (SMALL[0] @ np.diag([1, 1, 0.5, 1]), (16, 14, 40))
+    write_series(tmp_path / "in/u", "MR", fine, name=name)
+    write_series(tmp_path / "in/t", "MR", SMALL, name="t1_vibe")
+    case, plan = one_image(tmp_path)
+    assert case.read_image().shape == SMALL[1]
+    assert "nor attenuation" in why(plan, f"'{name}'")[0]
 
 
 def test_frames_of_a_dynamic_pet_are_not_told_apart(tmp_path):

@@ -265,7 +265,8 @@ def test_a_table_of_the_same_tags_gives_the_same_factor():
         "SeriesTime": "104946.2",
     }
     row |= {"RadionuclideHalfLife": str(HALF_LIFE), "SeriesDate": "20240301.0"}
-    for spreadsheet in ("09:00:00", "9:00:00", "90000", "90000.0"):
+    row |= {"AcquisitionDate": "2024-03-01 00:00:00", "AcquisitionTime": "10:49:46.2"}
+    for spreadsheet in ("09:00:00", "9:00:00", "90000", "90000.0", "1899-12-31 09:00:00"):
         injected = {"RadiopharmaceuticalStartTime": spreadsheet}
         assert suv_factor(Acquisition.of_table(row | injected)) == pytest.approx(START, rel=1e-9)
 

@@ -25,6 +25,7 @@ from umdlib.images.volume import LabelMap, Volume
 _TOGETHER_H = 6.0
 
 # Words of ImageType of MR that shows no anatomy as readers know it; kernels of CT that sharpen lung or bone.
+_NO_ANATOMY = re.compile(r"\bu-?map|_umap|mu[ _-]?map|µ-?map|\badc\b|\bdwi\b|trace_?w", re.IGNORECASE)
 _FAT_OR_PHASE = {"F", "FAT", "FF", "FAT_FRACTION", "P", "PHASE", "PHASE MAP"}
 _SHARP = re.compile(r"lung|bone|sharp|edge|\bB[67]\d|\bBl\d|\bBr[67]\d", re.IGNORECASE)
 
@@ -235,13 +236,19 @@ def _rank(series: Series, pet: Series | None) -> list[tuple[str, float | str]]:
     return [
         ("it is primary and the other one derived", float("SECONDARY" not in series.first.image_type)),
         ("it is original and the other one derived", float("DERIVED" not in series.first.image_type)),
-        ("it shows neither fat nor phase", float(not _FAT_OR_PHASE.intersection(series.first.image_type))),
+        ("it shows neither fat, phase, diffusion nor attenuation", float(not _shows_no_anatomy(series))),
         ("it shares more of the PET's length" if pet else "it is longer", round(shared / 10)),
         ("its kernel is not a sharp one", float(not sharp)),
         ("it has more slices", series.slices),
         ("its voxels are smaller", -round(voxel, 3)),
         ("of the order of their UIDs", f"{series.first.series} {series.part}"),
     ]
+
+
+def _shows_no_anatomy(series: Series) -> bool:
+    """Whether an MR is a fat or phase image, of diffusion, or the map that PET/MR makes for attenuation correction."""
+    words = _FAT_OR_PHASE.intersection(series.first.image_type)
+    return series.first.modality == "MR" and bool(words or _NO_ANATOMY.search(series.first.description))
 
 
 def _planned(

@@ -110,7 +110,7 @@ class Acquisition:
         """From a row whose columns are DICOM's keywords in any case; corrections that it lacks are assumed."""
         row = {str(k).lower(): str(v).strip() for k, v in row.items()}
         tags = {k: row[k.lower()] for k in _TAGS if row.get(k.lower(), "").lower() not in ("", "nan", "n/a")}
-        tags |= {k: _table_time(text) for k, text in tags.items() if k.endswith(("Date", "Time"))}
+        tags |= {k: _table_time(text, k) for k, text in tags.items() if k.endswith(("Date", "Time"))}
         when = moment(tags.get("AcquisitionDate", ""), tags.get("AcquisitionTime", ""))
         named = nuclides.nuclide_of(row.get("radionuclide", ""), row.get("radiopharmaceutical", ""))
         return cls(tags, (when, 0.0, 0.0), assumed=True, nuclide=named)
@@ -136,15 +136,20 @@ def _past_midnight(series: datetime, slice_: datetime) -> bool:
     return series.date() == slice_.date() and series.hour >= 20 and slice_.hour < 4
 
 
-def _table_time(text: str) -> str:
+def _table_time(text: str, key: str = "") -> str:
     """A date or time of a table, of which a spreadsheet took the leading zero or to which it gave decimals.
 
     Examples
     --------
     >>> _table_time("90000.0"), _table_time("9:00:00"), _table_time("20240301.0"), _table_time("104946.2")
     ('090000', '09:00:00', '20240301', '104946.2')
+    >>> _table_time("2024-03-01 00:00:00", "AcquisitionDate"), _table_time("1899-12-31 09:00:00", "SeriesTime")
+    ('2024-03-01', '09:00:00')
     """
     text = re.sub(r"\.0+$", "", text)
+    if (cell := re.fullmatch(r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d(?:\.\d+)?)", text)) is not None:
+        day, clock = cell.groups()
+        return day if key.endswith("Date") else f"{day}{clock}".replace("-", "") if "Date" in key else clock
     return f"0{text}" if re.match(r"\d{5}(\.|$)|\d:", text) else text
 
 
