@@ -10,9 +10,10 @@ from umdlib.errors import InputError
 from umdlib.figures import style
 from umdlib.scores.simulated import score_table
 from umdlib.statistics.click_curves import curve_table
-from umdlib.statistics.comparison import compare, paired_differences
+from umdlib.statistics.comparison import compare
 from umdlib.statistics.flow import flow_table
 from umdlib.statistics.operating_characteristics import coverage, type_one_error
+from umdlib.statistics.pairs import paired_differences
 from umdlib.statistics.ranking import rank_segmenters
 from umdlib.statistics.variance_components import component_table
 

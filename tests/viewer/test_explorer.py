@@ -14,7 +14,7 @@ import viewer_phantom as phantom
 
 from umdlib import figures
 from umdlib.scores.simulated import score_table
-from umdlib.statistics.comparison import paired_differences
+from umdlib.statistics.pairs import paired_differences
 from umdlib.viewer import explorer
 
 
