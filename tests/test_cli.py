@@ -71,11 +71,25 @@ def test_score_writes_a_table_and_reports_pairs(capsys, make_cohort, tmp_path):
         "centre",
         "--out",
         tmp_path / "run",
+        "--cost",
+        tmp_path / "cost.tsv",
     )
     assert status == 0
     table = read_scores(tmp_path / "run" / "scores.parquet")
     assert len(table) == 4
     assert table.attrs["stamp"]["segmenters"]["threshold"]["source"]
+    assert (tmp_path / "cost.tsv").read_text().startswith("s\tmax_rss\tcpu_time\n")
+
+
+def test_only_a_job_of_the_graph_is_handed_to_the_process_with_networks(capsys, monkeypatch):
+    from umdbook import warm
+
+    handed = []
+    monkeypatch.setattr(warm, "hand_over", lambda words, *, networks: handed.append((words, networks)) or 7)
+    job = ["score", "nowhere.tsv", "--segmenters", "threshold", "--out", "x"]
+    assert run(capsys, *job)[0] == 2 and not handed
+    assert run(capsys, *job, "--cost", "c.tsv")[0] == 7
+    assert handed == [([*job, "--cost", "c.tsv"], True)]
 
 
 @pytest.mark.parametrize(

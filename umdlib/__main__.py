@@ -349,6 +349,19 @@ def _certify(a) -> int:
 
 @_command("score")
 def _score(a) -> int:
+    if not a.cost:
+        return _score_here(a)
+    from umdbook import notebook, warm  # a job of the graph
+
+    status = warm.hand_over(a.words, networks=True)
+    if status is None:
+        began = time.perf_counter()
+        status = _score_here(a)
+        notebook.keep_cost(a.cost, time.perf_counter() - began)
+    return status
+
+
+def _score_here(a) -> int:
     from umdlib import evaluation
     from umdlib.cohort.manifest import read_cohort
     from umdlib.scores import table as scores
@@ -680,7 +693,8 @@ def _domains(a) -> None:
 def _run(a) -> int | None:
     from umdbook import warm
 
-    status = warm.hand_over(a.words) if len(a.notebook) == 1 else None
+    alone = len(a.notebook) == 1
+    status = warm.hand_over(a.words, networks=a.notebook[0] == "inference") if alone else None
     return _run_here(a) if status is None else status
 
 

@@ -4,6 +4,9 @@ The graph starts one (`start`) and names it to its jobs in ``UMD_WARM``. ``umdli
 (`hand_over`), with its folder, environment and output, and ends as that command ends. Two processes are forked
 for each notebook, as they would be started otherwise: one that reads the notebook, and its kernel.
 Where there is no such process (macOS, Windows, a cluster, by hand), a notebook's two processes start from nothing.
+
+A second one (``UMD_WARM_NETWORKS``) has imported what networks need, for the jobs that ask segmenters on the CPU. It
+has no threads when it forks, and one thread of each numerical library as those jobs have; a GPU is not touched in it.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from pathlib import Path
 from typing import NoReturn
 
 _PLACE = "UMD_WARM"
+_PLACE_OF_NETWORKS = "UMD_WARM_NETWORKS"
 _ONE_THREAD = {
     f"{library}_THREADS": "1"
     for library in ("OMP_NUM", "OPENBLAS_NUM", "GOTO_NUM", "MKL_NUM", "NUMEXPR_NUM", "VECLIB_MAXIMUM")
@@ -65,14 +69,34 @@ CHAPTERS = (
     "umdbook.chapters",
 )
 
+# What segmenters import, but nnU-Net, which starts threads.
+NETWORKS = (
+    "umdlib.evaluation",
+    "umdlib.segmenters",
+    "umdlib.kernels",
+    "umdlib.quantities",
+    "umdbook.page",
+    "torch",
+    "monai.networks.nets",
+)
+
 # in a forked process: what it talks to its caller with, until its kernel is forked
 _caller: list[socket.socket] = []
 
 
-def start(packages: Iterable[str] = (*PACKAGES, *CHAPTERS)) -> subprocess.Popen | None:
+def start(
+    packages: Iterable[str] = (*PACKAGES, *CHAPTERS), *, networks: bool = False
+) -> subprocess.Popen | None:
     """Start the process for the commands that this one starts from now on; it ends with this one.
 
-    It imports when the first notebook comes.
+    It imports when the first command comes.
+
+    Parameters
+    ----------
+    packages
+        What it imports.
+    networks
+        Whether it is for commands that ask segmenters.
 
     Returns
     -------
@@ -100,24 +124,31 @@ def start(packages: Iterable[str] = (*PACKAGES, *CHAPTERS)) -> subprocess.Popen 
             pass_fds=[listener.fileno()],
             start_new_session=True,
         )
-    os.environ[_PLACE] = place
+    os.environ[_PLACE_OF_NETWORKS if networks else _PLACE] = place
     return process
 
 
-def hand_over(arguments: list[str]) -> int | None:
+def hand_over(arguments: list[str], *, networks: bool = False) -> int | None:
     """Run a command of umdlib in a process forked from the warm one.
 
     Signals that would end this process end that command; where this process is killed, it is ended too.
+
+    Parameters
+    ----------
+    arguments
+        Of the command.
+    networks
+        Whether it asks segmenters; where there is no process for such, any will do.
 
     Returns
     -------
     int or None
         Its exit status; None where there is no warm process, and the command is still to be run.
     """
-    place = os.environ.get(_PLACE)
+    place = (os.environ.get(_PLACE_OF_NETWORKS) if networks else "") or os.environ.get(_PLACE)
     if not place or sys.platform != "linux" or threading.current_thread() is not threading.main_thread():
         return None
-    environment = {name: value for name, value in os.environ.items() if name != _PLACE}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(_PLACE)}
     request = {"arguments": arguments, "folder": os.getcwd(), "environment": environment}
     with socket.socket(socket.AF_UNIX) as connection:
         try:

@@ -1,5 +1,6 @@
 """Notebooks in processes forked from a warm one: same result, and each ends alone, whatever its cells do."""
 
+import hashlib
 import json
 import os
 import signal
@@ -26,6 +27,7 @@ def variables():
     """The environment, as it was before when the module ends."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(warm._PLACE, "")
+        patch.setenv(warm._PLACE_OF_NETWORKS, "")
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
         yield patch
 
@@ -184,3 +186,32 @@ def test_temporary_files_too_deep_for_a_socket_leave_all_as_it_was(tmp_path, mon
     monkeypatch.delenv(warm._PLACE, raising=False)
     assert warm.start() is None
     assert warm._PLACE not in os.environ and not list(deep.iterdir())
+
+
+def test_a_network_in_a_forked_process_answers_as_in_any_other(tmp_path, monkeypatch, variables):
+    torch = pytest.importorskip("torch")
+    ask = (
+        "import torch\n"
+        "torch.manual_seed(0)\n"
+        "with torch.inference_mode():\n"
+        "    found = torch.nn.Conv3d(4, 8, 3, padding=1)(torch.rand(1, 4, 24, 24, 24)).numpy().tobytes()\n"
+    )
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as the graph's jobs have it
+    process = warm.start((*warm.PACKAGES, "torch"), networks=True)
+    try:
+        source = "import hashlib, sys\nprint('torch' in sys.modules)\n"
+        source += ask + "print(torch.get_num_threads(), hashlib.sha256(found).hexdigest())"
+        words = ["run", template(tmp_path, source), "--out", str(tmp_path / "out")]
+        assert warm.hand_over(words, networks=True) == 0
+    finally:
+        process.stdin.close()
+        assert process.wait(60) == 0
+    document = json.loads((tmp_path / "out" / "page.ipynb").read_text())
+    printed = "".join(line for output in document["cells"][-1]["outputs"] for line in output["text"])
+    before, space = torch.get_num_threads(), {}
+    torch.set_num_threads(1)
+    try:
+        exec(ask, space)
+    finally:
+        torch.set_num_threads(before)
+    assert printed == f"True\n1 {hashlib.sha256(space['found']).hexdigest()}\n"
