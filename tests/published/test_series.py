@@ -82,6 +82,15 @@ def test_a_column_of_fractions_with_one_per_cent_names_both():
     assert checks.unit_mix(column("81(10)", "90(5)", unit="per cent")).empty
 
 
+def test_a_column_of_per_cent_names_the_fraction_that_has_lost_its_sign():
+    found = checks.unit_mix(column("84.9 % ± 8.2 %", "0.84 ± 0.10", unit="per cent"))
+    assert found["grade"].tolist() == ["inconsistent"]
+    text = "0.84 ± 0.10 stand without a per cent sign in column 'M' beside 84.9 % ± 8.2 %."
+    assert found["arithmetic"].tolist() == [text]
+    clean = checks.unit_mix(column("84.9 % ± 8.2 %", "72.1 ± 9.0", "0.00 ± 0.00", unit="per cent"))
+    assert clean["grade"].tolist() == ["passed"]
+
+
 def test_a_value_outside_its_scale_and_a_negative_spread_are_impossible():
     grade = {
         c: checks.score_range(column(c))["grade"].item() for c in ("1.02(0.1)", "0.9 ± -0.1", "1.00(0.1)")

@@ -97,3 +97,17 @@ def test_intervals_resample_subjects_and_not_structures():
 def test_worths_that_are_not_all_subsets_are_refused():
     with pytest.raises(InputError, match="2, 4, 8"):
         attribution.shapley_values(np.zeros(15))
+
+
+def test_a_structure_that_half_of_the_subjects_lack_counts_as_in_all():
+    """PET alone costs: nothing in the liver, 0.2 in the aorta; a mean of what each has would be -0.05."""
+    table = []
+    for i in range(6):
+        level = 0.8 + 0.01 * i
+        table.append(cells([level] * 17, f"s{i}"))
+        if i < 3:
+            table.append(cells([level] * 16 + [level - 0.2], f"s{i}", structure="aorta"))
+    found = attribution.share_table(attribution.share_rows(pd.concat(table)), n_resamples=99)
+    of = found.set_index("factor")["estimate"]
+    assert of["gap"] == pytest.approx(-0.1)
+    assert of[["R", "N", "C", "A", "residual"]].sum() == pytest.approx(of["gap"], abs=1e-12)

@@ -226,7 +226,27 @@ def test_no_variance_tests_nothing():
     found = estimate_means(column([0.1] * 6), resample_counts(6, 99, np.random.default_rng(0)))
     assert np.isnan(found.p_value()).all()
     assert np.isnan(interval_of_mean([0.1], "dice", 99, 0).low)
-    assert interval_of_mean([0.0] * 5, "dice", 99, 0).p_value == 1.0
+    assert interval_of_mean([0.0] * 6, "dice", 99, 0).p_value == 1.0
+    assert interval_of_mean([1e-17, -1e-17] * 3, "dice", 99, 0).p_value == 1.0
+
+
+def test_differences_that_are_equal_but_for_round_off_test_nothing_either():
+    lower = np.array([0.4, 0.41, 0.42, 0.43, 0.44, 0.45, 0.46, 0.47])
+    values = (lower + 0.1) - lower - 0.2  # -0.1 eight times, on paper
+    assert np.ptp(values) > 0
+    counts = resample_counts(8, 499, np.random.default_rng(0))
+    found = estimate_means(values[:, None], counts, bounds=(-1.0, 1.0))
+    assert np.isnan(found.p_value()).all()
+    ends = [end[0] for end in (*found.interval(), *bca_interval(values[:, None], counts))]
+    assert ends == pytest.approx([-0.1] * 4, abs=1e-12)
+
+
+def test_fewer_than_six_subjects_have_an_interval_and_no_p_value():
+    # Student's p of the same four values is 0.00003
+    few = interval_of_mean([-0.3, -0.29, -0.28, -0.27], "dice", 499, 0)
+    assert few.high < 0
+    assert np.isnan(few.p_value)
+    assert interval_of_mean([-0.3, -0.29, -0.28, -0.27, -0.3, -0.26], "dice", 499, 0).p_value < 0.05
 
 
 def test_distribution_free_tail_inverts_the_bound():

@@ -281,7 +281,10 @@ def test_missing_pairs_are_said_where_structures_are_averaged():
     lost = table["subject"].isin(["s4", "s5"]) & table["modality"].eq("PET") & table["structure"].eq("aorta")
     table.loc[lost, ["dice", "status"]] = [np.nan, "failed"]
     row = compare(table, by=("session", "segmenter"), **QUICK).iloc[0]
-    assert row["note"] == "2 of 12 without a pair (2 × PET: failed), standardised over the structures"
+    assert row["note"] == (
+        "2 of 12 without a pair (2 × PET: failed); "
+        "2 of 6 × 2 pairs of subject and structure missing: standardised over the structures"
+    )
     assert (
         compare(table, **QUICK)
         .set_index("structure")
@@ -289,6 +292,35 @@ def test_missing_pairs_are_said_where_structures_are_averaged():
         .startswith("fewer than 6 subjects")
     )
     assert "2 of 6 without a pair (2 × PET: failed)" in compare(table, **QUICK)["note"].tolist()[1]
+
+
+def test_a_structure_without_any_row_is_said_as_well_as_one_without_a_pair():
+    by = ("session", "segmenter")
+    row = compare(two_structures(lambda i: i < 3), by=by, **QUICK).iloc[0]
+    assert row["note"] == (
+        "3 of 6 × 2 pairs of subject and structure missing: standardised over the structures"
+    )
+    alone = two_structures(lambda i: i == 0)
+    alone = alone[alone["subject"].ne("s0") | alone["structure"].eq("aorta")]  # liver and aorta never meet
+    assert (
+        compare(alone, by=by, **QUICK)["note"]
+        .iloc[0]
+        .endswith(
+            "6 of 6 × 2 pairs of subject and structure missing: "
+            "too few in common to standardise, a mean of what each subject has"
+        )
+    )
+    assert "missing" not in compare(alone, **QUICK)["note"].str.cat()
+
+
+def test_equal_differences_have_no_verdict_whatever_their_round_off():
+    scores = difference_table([-0.1] * 8)
+    pet = scores["modality"].eq("PET")
+    scores.loc[pet, "dice"] = [0.5 + 0.01 * i for i in range(8)]
+    scores.loc[~pet, "dice"] = [0.6 + 0.01 * i for i in range(8)]
+    row = compare(scores, **QUICK).iloc[0]
+    assert np.isnan(row["p_value"]) and row["verdict"] == "undecided"
+    assert row["note"].startswith("all differences are equal")
 
 
 def test_standardised_means_recover_additive_effects():

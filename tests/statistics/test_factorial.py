@@ -123,6 +123,15 @@ def test_a_structure_that_one_cell_lacks_leaves_all_cells():
     assert len(left) == 6
 
 
+def test_a_structure_that_one_subject_lacks_counts_as_in_all():
+    scores = table(subjects=3, noise=0)
+    whole = design.cells(design.design_scores(scores))
+    fewer = scores[scores["subject"].ne("sub-001") | scores["structure"].ne("spleen")]
+    pd.testing.assert_frame_equal(design.cells(design.design_scores(fewer)), whole)
+    every = design.by_training_seed(scores)["score"].tolist()
+    assert design.by_training_seed(fewer)["score"].tolist() == pytest.approx(every)
+
+
 def test_a_seed_that_one_training_lacks_leaves_all_trainings():
     scores = table(subjects=3)
     scores = scores[scores["segmenter"].ne("clicknet_pet_1")]

@@ -116,6 +116,14 @@ def test_few_clusters_have_the_p_values_of_their_means(scores):
     )
 
 
+def test_a_structure_of_four_subjects_has_its_own_number_and_no_p_value(scores):
+    few = scores[scores["structure"].ne("aorta") | scores["subject"].lt("s04")]
+    table = hurdle_table(few, n_resamples=499).query("part == 'score'").set_index("structure")
+    assert table["n_subjects"].to_dict() == {"all": 12, "aorta": 4, "liver": 12, "spleen": 12}
+    assert table["p_value"].isna().to_dict() == {"all": False, "aorta": True, "liver": False, "spleen": False}
+    assert table.loc["aorta", "note"] == "fewer than 20 subjects: no joint model, and of 4 no test"
+
+
 def test_no_failures_is_said(scores):
     row = hurdle_table(scores).query("part == 'failure'").iloc[0]
     assert row["note"] == "no prediction fails"

@@ -7,7 +7,7 @@ import pytest
 from umdlib.errors import InputError
 from umdlib.scores.simulated import Model, score_table
 from umdlib.statistics import condition, paired_differences, subject_means, unpaired
-from umdlib.statistics.pairs import in_order, standardised_means
+from umdlib.statistics.pairs import in_order, means_over_structures, standardised_means
 
 
 def row(subject="s1", modality="PET", dice=0.5, **more):
@@ -123,3 +123,26 @@ def test_the_order_of_the_rows_changes_neither_a_bit_nor_a_reason():
     for seed in range(3):
         shuffled = paired_differences(table.sample(frac=1, random_state=seed))
         pd.testing.assert_frame_equal(shuffled, expected, check_exact=True)
+
+
+def test_means_over_structures_are_plain_where_nothing_is_missing_and_standardised_where_something_is():
+    index = pd.MultiIndex.from_product(
+        [["s2", "s1", "s3"], ["liver", "aorta"]], names=["subject", "structure"]
+    )
+    cells = pd.DataFrame({"whole": [0.0, -0.2, 0.1, -0.1, 0.0, -0.4]}, index)
+    cells["half"] = cells["whole"].where([True, True, True, False, True, True])
+    found = means_over_structures(cells)
+    assert found.index.tolist() == ["s2", "s1", "s3"]
+    assert found["whole"].tolist() == cells["whole"].groupby(level=0, sort=False).mean().tolist()
+    # aorta lies 0.3 below liver in s2 and s3, so s1, at 0.1 in the liver, has a mean of 0.1 - 0.15
+    assert found["half"].tolist() == pytest.approx([-0.1, -0.05, -0.2])
+    assert means_over_structures(cells, sort=True).index.tolist() == ["s1", "s2", "s3"]
+    twice = pd.concat([cells, cells.iloc[:1]])  # a second seed of one structure
+    assert means_over_structures(twice)["half"].tolist() == pytest.approx([-0.1, -0.05, -0.2])
+
+
+def test_a_score_that_is_not_finite_is_no_pair_and_says_so():
+    table = pd.DataFrame([row(modality="CT"), row(dice=np.inf), row("s2", "CT"), row("s2", dice=0.4)])
+    found = paired_differences(table)
+    assert found["state"].tolist() == ["structural only", "paired"]
+    assert found["why"].tolist() == ["PET: undefined", ""]

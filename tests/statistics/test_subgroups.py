@@ -7,7 +7,7 @@ import pytest
 from umdlib import figures
 from umdlib.scores.simulated import Model, score_table
 from umdlib.statistics.flow import flow_table
-from umdlib.statistics.plan import departures, plan_hash, plan_words, read_plan
+from umdlib.statistics.plan import departures, exploratory_words, plan_hash, plan_words, read_plan
 from umdlib.statistics.subgroups import division_test, subgroup_table, subject_factors
 
 
@@ -86,3 +86,8 @@ def test_a_table_quotes_the_plan_and_says_where_it_departs():
     assert departures(planned) == {}
     assert plan_words(planned).startswith(f"Plan {plan_hash()[:8]}, frozen ")
     assert "margin 0.05 instead of 0.02" in plan_words(planned | {"margin": 0.05})
+
+
+def test_comparisons_that_the_plan_does_not_hold_are_called_exploratory():
+    assert exploratory_words().startswith(f"Plan {plan_hash()[:8]}, frozen {read_plan()['frozen']}: ")
+    assert exploratory_words().endswith("exploratory.")

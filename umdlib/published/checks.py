@@ -15,7 +15,7 @@ from umdlib.errors import InputError
 from umdlib.published import bounds
 from umdlib.published.outcomes import Cell, outcome, outcomes, shown
 from umdlib.published.printed import CENTRES, cells
-from umdlib.published.scales import scale_of
+from umdlib.published.scales import PER_CENT, scale_of
 
 _GROUP = ["cohort", "modality", "model", "prompt", "metric"]
 AVERAGE = "average"
@@ -286,7 +286,7 @@ def _ordered(wide: pd.DataFrame, check: str, grade: str, names: list[str]) -> pd
 
 
 def unit_mix(wide: pd.DataFrame) -> pd.DataFrame:
-    """No column of fractions holds numbers that can only be per cent."""
+    """No column of fractions holds numbers that can only be per cent, and none of per cent loses its sign."""
     fractions = wide["unit"].isin(["fraction", "unstated"]) & np.isfinite(wide["high"])
     rows = []
     for group in grouped(wide[fractions & wide["centre"].notna()].to_dict("records"), "column"):
@@ -297,7 +297,24 @@ def unit_mix(wide: pd.DataFrame) -> pd.DataFrame:
             text = f"{', '.join(c['raw'] for c in big)} stand in column '{big[0]['column']}'"
             text += f" beside {', '.join(small)}." if small else " of scores."
         rows.append(outcome("unit mix", (big or group)[0], bool(big), "inconsistent", text))
-    return outcomes(rows)
+    return outcomes(rows + _signs_lost(wide[wide["unit"].eq(PER_CENT) & wide["centre"].notna()]))
+
+
+def _signs_lost(wide: pd.DataFrame) -> list[dict]:
+    """Columns where some cells have a per cent sign, and others without one are 1 or less."""
+    rows = []
+    for group in grouped(wide.to_dict("records"), "column"):
+        signed = [c["raw"] for c in group if "%" in c["raw"]]
+        bare = [c for c in group if "%" not in c["raw"]]
+        if not signed or not bare or "%" in bare[0]["column"]:
+            continue
+        small = [c for c in bare if 0 < c["centre"] <= 1]
+        text = f"All {len(bare)} numbers without a per cent sign are above 1."
+        if small:
+            text = f"{', '.join(c['raw'] for c in small)} stand without a per cent sign in column "
+            text += f"'{small[0]['column']}' beside {', '.join(signed)}."
+        rows.append(outcome("unit mix", (small or bare)[0], bool(small), "inconsistent", text))
+    return rows
 
 
 def shared_variation(wide: pd.DataFrame, *, above: float = 0.4) -> pd.DataFrame:

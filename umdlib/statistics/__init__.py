@@ -23,7 +23,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "type_one_error",
         ],
         "pairs": ["condition", "paired_differences", "subject_means", "unpaired"],
-        "plan": ["plan_hash", "plan_words", "read_plan"],
+        "plan": ["exploratory_words", "plan_hash", "plan_words", "read_plan"],
         "planning": ["planning_table"],
         "ranking": ["rank_segmenters", "ranking_sensitivity"],
         "reported": ["measured_own", "own_sum", "reported_table"],

@@ -12,7 +12,7 @@ from scipy.special import stdtrit
 from umdlib.errors import InputError, unknown_name
 from umdlib.scores.table import KEYS
 from umdlib.statistics.bootstrap import interval_of_mean
-from umdlib.statistics.pairs import condition, in_order
+from umdlib.statistics.pairs import condition, in_order, means_over_structures
 
 # Quantity -> modality whose image it is read off, and how a reader calls it.
 _READ_OFF: dict[str, str] = {
@@ -167,7 +167,8 @@ def agreement_table(
     band = RETEST.get(changes.attrs.get("quantity", ""))
     rows = []
     for key, part in changes.groupby(list(by), sort=False):
-        values = part.groupby("subject", sort=False)["change"].mean().dropna().to_numpy()
+        cells = part.set_index(["subject", "structure"])[["change"]]
+        values = means_over_structures(cells)["change"].dropna().to_numpy()
         reasons = part.loc[part["change"].isna(), "why"]
         rows.append(
             {

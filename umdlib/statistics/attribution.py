@@ -10,6 +10,7 @@ import pandas as pd
 
 from umdlib.errors import InputError
 from umdlib.statistics.bootstrap import interval_of_mean
+from umdlib.statistics.pairs import means_over_structures
 
 NONE, PET, UNDONE = "none", "PET", "PET-"  # cells: nothing degraded; the real PET; PET with factors undone
 KEYS = ("subject", "session", "structure", "segmenter")
@@ -159,7 +160,7 @@ def share_table(
     n_resamples: int = 2000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Mean shares over structures within subjects, then over subjects, with bootstrap intervals.
+    """Mean shares over structures within subjects (standardised), then over subjects, with intervals.
 
     Parameters
     ----------
@@ -181,7 +182,7 @@ def share_table(
     out = []
     for key, part in rows.groupby([*by, "factor"], sort=False):
         known = part[part["share"].notna()]
-        subjects = known.groupby("subject", sort=False)[numbers].mean()
+        subjects = means_over_structures(known.set_index(["subject", "structure"])[numbers])
         found = interval_of_mean(subjects["share"].to_numpy(float), "dice", n_resamples, seed)
         ends = subjects[["order_low", "order_high", "reverse"]].mean()
         out.append((*key, *found[:3], *ends, found.n_subjects, len(part) - len(known)))

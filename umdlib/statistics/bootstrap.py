@@ -18,6 +18,8 @@ FEW = 10  # subjects; below, the studentised interval alone covers a percent or 
 SEEN = 10  # resamples as extreme as the data; with fewer, Student's tail goes on where theirs ends
 _TAIL_FROM = 20  # subjects; the far tail of fewer is nobody's: there p ends at 2 / n_resamples
 KINDS = ("score", "difference", "contrast")
+_ROUND_OFF = 1e-9  # 0.5 - 0.4 and 0.6 - 0.5 are the same difference
+FEWEST = 6  # subjects of a test: with fewer not even six differences of one sign would reach 0.05
 _CUT = 5  # the distribution-free bound that cuts a 95 % interval holds with 99 %
 
 
@@ -143,7 +145,7 @@ def bca_interval(
         tail = ndtri((1 - confidence) / 2)
         shares = [ndtr(bias + (bias + z) / (1 - acceleration * (bias + z))) for z in (tail, -tail)]
     low, high = (_quantile_sorted(means, kept, share) for share in shares)
-    same = np.nanmax(values, axis=0, initial=-np.inf) == np.nanmin(values, axis=0, initial=np.inf)
+    same = _equal(values)
     low, high = np.where(same, estimate, low), np.where(same, estimate, high)
     return np.where(n < 2, np.nan, low), np.where(n < 2, np.nan, high)
 
@@ -403,12 +405,12 @@ def interval_of_mean(
     Returns
     -------
     MeanInterval
-        Interval and p-value are NaN below two subjects. The p-value is under 0.05 exactly where the
-        interval leaves out 0.
+        The interval is NaN below two subjects, the p-value below six, whose test nobody could check.
+        From six on it is under 0.05 exactly where the interval leaves out 0.
 
     Examples
     --------
-    >>> found = interval_of_mean(np.array([-0.1, -0.2, -0.1, -0.3, -0.2]), "dice", 999, 0)
+    >>> found = interval_of_mean(np.array([-0.1, -0.2, -0.1, -0.3, -0.2, -0.2]), "dice", 999, 0)
     >>> round(found.estimate, 2), found.high < 0, found.p_value < 0.05
     (-0.18, True, True)
     """
@@ -420,7 +422,8 @@ def interval_of_mean(
     counts, _ = seeded_counts(len(values), n_resamples, seed)
     estimate = estimate_means(values[:, None], counts, bounds=value_bounds(metric, kind))
     low, high = estimate.interval()
-    p_value = estimate.p_value()[0] if estimate.error[0] > 0 or values[0] != 0 else 1.0
+    p_value = 1.0 if np.abs(values).max() <= _ROUND_OFF else estimate.p_value()[0]
+    p_value = p_value if len(values) >= FEWEST else np.nan
     return _MeanInterval(float(values.mean()), float(low[0]), float(high[0]), float(p_value), len(values))
 
 
@@ -447,8 +450,13 @@ def _mean_and_error(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndar
         mean = np.where(defined, values, 0.0).sum(axis=0) / n
         squares = (np.where(defined, values - mean, 0.0) ** 2).sum(axis=0)
         error = np.sqrt(squares / (n - 1) / n)
-    same = np.nanmax(values, axis=0, initial=-np.inf) == np.nanmin(values, axis=0, initial=np.inf)
-    return mean, np.where(same & (n > 1), 0.0, error), n
+    return mean, np.where(_equal(values) & (n > 1), 0.0, error), n
+
+
+def _equal(values: np.ndarray) -> np.ndarray:
+    """Whether all defined values of each column are the same, but for round-off."""
+    largest = np.nanmax(values, axis=0, initial=-np.inf)
+    return largest - np.nanmin(values, axis=0, initial=np.inf) <= _ROUND_OFF
 
 
 def _jackknife(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

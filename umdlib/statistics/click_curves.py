@@ -11,7 +11,7 @@ from umdlib.labels import session
 from umdlib.protocols import coordinates_given
 from umdlib.scores.empty_rules import check_scores, higher_is_better, with_empty_rule
 from umdlib.statistics import bootstrap
-from umdlib.statistics.pairs import group_numbers
+from umdlib.statistics.pairs import group_numbers, means_over_structures
 from umdlib.statistics.verdicts import at_floor
 
 _KEYS = ["session", "segmenter", "prompt", "step", "modality"]
@@ -128,7 +128,7 @@ def curve_table(
     tables = []
     for (name, segmenter, prompt), part in _parts(rows, _KEYS[:3]):
         cases = part.pivot_table(index=["subject", "structure"], columns=["modality", "step"], values="score")
-        matrix = cases.groupby("subject").mean()
+        matrix = means_over_structures(cases, sort=True)
         change = _differences(cases, session(name).structural)
         matrix = matrix.join(change) if len(change.columns) else matrix
         table = _curve(matrix, metric, n_resamples, seed)
@@ -219,7 +219,7 @@ def _differences(cases: pd.DataFrame, structural: str) -> pd.DataFrame:
     }
     if not columns:
         return pd.DataFrame(index=cases.index.unique("subject"))
-    table = pd.DataFrame(columns).groupby("subject").mean()
+    table = means_over_structures(pd.DataFrame(columns), sort=True)
     table.columns = pd.MultiIndex.from_tuples(table.columns, names=cases.columns.names)
     return table
 

@@ -12,9 +12,17 @@ import pandas as pd
 from umdlib.errors import InputError, unknown_name
 from umdlib.scores.empty_rules import score_limits
 from umdlib.statistics import bootstrap, equivalence, signed_rank
+from umdlib.statistics.bootstrap import FEWEST
 from umdlib.statistics.failures import quadrants
 from umdlib.statistics.multiplicity import adjust
-from umdlib.statistics.pairs import PAIR_KEYS, condition, group_numbers, pairing, subject_matrices
+from umdlib.statistics.pairs import (
+    PAIR_KEYS,
+    condition,
+    gaps_in_words,
+    group_numbers,
+    pairing,
+    subject_matrices,
+)
 from umdlib.statistics.permutation import sign_flip_p
 from umdlib.statistics.verdicts import at_floor, decide
 
@@ -24,8 +32,6 @@ TESTS: dict[str, str] = {
     "wilcoxon": "Wilcoxon signed-rank test over subjects",
     "median": "sign test of the median difference over subjects",
 }
-
-FEWEST = 6  # subjects of a test: with fewer not even six differences of one sign would reach 0.05
 
 
 @dataclass(frozen=True)
@@ -309,13 +315,15 @@ def _notes(values: np.ndarray, table: pd.DataFrame, rows: pd.DataFrame, by: list
     notes = []
     sizes = rows.groupby(by, sort=False).size()
     gone = dict(list(rows[rows["state"].ne("paired")].groupby(by, sort=False)["why"]))
+    averaged = dict(list(rows.groupby(by, sort=False))) if "structure" not in by else {}
     keys = sizes.index.to_frame(index=False).itertuples(index=False, name=None)
     for key, size, column, n_pairs in zip(keys, sizes, values.T, table["n_pairs"], strict=True):
         reasons = gone.get(key, pd.Series(dtype=str))
         if n_pairs == 0:
             notes.append(f"no pairs ({reasons.mode().iloc[0]})")
             continue
-        words = [_weakness(column), *_missing(reasons, size, "structure" not in by)]
+        words = [_weakness(column), _missing(reasons, size)]
+        words.append(gaps_in_words(averaged[key]) if averaged else "")
         notes.append("; ".join(filter(None, words)))
     return notes
 
@@ -333,13 +341,12 @@ def _weakness(column: np.ndarray) -> str:
     return few + ("; Student's interval" if kept.size < bootstrap.STUDENT_BELOW else "")
 
 
-def _missing(reasons: pd.Series, n_rows: int, averaged: bool) -> list[str]:
-    """How many rows have no partner, why, and what was done about it."""
+def _missing(reasons: pd.Series, n_rows: int) -> str:
+    """How many rows have no partner, and why."""
     if reasons.empty:
-        return []
+        return ""
     counts = ", ".join(f"{n} × {why}" for why, n in reasons.value_counts(sort=False).items())
-    words = f"{len(reasons)} of {n_rows} without a pair ({counts})"
-    return [words + (", standardised over the structures" if averaged else "")]
+    return f"{len(reasons)} of {n_rows} without a pair ({counts})"
 
 
 def _with_unavailable(table: pd.DataFrame, scores: pd.DataFrame, by: list[str]) -> pd.DataFrame:

@@ -7,6 +7,7 @@ import pandas as pd
 from umdlib.scores.empty_rules import with_empty_rule
 from umdlib.statistics import bootstrap
 from umdlib.statistics.factorial import parts_of
+from umdlib.statistics.pairs import means_over_structures
 from umdlib.statistics.verdicts import means_at_floor
 
 FAMILY, HOME = "clicknet", "same"
@@ -71,7 +72,7 @@ def domain_changes(scores: pd.DataFrame, *, n_resamples: int = 10_000, seed: int
         home = scores[
             scores["domain"].eq(HOME) & scores["trained_on"].eq(trained_on) & scores["modality"].eq(modality)
         ]
-        means = part.groupby("number")["score"].mean()
+        means = means_over_structures(part.set_index(one)[["score"]], sort=True)["score"]
         row = {
             "domain": domain,
             "trained_on": trained_on,
@@ -82,7 +83,7 @@ def domain_changes(scores: pd.DataFrame, *, n_resamples: int = 10_000, seed: int
         }
         if domain != HOME:
             sides = pd.DataFrame({"here": part.set_index(one)["score"], "home": home.set_index(one)["score"]})
-            subjects = sides.dropna().groupby("number").mean()
+            subjects = means_over_structures(sides.dropna(), sort=True)
             values = (subjects["here"] - subjects["home"]).to_numpy()
             row["n_subjects"] = len(values)
             row["at_floor"] = means_at_floor(subjects, metric)
@@ -133,7 +134,7 @@ def reference_parts(scores: pd.DataFrame, *, n_resamples: int = 10_000, seed: in
         if not {HOME, STILL} <= set(pet.index.get_level_values(0)) or other.empty:
             continue
         table = pd.DataFrame({"pet": pet[HOME], "still": pet[STILL], "structural": other[HOME]}).dropna()
-        means = table.groupby("number").mean()
+        means = means_over_structures(table, sort=True)
         values = {
             "gap": means["pet"] - means["structural"],
             "reference": means["pet"] - means["still"],

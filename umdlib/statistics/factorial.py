@@ -25,7 +25,7 @@ from umdlib.errors import InputError
 from umdlib.labels import session as session_record
 from umdlib.scores.empty_rules import check_scores, rows_with_score, score_limits
 from umdlib.statistics import bootstrap
-from umdlib.statistics.pairs import group_numbers
+from umdlib.statistics.pairs import group_numbers, means_over_structures
 from umdlib.statistics.verdicts import FLOOR, means_at_floor
 
 TRAINED_ON: dict[str, str] = {
@@ -146,7 +146,7 @@ def _complete(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def cells(scores: pd.DataFrame) -> pd.DataFrame:
-    """One value per subject and cell, as a matrix: structures are averaged within subjects.
+    """One value per subject and cell, as a matrix: structures are averaged within subjects (standardised).
 
     Parameters
     ----------
@@ -160,7 +160,11 @@ def cells(scores: pd.DataFrame) -> pd.DataFrame:
     """
     if len(scores["session"].unique()) > 1:
         raise InputError(f"Cells of one session, not of {', '.join(scores['session'].unique())}.")
-    return scores.pivot_table(index="subject", columns=["trained_on", "side"], values="score", sort=False)
+    rows = scores.set_index(["subject", "structure"])
+    matrix = scores.pivot_table(index="subject", columns=["trained_on", "side"], values="score", sort=False)
+    for cell, part in rows.groupby(["trained_on", "side"], sort=False):
+        matrix[cell] = means_over_structures(part[["score"]])["score"]
+    return matrix
 
 
 def design_table(scores: pd.DataFrame, *, n_resamples: int = 10_000, seed: int = 0) -> pd.DataFrame:
@@ -330,11 +334,11 @@ def by_training_seed(
     tables = []
     options = {"metric": metric, "empty": empty, "family": family}
     for seed, rows in _of_every_seed(scores, **options):
-        means = rows.groupby(["session", "trained_on", "side", "subject"], sort=False)["score"].mean()
-        means = means.groupby(["session", "trained_on", "side"], sort=False).mean().reset_index()
-        tables.append(means.assign(training_seed=seed))
+        for session, part in rows.groupby("session", sort=False):
+            means = cells(part).mean().rename("score").reset_index()
+            tables.append(means.assign(session=session, training_seed=seed))
     columns = ["session", "trained_on", "side", "training_seed", "score"]
-    return pd.concat(tables)[columns] if tables else pd.DataFrame(columns=columns)
+    return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
 
 
 def contrasts_by_training_seed(

@@ -13,12 +13,12 @@ import scipy
 
 from umdlib.errors import InputError, unknown_name
 from umdlib.statistics import bootstrap
+from umdlib.statistics.bootstrap import FEWEST
 from umdlib.statistics.failures import failed, failure_table
 from umdlib.statistics.pairs import condition, paired_differences, standardised_means
 
 _METHODS = ("gee", "mixed")
 _DIFFERING = 5  # subjects whose failure rates differ, for an interval of the difference
-FEWEST = 6  # subjects of a joint model
 CLUSTERS = 20  # subjects of a sandwich variance: p-values of fewer clusters are far too small
 _SMALL = 50  # clusters; below, the sandwich variance is corrected (Mancl & DeRouen 2001)
 
@@ -154,7 +154,8 @@ def _risk_difference(rows: pd.DataFrame, n_resamples: int, seed: int) -> dict[st
     found = bootstrap.interval_of_mean(means, "dice", n_resamples, seed)
     reasons = []
     if len(means) < CLUSTERS:
-        reasons.append(f"fewer than {CLUSTERS} subjects: no joint model")
+        few = f", and of {len(means)} no test" if len(means) < FEWEST else ""
+        reasons.append(f"fewer than {CLUSTERS} subjects: no joint model{few}")
     else:
         reasons.append("no finite odds ratio: one modality never fails, or the model did not fit")
     if 0 < (n_differ := int(np.count_nonzero(means))) < _DIFFERING:
@@ -203,7 +204,9 @@ def _subject_means(long: pd.DataFrame, metric: str, n_resamples: int, seed: int)
     lines = []
     for name, values in (("all", standardised_means(cells)), *cells.items()):
         found = bootstrap.interval_of_mean(values.to_numpy(), metric, n_resamples, seed)
-        about = {"method": "means over subjects", "note": f"fewer than {CLUSTERS} subjects: no joint model"}
+        note = f"fewer than {CLUSTERS} subjects: no joint model"
+        note += f", and of {found.n_subjects} no test" if found.n_subjects < FEWEST else ""
+        about = {"method": "means over subjects", "note": note, "n_subjects": found.n_subjects}
         lines.append({"structure": name, **found.columns(), **about})
     complete = cells.dropna()
     k = cells.shape[1]

@@ -55,6 +55,7 @@ INTERVALS: dict[str, str] = {
 }
 _MEAN_TESTS: dict[str, str] = {
     "mean": "the reported interval inverted",
+    "mean of 13": "the same at 5 % / 13, Holm's first step over 13 structures",
     "permutation": "sign-flip",
     "student": "Student's t",
 }
@@ -171,7 +172,9 @@ def false_alarms(
             for size in _blocks(n_cohorts):
                 values = np.clip(draw(shape, (n, size), rng), -1, 1) - mean
                 counts = resample_counts(n, n_resamples, rng)
-                hits["mean"].append(estimate_means(values, counts, bounds=bounds).p_value() < 0.05)
+                p_mean = estimate_means(values, counts, bounds=bounds).p_value()
+                hits["mean"].append(p_mean < 0.05)
+                hits["mean of 13"].append(p_mean < 0.05 / 13)
                 hits["permutation"].append(sign_flip_p(values, n_resamples=n_resamples, rng=rng)[0] < 0.05)
                 hits["student"].append(_student_p(values) < 0.05)
             rates = _rates({name: np.concatenate(h) for name, h in hits.items()}, "test")

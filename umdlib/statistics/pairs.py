@@ -203,7 +203,7 @@ class Pairing:
                 rows[["session", "segmenter"]].drop_duplicates().itertuples(index=False, name=None)
             )
             place = getattr(self, side)[places]
-            status = self.scores["status"].iloc[place].to_numpy(object)
+            status = self.scores["status"].iloc[place].replace("ok", "undefined").to_numpy(object)
             asked = zip(keys["session"], keys["segmenter"], strict=True)
             words = [
                 s if p >= 0 else "unavailable" if k in could_not else "no row"
@@ -362,6 +362,67 @@ def _mean_of_each(values: np.ndarray, group: np.ndarray) -> np.ndarray:
     return pd.Series(values).groupby(group).transform("mean").to_numpy()
 
 
+def means_over_structures(cells: pd.DataFrame, *, sort: bool = False) -> pd.DataFrame:
+    """Mean over structures of each subject, of every column: the one rule where structures are averaged.
+
+    Parameters
+    ----------
+    cells
+        Index of two levels, subject and structure (seeds or prompts of one are averaged first where any
+        cell is missing); columns of numbers, NaN where there is none.
+    sort
+        Whether subjects are sorted or stay in the order in which they come.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index subject. A column that lacks some structure in some subject is standardised over the
+        structures, see `standardised_means`; with equal gaps in two columns so is their sum.
+
+    Examples
+    --------
+    >>> index = pd.MultiIndex.from_tuples([("1", "a"), ("1", "b"), ("2", "a")], names=["subject", "structure"])
+    >>> means_over_structures(pd.DataFrame({"loss": [0.0, -0.2, 0.0]}, index))["loss"].round(9).tolist()
+    [-0.1, -0.1]
+    """
+    means = cells.groupby(level=0, sort=sort).mean()
+    for column in cells:
+        known = cells[column].dropna()
+        n_cells = len(known.index.unique())
+        if n_cells == known.index.unique(0).size * known.index.unique(1).size:
+            continue
+        grid = known.groupby(level=[0, 1], sort=False).mean().unstack()
+        means[column] = standardised_means(grid).reindex(means.index)
+    return means
+
+
+def gaps_in_words(rows: pd.DataFrame) -> str:
+    """Say what an average over structures did about subjects that lack some; empty where none does.
+
+    Parameters
+    ----------
+    rows
+        Rows of `paired_differences` that are averaged together.
+    """
+    paired = rows[rows["state"].eq("paired")]
+    subjects, structures = paired["subject"].nunique(), paired["structure"].nunique()
+    cells = paired.groupby(["subject", "structure"])["difference"].mean().unstack()
+    gaps = int(cells.isna().to_numpy().sum())
+    if not gaps:
+        return ""
+    words = f"{gaps} of {subjects} × {structures} pairs of subject and structure missing: "
+    if _linked(cells.notna().to_numpy()):
+        return words + "standardised over the structures"
+    return words + "too few in common to standardise, a mean of what each subject has"
+
+
+def _linked(has: np.ndarray) -> bool:
+    """Whether effects of subjects and structures can be told apart where these cells have a value."""
+    share = has / has.sum(axis=1, keepdims=True)
+    normal = np.diag(has.sum(axis=0)) - has.T.astype(float) @ share
+    return bool(np.linalg.matrix_rank(normal, tol=1e-9) == has.shape[1] - 1)
+
+
 def _cells(rows: pd.DataFrame, value: str) -> pd.DataFrame:
     """Subjects by structures, both numbered, in the order in which they come; NaN where there is no row."""
     (i, subjects), (j, structures) = (pd.factorize(rows[k]) for k in ("subject", "structure"))
@@ -403,10 +464,10 @@ def standardised_means(cells: pd.DataFrame) -> pd.Series:
     filled = cells.fillna(0.0).to_numpy()
     held = has.sum(axis=1)
     plain = filled.sum(axis=1) / held
+    if not _linked(has):
+        return pd.Series(plain, cells.index)
     share = has / held[:, None]
     normal = np.diag(has.sum(axis=0)) - has.T.astype(float) @ share
-    if np.linalg.matrix_rank(normal, tol=1e-9) < has.shape[1] - 1:
-        return pd.Series(plain, cells.index)
     structures = np.linalg.pinv(normal, rcond=1e-9) @ (filled - has * plain[:, None]).sum(axis=0)
     effects = plain - share @ structures + structures.mean()
     complete = held == has.shape[1]

@@ -41,6 +41,11 @@ def departures(settings: Mapping[str, object]) -> dict[str, tuple[object, object
     return {k: (v, settings[k]) for k, v in planned.items() if k in settings and settings[k] != v}
 
 
+def exploratory_words() -> str:
+    """Quote the plan beside tests that it does not hold."""
+    return f"Plan {plan_hash()[:8]}, frozen {read_plan()['frozen']}: these comparisons are not in it, they are exploratory."
+
+
 def plan_words(settings: Mapping[str, object]) -> str:
     """Quote the plan under a table: its hash and date, and where the table departs from it."""
     plan = read_plan()

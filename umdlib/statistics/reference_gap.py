@@ -12,7 +12,7 @@ from umdlib.errors import InputError
 from umdlib.labels import session as session_record
 from umdlib.scores.empty_rules import with_empty_rule
 from umdlib.statistics import bootstrap
-from umdlib.statistics.pairs import condition, paired_differences, subject_means
+from umdlib.statistics.pairs import condition, means_over_structures, paired_differences, subject_means
 from umdlib.statistics.verdicts import floors
 
 # Order of the book: the paper's reference first.
@@ -64,7 +64,7 @@ def reference_means(
     rows = _scored(scores, specialists(scores), "dice", empty)
     found = []
     for (segmenter, name, modality), part in rows.groupby(["segmenter", "session", "modality"], sort=False):
-        values = part.groupby("subject")["score"].mean().dropna().to_numpy()
+        values = _subject_scores(part).to_numpy()
         of_mean = bootstrap.interval_of_mean(values, "dice", n_resamples, seed, kind="score")
         found.append([segmenter, name, modality, *of_mean[:3], len(values)])
     columns = ["segmenter", "session", "modality", "estimate", "ci_low", "ci_high", "n_subjects"]
@@ -156,7 +156,7 @@ def reference_condition(
     found = []
     for name, part in rows.groupby("session", sort=False):
         modality = session_record(name).structural
-        values = part[part["modality"].eq(modality)].groupby("subject")["score"].mean().to_numpy()
+        values = _subject_scores(part[part["modality"].eq(modality)]).to_numpy()
         of_mean = bootstrap.interval_of_mean(values, "dice", n_resamples, seed, kind="score")
         there = home[
             home["segmenter"].eq(reference) & home["session"].eq(name) & home["modality"].eq(modality)
@@ -246,7 +246,8 @@ def excess_gap(
     others["subject"] = pd.factorize(others["subject"], sort=True)[0]  # numbers are grouped faster than names
     found = []
     for key, part in others.groupby(list(by), sort=False):
-        values = part.groupby("subject")[["difference", "reference_gap", "excess"]].mean()
+        cells = part.set_index(["subject", "structure"])[["difference", "reference_gap", "excess"]]
+        values = means_over_structures(cells, sort=True)
         of_mean = bootstrap.interval_of_mean(
             values["excess"].to_numpy(), metric, n_resamples, seed, kind="contrast"
         )
@@ -358,6 +359,12 @@ def _scored(scores: pd.DataFrame, segmenters: list[str] | None, metric: str, emp
     if rows.empty:
         return rows.assign(score=pd.Series(dtype=float))
     return rows.assign(score=with_empty_rule(rows, metric, empty))
+
+
+def _subject_scores(rows: pd.DataFrame) -> pd.Series:
+    """Mean over structures of each subject that has a score."""
+    cells = rows.dropna(subset=["score"]).set_index(["subject", "structure"])[["score"]]
+    return means_over_structures(cells, sort=True)["score"]
 
 
 def _in_order(table: pd.DataFrame) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import pandas as pd
 from umdlib.labels import ORGANS, session
 from umdlib.scores.empty_rules import with_empty_rule
 from umdlib.statistics.bootstrap import interval_of_mean
-from umdlib.statistics.pairs import condition
+from umdlib.statistics.pairs import condition, means_over_structures
 
 BOTH = "clicknet_pair"
 # By modality of the segmented image: the same weights with the other image blank, and the network of that kind alone.
@@ -57,7 +57,8 @@ def second_image_table(
     images = pairs.groupby(["session", "modality"])
     for (name, modality), part in sorted(images, key=lambda image: (image[0][0], image[0][1] == "PET")):
         structures = sorted(part["structure"].unique(), key=lambda s: (order.get(s, len(order)), s))
-        blocks = [(ALL, part.groupby("subject")[["alone", "both"]].mean())]
+        cells = part.set_index(["subject", "structure"])[["alone", "both"]]
+        blocks = [(ALL, means_over_structures(cells, sort=True))]
         blocks += [
             (s, part[part["structure"].eq(s)].set_index("subject")[["alone", "both"]]) for s in structures
         ]

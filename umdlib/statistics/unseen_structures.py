@@ -10,6 +10,7 @@ import pandas as pd
 from umdlib.labels import ORGANS
 from umdlib.scores.empty_rules import check_scores, with_empty_rule
 from umdlib.statistics import bootstrap
+from umdlib.statistics.pairs import means_over_structures
 from umdlib.statistics.verdicts import at_floor
 
 GROUPS = ("withheld", "trained", "withheld minus trained")
@@ -70,6 +71,9 @@ def paired_scores(
     return table
 
 
+_NUMBERS = ["full", "fewer", "difference"]
+
+
 def cost_of_withholding(pairs: pd.DataFrame, *, n_resamples: int = 10_000, seed: int = 0) -> pd.DataFrame:
     """Change on the withheld structures, on the others, and the difference of the two.
 
@@ -86,13 +90,17 @@ def cost_of_withholding(pairs: pd.DataFrame, *, n_resamples: int = 10_000, seed:
         `session, group` (of `GROUPS`), `full`, `fewer`
         (means; NaN in the last group), `estimate, ci_low, ci_high, n_structures, n_subjects, at_floor`
         (both means at the floor, `umdlib.statistics.verdicts.at_floor`).
-        A subject's value is its mean over the structures of the group.
+        A subject's value is its mean over the structures of the group, standardised where it lacks some.
     """
     found = []
     metric = pairs.attrs.get("metric", "dice")
     for session, part in pairs.groupby("session", sort=False):
-        means = part.groupby(["subject", "withheld"])[["full", "fewer", "difference"]].mean()
-        wide = means.unstack("withheld").dropna()
+        cells = part.set_index(["subject", "structure"])
+        of_group = {
+            hidden: means_over_structures(cells.loc[cells["withheld"].eq(hidden), _NUMBERS], sort=True)
+            for hidden in (True, False)
+        }
+        wide = pd.concat(of_group, axis=1).swaplevel(axis=1).dropna()
         if wide.empty or not {True, False} <= set(part["withheld"]):
             continue
         change = {hidden: wide["difference", hidden].to_numpy() for hidden in (True, False)}

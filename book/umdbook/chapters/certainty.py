@@ -126,7 +126,10 @@ def shape_words(alarms: pd.DataFrame) -> str:
         f"that every cohort shows, the reported test gives {_span(skewed['mean'])}, the sign-flip test "
         f"{_span(skewed['permutation'])}; "
         f"on normal differences {_span(normal['mean'])} and {_span(normal['permutation'])}. The sign-flip test "
-        "is exact where the two modalities can be exchanged, whatever the shape; it is not a test of the *mean*."
+        "is exact where the two modalities can be exchanged, whatever the shape; it is not a test of the *mean*. "
+        "Far in the tail, where a corrected test looks, skew weighs more: at 5 % / 13 = 0.38 %, the level of the "
+        f"first of 13 structures, the reported test gives {_span(skewed['mean of 13'])} on those shapes and "
+        f"{_span(normal['mean of 13'])} on normal ones."
     )
 
 

@@ -50,10 +50,13 @@ def test_coverage_names_the_worst_point_and_keeps_hopeless_shapes_out_of_the_spa
 def alarms():
     rows = [
         ("rare failures", 8, "mean", 0.40),
+        ("rare failures", 8, "mean of 13", 0.39),
         ("rare failures", 8, "permutation", 0.45),
         ("skewed", 8, "mean", 0.07),
+        ("skewed", 8, "mean of 13", 0.021),
         ("skewed", 8, "permutation", 0.12),
         ("normal", 8, "mean", 0.05),
+        ("normal", 8, "mean of 13", 0.003),
         ("normal", 8, "permutation", 0.05),
     ]
     return pd.DataFrame(rows, columns=["shape", "n_subjects", "test", "rate"])
@@ -61,6 +64,7 @@ def alarms():
 
 def test_alarms_by_shape_leave_shapes_of_rare_losses_out_of_the_spans():
     words = chapter.shape_words(alarms())
+    assert "5 % / 13 = 0.38 %" in words and "0.3 to 2.1 % on those shapes and 0.3 to 0.3 % on normal" in words
     assert "8 subjects of the shape *rare failures*" in words
     assert "a difference in 40 % of the cohorts, the sign-flip test in 45 %" in words
     assert "the reported test gives 5.0 to 7.0 %, the sign-flip test 5.0 to 12.0 %" in words
