@@ -81,14 +81,16 @@ def both_images():
 
 def test_a_curve_is_means_gains_and_differences_of_whole_cases():
     table = curve_table(both_images(), n_resamples=99).set_index(["modality", "step"])
-    # of s2 the liver alone on PET: its spleen is not scored at every step
-    assert table.loc["PET", "estimate"].tolist() == pytest.approx([0.5, 0.5, 0.75])
+    # of s2 the liver alone on PET: its spleen is not scored at every step, and taken to lie 0.2, 0.0, 0.2
+    # below its liver, as in s1
+    assert table.loc["PET", "estimate"].tolist() == pytest.approx([0.45, 0.5, 0.7])
     assert table.loc["CT", "estimate"].tolist() == pytest.approx([0.75, 0.8, 0.9])
-    assert table.loc["PET", "gain"].tolist()[1:] == pytest.approx([0.0, 0.25])
+    assert table.loc["PET", "gain"].tolist()[1:] == pytest.approx([0.05, 0.2])
     assert np.isnan(table.loc[("PET", 0), "gain"])
     # PET minus CT on the structures that both have: s1 -0.3, s2 -0.1 with the first click
     assert table.loc[("difference", 0), "estimate"] == pytest.approx(-0.2)
-    assert table.loc[("difference", 1), "gain"] == pytest.approx((0.1 - 0.2) / 2)
+    # with the second s1 -0.2 (spleen 0.2 above liver), s2 -0.3 in the liver, so -0.2
+    assert table.loc[("difference", 1), "gain"] == pytest.approx(0.0, abs=1e-12)
     assert table["n_subjects"].eq(2).all() and not table["at_floor"].any()
 
 

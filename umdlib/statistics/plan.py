@@ -43,7 +43,8 @@ def departures(settings: Mapping[str, object]) -> dict[str, tuple[object, object
 
 def exploratory_words() -> str:
     """Quote the plan beside tests that it does not hold."""
-    return f"Plan {plan_hash()[:8]}, frozen {read_plan()['frozen']}: these comparisons are not in it, they are exploratory."
+    plan = f"Plan {plan_hash()[:8]}, frozen {read_plan()['frozen']}"
+    return f"{plan}: these comparisons are not in it, they are exploratory."
 
 
 def plan_words(settings: Mapping[str, object]) -> str:
