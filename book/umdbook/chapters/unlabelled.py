@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -11,7 +14,7 @@ from umdlib.evaluation import agree_run
 from umdlib.figures.style import Looks, axes, legend_below, nothing, segmenter_style
 from umdlib.scores.table import read_scores
 from umdlib.statistics import label_free, pairs
-from umdlib.tables.markdown import gap_texts, intervals, number
+from umdlib.tables.markdown import gap_texts, interval, intervals, number
 from umdlib.tables.modality_table import session_title
 from umdlib.viewer.cases import scored_segmenters
 
@@ -95,6 +98,31 @@ def words(bounds: pd.DataFrame, validation: pd.DataFrame) -> str:
     return (
         f"{held}. Rank correlation of the systems' agreement with the size of their gap (−1 where the gap always "
         f"grows as agreement falls): {'; '.join(sessions)}. Agreement says nothing of the gap's sign."
+    )
+
+
+def more_subjects(path: str, *, n_resamples: int = 1000, seed: int = 0) -> str:
+    """The same on a cohort that a benchmark asked, large enough for intervals, in a paragraph."""
+    try:
+        found = json.loads(Path(path).read_text("utf-8"))
+    except OSError:
+        return ""
+    beside = pd.DataFrame(found["columns"])
+    table = label_free.validation_table(beside, n_resamples=n_resamples, seed=seed).set_index("what")
+    ranks = "; ".join(
+        f"{what.removeprefix('rank of ')} {interval(*table.loc[what, ['value', 'low', 'high']])}"
+        for what in table.index[table.index.str.startswith("rank of ")]
+    )
+    errors = [
+        number(table.loc[f"error of the gap predicted by {by}", "value"])
+        for by in ("agreement", "the others' mean")
+    ]
+    n, systems = beside["subject"].nunique(), beside["segmenter"].nunique()
+    return (
+        f"Intervals need more subjects. On {n} simulated subjects of PET/CT with PET voxels of "
+        f"{found['spacing_mm']:g} mm and {systems} systems (`{found['command']}`, {found['date']}) the rank "
+        f"correlations of agreement are: {ranks}. The gap of a subject left out is predicted with an error of "
+        f"{errors[0]} from its agreement, and of {errors[1]} from the mean of the others."
     )
 
 

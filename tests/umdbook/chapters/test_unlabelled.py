@@ -1,5 +1,7 @@
 """The chapter on a gap without labels: bounds that hold or break, ranks that there are too few systems for."""
 
+import json
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -94,3 +96,22 @@ def test_every_pair_is_a_mark_in_the_looks_of_its_segmenter():
     assert not chapter.pairs_plot(rows, legend=False).figure.legends
     assert "nothing was scored" in chapter.pairs_plot(rows.iloc[:0]).texts[0].get_text()
     plt.close("all")
+
+
+def test_more_subjects_are_those_of_the_benchmark_with_intervals(tmp_path):
+    rows = [
+        (f"s{n}", "petct", structure, system, 0.9 - 0.2 * m + 0.01 * n, -0.1 * m - 0.005 * n, 0.5)
+        for n in range(4)
+        for structure in ("liver", "spleen")
+        for m, system in enumerate("abc")
+    ]
+    names = ["subject", "session", "structure", "segmenter", "agreement", "gap", "pet_dice"]
+    columns = {k: list(v) for k, v in zip(names, zip(*rows, strict=True), strict=True)}
+    file = tmp_path / "agreement.json"
+    file.write_text(
+        json.dumps({"columns": columns, "spacing_mm": 6.0, "command": "python x.py", "date": "2026-11-30"})
+    )
+    words = chapter.more_subjects(str(file), n_resamples=50)
+    assert "On 4 simulated subjects" in words and "and 3 systems (`python x.py`, 2026-11-30)" in words
+    assert "systems by size of the gap −1.000 [−1.000, −1.000]" in words
+    assert chapter.more_subjects(str(tmp_path / "none.json")) == ""
