@@ -470,8 +470,9 @@ def test_files_that_begin_with_their_first_tag_are_read(tmp_path):
         (lambda d, k: setattr(d, "ImagePositionPatient", [-60, 60 + 2 * k, -100 + 8 * k]), "by 14.0 degrees"),
         (lambda d, k: setattr(d, "RescaleType", "MGML"), "RescaleType (0028,1054) is MGML"),
         (lambda d, k: delattr(d, "RescaleSlope"), "RescaleSlope (0028,1053) is missing"),
+        (lambda d, k: setattr(d, "SamplesPerPixel", 3), "colours: a picture"),
     ],
-    ids=["tilted gantry", "iodine", "no scale"],
+    ids=["tilted gantry", "iodine", "no scale", "fused"],
 )
 def test_what_is_not_a_straight_stack_of_hu_is_said(tmp_path, change, said):
     write_series(tmp_path / "in", "CT", SMALL)

@@ -204,7 +204,9 @@ def _digest(text: str) -> str:
 
 
 def _scale(dataset, modality: str) -> str:
-    """Why the stored numbers of CT or PET do not become HU or activity; empty where they do."""
+    """Why stored numbers do not become HU, activity or the intensity of MR; empty where they do."""
+    if int(dataset.get("SamplesPerPixel") or 1) > 1:
+        return "colours: a picture, as of fused images"
     if modality not in ("CT", "PT") or frames.is_multi_frame(dataset):
         return ""
     if "RescaleSlope" not in dataset and "ModalityLUTSequence" not in dataset:
@@ -281,7 +283,7 @@ def group_series(headers: Iterable[Header], leave_out: Callable[[object, str], N
             leave_out(h.path, f"the same image (SOPInstanceUID) as {first}")
             continue
         picture = bool(_NOT_IMAGES.intersection(h.image_type))  # a localiser within a series
-        key = (str(h.path) if h.multi_frame else "", h.patient, h.study, h.series, h.size, picture)
+        key = (str(h.path) if h.multi_frame else "", h.patient, h.study, h.series, h.size, picture, h.scale)
         stacks = groups.setdefault(key, [])
         stack = next((s for s in stacks if _parallel(s[0], h)), None)
         if stack is None:
