@@ -39,9 +39,7 @@ def test_three_gaps_are_the_whole_gap():
     assert whole.loc[("nnunet_small", "CT"), "prompt_gap"] == 0
     assert "no click" in whole.loc[("nnunet_small", "CT"), "why_prompt_gap"]
     words = chapter.own_words(table)
-    assert words.startswith(
-        f"2 of {len(table)} sums are whole, and before rounding their three terms add up to the sum to twelve digits"
-    )
+    assert words.startswith(f"All terms are known in 2 of {len(table)} rows; the largest is the ")
 
 
 def test_a_term_that_cannot_be_had_says_why():
