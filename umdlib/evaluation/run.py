@@ -86,11 +86,11 @@ def score_cohort(
     Returns
     -------
     pandas.DataFrame
-        Score rows of all the cases, `attrs["stamp"]` holds the provenance. A segmenter that
-        cannot be loaded gives rows with status ``unavailable``; one that stops with an error, and
-        a case that cannot be read, rows with status ``failed`` and the reason. Where the structural
-        reference lacks a structure that PET's has, there is no click: PET's row is ``unavailable``,
-        not asked. So are those of structures that the segmenter's record does not name, where it
+        Score rows of all the cases, `attrs["stamp"]` holds the provenance; `umdlib.scores.write_scores` makes
+        a file of them. A segmenter that cannot be loaded gives rows with status ``unavailable``; one that
+        stops with an error, and a case that cannot be read, rows with status ``failed`` and the reason.
+        Where the structural reference lacks a structure that PET's has, there is no click: PET's row
+        is ``unavailable``, not asked. So are those of structures that the segmenter's record does not name, where it
         names any, those of images without a reference, and those of a segmenter that sees two images
         where the examination lacks the second.
 
