@@ -142,7 +142,7 @@ def false_alarms(
     sizes: Sequence[int] = (8, 12, 20, 48),
     shapes: Sequence[str] = tuple(SHAPES),
     n_cohorts: int = 1000,
-    n_resamples: int = 999,
+    n_resamples: int = 1560,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Share of cohorts in which a test at 5 % finds a mean difference that is zero, by shape.
@@ -154,7 +154,7 @@ def false_alarms(
     shapes
         Names in `SHAPES`; each is moved so that its mean is zero.
     n_cohorts, n_resamples, seed
-        See `coverage`.
+        See `coverage`. Of 1560 resamples three in either tail lie just below 5 % / 13; with 999 it would be one.
 
     Returns
     -------
