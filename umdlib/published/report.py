@@ -36,7 +36,9 @@ def audit_report(table: pd.DataFrame, found: pd.DataFrame) -> str:
     lines = [f"# Audit of {table['table'].iloc[0]}", ""]
     lines += [*_wrapped(" ".join(table.attrs.get("reading", [])), indent=""), ""]
     counts = found["grade"].value_counts()
-    counted = [f"{counts[g]} {g}{'s' * (g == 'note' and counts[g] > 1)}" for g in GRADES if g in counts]
+    counted = [
+        f"{counts[g]} {g + 's' if g == 'note' and counts[g] > 1 else g}" for g in GRADES if g in counts
+    ]
     lines += [f"{len(found)} tests: {', '.join(counted) or 'none could be made'}.", ""]
     for grade, words in _HEADINGS.items():
         own = found[found["grade"] == grade]
