@@ -168,6 +168,7 @@ def render(
         html, part, ignore=shutil.ignore_patterns(".buildinfo", "objects.inv.tmp", "*.map", "fontawesome.js*")
     )
     styles.make_lean(part)
+    styles.join(part)
     if output.exists():
         output.replace(old)
     part.replace(output)

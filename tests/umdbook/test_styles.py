@@ -50,3 +50,28 @@ def test_a_second_time_changes_nothing(folder):
     once = (folder / "_static" / "styles" / "theme.css").read_text("utf-8")
     styles.make_lean(folder)
     assert (folder / "_static" / "styles" / "theme.css").read_text("utf-8") == once
+
+
+def test_the_sheets_of_a_page_are_one_file_with_its_imports_in_place_and_its_addresses_right(folder):
+    static = folder / "_static"
+    (static / "basic.css").write_text("p { background: url(dot.png) } b { background: url(data:x) }", "utf-8")
+    (static / "styles" / "theme.css").write_text(
+        '@charset "utf-8";@import "../basic.css"; i { top: 0 }', "utf-8"
+    )
+    link = '<link href="{}" rel="stylesheet" />\n'
+    for name, up in (("index.html", ""), ("results/a.html", "../")):
+        sheets = "".join(link.format(f"{up}_static/{s}?v=1") for s in ("styles/theme.css", "umd.css"))
+        icon = f'<link rel="icon" href="{up}_static/a.svg"/>'
+        (folder / name).write_text(f"<head>{sheets}{icon}<style>q {{}}</style></head><p>x</p>", "utf-8")
+    (static / "macros.html").write_text(link.format("_static/umd.css") * 2, "utf-8")
+    styles.join(folder)
+    (joined,) = static.glob("styles/pages-*.css")
+    assert joined.read_text("utf-8").split("\n") == [
+        "p { background: url(../dot.png) } b { background: url(data:x) } i { top: 0 }",
+        ".unused { top: 0 }",
+    ]
+    for name, up in (("index.html", ""), ("results/a.html", "../")):
+        one = f'<link rel="stylesheet" href="{up}_static/styles/{joined.name}" />\n'
+        icon = f'<link rel="icon" href="{up}_static/a.svg"/>'
+        assert (folder / name).read_text("utf-8") == f"<head>{one}{icon}<style>q {{}}</style></head><p>x</p>"
+    assert (static / "macros.html").read_text("utf-8").count("umd.css") == 2  # a part of the theme, no page
