@@ -200,7 +200,7 @@ def test_left_stays_left_whatever_the_axes_of_an_image(codes):
     )
     turned = base.as_reoriented(turn)
     image = Volume(np.asarray(turned.dataobj), turned.affine, "HU")
-    mask = NnUNet(Halves(), {"right": 1}, turned=True)(image, Prompt("right"))
+    mask = NnUNet(Halves(), {"right": (1,)}, turned=True)(image, Prompt("right"))
     assert mask.shape == image.shape
     x = nib.affines.apply_affine(image.affine, np.argwhere(mask))[:, 0]
     assert sorted(set(x)) == [12.0, 14.0, 16.0]
