@@ -81,27 +81,28 @@ def pytest_collection_modifyitems(items):
 
 
 @contextlib.contextmanager
-def _segmenters_as_before():
-    """What is registered within is forgotten after."""
+def _as_before():
+    """The style that is set within, the titles of segmenters and the segmenters registered end with it."""
     records = registry._registered
     before = dict(records)
-    yield
+    with mpl.rc_context():
+        yield
     records.clear()
     records.update(before)
+    use_titles(None)
 
 
 @pytest.fixture(autouse=True)
 def as_before():
-    """The style that a test sets, its titles of segmenters and the segmenters it registers end with it."""
-    with mpl.rc_context(), _segmenters_as_before():
+    """What a test sets for the whole process ends with it."""
+    with _as_before():
         yield
-    use_titles(None)
 
 
 @pytest.fixture(autouse=True, scope="module")
 def module_as_before():
-    """The segmenters that a file's fixtures register end with the file."""
-    with _segmenters_as_before():
+    """What a file's fixtures set for the whole process ends with the file."""
+    with _as_before():
         yield
 
 

@@ -87,6 +87,7 @@ def test_a_notebook_is_as_it_is_from_nothing(run, monkeypatch):
     )
     status, forked = run(source, "-p", "n", "3")
     monkeypatch.delenv(warm._PLACE)
+    monkeypatch.delenv(warm._PLACE_OF_NETWORKS)
     status_alone, alone = run(source, "-p", "n", "3")
     assert status == status_alone == 0
     assert any("image/png" in o.get("data", {}) for o in forked["cells"][-1]["outputs"])
