@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pyarrow.parquet as pq
 from filelock import FileLock
 
@@ -316,9 +317,9 @@ def write_case(
     (part / "prompts.json").write_text(json.dumps(records, indent=0), "utf-8")
     names = sorted(p.name for p in part.iterdir() if p.name not in (_OWNER, _CRASH))
     write_case_scores(part, table, {**stamp, "files": {n: file_hash(part / n) for n in names}})
+    written = scores.read_scores(part / "scores.parquet")
     for name in (_OWNER, _CRASH):
         (part / name).unlink(missing_ok=True)
-    written = scores.read_scores(part / "scores.parquet")
     try:
         part.replace(folder)  # succeeds where there is nothing
     except OSError:
@@ -344,7 +345,7 @@ def part_of(folder: Path) -> Iterator[Path]:
     part = folder.with_name(f".{folder.name}.{_HOST}.{os.getpid()}.part")
     try:
         for stale in folder.parent.glob(f".{folder.name}.*.part"):
-            if stale == part or liveness(stale / _OWNER) == "dead":
+            if stale == part or _is_abandoned(stale):
                 shutil.rmtree(stale, ignore_errors=True)
         part.mkdir(parents=True)
         (part / _OWNER).write_text(json.dumps(owner()), "utf-8")
@@ -354,6 +355,14 @@ def part_of(folder: Path) -> Iterator[Path]:
         raise InputError(f"Cannot write {folder}: {error.strerror or error}.") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _is_abandoned(part: Path) -> bool:
+    """Whether the process that wrote a part is dead; the first and the last moment of a part have no record of it."""
+    if (part / _OWNER).exists():
+        return liveness(part / _OWNER) == "dead"
+    number = part.name.split(".")[-2]
+    return part.name.endswith(f".{_HOST}.{number}.part") and not psutil.pid_exists(int(number))
 
 
 def crash_of(folder: Path) -> str:
