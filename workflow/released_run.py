@@ -2,6 +2,7 @@
 
 usage: released_run.py score PROFILE [--of K/N] [--rounds R]     all subjects, a few at a time; resumes
        released_run.py make PROFILE [--name NAME] [--out FOLDER] release what is finished
+                                    --extend NAME (both)        subjects that release NAME lacks, added to it
        released_run.py domains PROFILE [--name NAME] [--out FOLDER] and, of a whole run, what was asked on other domains
        released_run.py check RUN NAME --out TABLE --people TSV   a live run beside the release
 
@@ -50,15 +51,21 @@ def _root(profile: dict) -> Path:
     return Path("results") / graph.run_name(profile["run"])
 
 
-def score(profile: dict, part: tuple[int, int], rounds: int | None) -> None:
-    """Make and score the subjects of a profile, `ROUND` a session at a time."""
+def score(profile: dict, part: tuple[int, int], rounds: int | None, extend: str) -> None:
+    """Make and score the subjects of a profile that a release lacks, `ROUND` a session at a time."""
     from umdlib import evaluation, synthetic
     from umdlib.cohort import read_cohort
     from umdlib.synthetic.cohort import subject_id
 
     root, number = _root(profile) / f"part-{part[0]}", int(profile["subjects"])
     sessions = ("petct", "petmr")
-    mine = list(range(number))[part[0] :: part[1]]
+    held = releases.read_card(extend).subjects if extend else {}
+    lacking = [
+        i
+        for i in range(number)
+        if any(subject_id(i, s, number, sessions) not in held.get(s, ()) for s in sessions)
+    ]
+    mine = lacking[part[0] :: part[1]]
     so_far: list[str] = []
     for start in list(range(0, len(mine), ROUND))[:rounds]:
         names = [subject_id(i, s, number, sessions) for s in sessions for i in mine[start : start + ROUND]]
@@ -91,8 +98,8 @@ def segmenter_names(profile: dict) -> dict[str, str]:
     return {segmenters.get(name).name: name for name in named}
 
 
-def make(profile: dict, name: str, folder: str) -> None:
-    """Release the subjects that are finished."""
+def make(profile: dict, name: str, folder: str, extend: str) -> None:
+    """Release the subjects that are finished, with those of the release `extend` where one is named."""
     from umdlib import segmenters
     from umdlib.cohort import read_cohort
     from umdlib.evaluation.store import FileHashes
@@ -132,8 +139,12 @@ def make(profile: dict, name: str, folder: str) -> None:
         if one in given
     }
     settings = {k: profile[k] for k in ("subjects", "seed", "spacing_mm")} | {"prompts": plans}
-    people = pd.concat(people, ignore_index=True).sort_values(["subject", "modality"], ignore_index=True)
-    _release(name, settings, dict(sorted(subjects.items())), names, table, people, folder)
+    card = _card(name, settings, subjects, names, table)
+    people = pd.concat(people, ignore_index=True)
+    if extend:
+        card, table, people = releases.extended(releases.read_release(extend), (card, table, people))
+    people = people.sort_values(["subject", "modality"], ignore_index=True)
+    _release(card, table, people, folder)
 
 
 def make_domains(profile: dict, name: str, folder: str) -> None:
@@ -159,7 +170,7 @@ def make_domains(profile: dict, name: str, folder: str) -> None:
         settings["prompts"] = {f"{own}/{s}": run.prompts for own in names for s in done}
         people = cohort.table[cohort.table["subject"].isin([n for some in done.values() for n in some])]
         people = people[[c for c in (*PEOPLE, "domain") if c in people]].reset_index(drop=True)
-        _release(f"{name}_{part}", settings, done, names, table, people, folder)
+        _release(_card(f"{name}_{part}", settings, done, names, table), table, people, folder)
 
 
 def _of_domain(cohort, domain: str) -> dict[str, list[str]]:
@@ -170,30 +181,27 @@ def _of_domain(cohort, domain: str) -> dict[str, list[str]]:
     }
 
 
-def _release(
-    name: str,
-    settings: dict,
-    subjects: dict,
-    names: dict,
-    table: pd.DataFrame,
-    people: pd.DataFrame,
-    folder: str,
-) -> None:
-    """Write a release and say what it holds."""
+def _card(name: str, settings: dict, subjects: dict, names: dict, table: pd.DataFrame) -> releases.Release:
+    """Card of a release that was computed here."""
     stamp = table.attrs["stamp"]
-    card = releases.Release(
+    return releases.Release(
         name,
         settings,
-        subjects,
+        dict(sorted(subjects.items())),
         list(names),
         releases.this_machine(),
         table.groupby("segmenter")["seconds"].sum().round(1).to_dict(),
         f"{stamp['umdlib']} {stamp['commit']}".rstrip(),
     )
+
+
+def _release(card: releases.Release, table: pd.DataFrame, people: pd.DataFrame, folder: str) -> None:
+    """Write a release and say what it holds."""
     card = releases.write_release(card, table, people, folder)
     counted = ", ".join(f"{len(found)} {session}" for session, found in card.subjects.items())
     print(
-        f"Released: {name}, {counted} subjects, {len(names)} segmenters, {card.rows} rows, {card.sha256[:12]}…"
+        f"Released: {card.name}, {counted} subjects, {len(card.segmenters)} segmenters, {card.rows} rows, "
+        f"{card.sha256[:12]}…"
     )
 
 
@@ -250,12 +258,14 @@ def main(arguments: list[str]) -> int:
         "--of", default="0/1", metavar="K/N", help="every Nth subject from the Kth: N processes side by side"
     )
     p.add_argument("--rounds", type=int, help="no more than these")
-    p.set_defaults(call=lambda a: score(read_profile(a.profile), _part(a.of), a.rounds))
+    p.add_argument("--extend", metavar="NAME", default="", help="only subjects that this released run lacks")
+    p.set_defaults(call=lambda a: score(read_profile(a.profile), _part(a.of), a.rounds, a.extend))
     p = commands.add_parser("make", help="release what is finished")
     p.add_argument("profile")
     p.add_argument("--name", default="full")
     p.add_argument("--out", default=str(releases.FOLDER))
-    p.set_defaults(call=lambda a: make(read_profile(a.profile), a.name, a.out))
+    p.add_argument("--extend", metavar="NAME", default="", help="with the subjects of this released run")
+    p.set_defaults(call=lambda a: make(read_profile(a.profile), a.name, a.out, a.extend))
     p = commands.add_parser("domains", help="release what a whole run was asked on other domains")
     p.add_argument("profile")
     p.add_argument(

@@ -204,6 +204,50 @@ def test_a_release_of_other_subjects_is_compared_in_those_that_both_have(script,
     assert not graph.beside_released(run, None, profile)
 
 
+@pytest.fixture
+def part(made):
+    """Make a release of some subjects of the one that was made, with changes of its stamp."""
+
+    def make(names, **changes):
+        card, *tables = releases.read_release("full", made / "released")
+        stamp = tables[0].attrs["stamp"] | {"cohort_hash": names[0]} | changes
+        rows, people = (t[t["subject"].isin(names)].reset_index(drop=True) for t in tables)
+        rows.attrs["stamp"] = stamp
+        return replace(card, subjects={"petct": names}, code_version=names[0]), rows, people
+
+    return make
+
+
+def test_a_release_takes_further_subjects_of_its_own_kind(made, part, tmp_path):
+    card, table, people = releases.read_release("full", made / "released")
+    one, two = part(["sub-001", "sub-003"]), part(["sub-002"])
+    joined, rows, who = releases.extended(one, two)
+    assert joined.subjects == card.subjects
+    assert joined.cost["threshold"] == pytest.approx(table["seconds"].sum(), abs=0.1)
+    assert joined.code_version == "sub-001, sub-002"
+    assert rows.attrs["stamp"]["cohort_hash"] not in ("sub-001", "sub-002")
+    written = releases.write_release(joined, rows, who, tmp_path)
+    assert (written.rows, len(who)) == (len(table), len(people)) == (24, 6)
+    assert releases.compare_with_release(rows, table) == releases.Comparison(24, 24, "", True)
+    with pytest.raises(InputError, match="its segmenters say threshold .*'weights': 'x'"):
+        releases.extended(one, part(["sub-002"], segmenters={"threshold": {"weights": "x"}}))
+    other = replace(two[0], settings=card.settings | {"seed": 1})
+    with pytest.raises(InputError, match="its settings say seed 0, theirs 1"):
+        releases.extended(one, (other, *two[1:]))
+
+
+def test_further_subjects_of_other_code_need_one_that_was_computed_again(part):
+    other = {"threshold": {"source": "other code"}}
+    with pytest.raises(InputError, match="their code is another. Compute one of its subjects again"):
+        releases.extended(part(["sub-001", "sub-003"]), part(["sub-002"], segmenters=other))
+    again = part(["sub-002", "sub-003"], segmenters=other)
+    joined, rows, who = releases.extended(part(["sub-001", "sub-003"]), again)
+    assert (len(rows), len(who), joined.subjects["petct"]) == (24, 6, ["sub-001", "sub-002", "sub-003"])
+    again[1].loc[again[1]["subject"].eq("sub-003"), "dice"] += 1e-9
+    with pytest.raises(InputError, match="cannot take these subjects: sub-003 petct .* dice is"):
+        releases.extended(part(["sub-001", "sub-003"]), again)
+
+
 def test_a_live_run_of_one_structure_is_compared_in_that_structure(script, released, capsys):
     """As the graph asks a slow system again: a subset of the cohort, the release has every structure."""
     folder, manifest = released

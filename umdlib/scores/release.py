@@ -12,6 +12,7 @@ A release called NAME is three files in `FOLDER`, which is part of the package:
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 import re
@@ -203,6 +204,64 @@ def read_release(name: str, folder: str | Path = FOLDER) -> tuple[Release, pd.Da
         if (digest := file_hash(files[key])) != wanted:
             raise InputError(f"File {files[key]} has sha256 {digest[:12]}…, not {wanted[:12]}… of its card.")
     return card, read_scores(files["table"]), read_tsv(files["people"])
+
+
+def extended(
+    old: tuple[Release, pd.DataFrame, pd.DataFrame], new: tuple[Release, pd.DataFrame, pd.DataFrame]
+) -> tuple[Release, pd.DataFrame, pd.DataFrame]:
+    """Join a release and further subjects of its cohort: card, score table and people.
+
+    Parameters
+    ----------
+    old
+        As `read_release` returns it.
+    new
+        The same of further subjects, and of some that the release has, computed again.
+
+    Raises
+    ------
+    InputError
+        Other settings, segmenters or machine; a subject computed again has another number, or none was
+        though the segmenters' code is another.
+    """
+    (card, table, people), (further, more, others) = old, new
+    stamps = table.attrs["stamp"], more.attrs["stamp"]
+    refused = f"Release '{card.name}' cannot take these subjects"
+    one, two = ({n: {**i, "source": ""} for n, i in s["segmenters"].items()} for s in stamps)
+    for what, mine, theirs in (
+        ("settings", card.settings, further.settings),
+        ("segmenters", one, two),
+        ("machine", card.machine, further.machine),
+    ):
+        if mine != theirs:
+            entry = next(k for k in {**mine, **theirs} if mine.get(k) != theirs.get(k))
+            raise InputError(
+                f"{refused}: its {what} say {entry} {mine.get(entry)}, theirs {theirs.get(entry)}."
+            )
+    twice = more["subject"].isin(table["subject"].unique())
+    if twice.any():
+        difference = compare_with_release(more[twice], table).difference
+        if difference:
+            raise InputError(f"{refused}: {difference}")
+    elif stamps[0]["segmenters"] != stamps[1]["segmenters"]:
+        raise InputError(
+            f"{refused}: their code is another. Compute one of its subjects again for comparison."
+        )
+    joined = pd.concat([table, more[~twice]], ignore_index=True)
+    joined.attrs["stamp"] = stamps[1] | {
+        "cohort_hash": hashlib.sha256("".join(s["cohort_hash"] for s in stamps).encode()).hexdigest()
+    }
+    held = joined.groupby("session")["subject"]
+    versions = ", ".join(dict.fromkeys([card.code_version, further.code_version]))
+    card = replace(
+        further,
+        name=card.name,
+        subjects={s: sorted(names.unique()) for s, names in held},
+        cost=joined.groupby("segmenter")["seconds"].sum().round(1).to_dict(),
+        code_version=versions,
+    )
+    others = others[~others["subject"].isin(people["subject"])]
+    return card, joined, pd.concat([people, others], ignore_index=True)
 
 
 def live_subjects(card: Release, number: int, version: str) -> dict[str, list[str]]:
