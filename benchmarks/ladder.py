@@ -21,23 +21,21 @@ import time
 from pathlib import Path
 from unittest import mock
 
+import simulated
 from timing import cpu_seconds, machine, one_thread
 
-from umdlib import ladder, read_cohort, synthesise
+from umdlib import ladder
 from umdlib.cohort.manifest import Cohort
-from umdlib.evaluation.plans import Plan, Settings
 from umdlib.evaluation.run import score_cohort
-from umdlib.synthetic import limits
 
 RESULTS = Path(__file__).parent / "results" / "ladder.json"
-SEED, SPACINGS_MM, SEGMENTERS = 20260207, (6.0, 4.0), ("threshold", "region_growing", "clicknet_structural")
-ONE_CLICK = Settings((Plan("centre", (0,), 0),))
+SPACINGS_MM, SEGMENTERS = (6.0, 4.0), ("threshold", "region_growing", "clicknet_structural")
 GOAL = 1.2
 
 
 def measured(cohort: Cohort, name: str, folder: Path) -> dict:
     """CPU seconds of one segmenter: an image of a run, the ladder after that run, and a prediction in it."""
-    run = cpu_seconds(lambda: score_cohort(cohort, name, folder / "run", settings=ONE_CLICK)) / 2
+    run = cpu_seconds(lambda: score_cohort(cohort, name, folder / "run", settings=simulated.ONE_CLICK)) / 2
     settings, found = ladder.LadderSettings(run=folder / "run"), []
     with mock.patch("time.perf_counter", time.process_time):  # a cell says how long its predictions took
         whole = cpu_seconds(
@@ -82,12 +80,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         for n, spacing in enumerate((8.0, *spacings)):  # the first compiles, and is not kept
             place = Path(folder) / str(n)
-            settings = limits.Settings(spacing_mm=spacing)
-            given = {"subjects": 1, "seed": SEED, "sessions": ["petct"], "settings": settings}
-            cohort = read_cohort(synthesise(place / "cohort", **given))
+            cohort = simulated.cohort(place / "cohort", 1, spacing)
             row = {"spacing_mm": spacing, **stages(cohort)}
-            asked = names if n else names[:1]
-            row["rows"] = [measured(cohort, name, place / name) for name in asked]
+            some = names if n else names[:1]
+            row["rows"] = [measured(cohort, name, place / name) for name in some]
             if n:
                 sizes.append(row)
                 print(json.dumps(row, indent=1), flush=True)

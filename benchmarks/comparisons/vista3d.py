@@ -23,14 +23,8 @@ NETWORK_CTMR = "tiny, random, windows of 64 x 64 x 32"
 
 def compare(checkout: Path) -> Iterator[common.Found]:
     """Classes one at a time, then points without a class."""
-    bundle = _chosen(checkout / "NV-Segment-CT")
     recipe = replace(vista3d.CT_BUNDLE, window=(64, 64, 64))
-    with network.seeded(0):
-        net = vista3d.build(small=True).eval()
-    for scene in common.scenes():
-        folder = common.scratch()
-        given = scene.saved(folder)
-        official = _bundle(bundle, folder, net, recipe.window)
+    for scene, given, net, official in _asked(checkout / "NV-Segment-CT", recipe.window):
         for name in ("liver", "kidney_left", "lung") if scene.name == "flipped" else ("liver", "lung"):
             ids = vista3d.CLASSES[name]
             asked = [20] if name == "lung" else list(ids)
@@ -53,14 +47,8 @@ def compare(checkout: Path) -> Iterator[common.Found]:
 
 def compare_ctmr(checkout: Path) -> Iterator[common.Found]:
     """Two classes of the bundle of CT and MR: the lung is of lobes in CT, of two lungs elsewhere."""
-    bundle = _chosen(checkout / "NV-Segment-CTMR")
     recipe = replace(vista3d.CTMR_BUNDLE, window=(64, 64, 32))
-    with network.seeded(0):
-        net = vista3d.build(small=True).eval()
-    for scene in common.scenes():
-        folder = common.scratch()
-        given = scene.saved(folder)
-        official = _bundle(bundle, folder, net, recipe.window)
+    for scene, given, net, official in _asked(checkout / "NV-Segment-CTMR", recipe.window):
         for name in ("liver", "lung"):
             ids = (vista3d.CLASSES if scene.unit == "HU" else recipe.others)[name]
             lobes = name == "lung" and scene.unit == "HU"
@@ -72,13 +60,22 @@ def compare_ctmr(checkout: Path) -> Iterator[common.Found]:
             yield common.Found(scene.name, NETWORK_CTMR, said, theirs, mine)
 
 
-def _chosen(bundle: Path) -> Path:
-    """A bundle whose scripts are the ones that are imported from now on."""
+def _asked(bundle: Path, window: tuple[int, int, int]) -> Iterator[tuple]:
+    """Scene, its image, the network and the bundle's inference with it, for each scene."""
+    _choose(bundle)
+    with network.seeded(0):
+        net = vista3d.build(small=True).eval()
+    for scene in common.scenes():
+        folder = common.scratch()
+        yield scene, scene.saved(folder), net, _bundle(bundle, folder, net, window)
+
+
+def _choose(bundle: Path) -> None:
+    """Import the scripts of this bundle from now on."""
     for name in [m for m in sys.modules if m.partition(".")[0] == "scripts"]:
         del sys.modules[name]
     sys.path.insert(0, str(bundle))
     torch.from_numpy = torch.as_tensor  # the script gets a tensor back from numpy 2
-    return bundle
 
 
 def _bundle(bundle: Path, folder: Path, net, window: tuple[int, int, int]):
