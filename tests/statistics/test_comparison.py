@@ -417,3 +417,29 @@ def test_settings_that_share_their_pairs_give_what_each_gives_alone():
             alone = compare(table, by=by, settings=chosen)
             pd.testing.assert_frame_equal(found, alone, check_exact=True)
             assert found.attrs == alone.attrs and found.attrs["empty"] == chosen.empty
+
+
+def test_pseudo_values_beyond_the_scale_are_compared_and_the_interval_stays_on_it():
+    """One subject loses all of the easy structure and lacks the hard one: its standardised loss is beyond -1."""
+    n = 12
+    rows = [
+        {"subject": f"s{i}", "session": "petct", "structure": name, "segmenter": "a", "prompt": "centre"}
+        | {
+            "step": 0,
+            "seed": 0,
+            "status": "ok",
+            "reason": "",
+            "modality": modality,
+            "dice": value + 0.002 * i,
+        }
+        for i in range(n)
+        for name, modality, value in (
+            ("liver", "CT", 0.5 if i else 0.97),
+            ("liver", "PET", 0.9 if i else 0.0),
+            ("colon", "CT", 0.97),
+            ("colon", "PET", 0.0),
+        )
+        if i or name == "liver"
+    ]
+    found = compare(pd.DataFrame(rows), by=("session", "segmenter"), n_resamples=199).iloc[0]
+    assert -1 <= found["ci_low"] < found["estimate"] < found["ci_high"] <= 1

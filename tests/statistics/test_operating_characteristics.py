@@ -12,6 +12,7 @@ from umdlib.statistics.operating_characteristics import (
     draw,
     equivalence_rates,
     false_alarms,
+    missing_coverage,
     truth,
     type_one_error,
 )
@@ -193,3 +194,11 @@ def test_students_p_is_scipys_and_columns_that_hardly_vary_raise_no_warning():
     flat = np.full((5, 2), 0.1)
     flat[0, 1] += 1e-17
     assert (operating_characteristics._student_p(flat) < 1e-6).all()
+
+
+def test_intervals_of_standardised_means_hold_them_where_structures_are_missing():
+    found = missing_coverage(n_cohorts=1000, seed=2).pivot_table(
+        index="shape", columns="values", values="rate", sort=False
+    )
+    assert found["own"].min() < 0.85, "effects that are taken as known must show"
+    assert found["jackknife"].between(0.92, 0.985).all()

@@ -131,14 +131,42 @@ def test_means_over_structures_are_plain_where_nothing_is_missing_and_standardis
     )
     cells = pd.DataFrame({"whole": [0.0, -0.2, 0.1, -0.1, 0.0, -0.4]}, index)
     cells["half"] = cells["whole"].where([True, True, True, False, True, True])
-    found = means_over_structures(cells)
+    found = means_over_structures(cells, jackknife=False)
     assert found.index.tolist() == ["s2", "s1", "s3"]
     assert found["whole"].tolist() == cells["whole"].groupby(level=0, sort=False).mean().tolist()
     # aorta lies 0.3 below liver in s2 and s3, so s1, at 0.1 in the liver, has a mean of 0.1 - 0.15
     assert found["half"].tolist() == pytest.approx([-0.1, -0.05, -0.2])
     assert means_over_structures(cells, sort=True).index.tolist() == ["s1", "s2", "s3"]
     twice = pd.concat([cells, cells.iloc[:1]])  # a second seed of one structure
-    assert means_over_structures(twice)["half"].tolist() == pytest.approx([-0.1, -0.05, -0.2])
+    assert means_over_structures(twice, jackknife=False)["half"].tolist() == pytest.approx(
+        [-0.1, -0.05, -0.2]
+    )
+    for_mean = means_over_structures(cells)
+    assert for_mean["whole"].tolist() == found["whole"].tolist()
+    assert for_mean["half"].mean() == pytest.approx(found["half"].mean())
+    # without s2 or s3 the aorta of one subject is left: the other's 0.2 or 0.4 below its liver
+    left_out = [(0.1 - 0.2 - 0.2) / 2, None, (-0.1 + 0.1 - 0.1) / 2]
+    assert for_mean["half"].iloc[[0, 2]].diff().iloc[-1] == pytest.approx(2 * (left_out[0] - left_out[2]))
+
+
+def test_pseudo_values_are_those_of_means_without_each_subject():
+    """The standardised mean without each subject, fitted anew, to the mean of all."""
+    rng = np.random.default_rng(5)
+    values = rng.normal(0, 1, (9, 4))
+    values[[0, 1, 1, 4, 7, 8], [2, 0, 3, 1, 3, 3]] = np.nan
+    cells, n = pd.DataFrame(values), 9
+    whole = standardised_means(cells).mean()
+    without = np.array([standardised_means(cells.drop(i)).mean() for i in range(n)])
+    expected = n * whole - (n - 1) * without
+    found = standardised_means(cells, jackknife=True)
+    assert found.to_numpy() == pytest.approx(expected - expected.mean() + whole)
+    assert found.std() != pytest.approx(standardised_means(cells).std(), rel=1e-3)
+
+
+def test_a_subject_that_alone_links_structures_has_a_finite_pseudo_value():
+    cells = pd.DataFrame({"a": [0.0, 0.1, np.nan, 0.2], "b": [-0.2, np.nan, -0.3, np.nan]})
+    found = standardised_means(cells, jackknife=True)
+    assert np.isfinite(found).all() and found.mean() == pytest.approx(standardised_means(cells).mean())
 
 
 def test_a_score_that_is_not_finite_is_no_pair_and_says_so():

@@ -68,3 +68,15 @@ def test_equal_segmenters_have_no_order_to_agree_with():
     found = ranking_sensitivity(table({"a": [0.5, 0.6], "b": [0.6, 0.5]}), metrics=["dice"])
     assert found["rank"].eq(1.5).all() and found["tau"].isna().all()
     assert not found["winner_changes"].any()
+
+
+def test_a_structure_that_some_subjects_lack_counts_as_much_as_any():
+    """`b` is better in the liver of all, `a` on the one colon by more; plain means would prefer `b`."""
+    liver = table({"a": [0.8, 0.8, 0.8, 0.8], "b": [0.9, 0.9, 0.9, 0.9]})
+    colon = table({"a": [0.4], "b": [0.2]}, structure="colon")
+    scores = pd.concat([liver, colon], ignore_index=True)
+    ranks = rank_segmenters(scores, n_resamples=50).set_index("segmenter")
+    assert ranks["score"].to_dict() == pytest.approx({"a": 0.6, "b": 0.55})
+    found = ranking_sensitivity(scores, metrics=["dice"], commons=[True]).set_index(["empty", "segmenter"])
+    assert found.loc["drop", "score"].to_dict() == pytest.approx({"a": 0.6, "b": 0.55})
+    assert found.loc[("drop", "a"), "rank"] == 1

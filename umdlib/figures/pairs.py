@@ -15,16 +15,17 @@ from umdlib.figures.style import GREY, axes, legend_below, nothing, rows_down
 from umdlib.labels import MODALITIES, Modality, session
 from umdlib.scores.empty_rules import score_limits
 from umdlib.statistics.bootstrap import interval_of_mean
+from umdlib.statistics.pairs import means_over_structures
 from umdlib.tables import metric_title, number, structure_title
 
 
-def _pairs(differences: pd.DataFrame, by: list[str]) -> tuple[pd.DataFrame, Modality]:
-    """Subject means of the pairs of one session, and the structural modality."""
+def _pairs(differences: pd.DataFrame) -> tuple[pd.DataFrame, Modality]:
+    """Mean over the pairs of each subject and structure of one session, and the structural modality."""
     rows = differences[differences["state"].eq("paired")]
     sessions = list(rows["session"].unique())
     if len(sessions) > 1:
         raise InputError(f"A figure of pairs shows one session, found {', '.join(sessions)}.")
-    means = rows.groupby(by, sort=False)[["structural", "pet", "difference"]].mean()
+    means = rows.groupby(["subject", "structure"], sort=False)[["structural", "pet", "difference"]].mean()
     return means, MODALITIES[session(sessions[0]).structural if sessions else "CT"]
 
 
@@ -37,7 +38,7 @@ def paired_plot(
     ----------
     differences
         Rows of `umdlib.statistics.comparison.paired_differences` of one session, segmenter and structure (or of
-        several structures, which are averaged within subject).
+        several structures, whose mean in each subject is standardised where it lacks some).
     n_resamples, seed
         Of the bootstrap interval of the mean difference.
 
@@ -52,10 +53,12 @@ def paired_plot(
     InputError
         If the rows are of several sessions.
     """
-    rows, structural = _pairs(differences, ["subject"])
+    cells, structural = _pairs(differences)
     ax = axes(ax, figsize=(5.6, 4.0))
-    if rows.empty:
+    if cells.empty:
         return nothing(ax)
+    rows = means_over_structures(cells, jackknife=False)
+    of_mean = means_over_structures(cells[["difference"]])["difference"].to_numpy()
     ax.plot([0, 1], rows[["structural", "pet"]].to_numpy().T, color=GREY, lw=0.7, alpha=0.7)
     for x, side, modality in ((0, "structural", structural), (1, "pet", MODALITIES["PET"])):
         marker = "o" if side == "structural" else "D"
@@ -64,7 +67,7 @@ def paired_plot(
         ax.plot([x - 0.16, x + 0.16], [rows[side].mean()] * 2, color=modality.colour, lw=3)
     metric = differences.attrs.get("metric", "dice")
     _open_subjects(ax, rows, differences, structural.name)
-    _difference_axis(ax, rows, metric, n_resamples, seed)
+    _difference_axis(ax, rows, interval_of_mean(of_mean, metric, n_resamples, seed)[1:3])
     ax.set_xticks([0, 1, 2], [structural.title, "PET", f"PET − {structural.title}"])
     ax.set_xlim(-0.4, 2.5)
     ax.set_ylabel(metric_title(metric))
@@ -92,10 +95,9 @@ def _open_subjects(ax: Axes, rows: pd.DataFrame, differences: pd.DataFrame, stru
     keep_numbers(ax, rows.reset_index().assign(**one))
 
 
-def _difference_axis(ax: Axes, rows: pd.DataFrame, metric: str, n_resamples: int, seed: int) -> None:
-    """Differences and their mean with interval, on a scale at the right."""
-    values = rows["difference"].to_numpy()
-    low, high = interval_of_mean(values, metric, n_resamples, seed)[1:3]
+def _difference_axis(ax: Axes, rows: pd.DataFrame, ends: tuple[float, float]) -> None:
+    """Differences and their mean with its interval, on a scale at the right."""
+    values, (low, high) = rows["difference"].to_numpy(), ends
     base = rows["structural"].mean()
     right = ax.secondary_yaxis("right", functions=(partial(np.add, -base), partial(np.add, base)))
     right.set_ylabel("paired difference")
@@ -128,15 +130,15 @@ def bland_altman(differences: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     Bland and Altman (1986), https://doi.org/10.1016/S0140-6736(86)90837-8. The limits hold 95 % of
     the differences only where these are normal and one per subject.
     """
-    rows, structural = _pairs(differences, ["subject", "structure"])
+    rows, structural = _pairs(differences)
     ax = axes(ax, figsize=(6.0, 4.2))
     if rows.empty:
         return nothing(ax)
     metric = differences.attrs.get("metric", "dice")
     means = (rows["structural"] + rows["pet"]) / 2
     ax.scatter(means, rows["difference"], s=14, color=MODALITIES["PET"].colour, alpha=0.7, lw=0)
-    mean, sd = rows["difference"].mean(), rows["difference"].std()
-    per_subject = rows["difference"].groupby(level="subject").mean().to_numpy()
+    per_subject = means_over_structures(rows[["difference"]])["difference"].to_numpy()
+    mean, sd = per_subject.mean(), rows["difference"].std()
     if len(per_subject) > 1:
         ends = interval_of_mean(per_subject, metric, 10_000, 0)[1:3]
         ax.axhspan(*ends, color="#bbbbbb", alpha=0.45, lw=0, zorder=0)
@@ -172,14 +174,14 @@ def distributions(
     matplotlib.axes.Axes
         Structures down; the box is median and quartiles, its whiskers reach 1.5 box lengths.
     """
-    rows, structural = _pairs(differences, ["structure", "subject"])
+    rows, structural = _pairs(differences)
     structures = list(dict.fromkeys(rows.index.get_level_values("structure")))
     ax = axes(ax, figsize=(7.2, 1.1 + 0.5 * max(len(structures), 1)))
     if rows.empty:
         return nothing(ax)
     sides = ((-0.19, "structural", structural, "o"), (0.19, "pet", MODALITIES["PET"], "D"))
     for shift, side, modality, marker in sides:
-        groups = [rows.loc[s, side].to_numpy() for s in structures]
+        groups = [rows.xs(s, level="structure")[side].to_numpy() for s in structures]
         places = np.arange(len(groups)) + shift
         box = {"facecolor": modality.colour, "alpha": 0.3, "lw": 0.8}
         shape = {

@@ -20,6 +20,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "coverage",
             "equivalence_rates",
             "false_alarms",
+            "missing_coverage",
             "type_one_error",
         ],
         "pairs": ["condition", "paired_differences", "subject_means", "unpaired"],

@@ -168,31 +168,32 @@ def agreement_table(
     rows = []
     for key, part in changes.groupby(list(by), sort=False):
         cells = part.set_index(["subject", "structure"])[["change"]]
-        values = means_over_structures(cells)["change"].dropna().to_numpy()
+        values = means_over_structures(cells, jackknife=False)["change"].dropna().to_numpy()
+        of_mean = means_over_structures(cells)["change"].dropna().to_numpy()
         reasons = part.loc[part["change"].isna(), "why"]
         rows.append(
             {
                 **dict(zip(by, key if isinstance(key, tuple) else (key,), strict=True)),
-                **_limits(values, n_resamples, seed),
+                **_limits(values, of_mean, n_resamples, seed),
                 "n_undefined": len(reasons),
                 "within": _share_within(values, band),
                 "why": _reason(values, reasons),
             }
         )
-    columns = [*by, *_limits(np.zeros(0), 0, 0), "n_undefined", "within", "why"]
+    columns = [*by, *_limits(np.zeros(0), np.zeros(0), 0, 0), "n_undefined", "within", "why"]
     table = pd.DataFrame(rows, columns=columns)
     table.attrs = dict(changes.attrs)
     return table
 
 
-def _limits(values: np.ndarray, n_resamples: int, seed: int) -> dict[str, float]:
-    """Bias, limits and their intervals of one sample."""
+def _limits(values: np.ndarray, of_mean: np.ndarray, n_resamples: int, seed: int) -> dict[str, float]:
+    """Bias, limits and their intervals of one sample; `of_mean` are the values for the interval of its mean."""
     n, nan = len(values), float("nan")
     names = ("bias_low", "bias_high", "sd", "low", "high", "low_low", "low_high", "high_low", "high_high")
     found = {"bias": float(values.mean()) if n else nan, **dict.fromkeys(names, nan), "n_subjects": n}
     if n < 3:
         return found
-    mean = interval_of_mean(values, "change", n_resamples, seed)
+    mean = interval_of_mean(of_mean, "change", n_resamples, seed)
     found["bias_low"], found["bias_high"] = mean.low, mean.high
     sd = float(values.std(ddof=1))
     reach = float(stdtrit(n - 1, 0.975)) * sd * (1 / n + LIMIT**2 / (2 * (n - 1))) ** 0.5

@@ -214,7 +214,9 @@ class MeanEstimate:
         if self.bounds is None:
             return np.where(np.isinf(low), t_low, low), np.where(np.isinf(high), t_high, high)
         wide = 1 - (1 - confidence) / _CUT
-        bottom, top = distribution_free_bounds(self.values, self.bounds, confidence=wide)
+        bottom, top = distribution_free_bounds(self.values, self._limits(), confidence=wide)
+        bottom = np.maximum(bottom, np.minimum(self.bounds[0], self.mean))
+        top = np.minimum(top, np.maximum(self.bounds[1], self.mean))
         return np.maximum(low, bottom), np.minimum(high, top)
 
     def studentised(self, confidence: float) -> tuple[np.ndarray, np.ndarray]:
@@ -275,12 +277,17 @@ class MeanEstimate:
         p = np.where(self.n < FEW, np.maximum(p, student), p)
         p = np.where(self.n < STUDENT_BELOW, student, p)
         if self.bounds is not None:
-            p = np.minimum(p, _CUT * distribution_free_tail(self.values, self.bounds, null, -side))
+            p = np.minimum(p, _CUT * distribution_free_tail(self.values, self._limits(), null, -side))
         return np.where((self.error > 0) & (self.n > 1), p, np.nan)
 
     def p_value(self) -> np.ndarray:
         """Two-sided p-value of the hypothesis that each mean is zero."""
         return np.minimum(1.0, 2 * np.minimum(*self.tails(0.0)))
+
+    def _limits(self) -> tuple[np.ndarray, np.ndarray]:
+        """`bounds` of each column, wider where pseudo-values of a standardised mean lie beyond them."""
+        low, high = self.bounds
+        return np.nanmin(self.values, axis=0, initial=low), np.nanmax(self.values, axis=0, initial=high)
 
     def _kept(self) -> np.ndarray:
         """Number of resamples of each column that have a ratio."""

@@ -17,8 +17,9 @@ _KEYS = ["session", "segmenter", "prompt", "step", "modality"]
 def beside_ceilings(scores: pd.DataFrame) -> pd.DataFrame:
     """Mean DSC and mean ceiling of every system, protocol, step and modality that has a ceiling.
 
-    Means over seeds and structures within subjects, then over subjects; a prediction that failed counts
-    in neither.
+    Plain means over seeds and structures within subjects, then over subjects, of the same predictions: so
+    a mean DSC stays below the mean of its ceilings, which standardised means do not promise. A prediction that
+    failed counts in neither.
 
     Returns
     -------

@@ -17,18 +17,6 @@ from umdlib.statistics.verdicts import at_floor
 _KEYS = ["session", "segmenter", "prompt", "step", "modality"]
 
 
-def _subject_scores(scores: pd.DataFrame, *, metric: str = "dice", empty: str = "drop") -> pd.DataFrame:
-    """Scores averaged over seeds and structures: one row per subject, condition and modality.
-
-    Only structures that are scored at every step enter, so that steps compare like with like.
-    """
-    rows = _whole_cases(scores, metric, empty)
-    grouped = rows.groupby([*_KEYS, "subject"], sort=False)
-    table = grouped[["score", "seconds"]].mean()
-    table["n_structures"] = grouped.size()
-    return table.reset_index()
-
-
 def _whole_cases(scores: pd.DataFrame, metric: str, empty: str) -> pd.DataFrame:
     """Scores averaged over seeds, of the structures of an image that are scored at every step.
 
@@ -72,15 +60,19 @@ def effort_table(scores: pd.DataFrame, *, metric: str = "dice", empty: str = "dr
     -------
     pandas.DataFrame
         `session, segmenter, prompt, step, modality`, `coordinates` (numbers given),
-        `median, q1, q3` of the subjects' scores, `seconds` (median per structure), `n_subjects`.
+        `median, q1, q3` of the subjects' means over structures (standardised, as in
+        `umdlib.statistics.pairs.standardised_means`; of structures that are scored at every step, so that
+        steps compare like with like), `seconds` (median of a subject's mean over the structures that it has:
+        time that was spent), `n_subjects`.
     """
-    subjects = _subject_scores(scores, metric=metric, empty=empty)
-    grouped = subjects.groupby(_KEYS, sort=False)
-    score = grouped["score"]
-    table = pd.DataFrame({"median": score.median(), "q1": score.quantile(0.25), "q3": score.quantile(0.75)})
-    table["seconds"] = grouped["seconds"].median()
-    table["n_subjects"] = grouped["subject"].nunique()
-    return _with_coordinates(table.reset_index(), scores)
+    found = []
+    for key, part in _parts(_whole_cases(scores, metric, empty), _KEYS):
+        cells = part.set_index(["subject", "structure"])[["score"]]
+        score = means_over_structures(cells, jackknife=False)["score"]
+        seconds = part.groupby("subject")["seconds"].mean().median()
+        found.append([*key, *score.quantile([0.5, 0.25, 0.75]), seconds, len(score)])
+    table = pd.DataFrame(found, columns=[*_KEYS, "median", "q1", "q3", "seconds", "n_subjects"])
+    return _with_coordinates(table, scores)
 
 
 def _with_coordinates(table: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
@@ -173,9 +165,10 @@ def until_satisfied(
     -------
     pandas.DataFrame
         `session, segmenter, prompt, modality`; `at_once, reached`: share of a subject's structures that satisfy
-        after the first prompt and after the last, mean over subjects; `prompts`: median over all structures, NaN
-        where fewer than half are ever satisfied; `seconds`: computing time of a structure until it satisfies
-        or the prompts end, median; `budget`: prompts given at most; `n_subjects`.
+        after the first prompt and after the last, mean over subjects; `prompts`: median over all structures
+        of all subjects, NaN where fewer than half are ever satisfied; `seconds`: computing time of a structure
+        until it satisfies or the prompts end, median; `budget`: prompts given at most; `n_subjects`. All are of
+        the structures that a subject has: the work of a user, which no structure that is not there adds to.
     """
     rows = _whole_cases(scores, metric, empty)
     good = rows["score"] >= target if higher_is_better(metric) else rows["score"] <= target

@@ -22,6 +22,7 @@ from umdlib.statistics.pairs import (
     group_numbers,
     pairing,
     subject_matrices,
+    subject_means,
 )
 from umdlib.statistics.permutation import sign_flip_p
 from umdlib.statistics.verdicts import at_floor, decide
@@ -99,7 +100,8 @@ def compare(
     by
         Columns that make a comparison; `session` should be among them. What is left out (such as
         the structure) is averaged within each subject first, standardised over the structures where a
-        subject lacks some (`umdlib.statistics.pairs.standardised_means`).
+        subject lacks some; then what tests and intervals of the mean see are jackknife pseudo-values
+        (`umdlib.statistics.pairs.standardised_means`).
     settings
         See `Settings`; None takes its defaults.
     **changes
@@ -202,9 +204,10 @@ def _estimates(differences: pd.DataFrame, by: list[str], settings: Settings) -> 
         rows = differences if session is None else differences[differences["session"].eq(session)]
         every = rows.groupby(by, sort=False).size().index
         sides = ("difference", "structural", "pet")
-        found = dict.fromkeys(sides, pd.DataFrame(columns=every))
+        found = dict.fromkeys((*sides, "of_mean"), pd.DataFrame(columns=every))
         if len(rows):
             found = subject_matrices(rows, by, sides)
+            found["of_mean"] = subject_means(rows, by, jackknife=True)
         matrices = {side: matrix.reindex(columns=every) for side, matrix in found.items()}
         blocks.append(_block(matrices, rows, by, settings))
     return pd.concat(blocks, ignore_index=True)
@@ -219,7 +222,7 @@ def _block(
     table.columns = by
     values = matrix.to_numpy(dtype=float)
     table = pd.concat([table, _sizes(rows, by), _sides(matrices)], axis=1)
-    table = table.assign(**_of_means(values, table, settings))
+    table = table.assign(**_of_means(matrices["of_mean"].to_numpy(dtype=float), table, settings))
     single = [_single(column, settings.confidence) for column in values.T]
     names = list(_single(np.array([]), settings.confidence))
     table = pd.concat([table, pd.DataFrame(single, table.index, names)], axis=1)

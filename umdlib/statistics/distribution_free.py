@@ -17,7 +17,7 @@ def _largest_gap(n: int, level: float) -> float:
 
 
 def distribution_free_bounds(
-    values: np.ndarray, limits: tuple[float, float], *, confidence: float = 0.99
+    values: np.ndarray, limits: tuple[float | np.ndarray, float | np.ndarray], *, confidence: float = 0.99
 ) -> tuple[np.ndarray, np.ndarray]:
     """Interval of the mean of each column that covers for any distribution within `limits`.
 
@@ -26,7 +26,7 @@ def distribution_free_bounds(
     values
         Shape (n, cells), one row per subject, NaN where undefined.
     limits
-        Smallest and largest possible value.
+        Smallest and largest possible value, of all columns or one of each, shape (cells,).
     confidence
         Coverage is at least this, failures too rare to be in the sample included.
 
@@ -56,20 +56,21 @@ def distribution_free_bounds(
     (-0.45, 0.45)
     """
     bottom, top = limits
-    if not bottom < top:
+    if not np.all(np.less(bottom, top)):
         raise InputError(f"Invalid limits {limits}. The first must be the smaller one.")
     outside = np.isfinite(values) & ((values < bottom - 1e-9) | (values > top + 1e-9))
     if outside.any():
         raise InputError(f"Value {values[outside][0]:g} lies outside the limits {limits}.")
     level = (1 + confidence) / 2
     columns = [np.sort(column[np.isfinite(column)]) for column in values.T]
-    high = [_upper(column, top, level) for column in columns]
-    low = [-_upper(-column[::-1], -bottom, level) for column in columns]
+    bottom, top = (np.broadcast_to(end, len(columns)) for end in limits)
+    high = [_upper(column, end, level) for column, end in zip(columns, top, strict=True)]
+    low = [-_upper(-column[::-1], -end, level) for column, end in zip(columns, bottom, strict=True)]
     return np.array(low, dtype=float), np.array(high, dtype=float)
 
 
 def distribution_free_tail(
-    values: np.ndarray, limits: tuple[float, float], null: float, side: int
+    values: np.ndarray, limits: tuple[float | np.ndarray, float | np.ndarray], null: float, side: int
 ) -> np.ndarray:
     """One-sided p-value that the mean of each column lies beyond `null`, for any distribution.
 
@@ -98,19 +99,20 @@ def distribution_free_tail(
     flipped = values if side > 0 else -values
     top, null = (top, null) if side > 0 else (-bottom, -null)
     n = np.isfinite(flipped).sum(axis=0)
+    top = np.broadcast_to(np.asarray(top, float), n.shape)
     ordered = np.sort(np.where(np.isfinite(flipped), flipped, top), axis=0)
-    steps = np.diff(ordered, axis=0, append=np.full((1, ordered.shape[1]), top))
+    steps = np.diff(ordered, axis=0, append=top[None])
     reached = np.minimum(np.arange(1, len(ordered) + 1)[:, None] / np.maximum(n, 1), 1)
     beyond = (n > 0) & (top - (steps * reached).sum(axis=0) < null)
     asked = np.flatnonzero(beyond)
     tail = np.ones(len(n))
     if len(asked):
-        gap = _gap_short_of(null, top, steps[:, asked], reached[:, asked])
+        gap = _gap_short_of(null, top[asked], steps[:, asked], reached[:, asked])
         tail[asked] = scipy.stats.ksone.sf(gap, np.maximum(n[asked], 1))
     return tail
 
 
-def _gap_short_of(null: float, top: float, steps: np.ndarray, reached: np.ndarray) -> np.ndarray:
+def _gap_short_of(null: float, top: np.ndarray, steps: np.ndarray, reached: np.ndarray) -> np.ndarray:
     """Largest gap of the two distribution functions, per column, whose bound is short of `null`."""
     inside, outside = np.zeros(steps.shape[1]), np.ones(steps.shape[1])
     share = np.empty_like(reached)

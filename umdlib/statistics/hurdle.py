@@ -151,7 +151,8 @@ def _risk_difference(rows: pd.DataFrame, n_resamples: int, seed: int) -> dict[st
     gap = rows.assign(gap=rows["fails_pet"].astype(float) - rows["fails_structural"].astype(float))
     cells = gap.pivot_table(index="subject", columns="structure", values="gap", sort=False)
     means = standardised_means(cells).to_numpy()
-    found = bootstrap.interval_of_mean(means, "dice", n_resamples, seed)
+    of_mean = standardised_means(cells, jackknife=True).to_numpy()
+    found = bootstrap.interval_of_mean(of_mean, "dice", n_resamples, seed)
     reasons = []
     if len(means) < CLUSTERS:
         few = f", and of {len(means)} no test" if len(means) < FEWEST else ""
@@ -202,7 +203,7 @@ def _subject_means(long: pd.DataFrame, metric: str, n_resamples: int, seed: int)
     wide = long.pivot_table(index=["subject", "structure"], columns="pet", values="y")
     cells = (wide[1.0] - wide[0.0]).dropna().unstack("structure")
     lines = []
-    for name, values in (("all", standardised_means(cells)), *cells.items()):
+    for name, values in (("all", standardised_means(cells, jackknife=True)), *cells.items()):
         found = bootstrap.interval_of_mean(values.to_numpy(), metric, n_resamples, seed)
         note = f"fewer than {CLUSTERS} subjects: no joint model"
         note += f", and of {found.n_subjects} no test" if found.n_subjects < FEWEST else ""

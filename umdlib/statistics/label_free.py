@@ -40,7 +40,9 @@ def bound_table(within: pd.DataFrame) -> pd.DataFrame:
         to PET's, in Jaccard on PET's grid, is at most this), `least_error` (half of it: at least one of the two masks
         is on average so far from the truth), `measured_gap` and `broken` (pairs that break the bound; 0, or
         the masks are not what they are said to be) where references exist, `n_subjects`, `n_undefined`,
-        `at_floor` (the measured gap is one between floors, `umdlib.statistics.verdicts.at_floor`).
+        `at_floor` (the measured gap is one between floors, `umdlib.statistics.verdicts.at_floor`). Means are
+        plain ones over the structures that a subject has: the bound of each pair carries over to a mean whose
+        weights are not negative, which a standardised mean does not promise.
     """
     gap = within["pet"] - within["structural_on_pet"]
     means = {f"mean_{s}": _dice(within[s]) for s in ("structural_on_pet", "pet")}

@@ -11,7 +11,7 @@ import scipy
 from umdlib.labels import MODALITIES, session
 from umdlib.scores.empty_rules import EMPTY_RULES, check_scores, higher_is_better, with_empty_rule
 from umdlib.statistics import bootstrap
-from umdlib.statistics.pairs import condition
+from umdlib.statistics.pairs import condition, means_over_structures
 
 
 def case_matrix(
@@ -70,7 +70,8 @@ def rank_segmenters(
 ) -> pd.DataFrame:
     """Rank segmenters in each session and modality, with the bootstrap distribution of the ranks.
 
-    Structures are averaged within a subject, then subjects; subjects are resampled.
+    Structures are averaged within a subject (standardised where it lacks some), then subjects; subjects are
+    resampled.
 
     Parameters
     ----------
@@ -128,7 +129,7 @@ def _ranks(matrix: pd.DataFrame, larger: bool, n_resamples: int, seed: int) -> p
     table[blank] = np.nan
     table["rank_shares"] = [()] * len(table)
     if known and len(matrix):
-        subjects = matrix[known].groupby(level="subject", sort=False).mean()
+        subjects = means_over_structures(matrix[known])
         found = _bootstrap_ranks(subjects, larger, n_resamples, seed)
         table = table.set_index("segmenter")
         for column in found:
@@ -211,7 +212,7 @@ def _ranks_of_settings(images: tuple[str, str], rows: pd.DataFrame, metrics, com
             cells = _cells(rows, metric, empty)
             for common in commons:
                 matrix = _of_all(cells) if common else cells
-                score = matrix.groupby(level="subject").mean().mean()
+                score = means_over_structures(matrix, sort=True, jackknife=False).mean()
                 rank = (score if not higher_is_better(metric) else -score).round(9).rank()
                 table = pd.DataFrame({"score": score, "rank": rank, "n_cases": len(matrix)})
                 table.insert(0, "segmenter", names[table.index])

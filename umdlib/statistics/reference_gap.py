@@ -111,7 +111,8 @@ def own_scores(scores: pd.DataFrame) -> pd.DataFrame:
     if rows.empty:
         raise InputError("No specialist has a score in this table. Name one, e.g. nnunet_small, in the run.")
     keys = ["segmenter", "session", "modality"]
-    means = rows.groupby([*keys, "subject"])["score"].mean().groupby(keys)
+    parts = {key: _subject_scores(part) for key, part in rows.groupby(keys)}
+    means = pd.concat(parts, names=keys).groupby(keys)
     table = means.mean().round(3).rename("dice").reset_index()
     return _in_order(table.assign(n_subjects=means.size().to_numpy()))
 
@@ -294,7 +295,7 @@ def supervised_gap(
     if chosen.empty:
         return pd.DataFrame(columns=[*columns, "printed"])
     pairs = paired_differences(chosen, metric=metric, empty=empty)
-    matrix, at_floor = subject_means(pairs, by), floors(pairs, chosen, by)
+    matrix, at_floor = subject_means(pairs, by, jackknife=True), floors(pairs, chosen, by)
     found = []
     for key, column in matrix.items():
         of_mean = bootstrap.interval_of_mean(column.to_numpy(), metric, n_resamples, seed)

@@ -99,8 +99,9 @@ def subgroup_table(
         (second minus first), `p_value` of a permutation test that both are equal, `p_holm` over the
         factors of a segmenter, `at_floor` (the gap of a group is one between floors, see
         `umdlib.statistics.verdicts.at_floor`; then there is no test), and `note`. A subject is one value,
-        its mean over structures. Only a test of the *difference* between groups speaks of a subgroup: an
-        effect that is significant in one group and not in the other need not differ.
+        its mean over structures, standardised over all subjects where it lacks some; the structures'
+        effects, which both groups share, are taken as known. Only a test of the *difference* between groups
+        speaks of a subgroup: an effect that is significant in one group and not in the other need not differ.
 
     Notes
     -----

@@ -10,6 +10,7 @@ import pandas as pd
 from umdlib.errors import unknown_name
 from umdlib.scores.empty_rules import score_limits
 from umdlib.statistics.failures import failure_table
+from umdlib.statistics.pairs import subject_matrices
 
 # Verdict -> what it rests on, in the words that a table prints under itself.
 VERDICTS: dict[str, str] = {
@@ -128,8 +129,8 @@ def floors(pairs: pd.DataFrame, scores: pd.DataFrame, by: Sequence[str]) -> pd.S
     rows = pairs[pairs["state"].eq("paired")].merge(fails, on=keys, how="left")
     rows["neither"] = rows["neither"].fillna(False).astype(bool)
     by = list(by)
-    means = rows.groupby([*by, "subject"], sort=False)[["structural", "pet"]].mean()
-    table = means.groupby(by, sort=False).mean().add_prefix("mean_")
     grouped = rows.groupby(by, sort=False)["neither"]
-    table = table.assign(neither=grouped.sum(), n_pairs=grouped.size())
+    table = pd.DataFrame({"neither": grouped.sum(), "n_pairs": grouped.size()})
+    for side, matrix in subject_matrices(rows, by, ("structural", "pet")).items():
+        table[f"mean_{side}"] = matrix.mean().reindex(table.index)
     return at_floor(table, metric=pairs.attrs.get("metric", "dice"))

@@ -107,6 +107,20 @@ def coverage_words(covered: pd.DataFrame) -> str:
     )
 
 
+def missing_words(covered: pd.DataFrame) -> str:
+    """Say how far intervals of a standardised mean cover, with and without the structures' uncertainty."""
+    wide = covered.pivot_table(index=["shape", "n_subjects"], columns="values", values="rate", sort=False)
+    each = "; ".join(
+        f"*{shape}* (n = {n}): {100 * row['own']:.1f} and {100 * row['jackknife']:.1f} %"
+        for (shape, n), row in wide.iterrows()
+    )
+    return (
+        f"On cohorts that lack structures by chance, an interval over the subjects' own standardised means holds the "
+        f"mean in {_span(wide['own'])}, one over their pseudo-values, which is reported, in "
+        f"{_span(wide['jackknife'])} ({covered['n_cohorts'].iloc[0]} cohorts each). {each}."
+    )
+
+
 def _span(rates: pd.Series) -> str:
     """Smallest and largest of some rates, in per cent."""
     return f"{100 * rates.min():.1f} to {100 * rates.max():.1f} %"

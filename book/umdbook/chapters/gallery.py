@@ -17,6 +17,7 @@ from umdlib.cohort.manifest import Cohort
 from umdlib.errors import NothingToShow, unknown_name
 from umdlib.evaluation import store as runs
 from umdlib.scores.empty_rules import higher_is_better
+from umdlib.statistics.pairs import means_over_structures
 from umdlib.tables.markdown import count, markdown_table, numbered_table
 from umdlib.tables.modality_table import metric_title
 from umdlib.viewer.cases import read_viewer, scored_segmenters
@@ -49,7 +50,8 @@ def typical_subject(table: pd.DataFrame, *, segmenter: str, session: str, metric
     True
     """
     pairs = largest_losses(table, segmenter=segmenter, session=session, metric=metric, n=len(table))
-    means = pairs.groupby("subject")["difference"].mean().sort_values(kind="stable")
+    cells = pairs.set_index(["subject", "structure"])[["difference"]]
+    means = means_over_structures(cells, sort=True, jackknife=False)["difference"].sort_values(kind="stable")
     return str(means.index[(len(means) - 1) // 2]) if len(means) else ""
 
 

@@ -15,7 +15,7 @@ from umdlib.figures import forest, set_narrow, style
 from umdlib.published.claims import DEPENDS
 from umdlib.published.names import MODELS
 from umdlib.statistics import comparison
-from umdlib.statistics.pairs import condition, paired_differences
+from umdlib.statistics.pairs import condition, means_over_structures, paired_differences
 from umdlib.statistics.verdicts import FLOOR, at_floor
 from umdlib.tables.markdown import count, gap_texts
 from umdlib.viewer.cases import read_viewer
@@ -312,8 +312,9 @@ def training_figure(scores: pd.DataFrame, session: str) -> Axes:
     looks = zip(_TRAINED.items(), ("#332288", "#666666", "#cc79a7"), ("o", "s", "D"), strict=True)
     for (name, words), colour, marker in looks:
         own = rows[rows["segmenter"].eq(name)]
-        by_subject = own.groupby(["modality", "subject"])["dice"].mean()  # a subject counts once
-        means = [by_subject[m].mean() for m in (structural, "PET") if m in by_subject]
+        cells = own.set_index(["subject", "structure"])[["modality", "dice"]]
+        sides = [cells.loc[cells["modality"].eq(m), ["dice"]] for m in (structural, "PET")]
+        means = [means_over_structures(side)["dice"].mean() for side in sides if len(side)]
         if len(means) == 2:
             ax.plot([0, 1], means, marker=marker, color=colour, label=words.removeprefix("when "))
     if not ax.lines:

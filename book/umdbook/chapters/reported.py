@@ -161,8 +161,8 @@ def ceilings_words(limits: pd.DataFrame) -> str:
     if limits.empty:
         return "Every system of this run looks at the whole image."
     caption = (
-        "Mean DSC, and the mean of the best DSC that is possible where the system looks (means over structures "
-        "within subjects, then over subjects)."
+        "Mean DSC, and the mean of the best DSC that is possible where the system looks (plain means over the "
+        "structures that a subject has, then over subjects: so no mean exceeds its ceiling)."
     )
     shown = with_session_titles(limits).rename(
         columns={"step": "clicks after the first", "dice": "DSC", "n_subjects": "n"}

@@ -108,3 +108,13 @@ def test_the_smallest_detectable_difference_scales_with_the_spread():
     in_sd, dice = (table[c].astype(float) for c in ("in SD", "DSC"))
     assert (dice - 0.2 * in_sd).abs().max() < 0.001
     assert in_sd[1] < in_sd[0] / 5
+
+
+def test_coverage_with_missing_structures_names_both_kinds_of_values():
+    rows = [("half", 20, "own", 0.9), ("half", 20, "jackknife", 0.951), ("few", 12, "own", 0.94)]
+    table = pd.DataFrame(
+        [*rows, ("few", 12, "jackknife", 0.955)], columns=["shape", "n_subjects", "values", "rate"]
+    )
+    words = chapter.missing_words(table.assign(n_cohorts=500))
+    assert "in 90.0 to 94.0 %" in words and "in 95.1 to 95.5 % (500 cohorts each)" in words
+    assert "*half* (n = 20): 90.0 and 95.1 %" in words

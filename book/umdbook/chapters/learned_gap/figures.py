@@ -14,6 +14,7 @@ from umdlib.figures.training import LOOKS
 from umdlib.labels import MODALITIES, session
 from umdlib.scores.empty_rules import score_limits
 from umdlib.statistics.factorial import TRAINED_ON
+from umdlib.statistics.pairs import means_over_structures
 from umdlib.tables import metric_title, structure_title
 
 
@@ -105,7 +106,9 @@ def domain_plot(table: pd.DataFrame, titles: Mapping[str, str]) -> Axes:
     """Score of each training in every domain, on its own modality and on the other."""
     ax = axes(None, figsize=(7.2, 4.0))
     metric = table.attrs.get("metric", "dice")
-    table = table.groupby(["domain", "trained_on", "modality", "number"])["score"].mean().reset_index()
+    parts = table.groupby(["domain", "trained_on", "modality"])
+    means = {k: means_over_structures(p.set_index(["number", "structure"])[["score"]]) for k, p in parts}
+    table = pd.concat(means, names=["domain", "trained_on", "modality"]).reset_index()
     shown = [d for d in titles if d in set(table["domain"])]
     groups = [(d, pet) for d in TRAINED_ON for pet in (False, True)]
     for n, (trained_on, pet) in enumerate(groups):
