@@ -17,7 +17,7 @@ from umdlib.__main__ import main
 from umdlib.canaries import scenes
 from umdlib.canaries.certificate import html, markdown, write_certificate
 from umdlib.canaries.certify import certify
-from umdlib.canaries.wrapper import Command, WrapperFailed, segmenter
+from umdlib.canaries.wrapper import PLACES, Command, Job, WrapperFailed, segmenter
 from umdlib.errors import InputError
 from umdlib.images import partner as images
 from umdlib.images.volume import LabelMap, read_volume, write_label_map, write_volume
@@ -303,6 +303,23 @@ def test_a_command_line_is_checked_before_it_runs(tmp_path):
     ):
         with pytest.raises(InputError, match=sentence):
             Command(template)
+
+
+def test_a_command_line_names_files_as_seen_from_where_it_is_typed(tmp_path, monkeypatch):
+    (tmp_path / "my models").mkdir()
+    (tmp_path / "my models" / "run it.py").write_text(
+        "import sys\nopen(sys.argv[2] + '.seen', 'w').write('yes')\n"
+    )
+    (tmp_path / "net.pth").touch()
+    monkeypatch.chdir(tmp_path)
+    command = Command(f"{sys.executable} 'my models/run it.py' {{image}} {{mask}} --net=net.pth net")
+    assert command.words[1] == str(tmp_path / "my models" / "run it.py")
+    assert command.words[-2:] == [f"--net={tmp_path / 'net.pth'}", "net"]
+    work = tmp_path / "work"
+    work.mkdir()
+    places = dict.fromkeys(PLACES, "") | {"image": "i", "mask": "m"}
+    command(Job(work, work / "i", work / "m", work / "p", places))
+    assert (work / "m.seen").read_text() == "yes"
 
 
 SCRIPT = """

@@ -178,6 +178,9 @@ def test_the_command_reports_and_says_by_its_status(tmp_path, capsys):
         ("33 (84.6%)", {"value": "84.6"}),
         ("91.4% (170/186)", {"value": "91.4"}),
         ("0.90-0.92", {}),
+        ("1 480 ± 190", {"mean": "1480", "sd": "190"}),
+        ("1\u202f234\u202f567", {"value": "1234567"}),
+        ("12’480", {"value": "12480"}),
         ("--", {}),
     ],
 )
@@ -227,3 +230,26 @@ def test_an_html_table_of_a_readme(tmp_path):
     table, found = audited(write(tmp_path, "README.md", "# Title\n" + HTML), n=16)
     assert list(dict.fromkeys(table["column"])) == ["Left DSC", "Left NSD"]
     assert found[found["grade"] == "impossible"]["where"].tolist() == ["B, Left NSD"]
+
+
+def test_the_level_of_an_interval_is_no_unit(tmp_path):
+    text = "| Organ | A (95% CI) | B, 95 % confidence interval | DSC (%), 95% CI |\n|---|---|---|---|\n"
+    row = "| Liver | 1.31 (0.88–1.94) | 0.93 (0.90–0.95) | 91.0 (88.0–94.0) |\n"
+    table, found = audited(write(tmp_path, "ci.md", text + row))
+    assert list(table.drop_duplicates("column")["unit"]) == ["fraction", "fraction", "per cent"]
+    assert found[found["grade"] == "impossible"]["where"].tolist() == ["Liver, A (95% CI)"]
+
+
+def test_a_column_of_numbers_that_is_not_read_is_named(tmp_path):
+    rows = "| Liver | 3T | >0.99 | 0.93 |\n| Colon | 1.5T | <0.01 | 0.90 |\n"
+    text = "| Organ | Scanner | A | B |\n|---|---|---|---|\n" + rows
+    table, _ = audited(write(tmp_path, "bounds.md", text))
+    assert "Not read: column A, such as '>0.99'." in table.attrs["reading"]
+    assert not any("Scanner" in sentence for sentence in table.attrs["reading"])
+
+
+def test_cells_of_fewer_decimals_are_no_copies_of_cells_near_them(tmp_path):
+    text = "Organ,A,B\nLiver,0.91 ± 0.03,0.93 ± 0.02\nSpleen,0.88 ± 0.1,0.84 ± 0.1\nAorta,0.71 ± 0.13,0.71 ± 0.13\n"
+    _, found = audited(write(tmp_path, "mixed.csv", text), n=20)
+    copied = found[found["check"].eq("copied cell") & found["grade"].ne("passed")]
+    assert copied["where"].tolist() == ["Aorta, A"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -92,7 +93,8 @@ class Command:
     ----------
     template
         With the names of `PLACES` in braces; ``{image}`` and ``{mask}`` are needed. It is split as a
-        shell would, and no shell runs it. What it needs beside is an absolute path.
+        shell would, and no shell runs it. A word, or what follows its ``=``, that names a file seen from
+        the current folder is that file, wherever the program runs.
     limit_s
         Seconds after which a call is given up.
 
@@ -104,7 +106,7 @@ class Command:
 
     def __init__(self, template: str, limit_s: float = 600.0) -> None:
         try:
-            self._words = shlex.split(template)
+            self.words = [_absolute(word, first=not k) for k, word in enumerate(shlex.split(template))]
         except ValueError as error:
             raise InputError(f"Invalid command '{template}': {error}.") from None
         named = set(_PLACE.findall(template))
@@ -125,7 +127,7 @@ class Command:
         WrapperFailed
             It cannot start, takes too long, or ends with another status than 0.
         """
-        words = [_PLACE.sub(lambda m: job.values[m[1]], w) for w in self._words]
+        words = [_PLACE.sub(lambda m: job.values[m[1]], w) for w in self.words]
         try:
             done = subprocess.run(
                 words, cwd=job.folder, capture_output=True, text=True, errors="replace", timeout=self._limit
@@ -137,6 +139,15 @@ class Command:
         if done.returncode:
             last = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()][-1:]
             raise WrapperFailed(f"ended with status {done.returncode}: {''.join(last)[:200]}")
+
+
+def _absolute(word: str, *, first: bool) -> str:
+    """A word of a command line with the absolute path of the file that it names, if it names one."""
+    start, sign, end = word.rpartition("=")
+    path = Path(end)
+    if end and (path.is_file() and not first if os.sep not in end else path.exists()):
+        return f"{start}{sign}{path.absolute()}"
+    return word
 
 
 def segmenter(name: str, condition: tuple[str, str], device: str = "cpu") -> Run:

@@ -17,6 +17,7 @@ _SPREADS = ["sd", "q1", "q3", "iqr", "lower", "upper"]
 
 _LEAST = 0.005  # share of a bounded scale: nearer to zero, digits run out
 _LEVEL = 0.005  # agreements with a lower probability are suspect, others are noted
+_EXACT = 1e-6  # units of the last place within which numbers are the same
 _WINDOWS = (1, 2, 4, 10)  # units of the last place within which cells count as near each other
 
 
@@ -43,7 +44,7 @@ def copied_cells(wide: pd.DataFrame) -> pd.DataFrame:
     groups: dict[tuple, list[Cell]] = {}
     for c in kept:
         present = tuple(s for s in STATISTICS if not np.isnan(c[s]))
-        groups.setdefault((c["cohort"], c["metric"], c["unit"], present), []).append(c)
+        groups.setdefault((c["cohort"], c["metric"], c["unit"], c["half_unit"], present), []).append(c)
     for (*_, present), group in groups.items():
         rows += _agreements(group, present)
     return outcomes(rows)
@@ -57,11 +58,11 @@ def _informative(c: Cell) -> bool:
 
 
 def _agreements(group: list[Cell], present: tuple[str, ...]) -> list[dict]:
-    """Rows of one cohort, metric and kind of cell."""
-    unit = 2 * max(c["half_unit"] for c in group)
+    """Rows of one cohort, metric, precision and kind of cell."""
+    unit = 2 * group[0]["half_unit"]
     numbers = np.array([[c[s] for s in present] for c in group]) / unit
     apart = np.abs(numbers[:, None] - numbers[None]).max(axis=2)[np.triu_indices(len(group), 1)]
-    equal = int((apart < 0.5).sum())
+    equal = int((apart < _EXACT).sum())
     places = {w: (2 * w + 1) ** len(present) - 1 for w in _WINDOWS}
     near = [((apart < w + 0.5).sum() - equal) / places[w] for w in _WINDOWS]
     expected = float(max(*near, 1 / max(places.values())))
@@ -70,7 +71,7 @@ def _agreements(group: list[Cell], present: tuple[str, ...]) -> list[dict]:
     for i, own in enumerate(group):
         if i in seen:
             continue
-        twins = [j for j in range(i, len(group)) if np.abs(numbers[i] - numbers[j]).max() < 0.5]
+        twins = [j for j in range(i, len(group)) if np.abs(numbers[i] - numbers[j]).max() < _EXACT]
         seen.update(twins)
         text = "No other cell like it."
         if len(twins) > 1:

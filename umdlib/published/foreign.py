@@ -35,6 +35,13 @@ _ASIDE = re.compile(
 _SPREAD_COLUMN = re.compile(r"(?:^|[\s_(])(sd|std|stdev|standard deviation|±)\)?\.?$", re.IGNORECASE)
 _MEAN_WORD = re.compile(r"(?:^|[\s_(])(mean|average|avg)\)?\.?$", re.IGNORECASE)
 _POINTS = re.compile(r"[(,]?\s*(\d+)\s*-?(?:p|pts?|points?|clicks?)\b\)?", re.IGNORECASE)
+# 95% CI, 95 % confidence interval, 95% HD: a level, no unit.
+_LEVEL = re.compile(
+    r"\d+(\.\d+)?\s*%(?=\s*-?\s*(c\.?i\b|conf|percentile|hd\b|hausdorff|quantile|limits?\b))", re.IGNORECASE
+)
+_NUMERIC = re.compile(
+    r"[-+−~≈<>≤≥(\[]*\s*(\d*[.,·])?\d+(?![.,·\d])(\s*[^\sA-Za-z]|$|e[-+]?\d)", re.IGNORECASE
+)
 _KINDS = {"median": r"\bmedian\b|\biqr\b|quartile", "interval": r"\bci\b|confidence interval"}
 
 
@@ -127,6 +134,7 @@ class _Table:
         if not self.values:
             raise InputError(f"No column of {name} holds numbers below its heading.")
         self.labels = [j for j in range(len(head)) if j not in numbers and j != self.n_column]
+        self.unread = {self.head[j]: cell for j in self.labels if j and (cell := self._unread(j))}
         labels = [plain_text(row[0]) for row in body]
         self.rows_aside: list[str] = []
         self.by_row = self._rows_are_metrics(labels)
@@ -139,6 +147,12 @@ class _Table:
         filled = [row[j] for row in self.body if plain_text(row[j]).lower() not in MISSING]
         good = sum(_parses(text) for text in filled)
         return good > 0 and good * 2 >= len(filled)
+
+    def _unread(self, j: int) -> str:
+        """First cell of a column that looks like numbers and is not read as such."""
+        filled = [cell for row in self.body if (cell := plain_text(row[j])).lower() not in MISSING]
+        found = [cell for cell in filled if _NUMERIC.match(cell) and not cell.isdigit()]
+        return found[0] if len(found) * 2 >= len(filled) > 0 else ""
 
     def _rows_are_metrics(self, labels: list[str]) -> bool:
         """Whether rows, and no columns, name metrics: two of them at least, and not the losses of a training."""
@@ -201,7 +215,7 @@ class _Table:
             or (metric_named(common["row"]) if self.by_row else None)
             or metric_named(common["section"])
             or self.metric,
-            "unit": PER_CENT if cell.per_cent or "%" in column else "",
+            "unit": PER_CENT if cell.per_cent or "%" in _LEVEL.sub("", column) else "",
             "raw": plain_text(row[j]),
             "n": self._n(row, common, column),
         }
@@ -229,6 +243,7 @@ class _Table:
             sentences.append(f"{self.joined} columns of SDs belong to the columns before them.")
         if aside := [*(self.head[j] for j in self.aside), *self.rows_aside]:
             sentences.append(f"No scores, left out: {', '.join(aside)}.")
+        sentences += [f"Not read: column {name}, such as '{cell}'." for name, cell in self.unread.items()]
         spans = frame[frame["statistic"].eq("none") & frame["raw"].str.contains(r"\d", regex=True)]
         if len(spans):
             sentences.append(f"{len(spans)} cells hold no single number, such as '{spans['raw'].iloc[0]}'.")

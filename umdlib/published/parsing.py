@@ -137,6 +137,7 @@ def _bare(raw: str) -> str:
     text = re.sub(r"\\[A-Za-z]+\*?|\^|(?<!cm)[²³¹⁰-⁹ᵃ-ᶻ]", "", text).replace("cm³", "cm3")
     text = re.sub(r"(?<=\d)·(?=\d)", ".", text)
     text = re.sub(r"_\s*±", " ±", text).strip()
+    text = re.sub(r"(?<![\d.,])\d{1,3}(?:[ '’]\d{3})+(?![\d])", lambda m: re.sub(r"\D", "", m[0]), text)
     if "." not in text and _COMMA.match(text):
         text = re.sub(r"(?<=\d),(?=\d)", ".", text)
     return re.sub(r"\s+", " ", text)
