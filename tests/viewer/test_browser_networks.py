@@ -21,7 +21,6 @@ from umdlib.viewer import answers, browser_networks, vendored
 from umdlib.viewer.pair import Pair
 
 NAMES = {"clicknet_structural": "Structural"}
-TOLERANCE = 0.998  # DSC of the page's mask with Python's: half-precision images, another order of sums
 MASK = """([name, pane]) => { const v = document.querySelector('figure').umd;
   return Array.from(v.answers.last.found.get(name + ' ' + pane).mask); }"""
 HELD = "document.querySelector('figure').umd.panes[0].prediction.reduce((n, b) => n + (b > 0), 0)"
@@ -161,7 +160,7 @@ def test_a_click_and_a_correction_give_the_masks_of_python(site, browser):
 
 
 def compared(page, pair, clicks, before):
-    """Python's masks of every network in every image; each is the page's to `TOLERANCE`."""
+    """Python's masks of every network in every image; each is the page's to `AGREES`."""
     masks = {}
     for name in NAMES:
         segment = registry.get(name).load("cpu")
@@ -170,7 +169,7 @@ def compared(page, pair, clicks, before):
             wanted = on_page(pair, i, mask)
             found = np.array(page.evaluate(MASK, [name, i]), bool).reshape(wanted.shape, order="F")
             assert wanted.sum() > 100
-            assert dice(found, wanted) >= TOLERANCE, (name, i)
+            assert dice(found, wanted) >= browser_networks.AGREES, (name, i)
             masks[name, i] = mask
     return masks
 

@@ -17,6 +17,8 @@ from umdlib.segmenters.systems.clicknet import padded_grid
 from umdlib.viewer.answers import BrowserNetwork
 from umdlib.weights import card
 
+AGREES = 0.998  # least DSC of a page's mask with Python's: half-precision images, another order of sums
+
 
 def browser_network(name: str, title: str) -> BrowserNetwork:
     """A released ClickNet as the page runs it, exported now.

@@ -9,7 +9,7 @@ import pandas as pd
 import seaborn as sns
 
 from umdlib import published
-from umdlib.canaries.checks import FAULTS
+from umdlib.canaries.checks import CLEARLY, FAULTS, SAME
 from umdlib.canaries.replay import checked_segmenters, example_wiring, found
 from umdlib.canaries.simulation import columns, simulate, summary, verdicts
 from umdlib.cohort.manifest import Cohort, read_cohort
@@ -17,7 +17,7 @@ from umdlib.labels import ORGANS, structure
 from umdlib.tables.markdown import markdown_table, numbered_table
 from umdlib.tables.titles import segmenter_title
 
-__all__ = ["columns", "found", "read_cohort", "simulate", "summary", "verdicts"]
+__all__ = ["CLEARLY", "SAME", "columns", "found", "read_cohort", "simulate", "summary", "verdicts"]
 
 
 _WORDS = {name: name.replace("_", " ") for name in FAULTS} | {

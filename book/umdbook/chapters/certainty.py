@@ -66,13 +66,13 @@ def ranking_notes(ranks: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def alarm_words(rates: pd.DataFrame, n_structures: int, correlation: float) -> str:
+def alarm_words(rates: pd.DataFrame, n_subjects: int, n_structures: int, correlation: float) -> str:
     """What `umdlib.statistics.operating_characteristics.type_one_error` found."""
     rate = {t: f"{100 * r:.1f} %" for t, r in zip(rates["test"], rates["rate"], strict=True)}
     return (
         f"Tested over subjects, {rate['sign-flip, subjects']} of {rates['n_cohorts'].iloc[0]} "
-        f"cohorts give a false alarm. If the {n_structures} structures of a subject count as so "
-        f"many subjects, it is {rate['t test, structures pooled']}, at a correlation of only "
+        f"cohorts of {n_subjects} subjects give a false alarm. If the {n_structures} structures of a subject count "
+        f"as so many subjects, it is {rate['t test, structures pooled']}, at a correlation of only "
         f"{correlation:g}. If each structure is tested on its own without a correction, *some* gap "
         f"is found in {rate['any structure, uncorrected']} of the cohorts; with Holm's correction "
         f"in {rate['any structure, Holm']}."

@@ -14,7 +14,7 @@ from umdlib.cohort.manifest import read_cohort
 from umdlib.figures.style import axes, legend_below, rows_down
 from umdlib.labels import SESSIONS, session
 from umdlib.published.names import MODELS
-from umdlib.statistics.reported import own_protocol
+from umdlib.statistics.reported import own_harness, own_protocol
 from umdlib.tables.markdown import number, numbered_table
 from umdlib.tables.modality_table import session_title, with_session_titles
 from umdlib.weights import card
@@ -91,6 +91,17 @@ def asked_own_prompt(
     cases = [c for s in cohort.sessions() for pair in cohort.pairs(s)[:subjects] for c in pair]
     settings = evaluation.Settings((evaluation.Plan("random", (0,), 0),))
     return evaluation.score_cohort(cohort, networks, folder, cases=cases, settings=settings)
+
+
+def own_numbers() -> dict[str, str]:
+    """Subjects per session on which this program measured the networks, and how these were drawn, for the text."""
+    made = [card.read(n).data for n in card.names()]
+    n = sorted(own_harness()["n_subjects"].unique())
+    seeds, voxels = ({f"{d[key]:g}" for d in made} for key in ("seed", "spacing_mm"))
+    return {
+        "n_own": " or ".join(map(str, n)),
+        "own_recipe": f"seed {' or '.join(sorted(seeds))}, {' or '.join(sorted(voxels))} mm",
+    }
 
 
 def own_layout(table: pd.DataFrame) -> pd.DataFrame:

@@ -381,7 +381,7 @@ def check(command: str, folder: str | Path = "notebooks") -> None:
         labels.modality(given.modality)
     if words[1] == "score":
         _check_score(command, given)
-    elif words[1] == "train":
+    elif words[1:3] == ["train", "specialist"]:
         recipes.recipe(given.recipe)
         if given.network not in TRAINERS:
             raise unknown_name("network", given.network, TRAINERS)

@@ -56,8 +56,14 @@ def pet_only_layout(printed: pd.DataFrame, studies: pd.DataFrame) -> pd.DataFram
     """UMD's nnU-Net on PET, and networks of others that were trained on many PET scans."""
     rows = printed[printed["segmenter"].eq("nnunet") & printed["modality"].eq("PET")]
     rows = rows[rows["session"].isin(["petct", "petmr"])].drop_duplicates("session")
+    cases, organs = (published.fact(f"umd_{name}") for name in ("nnunet_cases", "organs"))
     ours = [
-        ("UMD's nnU-Net, 10 cases", f"PET of {session_title(r.session)}", "13", number(r.value))
+        (
+            f"UMD's nnU-Net, {cases:.0f} cases",
+            f"PET of {session_title(r.session)}",
+            f"{organs:.0f}",
+            number(r.value),
+        )
         for r in rows.itertuples()
     ]
     others = [
@@ -130,10 +136,14 @@ def excess_layout(excess: pd.DataFrame) -> pd.DataFrame:
 
 
 def recipe_numbers() -> dict[str, int | float]:
-    """Voxel edge and iterations of the small recipe beside nnU-Net's own, for the text."""
+    """Subjects, voxel edge and iterations of the small recipe beside nnU-Net's own, for the text."""
     small, full = RECIPES["small"], RECIPES["full"]
+    ours = tuple(f"{name}_" for name in release.TITLES)
     iterations = {r.name: r.epochs * r.iterations for r in (small, full)}
     return {
+        "n_training": max(
+            (card.read(n).data["subjects"] for n in card.names() if n.startswith(ours)), default=0
+        ),
         "small_mm": small.spacing_mm[0],
         "full_iterations": iterations["full"],
         "times_iterations": round(iterations["full"] / iterations["small"]),

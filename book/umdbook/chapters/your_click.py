@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from umdbook.names import title
 from umdlib.cohort.manifest import Case, Cohort
-from umdlib.viewer.browser_networks import browser_network
+from umdlib.viewer.browser_networks import AGREES, browser_network
 from umdlib.viewer.cases import first_pairs, read_viewer
 from umdlib.viewer.pair import Pair
+from umdlib.weights import card
 
+__all__ = ["AGREES"]
 NETWORKS = ("clicknet_structural", "clicknet_pet", "clicknet_both")
 STRUCTURES = ("liver", "kidney_left", "spleen")  # shown first, the first that a cohort has
 
@@ -18,6 +20,11 @@ def examination(cohort: Cohort, subject: str = "") -> tuple[Case, Case]:
     InputError: A subject without a pair; no pair at all.
     """
     return first_pairs(cohort, subject)[0]
+
+
+def grid_mm() -> float:
+    """Voxel edge of the grid on which the networks work."""
+    return card.read(NETWORKS[0]).architecture["spacing_mm"]
 
 
 def viewer(cohort: Cohort, pair: tuple[Case, Case], structure: str = "") -> Pair:

@@ -15,8 +15,8 @@ def test_false_alarms_are_those_of_their_tests():
         "any structure, Holm": 0.049,
     }
     table = pd.DataFrame({"test": list(rates), "rate": list(rates.values()), "n_cohorts": 1000})
-    words = chapter.alarm_words(table, 13, 0.08)
-    assert "5.1 % of 1000 cohorts" in words
+    words = chapter.alarm_words(table, 20, 13, 0.08)
+    assert "5.1 % of 1000 cohorts of 20 subjects" in words
     assert "13 structures" in words and "it is 18.2 %, at a correlation of only 0.08" in words
     assert "found in 40.0 % of the cohorts; with Holm's correction in 4.9 %" in words
 

@@ -38,7 +38,7 @@ def test_what_no_page_answers_is_not_reported():
     assert found.str.startswith("not reported").equals(items["page"] == "")
     assert chapter.answers(items, {}).str.startswith("not reported").all()
     claim = chapter.checklist("CLAIM 2024", pages).markdown
-    assert "| 34 | Registration | not reported |" in claim
+    assert "| 34 | Registration of a clinical trial | not reported. There is none. |" in claim
     assert "[How sure are we?](certainty.ipynb), *Do the tests hold their level?*" in claim
 
 

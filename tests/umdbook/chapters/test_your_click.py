@@ -9,6 +9,7 @@ from umdbook.chapters import intro
 from umdbook.chapters import your_click as chapter
 from umdlib.cohort.manifest import read_cohort
 from umdlib.errors import InputError
+from umdlib.viewer import browser_networks
 from umdlib.viewer.pair import Pair
 
 
@@ -48,5 +49,6 @@ def test_the_page_says_the_tolerance_that_is_tested():
     notebook = Path(__file__).parents[3] / "notebooks" / "your_click.ipynb"
     text = " ".join("".join(c["source"]) for c in json.loads(notebook.read_text("utf-8"))["cells"])
     tests = (Path(__file__).parents[2] / "viewer" / "test_browser_networks.py").read_text("utf-8")
-    said = text.split("at least ")[1].split()[0].rstrip(".")
-    assert f"TOLERANCE = {said}" in tests
+    assert "must be at least {glue:text}`agrees:g`" in text and 'page.keep("agrees", chapter.AGREES)' in text
+    assert "dice(found, wanted) >= browser_networks.AGREES" in tests
+    assert browser_networks.AGREES == chapter.AGREES

@@ -33,6 +33,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "read",
             "released",
             "seed_sentence",
+            "sizes",
             "titles",
             "withheld_structures",
             "with_further",

@@ -113,6 +113,19 @@ def exposure() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
+def sizes() -> dict[str, float]:
+    """How large the networks with clicks are and what their trainings took, by their cards, for the text."""
+    made = [card.read(n) for family in (*ARCHITECTURES, BALANCED) for n in released(family)]
+    clicknets = [card.read(n) for n in released()]
+    nan = float("nan")
+    return {
+        "network_mm": max((c.architecture["spacing_mm"] for c in clicknets), default=nan),
+        "most_clicks": max((c.settings["clicks"] for c in clicknets), default=nan),
+        "most_millions": max((c.parameters / 1e6 for c in made), default=nan),
+        "most_minutes": max((c.cost["cpu_seconds"] / 60 for c in made), default=nan),
+    }
+
+
 def millions(family: str) -> float:
     """Parameters of a family's released networks, in millions; NaN where none is released."""
     return max((card.read(name).parameters / 1e6 for name in released(family)), default=float("nan"))
@@ -144,7 +157,15 @@ def balanced_words() -> str:
         f"{c.data['subjects']} bodies in {c.settings['precision']} with {shared_out}"
         for shared_out, c in first.items()
     ]
-    return f"The trainings differ in more than the steps: {' and '.join(each)}, so the columns are not one experiment."
+    words = f"The trainings differ in more than the steps: {' and '.join(each)}, so the columns are not one "
+    words += "experiment. "
+    each_way = [
+        f"{len({parts_of(n, family=f)[1] for n in released(f)})} with {s}" for f, s in EXPOSURES.items()
+    ]
+    return words + (
+        f"Training seeds that were run: {' and '.join(each_way)}. The intervals of this table hold other subjects of "
+        "one training each, and not what another training would change."
+    )
 
 
 def logs(seed: int = 0, family: str = FAMILY) -> dict[str, pd.DataFrame]:
