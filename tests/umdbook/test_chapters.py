@@ -19,7 +19,7 @@ mpl.use("Agg")
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 QUICK = {"n_resamples": 99, "n_cohorts": 10, "metrics": ["dice", "hausdorff_95"]}
-SIMULATED = ("type_one_error", "false_alarms", "equivalence_rates", "coverage")
+SIMULATED = ("type_one_error", "false_alarms", "equivalence_rates", "coverage", "missing_coverage")
 
 
 def small():
