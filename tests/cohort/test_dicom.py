@@ -743,3 +743,15 @@ def test_the_real_whole_body_pet_has_the_mass_of_its_patient(shared, tmp_path):
     kilograms = image.data.astype(float).sum() * np.prod(image.spacing_mm) / 1e6
     assert image.data.max() == pytest.approx(66.52, abs=0.01)
     assert kilograms == pytest.approx(46.9, abs=0.1)
+
+
+def test_a_pixel_of_no_size_is_no_image_and_is_not_counted(tmp_path):
+    write_series(tmp_path / "in" / "ct", "CT", CT_GRID)
+    write_series(tmp_path / "in" / "pt", "PT", PET_GRID)
+    for file in (tmp_path / "in" / "ct").iterdir():
+        slice_ = pydicom.dcmread(file)
+        slice_.PixelSpacing = [0, 0]
+        slice_.save_as(file)
+    plan = plan_dicom(tmp_path / "in", read_names())
+    assert any("PixelSpacing is 0 x 0 mm. Must be above 0" in why for _, why in plan.left_out)
+    assert "1 subjects, 1 images:" in plan.text()

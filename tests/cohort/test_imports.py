@@ -266,6 +266,29 @@ def test_names_that_are_guessed_are_said_to_be(tmp_path):
     assert not any("guess" in n for n in plan.notes) and [s.name for s in plan.structures] == ["spleen"]
 
 
+def test_a_users_values_name_the_labels_of_a_pattern_and_of_nnunet(tmp_path):
+    table = tmp_path / "names.tsv"
+    table.write_text("value\tname\tstructure\n1\tGTVp\tGTVp\n6\tGTVn\tGTVn\n2\tartefact\t-\n")
+    names = read_names(table)
+    pair(tmp_path / "source" / "sub-001", {"liver": 1, "kidney_left": 2, "spleen": 6})
+    plan = plan_pattern(tmp_path / "source", names=names, **PATTERN)
+    found = cohort.read_cohort(carry_out(plan, tmp_path / "dest"))
+    assert [(s.value, s.name) for s in found.structures] == [(1, "GTVn"), (2, "GTVp")]
+    made = np.asarray(nib.load(found.cases[0].reference).dataobj)
+    given = np.asarray(nib.load(tmp_path / "source/sub-001/CT_seg.nii.gz").dataobj)
+    np.testing.assert_array_equal(made, np.select([given == 1, given == 6], [2, 1], 0))
+    about = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "spleen": 1, "Liver": 2}}
+    nnunet(tmp_path / "Dataset001", about)
+    plan = plan_import("nnunet", tmp_path / "Dataset001", ImportOptions(names=table))
+    assert [s.name for s in plan.records()] == ["GTVn", "GTVp"]
+    masks = pair(tmp_path / "masks" / "s1").parent
+    plan = plan_import("masks", masks, ImportOptions(names=table))
+    assert any("gives values without a scheme, which 'masks' has no use for" in n for n in plan.notes)
+    table.write_text("scheme\tvalue\tname\tstructure\ntotalsegmentor\t1\tspleen\tspleen\n")
+    with pytest.raises(InputError, match="'totalsegmentor'. Did you mean 'totalsegmentator'"):
+        read_names(table)
+
+
 def test_one_damaged_file_does_not_end_an_import(tmp_path):
     for n in (1, 2, 3):
         pair(tmp_path / f"source/sub-00{n}")
@@ -276,6 +299,7 @@ def test_one_damaged_file_does_not_end_an_import(tmp_path):
     assert len(found.pairs()) == 2 and len(found.cases) == 5
     report = (tmp_path / "dest_import.tsv").read_text()
     assert "sub-002_petct_CT" in report and "truncated" in report
+    assert "3 subjects, 5 images:" in plan.text()
 
 
 def test_every_format_that_is_read_becomes_one_nifti_file_without_texts(tmp_path):

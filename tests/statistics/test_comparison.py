@@ -98,8 +98,10 @@ def test_condition_takes_the_centre_prompt_or_the_only_one(table):
         "centre",
         "class",
     ]
-    with pytest.raises(InputError, match="prompt of a 'box'"):
-        condition(pd.concat([table, other], ignore_index=True), prompt="box")
+    with pytest.raises(InputError, match="prompt of a 'class'"):
+        condition(pd.concat([table, other, own], ignore_index=True), prompt="class")
+    with pytest.raises(InputError, match="prompt of the score table 'randm'. Did you mean 'random'"):
+        condition(pd.concat([table, other], ignore_index=True), prompt="randm")
 
 
 def test_condition_takes_step_zero():
@@ -231,6 +233,48 @@ def test_bad_names_are_refused(table):
         compare(table, margin=-1)
     with pytest.raises(InputError, match="Unknown setting 'metrics'"):
         compare(table, metrics="dice")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"margin": "x"}, "Invalid margin 'x'. Must be a number"),
+        ({"margin": np.inf}, "margin inf. Must be above 0 and finite"),
+        ({"failure_below": None}, "Invalid failure_below None"),
+        ({"confidence": "95"}, "Invalid confidence '95'"),
+        ({"n_resamples": 0}, "Invalid n_resamples 0. Must be a whole number of 1 or more"),
+        ({"n_resamples": 99.0}, "Invalid n_resamples 99.0"),
+        ({"seed": -1}, "Invalid seed -1. Must be a whole number of 0 or more"),
+        ({"reference_modality": "XR"}, "Unknown modality 'XR'"),
+        ({"by": ()}, "No column to compare by"),
+    ],
+)
+def test_settings_that_no_comparison_can_have_are_refused_in_words(table, change, message):
+    with pytest.raises(InputError, match=message):
+        compare(table, **change)
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        (lambda t: "scores.parquet", "Scores are a str, not a table. `umdlib.read_scores` reads a file"),
+        (lambda t: t.drop(columns="status"), "Unknown column 'status'"),
+        (
+            lambda t: t.assign(dice=t["dice"] * 100),
+            r"'dice' of the score table holds [\d.]+. Must lie in \[0, 1\]",
+        ),
+        (lambda t: t.assign(dice=t["dice"].astype(str)), "'dice' of the score table holds .*, not numbers"),
+    ],
+)
+def test_what_is_no_score_table_is_refused_in_words(table, scores, message):
+    with pytest.raises(InputError, match=message):
+        compare(scores(table), **QUICK)
+
+
+def test_one_column_to_compare_by_may_stand_alone(table):
+    pd.testing.assert_frame_equal(
+        compare(table, by="segmenter", **QUICK), compare(table, by=["segmenter"], **QUICK)
+    )
 
 
 def test_duplicate_rows_are_refused_by_name(table):

@@ -59,6 +59,8 @@ def plan_bids(folder: str | Path, names: NameMap, *, suv: str = "bw") -> Plan:
         raise InputError(f"No image in {folder} ends with {', '.join(sorted(set(_SUFFIXES)))} and .nii.gz.")
     structures, guessed = read_structures(_names_place(folder, maps))
     meaning = {s.value: names.of_name(s.name) or s.name for s in structures}
+    if given := names.given():
+        meaning, guessed = ({} if guessed else meaning) | given, False
     people = _people(folder)
     chosen = _chosen(images, plan)
     for (subject, session, modality), (file, sidecar) in chosen.items():

@@ -167,6 +167,11 @@ def plan_import(
     names = read_names(options.names)
     plan = KINDS[kind][0](source, names, options, say)
     plan.notes += names.notes
+    if kind not in ("bids", "nnunet", "pattern") and names.given():
+        plan.notes.append(
+            f"{options.names} gives values without a scheme, which '{kind}' has no use for: "
+            "a row of value * goes by the name"
+        )
     _cite(plan, kind)
     return plan
 

@@ -118,7 +118,7 @@ def _meaning(about: dict, folder: Path, names: NameMap, plan: Plan) -> dict[int,
             found[int(number)] = name if known is None else known
         elif name == "ignore":
             found[int(number)] = LEFT_OUT
-    return found
+    return found | names.given()
 
 
 def _enrol(

@@ -47,7 +47,8 @@ def plan_pattern(
         What the label values mean; None takes what a `dseg.tsv` or `dataset.json` in `beside` or in
         `folder` says, without one the 13 organs, and says that this is a guess.
     names
-        Of structures, for masks; None takes those that ship with the project.
+        Of structures, for masks, and of label values where the user's table gives any; None takes those
+        that ship with the project.
     beside
         Folder of the manifest.
 
@@ -76,6 +77,9 @@ def plan_pattern(
     guessed, names = False, names or read_names()
     if reference and "{structure}" not in reference:
         known, guessed = _known_structures(plan, structures, beside, folder)
+        if given := names.given():
+            known, guessed = ({} if guessed else known) | given, False
+            plan.structures = ()
     for key, file in images:
         parts, more = _parts(reference, key, files, names, known, plan)
         used |= more
@@ -89,7 +93,7 @@ def plan_pattern(
             f"Image {folder / images[0][1]} has no reference, and no other has: nothing matches '{reference}'."
         )
     enrolled = [p for r in plan.rows for p in r.reference]
-    if guessed or not known:
+    if guessed or not plan.structures:
         plan.structures = {name for p in enrolled for name in p.names()}
     if guessed and any(p.meaning is known for p in enrolled):
         plan.notes.append(

@@ -205,7 +205,7 @@ def carry_out(
     place = Destination.of(destination)
     ids = ids or privacy.Ids({}, None)
     structures = plan.records()
-    rows, heads, seen = [], set(), {}
+    rows, heads, seen, enrolled = [], set(), {}, []
     for number, planned in enumerate(plan.rows, start=1):
         subject = ids.subject(planned.subject)
         row = replace(planned, subject=subject)
@@ -219,9 +219,11 @@ def carry_out(
             say(f"{number} of {len(plan.rows)} {row.name}: left out")
             continue
         rows.append(made)
+        enrolled.append(planned)
         plan.notes += [f"{row.name}: {note}" for note in notes]
         heads |= {subject} if head else set()
         say(f"{number} of {len(plan.rows)} {row.name}")
+    plan.rows = enrolled
     if not plan.defaced:
         plan.notes += _faces(heads, any(row["modality"] == "MR" for row in rows))
     if ids.path is not None and not copy and any(not callable(r.image) for r in plan.rows):

@@ -349,6 +349,8 @@ def _no_volume(headers: list[Header]) -> str | None:
     positions = [p for h in headers for p in h.positions]
     if not first.orientation or not first.spacing or not all(positions):
         return "no ImageOrientationPatient, ImagePositionPatient or PixelSpacing"
+    if min(first.spacing) <= 0:
+        return f"PixelSpacing is {first.spacing[0]:g} x {first.spacing[1]:g} mm. Must be above 0"
     if len(positions) < _FEWEST_SLICES:
         return f"{len(positions)} slices: fewer than {_FEWEST_SLICES}"
     if min(first.size) < 2 or first.size[0] * first.size[1] * len(positions) > _MOST_VOXELS:

@@ -18,6 +18,7 @@ EMPTY_RULES: dict[str, str] = {
     "worst": "every undefined score, failed runs included, is the worst possible",
 }
 
+_PER_CENT = 2.0  # no overlap, and no simulated one with its noise, is as large
 _DISTANCES = ("hausdorff", "hausdorff_95", "assd")
 _UNDIRECTED = ("rvd", "reference_ml", "prediction_ml")
 
@@ -76,17 +77,43 @@ def _difference_limits(metric: str) -> tuple[float, float] | None:
     return (-1.0, 1.0) if score_limits(metric) else None
 
 
+def check_columns(scores: pd.DataFrame, metrics: Iterable[str] = ()) -> None:
+    """Refuse what is not a score table, and metrics that it lacks or whose values they cannot have.
+
+    Raises
+    ------
+    InputError
+        Naming the column; an overlap in per cent.
+    """
+    if not isinstance(scores, pd.DataFrame):
+        raise InputError(
+            f"Scores are a {type(scores).__name__}, not a table. `umdlib.read_scores` reads a file."
+        )
+    for name in (*KEYS, "status", *metrics):
+        if name not in scores.columns:
+            raise unknown_name("column", name, scores.columns)
+    for name in metrics:
+        if not pd.api.types.is_numeric_dtype(scores[name]) and len(scores):
+            raise InputError(f"Column '{name}' of the score table holds {scores[name].dtype}, not numbers.")
+        overlap = name == "dice" or name.startswith("surface_dice_")
+        if (
+            overlap
+            and (wrong := scores.loc[scores[name].between(_PER_CENT, np.finfo(float).max), name]).any()
+        ):
+            raise InputError(
+                f"Column '{name}' of the score table holds {wrong.iloc[0]:g}. Must lie in [0, 1]: is it in per cent?"
+            )
+
+
 def check_scores(scores: pd.DataFrame, metrics: Iterable[str]) -> None:
-    """Refuse a score table that lacks a column, knows another status, or has a row twice.
+    """Refuse a score table as `check_columns` does, and one with an unknown status or a row twice.
 
     Raises
     ------
     InputError
         Naming the column, the status, or the key of the row that occurs twice.
     """
-    for name in (*KEYS, "status", *metrics):
-        if name not in scores.columns:
-            raise unknown_name("column", name, scores.columns)
+    check_columns(scores, metrics)
     for status in scores["status"].unique():
         if status not in STATUSES:
             raise unknown_name("status", status, STATUSES)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
 
 from umdlib.errors import InputError, unknown_name
+from umdlib.labels import MODALITIES
 from umdlib.scores.empty_rules import score_limits
 from umdlib.statistics import bootstrap, equivalence, signed_rank
 from umdlib.statistics.bootstrap import FEWEST
@@ -78,10 +81,19 @@ class Settings:
         """Refuse settings that no comparison can have."""
         if self.test not in TESTS:
             raise unknown_name("test", self.test, TESTS)
+        for name in ("margin", "failure_below", "confidence"):
+            if not isinstance(getattr(self, name), Real):
+                raise InputError(f"Invalid {name} {getattr(self, name)!r}. Must be a number.")
         if not 0 < self.confidence < 1:
             raise InputError(f"Invalid confidence {self.confidence}. Must lie between 0 and 1.")
-        if not self.margin > 0:
-            raise InputError(f"Invalid equivalence margin {self.margin}. Must be above 0.")
+        if not 0 < self.margin < math.inf:
+            raise InputError(f"Invalid equivalence margin {self.margin}. Must be above 0 and finite.")
+        for name, least in (("n_resamples", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, Integral) or value < least:
+                raise InputError(f"Invalid {name} {value!r}. Must be a whole number of {least} or more.")
+        if self.reference_modality is not None and self.reference_modality not in MODALITIES:
+            raise unknown_name("modality", self.reference_modality, MODALITIES)
 
 
 def compare(
@@ -161,7 +173,9 @@ def compare_each(
     >>> [found["estimate"].round(2).tolist() for found in compare_each(table, rules)]
     [[-0.37], [-0.37]]
     """
-    by = list(by)
+    by = [by] if isinstance(by, str) else list(by)
+    if not by:
+        raise InputError(f"No column to compare by. Known: {', '.join(PAIR_KEYS)}.")
     for name in by:
         if name not in PAIR_KEYS:
             raise unknown_name("column", name, PAIR_KEYS)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from umdlib.errors import InputError, unknown_name
 from umdlib.labels import MODALITIES, ORGANS, session, sorted_sessions
-from umdlib.scores.empty_rules import check_scores, with_empty_rule
+from umdlib.scores.empty_rules import check_columns, check_scores, with_empty_rule
 
 PAIR_KEYS = ["subject", "session", "structure", "segmenter", "prompt", "step"]
 STATES = ("paired", "structural only", "PET only", "neither")
@@ -37,8 +37,12 @@ def condition(scores: pd.DataFrame, *, prompt: str | None = None, step: int | No
     Raises
     ------
     InputError
-        If a segmenter has several protocols or steps and none of them is the given one.
+        If a segmenter has several protocols or steps and none of them is the given one, or no row has
+        the protocol that is asked for.
     """
+    check_columns(scores)
+    if prompt not in (None, "centre", *scores["prompt"].unique()):
+        raise unknown_name("prompt of the score table", prompt, map(str, scores["prompt"].unique()))
     scores = scores.reset_index(drop=True)
     here = scores["status"].ne("unavailable").to_numpy(bool)
     number, first = group_numbers(scores, ["segmenter", "prompt", "step"])
@@ -161,8 +165,7 @@ class Pairing:
 
     def differences(self, metric: str, empty: str) -> pd.DataFrame:
         """See `paired_differences`."""
-        if metric not in self.scores:
-            raise unknown_name("column", metric, self.scores.columns)
+        check_columns(self.scores, [metric])
         values = np.append(with_empty_rule(self.scores, metric, empty), np.nan)
         seeds = pd.DataFrame({"structural": values[self.structural], "pet": values[self.pet]})
         seeds["difference"] = seeds["pet"] - seeds["structural"]
