@@ -286,7 +286,7 @@ def test_a_users_values_name_the_labels_of_a_pattern_and_of_nnunet(tmp_path):
     assert any("gives values without a scheme, which 'masks' has no use for" in n for n in plan.notes)
     table.write_text("scheme\tvalue\tname\tstructure\ntotalsegmentor\t1\tspleen\tspleen\n")
     with pytest.raises(InputError, match="'totalsegmentor'. Did you mean 'totalsegmentator'"):
-        read_names(table)
+        plan_import("masks", masks, ImportOptions(names=table))
 
 
 def test_one_damaged_file_does_not_end_an_import(tmp_path):

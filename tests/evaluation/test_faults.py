@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from umdlib import evaluation, files, segmenters
@@ -58,6 +59,32 @@ def test_a_truncated_image_is_a_failed_case_and_the_others_go_on(make_cohort, br
     cohort.cases[1].image.write_bytes(content)
     again = evaluation.score_cohort(read_cohort(cohort.manifest), "bright", tmp_path, settings=ONE)
     assert again["status"].eq("ok").all()
+
+
+def test_a_segmenter_that_writes_into_its_image_harms_no_other_and_is_named(make_cohort, bright, tmp_path):
+    cohort = read_cohort(make_cohort(1))
+
+    def blank(image, prompt, previous=None):
+        mask = image.data > image.data.mean()
+        image.data[:] = 0
+        return mask
+
+    segmenters.register(Segmenter("blank", "B", "B.", lambda device: blank, frozenset({"click"})))
+    lines = []
+    both = evaluation.score_cohort(
+        cohort, ["blank", "bright"], tmp_path / "a", settings=ONE, report=lines.append
+    )
+    alone = evaluation.score_cohort(cohort, "bright", tmp_path / "b", settings=ONE)
+    after = both[both["segmenter"].eq("bright")]
+    np.testing.assert_array_equal(after["dice"], alone["dice"])
+    for case in cohort.cases:
+        measured = [
+            pd.read_parquet(store.case_folder(tmp_path / run, "bright", case) / "quantities.parquet")
+            for run in "ab"
+        ]
+        pd.testing.assert_frame_equal(*measured)
+    named = [line for line in lines if "it wrote into the image that it was given" in line]
+    assert [line.split(":")[0] for line in named] == [f"blank {c.name}" for c in cohort.cases]
 
 
 def test_references_and_images_are_read_once_for_all_segmenters(make_cohort, tmp_path, monkeypatch):

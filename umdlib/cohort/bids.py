@@ -12,7 +12,7 @@ from umdlib.cohort import nuclides
 from umdlib.cohort.manifest import read_structures
 from umdlib.cohort.names import NameMap, named_within
 from umdlib.cohort.pattern import session_name
-from umdlib.cohort.plan import Part, Plan, Planned
+from umdlib.cohort.plan import Part, Plan, Planned, given_values
 from umdlib.cohort.suv import KINDS, body_size
 from umdlib.cohort.walk import subfolders
 from umdlib.errors import InputError, unknown_name
@@ -59,7 +59,7 @@ def plan_bids(folder: str | Path, names: NameMap, *, suv: str = "bw") -> Plan:
         raise InputError(f"No image in {folder} ends with {', '.join(sorted(set(_SUFFIXES)))} and .nii.gz.")
     structures, guessed = read_structures(_names_place(folder, maps))
     meaning = {s.value: names.of_name(s.name) or s.name for s in structures}
-    if given := names.given():
+    if given := given_values(names):
         meaning, guessed = ({} if guessed else meaning) | given, False
     people = _people(folder)
     chosen = _chosen(images, plan)

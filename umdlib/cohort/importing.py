@@ -158,6 +158,7 @@ def plan_import(
         An unknown kind; a source that is not a folder, or not laid out as the kind says.
     """
     from umdlib.cohort.names import read_names
+    from umdlib.cohort.plan import given_values
 
     if kind not in KINDS:
         raise unknown_name("kind of import", kind, KINDS)
@@ -165,9 +166,13 @@ def plan_import(
     if not source.is_dir():
         raise _no_folder(source)
     names = read_names(options.names)
+    schemes = read_names().schemes()
+    for scheme in names.schemes():
+        if scheme not in ("*", *schemes):
+            raise unknown_name(f"scheme in {options.names}", scheme, ["*", *schemes])
     plan = KINDS[kind][0](source, names, options, say)
     plan.notes += names.notes
-    if kind not in ("bids", "nnunet", "pattern") and names.given():
+    if kind not in ("bids", "nnunet", "pattern") and given_values(names):
         plan.notes.append(
             f"{options.names} gives values without a scheme, which '{kind}' has no use for: "
             "a row of value * goes by the name"

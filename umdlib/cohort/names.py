@@ -66,10 +66,6 @@ class NameMap:
             )
         return {value: structure for value, (_, structure) in found.items()}
 
-    def given(self) -> dict[int, str]:
-        """Value -> structure by the rows of the user's table that give a value and no scheme."""
-        return {value: structure for value, (_, structure) in self.meanings.get(("*", "*"), {}).items()}
-
     def of_name(self, name: str) -> str | None:
         """Structure of a name; empty where it is left out on purpose, None where it is not known.
 
@@ -110,16 +106,13 @@ def read_names(extra: str | Path | None = None) -> NameMap:
     ------
     InputError
         A table that cannot be read; a value that is not a whole number; two rows of one table that
-        give one value or name two meanings; a scheme that no importer has.
+        give one value or name two meanings.
     """
     values: dict[tuple[str, str], dict[int, tuple[str, str]]] = {}
     names: dict[str, str] = {}
     with resources.as_file(resources.files("umdlib.cohort") / "names.tsv") as shipped:
         _add(Path(shipped), values, names)
-    schemes = {scheme for scheme, _ in values}
     notes = _add(Path(extra), values, names) if extra is not None else []
-    for scheme in {scheme for scheme, _ in values} - {"*"} - schemes:
-        raise unknown_name(f"scheme in {extra}", scheme, ["*", *sorted(schemes)])
     return NameMap(values, names, tuple(notes))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from umdlib import labels
 from umdlib.cohort.names import LEFT_OUT, NameMap
-from umdlib.cohort.plan import Part, Plan, Planned
+from umdlib.cohort.plan import Part, Plan, Planned, given_values
 from umdlib.cohort.walk import VOLUMES, files_below
 from umdlib.errors import InputError
 
@@ -118,7 +118,7 @@ def _meaning(about: dict, folder: Path, names: NameMap, plan: Plan) -> dict[int,
             found[int(number)] = name if known is None else known
         elif name == "ignore":
             found[int(number)] = LEFT_OUT
-    return found | names.given()
+    return found | given_values(names)
 
 
 def _enrol(

@@ -9,7 +9,7 @@ from pathlib import Path
 from umdlib import labels
 from umdlib.cohort.manifest import read_structures
 from umdlib.cohort.names import LEFT_OUT, NameMap, named_within, normal, read_names
-from umdlib.cohort.plan import Part, Plan, Planned
+from umdlib.cohort.plan import Part, Plan, Planned, given_values
 from umdlib.cohort.walk import VOLUMES, composed, files_below
 from umdlib.errors import InputError
 from umdlib.labels import Structure
@@ -77,7 +77,7 @@ def plan_pattern(
     guessed, names = False, names or read_names()
     if reference and "{structure}" not in reference:
         known, guessed = _known_structures(plan, structures, beside, folder)
-        if given := names.given():
+        if given := given_values(names):
             known, guessed = ({} if guessed else known) | given, False
             plan.structures = ()
     for key, file in images:

@@ -14,7 +14,7 @@ import scipy
 from umdlib import labels
 from umdlib.cohort import privacy
 from umdlib.cohort.manifest import write_manifest, write_structures
-from umdlib.cohort.names import LEFT_OUT, SIDES, structures_of
+from umdlib.cohort.names import LEFT_OUT, SIDES, NameMap, structures_of
 from umdlib.errors import InputError
 from umdlib.files import in_utf8, write_tsv
 from umdlib.images import geometry, masks, volume
@@ -138,6 +138,11 @@ class Plan:
             lines.append(f"Left out ({len(whats)}): {shown}: {why}")
         hidden = len(lines) - most
         return "\n".join(lines[:most] + ([f"and {hidden} lines more"] if hidden > 0 else []))
+
+
+def given_values(names: NameMap) -> dict[int, str]:
+    """Value -> structure by the rows of the user's table that give a value and no scheme."""
+    return {value: structure for value, (_, structure) in names.meanings.get(("*", "*"), {}).items()}
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -384,12 +384,13 @@ def _predict(
     """Ask for all prompts and steps of a case, score them, and write its folder in one move."""
     record, folder = entrant.record, store.case_folder(run.root, entrant.record.name, case)
     image, reference = shared.read(case)
+    given_images = _own_copies(record, image, shared.partner(case, record))
     steps = {p.protocol: p.steps for p in taken_plans(record, run.settings)}
     tables, given, ended = [], [], False
     with store.part_of(folder) as part:
         for (protocol, seed), first in shared.drawn(case, record).items():
             task = Task(
-                image,
+                given_images[0],
                 reference,
                 shared.targets(case),
                 case.structures,
@@ -399,7 +400,7 @@ def _predict(
                 seed,
                 record.structures,
                 base_mb,
-                shared.partner(case, record),
+                given_images[1],
             )
             for step, answers in enumerate(ask(task, segment)):
                 rows = _rows(case, record, protocol, seed, step, answers)
@@ -411,8 +412,20 @@ def _predict(
                 volume.write_bits(part / store.prediction_file(protocol, seed, step), bits, image.affine)
                 given += [a.prompt for a in answers]
                 ended = ended or any(a.ended for a in answers)
+        if given_images[0] is not image and not np.array_equal(given_images[0].data, image.data):
+            run.report(
+                f"{record.name} {case.name}: it wrote into the image that it was given, and saw that in its later "
+                "calls. Let it work on a copy: image.data.copy()"
+            )
         stamp = {**keys, **({"ended": True} if ended else {})}
         return store.write_case(part, folder, _stacked(tables), given, stamp)
+
+
+def _own_copies(record: Segmenter, *images: Volume | None) -> list[Volume | None]:
+    """Images that a user's segmenter may write into: the next segmenter, and what is measured, see the file's."""
+    if record.name in segmenters.BUILT_IN:
+        return list(images)
+    return [i if i is None else replace(i, data=i.data.copy(order="K")) for i in images]
 
 
 def _bits(masks: list[Runs]) -> np.ndarray:
