@@ -10,7 +10,7 @@ import os
 import platform
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +20,9 @@ import psutil
 from umdlib.errors import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    import pyarrow as pa
 
 _MARK = b"umdlib-sha256:"
 SEAL = _MARK + b"0" * 64  # what a file holds in place of its hash until `seal` writes it
@@ -139,7 +141,13 @@ def write_stamped(path: str | Path, table: pd.DataFrame, key: bytes, stamp: dict
 
 
 def read_stamped(
-    path: str | Path, key: bytes, *, name: str, made_by: str, categories: bool = False
+    path: str | Path,
+    key: bytes,
+    *,
+    name: str,
+    made_by: str,
+    by_column: bool = False,
+    rows: Callable[[Callable[[str], pd.Series]], np.ndarray] | None = None,
 ) -> tuple[pd.DataFrame, dict]:
     """Read a table that `write_stamped` wrote, and its provenance; empty where the file has none.
 
@@ -149,8 +157,11 @@ def read_stamped(
         As they were written.
     name, made_by
         What the table is called, and the command that makes one, for messages.
-    categories
-        Whether text comes as categories, as the file holds it: each word once.
+    by_column
+        Whether text comes as categories, as the file holds it: each word once, but for content keys, of which
+        each row has its own. A large table is then never in memory twice.
+    rows
+        With `by_column`, which rows are read: of a function that gives a column by its name, a mask.
 
     Raises
     ------
@@ -167,15 +178,42 @@ def read_stamped(
         content = path.read_bytes()
         if not is_whole(content):
             raise InputError(f"{name} {path} is damaged: it is not what was written. Make it anew.")
-        words = []
-        if categories:
-            schema = pq.read_schema(pa.BufferReader(content))
-            words = [f.name for f in schema if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)]
-        arrow = pq.read_table(pa.BufferReader(content), read_dictionary=words)
-        stamp = json.loads((arrow.schema.metadata or {}).get(key, b"{}"))
+        if by_column:
+            return _by_column(content, key, str(path), rows)
+        arrow = pq.read_table(pa.BufferReader(content))
+        return arrow.to_pandas(), _stamp_of(arrow.schema, key)
+    except InputError:
+        raise
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(f"File {path} is not a Parquet table: {error}.") from None
-    return arrow.to_pandas(ignore_metadata=categories), stamp
+
+
+def _stamp_of(schema: pa.Schema, key: bytes) -> dict:
+    """Provenance in a table's metadata."""
+    return json.loads((schema.metadata or {}).get(key, b"{}"))
+
+
+def _by_column(content: bytes, key: bytes, source: str, rows: Callable | None) -> tuple[pd.DataFrame, dict]:
+    """See `read_stamped`: one column after the other, of the rows that are asked for."""
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pq.read_schema(pa.BufferReader(content))
+    text = (f.name for f in schema if pa.types.is_string(f.type) or pa.types.is_large_string(f.type))
+    words = [name for name in text if not name.endswith("_key")]
+    file = pq.ParquetFile(pa.BufferReader(content), read_dictionary=words)
+
+    def column(name: str, mask: pa.Array | None = None) -> pd.Series:
+        if name not in schema.names:
+            raise InputError(f"Column '{name}' is missing in {source}.")
+        arrow = file.read(columns=[name])
+        values = (arrow if mask is None else arrow.filter(mask)).to_pandas(ignore_metadata=True)[name]
+        return values.copy() if values.dtype.kind in "fi" else values  # Arrow's memory takes no writing
+
+    mask = None if rows is None else pa.array(rows(column))
+    table = pd.DataFrame({name: column(name, mask) for name in schema.names}, copy=False)
+    return table, _stamp_of(schema, key)
 
 
 def owner() -> dict:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import platform
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib import metadata
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def check_scores(table: pd.DataFrame, *, source: str = "the score table") -> pd.
     for column in (*KEYS, "dice", "status", "reason"):
         if column not in table:
             raise InputError(f"Column '{column}' is missing in {source}.")
-    table = table.copy()
+    table = table.copy(deep=False)  # columns are replaced, none is written to
     for column in ("step", "seed"):
         table[column] = table[column].astype("int64")
     metrics = ["dice", *[c for c in table if c.startswith("surface_dice_")]]
@@ -95,7 +96,7 @@ def check_scores(table: pd.DataFrame, *, source: str = "the score table") -> pd.
     order = [*KEYS, *metrics, *[c for c in _NUMBERS if c in table], "status", "reason"]
     order += [c for c in table if c not in order]
     if _is_in_order(table):
-        return table[order].reset_index(drop=True)
+        return (table if order == list(table) else table[order]).reset_index(drop=True)
     table = _spelt_out(table)
     double = table[table.duplicated(list(KEYS))]
     if len(double):
@@ -120,14 +121,26 @@ def _is_in_order(table: pd.DataFrame) -> bool:
     return bool((np.diff(place) > 0).all())
 
 
-def _after_clicks(table: pd.DataFrame, step: int) -> pd.DataFrame:
-    """Rows of a number of corrective clicks, and all of what has none with that number or was not available."""
-    kind = table.groupby(["segmenter", "prompt"], sort=False, observed=True).ngroup().to_numpy()
-    here = table["status"].ne("unavailable").to_numpy(bool)
-    asked = here & table["step"].eq(step).to_numpy()
+def _asked(
+    column: Callable[[str], pd.Series], subjects: Iterable[str] | None, step: int | None
+) -> np.ndarray:
+    """Mask of the rows that `read_scores` reads: of subjects, and of a number of corrective clicks.
+
+    Of a segmenter and protocol that has no row with that number, and where it was not available, every row.
+    """
+    named = column("subject").isin(set(subjects)).to_numpy() if subjects is not None else None
+    if step is None:
+        return named
+    columns = pd.DataFrame({name: column(name) for name in ("segmenter", "prompt", "step", "status")})
+    here = columns["status"].ne("unavailable").to_numpy(bool)
+    if named is not None:
+        here = here & named
+    kind = columns.groupby(["segmenter", "prompt"], sort=False, observed=True).ngroup().to_numpy()
+    asked = here & columns["step"].eq(step).to_numpy()
     has = np.zeros(kind.max(initial=-1) + 1, bool)
     has[kind[asked]] = True
-    return table[asked | ~here | ~has[kind]].reset_index(drop=True)
+    wanted = asked | columns["status"].eq("unavailable").to_numpy(bool) | ~has[kind]
+    return wanted if named is None else wanted & named
 
 
 def _spelt_out(table: pd.DataFrame) -> pd.DataFrame:
@@ -198,18 +211,18 @@ def read_scores(
     InputError
         A missing, damaged or foreign file, another schema version, and as `check_scores`.
     """
-    found, stamp = read_stamped(path, _STAMP, name="Score table", made_by="umdlib score", categories=True)
+    rows = None
+    if subjects is not None or step is not None:
+        rows = functools.partial(_asked, subjects=subjects, step=step)
+    found, stamp = read_stamped(
+        path, _STAMP, name="Score table", made_by="umdlib score", by_column=True, rows=rows
+    )
     if stamp.get("schema") != SCHEMA_VERSION:
         raise InputError(
             f"Score table {path} has schema version {stamp.get('schema')}. "
             f"This umdlib reads version {SCHEMA_VERSION}."
         )
-    table = check_scores(found, source=str(path))
-    if subjects is not None:
-        table = table[table["subject"].isin(set(subjects))].reset_index(drop=True)
-    if step is not None:
-        table = _after_clicks(table, step)
-    table = _spelt_out(table)
+    table = _spelt_out(check_scores(found, source=str(path)))
     table.attrs["stamp"] = stamp
     return table
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from umdlib.labels import MODALITIES, session
 from umdlib.protocols import native_protocols
+from umdlib.scores.table import KEYS
 from umdlib.statistics.pairs import condition, paired_differences, subject_means
 
 # Term of the telescoping sum -> the numbers that it is the difference of.
@@ -22,6 +23,7 @@ _GAPS = {
 
 def _measured_means(scores: pd.DataFrame, prompt: str) -> pd.DataFrame:
     """Mean DSC over subjects (of each subject's mean over structures) per segmenter and modality."""
+    scores = scores[[*KEYS, "dice", "status", "reason"]]
     rows = {"native": _native, "common": _common, "own": _own}[prompt](scores)
     if rows.empty:
         return pd.DataFrame(columns=["segmenter", "session", "modality", "mean", "n_subjects"])
@@ -160,8 +162,12 @@ def own_sum(
 
 def _common(scores: pd.DataFrame) -> pd.DataFrame:
     """First-step rows of the shared click, or of a box where a segmenter takes no click."""
-    here = scores["status"].ne("unavailable") & ~scores["prompt"].isin(["class", "text"])
-    return condition(scores[here], prompt="centre") if here.any() else scores[here]
+    asked = scores["status"].ne("unavailable") & ~scores["prompt"].isin(["class", "text"])
+    here = np.flatnonzero(asked)
+    if not len(here):
+        return scores.iloc[here]
+    kinds = scores[["segmenter", "prompt", "step", "status"]].iloc[here]
+    return scores.iloc[here[condition(kinds, prompt="centre").index]]
 
 
 def reported_table(
@@ -248,7 +254,7 @@ def _with_reasons(table: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     reasons = reasons.set_index("segmenter")["reason"]
     known = scores[["segmenter", "status"]].drop_duplicates()
     gone = known["status"].eq("unavailable").groupby(known["segmenter"]).all()
-    native_names = set(_native(scores)["segmenter"].unique())
+    native_names = set(_native(scores[["segmenter", "prompt", "step", "status"]])["segmenter"].unique())
     table = table.copy()
     table["why_reported"] = [_why_reported(row) for _, row in table.iterrows()]
     table["why_harness"] = np.where(
