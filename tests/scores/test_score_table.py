@@ -249,3 +249,22 @@ def test_the_rows_of_a_number_of_clicks_are_what_the_statistics_choose_from(tmp_
     pd.testing.assert_frame_equal(
         condition(first).reset_index(drop=True), condition(every).reset_index(drop=True)
     )
+
+
+@pytest.mark.parametrize("asked", [{}, {"step": 0}, {"subjects": ["sub-001"]}])
+def test_a_table_without_a_key_column_is_refused_whatever_rows_are_read(tmp_path, asked):
+    for name in ("segmenter", "subject"):
+        write_stamped(tmp_path / "t", table().drop(columns=name), b"umdlib", {"schema": "1"})
+        with pytest.raises(InputError, match=f"Column '{name}' is missing in"):
+            scores.read_scores(tmp_path / "t", **asked)
+
+
+def test_subjects_and_clicks_together_are_rows_of_the_whole_table(tmp_path):
+    given = score_table(n_subjects=3, structures=["liver"], gap={"a": 0.0, "b": 0.0}, steps=(0, 1))
+    keys = given.assign(score_key=[f"{n:x}" for n in range(len(given))])
+    scores.write_scores(tmp_path / "t", keys)
+    some = scores.read_scores(tmp_path / "t", subjects=["sub-002"], step=1)
+    every = scores.read_scores(tmp_path / "t")
+    wanted = every[every["subject"].eq("sub-002") & every["step"].eq(1)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(some, wanted)
+    some.loc[0, "dice"] = 0.5  # what is read can be written to

@@ -162,12 +162,8 @@ def own_sum(
 
 def _common(scores: pd.DataFrame) -> pd.DataFrame:
     """First-step rows of the shared click, or of a box where a segmenter takes no click."""
-    asked = scores["status"].ne("unavailable") & ~scores["prompt"].isin(["class", "text"])
-    here = np.flatnonzero(asked)
-    if not len(here):
-        return scores.iloc[here]
-    kinds = scores[["segmenter", "prompt", "step", "status"]].iloc[here]
-    return scores.iloc[here[condition(kinds, prompt="centre").index]]
+    here = scores["status"].ne("unavailable") & ~scores["prompt"].isin(["class", "text"])
+    return condition(scores[here], prompt="centre") if here.any() else scores[here]
 
 
 def reported_table(
