@@ -335,9 +335,9 @@ def _provenance_cell(
     links.append(f'<a href="{source}" download>{name}.ipynb</a> (the notebook as it ran)')
     values = {n: notebook.default(p) for n, p in known.items()} | run["parameters"]
     text = (
-        f"(made-{name})=\n## How this page was made\n\n:::{{div}} umd-provenance\n"
-        f"{'; '.join(words)}.\n\nDownload: {', '.join(links)}.\n:::\n\n"
-        "::::{dropdown} Run this page, with these parameters or others\nIn the project's folder\n\n"
+        f"(made-{name})=\n## How this page was made\n\n"
+        "::::{dropdown} Its run, its files, and the command for these parameters or others\n:::{div} umd-provenance\n"
+        f"{'; '.join(words)}.\n\nDownload: {', '.join(links)}.\n:::\n\nIn the project's folder\n\n"
         f"```bash\n{_papermill(name, template, values)}\n```\n\n"
         "or, with every name and type checked before anything runs,\n\n"
         f"```bash\n{_command(name, template, values)}\n```\n\n"

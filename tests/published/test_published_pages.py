@@ -16,7 +16,7 @@ import matplotlib.pyplot as plt
 from umdbook.chapters import published as chapter
 from umdlib import published
 from umdlib.errors import InputError
-from umdlib.published import explorer, figures, markup, pairing
+from umdlib.published import diagrams, explorer, figures, markup, pairing
 from umdlib.published.tolerance import dice_at_nsd
 from umdlib.published.words import caption_words
 from umdlib.tables import interactive
@@ -159,8 +159,9 @@ def test_figures_return_their_axes():
         lambda ax: figures.effort(effort, "points", ax),
         lambda ax: figures.effort(effort, "seconds", ax),
         lambda ax: figures.simulated_estimates(found, world, ax),
-        figures.validation_designs,
-        figures.click_loop,
+        diagrams.validation_designs,
+        diagrams.click_loop,
+        diagrams.prompting_schemes,
         lambda ax: figures.two_selections(explorer.comparable_scores(), by="structure", ax=ax, **selection),
     ]
     for function in draw:

@@ -36,13 +36,13 @@ def comparison(**changes):
             "DSC is lower on PET than on CT, by less than the margin of 0.02",
         ),
         ("the same", "DSC is the same on PET and CT within ±0.02"),
-        ("undecided", "undecided between a difference and none within ±0.02 DSC"),
+        ("undecided", "undecided (±0.02 DSC)"),
         ("not identifiable", "not identifiable: DSC is at the floor on both CT and PET"),
     ],
 )
 def test_every_verdict_is_a_clause_with_its_numbers(verdict, words):
     assert sentences(comparison(verdict=verdict)) == (
-        f"- **a**: {words}; mean difference and 95 % interval −0.100 [−0.200, −0.050]; n = 8 subjects, 16 pairs; "
+        f"- **a**: {words}; −0.100 [−0.200, −0.050]; n = 8 subjects, 16 pairs; "
         "p = 0.010, corrected 0.020 (family of 3)."
     )
 

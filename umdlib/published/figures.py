@@ -7,9 +7,11 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from umdlib.labels import MODALITIES, SESSIONS
+from umdlib.figures.links import keep_numbers
+from umdlib.figures.narrow import WIDTH, set_narrow
+from umdlib.figures.style import legend_below
+from umdlib.labels import MODALITIES
 from umdlib.published.explorer import condition_title, pick
 from umdlib.published.names import MODELS, STRUCTURES
 from umdlib.published.pairing import DESIGNS, World
@@ -59,7 +61,8 @@ def modality_dumbbells(wide: pd.DataFrame, ax: Axes | None = None) -> Axes:
             elinewidth=1,
             label=MODALITIES[name].title,
         )
-    ax.set(xlim=(-0.02, 1.02), xlabel="DSC", yticks=list(y.values()), yticklabels=list(y))
+    names = wide.drop_duplicates("row")["structure"].map(STRUCTURES)
+    ax.set(xlim=(-0.02, 1.02), xlabel="DSC", yticks=list(y.values()), yticklabels=names)
     ax.set_title(MODELS[wide["segmenter"].iloc[0]], fontsize=10)
     ax.grid(axis="x", color="#dddddd", lw=0.6)
     sns.despine(ax=ax)
@@ -68,11 +71,23 @@ def modality_dumbbells(wide: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
 def dumbbell_panels(wide: pd.DataFrame) -> np.ndarray:
     """Draw `modality_dumbbells` of every system of a session, and the legend in the last panel."""
-    _, axes = plt.subplots(2, 3, figsize=(9, 8.4), sharey=True, layout="constrained")
+    axes, narrow = _dumbbell_grid(wide, 2, 3, (9, 8.4)), _dumbbell_grid(wide, 3, 2, (WIDTH, 9))
+    for ax in narrow.flat:
+        ax.set(xticks=[0, 0.5, 1])
+        ax.tick_params(labelsize=8)
+        ax.set_title(ax.get_title(loc="left"), fontsize=9)
+    keep_numbers(axes[0, 0], wide[["segmenter", "structure", "modality", "mean", "sd"]])
+    set_narrow(axes[0, 0], narrow[0, 0])
+    return axes
+
+
+def _dumbbell_grid(wide: pd.DataFrame, rows: int, columns: int, size: tuple[float, float]) -> np.ndarray:
+    """One form of the panels."""
+    _, axes = plt.subplots(rows, columns, figsize=size, sharey=True, layout="constrained")
     for (_, own), ax in zip(wide.groupby("segmenter", sort=False), axes.flat, strict=False):
         modality_dumbbells(own, ax)
-    axes[1, 2].legend(*axes[0, 0].get_legend_handles_labels(), loc="center", frameon=False)
-    axes[1, 2].axis("off")
+    axes[-1, -1].legend(*axes[0, 0].get_legend_handles_labels(), loc="center", frameon=False)
+    axes[-1, -1].axis("off")
     return axes
 
 
@@ -82,16 +97,46 @@ def quartile_boxes(wide: pd.DataFrame) -> Axes:
     Parameters
     ----------
     wide
-        Cells with `median`, `q1`, `q3`: structures side by side, systems within them.
+        Cells with `median`, `q1`, `q3`: structures side by side, systems within them. Phones have them lie down.
     """
-    ax = _axes(11, 4.2)
     wide = wide[wide["median"].notna()]
     structures = list(dict.fromkeys(wide["structure"]))
     systems = list(dict.fromkeys(zip(wide["segmenter"], wide["prompt"], strict=True)))
+    names = [STRUCTURES[s].replace(", ", "\n") for s in structures]
+    low, high = wide["q1"].min(), wide["q3"].max()
+    limits = (low - 0.05 * (high - low), high + 0.05 * (high - low))
+    ax = _axes(11, 4.2 + 0.2 * -(-len(systems) // 5))
+    _draw_boxes(ax, wide, structures, systems)
+    ax.set_xticks(range(len(structures)), names, rotation=35 if len(names) > 8 else 0)
+    ax.set(ylabel="DSC", ylim=limits)
+    narrow = _axes(WIDTH, 1.5 + 0.09 * len(wide) + 0.17 * len(systems))
+    _draw_boxes(narrow, wide, structures, systems, lying=True)
+    narrow.set_yticks(range(len(structures)), names)
+    narrow.set(xlabel="DSC", xlim=limits, ylim=(len(structures) - 0.5, -0.5))
+    for drawn, lying in ((ax, False), (narrow, True)):
+        drawn.tick_params(axis="y" if lying else "x", length=0)
+        drawn.grid(visible=False)
+        drawn.grid(axis="x" if lying else "y", color="#dddddd", lw=0.6)
+        drawn.set_axisbelow(True)
+        sns.despine(ax=drawn)
+        legend_below(drawn, columns=5)
+    keep_numbers(ax, wide[["structure", "segmenter", "prompt", "median", "q1", "q3"]])
+    return set_narrow(ax, narrow)
+
+
+def _draw_boxes(
+    ax: Axes,
+    wide: pd.DataFrame,
+    structures: list[str],
+    systems: list[tuple[str, str]],
+    *,
+    lying: bool = False,
+) -> None:
+    """Draw the boxes of each system, upright or lying, within its places among the structures."""
     width = 0.8 / len(systems)
     for j, (segmenter, prompt) in enumerate(systems):
         own = wide[(wide["segmenter"] == segmenter) & (wide["prompt"] == prompt)]
-        x = np.array([structures.index(s) for s in own["structure"]]) - 0.4 + (j + 0.5) * width
+        places = np.array([structures.index(s) for s in own["structure"]]) - 0.4 + (j + 0.5) * width
         points = [p for s, p in systems if s == segmenter]
         several = len(points) > 1
         share = points.index(prompt) / (len(points) - 1) if several else 0
@@ -101,8 +146,9 @@ def quartile_boxes(wide: pd.DataFrame) -> Axes:
         ]
         drawn = ax.bxp(
             boxes,
-            positions=x,
+            positions=places,
             widths=width * 0.9,
+            orientation="horizontal" if lying else "vertical",
             showfliers=False,
             showcaps=False,
             manage_ticks=False,
@@ -116,15 +162,6 @@ def quartile_boxes(wide: pd.DataFrame) -> Axes:
             medianprops={"color": _INK, "linewidth": 1.8},
         )
         drawn["boxes"][0].set_label(MODELS[segmenter] + (f", {prompt}" if several else ""))
-    names = [STRUCTURES[s].replace(", ", "\n") for s in structures]
-    ax.set_xticks(range(len(structures)), names, rotation=35 if len(names) > 8 else 0)
-    low, high = wide["q1"].min(), wide["q3"].max()
-    ax.set(ylabel="DSC", ylim=(low - 0.05 * (high - low), high + 0.05 * (high - low)))
-    ax.tick_params(axis="x", length=0)
-    ax.grid(axis="y", color="#dddddd", lw=0.6)
-    ax.set_axisbelow(True)
-    sns.despine(ax=ax)
-    return ax
 
 
 def training_bars(training: pd.DataFrame, ax: Axes | None = None) -> Axes:
@@ -159,22 +196,22 @@ def training_bars(training: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.set(yticks=range(len(systems)), yticklabels=systems[::-1], xlabel="3D volumes")
     ax.set_xlim(0, 1.28 * training.groupby("system")["volumes"].sum().max())
     ax.xaxis.set_major_formatter("{x:,.0f}")
-    _training_legend(ax)
+    ax.locator_params(axis="x", nbins=4)
+    keep_numbers(ax, training)
+    legend_below(ax, handles=_training_keys())
     sns.despine(ax=ax)
     return ax
 
 
-def _training_legend(ax: Axes) -> None:
+def _training_keys() -> list[plt.Rectangle]:
     """Modalities by colour, coverage by hatch."""
-    patch = plt.Rectangle
-    items = [(patch((0, 0), 1, 1, fc=m.colour), m.title) for m in MODALITIES.values()]
-    items += [
-        (patch((0, 0), 1, 1, fc="#eeeeee", ec="#777777", hatch=".."), "modality not published"),
-        (patch((0, 0), 1, 1, fc="#777777", ec="white"), "whole-body"),
-        (patch((0, 0), 1, 1, fc="#777777", ec="white", hatch="///"), "regional"),
-        (patch((0, 0), 1, 1, fc="#777777", ec="white", hatch=".."), "coverage not published"),
-    ]
-    ax.legend(*zip(*items, strict=True), fontsize=8, loc="lower right", frameon=False)
+    looks = {m.title: {"fc": m.colour} for m in MODALITIES.values()} | {
+        "modality not published": {"fc": "#eeeeee", "ec": "#777777", "hatch": ".."},
+        "whole-body": {"fc": "#777777", "ec": "white"},
+        "regional": {"fc": "#777777", "ec": "white", "hatch": "///"},
+        "coverage not published": {"fc": "#777777", "ec": "white", "hatch": ".."},
+    }
+    return [plt.Rectangle((0, 0), 1, 1, label=label, **look) for label, look in looks.items()]
 
 
 def sd_arch(wide: pd.DataFrame, n: int, ax: Axes | None = None) -> Axes:
@@ -296,74 +333,7 @@ def simulated_estimates(found: pd.DataFrame, world: World, ax: Axes | None = Non
     return ax
 
 
-def _box(ax: Axes, x: float, y: float, text: str, colour: str, *, w: float = 1.5, h: float = 0.7):
-    """A rounded box with centred text."""
-    style = {"boxstyle": "round,pad=0.03,rounding_size=0.1", "ec": _INK, "lw": 1, "alpha": 0.9}
-    ax.add_patch(FancyBboxPatch((x - w / 2, y - h / 2), w, h, fc=colour, **style))
-    ax.text(x, y, text, ha="center", va="center", fontsize=9)
-
-
-def _arrow(ax: Axes, a: tuple[float, float], b: tuple[float, float], text: str = "", **style):
-    """An arrow with a word beside its middle."""
-    style = {"arrowstyle": "-|>", "mutation_scale": 12, "lw": 1.2, "color": _INK, **style}
-    ax.add_patch(FancyArrowPatch(a, b, **style))
-    if text:
-        ax.text((a[0] + b[0]) / 2, (a[1] + b[1]) / 2 + 0.12, text, ha="center", fontsize=8)
-
-
-def validation_designs(ax: Axes | None = None) -> Axes:
-    """Two ways to compare modalities: unpaired cohorts with their own tasks, and pairs."""
-    ax = ax or _axes(9.5, 4)
-    tint = {"CT": "#cfe5f3", "MR": "#cdebe1", "PET": "#f7dcc6"}
-    ax.text(1.6, 3.8, "(a) Each modality on its own", ha="center", fontsize=11)
-    unpaired = (("CT", "abdomen", 3.1), ("MR", "heart", 2.15), ("PET", "tumours", 1.2))
-    for i, (m, task, y) in enumerate(unpaired, 1):
-        _box(ax, 0.6, y, f"cohort {i}", "#eeeeee", w=1.0)
-        _box(ax, 2.6, y, f"{m}: {task}", tint[m])
-        _arrow(ax, (1.15, y), (1.8, y))
-    ax.text(1.6, 0.1, "subjects, structures and modality\nchange together", ha="center", fontsize=9)
-    ax.axvline(4.0, color="#bbbbbb", lw=1)
-    ax.text(6.4, 3.8, "(b) One subject, one session, two images", ha="center", fontsize=11)
-    for s, y in zip(SESSIONS.values(), (2.85, 1.2), strict=True):
-        _box(ax, 4.9, y, s.title, "#eeeeee", w=1.0)
-        for m, dy in ((s.structural, 0.4), ("PET", -0.4)):
-            _box(ax, 6.6, y + dy, m, tint[m], w=1.0, h=0.55)
-            _arrow(ax, (5.45, y), (6.05, y + dy))
-            _arrow(ax, (7.15, y + dy), (7.75, y))
-        _box(ax, 8.3, y, "difference", "#ffffff", w=1.0)
-    ax.text(6.6, 0.15, "only the modality changes", ha="center", fontsize=9)
-    ax.set(xlim=(0, 9), ylim=(-0.1, 4.1))
-    ax.axis("off")
-    return ax
-
-
-def click_loop(ax: Axes | None = None) -> Axes:
-    """A promptable 3D segmenter with its click loop, as SegAnyPET figure 6 describes it."""
-    ax = ax or _axes(9, 3.7)
-    blue, green, orange, grey = "#cfe5f3", "#cdebe1", "#f7dcc6", "#eeeeee"
-    _box(ax, 0.9, 3.0, "PET volume", grey)
-    _box(ax, 3.1, 3.0, "image encoder\n(3D transformer)", blue, w=1.8)
-    _box(ax, 5.6, 3.0, "mask decoder", orange)
-    _box(ax, 8.0, 3.0, "mask", grey)
-    _box(ax, 3.1, 1.4, "prompt encoder", green, w=1.8)
-    _box(ax, 0.9, 1.4, "clicks so far", grey)
-    _box(ax, 8.0, 1.4, "error against\nthe reference", "#ffffff", w=1.6, h=0.8)
-    _arrow(ax, (1.7, 3.0), (2.15, 3.0))
-    _arrow(ax, (4.05, 3.0), (4.8, 3.0), "once")
-    _arrow(ax, (6.4, 3.0), (7.2, 3.0))
-    _arrow(ax, (1.7, 1.4), (2.15, 1.4))
-    _arrow(ax, (4.0, 1.75), (5.2, 2.6))
-    _arrow(ax, (8.0, 2.6), (8.0, 1.85))
-    _arrow(ax, (7.5, 2.6), (4.05, 1.45), connectionstyle="arc3,rad=-0.15", linestyle="--")
-    ax.text(6.4, 2.25, "previous mask", ha="center", fontsize=8)
-    _arrow(ax, (8.0, 0.95), (0.9, 1.0), connectionstyle="arc3,rad=-0.18")
-    ax.text(4.5, 0.08, "next click: positive where missed, negative where too much", ha="center", fontsize=9)
-    ax.set(xlim=(0, 9), ylim=(-0.1, 3.6))
-    ax.axis("off")
-    return ax
-
-
-def cohort_bars(ax: Axes | None = None) -> Axes:
+def cohort_bars() -> np.ndarray:
     """Scans and masks of each cohort of SegAnyPET's table 1, coloured by the part of the study.
 
     The three sums that the table prints say which part a cohort belongs to, since they follow its rows.
@@ -378,9 +348,7 @@ def cohort_bars(ax: Axes | None = None) -> Axes:
         .rename(columns={"Num. Scans": "scans", "Num. Masks": "masks"})
         .melt(["cohort", "part"], ["scans", "masks"], "of", "number")
     )
-    ax = ax or _axes(9, 4.2)
-    axes = [ax, ax.inset_axes((1.08, 0, 1, 1), sharey=ax)]
-    ax.set_position((0.16, 0.14, 0.38, 0.74))
+    _, axes = plt.subplots(1, 2, figsize=(9, 4.2), sharey=True, layout="constrained")
     for place, of in zip(axes, ("scans", "masks"), strict=True):
         sns.barplot(
             long[long["of"] == of],
@@ -399,32 +367,9 @@ def cohort_bars(ax: Axes | None = None) -> Axes:
         place.locator_params(axis="x", nbins=4)
         place.margins(x=0.22)
         sns.despine(ax=place)
-    axes[1].tick_params(labelleft=False)
     sns.move_legend(axes[1], "center right", title=None, fontsize=8, frameon=False)
-    return ax
-
-
-def prompting_schemes(ax: Axes | None = None) -> Axes:
-    """Slice by slice against the whole volume: what a person clicks, and what a system answers."""
-    ax = ax or _axes(9, 3.4)
-    grey, blue, orange = "#eeeeee", "#cfe5f3", "#f7dcc6"
-    for y, title, n_clicks in ((2.4, "slice by slice (SAM, MedSAM)", 4), (0.8, "volume (SegAnyPET)", 1)):
-        ax.text(0.1, y + 0.72, title, fontsize=10, va="bottom")
-        for k in range(4):
-            x, z = 0.3 + 0.22 * k, y - 0.35 + 0.12 * k
-            ax.add_patch(plt.Rectangle((x, z), 1.0, 0.6, fc=grey, ec=_INK, lw=0.8))
-            if k >= 4 - n_clicks:
-                ax.plot(x + 0.5, z + 0.3, "o", ms=5, mfc="white", mec="#aa3377", mew=1.5)
-    _box(ax, 3.6, 2.4, "network in 2D,\nonce a slice", blue, w=1.7, h=0.8)
-    _box(ax, 6.1, 2.4, "one mask\na slice", orange, w=1.4, h=0.8)
-    _box(ax, 8.3, 2.4, "stacked to\na volume", grey, w=1.4, h=0.8)
-    _box(ax, 3.6, 0.8, "network in 3D,\nonce", blue, w=1.7, h=0.8)
-    _box(ax, 6.1, 0.8, "one mask of\nthe volume", orange, w=1.4, h=0.8)
-    for a, b, y in ((2.1, 2.65, 2.4), (4.55, 5.3, 2.4), (6.9, 7.5, 2.4), (2.1, 2.65, 0.8), (4.55, 5.3, 0.8)):
-        _arrow(ax, (a, y), (b, y))
-    ax.set(xlim=(0, 9.2), ylim=(0.1, 3.6))
-    ax.axis("off")
-    return ax
+    keep_numbers(axes[0], long)
+    return axes
 
 
 def two_selections(

@@ -92,10 +92,6 @@ def kinds_words(ceilings: pd.DataFrame) -> str:
     items = []
     for kind, words in KINDS.items():
         if kind in bound:
-            force = (
-                "a bound: no mask of that kind exceeds it"
-                if bound[kind]
-                else "a line to read by, not a bound"
-            )
-            items.append(f"- *{'moved' if kind == 'shift' else kind}*: {words} ({force})")
+            force = " (a bound: no mask of that kind exceeds it)" if bound[kind] else ""
+            items.append(f"- *{'moved' if kind == 'shift' else kind}*: {words}{force}")
     return "\n".join(items)

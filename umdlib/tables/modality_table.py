@@ -231,8 +231,7 @@ def _legend(attrs: dict, structural: str, sizes: list[int], across: int) -> str:
         correction += "; in brackets what the uncorrected p-value would give"
     metric, empty = metric_title(attrs.get("metric", "dice")), attrs.get("empty", "drop")
     return (
-        f"{metric}, {form} over subjects, on pairs scored in both {structural} and PET; n counts them. In the row "
-        f"of all structures each structure counts the same, whoever lacks it. "
+        f"{metric}, {form} over subjects, on pairs scored in both {structural} and PET; n counts them. "
         f"† p < 0.01, ‡ p < 0.0001 at the better modality of a pair: {test}, {correction}. "
         f"Bold: best segmenter of the row. Failed: no prediction, an empty one, or DSC under "
         f"{attrs.get('failure_below', 0.1):g}. {FLOOR.capitalize()}: {VERDICTS[FLOOR]}; such a pair has no mark. "

@@ -16,9 +16,8 @@ from umdlib.tables.titles import segmenter_title
 
 # The one rule of intervals and p-values, printed wherever both stand.
 INTERVAL_RULE = (
-    "Each 95 % interval holds for its own comparison alone, and so does the p-value beside it, which inverts "
-    "it: p < 0.05 exactly where the interval leaves out 0. A p-value that is corrected for its family says so, "
-    "and verdicts and marks rest on the corrected one."
+    "Each 95 % interval and the p-value beside it are of one comparison alone: p < 0.05 exactly where the interval "
+    "leaves out 0. Verdicts and marks rest on the corrected p-value."
 )
 _RANKED = ("permutation", "wilcoxon", "median")
 
@@ -49,7 +48,7 @@ def _sentence(row: pd.Series, attrs: Mapping) -> str:
     size = interval(row["estimate"], row["ci_low"], row["ci_high"])
     n = f"n = {count(row['n_subjects'], 'subject')}, {count(row['n_pairs'], 'pair')}"
     has = np.isfinite(row["ci_low"])
-    words = f"mean difference and 95 % interval {size}; {n}" if has else f"difference {size} {metric}; {n}"
+    words = f"{size}; {n}" if has else f"difference {size} {metric}; {n}"
     if np.isfinite(row["p_value"]):
         words += f"; p = {p_text(row['p_value'])}, corrected {p_text(row['p_bh'])}".replace("= <", "<")
         words += f" (family of {row['n_bh']:.0f})"
@@ -67,7 +66,7 @@ def _verdict_words(row: pd.Series, attrs: Mapping) -> str:
         "differs": f"{differs}; whether by more than the margin of {margin:g} is open",
         "differs by less than the margin": f"{differs}, by less than the margin of {margin:g}",
         "the same": f"{metric} is the same on PET and {structural} within ±{margin:g}",
-        "undecided": f"undecided between a difference and none within ±{margin:g} {metric}",
+        "undecided": f"undecided (±{margin:g} {metric})",
         "not identifiable": f"not identifiable: {metric} is at the floor on both {structural} and PET",
     }
     return words[row["verdict"]]

@@ -404,8 +404,5 @@ def _note(pair: Pair, built: list[BuiltPane]) -> str:
     sizes = [" × ".join(f"{s:.3g}" for s in geometry.spacing_mm(b.affine)) for b in built]
     names = [p.title or p.modality for p in pair.panes]
     grids = "; ".join(f"{n} {s} mm" for n, s in zip(names, sizes, strict=True))
-    scores = "answers are scored on it" if pair.networks else "scores are from the full images"
-    return (
-        f"Radiological convention. Shown on a reduced grid ({grids}; 8 bits), cut to the body in "
-        f"the field that the images share; {scores}."
-    )
+    scores = ", on which answers are scored" if pair.networks else ""
+    return f"Radiological convention. Shown on a reduced grid ({grids}; 8 bits){scores}."

@@ -52,10 +52,8 @@ def ranking_notes(ranks: pd.DataFrame) -> str:
     for (session, modality), part in ranks.groupby(["session", "modality"], sort=False):
         row = part.iloc[0]
         lines.append(
-            f"- {session_title(session)}, {modality}: mean Kendall τ of the resampled rankings "
-            f"with this one {number(row['kendall_tau'], 2)}; n = {row['n_subjects']} subjects, "
-            f"{row['n_cases']} common cases, {row['n_dropped']} left out because "
-            "a segmenter lacks them"
+            f"- {session_title(session)}, {modality}: mean Kendall τ {number(row['kendall_tau'], 2)}; "
+            f"n = {row['n_subjects']} subjects, {row['n_cases']} common cases, {row['n_dropped']} left out"
         )
     for (name, note), gone in ranks[ranks["note"].ne("")].groupby(["segmenter", "note"], sort=False):
         places = [
@@ -97,8 +95,8 @@ def coverage_words(covered: pd.DataFrame) -> str:
         words += f"*{shape}*: {rates} % with {sizes} subjects. "
     if len(hard):
         words += (
-            "There the cohort often does not show a failure at all, and no interval that is made from its values "
-            "alone can hold a mean that failures make. "
+            "There the cohort often shows no failure at all, and no interval that is made from its values can hold a "
+            "mean that failures make. "
         )
     spans = covered[covered["ceiling"].ge(0.95)].groupby("interval")["rate"].agg(_span)
     return words + (
@@ -136,12 +134,11 @@ def shape_words(alarms: pd.DataFrame) -> str:
         f"The worst point first: {worst[1]} subjects of the shape *{worst[0]}*, moved so that its mean is zero. The "
         f"reported test finds a difference in {100 * wide.loc[worst, 'mean']:.0f} % of the cohorts, the sign-flip "
         f"test in {100 * wide.loc[worst, 'permutation']:.0f} %: most of these cohorts hold none of the subjects that "
-        "lose, and in a cohort without them everybody gains. No test of these values can know better. On shapes "
+        "lose, and no test can know better. On shapes "
         f"that every cohort shows, the reported test gives {_span(skewed['mean'])}, the sign-flip test "
         f"{_span(skewed['permutation'])}; "
-        f"on normal differences {_span(normal['mean'])} and {_span(normal['permutation'])}. The sign-flip test "
-        "is exact where the two modalities can be exchanged, whatever the shape; it is not a test of the *mean*. "
-        "Far in the tail, where a corrected test looks, skew weighs more: at 5 % / 13 = 0.38 %, the level of the "
+        f"on normal differences {_span(normal['mean'])} and {_span(normal['permutation'])}. "
+        "Far in the tail skew weighs more: at 5 % / 13 = 0.38 %, the level of the "
         f"first of 13 structures, the reported test gives {_span(skewed['mean of 13'])} on those shapes and "
         f"{_span(normal['mean of 13'])} on normal ones."
     )
@@ -196,10 +193,8 @@ def median_words(covered: pd.DataFrame) -> str:
     """What `umdlib.statistics.operating_characteristics.coverage` found for the median."""
     spans = covered.groupby("interval")["rate"].agg(_span)
     return (
-        f"The percentile bootstrap of a median covers {spans['median bootstrap']}: with "
-        "few subjects it jumps between a handful of values, and where half of the subjects lose "
-        "something it jumps from one hump to the other. The interval from order statistics, which "
-        "cannot cover less than it says, whatever the shape, holds the median in "
+        f"The percentile bootstrap of a median covers {spans['median bootstrap']}, the interval from order "
+        "statistics, which cannot cover less than it says, whatever the shape, "
         f"{spans['order statistics']} ({covered['n_cohorts'].iloc[0]} cohorts per "
         "point). It is wide, and it is the one reported."
     )
@@ -211,11 +206,9 @@ def unseen_words(n_subjects: int) -> str:
     low, high = distribution_free_bounds(np.zeros((n_subjects, 1)), (-1, 1), confidence=0.95)
     return (
         f"With {n_subjects} subjects of whom none fails, up to {100 * rate:.0f} % of all subjects "
-        "could (exact one-sided 95 % bound). A statement that holds for every distribution of "
-        f"differences between −1 and 1, unseen failures included, would have to allow a mean "
-        f"difference from {number(low[0], 2, sign=True)} to {number(high[0], 2, sign=True)} even if the "
-        "observed differences were all zero. No interval in this book claims that much: they speak "
-        "of subjects like those that were seen."
+        "could (exact one-sided 95 % bound), and a statement that holds for every distribution of differences would "
+        f"have to allow a mean difference from {number(low[0], 2, sign=True)} to {number(high[0], 2, sign=True)}. "
+        "The intervals in this book speak of subjects like those that were seen."
     )
 
 

@@ -505,8 +505,8 @@ def cost_words(path: str) -> str:
         f"Beside its predictions a ladder needs the estimates and the sixteen images: {stages}. The goal is at most "
         f"{found['goal']:g} times sixteen predictions. It is met in {met['over_predictions']} of {len(rows)} cases "
         "where a prediction is the segmenter's own work, and in "
-        f"{met['over_images_of_a_run']} where it is all that a run does for an image: a segmenter of a tenth of a "
-        f"second costs less than the images that it is asked on. Made with `{found['command']}` on {found['date']}."
+        f"{met['over_images_of_a_run']} where it is all that a run does for an image. "
+        f"Made with `{found['command']}` on {found['date']}."
     )
 
 

@@ -13,7 +13,7 @@ from numpy.random import default_rng
 
 from umdbook.page import Text, keep
 from umdlib import published
-from umdlib.published import acquisition, bounds, checks, explorer, figures, markup, pairing
+from umdlib.published import acquisition, bounds, checks, diagrams, explorer, figures, markup, pairing
 from umdlib.published.claims import VERDICTS
 from umdlib.published.names import MODELS, STRUCTURES
 from umdlib.published.significance import CERTAIN
@@ -21,7 +21,7 @@ from umdlib.published.tolerance import dice_at_nsd
 from umdlib.tables import interactive
 from umdlib.tables.markdown import number
 
-__all__ = ["figures", "interactive", "markup"]
+__all__ = ["diagrams", "figures", "interactive", "markup"]
 
 # Volume in ml of the organs of SegAnyPET's supplementary tables 1 and 2: ICRP 89 (2002), reference man,
 # masses over a density of 1.05 g/ml; kidneys 310 g in all; heart with its blood 840 g.

@@ -24,6 +24,7 @@ __all__ = ["write_structures"]
 
 # Names under which a segmentation program might leave the masks of three organs.
 _OWN_NAMES = {"urinary_bladder": "bladder", "esophagus": "oesophagus", "kidney_left": "left kidney"}
+_FIRST, _LAST = 4, 3  # lines shown of a longer print
 
 
 def empty_folder(folder: str) -> None:
@@ -41,10 +42,11 @@ def empty_folder(folder: str) -> None:
 
 
 def shell(command: str, *, ends: Sequence[int] = (0,)) -> None:
-    """Run a command as a reader would type it, show what it prints, and stop if it ends otherwise."""
+    """Run a command as a reader would type it, show how what it prints begins and ends; stop if it ends otherwise."""
     print(f"$ {command}")
     status, said = _ended(shlex.split(command))
-    print(said.strip())
+    lines = said.strip().splitlines()
+    print("\n".join([*lines[:_FIRST], "…", *lines[-_LAST:]] if len(lines) > _FIRST + _LAST + 2 else lines))
     if status not in ends:
         raise InputError(f"{command} ended with status {status}.")
 

@@ -376,10 +376,8 @@ def parts_words(parts: pd.DataFrame) -> str:
         f"For the network that was trained on PET, references that were drawn on the structural image cost "
         f"{_change(reference)} on PET; with a reference of PET's own its score on PET minus that on CT is "
         f"{_change(image)} (n = {int(image['n_subjects'])} subjects, 95 % intervals where there are subjects enough). "
-        "Both end in the modality effect above, and only a cohort whose PET is known to hold still tells them apart: "
-        "here the simulator, which can switch the motion off and keeps bodies, uptake and noise. It moves organs by "
-        "breathing, displacement and a filling bladder alone; errors of a person who draws on one image rather "
-        "than on the other are not in it."
+        "Both end in the modality effect above. The errors of a person who draws on one image rather than on the other "
+        "are not in it."
     )
 
 
