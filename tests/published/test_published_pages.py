@@ -16,6 +16,8 @@ import matplotlib.pyplot as plt
 from umdbook.chapters import published as chapter
 from umdlib import published
 from umdlib.errors import InputError
+from umdlib.figures import chart_numbers, is_drawing, narrow_form
+from umdlib.figures.narrow import WIDTH
 from umdlib.published import diagrams, explorer, figures, markup, pairing
 from umdlib.published.tolerance import dice_at_nsd
 from umdlib.published.words import caption_words
@@ -167,6 +169,45 @@ def test_figures_return_their_axes():
     for function in draw:
         ax = plt.figure().add_subplot()
         assert function(ax) is ax
+
+
+def test_charts_of_the_papers_numbers_are_drawings_with_a_form_for_phones():
+    wide = published.cells(published.read("umd_table1")).query("structure != 'average'")
+    boxes = published.cells(published.read("seganypet_s1"))
+    made = {
+        figures.dumbbell_panels(wide)[0, 0]: len(wide),
+        figures.quartile_boxes(boxes): boxes["median"].notna().sum(),
+        figures.cohort_bars()[0]: 20,
+        diagrams.validation_designs(): 0,
+        diagrams.click_loop(): 0,
+        diagrams.prompting_schemes(): 0,
+    }
+    for ax, n_numbers in made.items():
+        assert is_drawing(ax.figure) and len(chart_numbers(ax.figure)) == n_numbers
+        small = narrow_form(ax.figure)
+        assert small.get_figwidth() == WIDTH and small.get_tightbbox().width < 1.1 * WIDTH
+    plt.close("all")
+
+
+def test_boxes_lie_down_on_phones_with_the_same_quartiles():
+    wide = published.cells(published.read("seganypet_s1"))
+    ax = figures.quartile_boxes(wide)
+    upright, lying = ax.patches[0], narrow_form(ax.figure).axes[0].patches[0]
+    assert np.allclose(upright.get_path().vertices[:, 1], lying.get_path().vertices[:, 0])
+    plt.close("all")
+
+
+@pytest.mark.parametrize(
+    "draw", [diagrams.click_loop, diagrams.prompting_schemes, diagrams.validation_designs]
+)
+def test_both_forms_of_a_diagram_say_the_same(draw):
+    ax = draw()
+    words = [
+        sorted(" ".join(t.get_text() for t in form.texts).split())
+        for form in (ax, narrow_form(ax.figure).axes[0])
+    ]
+    assert words[0] == words[1] and len(words[0]) > 10
+    plt.close("all")
 
 
 def test_points_of_slice_wise_systems_are_three_or_five_per_slice():

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_TITLE_IN = 0.45
+_TITLE_IN = 0.62
 
 
 def body_view(image: Volume, plane: str, at_mm: float) -> View:
@@ -55,7 +55,7 @@ def reports(subjects: Iterable[tuple[Volume, Volume, str]]) -> Figure:
     figure = plt.figure(figsize=size, facecolor="white", layout="none")  # _draw_row places the axes
     parts = figure.subfigures(len(rows), 1, height_ratios=[h + _TITLE_IN for h in heights], squeeze=False)
     for part, (row, title), height in zip(parts[:, 0], rows, heights, strict=True):
-        _draw_row(part, row, title, top=1 - 0.42 / (height + _TITLE_IN))
+        _draw_row(part, row, title, top=1 - 0.58 / (height + _TITLE_IN))
     return figure
 
 
@@ -90,9 +90,9 @@ def _draw_row(figure, row, title: str, *, top: float) -> None:
     axes = figure.subplots(1, len(row), gridspec_kw={"width_ratios": _wide(row), "wspace": 0.01})
     low, high = min(seen.extent[2] for *_, seen in row), max(seen.extent[3] for *_, seen in row)
     for ax, (name, volume, seen) in zip(axes, row, strict=True):
-        slice_picture(Scene(volume), seen, ax=ax, letters=6.0).set_ylim(low, high)
-        ax.set_title(name, fontsize=8, color="black", pad=2)
-    figure.suptitle(title, fontsize=10, color="black", x=0.005, ha="left", y=0.995)
+        slice_picture(Scene(volume), seen, ax=ax, letters=10.0).set_ylim(low, high)
+        ax.set_title(name, fontsize=13, color="black", pad=2)
+    figure.suptitle(title, fontsize=15, color="black", x=0.005, ha="left", y=0.995)
     figure.subplots_adjust(left=0.005, right=0.995, bottom=0.005, top=top)
 
 

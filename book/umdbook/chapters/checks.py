@@ -17,7 +17,7 @@ from umdlib.tables.markdown import count, reason_table
 from umdlib.tables.modality_table import session_title
 from umdlib.viewer import montage
 
-COLUMNS = 4  # examinations in a row of pictures
+COLUMNS = 3  # examinations in a row of pictures
 _ROW_IN = 2.9
 _MOST = 40  # findings shown
 
@@ -105,7 +105,7 @@ def pictures(chosen: Sequence[Sequence[Case]], findings: pd.DataFrame) -> Figure
     import matplotlib.pyplot as plt
 
     rows = max(1, math.ceil(len(chosen) / COLUMNS))
-    size = {"figsize": (12, _ROW_IN * rows), "squeeze": False, "layout": "constrained"}
+    size = {"figsize": (9, _ROW_IN * rows), "squeeze": False, "layout": "constrained"}
     figure, axes = plt.subplots(rows, 2 * COLUMNS, facecolor="white", **size)
     for ax in axes.flat:
         ax.set_axis_off()
@@ -130,7 +130,7 @@ def _examination(axes: Sequence[Axes], cases: Sequence[Case], faults: int) -> No
     title = f"{cases[0].subject}, {session_title(cases[0].session)}"
     colour = "#d55e00" if faults else "black"
     axes[0].set_title(
-        f"{title}\n{count(faults, 'finding')}" if faults else title, fontsize=7, color=colour, loc="left"
+        f"{title}\n{count(faults, 'finding')}" if faults else title, fontsize=11, color=colour, loc="left"
     )
     images = [image for image in (read[False], read[True]) if not isinstance(image, str)]
     level = montage.coronal_levels(images[0])[0] if images else 0.0

@@ -14,8 +14,7 @@ from umdlib import labels
 from umdlib.cohort.manifest import Case, Cohort
 from umdlib.errors import NothingToShow
 from umdlib.figures import style
-from umdlib.synthetic import plausibility
-from umdlib.synthetic.literature import source_table
+from umdlib.synthetic import literature, plausibility
 from umdlib.synthetic.plausibility import physics_table, range_table
 from umdlib.tables.markdown import markdown_table, reason_table
 from umdlib.tables.modality_table import session_title, structure_title, with_session_titles
@@ -23,7 +22,7 @@ from umdlib.viewer import montage
 from umdlib.viewer.cases import read_viewer
 from umdlib.viewer.pair import Pair
 
-__all__ = ["physics_table", "range_table", "source_table"]
+__all__ = ["physics_table", "range_table"]
 
 _SHOWN = ("subject", "session", "sex", "age", "height_cm", "weight_kg", "provenance")
 _UNITS = {"height_cm": "height (cm)", "weight_kg": "weight (kg)"}
@@ -38,8 +37,29 @@ _QUANTITIES = {
     "CT": "HU, mean of the interior",
     "PET": "SUV, mean of the interior",
 }
+_SOURCES = {
+    "icrp89": "ICRP 2002",
+    "kim_liver": "Kim et al.",
+    "pancreas2019": "Abdom Radiol 2019",
+    "pritchard2014": "Pritchard et al. 2014",
+    "wang2007": "Wang et al. 2007",
+    "liu2019": "Liu et al. 2019",
+    "renal2015": "J Nucl Med 2015",
+    "prokop2003": "Prokop and Galanski 2003",
+    "debazelaire2004": "de Bazelaire et al. 2004",
+    "furst2011": "Fürst et al. 2011",
+    "martinez2009": "Martinez-Möller et al. 2009",
+    "fourclass2014": "PMID 24966415",
+    "assumed": "assumed",
+}
 
 Examination = tuple[Case, Case]
+
+
+def source_table() -> pd.DataFrame:
+    """What each source of the synthetic cohort gave, under a name that readers know."""
+    table = literature.source_table()
+    return table.assign(source=[_SOURCES[name] for name in table["source"]])
 
 
 def mixed_pairs(cohort: Cohort) -> list[Examination]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -11,6 +12,8 @@ from matplotlib.axes import Axes
 from umdbook import names
 from umdlib.cohort.manifest import Cohort
 from umdlib.errors import unknown_name
+from umdlib.figures.links import keep_numbers
+from umdlib.figures.narrow import set_narrow
 from umdlib.figures.style import Looks, axes, legend_below, nothing, panels, rows_down, segmenter_style
 from umdlib.quantities import read_quantities
 from umdlib.statistics import agreement, networks
@@ -274,10 +277,16 @@ def network_figure(quantities: pd.DataFrame, session: str, segmenter: str) -> li
         n = min(len(uptake.dropna(how="all")) for uptake in uptakes.values())
         words = f"{count(n, 'subject')} with uptake: too few for a network, whose edges need {networks.LEAST_SUBJECTS}"
         return [nothing(axes(None, figsize=(7.2, 0.5)), words)]
-    drawn = panels(1, 2, width=4.6, height=4.4)
-    for ax, (title, edges) in zip(drawn, found.items(), strict=True):
-        _network_plot(edges, ax, title)
+    drawn, narrow = panels(1, 2, width=4.6, height=4.4), panels(2, 1, width=3.5, height=3.2)
+    for form in (drawn, narrow):
+        for ax, (title, edges) in zip(form, found.items(), strict=True):
+            _network_plot(edges, ax, title)
+    keep_numbers(drawn[0], pd.concat([e.assign(side=t) for t, e in found.items()])[["side", *_EDGE]])
+    set_narrow(drawn[0], narrow[0])
     return drawn
+
+
+_EDGE = ["first", "second", "correlation", "low", "high"]
 
 
 def _network_plot(edges: pd.DataFrame, ax: Axes, title: str) -> None:
@@ -288,11 +297,13 @@ def _network_plot(edges: pd.DataFrame, ax: Axes, title: str) -> None:
         a, b = organs.index(r.first), organs.index(r.second)
         matrix[a, b] = matrix[b, a] = r.correlation
         if r.low > 0 or r.high < 0:
-            ax.plot([a, b], [b, a], "k.", ms=3)
-    image = ax.imshow(matrix, cmap="RdBu_r", vmin=-1, vmax=1)
+            ax.plot([a + 0.5, b + 0.5], [b + 0.5, a + 0.5], "k.", ms=3)
+    image = ax.pcolormesh(matrix, cmap=plt.get_cmap("RdBu_r", 20), vmin=-1, vmax=1)
     labels = [structure_title(o) for o in organs]
-    ax.set_xticks(range(len(organs)), labels, rotation=90, fontsize=7)
-    ax.set_yticks(range(len(organs)), labels, fontsize=7)
+    places = np.arange(len(organs)) + 0.5
+    ax.set_xticks(places, labels, rotation=90, fontsize=7)
+    ax.set_yticks(places, labels, fontsize=7)
+    ax.set(aspect="equal", ylim=(len(organs), 0))
     ax.grid(visible=False)
     ax.set_title(title)
     ax.figure.colorbar(image, ax=ax, shrink=0.7, label="correlation")

@@ -361,7 +361,7 @@ def cell_pictures(run: Climb) -> plt.Figure:
     figure, grid = plt.subplots(3, 6, figsize=(7.2, 7.4))
     for ax, shown in zip(grid.ravel(), [s for s in run.shown if s.cell in _ORDER], strict=False):
         montage.body_picture(shown.slice, "coronal", shown.slice.affine[1, 3], ax=ax)
-        ax.set_title(_CELL_TITLES.get(shown.cell, shown.cell), fontsize=8)
+        ax.set_title(_CELL_TITLES.get(shown.cell, shown.cell), fontsize=12)
     grid.ravel()[-1].set_axis_off()
     return figure
 

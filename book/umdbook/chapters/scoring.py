@@ -125,7 +125,7 @@ def grid_ceilings(fine_mm: tuple, coarse_mm: tuple, tolerances_mm=(1.0, 5.0)) ->
 
 def mask_plot(reference, prediction, k: int) -> Axes:
     """One slice of two masks: what is shared, missed and added."""
-    ax = plt.gca()
+    ax = plt.subplots(figsize=(4.8, 3.8))[1]  # a picture has no form of its own for phones
     colours = np.ones((*reference.shape[:2], 3))
     a, b = reference[:, :, k], prediction[:, :, k]
     for where, key in ((a & b, "agree"), (a & ~b, "missed"), (b & ~a, "added")):

@@ -158,9 +158,10 @@ def test_edges_fill_the_matrix_on_both_sides_and_the_sure_ones_have_a_dot():
     )
     ax = plt.figure().add_subplot()
     chapter._network_plot(edges, ax, "references")
-    matrix = np.ma.filled(ax.images[0].get_array(), NAN)
+    mesh = ax.collections[0]
+    matrix = np.ma.filled(mesh.get_array(), NAN).reshape(3, 3)
     assert matrix[0, 1] == matrix[1, 0] == 0.8 and matrix[0, 2] == matrix[2, 0] == -0.1
-    assert np.isnan(matrix[1, 2]) and ax.images[0].get_clim() == (-1, 1)
-    assert [list(line.get_xdata()) for line in ax.lines] == [[0, 1]]
+    assert np.isnan(matrix[1, 2]) and mesh.get_clim() == (-1, 1)
+    assert [list(line.get_xdata()) for line in ax.lines] == [[0.5, 1.5]]
     assert [t.get_text() for t in ax.get_yticklabels()] == ["Liver", "Spleen", "Aorta"]
     plt.close("all")

@@ -37,14 +37,14 @@ def three_ways(trial: Trial) -> Figure:
     count = len(trial.clicks)
     organ = trial.organ_reference, trial.organ_prediction, [trial.organ_click]
     ways = [
-        (f"(a) {trial.organ.title}: one click", *organ),
-        ("(b) Lesions: one click", lesions, trial.after(1), trial.clicks[:1]),
-        (f"(c) Lesions: {count} clicks, one each", lesions, trial.after(count), trial.clicks),
+        (f"(a) {trial.organ.title}:\none click", *organ),
+        ("(b) Lesions:\none click", lesions, trial.after(1), trial.clicks[:1]),
+        (f"(c) Lesions:\n{count} clicks, one each", lesions, trial.after(count), trial.clicks),
     ]
     figure, axes = plt.subplots(1, 3, figsize=(9.6, 7.2), layout="constrained")
     for ax, (title, reference, prediction, clicks) in zip(axes, ways, strict=True):
         projection(trial.image, reference, prediction, clicks, ax=ax)
-        ax.set_title(title, fontsize=11)
+        ax.set_title(title, fontsize=15)
     return figure
 
 
