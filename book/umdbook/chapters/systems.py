@@ -59,8 +59,9 @@ def card(name: str, device: str = "cpu") -> str:
 
 
 def cards(device: str = "cpu") -> str:
-    """All cards, in the order of the registry."""
-    return "\n\n".join(card(name, device) for name in segmenters.names())
+    """All cards in one fold, in the order of the registry."""
+    every = [card(name, device) for name in segmenters.names()]
+    return f":::::{{dropdown}} The cards of all {len(every)} systems\n" + "\n\n".join(every) + "\n:::::"
 
 
 def weights_table() -> pd.DataFrame:
