@@ -328,8 +328,13 @@ def simulated_estimates(found: pd.DataFrame, world: World, ax: Axes | None = Non
     top = ax.get_ylim()[1]
     ax.text(world.gap, top, " true gap", va="top", fontsize=9)
     ax.set(xlabel="Estimated gap, PET minus structural (DSC)", ylabel="Simulated benchmarks")
-    sns.move_legend(ax, "upper left", title=None, fontsize=8, frameon=False)
+    handles, words = ax.get_legend().legend_handles, ax.get_legend().get_texts()
+    for handle, text in zip(handles, words, strict=True):
+        handle.set_label(text.get_text())
+    ax.get_legend().remove()
+    legend_below(ax, handles=handles, columns=1)
     sns.despine(ax=ax)
+    ax.locator_params(axis="x", nbins=6)
     return ax
 
 
