@@ -181,6 +181,9 @@ def test_the_command_reports_and_says_by_its_status(tmp_path, capsys):
         ("1 480 ± 190", {"mean": "1480", "sd": "190"}),
         ("1\u202f234\u202f567", {"value": "1234567"}),
         ("12’480", {"value": "12480"}),
+        ("0.91a", {"value": "0.91"}),
+        ("0.91a,b ± 0.05", {"mean": "0.91", "sd": "0.05"}),
+        (r"\num{0.91 \pm 0.05}", {"mean": "0.91", "sd": "0.05"}),
         ("--", {}),
     ],
 )
@@ -253,3 +256,11 @@ def test_cells_of_fewer_decimals_are_no_copies_of_cells_near_them(tmp_path):
     _, found = audited(write(tmp_path, "mixed.csv", text), n=20)
     copied = found[found["check"].eq("copied cell") & found["grade"].ne("passed")]
     assert copied["where"].tolist() == ["Aorta, A"]
+
+
+def test_a_mean_beside_its_own_extremes_is_no_average_of_them(tmp_path):
+    head = "| Organ | Mean | SD | Min | Max |\n|:-:|:-:|-|-|-|\n"
+    text = head + "| Liver\\textsuperscript{a} | 0.91 | 0.05 | 0.80 | 0.95 |\n"
+    table, found = audited(write(tmp_path, "extremes.md", text), n=20)
+    assert set(table["structure"]) == {"Liver"}
+    assert not found["check"].str.startswith("average").any()

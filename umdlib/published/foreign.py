@@ -18,6 +18,7 @@ from umdlib.published.scales import PER_CENT, SCALES, check_metric, check_unit, 
 
 _AVERAGE_ROW = re.compile(r"^(avg|average|mean|overall|all)\b", re.IGNORECASE)
 _AVERAGE_COLUMN = re.compile(r"^(avg|average|mean|overall|all)\.?( (dsc|dice|nsd|score))?$", re.IGNORECASE)
+_OF_ONE = re.compile(r"^(min|max|minimum|maximum|lowest|highest|median|range|q[13])\b", re.IGNORECASE)
 _SPREAD_ROW = re.compile(r"^(sd|std|standard deviation)\b", re.IGNORECASE)
 _N_COLUMN = re.compile(
     r"^(#\s*|n\s+|no\.? of |number of )?(n|(test )?cases|subjects|patients|scans|samples|exam(ination)?s|studies)"
@@ -140,7 +141,8 @@ class _Table:
         self.by_row = self._rows_are_metrics(labels)
         self.rows_averaged = any(map(_AVERAGE_ROW.match, labels))
         columns = [j for j in self.values if _AVERAGE_COLUMN.match(self.head[j])]
-        self.transposed = bool(columns) and not self.rows_averaged and len(self.values) > 2
+        of_one = any(_OF_ONE.match(self.head[j]) for j in self.values)  # beside it, a mean is that of its row
+        self.transposed = bool(columns) and not self.rows_averaged and len(self.values) > 2 and not of_one
 
     def _holds_numbers(self, j: int) -> bool:
         """Whether most filled cells of a column are numbers."""

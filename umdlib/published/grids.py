@@ -14,7 +14,7 @@ _RULES = re.compile(
     r"\\(?:hline|toprule|midrule|bottomrule|endhead|endfirsthead|addlinespace(?:\[[^]]*\])?"
     r"|cmidrule(?:\([^)]*\))?\{[^}]*\}|cline\{[^}]*\}|rowcolor\{[^}]*\}|centering)"
 )
-_PIPES = re.compile(r"^\s*\|?\s*:?-{2,}:?\s*(\||$)", re.MULTILINE)
+_PIPES = re.compile(r"^\s*(\|?\s*:?-{2,}:?\s*(\||$)|\|\s*:?-:?\s*\||:-:?\s*\|)", re.MULTILINE)
 _TABULAR = re.compile(r"\\begin\{(tabular[*x]?|longtable|tabulary)\}(.*?)\\end\{\1\}", re.DOTALL)
 
 

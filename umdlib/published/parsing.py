@@ -52,7 +52,7 @@ _OTHER_KIND = {
     "interval": {("median", "q1", "q3"): ("mean", "lower", "upper")},
 }
 _MARKUP = re.compile(
-    r"<[^>]*>|\\(?:text|cell|row)?color(?:\[[^]]*\])?\{[^}]*\}|\\(?:textbf|textit|underline|mathbf|emph|bf|mathrm|text|small|footnotesize)\b|\\[,;!]|[{}$*†‡§]"
+    r"<[^>]*>|\\textsuperscript\{[^}]*\}|\\(?:uparrow|downarrow|num)\b|\\(?:text|cell|row)?color(?:\[[^]]*\])?\{[^}]*\}|\\(?:textbf|textit|underline|mathbf|emph|bf|mathrm|text|small|footnotesize)\b|\\[,;!]|[{}$*†‡§]"
     r"|\^\\?\w+|__"
 )
 
@@ -136,6 +136,7 @@ def _bare(raw: str) -> str:
     text = plain_text(re.sub(r"\\(?:approx|sim)\b", "~", raw))
     text = re.sub(r"\\[A-Za-z]+\*?|\^|(?<!cm)[²³¹⁰-⁹ᵃ-ᶻ]", "", text).replace("cm³", "cm3")
     text = re.sub(r"(?<=\d)·(?=\d)", ".", text)
+    text = re.sub(r"(\d\.\d+)[a-d](?:,?[a-d])?(?![A-Za-z])", r"\1", text)
     text = re.sub(r"_\s*±", " ±", text).strip()
     text = re.sub(r"(?<![\d.,])\d{1,3}(?:[ '’]\d{3})+(?![\d])", lambda m: re.sub(r"\D", "", m[0]), text)
     if "." not in text and _COMMA.match(text):
