@@ -5,6 +5,7 @@ import json
 import pandas as pd
 import pytest
 
+from umdlib import segmenters
 from umdlib.__main__ import main
 from umdlib.cohort.manifest import read_cohort
 from umdlib.errors import InputError
@@ -13,6 +14,7 @@ from umdlib.evaluation.store import case_folder
 from umdlib.ladder import run
 from umdlib.ladder.cells import CELLS, PET, UNDONE
 from umdlib.ladder.run import LadderSettings, header_filter, ladder_run
+from umdlib.segmenters.contract import Segmenter
 from umdlib.statistics import attribution
 
 
@@ -117,6 +119,21 @@ def test_a_cell_that_fails_is_a_reason_and_gives_no_share(make_cohort, tmp_path)
     rows = attribution.share_rows(cells)
     assert rows["share"].isna().all() and rows["reason"].ne("").all()
     assert set(estimates["factor"]) == set("RNCA")
+
+
+def test_a_segmenter_that_writes_into_its_image_changes_no_other_ones_cells(make_cohort, tmp_path):
+    cohort = read_cohort(make_cohort(1))
+
+    def blank(image, prompt, previous=None):
+        mask = image.data > image.data.mean()
+        image.data[:] = 0
+        return mask
+
+    segmenters.register(Segmenter("blank", "B", "B.", lambda device: blank, frozenset({"click"})))
+    both, _ = ladder_run(cohort, ["blank", "threshold"], tmp_path / "both")
+    alone, _ = ladder_run(cohort, ["threshold"], tmp_path / "alone")
+    after = both[both["segmenter"].eq("threshold")].reset_index(drop=True)
+    pd.testing.assert_frame_equal(after.drop(columns="seconds"), alone.drop(columns="seconds"))
 
 
 def test_a_cohort_without_pairs_is_refused(make_cohort, tmp_path):

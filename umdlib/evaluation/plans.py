@@ -14,6 +14,7 @@ from umdlib.cohort.manifest import Case, Cohort
 from umdlib.errors import InputError
 from umdlib.files import replaced
 from umdlib.images.volume import LabelMap
+from umdlib.metrics.scoring import checked_tolerances
 from umdlib.prompts.prompt import Prompt
 from umdlib.segmenters.calls import partner_modalities
 from umdlib.segmenters.contract import Segmenter
@@ -42,10 +43,19 @@ class Settings:
     """Settings of a run, beside images and segmenter.
 
     `tolerances_mm` of surface Dice: 1 mm is SegAnyPET's; 5 mm is what a PET voxel can resolve.
+
+    Raises
+    ------
+    InputError
+        Tolerances that are no different positive numbers: nothing is asked or written with them.
     """
 
     plans: tuple[Plan, ...] = (Plan("centre", (0,), 2),)
     tolerances_mm: tuple[float, ...] = (1.0, 5.0)
+
+    def __post_init__(self) -> None:
+        """Refuse such tolerances."""
+        checked_tolerances(self.tolerances_mm)
 
 
 def parse_plans(text: str) -> tuple[Plan, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ from umdlib.images.volume import LabelMap, Volume
 from umdlib.metrics import scoring as metrics
 from umdlib.prompts.prompt import Prompt
 from umdlib.scores import table as scores
-from umdlib.segmenters.calls import Opened, Unavailable
+from umdlib.segmenters.calls import Opened, Unavailable, own_copy
 from umdlib.segmenters.ceilings import ceiling
 from umdlib.segmenters.contract import Segment, Segmenter
 
@@ -384,7 +384,7 @@ def _predict(
     """Ask for all prompts and steps of a case, score them, and write its folder in one move."""
     record, folder = entrant.record, store.case_folder(run.root, entrant.record.name, case)
     image, reference = shared.read(case)
-    given_images = _own_copies(record, image, shared.partner(case, record))
+    given_images = [own_copy(record, i) for i in (image, shared.partner(case, record))]
     steps = {p.protocol: p.steps for p in taken_plans(record, run.settings)}
     tables, given, ended = [], [], False
     with store.part_of(folder) as part:
@@ -419,13 +419,6 @@ def _predict(
             )
         stamp = {**keys, **({"ended": True} if ended else {})}
         return store.write_case(part, folder, _stacked(tables), given, stamp)
-
-
-def _own_copies(record: Segmenter, *images: Volume | None) -> list[Volume | None]:
-    """Images that a user's segmenter may write into: the next segmenter, and what is measured, see the file's."""
-    if record.name in segmenters.BUILT_IN:
-        return list(images)
-    return [i if i is None else replace(i, data=i.data.copy(order="K")) for i in images]
 
 
 def _bits(masks: list[Runs]) -> np.ndarray:

@@ -67,7 +67,10 @@ def checked_spacing(spacing_mm) -> tuple[float, float, float]:
     InputError
         Other than three numbers, or one that is not finite and positive.
     """
-    spacing = np.asarray(spacing_mm, float)
+    try:
+        spacing = np.asarray(spacing_mm, float)
+    except (TypeError, ValueError):
+        spacing = np.empty(0)  # words, or rows of different lengths
     if spacing.shape != (3,) or not np.isfinite(spacing).all() or (spacing <= 0).any():
         raise InputError(f"Invalid spacing {spacing_mm} mm. Must be three positive numbers.")
     return tuple(as_written(s) for s in spacing.tolist())

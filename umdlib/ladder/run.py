@@ -27,7 +27,7 @@ from umdlib.labels import Structure
 from umdlib.ladder.cells import CELLS, NONE, PET, UNDONE, degraded_cells, undone_cells
 from umdlib.ladder.estimates import COLUMNS, Estimates, estimate_pair
 from umdlib.prompts.prompt import Prompt
-from umdlib.segmenters.calls import Opened, Unavailable
+from umdlib.segmenters.calls import Opened, Unavailable, own_copy
 
 KEYS = ("subject", "session", "structure", "segmenter")
 CELL_COLUMNS = (*KEYS, "cell", "score", "seconds", "reason")
@@ -331,7 +331,7 @@ def _climbed(
             if cell not in missing[id(one)]:
                 continue
             drawn = watch.show is not None and one is climbers[0]
-            found = one.ask(rung, cell, image, reference, drawn=drawn)
+            found = one.ask(rung, cell, own_copy(one.opened.record, image), reference, drawn=drawn)
             if drawn:
                 watch.show(cell, image, reference, found)
     for one in climbers:

@@ -125,7 +125,7 @@ def score_bits(
     """
     reference, prediction = checked_pair(reference, prediction)
     spacing_mm = geometry.checked_spacing(spacing_mm)
-    tolerances_mm = _checked_tolerances(tolerances_mm)
+    tolerances_mm = checked_tolerances(tolerances_mm)
     reference, prediction = _as_bits(reference), _as_bits(prediction)
     bits = _checked_values(range(bits) if isinstance(bits, int) else bits, 0, 63, "bit")
     index = np.zeros(64, np.int64)
@@ -172,7 +172,7 @@ def _score_labels(
     """Table of two label maps; `only_within` leaves out what needs distances beyond a tolerance."""
     reference, prediction = checked_pair(reference, prediction)
     spacing_mm = geometry.checked_spacing(spacing_mm)
-    tolerances_mm = _checked_tolerances(tolerances_mm)
+    tolerances_mm = checked_tolerances(tolerances_mm)
     values = _checked_values(values, 1, 65535, "label value")
     reference, prediction = _as_labels(reference), _as_labels(prediction)
     index = np.zeros(65536, np.int64)
@@ -314,9 +314,20 @@ def checked_pair(reference, prediction) -> tuple[np.ndarray, np.ndarray]:
     return pair
 
 
-def _checked_tolerances(tolerances_mm) -> tuple[float, ...]:
-    """Positive finite numbers that give different column names."""
-    tolerances = tuple(float(tau) for tau in tolerances_mm)
+def checked_tolerances(tolerances_mm) -> tuple[float, ...]:
+    """Positive finite numbers that give different column names.
+
+    Raises
+    ------
+    InputError
+        No numbers, one that is not positive and finite, or two that are equal in six digits.
+    """
+    try:
+        tolerances = tuple(float(tau) for tau in tolerances_mm)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"Invalid tolerances {tolerances_mm!r}. Must be numbers in mm, e.g. (1.0, 5.0)."
+        ) from None
     for tau in tolerances:
         if not (np.isfinite(tau) and tau > 0):
             raise InputError(f"Invalid tolerance {tau:g} mm. Must be positive.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ from umdlib.images.volume import Volume
 from umdlib.prompts.prompt import Prompt
 from umdlib.segmenters.contract import Segment, Segmenter
 from umdlib.segmenters.identity import identity_of
-from umdlib.segmenters.registry import get
+from umdlib.segmenters.registry import BUILT_IN, get
 from umdlib.weights import reading as weights
 
 Condition = tuple[str, str]
@@ -27,6 +27,13 @@ class _Availability(NamedTuple):
 
     ok: bool
     reason: str
+
+
+def own_copy(record: Segmenter, image: Volume | None) -> Volume | None:
+    """An image that a user's segmenter may write into: whoever is asked next sees the file's."""
+    if image is None or record.name in BUILT_IN:
+        return image
+    return replace(image, data=image.data.copy(order="K"))
 
 
 @dataclass(frozen=True)
