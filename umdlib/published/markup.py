@@ -71,7 +71,7 @@ def modality_table(name: str) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Markdown cells: ``Organ``, an unnamed column with the two modalities, one column per
+        Markdown cells: ``Organ``, ``Image`` with the two modalities, one column per
         system.
     """
     table = read(name)
@@ -82,7 +82,7 @@ def modality_table(name: str) -> pd.DataFrame:
     rows = []
     for organ, group in wide.assign(best=best).groupby("row", sort=False):
         names = [span(MODALITIES[m].title, _modality_class(m)) for m in (structural, "PET")]
-        row = {"Organ": organ, " ": " ".join(names)}
+        row = {"Organ": organ, "Image": " ".join(names)}
         for model, pair in group.groupby("segmenter", sort=False):
             parts = []
             for _, c in pair.sort_values("row_line").iterrows():
