@@ -252,12 +252,8 @@ def _live_session(name: str, scores: pd.DataFrame) -> str:
             f"PET − {structural}": gap_texts(rows),
         }
     )
-    seconds = scores.groupby(["subject", "modality"])["seconds"].sum().groupby("modality").mean()
     who = f"{name} on {count(scores['subject'].nunique(), 'subject')}, {session_title(session)}, simulated cohort"
-    caption = (
-        f"{who}: one box in both images. Mean DSC and mean difference with 95 % interval. All structures of "
-        f"{structural} took {seconds[structural]:.0f} s, those of PET {seconds['PET']:.0f} s, on one thread."
-    )
+    caption = f"{who}: one box in both images. Mean DSC and mean difference with 95 % interval."
     return numbered_table(shown, caption, f"tab-live-{session}", {c: ".3f" for c in shown if "DSC" in c})
 
 

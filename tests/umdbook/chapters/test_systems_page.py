@@ -135,7 +135,6 @@ def test_live_scores_of_several_subjects_are_mean_differences_with_intervals(tmp
     write_scores(tmp_path / "scores.parquet", table.assign(seconds=2.0))
     shown = chapter.live_markdown(tmp_path / "scores.parquet")
     assert "Threshold on 6 subjects, PET/CT, simulated cohort" in shown
-    assert "All structures of CT took 4 s, those of PET 4 s, on one thread." in shown
     assert "| Structure | n | DSC, CT | DSC, PET | PET − CT |" in shown
     pairs = table.pivot(index="subject", columns=["structure", "modality"], values="dice")
     for name, label in (("liver", "Liver"), ("spleen", "Spleen")):
